@@ -1,0 +1,46 @@
+# make demo: install, train three systems on the embedded corpus, compare them.   make test, make check: what CI runs.
+PYTHON ?= python3
+VENV ?= .venv
+# a clean environment makes its own .venv; an active one (CI's) is used as it is
+BIN := $(if $(VIRTUAL_ENV),$(VIRTUAL_ENV)/bin,$(VENV)/bin)
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+
+.PHONY: demo install install-dev test check format corpus clean
+
+demo: install
+	$(BIN)/python scripts/demo.py
+
+install: $(BIN)/.nmt-installed
+
+install-dev: $(BIN)/.nmt-installed-dev
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(BIN)/.nmt-installed: pyproject.toml constraints.txt | $(BIN)/python
+	@echo "installing nmt into $(BIN) (the downloads take a while the first time)"
+	$(PIP) install -c constraints.txt -e .
+	@touch $@
+
+$(BIN)/.nmt-installed-dev: pyproject.toml constraints.txt | $(BIN)/python
+	@echo "installing nmt and its test tools into $(BIN) (the downloads take a while the first time)"
+	$(PIP) install -c constraints.txt -e '.[dev]'
+	@touch $@ $(BIN)/.nmt-installed
+
+test: install-dev
+	$(BIN)/python -m pytest -n 2 tests
+
+check: install-dev
+	$(BIN)/python -m ruff check .
+	$(BIN)/python -m ruff format --check .
+	$(BIN)/python -m mypy
+
+format: install-dev
+	$(BIN)/python -m ruff check --fix .
+	$(BIN)/python -m ruff format .
+
+corpus: install
+	$(BIN)/python -m nmt.data.grammar data/embedded
+
+clean:
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache

@@ -1,0 +1,380 @@
+"""Every key a user may set, as typed dataclasses: one for each concern, each the owner of its keys.
+
+`nmt.config.load` turns YAML and overrides into a `Config` and back. Types are checked there; what a type
+cannot say (ranges, combinations) is checked by the `check` methods here, which raise `ConfigError`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from nmt.errors import ConfigError
+
+PRECISIONS = Literal["auto", "fp32", "bf16"]
+
+
+def require(condition: bool, sentence: str) -> None:
+    """Refuse a configuration with `sentence` unless `condition` holds."""
+    if not condition:
+        raise ConfigError(sentence)
+
+
+# -- data ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass(kw_only=True)
+class CorpusConfig:
+    """Where one parallel corpus comes from: exactly one of prefix, source + target, tsv or hub."""
+
+    prefix: str | None = None  # PREFIX.LANGUAGE, also .gz and .xz
+    source: str | None = None  # a file of source lines ...
+    target: str | None = None  # ... and the file that answers it line by line
+    tsv: str | None = None  # one file, a column for each language
+    columns: list[str] | None = None  # the tsv's languages in order; default: source, target
+    hub: str | None = None  # a `datasets` name or a local path
+    config: str | None = None  # the data set's configuration, e.g. de-en
+    split: str = "train"
+    field: str = "translation"  # the column of nested pairs; without it, one column for each language
+
+    def check(self, key: str) -> None:
+        """Refuse a corpus with no source or several."""
+        kinds = [self.prefix, self.source, self.tsv, self.hub]
+        require(
+            sum(kind is not None for kind in kinds) == 1,
+            f"{key}: give exactly one of prefix, source (with target), tsv or hub",
+        )
+        require((self.source is None) == (self.target is None), f"{key}: source and target go together")
+        require(self.columns is None or self.tsv is not None, f"{key}.columns belongs to a tsv")
+
+
+@dataclass(kw_only=True)
+class CleaningConfig:
+    """Which pairs are dropped before training; every rule counts what it drops."""
+
+    max_words: int = 250  # whitespace-separated words on either side
+    max_tokens: int = 256  # subword tokens with end of sentence on either side: the length a model is trained for
+    max_ratio: float | None = 4.0  # longer side over shorter side, in characters; null = no limit
+    deduplicate: bool = True  # keep the first of identical pairs
+    control_characters: bool = True  # drop pairs that contain control characters
+
+    def check(self) -> None:
+        """Refuse limits under which no pair could pass."""
+        require(self.max_words >= 1, "data.cleaning.max_words must be at least 1")
+        require(self.max_tokens >= 2, "data.cleaning.max_tokens must be at least 2 (one token and end of sentence)")
+        require(self.max_ratio is None or self.max_ratio >= 1, "data.cleaning.max_ratio must be at least 1")
+
+
+@dataclass(kw_only=True)
+class DataConfig:
+    """What to train, validate and test on, and in which direction."""
+
+    source_language: str
+    target_language: str
+    path: str | None = None  # a folder of {train,val,test}.{source_language,target_language}; stands in for the rest
+    train: list[CorpusConfig] = field(default_factory=list)
+    val: CorpusConfig | None = None
+    test: dict[str, CorpusConfig] = field(default_factory=dict)
+    cleaning: CleaningConfig = field(default_factory=CleaningConfig)
+    cache: str = "data/prepared"  # where prepared stores are kept, each under the key of its content
+
+    def check(self) -> None:
+        """Refuse equal languages and missing or ambiguous corpora."""
+        require(
+            self.source_language != self.target_language,
+            f"data.source_language and data.target_language are both {self.source_language!r}",
+        )
+        self.cleaning.check()
+        if self.path is not None:
+            return
+        require(bool(self.train), "data.train names no corpus: set data.path=FOLDER or data.train")
+        require(self.val is not None, "data.val is missing: set data.path=FOLDER or data.val")
+        for index, corpus in enumerate(self.train):
+            corpus.check(f"data.train[{index}]")
+        if self.val is not None:
+            self.val.check("data.val")
+        for name, corpus in self.test.items():
+            corpus.check(f"data.test.{name}")
+
+
+@dataclass(kw_only=True)
+class TokenizerConfig:
+    """How text becomes ids (SentencePiece)."""
+
+    algorithm: Literal["unigram", "bpe", "char", "word"] = "unigram"
+    vocab_size: int = 8000
+    joint: bool = True  # one vocabulary for both languages
+    byte_fallback: bool = False  # spell unknown characters as bytes
+    character_coverage: float = 1.0
+    normalization: Literal["identity", "nfkc", "nmt_nfkc"] = "identity"  # anything but identity alters targets
+
+    def check(self) -> None:
+        """Refuse a vocabulary too small for its special symbols."""
+        least = 300 if self.byte_fallback else 8
+        require(self.vocab_size >= least, f"tokenizer.vocab_size must be at least {least}")
+        require(0.9 <= self.character_coverage <= 1.0, "tokenizer.character_coverage must be from 0.9 to 1")
+
+
+# -- models -------------------------------------------------------------------------------------------------------
+
+
+def _check_tying(model: RnnEncDecConfig | RnnSearchConfig | LuongConfig, output: str) -> None:
+    require(
+        not model.tie_projection or getattr(model, output) == model.embedding_dim,
+        f"model.tie_projection needs model.{output} equal to model.embedding_dim ({model.embedding_dim})",
+    )
+
+
+def _check_dropout(model: object) -> None:
+    for name in ("dropout", "attention_dropout", "ffn_dropout"):
+        value = getattr(model, name, 0.0)
+        require(0.0 <= value < 1.0, f"model.{name} must be from 0 to below 1")
+
+
+@dataclass(kw_only=True)
+class RnnEncDecConfig:
+    """The RNN encoder-decoder with one fixed vector between them (Cho et al. 2014; Sutskever et al. 2014)."""
+
+    family: Literal["rnn_encdec"] = "rnn_encdec"
+    cell: Literal["gru", "lstm"] = "gru"
+    embedding_dim: int = 620
+    hidden_dim: int = 1000
+    layers: int = 1
+    bidirectional: bool = False
+    context: Literal["every_step", "initial_state"] = "every_step"  # Cho et al. / Sutskever et al.
+    maxout_dim: int = 500  # the output layer of context=every_step
+    reverse_source: bool = False
+    dropout: float = 0.0
+    share_embeddings: bool = False  # one matrix for source and target (needs a joint vocabulary)
+    tie_projection: bool = False  # target embedding = output projection
+
+    def check(self) -> None:
+        """Refuse sizes and rates out of range."""
+        require(self.layers >= 1, "model.layers must be at least 1")
+        _check_dropout(self)
+        _check_tying(self, "maxout_dim" if self.context == "every_step" else "hidden_dim")
+
+
+@dataclass(kw_only=True)
+class RnnSearchConfig:
+    """RNNsearch: a bidirectional encoder, additive attention on s[t-1], a maxout output (Bahdanau et al. 2015)."""
+
+    family: Literal["rnnsearch"] = "rnnsearch"
+    cell: Literal["gru", "lstm"] = "gru"
+    embedding_dim: int = 620
+    hidden_dim: int = 1000  # each direction of the encoder; the decoder's state
+    attention_dim: int = 1000
+    maxout_dim: int = 500
+    encoder_layers: int = 1
+    score: Literal["general", "additive"] = "additive"
+    dropout: float = 0.0
+    share_embeddings: bool = False
+    tie_projection: bool = False
+
+    def check(self) -> None:
+        """Refuse sizes and rates out of range."""
+        require(self.encoder_layers >= 1, "model.encoder_layers must be at least 1")
+        _check_dropout(self)
+        _check_tying(self, "maxout_dim")
+
+
+@dataclass(kw_only=True)
+class LuongConfig:
+    """Global attention on h[t] with an attentional hidden state, with or without input feeding (Luong et al. 2015)."""
+
+    family: Literal["luong"] = "luong"
+    cell: Literal["gru", "lstm"] = "lstm"
+    embedding_dim: int = 1000
+    hidden_dim: int = 1000
+    layers: int = 4
+    bidirectional: bool = False  # the paper's encoder is not; each direction then has hidden_dim / 2
+    score: Literal["dot", "general", "concat"] = "general"
+    input_feeding: bool = True
+    reverse_source: bool = False
+    dropout: float = 0.2
+    share_embeddings: bool = False
+    tie_projection: bool = False
+
+    def check(self) -> None:
+        """Refuse sizes and rates out of range."""
+        require(self.layers >= 1, "model.layers must be at least 1")
+        require(
+            not self.bidirectional or self.hidden_dim % 2 == 0, "model.hidden_dim must be even for model.bidirectional"
+        )
+        _check_dropout(self)
+        _check_tying(self, "hidden_dim")
+
+
+@dataclass(kw_only=True)
+class TransformerConfig:
+    """The Transformer (Vaswani et al. 2017)."""
+
+    family: Literal["transformer"] = "transformer"
+    model_dim: int = 512
+    ffn_dim: int = 2048
+    num_heads: int = 8
+    encoder_layers: int = 6
+    decoder_layers: int = 6
+    norm: Literal["pre", "post"] = "post"
+    activation: Literal["relu", "gelu"] = "relu"
+    dropout: float = 0.1
+    attention_dropout: float = 0.0
+    ffn_dropout: float = 0.0
+    share_embeddings: bool = True  # one matrix for source and target (needs a joint vocabulary)
+    tie_projection: bool = True  # target embedding = output projection
+
+    def check(self) -> None:
+        """Refuse sizes and rates out of range."""
+        require(
+            self.num_heads >= 1 and self.model_dim % self.num_heads == 0,
+            f"model.model_dim={self.model_dim} is not divisible by model.num_heads={self.num_heads}",
+        )
+        require(self.model_dim % 2 == 0, "model.model_dim must be even for sinusoidal positions")
+        require(self.encoder_layers >= 1 and self.decoder_layers >= 1, "model needs at least one layer on each side")
+        _check_dropout(self)
+
+
+ModelConfig = RnnEncDecConfig | RnnSearchConfig | LuongConfig | TransformerConfig
+MODEL_FAMILIES: dict[str, type[ModelConfig]] = {
+    "rnn_encdec": RnnEncDecConfig,
+    "rnnsearch": RnnSearchConfig,
+    "luong": LuongConfig,
+    "transformer": TransformerConfig,
+}
+
+
+# -- training -----------------------------------------------------------------------------------------------------
+
+
+@dataclass(kw_only=True)
+class OptimizerConfig:
+    """Adam (Kingma & Ba 2015) or AdamW (Loshchilov & Hutter 2019)."""
+
+    name: Literal["adam", "adamw"] = "adam"
+    betas: list[float] = field(default_factory=lambda: [0.9, 0.98])
+    eps: float = 1e-9
+    weight_decay: float = 0.0
+
+    def check(self) -> None:
+        """Refuse impossible moments."""
+        require(
+            len(self.betas) == 2 and all(0 <= beta < 1 for beta in self.betas),
+            "training.optimizer.betas must be two numbers from 0 to below 1",
+        )
+
+
+@dataclass(kw_only=True)
+class ScheduleConfig:
+    """The learning rate over updates; training.learning_rate is its peak."""
+
+    name: Literal["constant", "inverse_sqrt", "linear", "cosine", "plateau"] = "inverse_sqrt"
+    warmup_steps: int = 4000  # updates of linear rise from zero
+    horizon: int | None = None  # updates at which linear and cosine reach min_factor; default: training.max_steps
+    min_factor: float = 0.0  # the least share of the peak that linear, cosine and plateau go down to
+    decay_factor: float = 0.5  # plateau: multiplied in ...
+    plateau_patience: int = 3  # ... after this many validations without improvement
+
+
+@dataclass(kw_only=True)
+class TrainingConfig:
+    """How to train. One update is formed from seed, epoch and position alone; tokens_per_device only splits it."""
+
+    max_steps: int | None = None
+    max_epochs: int | None = None
+    max_minutes: float | None = None  # wall clock from the first update, validation included
+    validate_every: int = 1000  # updates
+    checkpoint_every: int | None = None  # updates; default: validate_every
+    log_every: int = 50  # updates
+    tokens_per_update: int = 4096  # padded tokens of the longer side, over all devices
+    tokens_per_device: int | None = None  # padded tokens of one forward pass; default: the whole update at once
+    precision: PRECISIONS = "auto"  # auto: bf16 autocast on CUDA, fp32 elsewhere
+    device: Literal["auto", "cuda", "mps", "cpu"] = "auto"
+    threads: int | None = None  # CPU threads; default: torch's choice
+    workers: int = 0  # processes that build batches; 0: a thread of the trainer
+    compile: bool = False  # torch.compile
+    learning_rate: float = 7e-4
+    label_smoothing: float = 0.1
+    clip_norm: float | None = 1.0
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
+    best_metric: Literal["bleu", "loss"] = "bleu"
+    patience: int | None = None  # validations without improvement before stopping
+    keep_best: int = 1  # checkpoints kept besides the last
+    validation_sentences: int | None = None  # validate BLEU on the first N sentences; default: all
+
+    def check(self) -> None:
+        """Refuse limits, rates and combinations that cannot work."""
+        require(
+            any(limit is not None for limit in (self.max_steps, self.max_epochs, self.max_minutes, self.patience)),
+            "training has no end: set training.max_steps, max_epochs, max_minutes or patience",
+        )
+        for name in ("validate_every", "checkpoint_every", "log_every", "keep_best", "tokens_per_update",
+                     "tokens_per_device", "threads", "max_steps", "max_epochs", "max_minutes", "patience",
+                     "validation_sentences"):  # fmt: skip
+            value = getattr(self, name)
+            require(value is None or value > 0, f"training.{name} must be above 0")
+        require(self.workers >= 0, "training.workers must be at least 0")
+        require(self.learning_rate > 0, "training.learning_rate must be above 0")
+        require(0 <= self.label_smoothing < 1, "training.label_smoothing must be from 0 to below 1")
+        require(self.clip_norm is None or self.clip_norm > 0, "training.clip_norm must be above 0, or null for none")
+        require(
+            self.tokens_per_device is None or self.tokens_per_device <= self.tokens_per_update,
+            "training.tokens_per_device must not exceed training.tokens_per_update",
+        )
+        schedule = self.schedule
+        if schedule.name in ("linear", "cosine"):
+            require(
+                (schedule.horizon or self.max_steps) is not None,
+                f"training.schedule.name={schedule.name} needs an end: "
+                "set training.schedule.horizon or training.max_steps",
+            )
+            require(
+                (schedule.horizon or self.max_steps or 0) > schedule.warmup_steps,
+                "training.schedule.horizon must lie beyond training.schedule.warmup_steps",
+            )
+        self.optimizer.check()
+
+
+# -- search -------------------------------------------------------------------------------------------------------
+
+
+@dataclass(kw_only=True)
+class SearchConfig:
+    """How translations are searched for."""
+
+    beam_size: int = 5  # 1 = greedy
+    length_penalty: float = 1.0  # alpha of Wu et al. 2016, eq. 14; 0 = none
+    max_length_ratio: float = 2.0  # a hypothesis has at most ratio * source tokens + max_length_offset tokens
+    max_length_offset: int = 10
+    tokens_per_batch: int = 4096  # padded source tokens times beam_size
+    precision: PRECISIONS = "auto"  # auto: bf16 on CUDA, fp32 elsewhere
+
+    def check(self) -> None:
+        """Refuse sizes out of range."""
+        require(self.beam_size >= 1, "search.beam_size must be at least 1")
+        require(self.length_penalty >= 0, "search.length_penalty must be at least 0")
+        require(self.max_length_ratio >= 0, "search.max_length_ratio must be at least 0")
+        require(self.max_length_offset >= 1, "search.max_length_offset must be at least 1")
+        require(self.tokens_per_batch >= 1, "search.tokens_per_batch must be at least 1")
+
+
+@dataclass(kw_only=True)
+class Config:
+    """A whole experiment."""
+
+    model: ModelConfig
+    data: DataConfig
+    tokenizer: TokenizerConfig = field(default_factory=TokenizerConfig)
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+    search: SearchConfig = field(default_factory=SearchConfig)
+    seed: int = 1
+    run_dir: str | None = None  # default: runs/ and the name of the preset or file, with the overrides
+
+    def check(self) -> None:
+        """Refuse impossible values and combinations, naming the key."""
+        for part in (self.model, self.data, self.tokenizer, self.training, self.search):
+            part.check()
+        require(
+            self.tokenizer.joint or not self.model.share_embeddings,
+            "model.share_embeddings needs one vocabulary for both languages: set tokenizer.joint=true",
+        )

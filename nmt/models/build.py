@@ -1,0 +1,111 @@
+"""From a model's configuration to the model."""
+
+from __future__ import annotations
+
+from functools import singledispatch
+
+from torch import nn
+
+from nmt.config.schema import LuongConfig, ModelConfig, RnnEncDecConfig, RnnSearchConfig, TransformerConfig
+from nmt.data.tokenizer import PAD
+from nmt.models import luong, rnn_encdec, rnnsearch
+from nmt.models.recurrent import RnnEncoder, initialise_recurrent
+from nmt.models.seq2seq import Seq2Seq
+from nmt.models.transformer import TransformerDecoder, TransformerEncoder
+
+
+def build_model(config: ModelConfig, source_size: int, target_size: int) -> Seq2Seq:
+    """The model that `config` describes, freshly initialised, over vocabularies of the given sizes."""
+    return _build(config, source_size, target_size)
+
+
+@singledispatch
+def _build(config: ModelConfig, source_size: int, target_size: int) -> Seq2Seq:
+    raise TypeError(f"no model for a {type(config).__name__}")
+
+
+@_build.register
+def _(config: RnnEncDecConfig, source_size: int, target_size: int) -> Seq2Seq:
+    source, target = _embeddings(config, config.embedding_dim, source_size, target_size)
+    encoder = RnnEncoder(
+        source,
+        cell=config.cell,
+        hidden_dim=config.hidden_dim,
+        layers=config.layers,
+        bidirectional=config.bidirectional,
+        reverse_source=config.reverse_source,
+        dropout=config.dropout,
+    )
+    if config.context == "every_step":
+        return _recurrent(config, encoder, rnn_encdec.EveryStepDecoder(config, target), config.maxout_dim)
+    return _recurrent(config, encoder, rnn_encdec.InitialStateDecoder(config, target), config.hidden_dim)
+
+
+@_build.register
+def _(config: RnnSearchConfig, source_size: int, target_size: int) -> Seq2Seq:
+    source, target = _embeddings(config, config.embedding_dim, source_size, target_size)
+    encoder = RnnEncoder(
+        source,
+        cell=config.cell,
+        hidden_dim=config.hidden_dim,
+        layers=config.encoder_layers,
+        bidirectional=True,
+        dropout=config.dropout,
+    )
+    return _recurrent(config, encoder, rnnsearch.RnnSearchDecoder(config, target), config.maxout_dim)
+
+
+@_build.register
+def _(config: LuongConfig, source_size: int, target_size: int) -> Seq2Seq:
+    source, target = _embeddings(config, config.embedding_dim, source_size, target_size)
+    encoder = RnnEncoder(
+        source,
+        cell=config.cell,
+        hidden_dim=config.hidden_dim // 2 if config.bidirectional else config.hidden_dim,
+        layers=config.layers,
+        bidirectional=config.bidirectional,
+        reverse_source=config.reverse_source,
+        dropout=config.dropout,
+    )
+    decoder = (luong.FeedingDecoder if config.input_feeding else luong.PlainDecoder)(config, target)
+    return _recurrent(config, encoder, decoder, config.hidden_dim)
+
+
+@_build.register
+def _(config: TransformerConfig, source_size: int, target_size: int) -> Seq2Seq:
+    source, target = _embeddings(config, config.model_dim, source_size, target_size)
+    encoder, decoder = TransformerEncoder(config, source), TransformerDecoder(config, target)
+    model = Seq2Seq(encoder, decoder, nn.Linear(config.model_dim, target_size, bias=False))
+    for module in model.modules():
+        if isinstance(module, nn.Linear):
+            nn.init.xavier_uniform_(module.weight)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+    return _tie(config, model, target)
+
+
+def _recurrent(
+    config: RnnEncDecConfig | RnnSearchConfig | LuongConfig, encoder: RnnEncoder, decoder: nn.Module, output_dim: int
+) -> Seq2Seq:
+    target: nn.Embedding = decoder.get_submodule("embedding")  # type: ignore[assignment]
+    model = Seq2Seq(encoder, decoder, nn.Linear(output_dim, target.num_embeddings))
+    initialise_recurrent(model)
+    return _tie(config, model, target)
+
+
+def _embeddings(config: ModelConfig, dim: int, source_size: int, target_size: int) -> tuple[nn.Embedding, nn.Embedding]:
+    """Source and target embeddings of standard deviation dim^-0.5; one and the same when shared."""
+
+    def embedding(size: int) -> nn.Embedding:
+        table = nn.Embedding(size, dim, padding_idx=PAD)
+        nn.init.normal_(table.weight, std=dim**-0.5)
+        return table
+
+    source = embedding(source_size)
+    return source, source if config.share_embeddings else embedding(target_size)
+
+
+def _tie(config: ModelConfig, model: Seq2Seq, target: nn.Embedding) -> Seq2Seq:
+    if config.tie_projection:
+        model.projection.weight = target.weight
+    return model

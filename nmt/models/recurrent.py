@@ -1,0 +1,207 @@
+"""What recurrent models are made of: the encoder, cells whose step is driven by hand, the maxout layer."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+
+from nmt.models.seq2seq import Encoded
+
+CellName = Literal["gru", "lstm"]
+Layered = tuple[Tensor, ...]  # a recurrent state: h (GRU) or h and c (LSTM), [rows, layers, dim] each
+
+
+class RnnEncoder(nn.Module):
+    """A GRU or LSTM over the embedded source, in one direction or both.
+
+    GRUs over whole sequences are `nn.GRU`, which applies the reset gate after the recurrent product
+    (Cho et al. 2014 apply it before), for the fused kernels that this form has.
+    """
+
+    def __init__(
+        self,
+        embedding: nn.Embedding,
+        *,
+        cell: CellName,
+        hidden_dim: int,
+        layers: int = 1,
+        bidirectional: bool = False,
+        reverse_source: bool = False,
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.embedding = embedding
+        self.dropout = nn.Dropout(dropout)
+        self.reverse_source = reverse_source
+        self.directions = 2 if bidirectional else 1
+        self.rnn = whole_sequence_rnn(cell, embedding.embedding_dim, hidden_dim, layers, dropout, bidirectional)
+
+    def forward(self, src: Tensor, mask: Tensor) -> Encoded:
+        """src, mask [batch, src_len]; states and final have hidden_dim * directions features.
+
+        With reverse_source the words enter last to first (Sutskever et al. 2014, section 3.3), and states stand
+        at the place of their word all the same.
+        """
+        lengths = mask.sum(dim=1)
+        embedded = self.dropout(self.embedding(src))  # [batch, src_len, embedding]
+        if self.reverse_source:
+            embedded = reverse(embedded, lengths)
+        packed = pack_padded_sequence(embedded, lengths.cpu(), batch_first=True, enforce_sorted=False)
+        states, final = self.rnn(packed)
+        states, _ = pad_packed_sequence(states, batch_first=True, total_length=src.size(1))
+        if self.reverse_source:
+            states = reverse(states, lengths)
+        finals = final if isinstance(final, tuple) else (final,)
+        return Encoded(states, mask, tuple(self._by_layer(leaf) for leaf in finals))
+
+    def _by_layer(self, final: Tensor) -> Tensor:
+        """[layers * directions, batch, hidden] -> [batch, layers, directions * hidden]."""
+        return final.view(-1, self.directions, *final.shape[1:]).permute(2, 0, 1, 3).flatten(2)
+
+
+def whole_sequence_rnn(
+    cell: CellName, input_dim: int, hidden_dim: int, layers: int = 1, dropout: float = 0.0, bidirectional: bool = False
+) -> nn.GRU | nn.LSTM:
+    """A batch-first `nn.GRU` or `nn.LSTM` with dropout between its layers."""
+    kind = nn.GRU if cell == "gru" else nn.LSTM
+    between = dropout if layers > 1 else 0.0
+    return kind(input_dim, hidden_dim, layers, batch_first=True, dropout=between, bidirectional=bidirectional)
+
+
+def run_rnn(rnn: nn.GRU | nn.LSTM, x: Tensor, state: Layered) -> tuple[Tensor, Layered]:
+    """Run x [rows, length, input] from a batch-first state through the layers -> outputs and the new state."""
+    first = tuple(leaf.transpose(0, 1).contiguous() for leaf in state)  # [layers, rows, dim]
+    output, last = rnn(x, first if isinstance(rnn, nn.LSTM) else first[0])
+    leaves = last if isinstance(last, tuple) else (last,)
+    return output, tuple(leaf.transpose(0, 1) for leaf in leaves)
+
+
+def reverse(x: Tensor, lengths: Tensor) -> Tensor:
+    """Turn the first lengths[i] positions of each x[i] round; padding stays behind. x [batch, length, dim]."""
+    position = torch.arange(x.size(1), device=x.device).unsqueeze(0)
+    mirrored = lengths.unsqueeze(1) - 1 - position
+    return x.gather(1, torch.where(mirrored >= 0, mirrored, position).unsqueeze(2).expand_as(x))
+
+
+class Cell(nn.Module, ABC):
+    """One recurrent layer driven a step at a time: an input known beforehand, an input fed at each step, a state.
+
+    `project` takes what is known of all steps out of the time loop in one product.
+    """
+
+    leaves: int  # tensors in the state: h, or h and c
+
+    def __init__(self, input_dim: int, fed_dim: int, hidden_dim: int, gates: int) -> None:
+        super().__init__()
+        self.hidden_dim = hidden_dim
+        self.input_projection = nn.Linear(input_dim, gates * hidden_dim)
+        self.recurrent_projection = nn.Linear(fed_dim + hidden_dim, gates * hidden_dim, bias=False)
+
+    def project(self, known: Tensor) -> Tensor:
+        """known [rows, length, input_dim] -> [rows, length, gates * hidden_dim]."""
+        projected: Tensor = self.input_projection(known)
+        return projected
+
+    @abstractmethod
+    def forward(self, projected: Tensor, fed: Tensor | None, state: Layered) -> Layered:
+        """One step: projected [rows, gates * hidden], fed [rows, fed_dim], state leaves [rows, hidden]."""
+
+
+class GruCell(Cell):
+    """The gated unit as Cho et al. 2014 and Bahdanau et al. 2015, A.1.1, define it: the reset gate acts on h itself."""
+
+    leaves = 1
+
+    def __init__(self, input_dim: int, fed_dim: int, hidden_dim: int) -> None:
+        super().__init__(input_dim, fed_dim, hidden_dim, gates=3)
+
+    def forward(self, projected: Tensor, fed: Tensor | None, state: Layered) -> Layered:
+        (h,) = state
+        weight = self.recurrent_projection.weight  # rows: update and reset gates, then the candidate
+        gates_weight, candidate_weight = weight.split((2 * self.hidden_dim, self.hidden_dim))
+        gates_input, candidate_input = projected.split((2 * self.hidden_dim, self.hidden_dim), dim=-1)
+        gates = torch.sigmoid(gates_input + nn.functional.linear(_join(fed, h), gates_weight))
+        update, reset = gates.chunk(2, dim=-1)
+        candidate = torch.tanh(candidate_input + nn.functional.linear(_join(fed, reset * h), candidate_weight))
+        return (torch.lerp(h, candidate.to(h.dtype), update.to(h.dtype)),)
+
+
+class LstmCell(Cell):
+    """Long short-term memory (Hochreiter & Schmidhuber 1997) with forget gates; gates in the order of `nn.LSTM`."""
+
+    leaves = 2
+
+    def __init__(self, input_dim: int, fed_dim: int, hidden_dim: int) -> None:
+        super().__init__(input_dim, fed_dim, hidden_dim, gates=4)
+
+    def forward(self, projected: Tensor, fed: Tensor | None, state: Layered) -> Layered:
+        h, c = state
+        gates = projected + self.recurrent_projection(_join(fed, h))
+        input_gate, forget_gate, cell_input, output_gate = gates.chunk(4, dim=-1)
+        c = torch.sigmoid(forget_gate) * c + torch.sigmoid(input_gate) * torch.tanh(cell_input)
+        return torch.sigmoid(output_gate) * torch.tanh(c), c
+
+
+def make_cell(cell: CellName, input_dim: int, fed_dim: int, hidden_dim: int) -> GruCell | LstmCell:
+    """The cell of that name."""
+    return (GruCell if cell == "gru" else LstmCell)(input_dim, fed_dim, hidden_dim)
+
+
+def _join(fed: Tensor | None, h: Tensor) -> Tensor:
+    return h if fed is None else torch.cat((fed, h), dim=-1)
+
+
+class MaxoutOutput(nn.Module):
+    """t = max over pairs of U_o s + V_o E y + C_o c (Goodfellow et al. 2013; Bahdanau et al. 2015, A.2.2)."""
+
+    def __init__(self, input_dim: int, maxout_dim: int) -> None:
+        super().__init__()
+        self.projection = nn.Linear(input_dim, 2 * maxout_dim)
+
+    def forward(self, *inputs: Tensor) -> Tensor:
+        """inputs [rows, length, *] joined -> [rows, length, maxout_dim]."""
+        projected: Tensor = self.projection(torch.cat(inputs, dim=-1))
+        return projected.view(*projected.shape[:-1], -1, 2).amax(dim=-1)
+
+
+def initialise_recurrent(model: nn.Module) -> None:
+    """Orthogonal recurrent matrices, one for each gate, Xavier for the rest, zero biases but forget gates of one.
+
+    (Bahdanau et al. 2015, B.1, for the orthogonal matrices; Jozefowicz et al. 2015 for the forget gates.)
+    """
+    for module in model.modules():
+        if isinstance(module, nn.Linear):
+            nn.init.xavier_uniform_(module.weight)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+        elif isinstance(module, nn.GRU | nn.LSTM):
+            for name, parameter in module.named_parameters():
+                if "bias" in name:
+                    nn.init.zeros_(parameter)
+                    if isinstance(module, nn.LSTM) and "bias_ih" in name:
+                        _open_forget_gates(parameter, module.hidden_size)
+                elif "weight_hh" in name:
+                    _orthogonal_gates(parameter, module.hidden_size)
+                else:
+                    nn.init.xavier_uniform_(parameter)
+    for module in model.modules():
+        if isinstance(module, Cell):
+            weight = module.recurrent_projection.weight
+            _orthogonal_gates(weight[:, -module.hidden_dim :], module.hidden_dim)
+            if isinstance(module, LstmCell):
+                _open_forget_gates(module.input_projection.bias, module.hidden_dim)
+
+
+@torch.no_grad()
+def _orthogonal_gates(weight: Tensor, hidden_dim: int) -> None:
+    for gate in weight.split(hidden_dim):
+        gate.copy_(nn.init.orthogonal_(torch.empty_like(gate)))
+
+
+@torch.no_grad()
+def _open_forget_gates(bias: Tensor, hidden_dim: int) -> None:
+    bias[hidden_dim : 2 * hidden_dim].fill_(1.0)

@@ -1,0 +1,101 @@
+"""The RNN encoder-decoder with a fixed vector between the two (Cho et al. 2014; Sutskever et al. 2014)."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from nmt.config.schema import RnnEncDecConfig
+from nmt.models.recurrent import Layered, MaxoutOutput, run_rnn, whole_sequence_rnn
+from nmt.models.seq2seq import Decoded, Encoded, select
+
+
+class FixedMemory(NamedTuple):
+    """All that the decoder knows of a source sentence."""
+
+    context: Tensor  # [batch, context_dim], the fixed vector c
+    first: Layered  # the decoder's first state, [batch, layers, hidden] each
+
+
+class FixedState(NamedTuple):
+    """The decoder's recurrent state."""
+
+    recurrent: Layered  # [rows, layers, hidden] each
+
+
+class _FixedVectorDecoder(nn.Module):
+    """What both decoders share: nothing depends on the previous output but its token, so training is one RNN call."""
+
+    attends = False
+
+    def __init__(self, config: RnnEncDecConfig, embedding: nn.Embedding, input_dim: int) -> None:
+        super().__init__()
+        self.embedding = embedding
+        self.dropout = nn.Dropout(config.dropout)
+        self.rnn = whole_sequence_rnn(config.cell, input_dim, config.hidden_dim, config.layers, config.dropout)
+
+    def init_state(self, memory: FixedMemory, max_len: int) -> FixedState:
+        """The state that `read` made."""
+        return FixedState(memory.first)
+
+    def _run(self, x: Tensor, memory: FixedMemory, state: FixedState | None) -> tuple[Tensor, FixedState | None]:
+        output, recurrent = run_rnn(self.rnn, x, memory.first if state is None else state.recurrent)
+        return output, None if state is None else FixedState(recurrent)
+
+
+class InitialStateDecoder(_FixedVectorDecoder):
+    """The fixed vector is the decoder's first state and nothing else (Sutskever et al. 2014, section 2)."""
+
+    def __init__(self, config: RnnEncDecConfig, embedding: nn.Embedding) -> None:
+        super().__init__(config, embedding, config.embedding_dim)
+        final_dim = config.hidden_dim * (2 if config.bidirectional else 1)
+        # the paper's encoder is as wide as its decoder; two directions have to be brought to that width
+        self.bridge = nn.Linear(final_dim, config.hidden_dim) if config.bidirectional else nn.Identity()
+
+    def read(self, encoded: Encoded) -> FixedMemory:
+        """Each layer starts from the encoder's last state of that layer."""
+        first = tuple(self.bridge(leaf) for leaf in encoded.final)
+        return FixedMemory(encoded.final[0][:, -1], first)
+
+    def forward(
+        self, tokens: Tensor, memory: FixedMemory, state: FixedState | None = None, *, need_weights: bool = False
+    ) -> tuple[Decoded, FixedState | None]:
+        """Decode tokens [rows, tgt_len] after `state`; see `nmt.models.seq2seq.Decoder`."""
+        output, state = self._run(self.dropout(self.embedding(tokens)), memory, state)
+        return Decoded(self.dropout(output), None), state
+
+
+class EveryStepDecoder(_FixedVectorDecoder):
+    """The fixed vector is given to the recurrence and to the maxout output at every step (Cho et al. 2014, A.1.2)."""
+
+    def __init__(self, config: RnnEncDecConfig, embedding: nn.Embedding) -> None:
+        super().__init__(config, embedding, config.embedding_dim + config.hidden_dim)
+        self.leaves = 2 if config.cell == "lstm" else 1
+        self.layers = config.layers
+        final_dim = config.hidden_dim * (2 if config.bidirectional else 1)
+        self.context_projection = nn.Linear(final_dim, config.hidden_dim)
+        self.state_projection = nn.Linear(config.hidden_dim, config.layers * config.hidden_dim)
+        self.output = MaxoutOutput(2 * config.hidden_dim + config.embedding_dim, config.maxout_dim)
+
+    def read(self, encoded: Encoded) -> FixedMemory:
+        """c = tanh(V h_N) and h'_0 = tanh(V' c); an LSTM's cell starts at zero."""
+        context = torch.tanh(self.context_projection(encoded.final[0][:, -1]))
+        h = torch.tanh(self.state_projection(context)).unflatten(-1, (self.layers, -1))
+        return FixedMemory(context, (h, torch.zeros_like(h))[: self.leaves])
+
+    def forward(
+        self, tokens: Tensor, memory: FixedMemory, state: FixedState | None = None, *, need_weights: bool = False
+    ) -> tuple[Decoded, FixedState | None]:
+        """Decode tokens [rows, tgt_len] after `state`; see `nmt.models.seq2seq.Decoder`."""
+        embedded = self.dropout(self.embedding(tokens))
+        context = _for_rows(memory.context, tokens.size(0)).unsqueeze(1).expand(-1, tokens.size(1), -1)
+        output, state = self._run(torch.cat((embedded, context), dim=-1), memory, state)
+        return Decoded(self.dropout(self.output(output, embedded, context)), None), state
+
+
+def _for_rows(context: Tensor, rows: int) -> Tensor:
+    """The context of each row's sentence: hypotheses of one sentence are neighbours."""
+    sentence = torch.arange(rows, device=context.device) // (rows // context.size(0))
+    return select(context, sentence)

@@ -1,0 +1,127 @@
+"""The contracts every model keeps: what an encoder hands on, what a decoder answers, how both become a model.
+
+One `Decoder.forward` serves training (the whole target), search (one token and a state) and forced prefixes
+(several tokens and a state). State is handed on by value and never kept on a module.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple, Protocol, TypeVar, cast, runtime_checkable
+
+import torch
+from torch import Tensor, nn
+
+Memory = Any  # a NamedTuple of tensors, one row a sentence
+State = Any  # a NamedTuple of tensors, one row a hypothesis; every leaf is batch-first
+Step = Callable[[Tensor, Memory, State], tuple[Tensor, State]]  # token ids [rows] -> log-probs [rows, vocab]
+
+Tree = TypeVar("Tree")
+
+
+class Encoded(NamedTuple):
+    """What an encoder hands on."""
+
+    states: Tensor  # [batch, src_len, dim]
+    mask: Tensor  # [batch, src_len] bool, True = may attend
+    final: tuple[Tensor, ...]  # what a decoder may start from; RNN: h (and c), [batch, layers, dim]; Transformer: ()
+
+
+class Decoded(NamedTuple):
+    """What a decoder answers for each target position."""
+
+    hidden: Tensor  # [batch, tgt_len, dim], before the vocabulary projection
+    weights: Tensor | None  # [batch, layers, heads, tgt_len, src_len] (RNN: 1, 1), only when asked for
+
+
+@runtime_checkable
+class Encoder(Protocol):
+    """Source ids to states."""
+
+    def __call__(self, src: Tensor, mask: Tensor) -> Encoded:
+        """Encode src [batch, src_len] where mask [batch, src_len] is True."""
+        ...
+
+
+@runtime_checkable
+class Decoder(Protocol):
+    """Target prefixes to hidden states; `attends` says whether weights can be asked for."""
+
+    attends: bool
+
+    def read(self, encoded: Encoded) -> Memory:
+        """Compute once a sentence what every step needs: projected keys, cross-attention keys and values."""
+        ...
+
+    def init_state(self, memory: Memory, max_len: int) -> State:
+        """The state before the first token, one row a sentence, for at most max_len tokens."""
+        ...
+
+    def __call__(
+        self, tokens: Tensor, memory: Memory, state: State | None = None, *, need_weights: bool = False
+    ) -> tuple[Decoded, State | None]:
+        """Decode tokens [rows, tgt_len] after `state` (None: from the start, and no state is returned).
+
+        rows is a multiple of the memory's rows: hypotheses of one sentence are neighbours.
+        """
+        ...
+
+
+class Seq2Seq(nn.Module):
+    """An encoder, a decoder and the projection onto the target vocabulary."""
+
+    def __init__(self, encoder: nn.Module, decoder: nn.Module, projection: nn.Linear) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.decoder = decoder
+        self.projection = projection
+
+    @property
+    def attends(self) -> bool:
+        """Whether the decoder has attention weights to show."""
+        return cast(Decoder, self.decoder).attends
+
+    def forward(self, src: Tensor, src_mask: Tensor, tgt_in: Tensor) -> Tensor:
+        """Teacher forcing: src, src_mask [batch, src_len], tgt_in [batch, tgt_len] -> hidden [batch, tgt_len, dim]."""
+        memory = self.read(src, src_mask)
+        decoded, _ = self.decoder(tgt_in, memory)
+        return cast(Decoded, decoded).hidden
+
+    def read(self, src: Tensor, src_mask: Tensor) -> Memory:
+        """Encode src and let the decoder prepare its memory, one row a sentence."""
+        return cast(Decoder, self.decoder).read(self.encoder(src, src_mask))
+
+    def init_state(self, memory: Memory, max_len: int) -> State:
+        """The decoder's state before the first token, one row a sentence."""
+        return cast(Decoder, self.decoder).init_state(memory, max_len)
+
+    def step(self, tokens: Tensor, memory: Memory, state: State) -> tuple[Tensor, State]:
+        """One search step: the last token of each row [rows] -> log-probabilities [rows, vocab] and the new state."""
+        decoded, state = self.decoder(tokens.unsqueeze(1), memory, state)
+        logits = self.projection(decoded.hidden.squeeze(1))
+        return torch.log_softmax(logits.float(), dim=-1), state
+
+    def attention(self, src: Tensor, src_mask: Tensor, tgt_in: Tensor) -> Tensor:
+        """Attention weights [batch, layers, heads, tgt_len, src_len], recomputed by forcing tgt_in through the decoder.
+
+        Only for a model that `attends`.
+        """
+        decoded, _ = self.decoder(tgt_in, self.read(src, src_mask), need_weights=True)
+        weights = cast(Decoded, decoded).weights
+        assert weights is not None, "a decoder that attends returns weights when asked"
+        return weights
+
+
+def tree_map(function: Callable[[Tensor], Tensor], tree: Tree) -> Tree:
+    """Apply `function` to every tensor of a tree of (named) tuples; other leaves stay."""
+    if isinstance(tree, Tensor):
+        return cast(Tree, function(tree))
+    if isinstance(tree, tuple):
+        leaves = [tree_map(function, leaf) for leaf in tree]
+        return cast(Tree, type(tree)(*leaves) if hasattr(tree, "_fields") else tuple(leaves))
+    return tree
+
+
+def select(tree: Tree, rows: Tensor) -> Tree:
+    """The given rows [n] of every leaf of a memory or a state, in that order."""
+    return tree_map(lambda leaf: leaf.index_select(0, rows), tree)

@@ -1,0 +1,186 @@
+"""The Transformer encoder and decoder (Vaswani et al. 2017), pre- or post-norm."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from nmt.attention.multihead import CrossAttention, KeysValues, SelfAttention
+from nmt.attention.position import SinusoidalPositions
+from nmt.config.schema import TransformerConfig
+from nmt.models.seq2seq import Decoded, Encoded
+
+
+class TransformerMemory(NamedTuple):
+    """What every step needs of a source sentence: each layer's cross-attention keys and values, and the mask."""
+
+    layers: tuple[KeysValues, ...]  # [batch, heads, src_len, head_dim] each
+    mask: Tensor  # [batch, src_len] bool, True = may attend
+
+
+class TransformerState(NamedTuple):
+    """The self-attention keys and values of each layer over the tokens decoded so far."""
+
+    layers: tuple[KeysValues, ...]  # [rows, heads, past_len, head_dim] each
+
+
+class TokenEmbedding(nn.Module):
+    """Scaled token embeddings plus sinusoidal positions, with dropout (Vaswani et al. 2017, sections 3.4, 3.5, 5.4)."""
+
+    def __init__(self, embedding: nn.Embedding, dropout: float) -> None:
+        super().__init__()
+        self.embedding = embedding
+        self.positions = SinusoidalPositions(embedding.embedding_dim)
+        self.scale = math.sqrt(embedding.embedding_dim)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, tokens: Tensor, start: int = 0) -> Tensor:
+        """tokens [rows, length], the first at position `start` -> [rows, length, dim]."""
+        positions = self.positions(start, tokens.size(1))
+        embedded: Tensor = self.dropout(self.embedding(tokens) * self.scale + positions)
+        return embedded
+
+
+class FeedForward(nn.Module):
+    """FFN(x) = W_2 activation(W_1 x) (Vaswani et al. 2017, eq. 2)."""
+
+    def __init__(self, config: TransformerConfig) -> None:
+        super().__init__()
+        self.inner = nn.Linear(config.model_dim, config.ffn_dim)
+        self.outer = nn.Linear(config.ffn_dim, config.model_dim)
+        self.activation = nn.ReLU() if config.activation == "relu" else nn.GELU()
+        self.dropout = nn.Dropout(config.ffn_dropout)
+
+    def forward(self, x: Tensor) -> Tensor:
+        output: Tensor = self.outer(self.dropout(self.activation(self.inner(x))))
+        return output
+
+
+class Residual(nn.Module):
+    """x + sublayer(x) with layer normalisation inside (pre) or after (post; Vaswani et al. 2017, section 5.4)."""
+
+    def __init__(self, config: TransformerConfig) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(config.model_dim)
+        self.pre = config.norm == "pre"
+        self.dropout = nn.Dropout(config.dropout)
+
+    def enter(self, x: Tensor) -> Tensor:
+        """What the sublayer is given."""
+        return self.norm(x) if self.pre else x
+
+    def add(self, x: Tensor, output: Tensor) -> Tensor:
+        """The sublayer's output added to what came in."""
+        x = x + self.dropout(output)
+        return x if self.pre else self.norm(x)
+
+
+class EncoderLayer(nn.Module):
+    """Self-attention and a feed-forward network, each with its residual connection."""
+
+    def __init__(self, config: TransformerConfig) -> None:
+        super().__init__()
+        self.self_attention = SelfAttention(config.model_dim, config.num_heads, config.attention_dropout)
+        self.feed_forward = FeedForward(config)
+        self.attention_residual = Residual(config)
+        self.feed_forward_residual = Residual(config)
+
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        x = self.attention_residual.add(x, self.self_attention(self.attention_residual.enter(x), mask))
+        return self.feed_forward_residual.add(x, self.feed_forward(self.feed_forward_residual.enter(x)))
+
+
+class DecoderLayer(nn.Module):
+    """Causal self-attention, attention over the source and a feed-forward network."""
+
+    def __init__(self, config: TransformerConfig) -> None:
+        super().__init__()
+        self.self_attention = SelfAttention(config.model_dim, config.num_heads, config.attention_dropout)
+        self.cross_attention = CrossAttention(config.model_dim, config.num_heads, config.attention_dropout)
+        self.feed_forward = FeedForward(config)
+        self.self_residual = Residual(config)
+        self.cross_residual = Residual(config)
+        self.feed_forward_residual = Residual(config)
+
+    def forward(
+        self, x: Tensor, memory: KeysValues, mask: Tensor, past: KeysValues | None, need_weights: bool
+    ) -> tuple[Tensor, KeysValues, Tensor | None]:
+        """x [rows, tgt_len, dim] -> the same shape, the past with x, and cross-attention weights when asked for."""
+        context, now = self.self_attention.decode(self.self_residual.enter(x), past)
+        x = self.self_residual.add(x, context)
+        context, weights = self.cross_attention(self.cross_residual.enter(x), memory, mask, need_weights)
+        x = self.cross_residual.add(x, context)
+        x = self.feed_forward_residual.add(x, self.feed_forward(self.feed_forward_residual.enter(x)))
+        return x, now, weights
+
+
+def _final_norm(config: TransformerConfig) -> nn.Module:
+    # a pre-norm stack ends on an unnormalised sum; post-norm layers have normalised it already
+    return nn.LayerNorm(config.model_dim) if config.norm == "pre" else nn.Identity()
+
+
+class TransformerEncoder(nn.Module):
+    """A stack of encoder layers over embedded source tokens."""
+
+    def __init__(self, config: TransformerConfig, embedding: nn.Embedding) -> None:
+        super().__init__()
+        self.embedding = TokenEmbedding(embedding, config.dropout)
+        self.layers = nn.ModuleList(EncoderLayer(config) for _ in range(config.encoder_layers))
+        self.norm = _final_norm(config)
+
+    def forward(self, src: Tensor, mask: Tensor) -> Encoded:
+        """src, mask [batch, src_len]."""
+        x = self.embedding(src)
+        for layer in self.layers:
+            x = layer(x, mask)
+        return Encoded(self.norm(x), mask, ())
+
+
+class TransformerDecoder(nn.Module):
+    """A stack of decoder layers over embedded target tokens."""
+
+    attends = True
+
+    def __init__(self, config: TransformerConfig, embedding: nn.Embedding) -> None:
+        super().__init__()
+        self.num_heads = config.num_heads
+        self.head_dim = config.model_dim // config.num_heads
+        self.embedding = TokenEmbedding(embedding, config.dropout)
+        self.layers = nn.ModuleList(DecoderLayer(config) for _ in range(config.decoder_layers))
+        self.norm = _final_norm(config)
+
+    def read(self, encoded: Encoded) -> TransformerMemory:
+        """Each layer's keys and values over the source, once a sentence."""
+        layers = tuple(layer.cross_attention.read(encoded.states) for layer in self._decoder_layers())
+        return TransformerMemory(layers, encoded.mask)
+
+    def init_state(self, memory: TransformerMemory, max_len: int) -> TransformerState:
+        """No past yet; caches grow with the tokens decoded, so max_len reserves nothing."""
+        keys = memory.layers[0].keys
+        nothing = keys.new_empty(keys.size(0), self.num_heads, 0, self.head_dim)
+        return TransformerState(tuple(KeysValues(nothing, nothing) for _ in self.layers))
+
+    def forward(
+        self,
+        tokens: Tensor,
+        memory: TransformerMemory,
+        state: TransformerState | None = None,
+        *,
+        need_weights: bool = False,
+    ) -> tuple[Decoded, TransformerState | None]:
+        """Decode tokens [rows, tgt_len] after `state`; see `nmt.models.seq2seq.Decoder`."""
+        x = self.embedding(tokens, 0 if state is None else state.layers[0].keys.size(2))
+        nows, all_weights = [], []
+        for index, layer in enumerate(self._decoder_layers()):
+            past = None if state is None else state.layers[index]
+            x, now, weights = layer(x, memory.layers[index], memory.mask, past, need_weights)
+            nows.append(now)
+            all_weights.append(weights)
+        decoded = Decoded(self.norm(x), torch.stack(all_weights, dim=1) if need_weights else None)
+        return decoded, None if state is None else TransformerState(tuple(nows))
+
+    def _decoder_layers(self) -> list[DecoderLayer]:
+        return [layer for layer in self.layers if isinstance(layer, DecoderLayer)]

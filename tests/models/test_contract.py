@@ -1,0 +1,164 @@
+"""What every decoder promises, over every variant."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from nmt.models.seq2seq import Decoder, Encoder, select, tree_map
+from tests.models.variants import VARIANTS, random_batch, tiny_model
+
+ALL = pytest.mark.parametrize("name", VARIANTS)
+ATTENDING = pytest.mark.parametrize("name", [name for name in VARIANTS if tiny_model(name).attends])
+LENGTHS = [5, 3, 7]
+
+
+@ALL
+def test_keeps_the_protocols(name: str) -> None:
+    model = tiny_model(name)
+    assert isinstance(model.encoder, Encoder)
+    assert isinstance(model.decoder, Decoder)
+
+
+@ALL
+@pytest.mark.parametrize("chunks", [[1] * 6, [3, 1, 2], [6]])
+def test_parallel_equals_step_by_step(name: str, chunks: list[int]) -> None:
+    model = tiny_model(name)
+    src, mask = random_batch(LENGTHS)
+    tgt, _ = random_batch([6, 6, 6], seed=3)
+    memory = model.read(src, mask)
+    whole, none = model.decoder(tgt, memory)
+    assert none is None
+    state = model.init_state(memory, 6)
+    parts = []
+    for tokens in tgt.split(chunks, dim=1):
+        decoded, state = model.decoder(tokens, memory, state, need_weights=model.attends)
+        parts.append(decoded.hidden)
+    torch.testing.assert_close(torch.cat(parts, dim=1), whole.hidden, atol=1e-5, rtol=1e-5)
+
+
+@ALL
+def test_padding_and_company_change_nothing(name: str) -> None:
+    model = tiny_model(name)
+    src, mask = random_batch(LENGTHS)
+    tgt, _ = random_batch([6, 6, 6], seed=3)
+    together = model(src, mask, tgt)
+    for row, length in enumerate(LENGTHS):
+        alone = model(src[row : row + 1, :length], mask[row : row + 1, :length], tgt[row : row + 1])
+        torch.testing.assert_close(together[row : row + 1], alone, atol=1e-5, rtol=1e-5)
+
+
+@ALL
+def test_every_source_word_matters_and_padding_does_not(name: str) -> None:
+    model = tiny_model(name)
+    src, mask = random_batch(LENGTHS)
+    tgt, _ = random_batch([6, 6, 6], seed=3)
+    before = model(src, mask, tgt)
+    for position in range(src.size(1)):
+        changed = src.clone()
+        changed[:, position] = torch.where(src[:, position] == 4, 5, 4)
+        difference = (model(changed, mask, tgt) - before).abs().amax(dim=(1, 2))
+        assert torch.equal(difference > 1e-7, mask[:, position]), f"position {position}: {difference}"
+
+
+@ALL
+def test_the_future_is_not_seen(name: str) -> None:
+    model = tiny_model(name)
+    src, mask = random_batch(LENGTHS)
+    tgt, _ = random_batch([6, 6, 6], seed=3)
+    changed = tgt.clone()
+    changed[:, 3] = torch.where(tgt[:, 3] == 4, 5, 4)
+    difference = (model(src, mask, tgt) - model(src, mask, changed)).abs().amax(dim=(0, 2))
+    assert (difference[:3] == 0).all()
+    assert (difference[3:] > 0).all()
+
+
+@ALL
+def test_beams_share_their_sentence(name: str) -> None:
+    """rows = sentences x beam over one memory row a sentence, reordered between steps."""
+    model = tiny_model(name)
+    src, mask = random_batch(LENGTHS)
+    tokens = torch.arange(4, 10).view(6, 1)
+    memory = model.read(src, mask)
+    repeated = torch.tensor([0, 0, 1, 1, 2, 2])
+    state = select(model.init_state(memory, 5), repeated)
+    own_memory = select(memory, repeated)
+    own_state = model.init_state(own_memory, 5)
+    order = torch.tensor([1, 0, 2, 2, 5, 4])  # within sentences
+    for _ in range(3):
+        shared, state = model.step(tokens.squeeze(1), memory, state)
+        own, own_state = model.step(tokens.squeeze(1), own_memory, own_state)
+        torch.testing.assert_close(shared, own, atol=1e-5, rtol=1e-5)
+        torch.testing.assert_close(shared.exp().sum(dim=-1), torch.ones(6))
+        state, own_state, tokens = select(state, order), select(own_state, order), tokens[order]
+
+
+@ALL
+def test_finished_sentences_leave(name: str) -> None:
+    model = tiny_model(name)
+    src, mask = random_batch(LENGTHS)
+    memory = model.read(src, mask)
+    state = model.init_state(memory, 5)
+    _, state = model.step(torch.tensor([4, 5, 6]), memory, state)
+    everyone, _ = model.step(torch.tensor([7, 8, 9]), memory, state)
+    stay = torch.tensor([2, 0])
+    fewer, _ = model.step(torch.tensor([9, 7]), select(memory, stay), select(state, stay))
+    torch.testing.assert_close(fewer, everyone[stay], atol=1e-5, rtol=1e-5)
+
+
+@ALL
+def test_a_state_handed_on_is_batch_first_and_unchanged(name: str) -> None:
+    model = tiny_model(name)
+    src, mask = random_batch(LENGTHS)
+    memory = model.read(src, mask)
+    state = model.init_state(memory, 5)
+    sizes: list[int] = []
+    tree_map(lambda leaf: sizes.append(leaf.size(0)) or leaf, (memory, state))  # type: ignore[func-returns-value]
+    assert set(sizes) == {3}
+    copy = tree_map(torch.clone, state)
+    first, _ = model.step(torch.tensor([4, 5, 6]), memory, state)
+    again, _ = model.step(torch.tensor([4, 5, 6]), memory, copy)
+    assert torch.equal(first, again)
+
+
+@ATTENDING
+def test_weights_sum_to_one_and_leave_padding_alone(name: str) -> None:
+    model = tiny_model(name)
+    src, mask = random_batch(LENGTHS)
+    tgt, _ = random_batch([6, 6, 6], seed=3)
+    weights = model.attention(src, mask, tgt)
+    batch, _, _, tgt_len, src_len = weights.shape
+    assert (batch, tgt_len, src_len) == (3, 6, 7)
+    torch.testing.assert_close(weights.sum(dim=-1), torch.ones(weights.shape[:-1]))
+    padding = ~mask[:, None, None, None, :].expand_as(weights)
+    assert (weights[padding] == 0).all()
+    assert weights.std(dim=-1).max() > 1e-3, "uniform weights would pass everything above"
+
+
+@ATTENDING
+def test_asking_for_weights_changes_no_answer(name: str) -> None:
+    model = tiny_model(name)
+    src, mask = random_batch(LENGTHS)
+    tgt, _ = random_batch([6, 6, 6], seed=3)
+    memory = model.read(src, mask)
+    silent, _ = model.decoder(tgt, memory)
+    shown, _ = model.decoder(tgt, memory, need_weights=True)
+    assert silent.weights is None
+    torch.testing.assert_close(silent.hidden, shown.hidden)
+
+
+@ALL
+def test_every_parameter_learns(name: str) -> None:
+    model = tiny_model(name).train()
+    src, mask = random_batch(LENGTHS)
+    tgt, _ = random_batch([6, 6, 6], seed=3)
+    model.projection(model(src, mask, tgt)).logsumexp(dim=-1).sum().backward()
+    idle = [key for key, value in model.named_parameters() if value.grad is None or not value.grad.abs().sum() > 0]
+    assert not [key for key in idle if "bias_hh" not in key], idle
+
+
+@ALL
+def test_builds_without_memory(name: str) -> None:
+    with torch.device("meta"):
+        model = tiny_model(name)
+    assert all(parameter.is_meta for parameter in model.parameters())

@@ -1,0 +1,52 @@
+"""Every model variant, tiny: what the property tests run over."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from nmt.config.schema import LuongConfig, ModelConfig, RnnEncDecConfig, RnnSearchConfig, TransformerConfig
+from nmt.models.build import build_model
+from nmt.models.seq2seq import Seq2Seq
+
+RNN = {"embedding_dim": 12, "hidden_dim": 16}
+TRANSFORMER = {"model_dim": 16, "ffn_dim": 24, "num_heads": 2, "encoder_layers": 2, "decoder_layers": 2}
+
+VARIANTS: dict[str, ModelConfig] = {
+    "cho": RnnEncDecConfig(**RNN, maxout_dim=10),
+    "cho-lstm-2": RnnEncDecConfig(**RNN, maxout_dim=10, cell="lstm", layers=2, bidirectional=True),
+    "sutskever": RnnEncDecConfig(**RNN, cell="lstm", layers=2, context="initial_state", reverse_source=True),
+    "sutskever-gru": RnnEncDecConfig(**RNN, context="initial_state", bidirectional=True),
+    "rnnsearch": RnnSearchConfig(**RNN, attention_dim=14, maxout_dim=10),
+    "rnnsearch-lstm": RnnSearchConfig(**RNN, attention_dim=14, maxout_dim=12, cell="lstm", encoder_layers=2,
+                                      tie_projection=True),
+    "rnnsearch-general": RnnSearchConfig(**RNN, maxout_dim=10, score="general"),
+    "luong-dot": LuongConfig(**RNN, layers=1, score="dot"),
+    "luong-dot-plain": LuongConfig(**RNN, layers=2, score="dot", input_feeding=False, reverse_source=True),
+    "luong-general": LuongConfig(**RNN, layers=2, bidirectional=True),
+    "luong-general-plain": LuongConfig(**RNN, layers=1, cell="gru", input_feeding=False),
+    "luong-concat": LuongConfig(**RNN, layers=2, cell="gru", score="concat", reverse_source=True),
+    "luong-concat-plain": LuongConfig(**RNN, layers=1, score="concat", input_feeding=False),
+    "transformer-post": TransformerConfig(**TRANSFORMER),
+    "transformer-pre": TransformerConfig(**TRANSFORMER, norm="pre", activation="gelu", share_embeddings=False),
+}  # fmt: skip
+
+VOCABULARY = 11
+
+
+def tiny_model(name: str, vocabulary: int = VOCABULARY, seed: int = 1) -> Seq2Seq:
+    """The named variant in evaluation mode, with weights large enough to tell positions apart."""
+    torch.manual_seed(seed)
+    model = build_model(VARIANTS[name], vocabulary, vocabulary)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.mul_(1.5)
+    return model.eval()
+
+
+def random_batch(lengths: list[int], vocabulary: int = VOCABULARY, seed: int = 2) -> tuple[Tensor, Tensor]:
+    """Source ids [batch, max length], PAD-filled, and their mask."""
+    generator = torch.Generator().manual_seed(seed)
+    mask = torch.arange(max(lengths)).unsqueeze(0) < torch.tensor(lengths).unsqueeze(1)
+    ids = torch.randint(4, vocabulary, mask.shape, generator=generator)
+    return ids.masked_fill(~mask, 0), mask
