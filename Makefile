@@ -7,8 +7,14 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .PHONY: demo install install-dev test check format corpus clean
 
+DEMO := rnn_encdec rnnsearch transformer
+DEMO_RUNS := $(DEMO:%=runs/demo/%)
+
 demo: install
-	$(BIN)/python scripts/demo.py
+	@for system in $(DEMO); do $(BIN)/nmt-train demo_$$system || exit; done
+	$(BIN)/nmt-align runs/demo/rnnsearch --source data/embedded/test.de --target data/embedded/test.en \
+		--gold data/embedded/test.align --heatmap 1,2,3 -o runs/demo/alignments.txt
+	$(BIN)/nmt-compare $(DEMO_RUNS) -o runs/demo/report
 
 install: $(BIN)/.nmt-installed
 

@@ -1,0 +1,96 @@
+"""The base of every command: how arguments are parsed, how failures are told, which status a command ends with.
+
+A command is `main(argv=None) -> int`: it builds a `Parser` and hands it to `run_command` with a function of the parsed
+arguments. That function imports what is slow to load (torch) itself, so that `--help` answers at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Sequence
+from typing import NoReturn
+
+from nmt import __version__
+from nmt.errors import NmtError, UsageError
+
+DONE, FAILED, WRONG_USAGE, INTERRUPTED, BROKEN_PIPE = 0, 1, 2, 130, 141
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser whose errors are a usage line and a sentence; options may stand anywhere among the words."""
+
+    def __init__(self, name: str, usage: str, description: str, epilog: str | None = None) -> None:
+        """`usage` follows the name in the usage line, such as "RUN_DIR [-o FILE]"."""
+        super().__init__(
+            prog=name,
+            usage=f"{name} {usage}".replace("%", "%%"),
+            description=description,
+            epilog=epilog,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
+        )
+        self.add_argument("--version", action="version", version=f"nmt {__version__}")
+
+    def add_config(self) -> None:
+        """The arguments of a command that takes a configuration: CONFIG.yaml|PRESET and key=value overrides."""
+        self.add_argument("config", metavar="CONFIG.yaml|PRESET", help="a YAML file, or the name of a preset")
+        self.add_argument(
+            "overrides", metavar="key=value", nargs="*", default=[], help="replaces a value, or a group (model=luong)"
+        )
+
+    def error(self, message: str) -> NoReturn:
+        """Raise what argparse found wrong; `run_command` prints it."""
+        raise UsageError(message)
+
+
+def run_command(
+    parser: Parser, command: Callable[[argparse.Namespace], int | None], argv: Sequence[str] | None = None
+) -> int:
+    """Parse `argv` (default: the process's own), call `command` and return the exit status.
+
+    0 = done (or what `command` returns), 1 = failed, 2 = wrong usage, 130 = interrupted, 141 = the reader of stdout has
+    gone; each failure is one sentence on stderr. Errors that are not the user's to mend keep their traceback.
+    """
+    name = parser.prog
+    try:
+        status = command(parser.parse_intermixed_args(argv))
+        sys.stdout.flush()
+        return DONE if status is None else status
+    except SystemExit as leave:  # --help, --version, and commands that end at a signal
+        return leave.code if isinstance(leave.code, int) else DONE if leave.code is None else FAILED
+    except UsageError as error:
+        print(f"{parser.format_usage().rstrip()}\n{name}: error: {error}", file=sys.stderr)
+        return WRONG_USAGE
+    except KeyboardInterrupt:
+        print(f"{name}: interrupted", file=sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # so that the interpreter's last flush finds a reader
+        return BROKEN_PIPE
+    except Exception as error:
+        if (sentence := _sentence(error)) is None:
+            raise
+        print(f"{name}: error: {sentence}", file=sys.stderr)
+        return FAILED
+
+
+def _sentence(error: Exception) -> str | None:
+    """What to tell the user, or None for an error that is not theirs to mend."""
+    if isinstance(error, NmtError):
+        return str(error)
+    if _out_of_memory(error):
+        return (
+            "out of memory: lower training.tokens_per_device (training) or search.tokens_per_batch (translation), "
+            "or choose a smaller model"
+        )
+    if isinstance(error, OSError) and error.filename is not None and error.strerror:
+        return f"{os.fsdecode(error.filename)}: {error.strerror}"
+    return None
+
+
+def _out_of_memory(error: Exception) -> bool:
+    """MemoryError, torch.OutOfMemoryError, and the RuntimeError of torch's allocator on CPU (told without torch)."""
+    names = [kind.__name__ for kind in type(error).__mro__]
+    return "MemoryError" in names or "OutOfMemoryError" in names or "DefaultCPUAllocator" in str(error)

@@ -1,0 +1,57 @@
+"""nmt-train: train a system from a configuration; the same command again continues the run."""
+
+from __future__ import annotations
+
+import sys
+from argparse import Namespace
+from collections.abc import Sequence
+
+from nmt.cli.common import DONE, FAILED, Parser, run_command
+from nmt.errors import NmtError, UsageError
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit status."""
+    parser = Parser(
+        "nmt-train",
+        "CONFIG.yaml|PRESET [key=value ...] [--multirun] [--cfg job]",
+        "Train a system. The run goes to run_dir=PATH (default: runs/ and the name of the configuration with its\n"
+        "overrides); the same command again continues it.",
+        "example: nmt-train multi30k_de_en model=rnnsearch training.max_minutes=30 seed=2",
+    )
+    parser.add_config()
+    parser.add_argument(
+        "-m", "--multirun", action="store_true", help="train every combination of values such as seed=1,2,3"
+    )
+    parser.add_argument("--cfg", choices=["job"], help="print the resolved configuration and stop")
+    return run_command(parser, _train, argv)
+
+
+def _train(arguments: Namespace) -> int:
+    from nmt.config.load import config_to_yaml, load_sweep
+
+    configs = load_sweep(arguments.config, arguments.overrides)
+    if len(configs) > 1 and not arguments.multirun:
+        raise UsageError("an override names several values: add --multirun to train them one after the other")
+    if arguments.cfg:
+        print("---\n".join(config_to_yaml(config) for config in configs), end="")
+        return DONE
+
+    from nmt.training.run import train
+
+    if len(configs) == 1:
+        train(configs[0])
+        return DONE
+    status = DONE
+    for number, config in enumerate(configs, start=1):
+        print(f"nmt-train: job {number} of {len(configs)}: {config.run_dir}", file=sys.stderr)
+        try:
+            train(config)
+        except NmtError as error:  # the other jobs don't depend on this one
+            print(f"nmt-train: error: {config.run_dir}: {error}", file=sys.stderr)
+            status = FAILED
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,213 @@
+"""YAML files, presets, groups and overrides to one plain dict, by hydra's compose API."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import re
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple, cast
+
+import yaml  # type: ignore[import-untyped]
+from hydra import compose as hydra_compose
+from hydra import initialize_config_dir
+from hydra.core.config_store import ConfigStore
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override, ValueType
+from hydra.errors import HydraException, MissingConfigException
+from omegaconf import DictConfig, ListConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from nmt.config.schema import Config
+from nmt.config.typed import nearest
+from nmt.errors import ConfigError, UsageError
+from nmt.resources import presets
+
+_NODE = "__nmt__"  # the private name under which hydra finds the configuration being composed
+_SECTIONS = {field.name for field in dataclasses.fields(Config)} - {"seed", "run_dir"}
+
+
+class Job(NamedTuple):
+    """One run of a sweep."""
+
+    overrides: list[str]  # each with one value
+    chosen: list[str]  # those among them that differ between the jobs
+
+
+def locate(config: str) -> Path:
+    """The file that CONFIG names: a path is that file; a name without a path is a preset."""
+    path, known = Path(config), _names(presets())
+    if "/" in config or "\\" in config or path.suffix in (".yaml", ".yml"):
+        if path.is_dir():
+            raise ConfigError(f"{path} is a folder: give the YAML file itself, such as {path / 'config.yaml'}")
+        if not path.is_file():
+            preset = f"; the preset is called {path.stem}" if path.stem in known else ""
+            raise ConfigError(f"there is no file {path}{preset}")
+        return path
+    if config not in known:
+        file = f"; the file of that name is ./{config}" if path.is_file() else ""
+        raise ConfigError(_no_such(f"there is no preset {config}", config, known) + file)
+    return presets() / f"{config}.yaml"
+
+
+def read_yaml(path: Path) -> DictConfig:
+    """The keys and values of a YAML file, interpolations not yet resolved; errors name the file and the line."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path} is not UTF-8 text: byte {error.start} cannot be decoded") from error
+    except OSError as error:
+        raise ConfigError(f"{path} could not be read: {error.strerror or error}") from error
+    with _one_sentence(f"{path}: "):
+        node = OmegaConf.create(text)
+    if not isinstance(node, DictConfig) or not node:
+        raise ConfigError(f"{path} should hold keys and values (YAML), such as seed: 1")
+    return node
+
+
+def resolve(node: DictConfig) -> dict[str, Any]:
+    """A plain dict with every interpolation replaced by its value."""
+    with _one_sentence():
+        return cast(dict[str, Any], OmegaConf.to_container(node, resolve=True, throw_on_missing=True))
+
+
+def compose(path: Path, overrides: Sequence[str]) -> dict[str, Any]:
+    """The file's defaults list and keys, then whole groups replaced (model=rnnsearch), then single values (seed=2)."""
+    node, folder = read_yaml(path), path.parent
+    if "hydra" in node:
+        raise ConfigError(f"{path}: hydra is not a key of the configuration")
+    if not isinstance(defaults := node.get("defaults", OmegaConf.create(["_self_"])), ListConfig):
+        raise ConfigError(f"{path}: defaults should be a list of presets and of choices such as model: luong")
+    groups: dict[str, str] = {}
+    values = []
+    for override in map(parse_override, overrides):
+        if override.key_or_group in _SECTIONS and isinstance(override.value(), str):
+            groups[override.key_or_group] = _option(folder, override)
+        else:
+            values.append(_forced(override))
+    if groups:
+        # The file is composed without them first, so that what a preset it builds on says of the group goes as well.
+        node.defaults = [entry for entry in defaults if not _chooses(entry, groups)]
+        base = _hydra(folder, node, [])
+        OmegaConf.set_struct(base, False)
+        for group in groups:
+            base.pop(group, None)
+        node = _merge({"defaults": [*({group: name} for group, name in groups.items()), "_self_"]}, base)
+    return resolve(_hydra(folder, node, values))
+
+
+def expand(overrides: Sequence[str]) -> list[Job]:
+    """The jobs of a sweep: every combination of the overrides' values, the last varying fastest."""
+    choices = []
+    for text, override in ((text, parse_override(text)) for text in overrides):
+        if override.value_type in (ValueType.INTERVAL_SWEEP, ValueType.GLOB_CHOICE_SWEEP):
+            raise UsageError(f"the override {text} names no values to try one by one: use a,b,c or range(start,stop)")
+        if override.is_sweep_override():
+            choices.append([f"{override.get_key_element()}={value}" for value in override.sweep_string_iterator()])
+        else:
+            choices.append([text])
+    differs = [len(values) > 1 for values in choices]
+    return [Job(list(job), list(itertools.compress(job, differs))) for job in itertools.product(*choices)]
+
+
+def parse_override(text: str) -> Override:
+    """One key=value in hydra's grammar; a value outside it (an umlaut in a path) is plain text where that is clear."""
+    key, equals, value = text.partition("=")
+    if not key or not (equals or key.startswith("~")):
+        raise UsageError(f"{text!r} is not an override: write key=value, such as training.max_steps=1000")
+    key = re.sub(r"\[(\d+)\]", r".\1", key)  # data.train[0].split, as messages name it
+    plain = set(value).isdisjoint("[]{}()'\"\\$,:")
+    parser = OverridesParser.create()
+    for form in (f"{key}{equals}{value}", f"{key}='{value}'") if plain else (f"{key}{equals}{value}",):
+        try:
+            override = parser.parse_override(form)
+        except HydraException as error:
+            reason = _first_line(error)
+        else:
+            if override.package is not None or re.match("hydra|defaults|.*/", override.key_or_group):
+                raise ConfigError(f"the override {text} names no key of the configuration")
+            return override
+    raise ConfigError(f"the override {text} cannot be read: {reason}; special characters need quotes: \"{key}='...'\"")
+
+
+def _forced(override: Override) -> str:
+    """The override in hydra's form that adds a missing key; those the schema doesn't have are refused there."""
+    if override.is_delete():
+        return str(override.input_line)
+    if override.key_or_group in _SECTIONS and not isinstance(override.value(), dict):
+        raise ConfigError(f"{override.input_line}: name one of its presets, or set its keys")
+    return f"++{override.key_or_group}={override.get_value_element_as_str()}"
+
+
+def _option(folder: Path, override: Override) -> str:
+    """The name chosen in a group override, or a sentence that lists what there is."""
+    group, name = override.key_or_group, str(override.value())
+    options = sorted({*_names(presets() / group), *_names(folder / group)})
+    if not options:
+        raise ConfigError(f"{group}={name}: there are no presets for {group}; set its keys, such as {group}.KEY=VALUE")
+    if name not in options:
+        raise ConfigError(_no_such(f"there is no {group}={name}", name, options))
+    return name
+
+
+def _chooses(entry: object, groups: dict[str, str]) -> bool:
+    """Whether an entry of a defaults list is the choice for one of the groups."""
+    return isinstance(entry, DictConfig) and not set(entry).isdisjoint(groups)
+
+
+def _hydra(folder: Path, node: DictConfig, overrides: list[str]) -> DictConfig:
+    """Let hydra compose `node`, whose defaults are looked up in `folder` and then among the presets."""
+    node = _merge(node, {"hydra": {"searchpath": [f"file://{presets()}"]}})
+    ConfigStore.instance().store(name=_NODE, node=node)
+    with _one_sentence(), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*_self_")  # a list without it ends with it, as the manual says
+        with initialize_config_dir(str(folder.resolve()), job_name="nmt", version_base="1.3"):
+            return hydra_compose(_NODE, overrides)
+
+
+def _merge(first: DictConfig | dict[str, Any], second: DictConfig | dict[str, Any]) -> DictConfig:
+    return cast(DictConfig, OmegaConf.merge(first, second))
+
+
+@contextmanager
+def _one_sentence(prefix: str = "") -> Iterator[None]:
+    """Turn what hydra, OmegaConf and YAML raise into a ConfigError of one sentence."""
+    try:
+        yield
+    except MissingConfigException as error:
+        group, _, name = (error.missing_cfg_file or "").rpartition("/")
+        sentence = f"the defaults list names {group and group + '='}{name}, which does not exist"
+        raise ConfigError(prefix + _no_such(sentence, name, error.options or _names(presets() / group))) from error
+    except yaml.YAMLError as error:
+        raise ConfigError(_yaml_sentence(error, prefix)) from error
+    except RecursionError as error:
+        raise ConfigError(prefix + "a defaults list leads back to its own file") from error
+    except (HydraException, OmegaConfBaseException, ValueError) as error:
+        key = getattr(error, "full_key", None)
+        raise ConfigError(prefix + (f"{key}: " if key else "") + _first_line(error)) from error
+
+
+def _yaml_sentence(error: yaml.YAMLError, prefix: str) -> str:
+    mark = getattr(error, "problem_mark", None)
+    problem = getattr(error, "problem", None) or _first_line(error)
+    if mark is None:
+        return f"{prefix}not valid YAML: {problem}"
+    file = prefix or f"{mark.name}: "  # a file that hydra opened is named by the mark
+    return f"{file}line {mark.line + 1} is not valid YAML: {problem}"
+
+
+def _no_such(sentence: str, name: str, options: Sequence[str]) -> str:
+    if not options:
+        return sentence
+    return f"{sentence}; nearest: {nearest(name, options, 1)[0]}; available: {', '.join(options)}"
+
+
+def _names(folder: Path) -> list[str]:
+    return sorted(path.stem for path in folder.glob("*.yaml"))
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0].replace(_NODE, "the configuration")

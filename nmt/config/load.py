@@ -1,0 +1,113 @@
+"""A configuration from a file or preset with overrides, and to and from a run's config.yaml."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from nmt.config.schema import Config
+from nmt.config.typed import from_dict, to_dict
+from nmt.errors import ConfigError, UsageError
+from nmt.files import atomic_write
+
+_LONGEST_NAME = 120  # characters of a default run directory's name; file systems allow 255
+
+
+def load_config(config: str, overrides: Sequence[str] = ()) -> Config:
+    """The checked configuration of CONFIG.yaml or PRESET with `key=value` overrides, run_dir filled in.
+
+    Raises ConfigError, or UsageError for an override that is none or that sweeps over several values.
+    """
+    jobs = load_sweep(config, overrides)
+    if len(jobs) > 1:
+        raise UsageError("an override names several values: add --multirun to run them one after the other")
+    return jobs[0]
+
+
+def load_sweep(config: str, overrides: Sequence[str] = ()) -> list[Config]:
+    """One checked configuration for each combination of the values that overrides sweep over (seed=1,2,3)."""
+    from nmt.config.compose import compose, expand, locate  # hydra: not needed to read a run's config.yaml
+
+    path = locate(config)
+    configs = []
+    for job in expand(overrides):
+        loaded = config_from_dict(compose(path, job.overrides))
+        loaded.run_dir = _run_dir(loaded.run_dir, path, job.overrides, job.chosen)
+        configs.append(loaded)
+    return configs
+
+
+def config_from_dict(values: Mapping[str, Any]) -> Config:
+    """A checked Config from nested dicts; refuses unknown keys, wrong types and impossible combinations."""
+    config = from_dict(Config, values)
+    config.check()
+    return config
+
+
+def config_to_dict(config: Config) -> dict[str, Any]:
+    """Nested dicts and lists of every key, in the order of the schema."""
+    return to_dict(config)
+
+
+def config_to_yaml(config: Config) -> str:
+    """The configuration as YAML that loads back to an equal Config."""
+    from omegaconf import OmegaConf
+
+    return OmegaConf.to_yaml(OmegaConf.create(_escape(config_to_dict(config))))
+
+
+def save_config(config: Config, path: str | os.PathLike[str]) -> None:
+    """Write the configuration to a YAML file, atomically."""
+    with atomic_write(path) as file:
+        file.write(config_to_yaml(config))
+
+
+def read_config(path: str | os.PathLike[str]) -> Config:
+    """Read a YAML file that stands alone, such as a run's config.yaml: no presets, no overrides."""
+    from nmt.config.compose import read_yaml, resolve
+
+    try:
+        return config_from_dict(resolve(read_yaml(Path(path))))
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from error
+
+
+def _run_dir(given: str | None, path: Path, overrides: Sequence[str], chosen: Sequence[str]) -> str:
+    """Where a run goes: as given, plus what tells a sweep's jobs apart; else runs/, file name and overrides."""
+    named = [text for text in overrides if not _sets_run_dir(text)]
+    chosen = [text for text in chosen if not _sets_run_dir(text)]
+    run = path.parent  # of a run's own config.yaml, which may have been moved since it was written
+    of_a_run = path.name == "config.yaml" and (run / "checkpoints").is_dir() and len(named) == len(overrides)
+    if of_a_run and (given is None or Path(given).resolve() != run.resolve()):
+        given = str(run)
+    if not given:
+        return f"runs/{_file_name([path.stem, *named])}"
+    if not chosen:
+        return given
+    return f"{given}-{_file_name(chosen)}" if of_a_run else str(Path(given) / _file_name(chosen))
+
+
+def _sets_run_dir(override: str) -> bool:
+    return override.lstrip("+~").startswith("run_dir=")
+
+
+def _file_name(parts: Sequence[str]) -> str:
+    """The parts joined, safe as a file name; what had to be altered or cut is told apart by a hash."""
+    name = "-".join(part.lstrip("+") for part in parts)
+    safe = re.sub(r"[^A-Za-z0-9._=+-]+", "_", name)[:_LONGEST_NAME]
+    return safe if safe == name else f"{safe}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+
+
+def _escape(value: Any) -> Any:
+    """Nested values in which no text is taken for an interpolation when they are loaded."""
+    if isinstance(value, dict):
+        return {key: _escape(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_escape(item) for item in value]
+    if isinstance(value, str):
+        return re.sub(r"(\\*)\$\{", r"\1\1\\${", value)
+    return value

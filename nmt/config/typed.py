@@ -1,0 +1,166 @@
+"""Plain dicts to typed dataclasses, strictly: an unknown key or a wrong type is refused, with what is expected."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import math
+import types
+from collections.abc import Iterable, Mapping
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+
+from nmt.config.schema import Config  # only for the names to suggest: nothing else here knows the schema
+from nmt.errors import ConfigError
+
+T = TypeVar("T")
+_NAMES = {int: "a whole number", float: "a number", bool: "true or false", str: "text", types.NoneType: "null"}
+
+
+def from_dict(cls: type[T], value: object, key: str = "", owner: str = "the configuration") -> T:
+    """Build the dataclass `cls` from the mapping `value` found under `key` ("" = the whole configuration).
+
+    Lists, dicts, Literals, optional values, nested dataclasses and unions of dataclasses (told apart by a Literal
+    field they share, such as family) follow from the type hints. Raises ConfigError.
+    """
+    if not isinstance(value, Mapping):
+        raise ConfigError(f"{_show(key, value)}: expected keys and values ({', '.join(get_type_hints(cls))})")
+    hints = get_type_hints(cls)
+    for name in value:
+        if name not in hints:
+            raise ConfigError(_unknown_key(cls, key, str(name), owner))
+    for field in _required(cls):
+        if field not in value:
+            raise ConfigError(f"{_join(key, field)} is missing: it has no default")
+    return cls(**{name: _convert(hints[name], item, _join(key, name)) for name, item in value.items()})
+
+
+def to_dict(config: Any) -> dict[str, Any]:
+    """The dataclass as nested dicts and lists, keys in the order of the schema; the inverse of `from_dict`."""
+    return dataclasses.asdict(config)
+
+
+def keys(cls: Any, prefix: str = "") -> list[str]:
+    """Every full key under the dataclass (or union of dataclasses) `cls`, sections included, without list items."""
+    found = []
+    for member in _dataclasses(cls):
+        for name, hint in get_type_hints(member).items():
+            found += [_join(prefix, name), *keys(hint, _join(prefix, name))]
+    return list(dict.fromkeys(found))
+
+
+def nearest(name: str, names: Iterable[str], count: int = 3) -> list[str]:
+    """The `count` names most like `name`: by the whole, by the part after the last dot, by initials (lr)."""
+    last = name.rpartition(".")[2]
+
+    def likeness(other: str) -> float:
+        other_last = other.rpartition(".")[2]
+        initials = "".join(word[:1] for word in other_last.split("_"))
+        alike = [difflib.SequenceMatcher(None, *pair).ratio() for pair in ((name, other), (last, other_last))]
+        return sum(alike) + (len(last) > 1 and last == initials)
+
+    return sorted(dict.fromkeys(names), key=likeness, reverse=True)[:count]
+
+
+def _convert(hint: Any, value: object, key: str) -> Any:
+    """`value` as the type hint asks; `key` is its full name."""
+    if (members := _members(hint)) is not hint:
+        return _convert_union(members, value, key)
+    if dataclasses.is_dataclass(hint):
+        return from_dict(hint, value, key)  # type: ignore[arg-type]
+    origin, arguments = get_origin(hint), get_args(hint)
+    if origin is Literal:
+        if value in arguments and isinstance(value, str):
+            return value
+        close = difflib.get_close_matches(str(value), arguments, n=1)
+        suggestion = f"; nearest: {close[0]}" if close else ""
+        raise ConfigError(f"{_show(key, value)}: expected one of {', '.join(arguments)}{suggestion}")
+    if origin is list:
+        if not isinstance(value, list):
+            raise ConfigError(f"{_show(key, value)}: expected a list")
+        return [_convert(arguments[0], item, f"{key}[{index}]") for index, item in enumerate(value)]
+    if origin is dict:
+        if not isinstance(value, Mapping):
+            raise ConfigError(f"{_show(key, value)}: expected names and values")
+        return {
+            _convert(arguments[0], name, key): _convert(arguments[1], value[name], f"{key}.{name}") for name in value
+        }
+    return _convert_scalar((hint,), value, key)
+
+
+def _convert_union(members: tuple[Any, ...], value: object, key: str) -> Any:
+    """`X | None`, `int | str` and the like, or dataclasses told apart by their tag."""
+    classes = [member for member in members if dataclasses.is_dataclass(member)]
+    if value is None and types.NoneType in members:
+        return None
+    if len(classes) > 1:
+        return _convert_tagged(classes, value, key)
+    others = [member for member in members if member is not types.NoneType]
+    if len(others) == 1 and others[0] not in _NAMES:
+        return _convert(others[0], value, key)
+    return _convert_scalar(members, value, key)
+
+
+def _convert_tagged(classes: list[Any], value: object, key: str) -> Any:
+    """The dataclass among `classes` whose tag, a field with a Literal of one value, `value` carries."""
+    if not isinstance(value, Mapping):
+        raise ConfigError(f"{_show(key, value)}: expected keys and values")
+    tag = _tag(classes)
+    by_name = {get_args(get_type_hints(cls)[tag])[0]: cls for cls in classes}
+    if tag not in value:
+        raise ConfigError(f"{key}.{tag} is missing: expected one of {', '.join(by_name)}")
+    name = _convert(Literal[tuple(by_name)], value[tag], f"{key}.{tag}")
+    return from_dict(by_name[name], value, key, owner=f"{key}.{tag}={name}")
+
+
+def _convert_scalar(accepted: tuple[Any, ...], value: object, key: str) -> Any:
+    """A number, a truth value, text or null of one of the `accepted` types; 1e5 is a whole number, 3 is a number."""
+    if type(value) in accepted and not (isinstance(value, float) and not math.isfinite(value)):
+        return value
+    if type(value) is int and float in accepted:
+        return float(value)
+    if type(value) is float and int in accepted and value.is_integer():
+        return int(value)
+    expected = " or ".join(_NAMES[kind] for kind in accepted)
+    quote = " (in quotes)" if str in accepted and isinstance(value, bool | int | float) else ""
+    raise ConfigError(f"{_show(key, value)}: expected {expected}{quote}")
+
+
+def _unknown_key(cls: Any, key: str, name: str, owner: str) -> str:
+    full = _join(key, name)
+    candidates = [other for other in keys(Config) if not key or not other.startswith(f"{key}.")]
+    candidates += [_join(key, other) for other in keys(cls)]
+    return f"{full} is not a key of {owner}; nearest: {', '.join(nearest(full, candidates))}"
+
+
+def _members(hint: Any) -> Any:
+    return get_args(hint) if get_origin(hint) in (Union, types.UnionType) else hint
+
+
+def _dataclasses(hint: Any) -> list[Any]:
+    if dataclasses.is_dataclass(hint):
+        return [hint]
+    members = _members(hint)
+    return [] if members is hint else [member for member in members if dataclasses.is_dataclass(member)]
+
+
+def _tag(classes: list[Any]) -> str:
+    hints = [get_type_hints(cls) for cls in classes]
+    return next(
+        name
+        for name in hints[0]
+        if all(get_origin(hint.get(name)) is Literal and len(get_args(hint[name])) == 1 for hint in hints)
+    )
+
+
+def _required(cls: Any) -> list[str]:
+    missing = dataclasses.MISSING
+    return [f.name for f in dataclasses.fields(cls) if f.default is missing and f.default_factory is missing]
+
+
+def _join(key: str, name: str) -> str:
+    return f"{key}.{name}" if key else name
+
+
+def _show(key: str, value: object) -> str:
+    shown = "null" if value is None else str(value).lower() if isinstance(value, bool) else value
+    return f"{key or 'the configuration'}={shown}"

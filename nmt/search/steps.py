@@ -1,0 +1,57 @@
+"""What every search does between two steps: pick candidates, and let finished sentences leave the batch."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+LOOK_EVERY = {"cpu": 1, "cuda": 8, "mps": 8}  # steps: a look costs nothing on a CPU, but an accelerator is waited for
+
+
+class Remaining:
+    """The sentences still in the batch, and when to look whether some have finished.
+
+    That is every few steps, and where a sentence reaches the longest length it may have.
+    """
+
+    def __init__(self, max_lengths: Tensor) -> None:
+        self.limits: list[int] = max_lengths.tolist()
+        self.sentences = list(range(len(self.limits)))  # by their place in the answer
+        self.interval = LOOK_EVERY[max_lengths.device.type]
+        self.longest = max(self.limits, default=0)
+
+    def look_now(self, length: int) -> bool:
+        """Whether to look after `length` steps."""
+        return length % self.interval == 0 or length == min(self.limits[sentence] for sentence in self.sentences)
+
+    def leave(self, leaving: Tensor) -> tuple[list[tuple[int, int]], Tensor | None]:
+        """Take the rows where leaving [batch] is True out: their (row, sentence), and the rows that stay, None for all.
+
+        Afterwards `sentences` names those that stay.
+        """
+        flags = leaving.tolist()
+        left = [(row, sentence) for row, sentence in enumerate(self.sentences) if flags[row]]
+        if not left:
+            return [], None
+        self.sentences = [sentence for row, sentence in enumerate(self.sentences) if not flags[row]]
+        stay = [row for row, flag in enumerate(flags) if not flag]
+        return left, torch.tensor(stay, dtype=torch.long, device=leaving.device)
+
+
+def top_candidates(candidates: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """The k highest of each row of candidates [batch, n], as values and indices [batch, k], ties by the lower index.
+
+    torch.topk leaves open which of several equals it takes and in which order. The order is mended by two sorts of k
+    values; equals on both sides of the cut are found by asking for one more, and only then is the row sorted whole.
+    They are looked for on the CPU alone: elsewhere the look would make every step wait for the device.
+    """
+    values, indices = candidates.topk(min(k + 1, candidates.size(1)))
+    if values.size(1) > k and candidates.device.type == "cpu":
+        across = (values[:, k - 1] == values[:, k]) & (values[:, k] > -math.inf)
+        if across.any():
+            values, indices = candidates.sort(descending=True, stable=True)
+    indices, order = indices[:, :k].sort()
+    values, order = values[:, :k].gather(1, order).sort(descending=True, stable=True)
+    return values, indices.gather(1, order)

@@ -1,0 +1,83 @@
+"""Write the tables of docs/configuration.md from the schema: every key, its default, its values and its comment.
+
+Run it after a change to nmt/config/schema.py; a test compares.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import json
+import re
+import types
+from pathlib import Path
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+from nmt.config import schema
+
+PAGE = Path(__file__).resolve().parent.parent / "docs" / "configuration.md"
+MARK = "<!-- from here on written by scripts/configuration_reference.py -->\n"
+SECTIONS = [  # heading, prefix of the keys, owner
+    ("At the top", "", schema.Config),
+    ("data", "data.", schema.DataConfig),
+    ("data.train[N], data.val, data.test.NAME", "", schema.CorpusConfig),
+    ("data.cleaning", "data.cleaning.", schema.CleaningConfig),
+    ("tokenizer", "tokenizer.", schema.TokenizerConfig),
+    *((f"model with model.family={family}", "model.", cls) for family, cls in schema.MODEL_FAMILIES.items()),
+    ("training", "training.", schema.TrainingConfig),
+    ("training.optimizer", "training.optimizer.", schema.OptimizerConfig),
+    ("training.schedule", "training.schedule.", schema.ScheduleConfig),
+    ("search", "search.", schema.SearchConfig),
+]
+NAMES = {int: "whole number", float: "number", bool: "true or false", str: "text", types.NoneType: "null"}
+
+
+def page(text: str) -> str:
+    """The page with its tables written anew."""
+    return text.split(MARK)[0] + MARK + "".join(_section(*section) for section in SECTIONS)
+
+
+def _section(heading: str, prefix: str, cls: Any) -> str:
+    hints, said = get_type_hints(cls), _comments(cls)
+    rows = [
+        f"| `{prefix}{field.name}` | {_default(field)} | {_values(hints[field.name])} | {said.get(field.name, '')} |\n"
+        for field in dataclasses.fields(cls)
+    ]
+    return (
+        f"\n### {heading}\n\n{inspect.getdoc(cls)}\n\n| key | default | values | |\n|---|---|---|---|\n{''.join(rows)}"
+    )
+
+
+def _comments(cls: Any) -> dict[str, str]:
+    """The comment at the end of each field's line."""
+    lines = re.findall(r"^    (\w+): [^#\n]*#\s*(.*)$", inspect.getsource(cls), flags=re.MULTILINE)
+    return {name: comment.replace("|", "\\|") for name, comment in lines}
+
+
+def _default(field: dataclasses.Field[Any]) -> str:
+    if field.default_factory is not dataclasses.MISSING:
+        value = field.default_factory()
+    elif field.default is not dataclasses.MISSING:
+        value = field.default
+    else:
+        return "*required*"
+    if dataclasses.is_dataclass(value):
+        return "as below"
+    return f"`{value}`" if isinstance(value, str) else f"`{json.dumps(value)}`"
+
+
+def _values(hint: Any) -> str:
+    if get_origin(hint) is Literal:
+        return ", ".join(f"`{value}`" for value in get_args(hint))
+    if get_origin(hint) is types.UnionType:
+        members = [_values(member) for member in get_args(hint)]
+        return " or ".join(dict.fromkeys(members))
+    if get_origin(hint) is list:
+        return f"list of: {_values(get_args(hint)[0])}"
+    if get_origin(hint) is dict:
+        return f"names with: {_values(get_args(hint)[1])}"
+    return NAMES.get(hint, "keys below")
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page(PAGE.read_text(encoding="utf-8")), encoding="utf-8")

@@ -1,0 +1,87 @@
+"""Every shipped preset composes with every model, and the models have the sizes of their papers."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from nmt.config.load import load_config, read_config, save_config
+from nmt.models.build import build_model
+from nmt.resources import presets
+
+EXPERIMENTS = sorted(path.stem for path in presets().glob("*.yaml"))
+MODELS = sorted(path.stem for path in (presets() / "model").glob("*.yaml"))
+OTHER_GROUPS = sorted(
+    (group, path.stem) for group in ("data", "training", "search") for path in (presets() / group).glob("*.yaml")
+)
+
+
+def parameters(preset: str, overrides: list[str], vocabulary: int) -> int:
+    """How many parameters the model has; a shared matrix counts once."""
+    with torch.device("meta"):
+        model = build_model(load_config(preset, overrides).model, vocabulary, vocabulary)
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
+def test_groups_and_presets_are_there() -> None:
+    assert {"embedded", "multi30k_de_en", "wmt14_de_en", "wmt14_fr_en"} <= set(EXPERIMENTS)
+    assert {"rnn_encdec", "rnnsearch", "luong"} | {
+        f"transformer_{size}" for size in ("tiny", "small", "base", "big")
+    } <= {*MODELS}
+    assert {name for group, name in OTHER_GROUPS if group == "data"} >= {
+        "embedded", "multi30k_de_en", "wmt14_de_en", "wmt14_fr_en", "files",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("preset", EXPERIMENTS)
+def test_preset_survives_its_file(preset: str, tmp_path: Path) -> None:
+    config = load_config(preset)
+    save_config(config, tmp_path / "config.yaml")
+    assert read_config(tmp_path / "config.yaml") == config
+    assert load_config(str(tmp_path / "config.yaml")) == config
+
+
+@pytest.mark.parametrize("preset", EXPERIMENTS)
+@pytest.mark.parametrize("model", MODELS)
+def test_preset_takes_every_model(preset: str, model: str) -> None:
+    config = load_config(preset, [f"model={model}"])
+    assert config.model.family == model.split("_")[0] if "transformer" in model else model
+    with torch.device("meta"):
+        built = build_model(config.model, config.tokenizer.vocab_size, config.tokenizer.vocab_size)
+    assert built.attends == (model != "rnn_encdec")
+
+
+@pytest.mark.parametrize(("group", "name"), OTHER_GROUPS)
+def test_preset_takes_every_option(group: str, name: str) -> None:
+    overrides = [f"{group}={name}"] + (["data.path=corpus"] if group == "data" else [])
+    replaced = getattr(load_config("embedded", overrides), group)
+    assert replaced == getattr(load_config("wmt14_de_en", overrides), group), "the whole group is replaced"
+
+
+def test_direction_is_two_keys() -> None:
+    config = load_config("wmt14_de_en", ["data.source_language=en", "data.target_language=de"])
+    assert (config.data.source_language, config.data.target_language) == ("en", "de")
+    assert config.data.train[0].config == "de-en"
+
+
+def test_transformers_have_the_papers_sizes() -> None:
+    # Vaswani et al. 2017, table 3: 65M and 213M, with a joint vocabulary of about 37,000
+    assert 60e6 < parameters("wmt14_de_en", ["model=transformer_base"], 37000) < 66e6
+    assert 205e6 < parameters("wmt14_de_en", ["model=transformer_big"], 37000) < 215e6
+
+
+def test_rnnsearch_has_the_papers_sizes() -> None:
+    n, m, align, maxout, vocabulary = 1000, 620, 1000, 500, 30000  # Bahdanau et al. 2015, appendix A.2.3
+    encoder = 2 * 3 * (n * m + n * n)
+    decoder = 3 * (n * m + n * n + n * 2 * n) + n * n  # with the initial state
+    attention = align * n + align * 2 * n + align
+    output = 2 * maxout * (n + m + 2 * n) + vocabulary * maxout
+    paper = 2 * vocabulary * m + encoder + decoder + attention + output
+    assert parameters("wmt14_fr_en", ["model=rnnsearch"], vocabulary) == pytest.approx(paper, rel=0.002)  # biases
+
+
+def test_luong_has_the_papers_sizes() -> None:
+    n, layers, vocabulary = 1000, 4, 50000  # Luong et al. 2015, section 4.1
+    lstm = 4 * 2 * n * n
+    paper = 3 * vocabulary * n + 2 * layers * lstm + 4 * n * n + n * n + 2 * n * n  # input feeding, general score, W_c
+    assert parameters("wmt14_de_en", ["model=luong"], vocabulary) == pytest.approx(paper, rel=0.002)
