@@ -43,15 +43,26 @@ class Remaining:
 def top_candidates(candidates: Tensor, k: int) -> tuple[Tensor, Tensor]:
     """The k highest of each row of candidates [batch, n], as values and indices [batch, k], ties by the lower index.
 
-    torch.topk leaves open which of several equals it takes and in which order. The order is mended by two sorts of k
-    values; equals on both sides of the cut are found by asking for one more, and only then is the row sorted whole.
-    They are looked for on the CPU alone: elsewhere the look would make every step wait for the device.
+    torch.topk leaves open in which order it gives equals, which two sorts of k values mend, and which of the equals it
+    takes. Those on both sides of the cut are found by asking for one more, on the CPU alone: elsewhere the look would
+    make every step wait for the device.
     """
     values, indices = candidates.topk(min(k + 1, candidates.size(1)))
     if values.size(1) > k and candidates.device.type == "cpu":
         across = (values[:, k - 1] == values[:, k]) & (values[:, k] > -math.inf)
         if across.any():
-            values, indices = candidates.sort(descending=True, stable=True)
-    indices, order = indices[:, :k].sort()
-    values, order = values[:, :k].gather(1, order).sort(descending=True, stable=True)
+            rows = across.nonzero().flatten()
+            indices[rows, :k] = _top_in_total_order(candidates[rows], k)
+            values = candidates.gather(1, indices)
+    order = None; indices = indices[:, :k]; values, order = values[:, :k].sort(descending=True, stable=True)
     return values, indices.gather(1, order)
+
+
+def _top_in_total_order(candidates: Tensor, k: int) -> Tensor:
+    """The indices [batch, k] of the highest, of equals the lower index: float bits and index in one integer.
+
+    Several times slower than topk on floats, and needed for few rows.
+    """
+    bits = candidates.float().view(torch.int32).long()
+    bits = torch.where(bits < 0, bits ^ 0x7FFFFFFF, bits)  # rises with the float, negative ones too
+    return ((bits << 32) - torch.arange(candidates.size(1), device=candidates.device)).topk(k).indices

@@ -1,0 +1,146 @@
+"""nmt-compare: systems side by side on one test set, as a report of HTML, Markdown and JSON."""
+
+from __future__ import annotations
+
+import sys
+from argparse import ArgumentTypeError, Namespace
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nmt.cli.common import Parser, run_command
+from nmt.cli.evaluate import add_settings, settings_of
+from nmt.errors import UsageError
+
+if TYPE_CHECKING:
+    from nmt.report.compare import Contestant
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit status."""
+    parser = Parser(
+        "nmt-compare",
+        "RUN_DIR ... NAME=FILE ... -o DIR [--source F --reference F | --test-set NAME] [--sentences 3,17]",
+        "Compare runs, and output files of other toolkits, on one test set: DIR/index.html, report.md, results.json.\n"
+        "The first system is the baseline that the others are tested against.",
+        "example: nmt-compare runs/demo/rnnsearch runs/demo/transformer -o runs/demo/report",
+    )
+    parser.add_argument(
+        "systems",
+        metavar="RUN_DIR|NAME=FILE",
+        nargs="+",
+        help="a run directory, or a detokenised output file under a name",
+    )
+    parser.add_argument("-o", "--output", metavar="DIR", required=True, help="the folder of the report")
+    parser.add_argument("--source", metavar="F", help="source text, one sentence a line")
+    parser.add_argument("--reference", metavar="F", help="its reference translation, line by line")
+    parser.add_argument(
+        "--test-set",
+        metavar="NAME",
+        help="a test set of the first run's configuration (default: its first), or of sacreBLEU",
+    )
+    parser.add_argument(
+        "--languages",
+        metavar="SRC-TGT",
+        type=_direction,
+        help="such as de-zh, where no run tells: chooses BLEU's tokenizer",
+    )
+    parser.add_argument(
+        "--sentences",
+        metavar="LINES",
+        type=line_numbers,
+        help="lines (from 1) whose attention is shown, such as 3,17; default: a short, a median and a long one",
+    )
+    add_settings(parser)
+    return run_command(parser, _compare, argv)
+
+
+def line_numbers(text: str) -> list[int]:
+    """An argument type: line numbers with commas between them, such as 3,17."""
+    try:
+        numbers = [int(part) for part in text.split(",")]
+    except ValueError as error:
+        raise ArgumentTypeError(f"{text!r} is no list of line numbers such as 3,17") from error
+    if min(numbers) < 1:
+        raise ArgumentTypeError("lines are counted from 1")
+    return list(dict.fromkeys(numbers))
+
+
+def _direction(text: str) -> tuple[str, str]:
+    source, dash, target = text.partition("-")
+    if not (source and dash and target):
+        raise ArgumentTypeError(f"{text!r} is no direction such as de-en")
+    return source, target
+
+
+def _compare(arguments: Namespace) -> None:
+    if (arguments.source is None) != (arguments.reference is None):
+        raise UsageError("--source and --reference go together")
+    if arguments.source is not None and arguments.test_set is not None:
+        raise UsageError("give either --source and --reference or --test-set")
+    from nmt.report.compare import Request, compare
+
+    request = Request(
+        contestants=[_contestant(text) for text in arguments.systems],
+        folder=Path(arguments.output),
+        source=arguments.source,
+        reference=arguments.reference,
+        test_set=arguments.test_set,
+        languages=arguments.languages,
+        sentences=arguments.sentences,
+        checkpoint=arguments.checkpoint,
+        settings=settings_of(arguments),
+    )
+    results = compare(request, _tell)
+    print(_table(results))
+    print(f"\nreport: {request.folder / 'index.html'}")
+
+
+def _contestant(text: str) -> Contestant:
+    """A path that is there is that run directory, whatever its name; else NAME=FILE."""
+    from nmt.report.compare import Contestant
+
+    name, equals, file = text.partition("=")
+    if equals and name and file and "/" not in name and not Path(text).exists():
+        return Contestant(Path(file), name)
+    return Contestant(Path(text))
+
+
+def _tell(sentence: str) -> None:
+    print(f"nmt-compare: {sentence}", file=sys.stderr, flush=True)
+
+
+def _table(results: dict[str, Any]) -> str:
+    """BLEU of every system with its interval, and how it stands against the baseline."""
+    from nmt.evaluation.metrics import LABELS, METRICS
+    from nmt.report.table import format_table
+
+    baseline = {
+        pair["system"]: pair["metrics"]["bleu"] for pair in results["significance"]["pairs"] if pair["baseline"]
+    }
+    rows = []
+    for entry in results["systems"]:
+        low, high = entry["scores"]["bleu"]["confidence_interval"]
+        test = baseline.get(entry["name"])
+        rows.append(
+            [
+                entry["name"],
+                *(f"{entry['scores'][name]['score']:.2f}" for name in METRICS),
+                f"{low:.1f}-{high:.1f}",
+                f"{test['p_value']:.3f}" if test else "-",
+            ]
+        )
+    header = ["system", *(LABELS[name] for name in METRICS), "BLEU 95%", f"p vs {results['systems'][0]['name']}"]
+    signature = results["systems"][0]["scores"]["bleu"]["signature"]
+    lines = [format_table(header, rows)]
+    for group in results["seed_groups"]:
+        bleu = group["scores"]["bleu"]
+        names = ", ".join(group["systems"])
+        lines.append(
+            f"{names}: BLEU {bleu['mean']:.2f} ± {bleu['standard_deviation']:.2f} over {len(group['seeds'])} seeds"
+        )
+    return "\n".join([*lines, "", f"BLEU: {signature}"])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

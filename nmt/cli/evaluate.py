@@ -1,0 +1,149 @@
+"""nmt-evaluate: BLEU, chrF and TER of runs on test sets, or of an output file, with signatures."""
+
+from __future__ import annotations
+
+import json
+import sys
+from argparse import ArgumentParser, Namespace
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from nmt.cli.common import Parser, run_command
+from nmt.errors import UsageError
+
+if TYPE_CHECKING:
+    from nmt.evaluation.evaluate import Settings
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit status."""
+    parser = Parser(
+        "nmt-evaluate",
+        "RUN_DIR ... [--source F --reference F | --test-set NAME ...] | --hypothesis F --reference F",
+        "Score systems through sacreBLEU. A run is translated and scored on its configuration's test sets, on the\n"
+        "files given, or on one of sacreBLEU's own test sets, and keeps both in RUN_DIR/evaluations/NAME/.",
+        "example: nmt-evaluate runs/demo/transformer --test-set test",
+    )
+    parser.add_argument("runs", metavar="RUN_DIR", nargs="*", help="a run directory of nmt-train")
+    parser.add_argument("--source", metavar="F", help="source text, one sentence a line")
+    parser.add_argument("--reference", metavar="F", help="its reference translation, line by line")
+    parser.add_argument(
+        "--test-set",
+        metavar="NAME",
+        action="append",
+        help="one of the configuration's test sets, or of sacreBLEU's (wmt14/full); may be repeated; default: all of "
+        "the configuration's",
+    )
+    parser.add_argument("--hypothesis", metavar="F", help="score this detokenised output file instead of a run")
+    parser.add_argument(
+        "--target-language", metavar="CODE", default="", help="with --hypothesis: chooses BLEU's tokenizer (zh, ja, ko)"
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON with unrounded scores instead of a table")
+    add_settings(parser)
+    return run_command(parser, _evaluate, argv)
+
+
+def add_settings(parser: ArgumentParser) -> None:
+    """The options that say how a run translates."""
+    parser.add_argument(
+        "--checkpoint",
+        metavar="NAME",
+        help="best, last, averaged or a step; default: averaged if there is one, or best",
+    )
+    parser.add_argument("--beam-size", metavar="N", type=int, help="1 = greedy; default: search.beam_size")
+    parser.add_argument("--length-penalty", metavar="A", type=float, help="default: search.length_penalty")
+    parser.add_argument("--device", default="auto", help="cuda, mps or cpu; default: the first of them there is")
+
+
+def settings_of(arguments: Namespace) -> Settings:
+    """What `add_settings` parsed."""
+    from nmt.evaluation.evaluate import Settings
+
+    return Settings(arguments.beam_size, arguments.length_penalty, arguments.device)
+
+
+def _evaluate(arguments: Namespace) -> None:
+    if arguments.hypothesis is not None:
+        entries = [_score_file(arguments)]
+    elif not arguments.runs:
+        raise UsageError("name a run directory, or --hypothesis and --reference")
+    elif (arguments.source is None) != (arguments.reference is None):
+        raise UsageError("--source and --reference go together")
+    elif arguments.source is not None and arguments.test_set is not None:
+        raise UsageError("give either --source and --reference or --test-set")
+    else:
+        entries = _score_runs(arguments)
+    print(json.dumps(entries, indent=2, ensure_ascii=False) if arguments.json else _table(entries))
+
+
+def _score_file(arguments: Namespace) -> dict[str, Any]:
+    from nmt.evaluation.metrics import METRICS, length_ratio, score
+    from nmt.evaluation.sets import read_text
+
+    if arguments.reference is None:
+        raise UsageError("--hypothesis needs --reference")
+    if arguments.runs or arguments.source is not None or arguments.test_set is not None:
+        raise UsageError("--hypothesis stands alone: with --reference, without runs, --source or --test-set")
+    hypotheses, references = read_text(arguments.hypothesis), read_text(arguments.reference)
+    language = arguments.target_language
+    scores = score(hypotheses, references, METRICS, language, arguments.hypothesis, arguments.reference)
+    return {
+        "system": arguments.hypothesis,
+        "test_set": arguments.reference,
+        **{name: value.to_dict() for name, value in scores.items()},
+        "sentences": len(references),
+        "length_ratio": length_ratio(hypotheses, references, language),
+    }
+
+
+def _score_runs(arguments: Namespace) -> list[dict[str, Any]]:
+    from nmt.evaluation.evaluate import evaluate
+    from nmt.evaluation.sets import set_from_files, sets_of
+    from nmt.run import load_run
+
+    entries = []
+    for path in arguments.runs:
+        run = load_run(path, arguments.checkpoint)
+        if arguments.source is not None:
+            test_sets = [set_from_files(arguments.source, arguments.reference)]
+        else:
+            test_sets = sets_of(run.config, arguments.test_set)
+        for test_set in test_sets:
+            evaluation = evaluate(run, test_set, settings_of(arguments), tell)
+            if evaluation.reused:
+                tell(f"{path}: using the translations in {evaluation.folder}")
+            entries.append({"system": str(path), "test_set": evaluation.set_name, **evaluation.record})
+    return entries
+
+
+def tell(sentence: str) -> None:
+    """Print what goes on to stderr."""
+    print(f"nmt-evaluate: {sentence}", file=sys.stderr, flush=True)
+
+
+def _table(entries: Sequence[dict[str, Any]]) -> str:
+    """Scores in columns, with two decimals, and below them the signature of each metric."""
+    from nmt.evaluation.metrics import LABELS, METRICS
+    from nmt.report.table import format_table
+
+    header = ["system", "test set", *(LABELS[name] for name in METRICS), "length ratio", "sentences", "sentences/s"]
+    rows = [
+        [
+            entry["system"],
+            entry["test_set"],
+            *(f"{entry[name]['score']:.2f}" for name in METRICS),
+            f"{entry['length_ratio']:.3f}",
+            f"{entry['sentences']:,}",
+            f"{entry['sentences_per_second']:.1f}" if "sentences_per_second" in entry else "-",
+        ]
+        for entry in entries
+    ]
+    signatures = []
+    for name in METRICS:
+        for signature in dict.fromkeys(entry[name]["signature"] for entry in entries):
+            signatures.append(f"{LABELS[name]}: {signature}")
+    return "\n".join([format_table(header, rows, left=2), "", *signatures])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,218 @@
+"""Sentence pairs as padded batches, and an epoch as updates of a token budget.
+
+Which pairs form an update follows from seed, epoch and position alone; how an update is split into batches for
+devices and processes changes nothing about it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from nmt.data.prefetch import in_processes, in_thread
+from nmt.data.store import Store
+from nmt.data.tokenizer import BOS, PAD
+from nmt.errors import ConfigError
+
+Rows = NDArray[np.integer]
+
+
+class Batch(NamedTuple):
+    """Sentence pairs as int64 ids, PAD where a sentence has ended."""
+
+    src: Tensor  # [batch, src_len], with EOS
+    src_mask: Tensor  # [batch, src_len] bool, True = a token
+    tgt_in: Tensor  # [batch, tgt_len], BOS and the target without its EOS
+    tgt_out: Tensor  # [batch, tgt_len], the target with its EOS
+
+    def to(self, device: torch.device | str) -> Batch:
+        """The batch on a device; from pinned memory, without waiting for it."""
+        return Batch(*(tensor.to(device, non_blocking=True) for tensor in self))
+
+    def pin_memory(self) -> Batch:
+        """The batch in pinned memory."""
+        return Batch(*(tensor.pin_memory() for tensor in self))
+
+
+class Update(NamedTuple):
+    """What one optimizer step is taken on. The counts are of the whole update, over all processes."""
+
+    epoch: int  # counted from 0
+    position: int  # of the update within its epoch, from 0
+    batches: list[Batch]  # of this process; none where an update has fewer sentences than there are processes
+    source_tokens: int  # without padding, with EOS
+    target_tokens: int
+    padded_tokens: int  # of both sides, padding included
+    sentences: int
+
+
+def collate(
+    sources: Sequence[Sequence[int] | Rows], targets: Sequence[Sequence[int] | Rows], multiple: int = 1
+) -> Batch:
+    """A batch of source ids (with EOS) and target ids (with EOS, without BOS); lengths padded to a multiple."""
+    src, tgt_out = _pad(sources, multiple), _pad(targets, multiple)
+    lengths = np.array([len(ids) for ids in sources])
+    tgt_in = np.full_like(tgt_out, PAD)
+    for row, ids in enumerate(targets):
+        tgt_in[row, 0] = BOS
+        tgt_in[row, 1 : len(ids)] = ids[:-1]
+    src_mask = np.arange(src.shape[1]) < lengths[:, None]
+    return Batch(*map(torch.from_numpy, (src, src_mask, tgt_in, tgt_out)))
+
+
+class Updates:
+    """The updates of every epoch, in an order that depends on seed, epoch and position only.
+
+    tokens_per_update bounds an update's sentences times the tokens (with EOS) of its longest source or target;
+    tokens_per_device bounds each batch in the same way (None: a process's whole share is one batch). Lengths are padded
+    to a multiple of `multiple`, and the budgets count that. With workers, that many processes build updates ahead, else
+    a thread does; `pin` puts batches into pinned memory. Raises ConfigError for a sentence that exceeds a budget alone.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        tokens_per_update: int,
+        tokens_per_device: int | None = None,
+        seed: int = 1,
+        *,
+        rank: int = 0,
+        world_size: int = 1,
+        multiple: int = 1,
+        workers: int = 0,
+        pin: bool = False,
+    ) -> None:
+        if not len(store):
+            raise ConfigError("there are no training pairs: cleaning dropped them all (see the report of nmt-prepare)")
+        self.store = store
+        self.tokens_per_update = tokens_per_update
+        self.tokens_per_device = tokens_per_device
+        self.seed = seed
+        self.rank, self.world_size = rank, world_size
+        self.multiple = multiple
+        self.workers = workers
+        self.pin = pin
+        self._check_longest()
+
+    def epoch(self, number: int) -> list[Rows]:
+        """The rows of the store that form each update of an epoch, in order: every row once.
+
+        Rows are shuffled, sorted by length, cut into updates, and these are shuffled.
+        """
+        rng = np.random.Generator(np.random.PCG64([self.seed, number]))
+        order = rng.permutation(len(self.store)).astype(np.int32)
+        source = _round_up(self.store.source_lengths[order], self.multiple)
+        target = _round_up(self.store.target_lengths[order], self.multiple)
+        # By the longer side, then by the difference of both, rising and falling in turn so that neighbours are alike.
+        longer, difference = np.maximum(source, target), source - target
+        turn = np.where(longer // self.multiple % 2, difference, -difference)
+        order = order[np.lexsort((turn, longer))]
+        updates = np.split(order, cut(self._padded_lengths(order), self.tokens_per_update))
+        return [updates[index] for index in rng.permutation(len(updates))]
+
+    def updates_per_epoch(self, number: int) -> int:
+        """How many updates an epoch has; epochs differ a little."""
+        return len(self.epoch(number))
+
+    def iterate(self, epoch: int = 0, position: int = 0) -> Iterator[Update]:
+        """Updates without end from a place on, built ahead; closing the iterator ends the thread or the processes."""
+        places = self._places(epoch, position)
+        updates = (
+            in_processes(self.build, places, self.workers, self.pin)
+            if self.workers
+            else in_thread(self._pinned(self.build(place)) for place in places)
+        )
+        with closing(updates):
+            yield from updates
+
+    def build(self, place: tuple[int, int, Rows]) -> Update:
+        """The update at (epoch, position) made of the given rows."""
+        epoch, position, rows = place
+        parts = self._split(rows)
+        count = len(parts) // self.world_size
+        mine = parts[self.rank * count : (self.rank + 1) * count]
+        return Update(
+            epoch,
+            position,
+            batches=[self._collate(part) for part in mine if len(part)],
+            source_tokens=int(self.store.source_lengths[rows].sum()),
+            target_tokens=int(self.store.target_lengths[rows].sum()),
+            padded_tokens=sum(self._padded_size(part) for part in parts if len(part)),
+            sentences=len(rows),
+        )
+
+    def _places(self, epoch: int, position: int) -> Iterator[tuple[int, int, Rows]]:
+        while True:
+            for index, rows in enumerate(self.epoch(epoch)):
+                if index >= position:
+                    yield epoch, index, rows
+            epoch, position = epoch + 1, 0
+
+    def _split(self, rows: Rows) -> list[Rows]:
+        """The fewest even parts, as many for each process, that each fit the budget of a device."""
+        lengths = self._padded_lengths(rows)
+        count = self.world_size
+        while True:
+            parts = np.array_split(rows, count)
+            if self.tokens_per_device is None:
+                return parts
+            bounds = np.array_split(lengths, count)
+            if all(len(part) * part.max(initial=0) <= self.tokens_per_device for part in bounds):
+                return parts
+            count += self.world_size
+
+    def _collate(self, rows: Rows) -> Batch:
+        store = self.store
+        return collate([store.source(row) for row in rows], [store.target(row) for row in rows], self.multiple)
+
+    def _pinned(self, update: Update) -> Update:
+        return update._replace(batches=[batch.pin_memory() for batch in update.batches]) if self.pin else update
+
+    def _padded_lengths(self, rows: Rows) -> Rows:
+        longer = np.maximum(self.store.source_lengths[rows], self.store.target_lengths[rows])
+        return _round_up(longer, self.multiple)
+
+    def _padded_size(self, rows: Rows) -> int:
+        sides = (self.store.source_lengths[rows], self.store.target_lengths[rows])
+        return len(rows) * sum(int(_round_up(lengths, self.multiple).max()) for lengths in sides)
+
+    def _check_longest(self) -> None:
+        longest = int(_round_up(np.maximum(self.store.source_lengths, self.store.target_lengths), self.multiple).max())
+        for key in ("tokens_per_update", "tokens_per_device"):
+            budget = getattr(self, key)
+            if budget is not None and longest > budget:
+                raise ConfigError(
+                    f"training.{key}={budget} is less than the longest training sentence, {longest} tokens: "
+                    f"set it to {longest} or more, or lower data.cleaning.max_tokens"
+                )
+
+
+def cut(lengths: Rows, budget: int) -> list[int]:
+    """Where to cut so that each stretch, as long as can be, has size * longest <= budget; each length fits alone."""
+    cuts: list[int] = []
+    start = 0
+    while True:
+        window = lengths[start : start + budget // int(lengths[start]) + 1]
+        sizes = np.maximum.accumulate(window) * np.arange(1, len(window) + 1, dtype=np.int64)
+        start += int(np.searchsorted(sizes, budget, side="right"))
+        if start >= len(lengths):
+            return cuts
+        cuts.append(start)
+
+
+def _round_up(lengths: Rows, multiple: int) -> Rows:
+    return lengths if multiple == 1 else -(-lengths // multiple) * multiple
+
+
+def _pad(sentences: Sequence[Sequence[int] | Rows], multiple: int) -> NDArray[np.int64]:
+    longest = max(len(ids) for ids in sentences)
+    padded = np.full((len(sentences), -(-longest // multiple) * multiple), PAD, dtype=np.int64)
+    for row, ids in enumerate(sentences):
+        padded[row, : len(ids)] = ids
+    return padded

@@ -1,0 +1,240 @@
+"""Parallel text: what a data configuration names, read as pairs of lines.
+
+Files are UTF-8, plain, .gz or .xz, lines ended by a line feed alone or after a carriage return.
+"""
+
+from __future__ import annotations
+
+import gzip
+import lzma
+import os
+import zlib
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from hashlib import blake2b
+from itertools import zip_longest
+from pathlib import Path
+from typing import BinaryIO, cast
+
+from nmt.config.schema import CorpusConfig, DataConfig
+from nmt.data import hub
+from nmt.errors import ConfigError, NmtError
+from nmt.resources import embedded_corpus
+
+Pair = tuple[str, str]
+
+EMBEDDED = "embedded"  # the data.path of the corpus that comes with nmt
+_SUFFIXES = ("", ".gz", ".xz")
+_OPENERS: dict[str, Callable[..., object]] = {".gz": gzip.open, ".xz": lzma.open}
+_VAL_NAMES = ("val", "dev", "valid", "validation")
+
+
+@dataclass(frozen=True)
+class Corpora:
+    """The corpora of an experiment, each one explicit."""
+
+    train: list[CorpusConfig]
+    val: CorpusConfig
+    test: dict[str, CorpusConfig]
+
+
+def resolve(data: DataConfig) -> Corpora:
+    """The corpora that a configuration names; data.path stands in for all of them.
+
+    In the folder data.path lie train, val (or dev, valid, validation) and any number of test sets (test*), each as
+    NAME.{source_language,target_language}, also .gz or .xz, or as NAME.tsv. Raises NmtError for what is missing.
+    """
+    folder = _folder(data)
+    if folder is not None:
+        return Corpora(
+            train=[_in_folder(folder, ("train",), data)],
+            val=_in_folder(folder, _VAL_NAMES, data),
+            test=test_sets(data),
+        )
+    if data.val is None:
+        raise ConfigError("data.val is missing: set data.path=FOLDER or data.val")
+    return Corpora(data.train, data.val, data.test)
+
+
+def test_sets(data: DataConfig) -> dict[str, CorpusConfig]:
+    """The test sets by name; in a folder (data.path), each test* of which both languages are there."""
+    folder = _folder(data)
+    if folder is None:
+        return data.test
+    endings = [f".{data.source_language}{suffix}" for suffix in _SUFFIXES] + [".tsv"]
+    names = {
+        path.name.removesuffix(ending)
+        for path in folder.glob("test*")
+        for ending in endings
+        if path.name.endswith(ending)
+    }
+    found = {name: _find(folder, name, data) for name in sorted(names)}
+    return {name: corpus for name, corpus in found.items() if corpus is not None}
+
+
+def read_corpus(corpus: CorpusConfig, source_language: str, target_language: str) -> Iterator[Pair]:
+    """The pairs of a corpus as its lines are, one after the other.
+
+    Raises NmtError, perhaps only at the end, for a missing, empty or damaged file, for text that is not UTF-8 and for
+    unequal numbers of lines.
+    """
+    if corpus.hub is not None:
+        return hub.read(corpus, source_language, target_language)
+    if corpus.tsv is not None:
+        return _read_tsv(Path(corpus.tsv), corpus.columns, source_language, target_language)
+    return _read_files(*_files(corpus, source_language, target_language))
+
+
+def read_lines(path: str | os.PathLike[str]) -> list[str]:
+    """The lines of a text file, without their ends."""
+    return list(_lines(Path(path)))
+
+
+def digest(corpus: CorpusConfig, source_language: str, target_language: str) -> str:
+    """A hash of what a corpus contains, wherever it lies."""
+    if corpus.hub is not None:
+        paths: Iterable[Path] = hub.files(corpus)
+        what = f"hub {corpus.field} {source_language} {target_language}"
+    elif corpus.tsv is not None:
+        paths = [Path(corpus.tsv)]
+        what = f"tsv {corpus.columns} {source_language} {target_language}"
+    else:
+        paths = _files(corpus, source_language, target_language)
+        what = "files"
+    total = blake2b(what.encode(), digest_size=16)
+    for path in paths:
+        with _open(path, raw=True) as file:
+            part = blake2b(digest_size=16)
+            while block := file.read(1 << 20):
+                part.update(block)
+            total.update(part.digest())
+    return total.hexdigest()
+
+
+# -- finding ------------------------------------------------------------------------------------------------------
+
+
+def _folder(data: DataConfig) -> Path | None:
+    if data.path is None:
+        return None
+    folder = Path(data.path)
+    if folder.is_dir():
+        return folder
+    if data.path == EMBEDDED:
+        return embedded_corpus()
+    if folder.exists():
+        raise ConfigError(f"data.path={data.path} is a file: name the folder of {{train,val,test}}.LANGUAGE")
+    raise ConfigError(f"data.path={data.path}: there is no such folder")
+
+
+def _in_folder(folder: Path, names: tuple[str, ...], data: DataConfig) -> CorpusConfig:
+    for name in names:
+        if (corpus := _find(folder, name, data)) is not None:
+            return corpus
+    languages = f"{{{data.source_language},{data.target_language}}}"
+    looked_for = ", ".join(f"{name}.{languages}" for name in names)
+    raise NmtError(f"data.path={data.path} lacks {looked_for} (also looked for .gz, .xz and {names[0]}.tsv)")
+
+
+def _find(folder: Path, name: str, data: DataConfig) -> CorpusConfig | None:
+    """The corpus of that name in a folder, if both languages are there."""
+    files = [_existing(folder / f"{name}.{language}") for language in (data.source_language, data.target_language)]
+    if files[0] is not None and files[1] is not None:
+        return CorpusConfig(source=str(files[0]), target=str(files[1]))
+    tsv = folder / f"{name}.tsv"
+    return CorpusConfig(tsv=str(tsv)) if tsv.is_file() else None
+
+
+def _files(corpus: CorpusConfig, source_language: str, target_language: str) -> tuple[Path, Path]:
+    """The two files of a corpus of parallel text."""
+    if corpus.source is not None and corpus.target is not None:
+        return Path(corpus.source), Path(corpus.target)
+    paths = []
+    for language in (source_language, target_language):
+        wanted = Path(f"{corpus.prefix}.{language}")
+        if (path := _existing(wanted)) is None:
+            raise NmtError(f"{wanted} is missing (also looked for .gz and .xz)")
+        paths.append(path)
+    return paths[0], paths[1]
+
+
+def _existing(path: Path) -> Path | None:
+    """`path`, or its compressed form, whichever is there."""
+    candidates = [path.with_name(path.name + suffix) for suffix in _SUFFIXES]
+    return next((candidate for candidate in candidates if candidate.is_file()), None)
+
+
+# -- reading ------------------------------------------------------------------------------------------------------
+
+
+def _read_files(source: Path, target: Path) -> Iterator[Pair]:
+    counts = [0, 0]
+    for pair in zip_longest(_lines(source), _lines(target)):
+        for side, line in enumerate(pair):
+            counts[side] += line is not None
+        if counts[0] == counts[1]:
+            yield cast(Pair, pair)
+    for path, count in zip((source, target), counts, strict=True):
+        if count == 0:
+            raise NmtError(f"{path} is empty")
+    if counts[0] != counts[1]:
+        raise NmtError(
+            f"{source} has {counts[0]:,} lines and {target} has {counts[1]:,}: "
+            "line i of one must answer line i of the other"
+        )
+
+
+def _read_tsv(path: Path, columns: list[str] | None, source_language: str, target_language: str) -> Iterator[Pair]:
+    """Pairs of a TSV. Its first line may name its columns; else `columns` or source, target are their order."""
+    order = columns or [source_language, target_language]
+    number = 0
+    for number, line in enumerate(_lines(path), start=1):
+        cells = line.split("\t")
+        if number == 1 and columns is None and {source_language, target_language} <= set(cells):
+            order = cells
+        if number == 1:
+            places = _places(order, source_language, target_language)
+        if number == 1 and order is cells:
+            continue
+        if len(cells) != len(order):
+            raise NmtError(
+                f"{path}, line {number}: {len(cells)} columns where {len(order)} are expected ({', '.join(order)})"
+            )
+        yield cells[places[0]], cells[places[1]]
+    if number == 0:
+        raise NmtError(f"{path} is empty")
+
+
+def _places(columns: list[str], source_language: str, target_language: str) -> tuple[int, int]:
+    for language in (source_language, target_language):
+        if language not in columns:
+            raise ConfigError(f"the tsv's columns ({', '.join(columns)}) do not include {language}")
+    return columns.index(source_language), columns.index(target_language)
+
+
+def _lines(path: Path) -> Iterator[str]:
+    """Line by line; a byte order mark at the start is not text."""
+    with _open(path) as file:
+        try:
+            for number, line in enumerate(file, start=1):
+                try:
+                    text = line.rstrip(b"\r\n").decode("utf-8-sig" if number == 1 else "utf-8")
+                except UnicodeDecodeError as error:
+                    raise NmtError(
+                        f"{path}, line {number}: byte {error.start + 1} of the line is not valid UTF-8: "
+                        "convert the file to UTF-8"
+                    ) from error
+                yield text
+        except (OSError, EOFError, zlib.error, lzma.LZMAError) as error:
+            raise NmtError(f"{path} could not be read to its end, it is damaged: {error}") from error
+
+
+def _open(path: Path, raw: bool = False) -> BinaryIO:
+    """A file for reading bytes, decompressed by its suffix unless `raw`."""
+    opener = open if raw else _OPENERS.get(path.suffix, open)
+    try:
+        return cast(BinaryIO, opener(path, "rb"))
+    except FileNotFoundError as error:
+        raise NmtError(f"{path} is missing") from error
+    except OSError as error:
+        raise NmtError(f"{path} could not be read: {error.strerror or error}") from error

@@ -1,0 +1,183 @@
+"""Text to subword ids and back, with SentencePiece (Kudo & Richardson 2018)."""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+from collections.abc import Iterable, Sequence
+from functools import cached_property
+from hashlib import blake2b
+from itertools import chain
+from pathlib import Path
+
+import sentencepiece
+
+from nmt.config.schema import TokenizerConfig
+from nmt.data.cleaning import normalise_whitespace
+from nmt.errors import ConfigError, NmtError
+from nmt.files import atomic_write, make_folder
+
+PAD, UNK, BOS, EOS = 0, 1, 2, 3
+
+_THREADS = 8  # of training, on every machine: the sums of unigram training depend on how lines are dealt out
+_LONGEST_LINE = 1 << 20  # bytes; SentencePiece would skip longer ones (by default, those over 4192) without a word
+_SPACE = "▁"  # how SentencePiece writes the space before a word
+
+
+class Tokenizer:
+    """Source and target text as ids; one SentencePiece model for both languages (joint) or one for each.
+
+    Source lines have their white space normalised, as training text has; target lines are encoded as they are, so
+    that decoding gives back every line whose characters the vocabulary knows.
+    """
+
+    def __init__(self, source: bytes, target: bytes | None = None) -> None:
+        """From serialised models; without `target`, `source` is the joint one. Raises ValueError for damaged ones."""
+        self._models = (source,) if target is None else (source, target)
+        self._source = _Model(source)
+        self._target = self._source if target is None else _Model(target)
+
+    @classmethod
+    def train(cls, config: TokenizerConfig, source: Iterable[str], target: Iterable[str]) -> Tokenizer:
+        """Train on lines of normalised text; the same lines give the same tokenizer.
+
+        Raises ConfigError where the text does not support tokenizer.vocab_size.
+        """
+        if config.joint:
+            return cls(_train(config, chain(source, target), ""))
+        return cls(_train(config, source, " of the source language"), _train(config, target, " of the target language"))
+
+    @classmethod
+    def load(cls, folder: str | os.PathLike[str]) -> Tokenizer:
+        """Read what `save` wrote; a missing or damaged file is one sentence (NmtError)."""
+        folder = Path(folder)
+        joint = (folder / "joint.model").is_file()
+        paths = [folder / f"{name}.model" for name in (["joint"] if joint else ["source", "target"])]
+        for path in paths:
+            if not path.is_file():
+                raise NmtError(
+                    f"{folder} has no tokenizer: neither joint.model nor both source.model and target.model are there"
+                )
+        try:
+            return cls(*(path.read_bytes() for path in paths))
+        except ValueError as error:
+            raise NmtError(f"{' or '.join(map(str, paths))} is damaged: it is no SentencePiece model") from error
+
+    def save(self, folder: str | os.PathLike[str]) -> None:
+        """Write joint.model, or source.model and target.model, into a folder."""
+        names = ["joint"] if self.joint else ["source", "target"]
+        for name, model in zip(names, self._models, strict=True):
+            with atomic_write(make_folder(folder) / f"{name}.model", "wb") as file:
+                file.write(model)
+
+    @property
+    def joint(self) -> bool:
+        """Whether both languages share one vocabulary."""
+        return len(self._models) == 1
+
+    @property
+    def source_size(self) -> int:
+        """The number of source ids."""
+        return self._source.size
+
+    @property
+    def target_size(self) -> int:
+        """The number of target ids."""
+        return self._target.size
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """A hash of the models: equal where every text has equal ids."""
+        return blake2b(b"\0".join(self._models), digest_size=16).hexdigest()
+
+    def encode_source(self, lines: Sequence[str]) -> list[list[int]]:
+        """Ids of each line, white space normalised, ending with EOS."""
+        return self._source.encode([normalise_whitespace(line) for line in lines])
+
+    def encode_target(self, lines: Sequence[str]) -> list[list[int]]:
+        """Ids of each line as it is, without BOS, ending with EOS."""
+        return self._target.encode(lines)
+
+    def decode_target(self, ids: Sequence[int]) -> str:
+        """The text of ids; PAD, BOS and EOS have none, UNK is shown as ⁇."""
+        return self._target.decode(ids)
+
+    def source_pieces(self, ids: Sequence[int]) -> list[str]:
+        """The pieces of source ids; ▁ stands for the space before a word."""
+        return self._source.pieces(ids)
+
+    def target_pieces(self, ids: Sequence[int]) -> list[str]:
+        """The pieces of target ids; ▁ stands for the space before a word."""
+        return self._target.pieces(ids)
+
+
+class _Model:
+    """One SentencePiece model."""
+
+    def __init__(self, serialised: bytes) -> None:
+        self._processor = sentencepiece.SentencePieceProcessor()
+        try:
+            self._processor.LoadFromSerializedProto(serialised)
+        except RuntimeError as error:
+            raise ValueError("no SentencePiece model") from error
+        self.size: int = self._processor.get_piece_size()
+        self._names: list[str] = [self._processor.id_to_piece(id) for id in range(self.size)]
+        if self._names[: EOS + 1] != ["<pad>", "<unk>", "<s>", "</s>"]:
+            raise ValueError("a SentencePiece model with other special symbols")
+        if all(name.startswith(_SPACE) for name in self._names[EOS + 1 :]):  # words are never split, unknown ones too
+            self._names[UNK] = f"{_SPACE}<unk>"
+
+    def encode(self, lines: Sequence[str]) -> list[list[int]]:
+        ids: list[list[int]] = self._processor.encode(list(lines), out_type=int, add_eos=True)
+        return ids
+
+    def decode(self, ids: Sequence[int]) -> str:
+        text: str = self._processor.decode([int(id) for id in ids])
+        return text
+
+    def pieces(self, ids: Sequence[int]) -> list[str]:
+        return [self._names[id] for id in ids]
+
+
+def _train(config: TokenizerConfig, lines: Iterable[str], of_language: str) -> bytes:
+    """A serialised model trained on all of `lines`."""
+    model = io.BytesIO()
+    try:
+        sentencepiece.SentencePieceTrainer.train(
+            sentence_iterator=iter(lines),
+            model_writer=model,
+            model_type=config.algorithm,
+            vocab_size=config.vocab_size,
+            byte_fallback=config.byte_fallback,
+            character_coverage=config.character_coverage,
+            normalization_rule_name=config.normalization,
+            remove_extra_whitespaces=False,  # the text has none; a target line that has some survives
+            pad_id=PAD,
+            unk_id=UNK,
+            bos_id=BOS,
+            eos_id=EOS,
+            input_sentence_size=0,
+            shuffle_input_sentence=False,
+            max_sentence_length=_LONGEST_LINE,
+            num_threads=_THREADS,
+            minloglevel=5,  # silent
+        )
+    except RuntimeError as error:
+        raise _refusal(config, str(error), of_language) from error
+    return model.getvalue()
+
+
+def _refusal(config: TokenizerConfig, message: str, of_language: str) -> NmtError:
+    """SentencePiece's reason as a sentence about the configuration."""
+    size = f"tokenizer.vocab_size={config.vocab_size}"
+    if most := re.search(r"too high .*value <= (\d+)", message):
+        return ConfigError(
+            f"{size} is more than the training text{of_language} supports: at most {most[1]} is possible"
+        )
+    if least := re.search(r"smaller than required_chars\. \d+ vs (\d+)", message):
+        return ConfigError(
+            f"{size} has no room for the characters of the training text{of_language}: it takes at least "
+            f"{least[1]}, or a lower tokenizer.character_coverage (with tokenizer.byte_fallback=true for the others)"
+        )
+    return NmtError(f"the tokenizer{of_language} could not be trained: {message}")

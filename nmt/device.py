@@ -1,0 +1,90 @@
+"""Where the arithmetic happens, in which precision, with which random numbers and with which memory."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import platform
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from nmt.errors import NmtError
+
+RandomState = dict[str, Tensor]  # by generator: cpu, and cuda where there is one
+
+_M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX = -1, -2, -4  # <malloc.h> of glibc
+_KEPT_FREE = 1 << 30  # bytes at the top of the heap that are not given back to the system
+_GROWTH = 64 << 20  # bytes by which the heap grows at least
+
+
+def choose_device(name: str = "auto") -> torch.device:
+    """The device of that name; auto takes the first there is of cuda, mps and cpu. Refuses one that is not there."""
+    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    if name == "auto":
+        return torch.device(next(kind for kind, available in there.items() if available))
+    if not there.get(name.split(":")[0], False):
+        raise NmtError(f"there is no {name} device here: choose one of {', '.join(k for k, v in there.items() if v)}")
+    return torch.device(name)
+
+
+def autocast(device: torch.device, precision: str = "auto") -> torch.autocast:
+    """A context for the arithmetic of `precision`: bf16 autocast, or fp32; auto takes bf16 on CUDA, fp32 elsewhere."""
+    bf16 = precision == "bf16" or (precision == "auto" and device.type == "cuda")
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=bf16)
+
+
+def describe_hardware(device: torch.device) -> str:
+    """The processor (with its cores) or the graphics card, for the record."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    name = platform.processor() or platform.machine()
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.is_file():
+        models = [line.partition(":")[2].strip() for line in cpuinfo.read_text().splitlines() if "model name" in line]
+        name = next((model for model in models if model), name)
+    return f"{name}, {os.cpu_count()} cores"
+
+
+def random_state(device: torch.device) -> RandomState:
+    """The state of the random numbers that training on `device` draws."""
+    state = {"cpu": torch.get_rng_state()}
+    if device.type == "cuda":
+        state["cuda"] = torch.cuda.get_rng_state(device)
+    return state
+
+
+def set_random_state(state: RandomState, device: torch.device) -> None:
+    """Continue the random numbers of `random_state`; a generator whose state was not kept goes on as seeded."""
+    torch.set_rng_state(state["cpu"])
+    if device.type == "cuda" and "cuda" in state:
+        torch.cuda.set_rng_state(state["cuda"], device)
+
+
+@contextmanager
+def undisturbed_randomness(device: torch.device) -> Iterator[None]:
+    """Whatever the block draws, the random numbers after it are those that would have come without it."""
+    state = random_state(device)
+    try:
+        yield
+    finally:
+        set_random_state(state, device)
+
+
+def tune_cpu_allocator() -> None:
+    """Let large tensors reuse memory of the heap instead of fresh pages; nothing where the C library is not glibc.
+
+    glibc takes blocks of over 32 MiB from the system anew each time and gives them back when freed: each use then pays
+    a page fault for every 4 KiB. With M_MMAP_MAX=0 they come from the heap, whose free top stays up to a limit. torch
+    asks for huge pages with THP_MEM_ALLOC_ENABLE, which it reads at its first allocation of 2 MiB or more.
+    """
+    if platform.system() != "Linux" or platform.libc_ver()[0] != "glibc":
+        return
+    os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
+    libc = ctypes.CDLL(None)
+    libc.mallopt(_M_MMAP_MAX, 0)
+    libc.mallopt(_M_TRIM_THRESHOLD, _KEPT_FREE)
+    libc.mallopt(_M_TOP_PAD, _GROWTH)

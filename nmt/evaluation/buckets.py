@@ -1,0 +1,59 @@
+"""BLEU by the length of the source (cf. Bahdanau et al. 2015, fig. 2): it shows who loses on long sentences."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from nmt.evaluation.significance import Statistics
+
+EDGES = (10, 15, 20, 25, 35, 50)  # the longest source of each bucket, in words; one more bucket has the rest
+LEAST = 20  # sentences: BLEU of fewer says little, so such a bucket joins its shorter neighbour
+UNSPACED = ("zh", "ja", "th")  # written without spaces: their length is counted in characters
+
+
+@dataclass(frozen=True)
+class Bucket:
+    """The sentences whose source has from `shortest` to `longest` words (None: no upper end)."""
+
+    shortest: int
+    longest: int | None
+    sentences: tuple[int, ...]  # indices
+
+    @property
+    def label(self) -> str:
+        """The range as it is written: 11-15, or 51+."""
+        if self.longest is None:
+            return f"{self.shortest}+"
+        return f"{self.shortest}-{self.longest}" if self.shortest != self.longest else str(self.shortest)
+
+
+def source_lengths(lines: Sequence[str], language: str = "") -> list[int]:
+    """The length of each line in words; in characters for a language written without spaces."""
+    if language in UNSPACED:
+        return [len("".join(line.split())) for line in lines]
+    return [len(line.split()) for line in lines]
+
+
+def length_buckets(lengths: Sequence[int], edges: Sequence[int] = EDGES, least: int = LEAST) -> list[Bucket]:
+    """Every sentence in the bucket of its length; buckets with fewer than `least` sentences are merged."""
+    uppers: list[int | None] = [*edges, None]
+    lowers = [0, *(edge + 1 for edge in edges)]
+    buckets: list[Bucket] = []
+    for lower, upper in zip(lowers, uppers, strict=True):
+        inside = tuple(
+            index for index, length in enumerate(lengths) if length >= lower and (upper is None or length <= upper)
+        )
+        if not inside:
+            continue
+        if buckets and (len(inside) < least or len(buckets[-1].sentences) < least):
+            last = buckets.pop()
+            buckets.append(Bucket(last.shortest, upper, (*last.sentences, *inside)))
+        else:
+            buckets.append(Bucket(max(lower, 1), upper, inside))
+    return buckets
+
+
+def bucket_scores(statistics: Statistics, buckets: Sequence[Bucket]) -> list[float]:
+    """The corpus score of each bucket."""
+    return [statistics.score_subset(bucket.sentences) for bucket in buckets]

@@ -1,0 +1,176 @@
+"""The evaluation of a run on a test set: translated once, kept in the run, used again while nothing has changed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nmt.data.corpus import test_sets
+from nmt.errors import NmtError
+from nmt.evaluation.metrics import METRICS, length_ratio, score
+from nmt.evaluation.sets import EvaluationSet, digest, sets_of
+from nmt.files import atomic_write
+
+if TYPE_CHECKING:
+    from nmt.models.seq2seq import Seq2Seq
+    from nmt.run import LoadedRun
+
+HYPOTHESES, SCORES = "hypotheses.txt", "scores.json"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How to translate; None: as the run's configuration has it."""
+
+    beam_size: int | None = None
+    length_penalty: float | None = None
+    device: str = "auto"
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Translations of a test set, and what scores.json says of them: scores, speed, checkpoint, settings."""
+
+    set_name: str
+    folder: Path
+    hypotheses: list[str]
+    record: dict[str, Any]
+    reused: bool
+
+
+def evaluate(
+    run: LoadedRun, test_set: EvaluationSet, settings: Settings, log: Callable[[str], None] = lambda line: None
+) -> Evaluation:
+    """Translate and score a test set and keep both in RUN/evaluations/NAME; what is already there is used again.
+
+    Kept translations count while weights, search settings and source are the same; they are scored anew if the
+    reference has changed.
+    """
+    name = _folder_name(run, test_set)
+    folder = run.path / "evaluations" / name
+    wanted = _identity(run, test_set, settings)
+    kept = _read(folder, wanted)
+    if kept is not None and kept.record["reference_sha256"] == test_set.reference_digest:
+        return kept
+    if kept is not None:
+        hypotheses, seconds = kept.hypotheses, kept.record["seconds"]
+    else:
+        count = f"{len(test_set.sources):,} sentences"
+        log(f"{run.path}: translating {name}, {count}, with checkpoint {run.checkpoint.name}")
+        hypotheses, seconds = _translate(run, test_set.sources, settings, log)
+    target_language = run.config.data.target_language
+    record = {
+        **{
+            metric: value.to_dict()
+            for metric, value in score(hypotheses, test_set.references, METRICS, target_language).items()
+        },
+        "length_ratio": length_ratio(hypotheses, test_set.references, target_language),
+        "sentences": len(hypotheses),
+        "seconds": seconds,
+        "sentences_per_second": len(hypotheses) / max(seconds, 1e-9),
+        "checkpoint": run.checkpoint.name,
+        **wanted,
+        "reference_sha256": test_set.reference_digest,
+        "hypotheses_sha256": digest(hypotheses),
+    }
+    with atomic_write(folder / HYPOTHESES) as file:
+        file.writelines(line + "\n" for line in hypotheses)
+    with atomic_write(folder / SCORES) as file:  # last: its digest of the hypotheses says that both belong together
+        file.write(json.dumps(record, indent=2, ensure_ascii=False) + "\n")
+    return Evaluation(name, folder, hypotheses, record, reused=kept is not None)
+
+
+def weights_digest(model: Seq2Seq) -> str:
+    """SHA-256 of a model's parameters: the same for the same weights, wherever they lie."""
+    state = hashlib.sha256()
+    for name, tensor in sorted(model.state_dict().items()):
+        state.update(name.encode())
+        state.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return state.hexdigest()
+
+
+def _identity(run: LoadedRun, test_set: EvaluationSet, settings: Settings) -> dict[str, Any]:
+    """Everything that the translations depend on."""
+    search = run.config.search
+    return {
+        "weights_sha256": weights_digest(run.model),
+        "source_sha256": test_set.source_digest,
+        "beam_size": search.beam_size if settings.beam_size is None else settings.beam_size,
+        "length_penalty": search.length_penalty if settings.length_penalty is None else settings.length_penalty,
+        "max_length_ratio": search.max_length_ratio,
+        "max_length_offset": search.max_length_offset,
+        "precision": search.precision,
+    }
+
+
+def _read(folder: Path, wanted: dict[str, Any]) -> Evaluation | None:
+    """What is kept in `folder` if it is what is wanted, else None."""
+    try:
+        record = json.loads((folder / SCORES).read_text(encoding="utf-8"))
+        hypotheses = (folder / HYPOTHESES).read_bytes().decode("utf-8").split("\n")[:-1]
+    except (OSError, ValueError):
+        return None
+    same = all(record.get(key) == value for key, value in wanted.items())
+    if not same or record.get("hypotheses_sha256") != digest(hypotheses):
+        return None
+    return Evaluation(folder.name, folder, hypotheses, record, reused=True)
+
+
+def _folder_name(run: LoadedRun, test_set: EvaluationSet) -> str:
+    """The set's name; with the head of its digest where the run's configuration gives that name to another text."""
+    if test_set.configured:
+        return test_set.name
+    try:
+        same_name = sets_of(run.config, [test_set.name]) if test_set.name in test_sets(run.config.data) else []
+    except NmtError:  # the configured text is not here, so this may not take its place
+        return f"{test_set.name}-{test_set.source_digest[:8]}"
+    if any(other.source_digest != test_set.source_digest for other in same_name):
+        return f"{test_set.name}-{test_set.source_digest[:8]}"
+    return test_set.name
+
+
+def _translate(
+    run: LoadedRun, sources: list[str], settings: Settings, log: Callable[[str], None]
+) -> tuple[list[str], float]:
+    """Translations and the seconds they took, loading not counted."""
+    from nmt.device import choose_device
+    from nmt.translate import Translator
+
+    model = run.model.to(choose_device(settings.device))
+    translator = Translator(model, run.tokenizer, run.config.search, run.config.data.cleaning.max_tokens, warn=log)
+    progress = _Progress(len(sources), log)
+    translations = translator.translate_nbest(
+        sources, beam_size=settings.beam_size, length_penalty=settings.length_penalty, progress=progress.add
+    )
+    return [translation.text for translation in translations], progress.seconds
+
+
+class _Progress:
+    """Tells how far a translation is, every so many seconds."""
+
+    EVERY = 15.0
+
+    def __init__(self, total: int, log: Callable[[str], None]) -> None:
+        self.total = total
+        self.log = log
+        self.done = 0
+        self.start = self.told = time.perf_counter()
+
+    @property
+    def seconds(self) -> float:
+        """Seconds since the start."""
+        return time.perf_counter() - self.start
+
+    def add(self, sentences: int) -> None:
+        """So many more are done."""
+        self.done += sentences
+        if time.perf_counter() - self.told >= self.EVERY and self.done:
+            self.told = time.perf_counter()
+            rate = self.done / self.seconds
+            left = max(self.total - self.done, 0) / rate
+            self.log(f"{self.done:,} of {self.total:,} sentences, {rate:.1f} sentences/s, {left:.0f} s left")

@@ -1,0 +1,124 @@
+"""Corpus scores through sacreBLEU, each with the signature that says how it was computed (Post 2018)."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from sacrebleu.metrics.bleu import BLEU
+from sacrebleu.metrics.chrf import CHRF
+from sacrebleu.metrics.ter import TER
+
+from nmt.errors import NmtError
+
+METRICS = ("bleu", "chrf", "ter")
+LABELS = {"bleu": "BLEU", "chrf": "chrF", "ter": "TER"}  # chrF: the plain chrF2 of sacreBLEU's default
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Score:
+    """One corpus score, from 0 to 100 (TER may exceed it), not rounded."""
+
+    name: str
+    score: float
+    signature: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """The form in scores.json and results.json: score and signature."""
+        entry = asdict(self)
+        del entry["name"]
+        return entry
+
+
+def build_metric(name: str, target_language: str = "") -> Any:
+    """sacreBLEU's metric of this name with its default settings, as the `sacrebleu` command has them.
+
+    BLEU's tokenizer follows the target language (`sacrebleu -l`): zh for Chinese, MeCab for Japanese and Korean;
+    where MeCab is not installed, characters, and the log says so. The signature names what was used.
+    """
+    if name == "chrf":
+        return CHRF()
+    if name == "ter":
+        return TER()
+    try:
+        return BLEU(trg_lang=target_language)
+    except RuntimeError:  # raised by sacreBLEU's MeCab tokenizers
+        _note_characters(target_language)
+        return BLEU(tokenize="char")
+
+
+def score(
+    hypotheses: Sequence[str],
+    references: Sequence[str],
+    metrics: Sequence[str] = METRICS,
+    target_language: str = "",
+    hypothesis_name: str = "the hypotheses",
+    reference_name: str = "the references",
+) -> dict[str, Score]:
+    """Score detokenised hypotheses against one reference each; the names are for errors over unequal counts."""
+    check_counts(hypotheses, references, hypothesis_name, reference_name)
+    return {name: _corpus_score(name, hypotheses, references, target_language) for name in metrics}
+
+
+def corpus_bleu(hypotheses: Sequence[str], references: Sequence[str], target_language: str = "") -> Score:
+    """Corpus BLEU (Papineni et al. 2002), cased and on detokenised text, as sacreBLEU computes it."""
+    return score(hypotheses, references, ("bleu",), target_language)["bleu"]
+
+
+def length_ratio(hypotheses: Sequence[str], references: Sequence[str], target_language: str = "") -> float:
+    """The tokens of the hypotheses over those of the references, as BLEU's brevity penalty counts them."""
+    result = build_metric("bleu", target_language).corpus_score(list(hypotheses), [list(references)])
+    return float(result.sys_len / max(result.ref_len, 1))
+
+
+def sentence_bleu(hypotheses: Sequence[str], references: Sequence[str], target_language: str = "") -> list[float]:
+    """BLEU of each sentence on its own, with sacreBLEU's effective order so that short sentences are not all zero."""
+    metric = build_metric("bleu", target_language)
+    metric.effective_order = True
+    return [
+        float(metric.sentence_score(hypothesis, [reference]).score)
+        for hypothesis, reference in zip(hypotheses, references, strict=True)
+    ]
+
+
+def sentence_chrf(hypotheses: Sequence[str], references: Sequence[str]) -> list[float]:
+    """chrF (Popovic 2015) of each sentence on its own: steadier than BLEU on a single sentence."""
+    metric = build_metric("chrf")
+    return [
+        float(metric.sentence_score(hypothesis, [reference]).score)
+        for hypothesis, reference in zip(hypotheses, references, strict=True)
+    ]
+
+
+def check_counts(first: Sequence[str], second: Sequence[str], first_name: str, second_name: str) -> None:
+    """Refuse texts that do not answer each other line by line, naming both counts and both texts."""
+    if len(first) != len(second):
+        raise NmtError(
+            f"{first_name} has {len(first):,} lines but {second_name} has {len(second):,}: "
+            "they must answer each other line by line"
+        )
+    if not first:
+        raise NmtError(f"{first_name} and {second_name} have no lines: there is nothing to score")
+
+
+def _corpus_score(name: str, hypotheses: Sequence[str], references: Sequence[str], target_language: str) -> Score:
+    metric = build_metric(name, target_language)
+    result = metric.corpus_score(list(hypotheses), [list(references)])
+    return Score(name, float(result.score), str(metric.get_signature()))
+
+
+_noted: set[str] = set()
+
+
+def _note_characters(target_language: str) -> None:
+    if target_language not in _noted:
+        _noted.add(target_language)
+        logger.warning(
+            "BLEU is computed on characters: sacreBLEU's tokenizer for %s needs MeCab (pip install 'sacrebleu[%s]')",
+            target_language,
+            target_language,
+        )

@@ -1,0 +1,98 @@
+"""Texts to be evaluated on: source and reference lines under a name, from files, the configuration or sacreBLEU."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from nmt.config.schema import Config
+from nmt.data.corpus import read_corpus, read_lines, test_sets
+from nmt.errors import NmtError
+from nmt.evaluation.metrics import check_counts
+
+
+@dataclass(frozen=True)
+class EvaluationSet:
+    """Source lines and the reference translation of each."""
+
+    name: str
+    sources: list[str]
+    references: list[str]
+    configured: bool = False  # the run's own configuration names it so
+
+    @property
+    def source_digest(self) -> str:
+        """What tells one source text from another."""
+        return digest(self.sources)
+
+    @property
+    def reference_digest(self) -> str:
+        """What tells one reference text from another."""
+        return digest(self.references)
+
+
+def digest(lines: Sequence[str]) -> str:
+    """SHA-256 of lines of text."""
+    state = hashlib.sha256()
+    for line in lines:
+        state.update(line.encode("utf-8"))
+        state.update(b"\n")
+    return state.hexdigest()
+
+
+def read_text(path: str | Path) -> list[str]:
+    """The lines of a text file; an empty file is refused."""
+    lines = read_lines(path)
+    if not lines:
+        raise NmtError(f"{path} is empty")
+    return lines
+
+
+def set_from_files(source: str | Path, reference: str | Path, name: str | None = None) -> EvaluationSet:
+    """The set of a source and a reference file, named after the source file unless told."""
+    sources, references = read_text(source), read_text(reference)
+    check_counts(sources, references, str(source), str(reference))
+    return EvaluationSet(name or Path(source).name.split(".")[0], sources, references)
+
+
+def sets_of(config: Config, names: Sequence[str] | None = None) -> list[EvaluationSet]:
+    """The test sets of a configuration: all, or those named; a name it does not have may be one of sacreBLEU's."""
+    data = config.data
+    corpora = test_sets(data)
+    if not corpora and names is None:
+        raise NmtError(
+            "this configuration names no test set: give --source and --reference, or one of sacreBLEU's with --test-set"
+        )
+    sets = []
+    for name in names if names is not None else list(corpora):
+        if name not in corpora:
+            sets.append(set_from_sacrebleu(name, data.source_language, data.target_language, list(corpora)))
+            continue
+        pairs = list(read_corpus(corpora[name], data.source_language, data.target_language))
+        if not pairs:
+            raise NmtError(f"data.test.{name} has no lines")
+        sets.append(EvaluationSet(name, [source for source, _ in pairs], [reference for _, reference in pairs], True))
+    return sets
+
+
+def set_from_sacrebleu(name: str, source_language: str, target_language: str, others: Sequence[str]) -> EvaluationSet:
+    """One of sacreBLEU's own test sets (wmt14/full, wmt20, ...), downloaded by sacreBLEU on first use."""
+    import sacrebleu
+    from sacrebleu.dataset import DATASETS
+
+    pair = f"{source_language}-{target_language}"
+    if name not in DATASETS:
+        known = f"this configuration has {', '.join(others)}" if others else "this configuration has none"
+        raise NmtError(f"no test set {name!r}: {known}, and sacreBLEU has none of that name (sacrebleu --list)")
+    if pair not in DATASETS[name].langpairs:
+        raise NmtError(f"sacreBLEU's test set {name} has no language pair {pair}")
+    try:
+        files = [sacrebleu.get_source_file(name, pair), *sacrebleu.get_reference_files(name, pair)]
+    except (Exception, SystemExit) as error:  # sacreBLEU ends the process when a download fails
+        raise NmtError(
+            f"sacreBLEU's test set {name} ({pair}) could not be downloaded ({error or type(error).__name__}): "
+            "give --source and --reference instead"
+        ) from error
+    return set_from_files(files[0], files[1], name=name.replace("/", "-"))

@@ -1,0 +1,133 @@
+"""The figures of a comparison: everything that results.json says."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Sequence
+from itertools import combinations
+from typing import Any
+
+from nmt.config.load import config_to_dict
+from nmt.evaluation.buckets import UNSPACED, bucket_scores, length_buckets, source_lengths
+from nmt.evaluation.metrics import METRICS, length_ratio
+from nmt.evaluation.sets import EvaluationSet
+from nmt.evaluation.significance import SAMPLES, SEED, Estimate, Statistics, estimate, p_value, resample_counts
+from nmt.report.systems import System
+
+Results = dict[str, Any]
+
+
+def analyse(
+    systems: Sequence[System],
+    test_set: EvaluationSet,
+    languages: tuple[str, str],
+    log: Callable[[str], None] = lambda line: None,
+) -> Results:
+    """Score, resample and break down every system; the first is the baseline that the others are tested against."""
+    counts = resample_counts(len(test_set.references))
+    lengths = source_lengths(test_set.sources, languages[0])
+    buckets = length_buckets(lengths)
+    estimates: list[dict[str, Estimate]] = []
+    entries = []
+    for system in systems:
+        log(f"{system.name}: scoring")
+        tables = {name: Statistics(name, system.hypotheses, test_set.references, languages[1]) for name in METRICS}
+        estimates.append({name: estimate(table, counts) for name, table in tables.items()})
+        entry = _entry(system, estimates[-1])
+        entry["length_ratio"] = length_ratio(system.hypotheses, test_set.references, languages[1])
+        entry["buckets"] = bucket_scores(tables["bleu"], buckets)
+        entries.append(entry)
+    return {
+        "test_set": {
+            "name": test_set.name,
+            "sentences": len(test_set.references),
+            "source_language": languages[0],
+            "target_language": languages[1],
+            "source_sha256": test_set.source_digest,
+            "reference_sha256": test_set.reference_digest,
+        },
+        "systems": entries,
+        "significance": {
+            "method": "paired bootstrap resampling",
+            "samples": SAMPLES,
+            "seed": SEED,
+            "baseline": systems[0].name,
+            "pairs": _pairs(systems, estimates),
+        },
+        "seed_groups": seed_groups(systems, entries),
+        "buckets": {
+            "unit": "characters" if languages[0] in UNSPACED else "words",
+            "ranges": [{"label": bucket.label, "sentences": len(bucket.sentences)} for bucket in buckets],
+        },
+    }
+
+
+def _entry(system: System, estimates: dict[str, Estimate]) -> Results:
+    run = system.run
+    return {
+        "name": system.name,
+        "scores": {
+            name: {**value.score.to_dict(), "confidence_interval": list(value.confidence_interval)}
+            for name, value in estimates.items()
+        },
+        "model": run.config.model.family if run is not None else None,
+        "seed": run.config.seed if run is not None else None,
+        "parameters": system.parameters,
+        "training_minutes": system.history.minutes,
+        "updates": system.history.updates,
+        "checkpoint": system.evaluation.get("checkpoint"),
+        "beam_size": system.evaluation.get("beam_size"),
+        "length_penalty": system.evaluation.get("length_penalty"),
+        "sentences_per_second": system.evaluation.get("sentences_per_second"),
+    }
+
+
+def _pairs(systems: Sequence[System], estimates: Sequence[dict[str, Estimate]]) -> list[Results]:
+    """Every two systems, first against the baseline; a difference is the later one's score minus the earlier one's."""
+    return [
+        {
+            "system": systems[later].name,
+            "other": systems[earlier].name,
+            "baseline": earlier == 0,
+            "metrics": {
+                name: {
+                    "difference": estimates[later][name].score.score - estimates[earlier][name].score.score,
+                    "p_value": p_value(estimates[earlier][name], estimates[later][name]),
+                }
+                for name in METRICS
+            },
+        }
+        for earlier, later in combinations(range(len(systems)), 2)
+    ]
+
+
+def seed_groups(systems: Sequence[System], entries: Sequence[Results]) -> list[Results]:
+    """Runs with equal configurations but for seed and run_dir, with the mean and standard deviation of their scores."""
+    groups: list[tuple[Results, list[int]]] = []
+    for index, system in enumerate(systems):
+        if system.run is None:
+            continue
+        config = config_to_dict(system.run.config)
+        del config["seed"], config["run_dir"]
+        for other, members in groups:
+            if other == config:
+                members.append(index)
+                break
+        else:
+            groups.append((config, [index]))
+    return [
+        {
+            "systems": [entries[index]["name"] for index in members],
+            "seeds": [entries[index]["seed"] for index in members],
+            "scores": {
+                name: {
+                    "mean": statistics.fmean(values),
+                    "standard_deviation": statistics.stdev(values),
+                }
+                for name in METRICS
+                for values in [[entries[index]["scores"][name]["score"] for index in members]]
+            },
+        }
+        for _, members in groups
+        if len({entries[index]["seed"] for index in members}) > 1
+    ]

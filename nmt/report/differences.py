@@ -1,0 +1,90 @@
+"""The sentences on which systems differ most, and where their words leave the reference."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from difflib import SequenceMatcher
+
+from nmt.evaluation.buckets import UNSPACED
+from nmt.evaluation.metrics import sentence_bleu, sentence_chrf
+
+COUNT = 12
+
+
+@dataclass(frozen=True)
+class Span:
+    """A stretch of a hypothesis: words that the reference has in this order, or others."""
+
+    text: str
+    matched: bool
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What one system made of a sentence."""
+
+    system: str
+    text: str
+    bleu: float
+    chrf: float
+    spans: list[Span]
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A sentence and how each system translated it."""
+
+    line: int  # counted from 1
+    source: str
+    reference: str
+    spread: float  # best chrF minus worst
+    answers: list[Answer]
+
+
+def largest_differences(
+    systems: Sequence[tuple[str, Sequence[str]]],
+    sources: Sequence[str] | None,
+    references: Sequence[str],
+    target_language: str = "",
+    count: int = COUNT,
+) -> list[Difference]:
+    """The `count` sentences with the widest spread of sentence chrF between systems, the widest first."""
+    chrf = [sentence_chrf(hypotheses, references) for _, hypotheses in systems]
+    spreads = [max(scores) - min(scores) for scores in zip(*chrf, strict=True)]
+    order = sorted(range(len(references)), key=lambda index: (-spreads[index], index))
+    differences = []
+    for index in order[:count]:
+        if spreads[index] <= 0:
+            break
+        reference = references[index]
+        answers = [
+            Answer(
+                name,
+                hypotheses[index],
+                sentence_bleu([hypotheses[index]], [reference], target_language)[0],
+                scores[index],
+                mark(hypotheses[index], reference, target_language),
+            )
+            for (name, hypotheses), scores in zip(systems, chrf, strict=True)
+        ]
+        source = sources[index] if sources is not None else ""
+        differences.append(Difference(index + 1, source, reference, spreads[index], answers))
+    return differences
+
+
+def mark(hypothesis: str, reference: str, target_language: str = "") -> list[Span]:
+    """The hypothesis cut where it agrees with the reference and where not; joined, the spans are its text again.
+
+    Compared word by word, or by character for a language written without spaces.
+    """
+    joiner = "" if target_language in UNSPACED else " "
+    words, truth = (list(text) if not joiner else text.split() for text in (hypothesis, reference))
+    spans = []
+    position = 0
+    for block in SequenceMatcher(None, words, truth, autojunk=False).get_matching_blocks():
+        for part, matched in ((words[position : block.a], False), (words[block.a : block.a + block.size], True)):
+            if part:
+                spans.append(Span(joiner.join(part), matched))
+        position = block.a + block.size
+    return spans

@@ -1,0 +1,252 @@
+"""A comparison as files: index.html on its own, report.md with figures/, results.json."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import sacrebleu
+
+from nmt import __version__
+from nmt.evaluation.buckets import UNSPACED
+from nmt.evaluation.metrics import LABELS, METRICS
+from nmt.files import atomic_write
+from nmt.report.attention import SentenceMaps, draw
+from nmt.report.differences import Difference
+from nmt.report.heatmap import INK, LINE, to_svg
+from nmt.report.plots import GRID, MUTED, SERIES, Line, length_chart, training_chart
+from nmt.report.systems import System
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+TEMPLATES = Path(__file__).parent / "templates"
+# The colours of pictures inside the page follow the page's theme.
+THEME = {INK: "--ink", MUTED: "--muted", GRID: "--line", LINE: "--line"} | {
+    colour: f"--series-{number}" for number, colour in enumerate(SERIES, start=1)
+}
+
+
+@dataclass(frozen=True)
+class Report:
+    """Everything that is shown."""
+
+    results: dict[str, Any]  # as results.json has it
+    systems: Sequence[System]
+    maps: Sequence[SentenceMaps]
+    differences: Sequence[Difference]
+
+
+def write_report(report: Report, folder: Path) -> None:
+    """Write all files of the report into `folder`; results.json comes last."""
+    pictures = _pictures(report)
+    for old in (folder / "figures").glob("attention-*.svg"):  # of other sentences, shown by the report before this
+        if old.stem not in pictures:
+            old.unlink()
+    for name, svg in pictures.items():
+        with atomic_write(folder / "figures" / f"{name}.svg") as file:
+            file.write(svg)
+    environment = _environment()
+    html = {name: inline_svg(svg, name) for name, svg in pictures.items()}
+    links = {name: f"figures/{name}.svg" for name in pictures}
+    style = (TEMPLATES / "style.css").read_text(encoding="utf-8")
+    with atomic_write(folder / "index.html") as file:
+        file.write(environment.get_template("index.html").render(**_context(report, html), style=style))
+    with atomic_write(folder / "report.md") as file:
+        file.write(environment.get_template("report.md").render(**_context(report, links)))
+    with atomic_write(folder / "results.json") as file:
+        file.write(json.dumps(report.results, indent=2, ensure_ascii=False) + "\n")
+
+
+def inline_svg(svg: str, name: str) -> str:
+    """An SVG file as part of a page: no XML header, names of its own, no background, colours of the page's theme."""
+    svg = svg[svg.index("<svg") :]
+    svg = re.sub(r'\bid="', f'id="{name}-', svg)
+    svg = re.sub(r'href="#', f'href="#{name}-', svg)
+    svg = re.sub(r"url\(#", f"url(#{name}-", svg)
+    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
+    svg = svg.replace("fill: #ffffff", "fill: none")
+    for colour, variable in THEME.items():
+        svg = svg.replace(colour, f"var({variable})")
+    return svg.replace("<svg ", '<svg role="img" ', 1)
+
+
+def _pictures(report: Report) -> dict[str, str]:
+    """Every picture as the text of an SVG file, by name."""
+    results = report.results
+    pictures = {}
+    ranges = results["buckets"]["ranges"]
+    lines = [Line(entry["name"], range(len(ranges)), entry["buckets"]) for entry in results["systems"]]
+    if len(ranges) > 1:
+        labels, counts = [entry["label"] for entry in ranges], [entry["sentences"] for entry in ranges]
+        pictures["length"] = to_svg(length_chart(labels, counts, lines, results["buckets"]["unit"]))
+    panels = _training_panels(report.systems)
+    if panels:
+        pictures["training"] = to_svg(training_chart(panels, [system.name for system in report.systems]))
+    for sentence in report.maps:
+        for shown in sentence.maps:
+            pictures[_map_name(sentence.line, shown.system)] = to_svg(draw(shown.attention))
+    return pictures
+
+
+def _training_panels(systems: Sequence[System]) -> list[tuple[str, str, list[Line]]]:
+    """Validation BLEU and loss over minutes and over updates, without the panels that nobody has points for."""
+    panels = []
+    for key, y_title in (("bleu", "validation BLEU"), ("loss", "validation loss (nats per token)")):
+        for axis, x_title in (("minutes", "minutes of training"), ("step", "updates")):
+            lines = []
+            for system in systems:
+                points = [point for point in system.history.validations if point.get(key) is not None]
+                if points:
+                    lines.append(Line(system.name, [p[axis] for p in points], [p[key] for p in points]))
+            if lines:
+                panels.append((x_title, y_title, lines))
+    return panels
+
+
+def _map_name(line: int, system: int) -> str:
+    return f"attention-{line}-{system + 1}"
+
+
+def _context(report: Report, pictures: dict[str, str]) -> dict[str, Any]:
+    """What the templates show; `pictures` holds how each picture is shown."""
+    results = report.results
+    test_set, pairs = results["test_set"], results["significance"]["pairs"]
+    systems = [
+        {**entry, "colour": index % len(SERIES) + 1, "range": place}
+        for index, (entry, place) in enumerate(zip(results["systems"], _ranges(results["systems"]), strict=True))
+    ]
+    languages = f"{test_set['source_language'] or 'source'} → {test_set['target_language'] or 'target'}"
+    context = {
+        "title": f"{languages}, {test_set['name']}: comparison of {len(systems)} systems",
+        "languages": languages,
+        "summary": _summary(results),
+        "source_language": test_set["source_language"],
+        "target_language": test_set["target_language"],
+        "systems": systems,
+        "metrics": [_metric(name, systems) for name in METRICS],
+        "samples": results["significance"]["samples"],
+        "pairs": pairs,
+        "seed_groups": results["seed_groups"],
+        "unit": results["buckets"]["unit"],
+        "buckets": results["buckets"]["ranges"],
+        "length_chart": pictures.get("length"),
+        "training_chart": pictures.get("training"),
+        "runs": [entry for entry in systems if entry["model"] is not None],
+        "attention": [_maps(sentence, systems, pictures) for sentence in report.maps],
+        "differences": [asdict(difference) for difference in report.differences],
+        "joiner": "" if test_set["target_language"] in UNSPACED else " ",
+        "version": __version__,
+        "sacrebleu": sacrebleu.__version__,
+    }
+    context["sections"] = [{"id": key, "title": title} for key, title, shown in _sections(context) if shown]
+    return context
+
+
+def _sections(context: dict[str, Any]) -> list[tuple[str, str, Any]]:
+    return [
+        ("scores", "Scores", True),
+        ("seeds", "Over seeds", context["seed_groups"]),
+        ("significance", "Significance", context["pairs"]),
+        ("length", "Source length", context["length_chart"]),
+        ("training", "Training and speed", context["training_chart"] or context["runs"]),
+        ("attention", "Attention", context["attention"]),
+        ("differences", "Differences", context["differences"]),
+    ]
+
+
+def _summary(results: dict[str, Any]) -> str:
+    """The outcome in a sentence or two."""
+    test_set, systems = results["test_set"], results["systems"]
+    text = f"{test_set['sentences']:,} sentences of {test_set['name']}."
+    ranked = sorted(systems, key=lambda entry: -entry["scores"]["bleu"]["score"])
+    best = ranked[0]
+    text += f" {best['name']} has the highest BLEU: {best['scores']['bleu']['score']:.2f}"
+    if len(ranked) == 1:
+        return f"{text}."
+    second = ranked[1]
+    test = next(
+        pair["metrics"]["bleu"]
+        for pair in results["significance"]["pairs"]
+        if {pair["system"], pair["other"]} == {best["name"], second["name"]}
+    )
+    verdict = "significant" if test["p_value"] < 0.05 else "not significant"
+    return (
+        f"{text}, {abs(test['difference']):.2f} ahead of {second['name']} ({verdict}, p {_p_value(test['p_value'])})."
+    )
+
+
+def _ranges(systems: Sequence[dict[str, Any]]) -> list[dict[str, float]]:
+    """Where BLEU and its interval lie on a scale that all systems share, in percent of its width."""
+    scores = [entry["scores"]["bleu"] for entry in systems]
+    low = min(score["confidence_interval"][0] for score in scores)
+    high = max(score["confidence_interval"][1] for score in scores)
+    width = max(high - low, 1e-9)
+
+    def place(value: float) -> float:
+        return float(round(5 + 90 * (value - low) / width, 2))
+
+    return [
+        {
+            "low": place(score["confidence_interval"][0]),
+            "high": place(score["confidence_interval"][1]),
+            "score": place(score["score"]),
+        }
+        for score in scores
+    ]
+
+
+def _metric(name: str, systems: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    scores = [entry["scores"][name]["score"] for entry in systems]
+    return {
+        "name": name,
+        "label": LABELS[name],
+        "arrow": "↓" if name == "ter" else "↑",
+        "best": min(scores) if name == "ter" else max(scores),
+        "signature": systems[0]["scores"][name]["signature"],
+    }
+
+
+def _maps(sentence: SentenceMaps, systems: Sequence[dict[str, Any]], pictures: dict[str, str]) -> dict[str, Any]:
+    maps = [
+        {
+            "system": systems[shown.system]["name"],
+            "colour": systems[shown.system]["colour"],
+            "picture": pictures[_map_name(sentence.line, shown.system)],
+        }
+        for shown in sentence.maps
+    ]
+    return {"line": sentence.line, "source": sentence.source, "reference": sentence.reference, "maps": maps}
+
+
+def _environment() -> Environment:
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=lambda name: name is not None and name.endswith(".html"),
+        undefined=StrictUndefined,
+        keep_trailing_newline=True,
+    )
+    environment.filters.update(
+        decimals=lambda value, places: "–" if value is None else f"{value:.{places}f}",
+        signed=lambda value, places: f"{value:+.{places}f}".replace("-", "−"),
+        count=lambda value: "–" if value is None else f"{value:,}",
+        p_value=_p_value,
+        text=escape_markdown,
+        cell=lambda text: escape_markdown(text).replace("|", "\\|"),
+    )
+    return environment
+
+
+def _p_value(value: float) -> str:
+    return f"{value:.3f}" if value >= 0.001 else "< 0.001"
+
+
+def escape_markdown(text: str) -> str:
+    """Text that Markdown shows as it is."""
+    return re.sub(r"([\\`*_{}\[\]<>#~$])", r"\\\1", text)

@@ -1,0 +1,99 @@
+"""What is compared: runs of this toolkit, and the output files of any other."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nmt.errors import NmtError
+from nmt.evaluation.evaluate import Settings, evaluate
+from nmt.evaluation.metrics import check_counts
+from nmt.evaluation.sets import EvaluationSet, read_text
+
+if TYPE_CHECKING:
+    from nmt.run import LoadedRun
+
+
+@dataclass(frozen=True)
+class History:
+    """What metrics.jsonl tells of a training: minutes count from the first update."""
+
+    validations: list[dict[str, Any]] = field(default_factory=list)  # step, minutes, bleu, loss, ...
+    minutes: float | None = None
+    updates: int | None = None
+
+
+@dataclass(frozen=True)
+class System:
+    """A system under comparison and its translations of the test set; only a run has more to tell."""
+
+    name: str
+    hypotheses: list[str]
+    run: LoadedRun | None = None
+    history: History = History()
+    evaluation: dict[str, Any] = field(default_factory=dict)  # scores.json
+
+    @property
+    def parameters(self) -> int | None:
+        """How many numbers were learned; shared ones count once."""
+        return None if self.run is None else sum(parameter.numel() for parameter in self.run.model.parameters())
+
+
+def system_of_run(
+    name: str, run: LoadedRun, test_set: EvaluationSet, settings: Settings, log: Callable[[str], None]
+) -> System:
+    """A run with its translations of the test set, made now or kept from before."""
+    evaluation = evaluate(run, test_set, settings, log)
+    if evaluation.reused:
+        log(f"{run.path}: using the translations in {evaluation.folder}")
+    return System(name, evaluation.hypotheses, run, read_history(run.path / "metrics.jsonl"), evaluation.record)
+
+
+def system_of_file(name: str, path: str | Path, test_set: EvaluationSet) -> System:
+    """The output file of any toolkit: detokenised, one line for each source line."""
+    hypotheses = read_text(path)
+    check_counts(hypotheses, test_set.references, str(path), f"the reference of {test_set.name}")
+    return System(name, hypotheses)
+
+
+def read_history(path: str | Path) -> History:
+    """Read a run's metrics.jsonl; empty where there is none. A last line cut short by a crash is left out."""
+    path = Path(path)
+    if not path.is_file():
+        return History()
+    events = []
+    lines = path.read_text(encoding="utf-8").splitlines()
+    for number, line in enumerate(lines, start=1):
+        try:
+            events.append(json.loads(line))
+        except ValueError as error:
+            if number < len(lines):
+                raise NmtError(f"{path}, line {number}: this is no JSON") from error
+    timed = [event for event in events if "step" in event and "minutes" in event]
+    return History(
+        validations=[event for event in timed if event["event"] == "validation"],
+        minutes=max((event["minutes"] for event in timed), default=None),
+        updates=max((event["step"] for event in timed), default=None),
+    )
+
+
+def unique_names(names: Sequence[str]) -> list[str]:
+    """The names, with -2, -3, ... added to those that are there already."""
+    given: set[str] = set()
+    result = []
+    for name in names:
+        candidate, number = name, 1
+        while candidate in given:
+            number += 1
+            candidate = f"{name}-{number}"
+        given.add(candidate)
+        result.append(candidate)
+    return result
+
+
+def run_names(paths: Sequence[str | Path]) -> list[str]:
+    """The last part of each run directory's path, made unique."""
+    return unique_names([Path(path).resolve().name for path in paths])

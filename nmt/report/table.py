@@ -1,0 +1,28 @@
+"""Tables of plain text for the terminal."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Sequence
+
+
+def format_table(header: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1) -> str:
+    """Columns two spaces apart, the first `left` of them flush left and the others flush right."""
+    cells = [header, *rows]
+    widths = [max(width(row[column]) for row in cells) for column in range(len(header))]
+    lines = []
+    for row in cells:
+        padded = [
+            text + " " * (widest - width(text)) if column < left else " " * (widest - width(text)) + text
+            for column, (text, widest) in enumerate(zip(row, widths, strict=True))
+        ]
+        lines.append("  ".join(padded).rstrip())
+    return "\n".join(lines)
+
+
+def width(text: str) -> int:
+    """Columns that text takes in a terminal: two for a wide character, none for a combining one."""
+    return sum(
+        0 if unicodedata.combining(character) else 2 if unicodedata.east_asian_width(character) in "WF" else 1
+        for character in text
+    )

@@ -1,0 +1,51 @@
+"""A run directory as what it holds: configuration, tokenizer and trained model."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from nmt.config.load import read_config
+from nmt.config.schema import Config
+from nmt.data.tokenizer import Tokenizer
+from nmt.errors import NmtError
+from nmt.models.build import build_model
+from nmt.models.seq2seq import Seq2Seq
+from nmt.training.checkpoint import CheckpointInfo, load_weights
+
+
+@dataclass(frozen=True)
+class LoadedRun:
+    """A trained system, its model on the CPU and in evaluation mode."""
+
+    path: Path
+    config: Config
+    tokenizer: Tokenizer
+    model: Seq2Seq
+    checkpoint: CheckpointInfo  # which weights
+
+
+def load_run(run_dir: str | os.PathLike[str], checkpoint: str | int | None = None) -> LoadedRun:
+    """Load a run directory with the weights of checkpoint: best, last, averaged or a step.
+
+    None takes the averaged one if there is one, else the best. Raises NmtError, with one sentence, for a folder that is
+    no run, that has no checkpoint yet, or whose tokenizer or weights are missing, damaged or of another configuration.
+    """
+    path = Path(run_dir)
+    if not path.is_dir():
+        raise NmtError(f"{path} {'is a file, not' if path.exists() else 'does not exist: give'} the directory of a run")
+    if not (path / "config.yaml").is_file():
+        raise NmtError(f"{path} is not a run directory: it has no config.yaml (nmt-train makes one)")
+    config = read_config(path / "config.yaml")
+    tokenizer = Tokenizer.load(path / "tokenizer")
+    weights, info = load_weights(path, checkpoint)
+    model = build_model(config.model, tokenizer.source_size, tokenizer.target_size)
+    try:
+        model.load_state_dict(weights)
+    except RuntimeError as error:
+        raise NmtError(
+            f"{path}: the weights of checkpoint {info.name} do not fit config.yaml and tokenizer/: one of them was "
+            "replaced after training"
+        ) from error
+    return LoadedRun(path, config, tokenizer, model.eval(), info)

@@ -1,0 +1,187 @@
+"""Checkpoints of a run directory: written whole or not at all, pointed to by name, checked when read.
+
+checkpoints/step-0000012000/model.safetensors    the weights; tied weights once
+checkpoints/step-0000012000/training_state.pt    everything else that training goes on from
+checkpoints/{last,best,averaged}                 pointers: text files that hold the name of such a folder
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import shutil
+import zlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from zipfile import BadZipFile, ZipFile
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from nmt.errors import NmtError
+from nmt.files import atomic_directory, atomic_write
+
+POINTERS = ("averaged", "best", "last")  # the order in which a checkpoint is looked for when none is named
+_WEIGHTS, _STATE = "model.safetensors", "training_state.pt"
+
+
+@dataclass(frozen=True)
+class CheckpointInfo:
+    """Which checkpoint: the name of its folder, the folder, and the update after which it was saved."""
+
+    name: str
+    path: Path
+    step: int
+
+
+def save_checkpoint(run_dir: str | os.PathLike[str], step: int, model: nn.Module, state: Mapping[str, Any]) -> Path:
+    """Write the checkpoint of `step` and point `last` to it.
+
+    state holds tensors, numbers, texts, and lists and dicts of them. Raises NmtError, with the checkpoints before it
+    untouched, when it cannot be written.
+    """
+    path = _folder(run_dir) / _name(step)
+    try:
+        if has_checkpoint(run_dir) and find_checkpoint(run_dir, "last").path == path:  # the weights are there already
+            with atomic_write(path / _STATE, "wb") as file:
+                torch.save(dict(state), file)
+            return path
+        with atomic_directory(path) as folder:
+            save_weights(folder / _WEIGHTS, model)
+            torch.save(dict(state), folder / _STATE)
+    except (NmtError, OSError, RuntimeError, SafetensorError) as error:
+        reason = "the disk may be full" if isinstance(error, RuntimeError) else str(error)
+        raise NmtError(f"the checkpoint {path} could not be saved ({reason}); the one before it is kept") from error
+    set_pointer(run_dir, "last", step)
+    return path
+
+
+def save_weights(path: Path, model: nn.Module) -> None:
+    """Write a model's weights as safetensors: a tied weight once, with its other names and a checksum in the header."""
+    tensors: dict[str, Tensor] = {}
+    names: dict[int, str] = {}
+    tied: dict[str, str] = {}
+    for name, tensor in model.state_dict(keep_vars=True).items():
+        if (first := names.setdefault(id(tensor), name)) == name:
+            tensors[name] = tensor.detach().cpu().contiguous()
+        else:
+            tied[name] = first
+    save_file(tensors, path, {"format": "pt", "tied": json.dumps(tied), "crc32": _checksum(tensors)})
+
+
+def load_weights(
+    run_dir: str | os.PathLike[str], checkpoint: str | int | None = None
+) -> tuple[dict[str, Tensor], CheckpointInfo]:
+    """The state dict of a run's checkpoint, on the CPU, and which one it is.
+
+    checkpoint is best, last, averaged or a step; None takes the averaged one if there is one, else the best, else the
+    last. Raises NmtError for one that is missing, truncated or corrupted.
+    """
+    info = find_checkpoint(run_dir, checkpoint)
+    return read_weights(info.path / _WEIGHTS), info
+
+
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """The state dict that `save_weights` wrote, tied weights under each of their names."""
+    _check_there(path)
+    try:
+        with safe_open(path, "pt") as file:
+            header = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (it is no dict)
+    except (OSError, SafetensorError) as error:
+        raise _damaged(path, str(error)) from error
+    if header.get("crc32", (checksum := _checksum(tensors))) != checksum:
+        raise _damaged(path, "its checksum is another")
+    tied: dict[str, str] = json.loads(header.get("tied", "{}"))
+    return tensors | {name: tensors[first] for name, first in tied.items()}
+
+
+def load_training_state(info: CheckpointInfo) -> dict[str, Any]:
+    """What `save_checkpoint` was given beside the model, on the CPU. Raises NmtError where it is missing or damaged."""
+    path = info.path / _STATE
+    _check_there(path)
+    try:
+        with ZipFile(path) as archive:
+            if archive.testzip() is not None:
+                raise BadZipFile("a checksum is another")
+        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, RuntimeError, EOFError, ValueError, KeyError, BadZipFile, pickle.UnpicklingError) as error:
+        raise _damaged(path, str(error).partition("\n")[0]) from error
+    return state
+
+
+def find_checkpoint(run_dir: str | os.PathLike[str], checkpoint: str | int | None = None) -> CheckpointInfo:
+    """Which folder best, last, averaged, a step or None (averaged, best or last, the first there is) stands for."""
+    folder = _folder(run_dir)
+    if checkpoint is None:
+        checkpoint = next((name for name in POINTERS if (folder / name).is_file()), None)
+        if checkpoint is None:
+            raise NmtError(f"{run_dir} has no checkpoint yet: train it first, or further")
+    if isinstance(checkpoint, int) or checkpoint.isdecimal():
+        name = _name(int(checkpoint))
+    elif checkpoint not in POINTERS:
+        raise NmtError(f"there is no checkpoint {checkpoint!r}: choose best, last, averaged or the number of a step")
+    elif not (folder / checkpoint).is_file():
+        raise NmtError(f"{run_dir} has no {checkpoint} checkpoint{_there(folder)}")
+    else:
+        name = (folder / checkpoint).read_text(encoding="utf-8").strip()
+    step = name.removeprefix("step-")
+    if not (folder / name).is_dir() or not step.isdecimal():
+        named = "" if checkpoint == name else f" ({checkpoint})"
+        raise NmtError(f"{run_dir} has no checkpoint {name}{named}{_there(folder)}")
+    return CheckpointInfo(name, folder / name, int(step))
+
+
+def has_checkpoint(run_dir: str | os.PathLike[str]) -> bool:
+    """Whether there is a checkpoint to go on from."""
+    return (_folder(run_dir) / "last").is_file()
+
+
+def set_pointer(run_dir: str | os.PathLike[str], name: str, step: int) -> None:
+    """Let checkpoints/NAME point to the checkpoint of `step`."""
+    with atomic_write(_folder(run_dir) / name) as file:
+        file.write(_name(step) + "\n")
+
+
+def delete_others(run_dir: str | os.PathLike[str], kept: Iterable[int]) -> None:
+    """Delete the checkpoints of all steps but those in `kept`, and what an interrupted save left behind."""
+    names = {_name(step) for step in kept}
+    for path in _folder(run_dir).glob("step-*"):
+        if path.name not in names:
+            shutil.rmtree(path)
+    for path in _folder(run_dir).glob(".*.partial"):
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def _folder(run_dir: str | os.PathLike[str]) -> Path:
+    return Path(run_dir) / "checkpoints"
+
+
+def _name(step: int) -> str:
+    return f"step-{step:010d}"
+
+
+def _there(folder: Path) -> str:
+    steps = sorted(int(path.name.removeprefix("step-")) for path in folder.glob("step-*"))
+    return f"; it has those of steps {', '.join(map(str, steps))}" if steps else ""
+
+
+def _checksum(tensors: Mapping[str, Tensor]) -> str:
+    crc = 0
+    for name in sorted(tensors):
+        crc = zlib.crc32(tensors[name].contiguous().view(-1).view(torch.uint8).numpy().data, crc)
+    return f"{crc:08x}"
+
+
+def _check_there(path: Path) -> None:
+    if not path.is_file():
+        raise NmtError(f"{path} is missing: choose another checkpoint, or train again")
+
+
+def _damaged(path: Path, how: str) -> NmtError:
+    return NmtError(f"{path} is truncated or corrupted ({how}): choose another checkpoint, or train again")

@@ -1,0 +1,148 @@
+"""Where a run stands, when it ends, and how a signal ends it early."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from types import FrameType
+from typing import Any
+
+from nmt.config.schema import TrainingConfig
+
+
+@dataclass
+class Progress:
+    """How far a run is; a checkpoint keeps it."""
+
+    step: int = 0  # updates done
+    epoch: int = 0  # of the next update
+    position: int = 0  # of the next update within its epoch
+    seconds: float = 0.0  # wall clock since the first update, validation included, over all resumptions
+    validated_step: int = 0  # of the last validation
+    validation_seconds: float = 0.0  # how long it took
+    best: list[tuple[float, int]] = field(default_factory=list)  # score (higher is better) and step, best first
+    stale: int = 0  # validations since the last improvement
+
+    @property
+    def minutes(self) -> float:
+        """Wall clock since the first update."""
+        return self.seconds / 60
+
+    def validated(self, score: float, seconds: float, keep_best: int) -> bool:
+        """Enter a validation of the present step; whether it is the best so far."""
+        improved = not self.best or score > self.best[0][0]
+        self.stale = 0 if improved else self.stale + 1
+        self.best = sorted([*self.best, (score, self.step)], key=lambda entry: -entry[0])[:keep_best]
+        self.validated_step, self.validation_seconds = self.step, seconds
+        return improved
+
+    def is_among_best(self) -> bool:
+        """Whether the present step is one of those kept for their score."""
+        return any(step == self.step for _, step in self.best)
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a checkpoint keeps."""
+        return asdict(self)
+
+    @classmethod
+    def from_state_dict(cls, state: dict[str, Any]) -> Progress:
+        """Continue from a checkpoint."""
+        return cls(**{**state, "best": [(score, step) for score, step in state["best"]]})
+
+
+def end_reason(config: TrainingConfig, progress: Progress) -> str | None:
+    """The limit that a run has reached, as its key and value, or None.
+
+    max_minutes leaves time for the validation that ends the run, as long as the last one took.
+    """
+    if progress.step == 0:
+        return None
+    if config.max_steps is not None and progress.step >= config.max_steps:
+        return f"training.max_steps={config.max_steps}"
+    if config.max_epochs is not None and progress.epoch >= config.max_epochs:
+        return f"training.max_epochs={config.max_epochs}"
+    if config.max_minutes is not None and progress.seconds + progress.validation_seconds >= 60 * config.max_minutes:
+        return f"training.max_minutes={config.max_minutes:g}"
+    if config.patience is not None and progress.stale >= config.patience:
+        return f"training.patience={config.patience}"
+    return None
+
+
+def seconds_left(config: TrainingConfig, progress: Progress) -> float | None:
+    """An estimate of the time to max_steps or max_minutes, whichever comes first; None where neither is set."""
+    left = []
+    if config.max_steps is not None and progress.step:
+        left.append(progress.seconds / progress.step * (config.max_steps - progress.step))
+    if config.max_minutes is not None:
+        left.append(60 * config.max_minutes - progress.seconds)
+    return max(0.0, min(left)) if left else None
+
+
+class Clock:
+    """Seconds of training: those before this process began, and those since `start`."""
+
+    def __init__(self, seconds: float) -> None:
+        self._before = seconds
+        self._started: float | None = None
+
+    def start(self) -> None:
+        """Begin to count; further calls change nothing."""
+        if self._started is None:
+            self._started = time.monotonic()
+
+    @property
+    def seconds(self) -> float:
+        """Seconds so far."""
+        return self._before + (0.0 if self._started is None else time.monotonic() - self._started)
+
+
+class Interrupted(Exception):
+    """A signal came during work that is given up and done again after the resumption."""
+
+
+class Signals:
+    """SIGTERM and Ctrl-C as something to ask for between updates; a second Ctrl-C stops at once."""
+
+    def __init__(self) -> None:
+        self.received: int | None = None
+        self._interruptible = False
+
+    @property
+    def exit_status(self) -> int:
+        """130 after Ctrl-C, 143 after SIGTERM."""
+        return 128 + (self.received or 0)
+
+    @contextmanager
+    def caught(self) -> Iterator[None]:
+        """Catch the signals during the block (in the main thread; Python has no handlers elsewhere)."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        before = {number: signal.signal(number, self._receive) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    @contextmanager
+    def interruptible(self) -> Iterator[None]:
+        """During the block a signal raises Interrupted: for long work that leaves nothing half done."""
+        self._interruptible = True
+        try:
+            if self.received is not None:
+                raise Interrupted
+            yield
+        finally:
+            self._interruptible = False
+
+    def _receive(self, number: int, frame: FrameType | None) -> None:
+        if number == signal.SIGINT and self.received == signal.SIGINT:
+            raise KeyboardInterrupt
+        self.received = number
+        if self._interruptible:
+            raise Interrupted

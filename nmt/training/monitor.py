@@ -1,0 +1,159 @@
+"""What a run tells while it trains: metrics.jsonl, TensorBoard, and lines or a live line on stderr."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import sys
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import IO, Any
+
+from nmt.errors import NmtError
+from nmt.files import atomic_write
+from nmt.report.heatmap import heatmap_array
+from nmt.training.limits import Progress
+from nmt.training.validation import AttentionMap, Sample, Validation
+
+_REFRESH = 0.5  # seconds between two states of the live line
+_TENSORBOARD = ("loss", "perplexity", "learning_rate", "gradient_norm", "tokens_per_second")
+
+
+class Monitor:
+    """Writes metrics.jsonl and tensorboard/ of a run directory, and tells the terminal."""
+
+    def __init__(self, run_dir: str | os.PathLike[str], step: int = 0, stream: IO[str] | None = None) -> None:
+        """Go on after `step`: what was written about later ones is taken back."""
+        from torch.utils.tensorboard import SummaryWriter
+
+        self.path = Path(run_dir) / "metrics.jsonl"
+        self.stream = sys.stderr if stream is None else stream
+        self.live = self.stream.isatty()
+        self._shown = 0.0
+        self._live_width = 0
+        _cut(self.path, step)
+        self._board = SummaryWriter(str(Path(run_dir) / "tensorboard"), purge_step=step + 1 if step else None)
+
+    def train(self, progress: Progress, metrics: dict[str, Any], left: float | None) -> None:
+        """The updates since the last call."""
+        self._append("train", progress, metrics)
+        rate = metrics["source_tokens_per_second"] + metrics["target_tokens_per_second"]
+        shown = {**metrics, "tokens_per_second": rate}
+        for name in _TENSORBOARD:
+            self._board.add_scalar(f"train/{name}", shown[name], progress.step)
+        if not self.live:
+            self.say(
+                f"step {progress.step:,}  epoch {progress.epoch + 1}  loss {metrics['loss']:.3f}  "
+                f"perplexity {metrics['perplexity']:.2f}  rate {metrics['learning_rate']:.2e}  "
+                f"gradient norm {metrics['gradient_norm']:.2f}  {rate:,.0f} tokens/s  {_left(left)}"
+            )
+
+    def validation(self, progress: Progress, validation: Validation, best: bool) -> None:
+        """A validation: its figures, sample translations and attention maps."""
+        figures = {"loss": validation.loss, "perplexity": validation.perplexity, "bleu": validation.bleu.score}
+        extra = {"signature": validation.bleu.signature, "best": best, "seconds": progress.validation_seconds}
+        self._append("validation", progress, figures | extra)
+        for name, value in figures.items():
+            self._board.add_scalar(f"validation/{name}", value, progress.step)
+        for number, sample in enumerate(validation.samples, start=1):
+            self._board.add_text(f"translations/{number}", _sample_table(sample), progress.step)
+        for number, attention in enumerate(validation.attention_maps, start=1):
+            self._board.add_image(f"attention/{number}", _picture(attention), progress.step, dataformats="HWC")
+        self._board.flush()
+        self.say(
+            f"step {progress.step:,}  validation: loss {validation.loss:.3f}  "
+            f"perplexity {validation.perplexity:.2f}  BLEU {validation.bleu.score:.2f}{'  (best)' if best else ''}  "
+            f"after {progress.minutes:.1f} minutes"
+        )
+
+    def end(self, progress: Progress, reason: str, parameters: int) -> None:
+        """The run is done."""
+        self._append("end", progress, {"reason": reason, "parameters": parameters})
+        self.say(f"done at step {progress.step:,} after {progress.minutes:.1f} minutes: {reason} is reached")
+
+    def due(self) -> bool:
+        """Whether the live line is to be renewed; never where there is none."""
+        return self.live and time.monotonic() - self._shown >= _REFRESH
+
+    def show(self, progress: Progress, loss: float, rate: float, left: float | None) -> None:
+        """Renew the live line: step, loss, tokens/s, time left."""
+        text = (
+            f"step {progress.step:,}  epoch {progress.epoch + 1}  loss {loss:.3f}  {rate:,.0f} tokens/s  {_left(left)}"
+        )
+        self.stream.write("\r" + text.ljust(self._live_width))
+        self.stream.flush()
+        self._live_width, self._shown = len(text), time.monotonic()
+
+    def say(self, sentence: str) -> None:
+        """A line of its own."""
+        if self._live_width:
+            self.stream.write("\r" + " " * self._live_width + "\r")
+            self._live_width = 0
+        self.stream.write(sentence + "\n")
+        self.stream.flush()
+
+    def close(self) -> None:
+        """Leave the terminal and the files in order."""
+        if self._live_width:
+            self.stream.write("\n")
+            self._live_width = 0
+        self._board.close()
+
+    def _append(self, event: str, progress: Progress, values: dict[str, Any]) -> None:
+        place = {"event": event, "step": progress.step, "epoch": progress.epoch, "minutes": progress.minutes}
+        try:
+            with self.path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps({key: _finite(value) for key, value in (place | values).items()}) + "\n")
+        except OSError as error:
+            raise NmtError(f"{self.path} could not be written: {error.strerror}") from error
+
+
+def _cut(path: Path, step: int) -> None:
+    """Keep the lines up to `step`: later ones, the end, and a line left half written come again."""
+    if not path.is_file():
+        return
+    lines = path.read_text(encoding="utf-8").splitlines()
+    kept = [line for line in lines if _belongs(line, step)]
+    if kept != lines:
+        with atomic_write(path) as file:
+            file.writelines(line + "\n" for line in kept)
+
+
+def _belongs(line: str, step: int) -> bool:
+    try:
+        entry = json.loads(line)
+    except json.JSONDecodeError:
+        return False
+    return bool(entry["step"] <= step and entry["event"] != "end")
+
+
+def _finite(value: Any) -> Any:
+    """JSON has no infinity: null stands for a perplexity beyond a float."""
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _left(seconds: float | None) -> str:
+    if seconds is None:
+        return ""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02} left" if hours else f"{minutes}:{rest:02} left"
+
+
+def _sample_table(sample: Sample) -> str:
+    rows: Iterable[tuple[str, str]] = (
+        ("source", sample.source),
+        ("reference", sample.reference),
+        ("translation", sample.hypothesis),
+    )
+    return "| | |\n|---|---|\n" + "\n".join(f"| {name} | {_escape(text)} |" for name, text in rows)
+
+
+def _escape(text: str) -> str:
+    return text.replace("\\", "\\\\").replace("|", "\\|")
+
+
+def _picture(attention: AttentionMap) -> Any:
+    return heatmap_array(attention.weights, attention.source_tokens, attention.target_tokens)

@@ -1,0 +1,79 @@
+"""Adam, and the learning rate of each update."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import nn
+
+from nmt.config.schema import OptimizerConfig, ScheduleConfig, TrainingConfig
+
+
+def build_optimizer(config: OptimizerConfig, model: nn.Module) -> torch.optim.Optimizer:
+    """Adam (Kingma & Ba 2015) or AdamW (Loshchilov & Hutter 2019) over a model; weight decay for matrices alone.
+
+    The learning rate is set before each update.
+    """
+    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    groups = [
+        {"params": [parameter for parameter in parameters if parameter.ndim >= 2], "weight_decay": config.weight_decay},
+        {"params": [parameter for parameter in parameters if parameter.ndim < 2], "weight_decay": 0.0},
+    ]
+    kind = torch.optim.AdamW if config.name == "adamw" else torch.optim.Adam
+    fused = all(parameter.device.type in ("cpu", "cuda") for parameter in parameters)
+    beta1, beta2 = config.betas
+    return kind([group for group in groups if group["params"]], betas=(beta1, beta2), eps=config.eps, fused=fused)
+
+
+class Schedule:
+    """The learning rate of each update: warm-up, then one of the shapes below."""
+
+    def __init__(self, config: TrainingConfig) -> None:
+        self.config = config.schedule
+        self.peak = config.learning_rate
+        self.horizon = config.schedule.horizon or config.max_steps
+        self.factor = 1.0  # of plateau
+        self.stalled = 0  # validations since the last improvement or reduction
+
+    def rate(self, step: int) -> float:
+        """The learning rate of update `step` (the first is 1)."""
+        return self.peak * self.factor * shape(self.config, step, self.horizon)
+
+    def validated(self, improved: bool) -> None:
+        """Tell the outcome of a validation: plateau reduces the rate after plateau_patience without improvement."""
+        if self.config.name != "plateau":
+            return
+        self.stalled = 0 if improved else self.stalled + 1
+        if self.stalled >= self.config.plateau_patience:
+            self.factor = max(self.factor * self.config.decay_factor, self.config.min_factor)
+            self.stalled = 0
+
+    def state_dict(self) -> dict[str, float]:
+        """What a checkpoint keeps."""
+        return {"factor": self.factor, "stalled": self.stalled}
+
+    def load_state_dict(self, state: dict[str, float]) -> None:
+        """Continue from a checkpoint."""
+        self.factor, self.stalled = state["factor"], int(state["stalled"])
+
+
+def shape(config: ScheduleConfig, step: int, horizon: int | None) -> float:
+    """The learning rate of update `step` (the first is 1) as a share of the peak.
+
+    Warm-up rises linearly and reaches 1 at warmup_steps. inverse_sqrt then falls as 1/sqrt(step) (Vaswani et al. 2017,
+    eq. 3, scaled to a peak of 1); linear and cosine (Loshchilov & Hutter 2017, eq. 5) reach min_factor at the horizon;
+    constant and plateau stay.
+    """
+    warmup = max(config.warmup_steps, 1)
+    if step < warmup:
+        return step / warmup
+    if config.name == "inverse_sqrt":
+        return math.sqrt(warmup / step)
+    if config.name in ("constant", "plateau"):
+        return 1.0
+    assert horizon is not None, "the configuration is refused without a horizon"
+    left = max(0.0, (horizon - step) / (horizon - warmup)) if horizon > warmup else 0.0
+    if config.name == "cosine":
+        left = (1 - math.cos(math.pi * left)) / 2
+    return config.min_factor + (1 - config.min_factor) * left

@@ -1,0 +1,196 @@
+"""A training run in its directory: set up, continued or refused."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import platform
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import nmt
+from nmt.config.load import config_to_dict, read_config, save_config
+from nmt.config.schema import Config
+from nmt.data.batching import Updates
+from nmt.data.prepare import Prepared, prepare
+from nmt.device import choose_device, describe_hardware, tune_cpu_allocator
+from nmt.errors import NmtError
+from nmt.files import atomic_write, make_folder
+from nmt.models.build import build_model
+from nmt.models.seq2seq import Seq2Seq
+from nmt.resources import PACKAGE
+from nmt.training.checkpoint import find_checkpoint, has_checkpoint, load_training_state, load_weights
+from nmt.training.limits import Progress, end_reason
+from nmt.training.monitor import Monitor
+from nmt.training.trainer import Trainer
+from nmt.training.validation import Validator
+
+# What may differ from the run that is continued: limits, logging, and where the work is done.
+_MAY_CHANGE = {"run_dir"} | {
+    f"training.{key}"
+    for key in ("max_steps", "max_epochs", "max_minutes", "patience", "log_every", "device", "threads", "workers")
+}
+
+
+def train(config: Config) -> None:
+    """Train what `config` describes in its run_dir, going on from the last checkpoint there.
+
+    A run that has reached a limit is left as it is. Raises NmtError for what the user can mend, and SystemExit 130 or
+    143 after Ctrl-C or SIGTERM, once a checkpoint is saved.
+    """
+    assert config.run_dir, "load_config fills it in"
+    run_dir = make_folder(config.run_dir)
+    with _alone(run_dir):
+        _refuse_other_config(run_dir, config)
+        state: dict[str, Any] | None = None
+        if has_checkpoint(run_dir):
+            state = load_training_state(find_checkpoint(run_dir, "last"))
+            if reason := _finished(config, Progress.from_state_dict(state["progress"])):
+                _say(f"{run_dir} is trained already: {reason} is reached; raise it to train further")
+                return
+        _train(config, run_dir, state)
+
+
+def _train(config: Config, run_dir: Path, state: dict[str, Any] | None) -> None:
+    """Build all that training needs and let the trainer run."""
+    tune_cpu_allocator()
+    training = config.training
+    if training.threads is not None:
+        torch.set_num_threads(training.threads)
+    device = choose_device(training.device)
+    prepared = prepare(config, _say)
+    torch.manual_seed(config.seed)
+    model = build_model(config.model, prepared.tokenizer.source_size, prepared.tokenizer.target_size).to(device)
+    _write_records(config, run_dir, prepared, model, device)
+    if training.compile:
+        _compile(model, device)
+    updates = Updates(
+        prepared.train,
+        training.tokens_per_update,
+        training.tokens_per_device,
+        config.seed,
+        workers=training.workers,
+        multiple=8 if device.type == "cuda" else 1,
+        pin=device.type == "cuda",
+    )
+    step = 0 if state is None else Progress.from_state_dict(state["progress"]).step
+    with closing(Monitor(run_dir, step)) as monitor:
+        validator = Validator(config, prepared, model, device, monitor.say)
+        trainer = Trainer(training, run_dir, model, updates.iterate, validator, monitor, device)
+        if state is not None:
+            trainer.restore(load_weights(run_dir, "last")[0], state)
+            monitor.say(f"continuing {run_dir} from step {step:,}")
+        trainer.run()
+
+
+# -- the run directory ---------------------------------------------------------------------------------------------
+
+
+def _refuse_other_config(run_dir: Path, config: Config) -> None:
+    """Refuse to continue a run whose configuration differs in more than limits, patience and logging."""
+    path = run_dir / "config.yaml"
+    if not path.exists():
+        return
+    before, now = (_flatten(config_to_dict(each)) for each in (read_config(path), config))
+    may_change = set(_MAY_CHANGE)
+    schedule = config.training.schedule
+    if schedule.name in ("linear", "cosine") and schedule.horizon is None:
+        may_change.remove("training.max_steps")  # it is the schedule's horizon
+    missing = "(not set)"
+    different = [
+        f"{key} is {now.get(key, missing)}, was {before.get(key, missing)}"
+        for key in sorted(before.keys() | now.keys())
+        if key not in may_change and before.get(key, missing) != now.get(key, missing)
+    ]
+    if different:
+        raise NmtError(
+            f"{run_dir} holds a run of another configuration ({'; '.join(different)}): "
+            "choose another folder with run_dir=OTHER, or give the configuration it was begun with"
+        )
+
+
+def _finished(config: Config, progress: Progress) -> str | None:
+    """The limit at which a run has ended, its last validation done; None for one that is to go on."""
+    return end_reason(config.training, progress) if progress.validated_step == progress.step else None
+
+
+def _write_records(config: Config, run_dir: Path, prepared: Prepared, model: Seq2Seq, device: torch.device) -> None:
+    """config.yaml, the tokenizer and environment.json; refuses to continue on other data."""
+    environment = {
+        "nmt": nmt.__version__,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "hardware": describe_hardware(device),
+        "cpu_threads": torch.get_num_threads(),
+        "device": device.type,
+        "git_commit": _git_commit(),
+        "data": prepared.fingerprints,
+        "parameters": sum(parameter.numel() for parameter in model.parameters()),
+    }
+    path = run_dir / "environment.json"
+    before = json.loads(path.read_text(encoding="utf-8")) if path.is_file() and has_checkpoint(run_dir) else environment
+    if before["data"] != environment["data"]:
+        raise NmtError(
+            f"the data of {run_dir} have changed since its training began: restore them, or choose another folder "
+            "with run_dir=OTHER"
+        )
+    with atomic_write(path) as file:
+        json.dump(environment, file, indent=2)
+    prepared.tokenizer.save(run_dir / "tokenizer")
+    save_config(config, run_dir / "config.yaml")
+
+
+@contextmanager
+def _alone(run_dir: Path) -> Iterator[None]:
+    """Refuse a run directory that another process is training in."""
+    with (run_dir / ".lock").open("w") as lock:
+        try:
+            fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise NmtError(f"another process is training in {run_dir}: wait for it, or choose run_dir=OTHER") from error
+        except OSError:
+            pass  # a file system without locks
+        yield
+
+
+def _flatten(values: Any, prefix: str = "") -> dict[str, Any]:
+    """Nested dicts as one, under dotted keys."""
+    if not isinstance(values, dict):
+        return {prefix: values}
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        flat |= _flatten(value, f"{prefix}.{key}" if prefix else str(key))
+    return flat
+
+
+def _git_commit() -> str | None:
+    """The commit of the checkout that the package runs from; None for an installed package."""
+    git = partial(subprocess.run, cwd=PACKAGE.parent, capture_output=True, text=True, check=True)
+    try:
+        if Path(git(["git", "rev-parse", "--show-toplevel"]).stdout.strip()) != PACKAGE.parent:
+            return None
+        return str(git(["git", "rev-parse", "HEAD"]).stdout.strip())
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
+def _compile(model: Seq2Seq, device: torch.device) -> None:
+    """Compile the model's forward pass where that can be had; else say so and go on without."""
+    try:
+        torch.compile(torch.nn.functional.gelu)(torch.ones(2, device=device))
+    except Exception as error:  # whatever a backend raises, training works without it
+        reason = str(error).strip().partition("\n")[0]
+        _say(f"training.compile: torch.compile can't be had here ({reason}); training goes on without it")
+        return
+    model.compile(dynamic=True)
+
+
+def _say(sentence: str) -> None:
+    print(sentence, file=sys.stderr, flush=True)

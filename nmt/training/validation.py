@@ -1,0 +1,138 @@
+"""Validation: the loss of held-out references, and sacreBLEU of real translations."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from nmt.config.schema import Config
+from nmt.data.batching import collate
+from nmt.data.prepare import Prepared
+from nmt.device import autocast, undisturbed_randomness
+from nmt.evaluation.metrics import Score, corpus_bleu
+from nmt.models.seq2seq import Seq2Seq
+from nmt.training.loss import batch_loss, perplexity
+from nmt.translate import Translator, batches
+
+SAMPLES = 4  # translations shown
+HEATMAPS = 2  # sentences whose attention is shown
+_HEATMAP_TOKENS = 40  # longer sentences are not chosen while there are others
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A sentence of the validation set and its translation."""
+
+    source: str
+    reference: str
+    hypothesis: str
+
+
+@dataclass(frozen=True)
+class AttentionMap:
+    """Attention of one sentence pair, averaged over layers and heads."""
+
+    weights: NDArray[np.float32]  # [tgt_len, src_len]
+    source_tokens: list[str]
+    target_tokens: list[str]
+
+
+@dataclass(frozen=True)
+class Validation:
+    """What one validation found."""
+
+    loss: float  # nats per target token, without smoothing
+    bleu: Score
+    samples: list[Sample]
+    attention_maps: list[AttentionMap]  # none for a model that does not attend
+
+    @property
+    def perplexity(self) -> float:
+        """exp(loss)."""
+        return perplexity(self.loss)
+
+    def score(self, metric: str) -> float:
+        """What checkpoints are ranked by; higher is better."""
+        return self.bleu.score if metric == "bleu" else -self.loss
+
+
+class Validate(Protocol):
+    """What the trainer asks for."""
+
+    def __call__(self) -> Validation:
+        """Validate the model as it is now, leaving it and the random numbers as they are."""
+        ...
+
+
+class Validator:
+    """Validates a model on the prepared validation set: loss on its stored ids, BLEU on its raw lines."""
+
+    def __init__(
+        self, config: Config, prepared: Prepared, model: Seq2Seq, device: torch.device, warn: Callable[[str], None]
+    ) -> None:
+        training = config.training
+        self.model = model
+        self.device = device
+        self.precision = training.precision
+        self.store = prepared.val
+        self.tokenizer = prepared.tokenizer
+        self.target_language = config.data.target_language
+        self.lines = prepared.val_lines[: training.validation_sentences]
+        self.tokens_per_batch = training.tokens_per_device or training.tokens_per_update
+        self.translator = Translator(model, prepared.tokenizer, config.search, config.data.cleaning.max_tokens, warn)
+        self.shown = _spread(len(self.lines), SAMPLES)
+        self.mapped = self._choose_heatmaps()
+
+    def __call__(self) -> Validation:
+        """Validate the model as it is now, leaving it and the random numbers as they are."""
+        training = self.model.training
+        self.model.eval()
+        try:
+            with undisturbed_randomness(self.device), torch.no_grad():
+                loss = self.loss()
+                hypotheses = self.translator.translate([source for source, _ in self.lines])
+                maps = [self.attention_map(row) for row in self.mapped] if self.model.attends else []
+        finally:
+            self.model.train(training)
+        bleu = corpus_bleu(hypotheses, [reference for _, reference in self.lines], self.target_language)
+        samples = [Sample(*self.lines[index], hypotheses[index]) for index in self.shown]
+        return Validation(loss, bleu, samples, maps)
+
+    def loss(self) -> float:
+        """Negative log-likelihood of a target token, in nats."""
+        lengths = np.maximum(self.store.source_lengths, self.store.target_lengths).tolist()
+        nll = torch.zeros((), device=self.device)
+        for rows in batches(lengths, self.tokens_per_batch):
+            batch = collate([self.store.source(row) for row in rows], [self.store.target(row) for row in rows])
+            with autocast(self.device, self.precision):
+                nll += batch_loss(self.model, batch, self.device).nll
+        return float(nll) / int(self.store.target_lengths.sum())
+
+    def attention_map(self, row: int) -> AttentionMap:
+        """The attention of a stored pair, its reference forced."""
+        source, target = self.store.source(row), self.store.target(row)
+        batch = collate([source], [target]).to(self.device)
+        weights = self.model.attention(batch.src, batch.src_mask, batch.tgt_in)[0]  # [layers, heads, tgt_len, src_len]
+        return AttentionMap(
+            weights.float().mean((0, 1)).cpu().numpy(),
+            self.tokenizer.source_pieces(source.tolist()),
+            self.tokenizer.target_pieces(target.tolist()),
+        )
+
+    def _choose_heatmaps(self) -> list[int]:
+        """Sentences that fit a picture, spread over the set."""
+        lengths = np.maximum(self.store.source_lengths, self.store.target_lengths)
+        fitting = np.flatnonzero(lengths <= _HEATMAP_TOKENS)
+        if not len(fitting):
+            fitting = np.argsort(lengths, kind="stable")[:HEATMAPS]
+        return [int(fitting[index]) for index in _spread(len(fitting), HEATMAPS)]
+
+
+def _spread(length: int, count: int) -> Sequence[int]:
+    """Up to `count` indices spread evenly over range(length)."""
+    return [length * index // count for index in range(count)] if length >= count else range(length)

@@ -1,0 +1,91 @@
+"""What is measured between two log lines."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from nmt.data.batching import Update
+from nmt.training.loss import Loss, perplexity
+
+
+@dataclass
+class _Counts:
+    updates: int = 0
+    source_tokens: int = 0
+    target_tokens: int = 0
+    padded_tokens: int = 0
+    seconds: float = 0.0  # of training: validations and checkpoints left out
+    waited: float = 0.0  # seconds of these that the next update was not there yet
+
+
+class Window:
+    """Sums over the updates since the last log line. Losses stay on the device until they are read."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._sums = torch.zeros(3, device=device)  # smoothed loss, nll, gradient norm
+        self._counts = _Counts()
+        self._running_since = time.monotonic()
+
+    def add_loss(self, loss: Loss) -> None:
+        """Add the sums of a micro-batch."""
+        self._sums[:2] += torch.stack((loss.smoothed.detach(), loss.nll))
+
+    def add_update(self, update: Update, gradient_norm: Tensor) -> None:
+        """Add an update."""
+        self._sums[2] += gradient_norm
+        counts = self._counts
+        counts.updates += 1
+        counts.source_tokens += update.source_tokens
+        counts.target_tokens += update.target_tokens
+        counts.padded_tokens += update.padded_tokens
+
+    def add_wait(self, seconds: float) -> None:
+        """Add time during which the next update was not there yet."""
+        self._counts.waited += seconds
+
+    def pause(self) -> None:
+        """Stop the time, for a validation or a checkpoint."""
+        self._sums.sum().item()  # what a GPU has still to do is training
+        self._counts.seconds += time.monotonic() - self._running_since
+
+    def resume(self) -> None:
+        """Let the time go on."""
+        self._running_since = time.monotonic()
+
+    def metrics(self) -> dict[str, float]:
+        """Averages so far: losses in nats per target token, tokens without padding, shares from 0 to 1."""
+        smoothed, nll, norm = self._sums.tolist()
+        counts = self._counts
+        tokens = max(counts.target_tokens, 1)
+        seconds = max(counts.seconds + time.monotonic() - self._running_since, 1e-9)
+        return {
+            "loss": smoothed / tokens,
+            "nll": nll / tokens,
+            "perplexity": perplexity(nll / tokens),
+            "gradient_norm": norm / max(counts.updates, 1),
+            "source_tokens_per_second": counts.source_tokens / seconds,
+            "target_tokens_per_second": counts.target_tokens / seconds,
+            "padding": 1 - (counts.source_tokens + counts.target_tokens) / max(counts.padded_tokens, 1),
+            "data_wait": counts.waited / seconds,
+        }
+
+    def reset(self) -> None:
+        """Begin anew."""
+        self._sums.zero_()
+        self._counts = _Counts()
+        self.resume()
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a checkpoint keeps, so that log lines don't tell of an interruption."""
+        return {"sums": self._sums.cpu(), "counts": asdict(self._counts)}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue from a checkpoint."""
+        self._sums.copy_(state["sums"])
+        self._counts = _Counts(**state["counts"])
+        self.resume()

@@ -1,0 +1,106 @@
+"""nmt-align: Pharaoh links on stdout, scores against gold, heatmaps."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from nmt.cli.align import main
+from nmt.evaluation.alignment_error import alignment_scores, parse_links
+from nmt.report import fonts
+from tests.evaluation.runs import REFERENCES, SOURCES, make_run, write_lines, write_texts
+
+GOLD = ["0-0 1-1 2?2", "0-0", "0-0 1-1", "0-0 1?1", "0-0", "0-0 1-1"]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("align")
+    write_texts(folder)
+    write_lines(folder / "gold", GOLD)
+    for family in ("rnn_encdec", "luong", "transformer"):
+        make_run(folder / family, family, folder)
+    return folder
+
+
+def call(folder: Path, family: str, *options: str) -> int:
+    files = ["--source", str(folder / "text.de"), "--target", str(folder / "text.en")]
+    return main([str(folder / family), *files, "--device", "cpu", *options])
+
+
+@pytest.mark.parametrize("family", ["luong", "transformer"])
+def test_a_line_of_links_for_each_pair(folder: Path, family: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert call(folder, family) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == len(SOURCES)
+    for line, source, target in zip(lines, SOURCES, REFERENCES, strict=True):
+        links = parse_links(line).sure
+        assert sorted(link[1] for link in links) == list(range(len(target.split())))
+        assert all(link[0] < len(source.split()) for link in links)
+
+
+def test_scores_against_gold_go_beside_the_links(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert call(folder, "luong", "--gold", str(folder / "gold"), "--json") == 0
+    output = capsys.readouterr()
+    links = [parse_links(line).sure for line in output.out.splitlines()]
+    expected = alignment_scores(links, [parse_links(line) for line in GOLD])
+    told = json.loads(output.err[output.err.index("{") :])
+    assert told == {
+        "aer": expected.aer,
+        "precision": expected.precision,
+        "recall": expected.recall,
+        "links": expected.links,
+        "sentences": 6,
+    }
+    assert call(folder, "luong", "--gold", str(folder / "gold"), "-o", str(folder / "links")) == 0
+    assert f"{expected.aer:.4f}" in capsys.readouterr().out
+    assert (folder / "links").read_text().splitlines() == output.out.splitlines()
+
+
+def test_layers_and_heads_give_other_links(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    answers = set()
+    for options in (["--layer", "1", "--head", "1"], ["--layer", "3", "--head", "4"], ["--layer", "all"]):
+        assert call(folder, "transformer", *options) == 0
+        answers.add(capsys.readouterr().out)
+    assert len(answers) > 1
+    assert call(folder, "transformer", "--layer", "4") == 2
+    assert "layers 1 to 3" in capsys.readouterr().err
+
+
+def test_heatmaps_of_chosen_lines(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    options = ["--heatmap", "2,5", "--heatmap-dir", str(tmp_path / "maps")]
+    assert call(folder, "luong", *options) == 0
+    assert call(folder, "luong", *options, "--heatmap-format", "svg") == 0
+    assert sorted(path.name for path in (tmp_path / "maps").iterdir()) == ["2.png", "2.svg", "5.png", "5.svg"]
+    assert (tmp_path / "maps" / "2.png").read_bytes().startswith(b"\x89PNG")
+    assert "<svg" in (tmp_path / "maps" / "5.svg").read_text(encoding="utf-8")
+    assert call(folder, "luong", "--heatmap", "7") == 2
+    assert "text.de has 6 lines" in capsys.readouterr().err
+
+
+def test_characters_without_a_font_are_named(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fonts, "_installed", tuple)  # a machine with no font but the bundled one
+    fonts._cover.cache_clear()
+    source, target = write_lines(tmp_path / "s", ["Hut 天気"]), write_lines(tmp_path / "t", ["hat"])
+    options = ["--source", str(source), "--target", str(target), "--heatmap", "1", "--heatmap-dir", str(tmp_path)]
+    assert main([str(folder / "luong"), *options, "--device", "cpu"]) == 0
+    fonts._cover.cache_clear()
+    assert (tmp_path / "1.png").is_file()
+    assert "no installed font has 天気" in capsys.readouterr().err
+
+
+def test_a_model_without_attention_is_one_sentence(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert call(folder, "rnn_encdec") == 1
+    output = capsys.readouterr()
+    assert not output.out and len(output.err.splitlines()) == 1 and "no attention" in output.err
+
+
+def test_bad_gold_is_one_sentence(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    gold = write_lines(tmp_path / "gold", [*GOLD[:5], "0-0 50-0"])
+    assert call(folder, "luong", "--gold", str(gold)) == 1
+    error = capsys.readouterr().err
+    assert len(error.splitlines()) == 1 and "line 6" in error and "source word 50" in error

@@ -1,0 +1,54 @@
+"""nmt-compare: the command around the report."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from nmt.cli.compare import main
+from tests.evaluation.runs import REFERENCES, make_run, write_lines, write_texts
+
+
+def test_a_run_and_a_file_are_compared(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_texts(tmp_path)
+    write_lines(tmp_path / "other.en", REFERENCES)
+    run = make_run(tmp_path / "run", "luong", tmp_path)
+    output = tmp_path / "report"
+    arguments = [str(run), f"other={tmp_path / 'other.en'}", "-o", str(output), "--sentences", "2", "--device", "cpu"]
+    assert main(arguments) == 0
+    printed = capsys.readouterr().out
+    results = json.loads((output / "results.json").read_text(encoding="utf-8"))
+    assert [system["name"] for system in results["systems"]] == ["run", "other"]
+    for system in results["systems"]:
+        assert f"{system['scores']['bleu']['score']:.2f}" in printed
+    assert str(output / "index.html") in printed
+    assert {path.name for path in output.iterdir()} == {"index.html", "report.md", "results.json", "figures"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["a=b", "-o", "x", "--source", "f"], "--source and --reference go together"),
+        (["a=b", "-o", "x", "--sentences", "0"], "counted from 1"),
+        (["a=b", "-o", "x", "--sentences", "one"], "no list of line numbers"),
+        (["a=b", "-o", "x", "--languages", "german"], "no direction"),
+        (["a=b"], "-o"),
+    ],
+)
+def test_wrong_usage_is_told(arguments: list[str], sentence: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(arguments) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("usage: nmt-compare") and sentence in error
+
+
+def test_a_file_where_the_report_should_go_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source, reference = write_texts(tmp_path)
+    (tmp_path / "report").write_text("here")
+    files = ["--source", str(source), "--reference", str(reference)]
+    assert main([f"a={reference}", *files, "-o", str(tmp_path / "report")]) == 1
+    error = capsys.readouterr().err
+    assert len(error.splitlines()) == 1 and "should be a folder" in error
+    assert main([str(tmp_path / "nowhere"), *files, "-o", str(tmp_path / "other")]) == 1
+    assert "nowhere" in capsys.readouterr().err

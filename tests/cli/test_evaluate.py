@@ -1,0 +1,81 @@
+"""nmt-evaluate: what it prints is what sacreBLEU says."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from nmt.cli.evaluate import main
+from tests.evaluation.runs import REFERENCES, make_run, write_lines, write_texts
+
+HYPOTHESES = [line.replace("the", "a").replace("is ", "") for line in REFERENCES]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    write_texts(tmp_path)
+    write_lines(tmp_path / "hyp.en", HYPOTHESES)
+    return tmp_path
+
+
+def test_files_are_scored_as_the_sacrebleu_command_does(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    files = [str(folder / "hyp.en"), str(folder / "text.en")]
+    command = [sys.executable, "-m", "sacrebleu", files[1], "-i", files[0], "-w", "2", "-b", "-m"]
+    expected = [
+        subprocess.run([*command, metric], capture_output=True, text=True, check=True).stdout.strip()
+        for metric in ("bleu", "chrf", "ter")
+    ]
+    assert main(["--hypothesis", files[0], "--reference", files[1]]) == 0
+    header, row, *rest = capsys.readouterr().out.splitlines()
+    assert header.split()[:5] == ["system", "test", "set", "BLEU", "chrF"]
+    assert row.split()[2:5] == expected
+    assert sum("version:" in line for line in rest) == 3
+
+
+def test_a_run_is_scored_on_its_test_set(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = make_run(folder / "run", "luong", folder)
+    assert main([str(run), "--json", "--device", "cpu"]) == 0
+    output = capsys.readouterr()
+    (entry,) = json.loads(output.out)
+    record = json.loads((run / "evaluations" / "test" / "scores.json").read_text(encoding="utf-8"))
+    assert entry == {"system": str(run), "test_set": "test", **record}
+    assert "translating test" in output.err
+    assert main([str(run), "--test-set", "test", "--device", "cpu"]) == 0
+    output = capsys.readouterr()
+    assert "using the translations" in output.err and f"{record['bleu']['score']:.2f}" in output.out
+
+
+def test_a_run_is_scored_on_files(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = make_run(folder / "run", "luong", folder)
+    files = ["--source", str(folder / "text.de"), "--reference", str(folder / "hyp.en")]
+    assert main([str(run), *files, "--beam-size", "1", "--device", "cpu"]) == 0
+    assert "text" in capsys.readouterr().out
+    record = json.loads((run / "evaluations" / "text" / "scores.json").read_text(encoding="utf-8"))
+    assert record["beam_size"] == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ([], "name a run directory"),
+        (["run", "--source", "a"], "--source and --reference go together"),
+        (["run", "--source", "a", "--reference", "b", "--test-set", "c"], "either"),
+        (["--hypothesis", "a"], "--hypothesis needs --reference"),
+        (["run", "--hypothesis", "a", "--reference", "b"], "stands alone"),
+    ],
+)
+def test_wrong_usage_is_told(arguments: list[str], sentence: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(arguments) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("usage: nmt-evaluate") and sentence in error
+
+
+def test_unequal_counts_are_one_sentence(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_lines(folder / "short.en", HYPOTHESES[:2])
+    assert main(["--hypothesis", str(folder / "short.en"), "--reference", str(folder / "text.en")]) == 1
+    error = capsys.readouterr().err
+    assert len(error.splitlines()) == 1 and "short.en has 2 lines" in error and "text.en has 6" in error

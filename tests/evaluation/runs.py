@@ -1,0 +1,91 @@
+"""Run directories with tiny untrained models: enough for whatever is done with a run."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import torch
+
+from nmt.config.load import save_config
+from nmt.config.schema import (
+    Config,
+    CorpusConfig,
+    DataConfig,
+    LuongConfig,
+    ModelConfig,
+    RnnEncDecConfig,
+    RnnSearchConfig,
+    SearchConfig,
+    TokenizerConfig,
+    TrainingConfig,
+    TransformerConfig,
+)
+from nmt.data.tokenizer import Tokenizer
+from nmt.models.build import build_model
+from nmt.training.checkpoint import save_checkpoint, set_pointer
+
+MODELS: dict[str, ModelConfig] = {
+    "rnn_encdec": RnnEncDecConfig(embedding_dim=8, hidden_dim=8),
+    "rnnsearch": RnnSearchConfig(embedding_dim=8, hidden_dim=8, attention_dim=8, maxout_dim=8),
+    "luong": LuongConfig(embedding_dim=8, hidden_dim=8, layers=1),
+    "transformer": TransformerConfig(model_dim=16, ffn_dim=16, num_heads=4, encoder_layers=1, decoder_layers=3),
+}
+SOURCES = [
+    "Der grüne Hut hängt über der Tür.",
+    "Ein Mann läuft.",
+    "Die Straße ist heute sehr lang und schön, sagt der alte Mann.",
+    "Wir hören Musik.",
+    "Sie <b>kauft</b> $5 Äpfel | Birnen.",
+    "Der Hund schläft auf dem roten Sofa im Haus.",
+]
+REFERENCES = [
+    "The green hat hangs above the door.",
+    "A man is running.",
+    "The street is very long and beautiful today, says the old man.",
+    "We hear music.",
+    "She <b>buys</b> $5 apples | pears.",
+    "The dog sleeps on the red sofa in the house.",
+]
+
+
+def write_lines(path: Path, lines: list[str]) -> Path:
+    """Write lines of text."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(line + "\n" for line in lines), encoding="utf-8")
+    return path
+
+
+def write_texts(folder: Path) -> tuple[Path, Path]:
+    """The source and reference file of a test set."""
+    return write_lines(folder / "text.de", SOURCES), write_lines(folder / "text.en", REFERENCES)
+
+
+def make_run(path: Path, family: str, texts: Path, seed: int = 1) -> Path:
+    """A run directory of a tiny model; its configuration's test set `test` is text.de and text.en in `texts`."""
+    corpus = CorpusConfig(prefix=str(texts / "text"))
+    config = Config(
+        model=MODELS[family],
+        data=DataConfig(source_language="de", target_language="en", train=[corpus], val=corpus, test={"test": corpus}),
+        tokenizer=TokenizerConfig(algorithm="bpe", vocab_size=90, byte_fallback=False),
+        training=TrainingConfig(max_steps=2),
+        search=SearchConfig(beam_size=2, max_length_ratio=1.0, max_length_offset=4),
+        seed=seed,
+        run_dir=str(path),
+    )
+    path.mkdir(parents=True)
+    save_config(config, path / "config.yaml")
+    tokenizer = Tokenizer.train(config.tokenizer, SOURCES, REFERENCES)
+    tokenizer.save(path / "tokenizer")
+    torch.manual_seed(seed)
+    model = build_model(config.model, tokenizer.source_size, tokenizer.target_size)
+    save_checkpoint(path, 2, model, {})
+    set_pointer(path, "best", 2)
+    events = [
+        {"event": "train", "step": 1, "loss": 5.0, "minutes": 0.0},
+        {"event": "validation", "step": 1, "loss": 4.5, "bleu": 0.5, "minutes": 0.5},
+        {"event": "validation", "step": 2, "loss": 4.0, "bleu": 1.5, "minutes": 1.25},
+        {"event": "end", "step": 2, "minutes": 1.5, "reason": "max_steps", "parameters": 1},
+    ]
+    write_lines(path / "metrics.jsonl", [json.dumps(event) for event in events])
+    return path

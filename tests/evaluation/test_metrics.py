@@ -1,0 +1,78 @@
+"""Scores are the `sacrebleu` command's, to the last digit."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from nmt.errors import NmtError
+from nmt.evaluation.metrics import build_metric, corpus_bleu, length_ratio, score, sentence_bleu, sentence_chrf
+from tests.evaluation.runs import REFERENCES, write_lines
+
+HYPOTHESES = [
+    "The green hat hangs over the door.",
+    "A man runs.",
+    "The street is very long and pretty today, the old man says.",
+    "",
+    "She buys $5 apples | pears",
+    "The dog is sleeping on the red sofa in the house.",
+]
+CHINESE = ["今天天气很好。", "他喜欢吃苹果。"], ["今天的天气很好。", "他爱吃苹果,也爱吃梨。"]
+
+
+def sacrebleu(hypotheses: Path, references: Path, *options: str) -> dict[str, dict[str, str]]:
+    """What the command prints for the three metrics, with 12 decimals."""
+    command = [sys.executable, "-m", "sacrebleu", str(references), "-i", str(hypotheses), "-w", "12"]
+    output = subprocess.run(
+        [*command, "-m", "bleu", "chrf", "ter", *options], capture_output=True, text=True, check=True
+    ).stdout
+    return {entry["name"]: entry for entry in json.loads(output)}
+
+
+def test_scores_equal_the_command(tmp_path: Path) -> None:
+    printed = sacrebleu(write_lines(tmp_path / "hyp", HYPOTHESES), write_lines(tmp_path / "ref", REFERENCES))
+    ours = score(HYPOTHESES, REFERENCES)
+    for name, label in (("bleu", "BLEU"), ("chrf", "chrF2"), ("ter", "TER")):
+        assert round(ours[name].score, 12) == printed[label]["score"]
+        assert ours[name].signature == printed[label]["signature"]
+    assert corpus_bleu(HYPOTHESES, REFERENCES) == ours["bleu"]
+
+
+def test_chinese_is_tokenised_as_the_command_does_for_that_language(tmp_path: Path) -> None:
+    files = [write_lines(tmp_path / name, lines) for name, lines in zip(("hyp", "ref"), CHINESE, strict=True)]
+    printed = sacrebleu(*files, "-l", "en-zh")["BLEU"]
+    ours = corpus_bleu(*CHINESE, target_language="zh")
+    assert round(ours.score, 12) == printed["score"]
+    assert "tok:zh" in ours.signature
+    assert ours.score != corpus_bleu(*CHINESE).score
+
+
+def test_japanese_falls_back_to_characters_without_mecab(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "MeCab", None)
+    monkeypatch.delitem(sys.modules, "sacrebleu.tokenizers.tokenizer_ja_mecab", raising=False)
+    metric = build_metric("bleu", "ja")
+    assert metric.corpus_score(["今日は晴れ"], [["今日は雨だ"]]).score > 0
+    assert "tok:char" in str(metric.get_signature())
+
+
+def test_unequal_counts_name_both_texts_and_counts() -> None:
+    with pytest.raises(NmtError, match=r"hyp\.txt has 6 lines but ref\.txt has 5"):
+        score(HYPOTHESES, REFERENCES[:5], hypothesis_name="hyp.txt", reference_name="ref.txt")
+    with pytest.raises(NmtError, match="nothing to score"):
+        score([], [])
+
+
+def test_sentence_scores_are_low_for_bad_answers_and_100_for_the_reference() -> None:
+    for scores in (sentence_bleu(HYPOTHESES, REFERENCES), sentence_chrf(HYPOTHESES, REFERENCES)):
+        assert scores[3] == 0, "an empty answer"
+        assert all(0 < value < 100 for index, value in enumerate(scores) if index != 3)
+    assert sentence_bleu(["A b."], ["A b."]) == pytest.approx([100.0])
+    assert sentence_chrf(["A b."], ["A b."]) == pytest.approx([100.0])
+
+
+def test_length_ratio_counts_tokens_as_bleu_does() -> None:
+    assert length_ratio(["a b c."], ["a b c d e f g."]) == pytest.approx(4 / 8)

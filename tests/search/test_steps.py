@@ -1,0 +1,43 @@
+"""The k best candidates in a total order, against a stable sort; who remains in a batch."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from nmt.search.steps import Remaining, top_candidates
+
+
+@pytest.mark.parametrize("values", [1, 2, 5, 1000])
+@pytest.mark.parametrize("k", [1, 3, 10, 40])
+def test_top_candidates_are_the_first_of_a_stable_sort(values: int, k: int) -> None:
+    generator = torch.Generator().manual_seed(values)
+    candidates = torch.randint(-values, 2, (50, 40), generator=generator) * 0.3
+    candidates[torch.rand(50, 40, generator=generator) < 0.2] = -math.inf
+    expected, indices = candidates.sort(dim=1, descending=True, stable=True)
+    found = top_candidates(candidates, k)
+    assert torch.equal(found[0], expected[:, :k])
+    finite = found[0] > -math.inf  # which of the impossible ones are taken is of no account
+    assert torch.equal(found[1][finite], indices[:, :k][finite])
+
+
+def test_those_that_leave_are_named_and_the_others_stay() -> None:
+    remaining = Remaining(torch.tensor([4, 9, 2, 7]))
+    assert remaining.leave(torch.tensor([False, False, False, False])) == ([], None)
+    left, stay = remaining.leave(torch.tensor([False, True, True, False]))
+    assert left == [(1, 1), (2, 2)]
+    assert stay is not None
+    assert stay.tolist() == [0, 3]
+    left, stay = remaining.leave(torch.tensor([False, True]))
+    assert left == [(1, 3)]
+    assert remaining.sentences == [0]
+
+
+def test_a_look_happens_every_few_steps_and_at_the_next_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("nmt.search.steps.LOOK_EVERY", {"cpu": 4})
+    remaining = Remaining(torch.tensor([3, 6, 10]))
+    assert [length for length in range(1, 11) if remaining.look_now(length)] == [3, 4, 8]
+    remaining.leave(torch.tensor([True, False, False]))
+    assert [length for length in range(4, 11) if remaining.look_now(length)] == [4, 6, 8]

@@ -1,0 +1,79 @@
+"""A run directory loads back to the model that was saved; what is wrong with one is one sentence."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+
+from nmt.errors import NmtError
+from nmt.run import load_run
+from nmt.training.checkpoint import save_checkpoint, set_pointer
+from nmt.translate import Translator
+from tests.models.variants import VARIANTS
+from tests.toy_run import made_up_lines, make_run, toy_config, toy_model, toy_tokenizer
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    return make_run(tmp_path / "run")
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_a_run_loads_back_to_what_was_saved(tmp_path: Path, variant: str) -> None:
+    run = load_run(make_run(tmp_path / "run", variant))
+    assert run.config == toy_config(variant)
+    assert run.checkpoint.step == 12
+    assert not run.model.training
+    expected = toy_model(variant).state_dict()
+    assert run.model.state_dict().keys() == expected.keys()
+    assert all(torch.equal(tensor, expected[name]) for name, tensor in run.model.state_dict().items())
+
+
+def test_a_copied_run_translates_as_the_original_model(run: Path, tmp_path: Path) -> None:
+    shutil.move(run, tmp_path / "elsewhere")
+    lines = made_up_lines(5, seed=2)
+    config = toy_config("transformer-post")
+    translator = Translator(toy_model("transformer-post"), toy_tokenizer(), config.search, 24)
+    assert Translator.load(tmp_path / "elsewhere", device="cpu").translate(lines) == translator.translate(lines)
+
+
+def test_the_checkpoint_is_chosen_by_name(run: Path) -> None:
+    save_checkpoint(run, 20, toy_model("transformer-post", seed=6), {})
+    assert load_run(run).checkpoint.step == 12
+    assert load_run(run, "last").checkpoint.step == load_run(run, "20").checkpoint.step == 20
+    set_pointer(run, "averaged", 20)
+    assert load_run(run).checkpoint.step == 20
+    assert torch.equal(
+        load_run(run, 20).model.projection.weight, toy_model("transformer-post", seed=6).projection.weight
+    )
+
+
+def damage(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 255
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "sentence"),
+    [
+        (shutil.rmtree, "does not exist"),
+        (lambda run: (shutil.rmtree(run), run.write_text("")), "is a file"),
+        (lambda run: (run / "config.yaml").unlink(), "no config.yaml"),
+        (lambda run: shutil.rmtree(run / "tokenizer"), "has no tokenizer"),
+        (lambda run: (run / "tokenizer" / "joint.model").write_bytes(b"no"), "damaged"),
+        (lambda run: shutil.rmtree(run / "checkpoints"), "no checkpoint yet"),
+        (lambda run: damage(next(run.glob("checkpoints/*/model.safetensors"))), "truncated or corrupted"),
+        (lambda run: next(run.glob("checkpoints/*/model.safetensors")).write_bytes(b""), "truncated or corrupted"),
+        (lambda run: save_checkpoint(run, 12, toy_model("rnnsearch"), {}), "do not fit"),
+    ],
+)
+def test_what_is_wrong_is_one_sentence(run: Path, spoil: object, sentence: str) -> None:
+    spoil(run)
+    with pytest.raises(NmtError, match=sentence) as error:
+        load_run(run)
+    assert "run" in str(error.value)
+    assert "\n" not in str(error.value)

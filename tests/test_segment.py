@@ -1,0 +1,98 @@
+"""Long lines in pieces: nothing lost, cut where a reader would pause, joined as the target language writes."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from nmt.segment import join_translations, split_to_fit
+
+
+def split(line: str, words: int) -> list[str]:
+    return split_to_fit(line, lambda text: len(text.split()) <= words)
+
+
+def split_characters(line: str, characters: int) -> list[str]:
+    return split_to_fit(line, lambda text: len(text) <= characters)
+
+
+def test_a_line_that_fits_stays_whole() -> None:
+    assert split("One. Two. Three.", 3) == ["One. Two. Three."]
+
+
+def test_sentences_are_packed() -> None:
+    assert split("One two. Three! Four five? Six seven eight. Nine.", 4) == [
+        "One two. Three! ",
+        "Four five? ",
+        "Six seven eight. Nine.",
+    ]
+    assert split('He said: "No." She left. They stayed.', 5) == ['He said: "No." She left. ', "They stayed."]
+
+
+def test_a_long_sentence_is_cut_at_clauses_then_words_then_characters() -> None:
+    assert split("Ab cd ef, gh ij kl; mn op. Qr.", 4) == ["Ab cd ef, ", "gh ij kl; ", "mn op. ", "Qr."]
+    assert split("a b c d e, f", 2) == ["a b ", "c d ", "e, ", "f"]
+    assert split_characters("abcdefgh ij", 3) == ["abc", "def", "gh ", "ij"]
+
+
+def test_abbreviations_initials_ordinals_and_numbers_do_not_end_a_sentence() -> None:
+    assert split("x J. S. Bach am 3. Mai z. B. y. Dann 3.5 Uhr.", 10) == [
+        "x J. S. Bach am 3. Mai z. B. y. ",
+        "Dann 3.5 Uhr.",
+    ]
+
+
+def test_scripts_without_spaces() -> None:
+    assert split_characters("今天天气很好。我们去公园，好吗？好。", 8) == [
+        "今天天气很好。",
+        "我们去公园，",
+        "好吗？",
+        "好。",
+    ]
+    assert split_characters("彼は「行く。」と言った。私も行く。", 12) == ["彼は「行く。」と言った。", "私も行く。"]
+
+
+def test_marks_stay_with_their_character() -> None:
+    assert split_characters("e\u0301e\u0301e\u0301", 3) == ["e\u0301", "e\u0301", "e\u0301"]
+    family = "👨\u200d👩\u200d👧"
+    assert split_characters(family * 2, 5) == [family, family]
+    assert split_characters(family, 2) == [family]  # cannot be smaller
+
+
+def test_nothing_is_lost() -> None:
+    source = random.Random(3)
+    for _ in range(300):
+        line = "".join(source.choice("ab .,;!? 。、\u3000-–\té\u0301") for _ in range(source.randrange(120)))
+        for limit in (1, 4, 17):
+            pieces = split_characters(line, limit)
+            assert "".join(pieces) == line
+            assert all(pieces) or pieces == [""]
+            assert all(len(piece) <= limit or piece[1:].strip("\u0301") == "" for piece in pieces)
+
+
+def test_far_fewer_looks_than_characters() -> None:
+    looks = []
+
+    def fits(text: str) -> bool:
+        looks.append(len(text))
+        return len(text) <= 100
+
+    assert len(split_to_fit("x" * 100_000, fits)) == 1000
+    assert sum(looks) < 100 * 100_000
+
+
+@pytest.mark.parametrize(
+    ("sources", "translations", "joined"),
+    [
+        (["One. ", "Two."], ["Eins.", "Zwei."], "Eins. Zwei."),
+        (["One. ", "- ", "Two."], ["Eins.", "", "Zwei."], "Eins. Zwei."),
+        (["abc", "def"], ["uvw", "xyz"], "uvwxyz"),
+        (["一。", "二。"], ["One.", "Two."], "One. Two."),
+        (["One. ", "Two."], ["一。", "二。"], "一。二。"),
+        (["One. ", "Two."], ["하나.", "둘."], "하나. 둘."),
+        (["One. ", "Two."], ["", ""], ""),
+    ],
+)
+def test_join(sources: list[str], translations: list[str], joined: str) -> None:
+    assert join_translations(sources, translations) == joined

@@ -1,0 +1,78 @@
+"""When a run ends, and what a signal does."""
+
+from __future__ import annotations
+
+import os
+import signal
+from typing import Any
+
+import pytest
+
+from nmt.config.schema import TrainingConfig
+from nmt.training.limits import Interrupted, Progress, Signals, end_reason, seconds_left
+
+
+def reason(progress: dict[str, Any], **limits: Any) -> str | None:
+    return end_reason(TrainingConfig(**limits), Progress(**{"step": 10, **progress}))
+
+
+def test_each_limit_ends_a_run_where_it_says() -> None:
+    assert reason({"step": 9}, max_steps=10) is None
+    assert reason({"step": 10}, max_steps=10) == "training.max_steps=10"
+    assert reason({"epoch": 1, "position": 7}, max_epochs=2) is None
+    assert reason({"epoch": 2}, max_epochs=2) == "training.max_epochs=2"
+    assert reason({"stale": 2}, patience=3) is None
+    assert reason({"stale": 3}, patience=3) == "training.patience=3"
+    assert reason({"seconds": 50.0}, max_minutes=1) is None
+    assert reason({"seconds": 60.0}, max_minutes=1) == "training.max_minutes=1"
+
+
+def test_minutes_leave_time_for_the_last_validation() -> None:
+    assert reason({"seconds": 50.0, "validation_seconds": 9.0}, max_minutes=1) is None
+    assert reason({"seconds": 50.0, "validation_seconds": 11.0}, max_minutes=1) is not None
+
+
+def test_the_best_are_kept_and_patience_counts_validations_without_a_better_one() -> None:
+    progress = Progress()
+    seen = []
+    for step, score in enumerate([1.0, 3.0, 2.0, 3.0, 4.0], start=1):
+        progress.step = step
+        improved = progress.validated(score, 0.5, keep_best=2)
+        seen.append((improved, progress.stale, progress.is_among_best()))
+    assert seen == [(True, 0, True), (True, 0, True), (False, 1, True), (False, 2, True), (True, 0, True)]
+    assert progress.best == [(4.0, 5), (3.0, 2)]  # of equals the earlier
+    assert Progress.from_state_dict(progress.state_dict()) == progress
+
+
+def test_time_left_is_to_the_nearest_limit() -> None:
+    progress = Progress(step=10, seconds=20.0)
+    assert seconds_left(TrainingConfig(max_steps=40), progress) == pytest.approx(60)
+    assert seconds_left(TrainingConfig(max_steps=40, max_minutes=0.5), progress) == pytest.approx(10)
+    assert seconds_left(TrainingConfig(patience=3), progress) is None
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_signal_is_noted_and_its_handler_given_back(number: int, status: int) -> None:
+    before = signal.getsignal(number)
+    signals = Signals()
+    with signals.caught():
+        os.kill(os.getpid(), number)
+        assert signals.received == number
+        assert signals.exit_status == status
+    assert signal.getsignal(number) == before
+
+
+def test_a_second_ctrl_c_stops_at_once() -> None:
+    with Signals().caught():
+        os.kill(os.getpid(), signal.SIGINT)
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_long_work_is_broken_off() -> None:
+    signals = Signals()
+    with signals.caught():
+        with pytest.raises(Interrupted), signals.interruptible():
+            os.kill(os.getpid(), signal.SIGTERM)
+        with pytest.raises(Interrupted), signals.interruptible():
+            raise AssertionError("not begun after a signal")

@@ -1,0 +1,92 @@
+"""Learning rates by their formulas, and Adam by its own."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from nmt.config.schema import OptimizerConfig, ScheduleConfig, TrainingConfig
+from nmt.training.optim import Schedule, build_optimizer, shape
+
+
+def rates(steps: list[int], horizon: int | None = None, **keys: Any) -> list[float]:
+    return [shape(ScheduleConfig(**keys), step, horizon) for step in steps]
+
+
+@pytest.mark.parametrize("name", ["constant", "inverse_sqrt", "linear", "cosine", "plateau"])
+def test_warm_up_rises_linearly_to_the_peak(name: str) -> None:
+    assert rates([1, 5, 10], horizon=100, name=name, warmup_steps=10) == pytest.approx([0.1, 0.5, 1.0])
+
+
+def test_inverse_sqrt_is_the_transformer_schedule() -> None:
+    """Vaswani et al. 2017, eq. 3: dim^-0.5 min(step^-0.5, step warmup^-1.5)."""
+    dim, warmup = 512, 4000
+    config = TrainingConfig(learning_rate=(dim * warmup) ** -0.5, schedule=ScheduleConfig(warmup_steps=warmup))
+    for step in (1, 100, 3999, 4000, 4001, 100_000):
+        assert Schedule(config).rate(step) == pytest.approx(dim**-0.5 * min(step**-0.5, step * warmup**-1.5))
+
+
+@pytest.mark.parametrize(("name", "half"), [("linear", 0.5), ("cosine", 0.5)])
+def test_linear_and_cosine_end_at_the_horizon(name: str, half: float) -> None:
+    shape_of = {"name": name, "warmup_steps": 10, "min_factor": 0.2}
+    assert rates([10, 60, 110, 500], horizon=110, **shape_of) == pytest.approx([1, 0.2 + 0.8 * half, 0.2, 0.2])
+
+
+def test_cosine_is_a_cosine() -> None:
+    got = rates([30], horizon=100, name="cosine", warmup_steps=0)
+    assert got == pytest.approx([(1 + math.cos(math.pi * 29 / 99)) / 2])
+
+
+def test_the_horizon_is_max_steps_unless_given() -> None:
+    config = TrainingConfig(max_steps=50, schedule=ScheduleConfig(name="linear", warmup_steps=0))
+    assert Schedule(config).rate(50) == 0
+    config.schedule.horizon = 100
+    assert Schedule(config).rate(50) > 0
+
+
+def test_plateau_reduces_after_its_patience_and_not_below_its_least() -> None:
+    plateau = ScheduleConfig(
+        name="plateau", warmup_steps=0, decay_factor=0.5, plateau_patience=2, min_factor=0.2
+    )  # fmt: skip
+    schedule = Schedule(TrainingConfig(learning_rate=1.0, schedule=plateau))
+    got = []
+    for improved in (True, False, True, False, False, False, False, False, False):
+        schedule.validated(improved)
+        got.append(schedule.rate(1))
+    assert got == [1, 1, 1, 1, 0.5, 0.5, 0.25, 0.25, 0.2]
+    other = Schedule(TrainingConfig(learning_rate=1.0, schedule=plateau))
+    other.load_state_dict(schedule.state_dict())
+    assert other.rate(7) == schedule.rate(7)
+
+
+@pytest.mark.parametrize("name", ["adam", "adamw"])
+def test_adam_takes_the_steps_of_its_paper(name: Any) -> None:
+    """Kingma & Ba 2015, algorithm 1; Loshchilov & Hutter 2019, algorithm 2: decay of the weights, not of biases."""
+    torch.manual_seed(0)
+    model = nn.Linear(3, 2).double()
+    decay = 0.1 if name == "adamw" else 0.0
+    optimizer = build_optimizer(OptimizerConfig(name=name, betas=[0.8, 0.9], eps=1e-8, weight_decay=decay), model)
+    expected = {key: value.detach().clone() for key, value in model.named_parameters()}
+    mean = {key: torch.zeros_like(value) for key, value in expected.items()}
+    square = {key: torch.zeros_like(value) for key, value in expected.items()}
+    for step, rate in enumerate([0.1, 0.05, 0.2], start=1):
+        optimizer.zero_grad()
+        (model(torch.randn(4, 3, dtype=torch.float64)) ** 2).sum().backward()
+        for key, parameter in model.named_parameters():
+            assert parameter.grad is not None
+            mean[key] = 0.8 * mean[key] + 0.2 * parameter.grad
+            square[key] = 0.9 * square[key] + 0.1 * parameter.grad**2
+            if key == "weight":
+                expected[key] = expected[key] * (1 - rate * decay)
+            expected[key] = expected[key] - rate * (mean[key] / (1 - 0.8**step)) / (
+                (square[key] / (1 - 0.9**step)).sqrt() + 1e-8
+            )
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+        optimizer.step()
+    for key, parameter in model.named_parameters():
+        torch.testing.assert_close(parameter.detach(), expected[key])
