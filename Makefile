@@ -34,7 +34,7 @@ $(BIN)/.nmt-installed-dev: pyproject.toml constraints.txt | $(BIN)/python
 	@touch $@ $(BIN)/.nmt-installed
 
 test: install-dev
-	$(BIN)/python -m pytest -n 2 tests
+	$(BIN)/python -m pytest -n 2 --dist loadfile tests
 
 check: install-dev
 	$(BIN)/python -m ruff check .

@@ -15,7 +15,7 @@ from nmt.errors import NmtError
 
 @contextmanager
 def atomic_write(path: str | os.PathLike[str], mode: str = "w") -> Iterator[IO[Any]]:
-    """Open a temporary neighbour of `path` (text is UTF-8) that takes its place when the block ends without an error."""
+    """Open a temporary neighbour of `path` (text: UTF-8) that takes its place when the block ends without an error."""
     path = Path(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:

@@ -68,7 +68,10 @@ def damage(path: Path) -> None:
         (lambda run: shutil.rmtree(run / "checkpoints"), "no checkpoint yet"),
         (lambda run: damage(next(run.glob("checkpoints/*/model.safetensors"))), "truncated or corrupted"),
         (lambda run: next(run.glob("checkpoints/*/model.safetensors")).write_bytes(b""), "truncated or corrupted"),
-        (lambda run: save_checkpoint(run, 12, toy_model("rnnsearch"), {}), "do not fit"),
+        (
+            lambda run: (save_checkpoint(run, 13, toy_model("rnnsearch"), {}), set_pointer(run, "best", 13)),
+            "do not fit",
+        ),
     ],
 )
 def test_what_is_wrong_is_one_sentence(run: Path, spoil: object, sentence: str) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from nmt.data.tokenizer import BOS, EOS
+from nmt.data.tokenizer import BOS, EOS, PAD
 from nmt.errors import ConfigError, UsageError
 from nmt.segment import split_to_fit
 from nmt.translate import Translator, batches
@@ -23,11 +23,6 @@ def make(
 ) -> Translator:
     config = dataclasses.replace(toy_config(variant).search, **search)
     return Translator(toy_model(variant), toy_tokenizer(), config, MAX_TOKENS, warn)
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> None:
-    torch.set_num_threads(1)
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
@@ -127,6 +122,15 @@ def test_a_translation_without_end_is_kept_and_said_so() -> None:
     assert empty.hypotheses[0].finished
     assert len(told) == 1
     assert told[0].endswith("lines: 7")
+
+
+@pytest.mark.parametrize("beam_size", [1, 3])
+def test_padding_and_begin_of_sentence_are_never_generated(beam_size: int) -> None:
+    translator = make("rnnsearch", beam_size=beam_size)
+    with torch.no_grad():
+        translator.model.projection.bias[[PAD, BOS]] += 50.0
+    for translation in translator.translate_nbest(LINES):
+        assert not {PAD, BOS} & set(translation.hypotheses[0].tokens)
 
 
 def test_the_model_and_the_random_numbers_are_left_as_they_were() -> None:

@@ -21,7 +21,8 @@ class SinusoidalPositions(nn.Module):
     def forward(self, start: int, length: int) -> Tensor:
         """Encodings [length, dim] of the positions start, start + 1, ..."""
         if start + length > self.table.size(0):
-            self.table = sinusoids(2 * (start + length), self.dim).to(self.table)
+            with torch.inference_mode(False):  # it may grow during a validation, and training uses it afterwards
+                self.table = sinusoids(2 * (start + length), self.dim).to(self.table)
         return self.table[start : start + length]
 
 

@@ -66,10 +66,10 @@ def _translate(arguments: Namespace) -> None:
         from nmt.translate import Translator
 
         tune_cpu_allocator()
-        progress = Progress(arguments.input)
         translator = Translator.load(
-            arguments.run_dir, arguments.checkpoint, arguments.device, arguments.precision, progress.tell
+            arguments.run_dir, arguments.checkpoint, arguments.device, arguments.precision, warn=tell
         )
+        progress = Progress(arguments.input)
         name = arguments.input or "standard input"
         with _output(arguments.output) as output:
             first_line = 1
@@ -164,21 +164,17 @@ class Progress:
         self.done += lines
         if not self.silent and time.monotonic() - self.shown >= (0.5 if self.live else 30.0):
             self.shown = time.monotonic()
-            print(f"{self._clear()}{self._state()}", end="" if self.live else "\n", file=sys.stderr, flush=True)
+            print(f"{_fresh_line()}{self._state()}", end="" if self.live else "\n", file=sys.stderr, flush=True)
 
     def reach(self, lines: int) -> None:
         """So many lines are done in all."""
         self.done = lines
 
-    def tell(self, sentence: str) -> None:
-        """Print a warning."""
-        print(f"{self._clear()}nmt-translate: {sentence}", file=sys.stderr, flush=True)
-
     def end(self) -> None:
         """Leave one line about the whole work."""
         if not self.silent:
             seconds = time.monotonic() - self.start
-            self.tell(f"{self.done:,} lines in {seconds:.1f} s ({self.done / max(seconds, 1e-9):.1f} lines/s)")
+            tell(f"{self.done:,} lines in {seconds:.1f} s ({self.done / max(seconds, 1e-9):.1f} lines/s)")
 
     def _state(self) -> str:
         rate = self.done / max(time.monotonic() - self.start, 1e-9)
@@ -187,8 +183,14 @@ class Progress:
         minutes, seconds = divmod(round(max(self.total - self.done, 0) / rate), 60)
         return f"{self.done:,} of {self.total:,} lines, {rate:.1f} lines/s, {minutes}:{seconds:02} left"
 
-    def _clear(self) -> str:
-        return "\r\x1b[K" if self.live else ""
+
+def tell(sentence: str) -> None:
+    """Print a warning or a note on stderr, over a live line that may be there."""
+    print(f"{_fresh_line()}nmt-translate: {sentence}", file=sys.stderr, flush=True)
+
+
+def _fresh_line() -> str:
+    return "\r\x1b[K" if sys.stderr.isatty() else ""
 
 
 def _count_lines(path: str) -> int:

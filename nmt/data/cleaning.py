@@ -111,8 +111,8 @@ class Cleaner:
 def tell(report: dict[str, Any], log: Callable[[str], None]) -> None:
     """A cleaning report as lines of text: what was read, kept and dropped by each rule, with an example of it."""
     read, kept = report["read"], report["kept"]
-    log(f"training pairs: {read:,} read, {kept:,} kept ({kept / max(read, 1):.1%})")
+    log(f"training pairs: {read:,} read, {kept:,} kept, {read - kept:,} dropped")
     for rule, count in report["dropped"].items():
         if count:
             source, target = report["examples"][rule][0]
-            log(f"  {count:,} dropped, {rule} ({RULES[rule]}), such as: {source[:60]!r} | {target[:60]!r}")
+            log(f"  {count:,} {rule} ({RULES[rule]}), such as: {source[:60]!r} | {target[:60]!r}")

@@ -131,9 +131,14 @@ def _in_folder(folder: Path, names: tuple[str, ...], data: DataConfig) -> Corpus
     for name in names:
         if (corpus := _find(folder, name, data)) is not None:
             return corpus
-    languages = f"{{{data.source_language},{data.target_language}}}"
-    looked_for = ", ".join(f"{name}.{languages}" for name in names)
-    raise NmtError(f"data.path={data.path} lacks {looked_for} (also looked for .gz, .xz and {names[0]}.tsv)")
+    files = {
+        name: [f"{name}.{language}" for language in (data.source_language, data.target_language)] for name in names
+    }
+    there = {file for pair in files.values() for file in pair if _existing(folder / file)}
+    name = next((name for name in names if there.intersection(files[name])), names[0])
+    lacking = " and ".join(file for file in files[name] if file not in there)
+    others = "".join(f"{other}.*, " for other in names if other != name)
+    raise NmtError(f"data.path={data.path} lacks {lacking} (also looked for {others}.gz, .xz and {name}.tsv)")
 
 
 def _find(folder: Path, name: str, data: DataConfig) -> CorpusConfig | None:

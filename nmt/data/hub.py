@@ -51,9 +51,9 @@ def _load(corpus: CorpusConfig) -> Any:
     datasets = _import_datasets(offline=not local and not _hub_answers())
     try:
         if any((Path(name) / file).is_file() for file in ("state.json", "dataset_dict.json")):
-            splits = datasets.load_from_disk(name)
+            splits = datasets.load_from_disk(name, keep_in_memory=False)
         else:
-            splits = datasets.load_dataset(name, corpus.config)
+            splits = datasets.load_dataset(name, corpus.config, keep_in_memory=False)
     except Exception as error:  # every layer below (HTTP, hub, builders, Arrow) has exceptions of its own
         raise _refusal(corpus, error) from error
     if not isinstance(splits, dict):  # a single split that was saved alone
@@ -106,10 +106,12 @@ def _refusal(corpus: CorpusConfig, error: Exception) -> NmtError:
 def _check_columns(corpus: CorpusConfig, rows: Any, nested: bool, languages: tuple[str, str]) -> None:
     if nested:
         feature = rows.features[corpus.field]
-        there = list(getattr(feature, "languages", None) or feature)
+        there = list(feature) if isinstance(feature, dict) else list(getattr(feature, "languages", None) or [])
         where = f"column {corpus.field!r}"
     else:
         there, where = rows.column_names, f"split {corpus.split!r}"
     for language in languages:
         if language not in there:
-            raise ConfigError(f"{where} of the data set {corpus.hub} has no {language!r}: there are {', '.join(there)}")
+            raise ConfigError(
+                f"{where} of the data set {corpus.hub} has no {language!r}: there are {', '.join(there) or 'none'}"
+            )

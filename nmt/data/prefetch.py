@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Generator, Iterator
 from typing import Generic, TypeVar
 
+import torch
 from torch.utils.data import DataLoader, Dataset
 
 Item = TypeVar("Item")
@@ -66,6 +67,7 @@ def in_processes(
         prefetch_factor=_AHEAD // 2,
         pin_memory=pin,
         worker_init_fn=_leave_signals_to_the_parent,
+        generator=torch.Generator(),  # else it would draw from the one that training draws from
     )
     yield from loader
 

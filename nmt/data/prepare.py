@@ -5,13 +5,14 @@ from __future__ import annotations
 import dataclasses
 import json
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Set
 from hashlib import blake2b
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from nmt.config.schema import Config
+from nmt.config.schema import Config, TokenizerConfig
 from nmt.data import cleaning
 from nmt.data.cleaning import Cleaner, normalise_whitespace
 from nmt.data.corpus import Corpora, Pair, digest, read_corpus, resolve
@@ -22,7 +23,8 @@ from nmt.files import atomic_directory, atomic_write
 
 FORMAT = 1  # of the prepared folder; a new number makes new keys
 _BLOCK = 10_000  # lines encoded at a time
-_TOKENIZER_CHARACTERS = 20_000_000  # of text a tokenizer is trained on, at most: some 20 bytes of memory each
+_TOKENIZER_CHARACTERS = 30_000_000  # of text a tokenizer is trained on, at most: some 20 bytes of memory each
+_KNOWN_CHARACTER = 10  # occurrences that make a character known even where the tokenizer is trained on less than all
 _SECONDS_BETWEEN_LINES = 10.0
 
 
@@ -45,7 +47,12 @@ class _Text(NamedTuple):
     source: Path
     target: Path
     pairs: int
-    characters: int
+    characters: tuple[Counter[str], Counter[str]]  # of source and target
+
+    @property
+    def size(self) -> int:
+        """In characters."""
+        return sum(counts.total() for counts in self.characters)
 
 
 def prepare(config: Config, log: Callable[[str], None]) -> Prepared:
@@ -108,12 +115,10 @@ def _prepare(config: Config, corpora: Corpora, work: Path, log: Callable[[str], 
     if not text.pairs:
         cleaning.tell(cleaner.report(), log)
         raise NmtError("cleaning dropped every training pair: see data.cleaning for the limits")
-    share = min(1.0, _TOKENIZER_CHARACTERS / text.characters)
-    log(f"training the tokenizer on {share:.0%} of the text")
-    tokenizer = Tokenizer.train(config.tokenizer, _lines(text.source, share), _lines(text.target, share))
+    tokenizer = _train_tokenizer(config.tokenizer, text, log)
     tokenizer.save(work / "tokenizer")
     pairs = zip(_lines(text.source), _lines(text.target), strict=True)
-    _store_train(_watched(pairs, "encoded", log), tokenizer, cleaner, work / "train")
+    _store_train(_watched(pairs, "encoded", log, text.pairs), tokenizer, cleaner, work / "train")
     _store_val(val_lines, tokenizer, work / "val")
     text.source.unlink()
     text.target.unlink()
@@ -124,7 +129,8 @@ def _prepare(config: Config, corpora: Corpora, work: Path, log: Callable[[str], 
 
 def _write_text(pairs: Iterable[Pair], folder: Path) -> _Text:
     paths = folder / "source.txt", folder / "target.txt"
-    count = characters = 0
+    count = 0
+    characters: tuple[Counter[str], Counter[str]] = (Counter(), Counter())
     with (
         paths[0].open("w", encoding="utf-8", newline="\n") as source,
         paths[1].open("w", encoding="utf-8", newline="\n") as target,
@@ -133,7 +139,8 @@ def _write_text(pairs: Iterable[Pair], folder: Path) -> _Text:
             source.write(f"{pair[0]}\n")
             target.write(f"{pair[1]}\n")
             count += 1
-            characters += len(pair[0]) + len(pair[1])
+            for side, line in enumerate(pair):
+                characters[side].update(line)
     return _Text(*paths, count, characters)
 
 
@@ -143,6 +150,16 @@ def _lines(path: Path, share: float = 1.0) -> Iterator[str]:
         for number, line in enumerate(file):
             if int((number + 1) * share) > int(number * share):
                 yield line[:-1]
+
+
+def _train_tokenizer(config: TokenizerConfig, text: _Text, log: Callable[[str], None]) -> Tokenizer:
+    """A tokenizer trained on the text, or, for the sake of memory, on lines evenly spread over it."""
+    share = min(1.0, _TOKENIZER_CHARACTERS / text.size)
+    log(f"training the tokenizer on {share:.0%} of the text")
+    known: list[Set[str]] = [set(), set()]
+    if share < 1 and config.character_coverage == 1:
+        known = [{char for char, count in counts.items() if count >= _KNOWN_CHARACTER} for counts in text.characters]
+    return Tokenizer.train(config, _lines(text.source, share), _lines(text.target, share), (known[0], known[1]))
 
 
 def _store_train(pairs: Iterator[Pair], tokenizer: Tokenizer, cleaner: Cleaner, folder: Path) -> None:
@@ -180,13 +197,15 @@ def _round_trip(lines: list[str], tokenizer: Tokenizer) -> dict[str, Any]:
     return {"lines": len(lines), "altered": len(altered), "examples": altered[: cleaning.EXAMPLES]}
 
 
-def _watched(pairs: Iterable[Pair], verb: str, log: Callable[[str], None]) -> Iterator[Pair]:
-    """The pairs, with a line on their rate now and then."""
+def _watched(pairs: Iterable[Pair], verb: str, log: Callable[[str], None], total: int | None = None) -> Iterator[Pair]:
+    """The pairs, with a line on the rate now and then, and on the time left where their number is known."""
     started = said = time.monotonic()
     for count, pair in enumerate(pairs, start=1):
         yield pair
         if count % 1000 == 0 and (now := time.monotonic()) - said > _SECONDS_BETWEEN_LINES:
-            log(f"{count:,} pairs {verb}, {count / (now - started):,.0f} a second")
+            rate = count / (now - started)
+            left = "" if total is None else f", {(total - count) / rate:,.0f} s left"
+            log(f"{count:,} pairs {verb}, {rate:,.0f} a second{left}")
             said = now
 
 

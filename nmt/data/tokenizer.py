@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 from functools import cached_property
 from hashlib import blake2b
 from itertools import chain
@@ -39,14 +39,24 @@ class Tokenizer:
         self._target = self._source if target is None else _Model(target)
 
     @classmethod
-    def train(cls, config: TokenizerConfig, source: Iterable[str], target: Iterable[str]) -> Tokenizer:
+    def train(
+        cls,
+        config: TokenizerConfig,
+        source: Iterable[str],
+        target: Iterable[str],
+        characters: tuple[Set[str], Set[str]] = (frozenset(), frozenset()),
+    ) -> Tokenizer:
         """Train on lines of normalised text; the same lines give the same tokenizer.
 
-        Raises ConfigError where the text does not support tokenizer.vocab_size.
+        `characters` of source and target are known to it even if they are in none of these lines. Raises ConfigError
+        where the text does not support tokenizer.vocab_size.
         """
         if config.joint:
-            return cls(_train(config, chain(source, target), ""))
-        return cls(_train(config, source, " of the source language"), _train(config, target, " of the target language"))
+            return cls(_train(config, chain(source, target), characters[0] | characters[1], ""))
+        return cls(
+            _train(config, source, characters[0], " of the source language"),
+            _train(config, target, characters[1], " of the target language"),
+        )
 
     @classmethod
     def load(cls, folder: str | os.PathLike[str]) -> Tokenizer:
@@ -140,7 +150,7 @@ class _Model:
         return [self._names[id] for id in ids]
 
 
-def _train(config: TokenizerConfig, lines: Iterable[str], of_language: str) -> bytes:
+def _train(config: TokenizerConfig, lines: Iterable[str], characters: Set[str], of_language: str) -> bytes:
     """A serialised model trained on all of `lines`."""
     model = io.BytesIO()
     try:
@@ -151,6 +161,7 @@ def _train(config: TokenizerConfig, lines: Iterable[str], of_language: str) -> b
             vocab_size=config.vocab_size,
             byte_fallback=config.byte_fallback,
             character_coverage=config.character_coverage,
+            required_chars="".join(sorted(characters - {" ", _SPACE})),
             normalization_rule_name=config.normalization,
             remove_extra_whitespaces=False,  # the text has none; a target line that has some survives
             pad_id=PAD,

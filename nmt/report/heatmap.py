@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -55,20 +56,24 @@ def heatmap(
 def to_png(figure: Figure, dpi: int = 150) -> bytes:
     """The figure as PNG bytes on white, as large as its labels need."""
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=dpi, bbox_inches="tight", pad_inches=0.08, facecolor="white")
+    _save(figure, buffer, format="png", dpi=dpi)
     return buffer.getvalue()
 
 
-def to_svg(figure: Figure, background: str = "white") -> str:
-    """The figure as SVG text, glyphs as outlines so that it needs no font; the same figure gives the same text."""
+def to_svg(figure: Figure) -> str:
+    """The figure as SVG text on white, glyphs as outlines so that it needs no font; equal figures give equal text."""
     import matplotlib
 
     buffer = io.StringIO()
     with matplotlib.rc_context({"svg.hashsalt": "nmt", "svg.fonttype": "path"}):
-        figure.savefig(
-            buffer, format="svg", bbox_inches="tight", pad_inches=0.08, facecolor=background, metadata={"Date": None}
-        )
+        _save(figure, buffer, format="svg", metadata={"Date": None})
     return buffer.getvalue()
+
+
+def _save(figure: Figure, buffer: io.BytesIO | io.StringIO, **options: Any) -> None:
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing")  # `fonts.missing_characters` names them all
+        figure.savefig(buffer, bbox_inches="tight", pad_inches=0.08, facecolor="white", **options)
 
 
 def heatmap_array(

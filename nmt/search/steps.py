@@ -54,7 +54,8 @@ def top_candidates(candidates: Tensor, k: int) -> tuple[Tensor, Tensor]:
             rows = across.nonzero().flatten()
             indices[rows, :k] = _top_in_total_order(candidates[rows], k)
             values = candidates.gather(1, indices)
-    order = None; indices = indices[:, :k]; values, order = values[:, :k].sort(descending=True, stable=True)
+    indices, order = indices[:, :k].sort()
+    values, order = values[:, :k].gather(1, order).sort(descending=True, stable=True)
     return values, indices.gather(1, order)
 
 

@@ -71,7 +71,8 @@ def save_weights(path: Path, model: nn.Module) -> None:
             tensors[name] = tensor.detach().cpu().contiguous()
         else:
             tied[name] = first
-    save_file(tensors, path, {"format": "pt", "tied": json.dumps(tied), "crc32": _checksum(tensors)})
+    header = {"tied": tied, "crc32": _checksum(tensors)}
+    save_file(tensors, path, {"nmt": json.dumps(header)})  # one key: several would come in any order
 
 
 def load_weights(
@@ -91,14 +92,13 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     _check_there(path)
     try:
         with safe_open(path, "pt") as file:
-            header = file.metadata() or {}
+            header = json.loads((file.metadata() or {}).get("nmt", "{}"))
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (it is no dict)
-    except (OSError, SafetensorError) as error:
+    except (OSError, ValueError, SafetensorError) as error:
         raise _damaged(path, str(error)) from error
     if header.get("crc32", (checksum := _checksum(tensors))) != checksum:
         raise _damaged(path, "its checksum is another")
-    tied: dict[str, str] = json.loads(header.get("tied", "{}"))
-    return tensors | {name: tensors[first] for name, first in tied.items()}
+    return tensors | {name: tensors[first] for name, first in header.get("tied", {}).items()}
 
 
 def load_training_state(info: CheckpointInfo) -> dict[str, Any]:

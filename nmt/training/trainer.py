@@ -51,6 +51,7 @@ class Trainer:
         self.schedule = Schedule(config)
         self.progress = Progress()
         self.window = Window(device)
+        self.waits = device.type != "cuda"  # for each gradient, to see whether it is finite
         self.bad_step = torch.zeros((), device=device)  # the first update whose gradient was not finite
         self.unsaved = True  # whether there is something that the last checkpoint does not hold
         self.signals = Signals()
@@ -63,6 +64,7 @@ class Trainer:
         with self.signals.caught():
             self.model.train()
             self._validate_if_due()  # the one that a signal broke off before this resumption
+            self._save_if_due()
             with closing(self._updates()) as updates:
                 for update in updates:
                     self.progress.epoch, self.progress.position = update.epoch, update.position
@@ -104,15 +106,15 @@ class Trainer:
     def _apply(self, norm: Tensor) -> None:
         """The optimizer's step, unless the gradient is NaN or infinite.
 
-        A GPU is not waited for: there Adam leaves weights and moments alone from the first bad gradient on, because its
-        `found_inf` is set, and `_check_finite` finds out before anything is logged, validated or saved.
+        A CUDA device is not waited for: there Adam leaves weights and moments alone from the first bad gradient on,
+        because its `found_inf` is set, and `_check_finite` finds out before anything is logged, validated or saved.
         """
         step = self.progress.step + 1
         self.bad_step = torch.where(torch.isfinite(norm) | (self.bad_step > 0), self.bad_step, step)
-        if self.device.type == "cuda":
-            self.optimizer.found_inf = (self.bad_step > 0).float()  # type: ignore[attr-defined]
-        else:
+        if self.waits:
             self._check_finite()
+        else:
+            self.optimizer.found_inf = (self.bad_step > 0).float()  # type: ignore[attr-defined]
         for group in self.optimizer.param_groups:
             group["lr"] = self.schedule.rate(step)
         self.optimizer.step()
@@ -223,8 +225,7 @@ class Trainer:
         """Validate and save the last update, and say why it was the last."""
         if self.progress.validated_step != self.progress.step:
             self._validate()
-        if self.unsaved:
-            self.save()
+        self.save()  # at the least, that the next update is beyond max_epochs
         parameters = sum(parameter.numel() for parameter in self.model.parameters())
         self.monitor.end(self.progress, reason, parameters)
 

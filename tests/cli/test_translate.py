@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-import torch
 
 from nmt.cli import translate
 from nmt.translate import Translator
@@ -30,7 +29,6 @@ class Answer(NamedTuple):
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    torch.set_num_threads(1)
     return make_run(tmp_path_factory.mktemp("translate") / "run")
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
@@ -81,9 +79,9 @@ def test_layers_and_heads_are_chosen_or_averaged() -> None:
     torch.testing.assert_close(Selection(3, 2)(weights), weights[2, 1])
     torch.testing.assert_close(Selection("all")(weights), weights.mean((0, 1)))
     torch.testing.assert_close(Selection("all", 4)(weights), weights[:, 3].mean(0))
-    with pytest.raises(UsageError, match="--layer 4: .* layers 1 to 3"):
+    with pytest.raises(UsageError, match=r"--layer 4: .* layers 1 to 3"):
         Selection(4)(weights)
-    with pytest.raises(UsageError, match="--head 5: .* heads 1 to 4"):
+    with pytest.raises(UsageError, match=r"--head 5: .* heads 1 to 4"):
         Selection(1, 5)(weights)
 
 

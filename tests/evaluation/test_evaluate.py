@@ -13,7 +13,7 @@ from nmt.evaluation.evaluate import Settings, evaluate
 from nmt.evaluation.metrics import METRICS, score
 from nmt.evaluation.sets import EvaluationSet, set_from_files, sets_of
 from nmt.run import load_run
-from nmt.training.checkpoint import save_checkpoint, set_pointer
+from nmt.training.checkpoint import save_weights
 from tests.evaluation.runs import REFERENCES, SOURCES, make_run, write_lines, write_texts
 
 SETTINGS = Settings(device="cpu")
@@ -67,8 +67,7 @@ def test_other_settings_weights_or_text_are_translated_anew(run_dir: Path) -> No
     with torch.no_grad():
         for parameter in run.model.parameters():
             parameter.add_(0.1)
-    save_checkpoint(run_dir, 2, run.model, {})  # as a run trained again would
-    set_pointer(run_dir, "best", 2)
+    save_weights(run.checkpoint.path / "model.safetensors", run.model)  # as a run trained again to the same step
     assert not evaluate(load_run(run_dir), test_set, SETTINGS).reused
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 
 import matplotlib.image
 import numpy as np
@@ -65,7 +66,7 @@ def test_labels_of_any_number_do_not_overlap(tokens: int) -> None:
         (axes.get_yticklabels(), "y0", "y1"),
     ):
         boxes = sorted((label.get_window_extent() for label in labels), key=lambda box: getattr(box, low))
-        for first, second in zip(boxes, boxes[1:], strict=False):
+        for first, second in itertools.pairwise(boxes):
             assert getattr(first, high) <= getattr(second, low) + 0.5
     assert picture.shape[0] >= 20 * tokens
 

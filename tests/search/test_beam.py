@@ -117,6 +117,34 @@ def test_a_narrow_beam_never_beats_exhaustive_search_and_scores_what_it_returns(
             assert one.score == pytest.approx(one.log_prob / ((5 + len(one.tokens) + 1) / 6) ** alpha)
 
 
+def plain_beam_search(table: Table, sentence: int, max_length: int, beam_size: int, alpha: float) -> list[Hypothesis]:
+    """The same search over one sentence, with lists and without stopping early."""
+    open_: list[tuple[float, list[int]]] = [(0.0, [])]
+    finished: list[Hypothesis] = []
+    for length in range(1, max_length + 1):
+        candidates = [
+            (table.forced(sentence, [*tokens, token]), [*tokens, token])
+            for _, tokens in open_
+            for token in (UNK, EOS, 4, 5)
+        ]
+        candidates.sort(key=lambda one: -one[0])
+        for log_prob, tokens in candidates[:beam_size]:
+            if tokens[-1] == EOS:
+                finished.append(Hypothesis(tokens[:-1], log_prob, log_prob / ((5 + length) / 6) ** alpha))
+        open_ = [one for one in candidates if one[1][-1] != EOS][:beam_size]
+    return sorted(finished, key=lambda one: -one.score)[:beam_size]
+
+
+@pytest.mark.parametrize("alpha", [0.0, 1.0])
+@pytest.mark.parametrize("beam_size", [1, 2, 3, 5])
+def test_narrow_beams_keep_what_a_plain_beam_search_keeps(alpha: float, beam_size: int) -> None:
+    table = Table(sentences=40, seed=37)
+    found = search(table, list(range(40)), [9] * 40, beam_size, alpha, n_best=beam_size)
+    for sentence, hypotheses in enumerate(found):
+        if hypotheses[0].finished:
+            check_equal(hypotheses, plain_beam_search(table, sentence, 9, beam_size, alpha))
+
+
 @pytest.mark.parametrize("n_best", [1, 3])
 def test_stopping_early_changes_nothing(monkeypatch: pytest.MonkeyPatch, n_best: int) -> None:
     stopped, full = Table(sentences=40, seed=7), Table(sentences=40, seed=7)

@@ -1,0 +1,247 @@
+"""Where parallel text comes from, and what is said when it cannot be read."""
+
+from __future__ import annotations
+
+import gzip
+import lzma
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from nmt.config.schema import CorpusConfig, DataConfig
+from nmt.data import hub
+from nmt.data.corpus import digest, read_corpus, read_lines, resolve
+from nmt.data.corpus import test_sets as sets_of_tests
+from nmt.errors import ConfigError, NmtError
+
+PAIRS = [("Guten Tag .", "Hello ."), ("ein  Hund ", " a dog"), ("", ""), ("Öl\u00a0!", "oil\u2028!")]
+WRITERS: dict[str, Callable[..., Any]] = {"": open, ".gz": gzip.open, ".xz": lzma.open}
+
+
+def write(path: Path, lines: list[str], end: str = "\n") -> Path:
+    with WRITERS[path.suffix if path.suffix in WRITERS else ""](path, "wb") as file:
+        file.write("".join(line + end for line in lines).encode())
+    return path
+
+
+def write_pairs(folder: Path, name: str, suffix: str = "", pairs: list[tuple[str, str]] = PAIRS) -> None:
+    folder.mkdir(exist_ok=True)
+    for side, language in enumerate(("de", "en")):
+        write(folder / f"{name}.{language}{suffix}", [pair[side] for pair in pairs])
+
+
+def read(corpus: CorpusConfig, source: str = "de", target: str = "en") -> list[tuple[str, str]]:
+    return list(read_corpus(corpus, source, target))
+
+
+def data(path: Path | str) -> DataConfig:
+    return DataConfig(source_language="de", target_language="en", path=str(path))
+
+
+# -- files --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("suffix", WRITERS)
+def test_parallel_files_are_read_as_they_are(tmp_path: Path, suffix: str) -> None:
+    write_pairs(tmp_path, "train", suffix)
+    assert read(CorpusConfig(prefix=str(tmp_path / "train"))) == PAIRS
+    assert read(CorpusConfig(prefix=str(tmp_path / "train")), "en", "de") == [(en, de) for de, en in PAIRS]
+    explicit = CorpusConfig(source=str(tmp_path / f"train.de{suffix}"), target=str(tmp_path / f"train.en{suffix}"))
+    assert read(explicit) == PAIRS
+
+
+def test_line_ends_and_byte_order_mark_are_not_text(tmp_path: Path) -> None:
+    path = write(tmp_path / "text", ["\ufeffone", "two\x85three", ""], end="\r\n")
+    assert read_lines(path) == ["one", "two\x85three", ""]
+    path.write_bytes(b"one\ntwo")
+    assert read_lines(path) == ["one", "two"]
+
+
+def test_tsv_columns_by_default_by_configuration_and_by_header(tmp_path: Path) -> None:
+    path = write(tmp_path / "train.tsv", ["a\tb", "c\td"])
+    assert read(CorpusConfig(tsv=str(path))) == [("a", "b"), ("c", "d")]
+    assert read(CorpusConfig(tsv=str(path), columns=["en", "de"])) == [("b", "a"), ("d", "c")]
+    write(path, ["en\tid\tde", "a\t1\tb"])
+    assert read(CorpusConfig(tsv=str(path))) == [("b", "a")]
+    with pytest.raises(NmtError, match=r"en, cs.* do not include de"):
+        read(CorpusConfig(tsv=str(path), columns=["en", "cs"]))
+    write(path, ["a\tb", "a\tb\tc"])
+    with pytest.raises(NmtError, match=r"train\.tsv, line 2: 3 columns where 2 are expected \(de, en\)"):
+        read(CorpusConfig(tsv=str(path)))
+
+
+@pytest.mark.parametrize("longer", ["de", "en"])
+def test_unequal_line_counts_name_both_files_and_counts(tmp_path: Path, longer: str) -> None:
+    counts = {language: 5 if language == longer else 3 for language in ("de", "en")}
+    for language, count in counts.items():
+        write(tmp_path / f"train.{language}", ["x"] * count)
+    with pytest.raises(NmtError, match=rf"train\.de has {counts['de']} lines and .*train\.en has {counts['en']}:"):
+        read(CorpusConfig(prefix=str(tmp_path / "train")))
+
+
+def test_invalid_utf8_names_file_and_line(tmp_path: Path) -> None:
+    (tmp_path / "train.de").write_bytes(b"gut\nsch\xf6n\n")
+    (tmp_path / "train.en").write_bytes(b"good\nnice\n")
+    with pytest.raises(NmtError, match=r"train\.de, line 2: byte 4 of the line is not valid UTF-8"):
+        read(CorpusConfig(prefix=str(tmp_path / "train")))
+
+
+def test_empty_missing_and_damaged_files_are_named(tmp_path: Path) -> None:
+    write_pairs(tmp_path, "empty", pairs=[])
+    with pytest.raises(NmtError, match=r"empty\.de is empty"):
+        read(CorpusConfig(prefix=str(tmp_path / "empty")))
+    write(tmp_path / "empty.tsv", [])
+    with pytest.raises(NmtError, match=r"empty\.tsv is empty"):
+        read(CorpusConfig(tsv=str(tmp_path / "empty.tsv")))
+    with pytest.raises(NmtError, match=r"nothing\.de is missing"):
+        read(CorpusConfig(prefix=str(tmp_path / "nothing")))
+    with pytest.raises(NmtError, match="nothing is missing"):
+        read_lines(tmp_path / "nothing")
+    for suffix in (".gz", ".xz"):
+        path = write(tmp_path / f"text{suffix}", ["many words"] * 1000)
+        path.write_bytes(path.read_bytes()[:-12])
+        with pytest.raises(NmtError, match=rf"text\{suffix} .*damaged"):
+            read_lines(path)
+        path.write_text("not compressed at all")
+        with pytest.raises(NmtError, match=rf"text\{suffix} .*damaged"):
+            read_lines(path)
+
+
+# -- data.path ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("val", ["val", "dev", "valid", "validation"])
+def test_a_folder_stands_in_for_train_val_and_test(tmp_path: Path, val: str) -> None:
+    for name, text in (("train", "t"), (val, "v"), ("test_2016_flickr", "1"), ("test", "2")):
+        write_pairs(tmp_path, name, pairs=[(text, text)])
+    write(tmp_path / "test_2018.de", ["without its other half"])
+    write(tmp_path / "test.align", ["0-0"])
+    corpora = resolve(data(tmp_path))
+    assert [read(corpus) for corpus in corpora.train] == [[("t", "t")]]
+    assert read(corpora.val) == [("v", "v")]
+    assert {name: read(corpus)[0][0] for name, corpus in corpora.test.items()} == {"test": "2", "test_2016_flickr": "1"}
+    assert sets_of_tests(data(tmp_path)) == corpora.test
+
+
+def test_a_folder_of_compressed_files_and_tsv(tmp_path: Path) -> None:
+    write_pairs(tmp_path, "train", ".gz")
+    write(tmp_path / "val.tsv", ["v\tw"])
+    write(tmp_path / "test.tsv", ["x\ty"])
+    write_pairs(tmp_path, "test2", ".xz")
+    corpora = resolve(data(tmp_path))
+    assert read(corpora.train[0]) == PAIRS
+    assert read(corpora.val) == [("v", "w")]
+    assert {name: len(read(corpus)) for name, corpus in corpora.test.items()} == {"test": 1, "test2": 4}
+
+
+def test_a_folder_that_lacks_something_says_what_was_looked_for(tmp_path: Path) -> None:
+    with pytest.raises(NmtError, match=r"lacks train\.de and train\.en \(also looked for \.gz, \.xz and train\.tsv\)"):
+        resolve(data(tmp_path))
+    write(tmp_path / "train.de", ["x"])
+    with pytest.raises(NmtError, match=r"lacks train\.en \("):
+        resolve(data(tmp_path))
+    write(tmp_path / "train.en", ["x"])
+    write(tmp_path / "dev.en", ["x"])
+    with pytest.raises(NmtError, match=r"lacks dev\.de \(also looked for val\.\*, valid\.\*, validation\.\*, "):
+        resolve(data(tmp_path))
+    with pytest.raises(NmtError, match="there is no such folder"):
+        resolve(data(tmp_path / "nowhere"))
+    with pytest.raises(NmtError, match="is a file"):
+        resolve(data(tmp_path / "dev.en"))
+
+
+def test_embedded_names_the_corpus_of_the_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    corpora = resolve(data("embedded"))
+    assert len(read(corpora.val)) == 1000
+    assert list(corpora.test) == ["test"]
+    write_pairs(tmp_path / "embedded", "train")
+    with pytest.raises(NmtError, match="lacks val"):  # a folder of that name is that folder
+        resolve(data("embedded"))
+
+
+def test_explicit_corpora_are_taken_as_they_are() -> None:
+    one, two, three = (CorpusConfig(prefix=name) for name in ("one", "two", "three"))
+    config = DataConfig(source_language="de", target_language="en", train=[one, two], val=two, test={"a": three})
+    resolved = resolve(config)
+    assert (resolved.train, resolved.val, resolved.test) == ([one, two], two, {"a": three})
+
+
+def test_digest_follows_content_not_place(tmp_path: Path) -> None:
+    write_pairs(tmp_path / "a", "train")
+    write_pairs(tmp_path / "b", "other")
+    a, b = (CorpusConfig(prefix=str(tmp_path / prefix)) for prefix in ("a/train", "b/other"))
+    assert digest(a, "de", "en") == digest(b, "de", "en") != digest(a, "en", "de")
+    write(tmp_path / "b" / "other.en", ["changed"] * len(PAIRS))
+    assert digest(a, "de", "en") != digest(b, "de", "en")
+
+
+# -- data sets ----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def datasets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    module = pytest.importorskip("datasets")
+    monkeypatch.setattr(module.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    yield module
+
+
+ROWS = [("eins", "one"), ("zwei\nZeilen", "two"), ("drei", None)]
+READ = [("eins", "one"), ("zwei Zeilen", "two"), ("drei", "")]
+
+
+def nested(module: Any) -> Any:
+    """The shape of WMT14."""
+    rows = [{"translation": {"de": de, "en": en}} for de, en in ROWS]
+    features = module.Features({"translation": module.Translation(languages=["de", "en"])})
+    return module.Dataset.from_list(rows, features=features)
+
+
+def flat(module: Any) -> Any:
+    """The shape of Multi30k."""
+    return module.Dataset.from_dict({"en": [en for _, en in ROWS], "de": [de for de, _ in ROWS]})
+
+
+@pytest.mark.parametrize("shape", [nested, flat])
+def test_saved_data_sets_and_folders_of_files(tmp_path: Path, datasets: Any, shape: Callable[[Any], Any]) -> None:
+    rows = shape(datasets)
+    datasets.DatasetDict(train=rows, validation=rows.select([0])).save_to_disk(tmp_path / "saved")
+    rows.save_to_disk(tmp_path / "alone")
+    (tmp_path / "folder").mkdir()
+    rows.to_parquet(tmp_path / "folder" / "train-00000-of-00001.parquet")
+    rows.select([0]).to_parquet(tmp_path / "folder" / "validation-00000-of-00001.parquet")
+    for name in ("saved", "folder"):
+        where = str(tmp_path / name)
+        assert read(CorpusConfig(hub=where)) == READ
+        assert read(CorpusConfig(hub=where, split="validation"), "en", "de") == [("one", "eins")]
+        with pytest.raises(ConfigError, match="has no split 'test': there are train, validation"):
+            read(CorpusConfig(hub=where, split="test"))
+        with pytest.raises(ConfigError, match=r"has no 'fr': there are (de, en|en, de)"):
+            read(CorpusConfig(hub=where), "de", "fr")
+    assert read(CorpusConfig(hub=str(tmp_path / "alone"))) == READ
+
+
+def test_digest_of_a_data_set_follows_its_rows(tmp_path: Path, datasets: Any) -> None:
+    rows = flat(datasets)
+    for name, selected in (("one", [0, 1]), ("same", [0, 1]), ("other", [1, 0])):
+        rows.select(selected).save_to_disk(tmp_path / name)
+    one, same, other = (digest(CorpusConfig(hub=str(tmp_path / n)), "de", "en") for n in ("one", "same", "other"))
+    assert one == same != other
+
+
+def test_a_hub_out_of_reach_is_one_sentence(datasets: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    import huggingface_hub.constants as constants
+
+    monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")  # nothing listens there
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", False)
+    hub._hub_answers.cache_clear()
+    try:
+        with pytest.raises(NmtError, match=r"someone/corpus could not be had .*data\.path=FOLDER") as raised:
+            read(CorpusConfig(hub="someone/corpus", config="de-en"))
+    finally:
+        hub._hub_answers.cache_clear()
+    assert "\n" not in str(raised.value)
+    assert constants.HF_HUB_OFFLINE, "its client was kept from trying again"

@@ -1,0 +1,87 @@
+"""The memory-mapped store gives back what was written, and refuses what is not whole."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from nmt.data.store import Store, StoreWriter
+from nmt.errors import NmtError
+
+PAIRS = [
+    ([5, 9, 3], [7, 3], "ein Ö", "a"),
+    ([3], [8, 8, 8, 3], "", "b b b"),
+    ([399, 3], [3], "x", ""),
+]  # fmt: skip
+
+
+def write(folder: Path, pairs: Sequence[tuple[list[int], list[int], str, str]] = PAIRS, size: int = 400) -> Store:
+    folder.mkdir()
+    with StoreWriter(folder, size, 400) as writer:
+        for pair in pairs:
+            writer.add(*pair)
+    return Store.open(folder)
+
+
+@pytest.mark.parametrize(("size", "dtype"), [(400, np.uint16), (65535, np.uint16), (65536, np.int32)])
+def test_what_is_written_is_read(tmp_path: Path, size: int, dtype: type) -> None:
+    pairs = [*PAIRS, ([size - 1, 3], [3], "last id", "end")]
+    store = write(tmp_path / "store", pairs, size)
+    assert len(store) == len(pairs)
+    for index, (source, target, source_text, target_text) in enumerate(pairs):
+        assert store.source(index).tolist() == source
+        assert store.target(index).tolist() == target
+        assert store.source_text(index) == source_text
+        assert store.target_text(index) == target_text
+    assert store.source(0).dtype == dtype
+    assert store.source_lengths.tolist() == [len(pair[0]) for pair in pairs]
+    assert store.target_lengths.tolist() == [len(pair[1]) for pair in pairs]
+    for index in (len(pairs), -1):
+        with pytest.raises(IndexError):
+            store.source(index)
+
+
+def test_a_store_travels_as_its_path(tmp_path: Path) -> None:
+    store = write(tmp_path / "store", PAIRS * 1000)
+    packed = pickle.dumps(store)
+    assert len(packed) < 1000
+    assert pickle.loads(packed).target(1000).tolist() == PAIRS[1][1]
+
+
+def test_fingerprint_follows_content(tmp_path: Path) -> None:
+    first = write(tmp_path / "first").fingerprint
+    assert write(tmp_path / "same").fingerprint == first
+    others = [
+        PAIRS[:-1],
+        [PAIRS[1], PAIRS[0], PAIRS[2]],
+        [([5, 9], [3, 7, 3], *PAIRS[0][2:]), *PAIRS[1:]],  # an id moved to the other side
+        [(*PAIRS[0][:2], "ein Ö", "A"), *PAIRS[1:]],
+    ]
+    assert len({write(tmp_path / str(n), pairs).fingerprint for n, pairs in enumerate(others)} | {first}) == 5
+
+
+def test_an_empty_store(tmp_path: Path) -> None:
+    store = write(tmp_path / "store", [])
+    assert len(store) == len(store.source_lengths) == 0
+
+
+def test_an_incomplete_store_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(NmtError, match="no complete store"):
+        Store.open(tmp_path / "nowhere")
+    folder = tmp_path / "broken"
+    folder.mkdir()
+    with pytest.raises(RuntimeError), StoreWriter(folder, 400, 400) as writer:
+        writer.add(*PAIRS[0])
+        raise RuntimeError("in the middle")
+    with pytest.raises(NmtError, match="no complete store"):
+        Store.open(folder)
+    names = [path.name for path in write(tmp_path / "whole").folder.iterdir()]
+    for number, name in enumerate(names):
+        folder = write(tmp_path / str(number)).folder
+        (folder / name).write_bytes((folder / name).read_bytes()[:-2])
+        with pytest.raises(NmtError, match="no complete store"):
+            Store.open(folder)

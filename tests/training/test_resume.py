@@ -1,0 +1,136 @@
+"""A run that was interrupted, however, ends as the one that never was: bit for bit."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from nmt.config.load import save_config
+from nmt.training.checkpoint import find_checkpoint
+from nmt.training.run import train
+from nmt.training.trainer import Trainer
+from nmt.training.validation import Validator
+from tests.training.tiny import RNN, assert_same_run, events, tiny_config
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("resume")
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(folder: Path) -> Path:
+    train(tiny_config(folder, "whole"))
+    return folder / "whole"
+
+
+def test_training_is_a_function_of_config_and_seed(folder: Path, uninterrupted: Path) -> None:
+    train(tiny_config(folder, "again"))
+    assert_same_run(folder / "again", uninterrupted)
+    train(tiny_config(folder, "other", seed=2))
+    with pytest.raises(AssertionError):
+        assert_same_run(folder / "other", uninterrupted)
+
+
+def test_a_limit_raised_continues_the_run(folder: Path, uninterrupted: Path) -> None:
+    train(tiny_config(folder, "raised", training__max_steps=3))
+    train(tiny_config(folder, "raised"))
+    assert_same_run(folder / "raised", uninterrupted)
+
+
+def test_a_recurrent_run_continues_too(folder: Path) -> None:
+    for steps in (3, 6):
+        train(tiny_config(folder, "rnn-raised", model=RNN, training__max_steps=steps))
+    train(tiny_config(folder, "rnn-whole", model=RNN))
+    assert_same_run(folder / "rnn-raised", folder / "rnn-whole")
+
+
+def test_a_killed_run_ends_as_one_that_was_not(folder: Path) -> None:
+    """SIGKILL in the middle of update 6, after lines that the resumption must not repeat; across an epoch's end."""
+    limits = {"training__max_steps": 8, "training__checkpoint_every": 4, "training__tokens_per_device": 60}
+    killed = tiny_config(folder, "killed", **limits)
+    save_config(killed, folder / "killed.yaml")
+    script = f"""
+        import os, signal
+        from nmt.config.load import read_config
+        from nmt.training.run import train
+        from nmt.training.trainer import Trainer
+        clip = Trainer._clip
+        def kill_at_six(self):
+            if self.progress.step == 5:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return clip(self)
+        Trainer._clip = kill_at_six
+        train(read_config({str(folder / "killed.yaml")!r}))
+    """
+    done = subprocess.run([sys.executable, "-c", textwrap.dedent(script)], capture_output=True, text=True)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    assert find_checkpoint(killed.run_dir, "last").step == 4
+    train(killed)
+    train(tiny_config(folder, "not-killed", **limits))
+    assert_same_run(folder / "killed", folder / "not-killed")
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_signal_in_an_update_saves_after_it(
+    folder: Path, uninterrupted: Path, monkeypatch: pytest.MonkeyPatch, number: int, status: int
+) -> None:
+    run = folder / f"signal-{number}"
+    clip = Trainer._clip
+
+    def signal_at_five(self: Trainer) -> Any:
+        if self.progress.step == 4:
+            os.kill(os.getpid(), number)
+        return clip(self)
+
+    with monkeypatch.context() as patch, pytest.raises(SystemExit) as ended:
+        patch.setattr(Trainer, "_clip", signal_at_five)
+        train(tiny_config(folder, run.name))
+    assert ended.value.code == status
+    assert find_checkpoint(run, "last").step == 5
+    train(tiny_config(folder, run.name))
+    assert_same_run(run, uninterrupted)
+
+
+def test_a_signal_in_a_validation_breaks_it_off_and_it_comes_after_the_resumption(
+    folder: Path, uninterrupted: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = folder / "signal-validation"
+    loss = Validator.loss
+
+    for step in (3, 6):  # the second is that of the end
+
+        def signal_in_loss(self: Validator, broken_off: int = step) -> float:
+            if len(events(run, "validation")) == broken_off // 3 - 1:
+                os.kill(os.getpid(), signal.SIGTERM)
+            return loss(self)
+
+        with monkeypatch.context() as patch, pytest.raises(SystemExit) as ended:
+            patch.setattr(Validator, "loss", signal_in_loss)
+            train(tiny_config(folder, run.name))
+        assert ended.value.code == 143
+        assert find_checkpoint(run, "last").step == step
+        assert [event["step"] for event in events(run, "validation")] == [3] * (step == 6)
+    train(tiny_config(folder, run.name))
+    assert_same_run(run, uninterrupted)
+
+
+def test_validation_disturbs_neither_weights_nor_random_numbers(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Even one that draws random numbers: validating every update ends in the weights of validating once."""
+    loss = Validator.loss
+    monkeypatch.setattr(Validator, "loss", lambda self: loss(self) + 0 * torch.rand(3).sum().item())
+    weights = []
+    for every in (1, 6):
+        config = tiny_config(folder, f"every-{every}", training__validate_every=every)
+        config.training.schedule.name = "constant"  # plateau heeds validations
+        train(config)
+        weights.append((find_checkpoint(str(config.run_dir), "last").path / "model.safetensors").read_bytes())
+    assert weights[0] == weights[1]
