@@ -105,7 +105,7 @@ class Updates:
 
         Rows are shuffled, sorted by length, cut into updates, and these are shuffled.
         """
-        rng = np.random.Generator(np.random.PCG64([self.seed, number]))
+        rng = np.random.Generator(np.random.PCG64([self.seed % 2**64, number]))
         order = rng.permutation(len(self.store)).astype(np.int32)
         source = _round_up(self.store.source_lengths[order], self.multiple)
         target = _round_up(self.store.target_lengths[order], self.multiple)

@@ -26,15 +26,13 @@ EXAMPLES = 3  # kept for each rule
 _EXAMPLE_CHARACTERS = 200
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+_SPACE_CHARACTERS = " \t\n\r\v\f"
+_SPACES = re.compile(f"[{_SPACE_CHARACTERS}]+")
 
 
 def normalise_whitespace(text: str) -> str:
     """Every run of ASCII white space as one space, none at either end."""
     return _SPACES.sub(" ", text).strip(_SPACE_CHARACTERS)
-
-
-_SPACE_CHARACTERS = " \t\n\r\v\f"
-_SPACES = re.compile(f"[{_SPACE_CHARACTERS}]+")
 
 
 class Cleaner:

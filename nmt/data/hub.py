@@ -92,15 +92,15 @@ def _hub_answers() -> bool:
 
 def _refusal(corpus: CorpusConfig, error: Exception) -> NmtError:
     """What went wrong below, as a sentence for the user."""
-    name, reason = corpus.hub, " ".join(str(error).split())
-    if not Path(str(name)).is_dir() and (
-        "reach" in reason or "offline" in reason.lower() or isinstance(error, OSError)
-    ):
-        return NmtError(
-            f"the data set {name} could not be had from the Hugging Face hub ({reason}): "
-            "set data.path=FOLDER to read {train,val,test} files of your own instead"
-        )
-    return NmtError(f"the data set {name} (configuration {corpus.config}) could not be loaded: {reason}")
+    name, reason = str(corpus.hub), " ".join(str(error).split())
+    if Path(name).is_dir() or (isinstance(error, ValueError) and not isinstance(error, OSError)):
+        return NmtError(f"the data set {name} (configuration {corpus.config}) could not be loaded: {reason}")
+    if not _hub_answers():
+        reason = "it cannot be reached, nothing has been downloaded before, and no folder here has that name"
+    return NmtError(
+        f"the data set {name} could not be had from the Hugging Face hub ({reason}): "
+        "set data.path=FOLDER to read {train,val,test} files of your own instead"
+    )
 
 
 def _check_columns(corpus: CorpusConfig, rows: Any, nested: bool, languages: tuple[str, str]) -> None:

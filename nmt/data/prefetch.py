@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import atexit
 import queue
 import signal
 import threading
+import weakref
 from collections.abc import Callable, Generator, Iterator
 from typing import Generic, TypeVar
 
@@ -69,7 +71,15 @@ def in_processes(
         worker_init_fn=_leave_signals_to_the_parent,
         generator=torch.Generator(),  # else it would draw from the one that training draws from
     )
-    yield from loader
+    items = (item for item in loader)
+    # At the end of the program, multiprocessing would send SIGTERM to processes left over, and wait for them.
+    atexit.register(_close, weakref.ref(items))
+    return items
+
+
+def _close(reference: weakref.ref[Generator[Item, None, None]]) -> None:
+    if (items := reference()) is not None:
+        items.close()
 
 
 class _Built(Dataset[Item], Generic[Place, Item]):
@@ -91,6 +101,6 @@ class _Endless(Generic[Place]):
 
 
 def _leave_signals_to_the_parent(_worker: int) -> None:
-    """Ctrl-C reaches every process of the terminal: the parent still wants batches until it has saved."""
+    """Signals to the whole group, such as Ctrl-C, are the parent's to act on: it wants batches until it has saved."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)

@@ -82,7 +82,7 @@ def _train(config: Config, run_dir: Path, state: dict[str, Any] | None) -> None:
     )
     step = 0 if state is None else Progress.from_state_dict(state["progress"]).step
     with closing(Monitor(run_dir, step)) as monitor:
-        validator = Validator(config, prepared, model, device, monitor.say)
+        validator = Validator(config, prepared, model, device)
         trainer = Trainer(training, run_dir, model, updates.iterate, validator, monitor, device)
         if state is not None:
             trainer.restore(load_weights(run_dir, "last")[0], state)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -72,9 +72,7 @@ class Validate(Protocol):
 class Validator:
     """Validates a model on the prepared validation set: loss on its stored ids, BLEU on its raw lines."""
 
-    def __init__(
-        self, config: Config, prepared: Prepared, model: Seq2Seq, device: torch.device, warn: Callable[[str], None]
-    ) -> None:
+    def __init__(self, config: Config, prepared: Prepared, model: Seq2Seq, device: torch.device) -> None:
         training = config.training
         self.model = model
         self.device = device
@@ -84,7 +82,9 @@ class Validator:
         self.target_language = config.data.target_language
         self.lines = prepared.val_lines[: training.validation_sentences]
         self.tokens_per_batch = training.tokens_per_device or training.tokens_per_update
-        self.translator = Translator(model, prepared.tokenizer, config.search, config.data.cleaning.max_tokens, warn)
+        self.translator = Translator(
+            model, prepared.tokenizer, config.search, config.data.cleaning.max_tokens, warn=_not_while_training
+        )
         self.shown = _spread(len(self.lines), SAMPLES)
         self.mapped = self._choose_heatmaps()
 
@@ -131,6 +131,10 @@ class Validator:
         if not len(fitting):
             fitting = np.argsort(lengths, kind="stable")[:HEATMAPS]
         return [int(fitting[index]) for index in _spread(len(fitting), HEATMAPS)]
+
+
+def _not_while_training(warning: str) -> None:
+    """Lines too long, or translations without an end as those of early updates, are no news at every validation."""
 
 
 def _spread(length: int, count: int) -> Sequence[int]:

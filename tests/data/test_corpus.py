@@ -220,6 +220,8 @@ def test_saved_data_sets_and_folders_of_files(tmp_path: Path, datasets: Any, sha
             read(CorpusConfig(hub=where, split="test"))
         with pytest.raises(ConfigError, match=r"has no 'fr': there are (de, en|en, de)"):
             read(CorpusConfig(hub=where), "de", "fr")
+    with pytest.raises(NmtError, match=r"folder \(configuration cs-de\) could not be loaded: .*cs-de"):
+        read(CorpusConfig(hub=str(tmp_path / "folder"), config="cs-de"))
     assert read(CorpusConfig(hub=str(tmp_path / "alone"))) == READ
 
 

@@ -1,0 +1,151 @@
+"""What a run tells: TensorBoard with all it should hold, metrics.jsonl, plain lines and a live line."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from nmt.data.prepare import prepare
+from nmt.evaluation.metrics import corpus_bleu
+from nmt.models.build import build_model
+from nmt.training.limits import Progress
+from nmt.training.monitor import Monitor
+from nmt.training.run import train
+from nmt.training.validation import Validator
+from nmt.translate import Translator
+from tests.training.tiny import events, tiny_config
+
+METRICS = {
+    "loss": 2.5, "nll": 2.0, "perplexity": 7.4, "learning_rate": 0.1, "gradient_norm": 0.7,
+    "source_tokens_per_second": 1000.0, "target_tokens_per_second": 500.0, "padding": 0.1, "data_wait": 0.0,
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Trained to 3 of 6 updates, then on."""
+    folder = tmp_path_factory.mktemp("monitor")
+    for steps in (3, 6):
+        train(tiny_config(folder, training__max_steps=steps))
+    return folder / "run"
+
+
+@pytest.fixture(scope="module")
+def board(run: Path) -> EventAccumulator:
+    accumulator = EventAccumulator(str(run / "tensorboard"), size_guidance={"images": 0, "tensors": 0, "scalars": 0})
+    accumulator.Reload()
+    return accumulator
+
+
+def test_tensorboard_has_every_scalar_once_a_step(run: Path, board: EventAccumulator) -> None:
+    names = ("loss", "perplexity", "learning_rate", "gradient_norm", "tokens_per_second")
+    expected = {f"train/{name}" for name in names} | {f"validation/{name}" for name in ("loss", "perplexity", "bleu")}
+    assert set(board.Tags()["scalars"]) == expected
+    assert [event.step for event in board.Scalars("train/loss")] == [2, 4, 6]
+    for kind in ("train", "validation"):
+        for name in ("loss", "perplexity"):
+            told = [event[name] for event in events(run, kind)]
+            assert [event.value for event in board.Scalars(f"{kind}/{name}")] == pytest.approx(told)
+    assert [event.value for event in board.Scalars("validation/bleu")] == pytest.approx(
+        [event["bleu"] for event in events(run, "validation")]
+    )
+
+
+def test_tensorboard_has_translations_of_fixed_sentences(run: Path, board: EventAccumulator) -> None:
+    sources = (run.parent / "text" / "val.aa").read_text("utf-8").splitlines()
+    shown = [tag for tag in board.Tags()["tensors"] if tag.startswith("translations/")]
+    assert len(shown) == 4
+    for tag in shown:
+        texts = [event.tensor_proto.string_val[0].decode() for event in board.Tensors(tag)]
+        assert len(texts) == 2
+        assert any(f"| source | {source} |" in texts[0] and f"| source | {source} |" in texts[1] for source in sources)
+        assert "| translation |" in texts[0]
+
+
+def test_tensorboard_has_attention_maps_that_are_not_blank(board: EventAccumulator) -> None:
+    tags = [tag for tag in board.Tags()["images"] if tag.startswith("attention/")]
+    assert len(tags) == 2
+    for tag in tags:
+        images = board.Images(tag)
+        assert len(images) == 2
+        for image in images:
+            pixels = np.asarray(Image.open(io.BytesIO(image.encoded_image_string)).convert("RGB"))
+            assert pixels.shape[0] > 30
+            assert pixels.shape[1] > 30
+            assert len(np.unique(pixels.reshape(-1, 3), axis=0)) > 20
+
+
+def test_a_validation_says_what_its_parts_say(tmp_path: Path) -> None:
+    """BLEU is sacreBLEU's of the Translator's lines; the loss is torch's, sentence by sentence."""
+    config = tiny_config(tmp_path, training__validation_sentences=5)
+    prepared = prepare(config, lambda _: None)
+    torch.manual_seed(3)
+    model = build_model(config.model, prepared.tokenizer.source_size, prepared.tokenizer.target_size).train()
+    found = Validator(config, prepared, model, torch.device("cpu"))()
+    assert model.training
+    model.eval()
+    sources = (tmp_path / "text" / "val.aa").read_text("utf-8").splitlines()[:5]
+    references = (tmp_path / "text" / "val.bb").read_text("utf-8").splitlines()
+    translator = Translator(model, prepared.tokenizer, config.search, 99, warn=lambda _: None)
+    assert found.bleu == corpus_bleu(translator.translate(sources), references[:5], "bb")
+    total = tokens = 0.0
+    for row in range(len(prepared.val)):
+        target = torch.tensor(prepared.val.target(row).astype(int))
+        src = torch.tensor(prepared.val.source(row).astype(int)).unsqueeze(0)
+        tgt_in = torch.cat([torch.tensor([2]), target[:-1]]).unsqueeze(0)
+        with torch.no_grad():
+            logits = model.projection(model(src, torch.ones_like(src, dtype=torch.bool), tgt_in))[0]
+        total += float(torch.nn.functional.cross_entropy(logits, target, reduction="sum"))
+        tokens += len(target)
+    assert found.loss == pytest.approx(total / tokens, rel=1e-5)
+    for attention in found.attention_maps:
+        np.testing.assert_allclose(attention.weights.sum(1), 1, rtol=1e-5)
+        assert attention.weights.shape == (len(attention.target_tokens), len(attention.source_tokens))
+
+
+def test_later_lines_are_taken_back_and_half_a_line_too(tmp_path: Path) -> None:
+    monitor = Monitor(tmp_path, stream=io.StringIO())
+    for step in (2, 4, 6):
+        monitor.train(Progress(step=step), METRICS, None)
+    monitor.end(Progress(step=6), "x", 1)
+    monitor.close()
+    with (tmp_path / "metrics.jsonl").open("a") as file:
+        file.write('{"event": "tr')
+    Monitor(tmp_path, 4, io.StringIO()).close()
+    assert [(event["event"], event["step"]) for event in events(tmp_path)] == [("train", 2), ("train", 4)]
+
+
+def test_infinity_is_null_in_json(tmp_path: Path) -> None:
+    monitor = Monitor(tmp_path, stream=io.StringIO())
+    monitor.train(Progress(step=1), {**METRICS, "perplexity": float("inf")}, None)
+    monitor.close()
+    assert events(tmp_path)[0]["perplexity"] is None
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_a_terminal_has_a_live_line_and_a_pipe_plain_ones(tmp_path: Path) -> None:
+    terminal, pipe = Terminal(), io.StringIO()
+    for stream in (terminal, pipe):
+        monitor = Monitor(tmp_path, stream=stream)
+        if monitor.due():
+            monitor.show(Progress(step=1234), 2.345, 5678.0, 3700.0)
+        monitor.train(Progress(step=1234), METRICS, 61.0)
+        monitor.say("news")
+        monitor.close()
+    assert terminal.getvalue().startswith("\rstep 1,234  epoch 1  loss 2.345  5,678 tokens/s  1:01:40 left")
+    assert terminal.getvalue().endswith("\rnews\n")
+    assert terminal.getvalue().count("\n") == 1
+    assert "\r" not in pipe.getvalue()
+    lines = pipe.getvalue().splitlines()
+    assert lines[0].startswith("step 1,234  epoch 1  loss 2.500")
+    assert lines[0].endswith("1,500 tokens/s  1:01 left")

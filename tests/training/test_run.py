@@ -1,0 +1,163 @@
+"""Run directories: what a run leaves, what is continued and what is refused."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from nmt.config.load import read_config
+from nmt.config.schema import Config
+from nmt.errors import NmtError
+from nmt.training import run as run_module
+from nmt.training.checkpoint import find_checkpoint
+from nmt.training.run import train
+from nmt.translate import Translator
+from tests.training.tiny import events, tiny_config
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("run")
+
+
+@pytest.fixture(scope="module")
+def trained(folder: Path) -> Config:
+    config = tiny_config(folder)
+    train(config)
+    return config
+
+
+def directory(config: Config) -> Path:
+    assert config.run_dir is not None
+    return Path(config.run_dir)
+
+
+def test_a_run_leaves_all_that_passes_between_commands(trained: Config, folder: Path) -> None:
+    run = directory(trained)
+    assert read_config(run / "config.yaml") == trained
+    environment = json.loads((run / "environment.json").read_text("utf-8"))
+    assert environment["torch"] == torch.__version__
+    assert environment["device"] == "cpu"
+    assert set(environment["data"]) == {"train", "val", "tokenizer"}
+    kinds = [(event["event"], event["step"]) for event in events(run)]
+    assert kinds == [("train", 2), ("validation", 3), ("train", 4), ("train", 6), ("validation", 6), ("end", 6)]
+    assert events(run, "end")[0]["parameters"] == environment["parameters"]
+    moved = run.rename(folder / "moved")
+    assert len(Translator.load(moved, "last", device="cpu").translate(["ba deki.", "lo."])) == 2
+    moved.rename(run)
+
+
+def test_a_trained_run_says_so_and_needs_its_data_no_more(
+    trained: Config, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run_module, "prepare", None)
+    before = events(directory(trained))
+    train(trained)
+    assert "training.max_steps=6 is reached" in capsys.readouterr().err
+    assert events(directory(trained)) == before
+
+
+@pytest.mark.parametrize("limits", [{"max_epochs": 1}, {"max_minutes": 0.0001}], ids=["epochs", "minutes"])
+def test_other_limits_end_a_run_and_hold_when_it_is_called_again(
+    folder: Path, limits: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = tiny_config(folder, f"limit-{next(iter(limits))}")
+    config.training.max_steps = None
+    for key, value in limits.items():
+        setattr(config.training, key, value)
+    train(config)
+    told = events(directory(config))
+    assert told[-1]["reason"] == f"training.{next(iter(limits))}={next(iter(limits.values()))}"
+    assert told[-2]["event"] == "validation"
+    assert find_checkpoint(directory(config), "last").step == told[-1]["step"]
+    if "max_epochs" in limits:
+        assert [event["epoch"] for event in told[:-2]] == [0] * len(told[:-2])
+        assert told[-1]["step"] > 3
+    capsys.readouterr()
+    train(config)
+    assert "is trained already" in capsys.readouterr().err
+
+
+def test_another_configuration_is_refused_by_name_and_limits_are_not(trained: Config, folder: Path) -> None:
+    with pytest.raises(NmtError, match=r"model\.dropout is 0\.3, was 0\.1.*run_dir=OTHER") as refused:
+        train(tiny_config(folder, model__dropout=0.3, training__max_steps=7, training__log_every=1))
+    assert "max_steps" not in str(refused.value)
+    assert "log_every" not in str(refused.value)
+    with pytest.raises(NmtError, match=r"seed is 2, was 1"):
+        train(tiny_config(folder, seed=2))
+
+
+def test_max_steps_is_no_mere_limit_where_it_is_the_schedule_s_horizon(folder: Path) -> None:
+    linear = {"name": "linear", "warmup_steps": 1}
+    train(tiny_config(folder, "linear", training__schedule=linear))
+    longer = tiny_config(folder, "linear", training__schedule=linear)
+    longer.training.max_steps = 8
+    with pytest.raises(NmtError, match=r"training\.max_steps is 8, was 6"):
+        train(longer)
+
+
+def test_changed_data_are_refused(folder: Path, tmp_path: Path) -> None:
+    config = tiny_config(tmp_path, training__max_steps=1)
+    train(config)
+    file = tmp_path / "text" / "train.bb"
+    file.write_text(file.read_text("utf-8").replace("ba", "de"), encoding="utf-8")
+    config.training.max_steps = 2
+    with pytest.raises(NmtError, match=r"the data of .* have changed"):
+        train(config)
+
+
+def test_a_file_in_the_place_of_the_run_directory_is_one_sentence(folder: Path) -> None:
+    (folder / "file").write_text("x")
+    with pytest.raises(NmtError, match="should be a folder, but a file"):
+        train(tiny_config(folder, "file"))
+    assert (folder / "file").read_text() == "x"
+
+
+def test_a_damaged_checkpoint_is_one_sentence(folder: Path) -> None:
+    config = tiny_config(folder, "damaged", training__max_steps=3)
+    train(config)
+    file = find_checkpoint(directory(config), "last").path / "model.safetensors"
+    file.write_bytes(file.read_bytes()[:-100])
+    config.training.max_steps = 6
+    with pytest.raises(NmtError, match=r"model\.safetensors is truncated or corrupted"):
+        train(config)
+
+
+def test_a_run_directory_in_use_is_refused(trained: Config) -> None:
+    holder = """
+        import fcntl, sys
+        lock = open(sys.argv[1], "w")
+        fcntl.lockf(lock, fcntl.LOCK_EX)
+        print("held", flush=True)
+        sys.stdin.read()
+    """
+    command = [sys.executable, "-c", textwrap.dedent(holder), str(directory(trained) / ".lock")]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "held\n"
+        with pytest.raises(NmtError, match="another process is training"):
+            train(trained)
+        process.communicate("")
+    train(trained)
+
+
+def test_compile_that_can_t_be_had_is_said_and_done_without(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def no_compiler(*_: Any, **__: Any) -> Any:
+        raise RuntimeError("no C++ compiler\nand much more")
+
+    monkeypatch.setattr(torch, "compile", no_compiler)
+    train(tiny_config(folder, "compiled", training__compile=True, training__max_steps=1))
+    said = [line for line in capsys.readouterr().err.splitlines() if "compile" in line and "run" not in line]
+    assert said == [
+        "training.compile: torch.compile can't be had here (no C++ compiler); training goes on without it"
+    ]  # fmt: skip
+    assert find_checkpoint(folder / "compiled", "last").step == 1
