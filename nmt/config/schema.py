@@ -112,6 +112,10 @@ class TokenizerConfig:
         """Refuse a vocabulary too small for its special symbols."""
         least = 300 if self.byte_fallback else 8
         require(self.vocab_size >= least, f"tokenizer.vocab_size must be at least {least}")
+        require(
+            not (self.byte_fallback and self.algorithm == "word"),
+            "tokenizer.byte_fallback cannot be had with tokenizer.algorithm=word: spaces would come back as bytes",
+        )
         require(0.9 <= self.character_coverage <= 1.0, "tokenizer.character_coverage must be from 0.9 to 1")
 
 
