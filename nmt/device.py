@@ -1,8 +1,7 @@
-"""Where the arithmetic happens, in which precision, with which random numbers and with which memory."""
+"""Where the arithmetic happens, in which precision and with which random numbers."""
 
 from __future__ import annotations
 
-import ctypes
 import os
 import platform
 from collections.abc import Iterator
@@ -16,10 +15,7 @@ from nmt.errors import NmtError
 
 RandomState = dict[str, Tensor]  # by generator: cpu, and cuda where there is one
 
-_M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX = -1, -2, -4  # <malloc.h> of glibc
-_KEPT_FREE = 1 << 30  # bytes at the top of the heap that are not given back to the system
 _KEPT_KERNELS = "128"  # more than an update has shapes
-_GROWTH = 64 << 20  # bytes by which the heap grows at least
 
 
 def choose_device(name: str = "auto") -> torch.device:
@@ -86,19 +82,11 @@ def undisturbed_randomness(device: torch.device) -> Iterator[None]:
         set_random_state(state, device)
 
 
-def tune_cpu_allocator() -> None:
-    """Let memory on the CPU be used again: blocks of large tensors, and kernels made for shapes that never come back.
+def limit_kernel_caches() -> None:
+    """Keep fewer of the kernels that oneDNN, torch's way to compute bf16 on a CPU, generates for every shape it meets.
 
-    glibc takes blocks of over 32 MiB from the system anew each time and gives them back when freed: each use then pays
-    a page fault for every 4 KiB. With M_MMAP_MAX=0 they come from the heap, whose free top stays up to a limit.
-    oneDNN, which torch computes bf16 with, generates code for each shape it meets, about half a megabyte; it keeps
-    1,024 of these, and torch's layer above it as many again, which both read from the environment when first used.
+    Each takes about half a megabyte. oneDNN keeps 1,024 of them, and torch's layer above it as many again; both read
+    their limit from the environment when they are first used.
     """
     for cache in ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY"):
         os.environ.setdefault(cache, _KEPT_KERNELS)
-    if platform.system() != "Linux" or platform.libc_ver()[0] != "glibc":
-        return
-    libc = ctypes.CDLL(None)
-    libc.mallopt(_M_MMAP_MAX, 0)
-    libc.mallopt(_M_TRIM_THRESHOLD, _KEPT_FREE)
-    libc.mallopt(_M_TOP_PAD, _GROWTH)

@@ -20,7 +20,7 @@ from nmt.config.load import config_to_dict, read_config, save_config
 from nmt.config.schema import Config
 from nmt.data.batching import Updates
 from nmt.data.prepare import Prepared, prepare
-from nmt.device import choose_device, describe_hardware, shape_multiple, tune_cpu_allocator
+from nmt.device import choose_device, describe_hardware, limit_kernel_caches, shape_multiple
 from nmt.errors import NmtError
 from nmt.files import atomic_write, make_folder
 from nmt.models.build import build_model
@@ -60,7 +60,7 @@ def train(config: Config) -> None:
 
 def _train(config: Config, run_dir: Path, state: dict[str, Any] | None) -> None:
     """Build all that training needs and let the trainer run."""
-    tune_cpu_allocator()
+    limit_kernel_caches()
     training = config.training
     if training.threads is not None:
         torch.set_num_threads(training.threads)

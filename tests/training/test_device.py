@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import subprocess
 import sys
@@ -53,50 +54,32 @@ def test_the_hardware_has_a_name() -> None:
     assert "cores" in describe_hardware(CPU)
 
 
-@pytest.fixture(scope="module")
-def memory() -> dict[str, tuple[int, int]]:
-    """Page faults of 20 large tensors, and MB that bf16 products of 300 shapes leave, with the tuning and without."""
+@pytest.mark.skipif(platform.system() != "Linux", reason="reads /proc")
+def test_shapes_that_never_come_back_leave_little_behind() -> None:
+    """bf16 products of 300 shapes, with the caches limited and without."""
     script = """
         import resource, sys
         from pathlib import Path
         import torch
-        from nmt.device import tune_cpu_allocator
+        from nmt.device import limit_kernel_caches
 
         def resident():
             return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize() >> 20
 
-        if sys.argv[1] == "tuned":
-            tune_cpu_allocator()
-        faults = []
-        for _ in range(20):
-            tensor = torch.empty(48 << 18).fill_(1)
-            faults.append(resource.getrusage(resource.RUSAGE_SELF).ru_minflt)
-            del tensor
-        before = resident()
+        if sys.argv[1] == "limited":
+            limit_kernel_caches()
         weight = torch.randn(256, 256, dtype=torch.bfloat16)
+        before = resident()
         for rows in range(100, 400):
             torch.nn.functional.linear(torch.ones(rows, 256, dtype=torch.bfloat16), weight)
-        print(faults[-1] - faults[0], resident() - before)
+        print(resident() - before)
     """
-    found = {}
-    for how in ("tuned", "plain"):
+    environment = {key: value for key, value in os.environ.items() if not key.endswith("CACHE_CAPACITY")}
+    left = {}
+    for how in ("limited", "unlimited"):
         command = [sys.executable, "-c", textwrap.dedent(script), how]
-        faults, left = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
-        found[how] = int(faults), int(left)
-    return found
-
-
-glibc_only = pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the allocator is glibc's")
-
-
-@glibc_only
-def test_large_tensors_use_their_memory_again(memory: dict[str, tuple[int, int]]) -> None:
-    """Without the tuning each of them faults in its 48 MiB anew."""
-    assert memory["tuned"][0] < 0.5 * memory["plain"][0]
-
-
-@glibc_only
-def test_shapes_that_never_come_back_leave_little_behind(memory: dict[str, tuple[int, int]]) -> None:
-    if memory["plain"][1] < 60:
-        pytest.skip("torch keeps no code for shapes on this processor")
-    assert memory["tuned"][1] < 0.7 * memory["plain"][1]
+        done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
+        left[how] = int(done.stdout)
+    if left["unlimited"] < 60:
+        pytest.skip("torch keeps no kernels for shapes on this processor")
+    assert left["limited"] < 0.7 * left["unlimited"]
