@@ -13,7 +13,7 @@ DEMO_RUNS := $(DEMO:%=runs/demo/%)
 demo: install
 	@for system in $(DEMO); do $(BIN)/nmt-train demo_$$system || exit; done
 	$(BIN)/nmt-align runs/demo/rnnsearch --source data/embedded/test.de --target data/embedded/test.en \
-		--gold data/embedded/test.align --heatmap 1,2,3 -o runs/demo/alignments.txt
+		--gold data/embedded/test.align --heatmap 1,2,3 --heatmap-dir runs/demo/heatmaps -o runs/demo/alignments.txt
 	$(BIN)/nmt-compare $(DEMO_RUNS) -o runs/demo/report
 
 install: $(BIN)/.nmt-installed
