@@ -34,17 +34,6 @@ def autocast(device: torch.device, precision: str = "auto") -> torch.autocast:
     return torch.autocast(device.type, dtype=torch.bfloat16, enabled=bf16)
 
 
-def shape_multiple(device: torch.device, precision: str) -> int:
-    """What numbers of sentences and tokens in a batch should be multiples of.
-
-    On a GPU, products of multiples of 8 are the fastest. In bf16 on a CPU, oneDNN compiles kernels for every shape it
-    meets and keeps them (about 1 MB a product and shape): the fewer shapes, the less memory.
-    """
-    if device.type == "cuda":
-        return 8
-    return 4 if device.type == "cpu" and precision == "bf16" else 1
-
-
 def describe_hardware(device: torch.device) -> str:
     """The processor (with its cores) or the graphics card, for the record."""
     if device.type == "cuda":

@@ -9,6 +9,7 @@ from pathlib import Path
 from nmt.config.load import read_config
 from nmt.config.schema import Config
 from nmt.data.tokenizer import Tokenizer
+from nmt.device import limit_kernel_caches
 from nmt.errors import NmtError
 from nmt.models.build import build_model
 from nmt.models.seq2seq import Seq2Seq
@@ -32,6 +33,7 @@ def load_run(run_dir: str | os.PathLike[str], checkpoint: str | int | None = Non
     None takes the averaged one if there is one, else the best. Raises NmtError, with one sentence, for a folder that is
     no run, that has no checkpoint yet, or whose tokenizer or weights are missing, damaged or of another configuration.
     """
+    limit_kernel_caches()
     path = Path(run_dir)
     if not path.is_dir():
         raise NmtError(f"{path} {'is a file, not' if path.exists() else 'does not exist: give'} the directory of a run")

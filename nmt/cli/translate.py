@@ -62,10 +62,8 @@ def _number(kind: Callable[[str], Any], least: int) -> Callable[[str], Any]:
 
 def _translate(arguments: Namespace) -> None:
     with _input(arguments.input) as source:
-        from nmt.device import limit_kernel_caches
         from nmt.translate import Translator
 
-        limit_kernel_caches()
         translator = Translator.load(
             arguments.run_dir, arguments.checkpoint, arguments.device, arguments.precision, warn=tell
         )

@@ -71,8 +71,7 @@ class Updates:
 
     tokens_per_update bounds an update's sentences times the tokens (with EOS) of its longest source or target;
     tokens_per_device bounds each batch in the same way (None: a process's whole share is one batch). Lengths are padded
-    to a multiple of `multiple`, the budgets count that, and updates have a multiple of it of sentences, so that few
-    different shapes occur. With workers, that many processes build updates ahead, else
+    to a multiple of `multiple`, and the budgets count that. With workers, that many processes build updates ahead, else
     a thread does; `pin` puts batches into pinned memory. Raises ConfigError for a sentence that exceeds a budget alone.
     """
 
@@ -114,7 +113,7 @@ class Updates:
         longer, difference = np.maximum(source, target), source - target
         turn = np.where(longer // self.multiple % 2, difference, -difference)
         order = order[np.lexsort((turn, longer))]
-        updates = np.split(order, cut(self._padded_lengths(order), self.tokens_per_update, self.multiple))
+        updates = np.split(order, cut(self._padded_lengths(order), self.tokens_per_update))
         return [updates[index] for index in rng.permutation(len(updates))]
 
     def updates_per_epoch(self, number: int) -> int:
@@ -194,20 +193,14 @@ class Updates:
                 )
 
 
-def cut(lengths: Rows, budget: int, multiple: int = 1) -> list[int]:
-    """Where to cut so that each stretch, as long as can be, has size * longest <= budget; each length fits alone.
-
-    Sizes are brought down to a multiple of `multiple`, where they are not below it already.
-    """
+def cut(lengths: Rows, budget: int) -> list[int]:
+    """Where to cut so that each stretch, as long as can be, has size * longest <= budget; each length fits alone."""
     cuts: list[int] = []
     start = 0
     while True:
         window = lengths[start : start + budget // int(lengths[start]) + 1]
         sizes = np.maximum.accumulate(window) * np.arange(1, len(window) + 1, dtype=np.int64)
-        size = int(np.searchsorted(sizes, budget, side="right"))
-        if start + size < len(lengths) and size > multiple:
-            size -= size % multiple
-        start += size
+        start += int(np.searchsorted(sizes, budget, side="right"))
         if start >= len(lengths):
             return cuts
         cuts.append(start)

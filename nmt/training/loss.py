@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from itertools import pairwise
 from typing import Any, NamedTuple
 
 import torch
@@ -107,14 +105,6 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
         )
 
 
-def _parts(tokens: int, rows: int) -> Iterator[slice]:
-    """The tokens in parts of `rows` and, of what remains, a multiple of 64 and the rest: few different shapes."""
-    whole = tokens - tokens % rows
-    even = tokens - (tokens - whole) % 64
-    bounds = [*range(0, whole, rows), whole, even, tokens]
-    return (slice(start, end) for start, end in pairwise(bounds) if start < end)
-
-
 def _sum_chunks(
     hidden: Tensor,
     weight: Tensor,
@@ -131,8 +121,8 @@ def _sum_chunks(
     weight_grad = torch.zeros_like(weight, dtype=sum_dtype)
     bias_grad = None if bias is None else torch.zeros_like(bias, dtype=sum_dtype)
     rows = max(1, (CHUNK_GPU if hidden.is_cuda else CHUNK_CPU) // vocab)
-    for part in _parts(hidden.shape[0], rows):
-        chunk, answers = hidden[part], targets[part].unsqueeze(1)
+    for start in range(0, hidden.shape[0], rows):
+        chunk, answers = hidden[start : start + rows], targets[start : start + rows].unsqueeze(1)
         logits = (chunk @ weight.T).to(sum_dtype)
         if bias is not None:
             logits += bias
@@ -151,6 +141,6 @@ def _sum_chunks(
         if bias_grad is not None:
             bias_grad += logits_grad.sum(0)
         logits_grad = logits_grad.to(weight.dtype)
-        torch.mm(logits_grad, weight, out=hidden_grad[part])
+        torch.mm(logits_grad, weight, out=hidden_grad[start : start + rows])
         weight_grad += logits_grad.T @ chunk
     return sums, (hidden_grad, weight_grad, bias_grad)

@@ -20,7 +20,7 @@ from nmt.config.load import config_to_dict, read_config, save_config
 from nmt.config.schema import Config
 from nmt.data.batching import Updates
 from nmt.data.prepare import Prepared, prepare
-from nmt.device import choose_device, describe_hardware, limit_kernel_caches, shape_multiple
+from nmt.device import choose_device, describe_hardware, limit_kernel_caches
 from nmt.errors import NmtError
 from nmt.files import atomic_write, make_folder
 from nmt.models.build import build_model
@@ -77,7 +77,7 @@ def _train(config: Config, run_dir: Path, state: dict[str, Any] | None) -> None:
         training.tokens_per_device,
         config.seed,
         workers=training.workers,
-        multiple=shape_multiple(device, training.precision),
+        multiple=8 if device.type == "cuda" else 1,
         pin=device.type == "cuda",
     )
     step = 0 if state is None else Progress.from_state_dict(state["progress"]).step
