@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from nmt.attention.score import Score
+from nmt.attention.shared import Shared
+
+# query [rows, queries, dim] -> contexts [rows, queries, states_dim] and weights [rows, queries, src_len];
+# rows is a multiple of the memory's rows
+Attend = Callable[[Tensor], tuple[Tensor, Tensor]]
 
 
 class AttentionMemory(NamedTuple):
@@ -29,15 +35,17 @@ class SoftAlignment(nn.Module):
         """Project the states [batch, src_len, dim] once a sentence."""
         return AttentionMemory(self.score.keys(states), states, mask)
 
-    def forward(self, query: Tensor, memory: AttentionMemory) -> tuple[Tensor, Tensor]:
-        """query [rows, queries, dim] -> contexts [rows, queries, dim] and weights [rows, queries, src_len].
+    def over(self, memory: AttentionMemory) -> Attend:
+        """The attention over this memory for one time loop, where its gradients are made in one go."""
+        penalty = torch.zeros_like(memory.mask, dtype=memory.keys.dtype).masked_fill_(~memory.mask, float("-inf"))
+        compare = self.score.against(memory.keys, penalty.unsqueeze(1))
+        weigh = Shared(memory.states.mT)
 
-        rows is a multiple of the memory's rows: the hypotheses of a sentence become further queries to it, so
-        that the memory is never repeated.
-        """
-        rows, queries, dim = query.shape
-        query = query.reshape(memory.mask.size(0), -1, dim)
-        scores = self.score(query, memory.keys)
-        weights = torch.softmax(scores.masked_fill(~memory.mask.unsqueeze(1), float("-inf")), dim=-1)
-        context = weights.to(memory.states.dtype) @ memory.states
-        return context.reshape(rows, queries, -1), weights.reshape(rows, queries, -1)
+        def attend(query: Tensor) -> tuple[Tensor, Tensor]:
+            rows, queries, dim = query.shape
+            # the hypotheses of a sentence become further queries to it, so that the memory is never repeated
+            scores = compare(query.reshape(memory.mask.size(0), -1, dim))
+            weights = torch.softmax(scores, dim=-1, dtype=torch.promote_types(scores.dtype, torch.float))
+            return weigh(weights).reshape(rows, queries, -1), weights.reshape(rows, queries, -1)
+
+        return attend

@@ -7,11 +7,14 @@ from typing import NamedTuple, cast
 import torch
 from torch import Tensor, nn
 
-from nmt.attention.alignment import AttentionMemory, SoftAlignment
+from nmt.attention.alignment import Attend, AttentionMemory, SoftAlignment
 from nmt.attention.score import AdditiveScore, DotScore, GeneralScore, Score
+from nmt.attention.shared import Shared
 from nmt.config.schema import LuongConfig
-from nmt.models.recurrent import Cell, Layered, make_cell, run_rnn, whole_sequence_rnn
+from nmt.models.dropout import Dropout
+from nmt.models.recurrent import Cell, StepOfCell, make_cell, whole_sequence_rnn
 from nmt.models.seq2seq import Decoded, Encoded
+from nmt.models.unrolled import Layered, run_rnn
 
 
 class LuongMemory(NamedTuple):
@@ -29,10 +32,16 @@ class AttentionalOutput(nn.Module):
         self.attention = SoftAlignment(_score(config))
         self.projection = nn.Linear(2 * config.hidden_dim, config.hidden_dim, bias=False)
 
-    def forward(self, h: Tensor, memory: AttentionMemory) -> tuple[Tensor, Tensor]:
-        """h [rows, length, hidden] -> attentional hidden states of that shape, and weights [rows, length, src_len]."""
-        context, weights = self.attention(h, memory)
-        return torch.tanh(self.projection(torch.cat((context, h), dim=-1))), weights
+    def over(self, memory: AttentionMemory) -> Attend:
+        """For one time loop: h [rows, length, hidden] -> h~ of that shape, and weights [rows, length, src_len]."""
+        attend, project = self.attention.over(memory), Shared(self.projection.weight)
+
+        def attentional(h: Tensor) -> tuple[Tensor, Tensor]:
+            context, weights = attend(h)
+            joined = torch.cat((context, h.to(context.dtype)), dim=-1)
+            return torch.tanh(project(joined.flatten(0, 1))).unflatten(0, h.shape[:2]), weights
+
+        return attentional
 
 
 class _LuongDecoder(nn.Module):
@@ -41,7 +50,7 @@ class _LuongDecoder(nn.Module):
     def __init__(self, config: LuongConfig, embedding: nn.Embedding) -> None:
         super().__init__()
         self.embedding = embedding
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout)
         self.output = AttentionalOutput(config)
 
     def read(self, encoded: Encoded) -> LuongMemory:
@@ -74,7 +83,7 @@ class PlainDecoder(_LuongDecoder):
         """Decode tokens [rows, tgt_len] after `state`; see `nmt.models.seq2seq.Decoder`."""
         embedded = self.dropout(self.embedding(tokens))
         h, recurrent = run_rnn(self.rnn, embedded, memory.first if state is None else state.recurrent)
-        hidden, weights = self.output(self.dropout(h), memory.attention)
+        hidden, weights = self.output.over(memory.attention)(self.dropout(h))
         decoded = Decoded(self.dropout(hidden), weights[:, None, None] if need_weights else None)
         return decoded, None if state is None else PlainState(recurrent)
 
@@ -105,10 +114,11 @@ class FeedingDecoder(_LuongDecoder):
         """Decode tokens [rows, tgt_len] after `state`; see `nmt.models.seq2seq.Decoder`."""
         recurrent, fed = self.init_state(memory, tokens.size(1)) if state is None else state
         layers = list(zip(*(leaf.unbind(dim=1) for leaf in recurrent), strict=True))  # one state for each layer
+        attend, steps = self.output.over(memory.attention), [cell.steps() for cell in self._cells()]
         hidden, weights = [], []
         for projected in self.first_cell.project(self.dropout(self.embedding(tokens))).unbind(dim=1):
-            layers = self._step(projected, fed, layers)
-            attended, step_weights = self.output(self.dropout(layers[-1][0]).unsqueeze(1), memory.attention)
+            layers = self._step(steps, projected, fed, layers)
+            attended, step_weights = attend(self.dropout(layers[-1][0]).unsqueeze(1))
             fed = attended.squeeze(1)
             hidden.append(fed)
             weights.append(step_weights)
@@ -120,13 +130,16 @@ class FeedingDecoder(_LuongDecoder):
             return decoded, None
         return decoded, FeedingState(tuple(torch.stack(leaf, dim=1) for leaf in zip(*layers, strict=True)), fed)
 
-    def _step(self, projected: Tensor, fed: Tensor, layers: list[Layered]) -> list[Layered]:
+    def _step(self, steps: list[StepOfCell], projected: Tensor, fed: Tensor, layers: list[Layered]) -> list[Layered]:
         """One step through all layers: projected [rows, gates * hidden] enters the first with what is fed."""
-        now = [self.first_cell(projected, fed, layers[0])]
-        for cell, state in zip(cast(list[Cell], self.upper_cells), layers[1:], strict=True):
+        now = [steps[0](projected, fed, layers[0])]
+        for cell, step, state in zip(self._cells()[1:], steps[1:], layers[1:], strict=True):
             below = self.dropout(now[-1][0])
-            now.append(cell(cell.project(below), None, state))
+            now.append(step(cell.project(below), None, state))
         return now
+
+    def _cells(self) -> list[Cell]:
+        return [self.first_cell, *cast(list[Cell], self.upper_cells)]
 
 
 def _score(config: LuongConfig) -> Score:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Literal
+from collections.abc import Callable
+from typing import Literal, cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
+from nmt.attention.shared import Shared
+from nmt.models.dropout import Dropout
+from nmt.models.gates import LstmGates
 from nmt.models.seq2seq import Encoded
+from nmt.models.unrolled import Layered, reverse, run_rnn
 
 CellName = Literal["gru", "lstm"]
-Layered = tuple[Tensor, ...]  # a recurrent state: h (GRU) or h and c (LSTM), [rows, layers, dim] each
 
 
 class RnnEncoder(nn.Module):
@@ -35,9 +38,8 @@ class RnnEncoder(nn.Module):
     ) -> None:
         super().__init__()
         self.embedding = embedding
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.reverse_source = reverse_source
-        self.directions = 2 if bidirectional else 1
         self.rnn = whole_sequence_rnn(cell, embedding.embedding_dim, hidden_dim, layers, dropout, bidirectional)
 
     def forward(self, src: Tensor, mask: Tensor) -> Encoded:
@@ -50,17 +52,10 @@ class RnnEncoder(nn.Module):
         embedded = self.dropout(self.embedding(src))  # [batch, src_len, embedding]
         if self.reverse_source:
             embedded = reverse(embedded, lengths)
-        packed = pack_padded_sequence(embedded, lengths.cpu(), batch_first=True, enforce_sorted=False)
-        states, final = self.rnn(packed)
-        states, _ = pad_packed_sequence(states, batch_first=True, total_length=src.size(1))
+        states, final = run_rnn(self.rnn, embedded, lengths=lengths)
         if self.reverse_source:
             states = reverse(states, lengths)
-        finals = final if isinstance(final, tuple) else (final,)
-        return Encoded(states, mask, tuple(self._by_layer(leaf) for leaf in finals))
-
-    def _by_layer(self, final: Tensor) -> Tensor:
-        """[layers * directions, batch, hidden] -> [batch, layers, directions * hidden]."""
-        return final.view(-1, self.directions, *final.shape[1:]).permute(2, 0, 1, 3).flatten(2)
+        return Encoded(states, mask, final)
 
 
 def whole_sequence_rnn(
@@ -72,19 +67,8 @@ def whole_sequence_rnn(
     return kind(input_dim, hidden_dim, layers, batch_first=True, dropout=between, bidirectional=bidirectional)
 
 
-def run_rnn(rnn: nn.GRU | nn.LSTM, x: Tensor, state: Layered) -> tuple[Tensor, Layered]:
-    """Run x [rows, length, input] from a batch-first state through the layers -> outputs and the new state."""
-    first = tuple(leaf.transpose(0, 1).contiguous() for leaf in state)  # [layers, rows, dim]
-    output, last = rnn(x, first if isinstance(rnn, nn.LSTM) else first[0])
-    leaves = last if isinstance(last, tuple) else (last,)
-    return output, tuple(leaf.transpose(0, 1) for leaf in leaves)
-
-
-def reverse(x: Tensor, lengths: Tensor) -> Tensor:
-    """Turn the first lengths[i] positions of each x[i] round; padding stays behind. x [batch, length, dim]."""
-    position = torch.arange(x.size(1), device=x.device).unsqueeze(0)
-    mirrored = lengths.unsqueeze(1) - 1 - position
-    return x.gather(1, torch.where(mirrored >= 0, mirrored, position).unsqueeze(2).expand_as(x))
+StepOfCell = Callable[[Tensor, Tensor | None, Layered], Layered]
+"""projected [rows, gates * hidden], fed [rows, fed_dim], state leaves [rows, hidden] -> new state leaves"""
 
 
 class Cell(nn.Module, ABC):
@@ -97,7 +81,7 @@ class Cell(nn.Module, ABC):
 
     def __init__(self, input_dim: int, fed_dim: int, hidden_dim: int, gates: int) -> None:
         super().__init__()
-        self.hidden_dim = hidden_dim
+        self.fed_dim, self.hidden_dim = fed_dim, hidden_dim
         self.input_projection = nn.Linear(input_dim, gates * hidden_dim)
         self.recurrent_projection = nn.Linear(fed_dim + hidden_dim, gates * hidden_dim, bias=False)
 
@@ -107,8 +91,8 @@ class Cell(nn.Module, ABC):
         return projected
 
     @abstractmethod
-    def forward(self, projected: Tensor, fed: Tensor | None, state: Layered) -> Layered:
-        """One step: projected [rows, gates * hidden], fed [rows, fed_dim], state leaves [rows, hidden]."""
+    def steps(self) -> StepOfCell:
+        """The step for one time loop, where the gradients of its weights are made in one go."""
 
 
 class GruCell(Cell):
@@ -119,15 +103,22 @@ class GruCell(Cell):
     def __init__(self, input_dim: int, fed_dim: int, hidden_dim: int) -> None:
         super().__init__(input_dim, fed_dim, hidden_dim, gates=3)
 
-    def forward(self, projected: Tensor, fed: Tensor | None, state: Layered) -> Layered:
-        (h,) = state
-        weight = self.recurrent_projection.weight  # rows: update and reset gates, then the candidate
-        gates_weight, candidate_weight = weight.split((2 * self.hidden_dim, self.hidden_dim))
-        gates_input, candidate_input = projected.split((2 * self.hidden_dim, self.hidden_dim), dim=-1)
-        gates = torch.sigmoid(gates_input + nn.functional.linear(_join(fed, h), gates_weight))
-        update, reset = gates.chunk(2, dim=-1)
-        candidate = torch.tanh(candidate_input + nn.functional.linear(_join(fed, reset * h), candidate_weight))
-        return (torch.lerp(h, candidate.to(h.dtype), update.to(h.dtype)),)
+    def steps(self) -> StepOfCell:
+        n = self.hidden_dim
+        fed_weight, weight = self.recurrent_projection.weight.split((self.fed_dim, n), dim=1)
+        feed, gate, renew = Shared(fed_weight), Shared(weight[: 2 * n]), Shared(weight[2 * n :])
+
+        def step(projected: Tensor, fed: Tensor | None, state: Layered) -> Layered:
+            (h,) = state
+            if fed is not None:
+                projected = feed(fed, plus=projected)
+            gates_input, candidate_input = projected.split((2 * n, n), dim=-1)
+            gates = torch.sigmoid(gate(h, plus=gates_input))
+            update, reset = gates.chunk(2, dim=-1)
+            candidate = torch.tanh(renew(reset * h, plus=candidate_input))
+            return (torch.lerp(h, candidate.to(h.dtype), update.to(h.dtype)),)
+
+        return step
 
 
 class LstmCell(Cell):
@@ -138,21 +129,20 @@ class LstmCell(Cell):
     def __init__(self, input_dim: int, fed_dim: int, hidden_dim: int) -> None:
         super().__init__(input_dim, fed_dim, hidden_dim, gates=4)
 
-    def forward(self, projected: Tensor, fed: Tensor | None, state: Layered) -> Layered:
-        h, c = state
-        gates = projected + self.recurrent_projection(_join(fed, h))
-        input_gate, forget_gate, cell_input, output_gate = gates.chunk(4, dim=-1)
-        c = torch.sigmoid(forget_gate) * c + torch.sigmoid(input_gate) * torch.tanh(cell_input)
-        return torch.sigmoid(output_gate) * torch.tanh(c), c
+    def steps(self) -> StepOfCell:
+        recur = Shared(self.recurrent_projection.weight)
+
+        def step(projected: Tensor, fed: Tensor | None, state: Layered) -> Layered:
+            h, c = state
+            gates = recur(h if fed is None else torch.cat((fed.to(h.dtype), h), dim=-1), plus=projected)
+            return cast(Layered, LstmGates.apply(gates, c))  # type: ignore[no-untyped-call]
+
+        return step
 
 
 def make_cell(cell: CellName, input_dim: int, fed_dim: int, hidden_dim: int) -> GruCell | LstmCell:
     """The cell of that name."""
     return (GruCell if cell == "gru" else LstmCell)(input_dim, fed_dim, hidden_dim)
-
-
-def _join(fed: Tensor | None, h: Tensor) -> Tensor:
-    return h if fed is None else torch.cat((fed, h), dim=-1)
 
 
 class MaxoutOutput(nn.Module):

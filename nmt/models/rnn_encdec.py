@@ -8,8 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from nmt.config.schema import RnnEncDecConfig
-from nmt.models.recurrent import Layered, MaxoutOutput, run_rnn, whole_sequence_rnn
+from nmt.models.dropout import Dropout
+from nmt.models.recurrent import MaxoutOutput, whole_sequence_rnn
 from nmt.models.seq2seq import Decoded, Encoded, select
+from nmt.models.unrolled import Layered, run_rnn
 
 
 class FixedMemory(NamedTuple):
@@ -33,7 +35,7 @@ class _FixedVectorDecoder(nn.Module):
     def __init__(self, config: RnnEncDecConfig, embedding: nn.Embedding, input_dim: int) -> None:
         super().__init__()
         self.embedding = embedding
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout)
         self.rnn = whole_sequence_rnn(config.cell, input_dim, config.hidden_dim, config.layers, config.dropout)
 
     def init_state(self, memory: FixedMemory, max_len: int) -> FixedState:

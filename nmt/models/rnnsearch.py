@@ -10,8 +10,10 @@ from torch import Tensor, nn
 from nmt.attention.alignment import AttentionMemory, SoftAlignment
 from nmt.attention.score import AdditiveScore, GeneralScore, Score
 from nmt.config.schema import RnnSearchConfig
-from nmt.models.recurrent import Layered, MaxoutOutput, make_cell
+from nmt.models.dropout import Dropout
+from nmt.models.recurrent import MaxoutOutput, make_cell
 from nmt.models.seq2seq import Decoded, Encoded
+from nmt.models.unrolled import Layered
 
 
 class RnnSearchMemory(NamedTuple):
@@ -36,7 +38,7 @@ class RnnSearchDecoder(nn.Module):
         super().__init__()
         states_dim = 2 * config.hidden_dim  # the encoder's two directions side by side
         self.embedding = embedding
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout)
         self.state_projection = nn.Linear(config.hidden_dim, config.hidden_dim)
         self.attention = SoftAlignment(_score(config, states_dim))
         self.cell = make_cell(config.cell, config.embedding_dim, states_dim, config.hidden_dim)
@@ -63,14 +65,15 @@ class RnnSearchDecoder(nn.Module):
         """Decode tokens [rows, tgt_len] after `state`; see `nmt.models.seq2seq.Decoder`."""
         embedded = self.dropout(self.embedding(tokens))
         recurrent = (self.init_state(memory, tokens.size(1)) if state is None else state).recurrent
+        attend, step = self.attention.over(memory.attention), self.cell.steps()
         previous, contexts, weights = [], [], []
         for projected in self.cell.project(embedded).unbind(dim=1):
             s = recurrent[0]
-            context, step_weights = self.attention(s.unsqueeze(1), memory.attention)
+            context, step_weights = attend(s.unsqueeze(1))
             previous.append(s)
             contexts.append(context.squeeze(1))
             weights.append(step_weights)
-            recurrent = self.cell(projected, contexts[-1], recurrent)
+            recurrent = step(projected, contexts[-1], recurrent)
         hidden = self.output(torch.stack(previous, dim=1), embedded, torch.stack(contexts, dim=1))
         shown = torch.cat(weights, dim=1)[:, None, None] if need_weights else None
         return Decoded(self.dropout(hidden), shown), None if state is None else RnnSearchState(recurrent)

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from nmt.attention.multihead import CrossAttention, KeysValues, SelfAttention
 from nmt.attention.position import SinusoidalPositions
 from nmt.config.schema import TransformerConfig
+from nmt.models.dropout import Dropout
 from nmt.models.seq2seq import Decoded, Encoded
 
 
@@ -35,7 +36,7 @@ class TokenEmbedding(nn.Module):
         self.embedding = embedding
         self.positions = SinusoidalPositions(embedding.embedding_dim)
         self.scale = math.sqrt(embedding.embedding_dim)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(self, tokens: Tensor, start: int = 0) -> Tensor:
         """tokens [rows, length], the first at position `start` -> [rows, length, dim]."""
@@ -52,7 +53,7 @@ class FeedForward(nn.Module):
         self.inner = nn.Linear(config.model_dim, config.ffn_dim)
         self.outer = nn.Linear(config.ffn_dim, config.model_dim)
         self.activation = nn.ReLU() if config.activation == "relu" else nn.GELU()
-        self.dropout = nn.Dropout(config.ffn_dropout)
+        self.dropout = Dropout(config.ffn_dropout)
 
     def forward(self, x: Tensor) -> Tensor:
         output: Tensor = self.outer(self.dropout(self.activation(self.inner(x))))
@@ -66,7 +67,7 @@ class Residual(nn.Module):
         super().__init__()
         self.norm = nn.LayerNorm(config.model_dim)
         self.pre = config.norm == "pre"
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout)
 
     def enter(self, x: Tensor) -> Tensor:
         """What the sublayer is given."""

@@ -9,11 +9,13 @@ import pytest
 import torch
 from torch import nn
 
+from nmt.attention.alignment import Attend, AttentionMemory
 from nmt.attention.position import sinusoids
 from nmt.config.schema import TransformerConfig
 from nmt.models.build import build_model
-from nmt.models.recurrent import GruCell, LstmCell, MaxoutOutput, RnnEncoder, reverse
+from nmt.models.recurrent import GruCell, LstmCell, MaxoutOutput, RnnEncoder
 from nmt.models.seq2seq import Seq2Seq
+from nmt.models.unrolled import reverse
 from tests.models.variants import VOCABULARY, random_batch, tiny_model
 
 Array = np.ndarray
@@ -93,7 +95,13 @@ def test_luong_attention(name: str) -> None:
     src, mask, tgt, states, _ = one_sentence(model)
     w = parameters(model.decoder)
     reached: list[torch.Tensor] = []
-    model.decoder.output.register_forward_pre_hook(lambda _, inputs: reached.append(inputs[0]))
+    over = model.decoder.output.over
+
+    def recorded(memory: AttentionMemory) -> Attend:
+        attend = over(memory)
+        return lambda h: (reached.append(h), attend(h))[1]
+
+    model.decoder.output.over = recorded
     hidden = model(src, mask, tgt)[0].detach().numpy()
     for h, attentional in zip(torch.cat(reached, dim=1)[0].detach().double().numpy(), hidden, strict=True):
         if "dot" in name:
@@ -167,7 +175,7 @@ def test_lstm_cell_is_torch_s() -> None:
         reference.bias_hh.zero_()
     known, fed, h, c = torch.randn(2, 5), torch.randn(2, 3), torch.randn(2, 4), torch.randn(2, 4)
     expected = reference(torch.cat([known, fed], dim=1), (h, c))
-    for ours, theirs in zip(cell(cell.project(known.unsqueeze(1))[:, 0], fed, (h, c)), expected, strict=True):
+    for ours, theirs in zip(cell.steps()(cell.project(known.unsqueeze(1))[:, 0], fed, (h, c)), expected, strict=True):
         torch.testing.assert_close(ours, theirs)
 
 
@@ -175,7 +183,7 @@ def test_gru_cell_resets_the_state_itself() -> None:
     torch.manual_seed(0)
     cell = GruCell(5, 3, 4)
     known, fed, h = torch.randn(5), torch.randn(3), torch.randn(4)
-    (ours,) = cell(cell.project(known.view(1, 1, -1))[:, 0], fed.unsqueeze(0), (h.unsqueeze(0),))
+    (ours,) = cell.steps()(cell.project(known.view(1, 1, -1))[:, 0], fed.unsqueeze(0), (h.unsqueeze(0),))
     w = {f"cell.{name}": value for name, value in parameters(cell).items()}
     expected = gru(w, *(x.double().numpy() for x in (known, fed, h)))
     np.testing.assert_allclose(ours[0].detach(), expected, atol=1e-6)
