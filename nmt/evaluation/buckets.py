@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from nmt.evaluation.significance import Statistics
 
 EDGES = (10, 15, 20, 25, 35, 50)  # the longest source of each bucket, in words; one more bucket has the rest
-LEAST = 20  # sentences: BLEU of fewer says little, so such a bucket joins its shorter neighbour
+LEAST = 50  # sentences: BLEU of fewer says little, so such a bucket joins its shorter neighbour
 UNSPACED = ("zh", "ja", "th")  # written without spaces: their length is counted in characters
 
 
