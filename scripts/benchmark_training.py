@@ -1,0 +1,247 @@
+"""How fast a configuration trains, by itself and beside other programs of the same sizes.
+
+    python scripts/benchmark_training.py CONFIG.yaml|PRESET [key=value ...] [--reference]
+
+Every window is a process of its own that trains on the configuration's prepared data, for half of --seconds to warm up
+and then for --seconds measured; validations and checkpoints don't occur. nmt is `nmt-train` itself with a trainer that
+keeps time (benchmarks/toolkit.py). With --reference it takes turns with torch.nn.Transformer in a plain loop and, where
+`transformers` is installed, with its Marian model and Trainer: the same data, vocabulary, budget of tokens, threads and
+precision, and no allocator settings but those a program makes itself. Tokens without padding are counted alike, from
+what each consumes.
+
+Utilisation is the arithmetic that the model needs for the pairs trained on, over the fastest matrix product in any of
+the processes; how it is counted: benchmarks/flops.py. Padding is no such arithmetic, nor is a second pass (R-Drop).
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+from argparse import Namespace
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from benchmarks.flops import training_flops
+from benchmarks.results import OURS, figures, note, summarise, table, write
+
+import nmt
+from nmt.cli.common import Parser, run_command
+from nmt.config.load import load_config, save_config
+from nmt.config.schema import Config, TransformerConfig
+from nmt.data.prepare import Prepared, prepare
+from nmt.device import choose_device, describe_hardware
+from nmt.errors import NmtError, UsageError
+from nmt.models.build import build_model
+
+SCRIPTS = Path(__file__).resolve().parent
+RESULTS = SCRIPTS.parent / "docs" / "results" / "training_speed.json"
+# Fresh memory costs page faults; these keep what is freed, and in large pages. As installed, no program has them.
+TUNED = {
+    "THP_MEM_ALLOC_ENABLE": "1",
+    "MALLOC_MMAP_THRESHOLD_": str(2**30),
+    "MALLOC_TRIM_THRESHOLD_": str(2**40),
+    "MALLOC_TOP_PAD_": str(2**28),
+}
+ALLOCATOR = {
+    *TUNED,
+    *("MALLOC_MMAP_MAX_", "MALLOC_ARENA_MAX", "GLIBC_TUNABLES", "PYTORCH_ALLOC_CONF", "PYTORCH_CUDA_ALLOC_CONF"),
+}
+
+
+class System(NamedTuple):
+    """A program that trains."""
+
+    name: str
+    kind: str  # what benchmarks/worker.py calls it
+    precision: str  # fp32 or bf16
+    environment: dict[str, str]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the benchmark and return its exit status."""
+    parser = Parser(
+        "benchmark_training.py",
+        "CONFIG.yaml|PRESET [key=value ...] [--seconds S] [--windows N] [--name NAME] [-o FILE.json]\n"
+        "       [--reference [--tuned] [--reference-precision fp32|bf16]]",
+        "Measure the training of a configuration: tokens a second, padding, waiting, memory, utilisation.",
+        "example: python scripts/benchmark_training.py benchmark_transformer data.path=FOLDER --reference",
+    )
+    parser.add_config()
+    parser.add_argument("--seconds", type=float, default=20.0, help="length of a window (default: 20)")
+    parser.add_argument("--windows", type=int, default=3, help="windows, each a process of its own (default: 3)")
+    parser.add_argument("--reference", action="store_true", help="take turns with other programs of the same sizes")
+    parser.add_argument("--tuned", action="store_true", help="also torch.nn.Transformer with its allocator tuned")
+    parser.add_argument("--reference-precision", choices=["fp32", "bf16"], help="default: that of the configuration")
+    parser.add_argument("--name", help="of the result (default: configuration and overrides)")
+    parser.add_argument("-o", "--output", type=Path, default=RESULTS, help="JSON to write it to, with a page beside it")
+    return run_command(parser, benchmark, argv)
+
+
+def benchmark(arguments: Namespace) -> None:
+    """Measure what the arguments say, print the table and write it down."""
+    config = load_config(arguments.config, arguments.overrides)
+    if arguments.reference and not isinstance(config.model, TransformerConfig):
+        raise UsageError(f"--reference has nothing to set beside model.family={config.model.family}, only transformers")
+    if arguments.windows < 1 or arguments.seconds < 0:
+        raise UsageError("--windows must be at least 1, and --seconds not below 0")
+    device = choose_device(config.training.device)
+    prepared = prepare(config, say)
+    flops, parameters = size(config, prepared)
+    systems, left_out = choose_systems(arguments, precision(config, device))
+    windows = measure_in_turn(systems, config, arguments.seconds, arguments.windows)
+    peaks: dict[str, float] = {}
+    for system in systems:
+        fastest = max(window["matrix_product_peak"] for window in windows[system.name])
+        peaks[system.precision] = max(fastest, peaks.get(system.precision, 0.0))
+    ours = windows[OURS]
+    total = np.sum([window["terms"] for window in ours], axis=0)
+    marian = any(system.kind == "transformers" for system in systems)
+    entry = {
+        "command": command(arguments),
+        "environment": {
+            "hardware": describe_hardware(device),
+            "device": device.type,
+            "threads": ours[0]["threads"],
+            "nmt": nmt.__version__,
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+            "transformers": importlib.metadata.version("transformers") if marian else None,
+        },
+        "precision": ", ".join(dict.fromkeys(system.precision for system in systems)),
+        "seconds": arguments.seconds,
+        "parameters": parameters,
+        "vocabulary": prepared.tokenizer.target_size,
+        "training_pairs": len(prepared.train),
+        "flop_coefficients": flops.tolist(),
+        "mflop_per_target_token": float(flops @ total) / total[2] / 1e6,
+        "peak_gflops": {name: peak / 1e9 for name, peak in peaks.items()},
+        "left_out": left_out,
+        **summarise(
+            {
+                system.name: [figures(window, flops, peaks[system.precision]) for window in windows[system.name]]
+                for system in systems
+            }
+        ),
+    }
+    name = arguments.name or default_name(arguments)
+    print(table({name: entry}) + "\n" + note(entry))
+    write(arguments.output, name, entry)
+    say(f"{name} written to {arguments.output} and {arguments.output.with_suffix('.md').name}")
+
+
+def size(config: Config, prepared: Prepared) -> tuple[Any, int]:
+    """The model's FLOP coefficients and its number of parameters."""
+    model = build_model(config.model, prepared.tokenizer.source_size, prepared.tokenizer.target_size).eval()
+    return training_flops(model), sum(parameter.numel() for parameter in model.parameters())
+
+
+def precision(config: Config, device: torch.device) -> str:
+    """What training.precision means on this device."""
+    asked = config.training.precision
+    return asked if asked != "auto" else "bf16" if device.type == "cuda" else "fp32"
+
+
+def choose_systems(arguments: Namespace, own_precision: str) -> tuple[list[System], list[str]]:
+    """The programs to measure, nmt first, and why others are left out."""
+    systems, left_out = [System(OURS, "nmt", own_precision, {})], []
+    theirs = arguments.reference_precision or own_precision
+    told = "" if theirs == own_precision else f", {theirs}"
+    if arguments.reference:
+        systems.append(System(f"torch.nn.Transformer{told}", "torch", theirs, {}))
+        if arguments.tuned:
+            systems.append(System(f"torch.nn.Transformer{told}, allocator tuned", "torch", theirs, TUNED))
+        missing = [name for name in ("transformers", "accelerate") if importlib.util.find_spec(name) is None]
+        if missing:
+            left_out.append(f"transformers (Marian), for want of {' and '.join(missing)}")
+            say(f"left out: {left_out[-1]}")
+        else:
+            systems.append(System(f"transformers (Marian, Trainer){told}", "transformers", theirs, {}))
+    return systems, left_out
+
+
+def measure_in_turn(
+    systems: Sequence[System], config: Config, seconds: float, count: int
+) -> dict[str, list[dict[str, Any]]]:
+    """`count` windows of each system, one after the other and then again."""
+    windows: dict[str, list[dict[str, Any]]] = {system.name: [] for system in systems}
+    for turn in range(count):
+        for system in systems:
+            with tempfile.TemporaryDirectory() as folder:
+                window = measure(system, config, seconds, Path(folder))
+            windows[system.name].append(window)
+            speed = window["target_tokens"] / window["seconds"]
+            say(f"window {turn + 1} of {count}: {system.name}: {speed:,.0f} target tokens/s")
+    return windows
+
+
+def measure(system: System, config: Config, seconds: float, folder: Path) -> dict[str, Any]:
+    """One window in a process of its own; see benchmarks/worker.py. Raises NmtError where it fails."""
+    path, specification, result = (folder / name for name in ("benchmark.yaml", "specification.json", "result.json"))
+    save_config(uninterrupted(config, folder / "run", seconds), path)
+    asked = {"config": str(path), "seconds": seconds, "bf16": system.precision == "bf16"}
+    specification.write_text(json.dumps(asked), "utf-8")
+    environment = {name: value for name, value in os.environ.items() if name not in ALLOCATOR} | system.environment
+    environment["PYTHONPATH"] = os.pathsep.join(filter(None, [str(SCRIPTS), os.environ.get("PYTHONPATH")]))
+    worker = [sys.executable, "-m", "benchmarks.worker", system.kind, str(specification), str(result)]
+    process = subprocess.run(worker, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    if process.returncode or not result.is_file():
+        sys.stderr.write(process.stderr)
+        raise NmtError(f"{system.name} could not be measured: its own messages are above")
+    measured: dict[str, Any] = json.loads(result.read_text("utf-8"))
+    return measured
+
+
+def uninterrupted(config: Config, run_dir: Path, seconds: float) -> Config:
+    """The configuration without validations, checkpoints and limits within the window; its learning rates stay."""
+    training = config.training
+    schedule = training.schedule
+    schedule.horizon = schedule.horizon or training.max_steps
+    training.max_steps = training.max_epochs = training.patience = training.checkpoint_every = None
+    training.max_minutes = 60 + seconds / 20  # reached only where the measurement has failed
+    training.validate_every = 10**9
+    config.run_dir = str(run_dir)
+    return config
+
+
+def command(arguments: Namespace) -> str:
+    """The command line, without this machine's folders and what changes no figure."""
+    kept = [text for text in arguments.overrides if not text.startswith(("data.cache=", "run_dir="))]
+    shown = [f"{key}={'FOLDER' if Path(value).is_absolute() else value}" for key, _, value in map(_split, kept)]
+    config = Path(arguments.config)
+    options = [
+        *(["--seconds", f"{arguments.seconds:g}", "--windows", str(arguments.windows)]),
+        *(["--reference"] if arguments.reference else []),
+        *(["--tuned"] if arguments.tuned else []),
+        *(["--reference-precision", arguments.reference_precision] if arguments.reference_precision else []),
+    ]
+    return " ".join(
+        ["python scripts/benchmark_training.py", config.name if config.is_absolute() else str(config), *shown, *options]
+    )
+
+
+def default_name(arguments: Namespace) -> str:
+    """The configuration's name and the overrides that are not about places."""
+    kept = [text for text in arguments.overrides if not text.startswith(("data.", "run_dir="))]
+    return "-".join([Path(arguments.config).stem, *kept])
+
+
+def _split(override: str) -> tuple[str, str, str]:
+    return override.partition("=")
+
+
+def say(sentence: str) -> None:
+    """A line on stderr: results alone go to stdout."""
+    print(sentence, file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""What scripts/benchmark_training.py is made of."""

@@ -1,0 +1,145 @@
+"""From windows to figures, to ratios, to the JSON that keeps them and the table that shows them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from nmt.files import atomic_write
+
+OURS = "nmt"
+BEGIN = "<!-- from here on written by scripts/benchmark_training.py -->"
+END = "<!-- to here -->"
+PAGE = f"""# Training speed
+
+How fast configurations train on real text. Each is measured by
+
+```
+python scripts/benchmark_training.py CONFIG.yaml|PRESET [key=value ...] [--reference]
+```
+
+which trains with `nmt-train` itself and, with `--reference`, in turn with other programs of the same sizes on the same
+data, one process for each window. Figures are the median and the range over the windows after a warm-up. Tokens are
+without padding; memory is the process's peak; waiting is the share of the time that no batch was there. Utilisation is
+the model's own arithmetic (`scripts/benchmarks/flops.py`; none for padding) over the fastest matrix product of the same
+sitting. The last column is how many times as many target tokens a second nmt trains on, pair by pair of windows. What
+the references are and how they batch: `scripts/benchmarks/reference_*.py`.
+
+{BEGIN}
+{END}
+"""
+
+Figures = dict[str, Any]  # name -> number, or None where it was not measured
+
+
+def figures(window: Mapping[str, Any], flops: ArrayLike, peak: float) -> Figures:
+    """Rates and shares of one window; `flops` are the model's coefficients, `peak` is in FLOP/s."""
+    seconds, tokens = window["seconds"], window["source_tokens"] + window["target_tokens"]
+    rate = float(np.dot(flops, window["terms"])) / seconds
+    return {
+        "target_tokens_per_second": window["target_tokens"] / seconds,
+        "tokens_per_second": tokens / seconds,
+        "padding": 1 - tokens / window["padded_tokens"],
+        "data_wait": None if window["waited"] is None else window["waited"] / seconds,
+        "peak_memory_mib": window["peak_memory_mib"],
+        "peak_gpu_memory_mib": window["peak_gpu_memory_mib"],
+        "gflops": rate / 1e9,
+        "utilisation": rate / peak,
+        "updates_per_second": window["updates"] / seconds,
+    }
+
+
+def spread(values: Sequence[float | None]) -> dict[str, float] | None:
+    """Median and range."""
+    known = [value for value in values if value is not None]
+    return {"median": median(known), "low": min(known), "high": max(known)} if known else None
+
+
+def summarise(systems: Mapping[str, Sequence[Figures]]) -> dict[str, Any]:
+    """Each system's windows, their medians and ranges, and nmt's speed over each other's, window by window."""
+    summary: dict[str, Any] = {"systems": {}, "ratios": {}}
+    for name, windows in systems.items():
+        kinds = {key: spread([window[key] for window in windows]) for key in windows[0]}
+        summary["systems"][name] = {**kinds, "windows": list(windows)}
+        if name != OURS:
+            pairs = zip(systems[OURS], windows, strict=True)
+            ratios = [ours["target_tokens_per_second"] / theirs["target_tokens_per_second"] for ours, theirs in pairs]
+            summary["ratios"][name] = spread(ratios)
+    return summary
+
+
+def write(path: Path, name: str, entry: Mapping[str, Any]) -> None:
+    """Put the entry under its name into the JSON at `path`, and renew the table in the page of the same name."""
+    entries = json.loads(path.read_text("utf-8")) if path.is_file() else {}
+    entries[name] = dict(entry)
+    with atomic_write(path) as file:
+        json.dump(entries, file, indent=1)
+        file.write("\n")
+    page = path.with_suffix(".md")
+    text = page.read_text("utf-8") if page.is_file() else PAGE
+    with atomic_write(page) as file:
+        file.write(renewed(text, entries))
+
+
+def renewed(text: str, entries: Mapping[str, Any]) -> str:
+    """The page with its tables between the two marks written anew; without marks they come at its end."""
+    before, mark, after = text.partition(BEGIN)
+    if not mark:
+        before, after = text.rstrip() + "\n\n", f"{END}\n"
+    return f"{before}{BEGIN}\n\n{table(entries)}\n{notes(entries)}\n{END}{after.partition(END)[2]}"
+
+
+COLUMNS = [  # heading, figure, how to write it, whether with its range
+    ("target tokens/s", "target_tokens_per_second", "{:,.0f}", True),
+    ("source+target tokens/s", "tokens_per_second", "{:,.0f}", False),
+    ("padding", "padding", "{:.0%}", False),
+    ("waiting", "data_wait", "{:.1%}", False),
+    ("memory, MiB", "peak_memory_mib", "{:,.0f}", False),
+    ("GPU memory, MiB", "peak_gpu_memory_mib", "{:,.0f}", False),
+    ("utilisation", "utilisation", "{:.0%}", False),
+]
+
+
+def table(entries: Mapping[str, Any]) -> str:
+    """One row for each system of each entry, in Markdown; columns that no system has are left out."""
+    all_systems = [system for entry in entries.values() for system in entry["systems"].values()]
+    columns = [column for column in COLUMNS if any(system[column[1]] for system in all_systems)]
+    headings = ["", "system", *(heading for heading, *_ in columns), "nmt is faster by"]
+    lines = [" | ".join(headings), "|".join(["---", "---", *["---:"] * (len(columns) + 1)])]
+    for name, entry in entries.items():
+        for system, summary in entry["systems"].items():
+            cells = [_cell(summary[key], form, ranged) for _, key, form, ranged in columns]
+            ratio = _cell(entry["ratios"].get(system), "{:.2f}", True)
+            lines.append(" | ".join([name, system, *cells, ratio]))
+    return "".join(f"| {line} |\n" if "---|" not in line else f"|{line}|\n" for line in lines)
+
+
+def notes(entries: Mapping[str, Any]) -> str:
+    """A line on each entry: how it was made, and on what."""
+    return "".join(f"- {name}: {note(entry)}\n" for name, entry in entries.items())
+
+
+def note(entry: Mapping[str, Any]) -> str:
+    """Command, hardware and what the figures rest on."""
+    environment, left_out = entry["environment"], entry["left_out"]
+    peaks = ", ".join(f"{precision} {peak:,.0f} GFLOP/s" for precision, peak in entry["peak_gflops"].items())
+    versions = ", ".join(f"{name} {environment[name]}" for name in ("torch", "transformers") if environment.get(name))
+    sentence = (
+        f"`{entry['command']}`; {environment['hardware']}, {environment['threads']} CPU thread(s), {versions}; "
+        f"{entry['precision']}, {entry['parameters']:,} parameters, {entry['vocabulary']:,} pieces, "
+        f"{entry['mflop_per_target_token']:.1f} MFLOP a target token; fastest matrix product: {peaks}"
+    )
+    return sentence + (f"; left out: {'; '.join(left_out)}" if left_out else "")
+
+
+def _cell(value: Mapping[str, float] | None, form: str, ranged: bool) -> str:
+    if value is None:
+        return ""
+    middle, low, high = (form.format(value[key]) for key in ("median", "low", "high"))
+    return f"{middle} ({low} - {high})" if ranged and low != high else middle

@@ -1,0 +1,44 @@
+"""One system trained for one window, in a process of its own.
+
+usage: python -m benchmarks.worker SYSTEM SPECIFICATION.json RESULT.json
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from benchmarks import reference_torch, reference_transformers, toolkit
+from benchmarks.measure import Meter, matrix_product_peak
+from nmt.config.load import read_config
+from nmt.data.prepare import prepare
+from nmt.device import choose_device
+
+REFERENCES = {"torch": reference_torch.train, "transformers": reference_transformers.train}
+
+
+def main(system: str, specification: dict[str, Any]) -> dict[str, Any]:
+    """Train `system` ("nmt" or one of REFERENCES) and return what was measured."""
+    config = read_config(specification["config"])
+    device = choose_device(config.training.device)
+    meter = Meter(specification["seconds"], device)
+    bf16 = specification["bf16"]
+    if system == "nmt":
+        toolkit.train(specification["config"], meter)
+    else:
+        if config.training.threads is not None:
+            torch.set_num_threads(config.training.threads)
+        REFERENCES[system](config, prepare(config, lambda _: None), device, bf16, meter)
+    if meter.result is None:
+        raise SystemExit("the training ended before the measurement did")
+    peak = matrix_product_peak(device, torch.bfloat16 if bf16 else torch.float32)
+    return meter.result | {"matrix_product_peak": peak, "threads": torch.get_num_threads()}
+
+
+if __name__ == "__main__":
+    result = main(sys.argv[1], json.loads(Path(sys.argv[2]).read_text("utf-8")))
+    Path(sys.argv[3]).write_text(json.dumps(result), "utf-8")
