@@ -6,6 +6,7 @@ import os
 import platform
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 
 import torch
@@ -29,9 +30,27 @@ def choose_device(name: str = "auto") -> torch.device:
 
 
 def autocast(device: torch.device, precision: str = "auto") -> torch.autocast:
-    """A context for the arithmetic of `precision`: bf16 autocast, or fp32; auto takes bf16 on CUDA, fp32 elsewhere."""
-    bf16 = precision == "bf16" or (precision == "auto" and device.type == "cuda")
+    """A context for the arithmetic of `precision`: bf16 autocast, or fp32.
+
+    auto takes bf16 on CUDA and fp32 elsewhere; native takes bf16 wherever the device has instructions for it.
+    """
+    bf16 = {"bf16": True, "fp32": False, "auto": device.type == "cuda", "native": has_bf16(device)}[precision]
     return torch.autocast(device.type, dtype=torch.bfloat16, enabled=bf16)
+
+
+def has_bf16(device: torch.device) -> bool:
+    """Whether the device computes bf16 by itself: a CPU without such instructions is slower in it than in fp32."""
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    return device.type == "cpu" and bool(_cpu_flags() & {"avx512_bf16", "amx_bf16", "bf16"})
+
+
+@cache
+def _cpu_flags() -> frozenset[str]:
+    """What the processor says it can do (x86: flags, ARM: Features); nothing where Linux does not tell."""
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text().splitlines() if cpuinfo.is_file() else []
+    return frozenset(next((line.split() for line in lines if line.startswith(("flags", "Features"))), ()))
 
 
 def describe_hardware(device: torch.device) -> str:
@@ -77,5 +96,5 @@ def limit_kernel_caches() -> None:
     Each takes about half a megabyte. oneDNN keeps 1,024 of them, and torch's layer above it as many again; both read
     their limit from the environment when they are first used.
     """
-    for cache in ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY"):
-        os.environ.setdefault(cache, _KEPT_KERNELS)
+    for variable in ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY"):
+        os.environ.setdefault(variable, _KEPT_KERNELS)

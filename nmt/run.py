@@ -35,11 +35,7 @@ def load_run(run_dir: str | os.PathLike[str], checkpoint: str | int | None = Non
     """
     limit_kernel_caches()
     path = Path(run_dir)
-    if not path.is_dir():
-        raise NmtError(f"{path} {'is a file, not' if path.exists() else 'does not exist: give'} the directory of a run")
-    if not (path / "config.yaml").is_file():
-        raise NmtError(f"{path} is not a run directory: it has no config.yaml (nmt-train makes one)")
-    config = read_config(path / "config.yaml")
+    config = read_run_config(path)
     tokenizer = Tokenizer.load(path / "tokenizer")
     weights, info = load_weights(path, checkpoint)
     model = build_model(config.model, tokenizer.source_size, tokenizer.target_size)
@@ -51,3 +47,13 @@ def load_run(run_dir: str | os.PathLike[str], checkpoint: str | int | None = Non
             "replaced after training"
         ) from error
     return LoadedRun(path, config, tokenizer, model.eval(), info)
+
+
+def read_run_config(run_dir: str | os.PathLike[str]) -> Config:
+    """The configuration a run was trained with. Raises NmtError, with one sentence, for a folder that is no run."""
+    path = Path(run_dir)
+    if not path.is_dir():
+        raise NmtError(f"{path} {'is a file, not' if path.exists() else 'does not exist: give'} the directory of a run")
+    if not (path / "config.yaml").is_file():
+        raise NmtError(f"{path} is not a run directory: it has no config.yaml (nmt-train makes one)")
+    return read_config(path / "config.yaml")

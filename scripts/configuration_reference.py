@@ -11,7 +11,7 @@ import json
 import re
 import types
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from nmt.config import schema
 
@@ -27,6 +27,7 @@ SECTIONS = [  # heading, prefix of the keys, owner
     ("training", "training.", schema.TrainingConfig),
     ("training.optimizer", "training.optimizer.", schema.OptimizerConfig),
     ("training.schedule", "training.schedule.", schema.ScheduleConfig),
+    ("fine_tune", "fine_tune.", schema.FineTuneConfig),
     ("search", "search.", schema.SearchConfig),
 ]
 NAMES = {int: "whole number", float: "number", bool: "true or false", str: "text", types.NoneType: "null"}
@@ -69,7 +70,7 @@ def _default(field: dataclasses.Field[Any]) -> str:
 def _values(hint: Any) -> str:
     if get_origin(hint) is Literal:
         return ", ".join(f"`{value}`" for value in get_args(hint))
-    if get_origin(hint) is types.UnionType:
+    if get_origin(hint) in (Union, types.UnionType):
         members = [_values(member) for member in get_args(hint)]
         return " or ".join(dict.fromkeys(members))
     if get_origin(hint) is list:

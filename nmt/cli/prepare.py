@@ -26,7 +26,12 @@ def _prepare(arguments: Namespace) -> None:
     from nmt.config.load import load_config
     from nmt.data.prepare import prepare
 
-    prepared = prepare(load_config(arguments.config, arguments.overrides), lambda line: print(line, file=sys.stderr))
+    config, tokenizer = load_config(arguments.config, arguments.overrides), None
+    if config.fine_tune.run is not None:
+        from nmt.training.fine_tune import inherit
+
+        config, tokenizer = inherit(config)
+    prepared = prepare(config, lambda line: print(line, file=sys.stderr), tokenizer)
     print(prepared.folder)
 
 

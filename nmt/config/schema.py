@@ -11,7 +11,7 @@ from typing import Literal
 
 from nmt.errors import ConfigError
 
-PRECISIONS = Literal["auto", "fp32", "bf16"]
+PRECISIONS = Literal["auto", "fp32", "bf16", "native"]  # native: bf16 where the device has instructions for it
 
 
 def require(condition: bool, sentence: str) -> None:
@@ -129,9 +129,12 @@ def _check_tying(model: RnnEncDecConfig | RnnSearchConfig | LuongConfig, output:
     )
 
 
+def _dropouts(model: object) -> dict[str, float]:
+    return {name: getattr(model, name, 0.0) for name in ("dropout", "attention_dropout", "ffn_dropout")}
+
+
 def _check_dropout(model: object) -> None:
-    for name in ("dropout", "attention_dropout", "ffn_dropout"):
-        value = getattr(model, name, 0.0)
+    for name, value in _dropouts(model).items():
         require(0.0 <= value < 1.0, f"model.{name} must be from 0 to below 1")
 
 
@@ -291,19 +294,26 @@ class TrainingConfig:
     log_every: int = 50  # updates
     tokens_per_update: int = 4096  # padded tokens of the longer side, over all devices
     tokens_per_device: int | None = None  # padded tokens of one forward pass; default: the whole update at once
-    precision: PRECISIONS = "auto"  # auto: bf16 autocast on CUDA, fp32 elsewhere
+    precision: PRECISIONS = (
+        "auto"  # auto: bf16 autocast on CUDA, fp32 elsewhere; native: on CPUs made for bf16 too
+    )
     device: Literal["auto", "cuda", "mps", "cpu"] = "auto"
     threads: int | None = None  # CPU threads; default: torch's choice
     workers: int = 0  # processes that build batches; 0: a thread of the trainer
     compile: bool = False  # torch.compile
     learning_rate: float = 7e-4
     label_smoothing: float = 0.1
+    rdrop: float | None = None  # R-Drop's weight of the divergence between two passes; twice the time and memory
+    subword_sampling: float | None = None  # unigram: alpha of subword regularisation; bpe: how often a merge is skipped
+    subword_sampling_sides: Literal["both", "source", "target"] = "both"
     clip_norm: float | None = 1.0
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
     best_metric: Literal["bleu", "loss"] = "bleu"
     patience: int | None = None  # validations without improvement before stopping
-    keep_best: int = 1  # checkpoints kept besides the last
+    keep_best: int = 1  # checkpoints kept for their score ...
+    keep_last: int = 2  # ... and the last so many besides
+    average: Literal["best", "last"] | None = None  # at the end, average the checkpoints kept as such
     validation_sentences: int | None = None  # validate BLEU on the first N sentences; default: all
 
     def check(self) -> None:
@@ -312,14 +322,22 @@ class TrainingConfig:
             any(limit is not None for limit in (self.max_steps, self.max_epochs, self.max_minutes, self.patience)),
             "training has no end: set training.max_steps, max_epochs, max_minutes or patience",
         )
-        for name in ("validate_every", "checkpoint_every", "log_every", "keep_best", "tokens_per_update",
-                     "tokens_per_device", "threads", "max_steps", "max_epochs", "max_minutes", "patience",
-                     "validation_sentences"):  # fmt: skip
+        for name in ("validate_every", "checkpoint_every", "log_every", "keep_best", "keep_last",
+                     "tokens_per_update", "tokens_per_device", "threads", "max_steps", "max_epochs", "max_minutes",
+                     "patience", "validation_sentences", "rdrop"):  # fmt: skip
             value = getattr(self, name)
             require(value is None or value > 0, f"training.{name} must be above 0")
+        for kind, kept in (("best", self.keep_best), ("last", self.keep_last)):
+            require(
+                self.average != kind or kept >= 2, f"training.average={kind} needs training.keep_{kind} of at least 2"
+            )
         require(self.workers >= 0, "training.workers must be at least 0")
         require(self.learning_rate > 0, "training.learning_rate must be above 0")
         require(0 <= self.label_smoothing < 1, "training.label_smoothing must be from 0 to below 1")
+        require(
+            self.subword_sampling is None or 0 < self.subword_sampling <= 1,
+            "training.subword_sampling must be above 0 and at most 1, or null for none",
+        )
         require(self.clip_norm is None or self.clip_norm > 0, "training.clip_norm must be above 0, or null for none")
         require(
             self.tokens_per_device is None or self.tokens_per_device <= self.tokens_per_update,
@@ -337,6 +355,23 @@ class TrainingConfig:
                 "training.schedule.horizon must lie beyond training.schedule.warmup_steps",
             )
         self.optimizer.check()
+
+
+@dataclass(kw_only=True)
+class FineTuneConfig:
+    """Start from a trained run: its weights, and its vocabulary instead of a new one. The model is that run's."""
+
+    run: str | None = None  # the run directory; null: train from scratch
+    checkpoint: str | int | None = None  # best, last, averaged or a step; default: averaged if there is one, or best
+    freeze: list[str] = field(default_factory=list)  # parts whose weights stay: encoder, decoder.layers.0, ...
+
+    def check(self) -> None:
+        """Refuse what means nothing without a run to start from."""
+        for name in ("checkpoint", "freeze"):
+            require(
+                self.run is not None or not getattr(self, name),
+                f"fine_tune.{name} belongs to a run to start from: set fine_tune.run=RUN_DIR",
+            )
 
 
 # -- search -------------------------------------------------------------------------------------------------------
@@ -370,15 +405,27 @@ class Config:
     data: DataConfig
     tokenizer: TokenizerConfig = field(default_factory=TokenizerConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
+    fine_tune: FineTuneConfig = field(default_factory=FineTuneConfig)
     search: SearchConfig = field(default_factory=SearchConfig)
     seed: int = 1
     run_dir: str | None = None  # default: runs/ and the name of the preset or file, with the overrides
 
     def check(self) -> None:
         """Refuse impossible values and combinations, naming the key."""
-        for part in (self.model, self.data, self.tokenizer, self.training, self.search):
+        for part in (self.model, self.data, self.tokenizer, self.training, self.fine_tune, self.search):
             part.check()
         require(
             self.tokenizer.joint or not self.model.share_embeddings,
             "model.share_embeddings needs one vocabulary for both languages: set tokenizer.joint=true",
+        )
+        algorithm = self.tokenizer.algorithm
+        require(
+            self.training.subword_sampling is None or algorithm in ("unigram", "bpe"),
+            f"training.subword_sampling cannot be had with tokenizer.algorithm={algorithm}, which has one segmentation "
+            "of a sentence: set tokenizer.algorithm=unigram or bpe",
+        )
+        require(
+            self.training.rdrop is None or any(_dropouts(self.model).values()),
+            "training.rdrop compares two passes that differ in their dropout, and without it they are equal: "
+            "set model.dropout above 0",
         )

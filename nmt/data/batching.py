@@ -1,7 +1,7 @@
 """Sentence pairs as padded batches, and an epoch as updates of a token budget.
 
-Which pairs form an update follows from seed, epoch and position alone; how an update is split into batches for
-devices and processes changes nothing about it.
+Which pairs form an update, and how they are segmented where that is drawn, follows from seed, epoch and position
+alone; how an update is split into batches for devices and processes changes nothing about it.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from nmt.data.prefetch import in_processes, in_thread
+from nmt.data.sampling import Drawn, SubwordSampling
 from nmt.data.store import Store
 from nmt.data.tokenizer import BOS, PAD
 from nmt.errors import ConfigError
@@ -71,8 +72,10 @@ class Updates:
 
     tokens_per_update bounds an update's sentences times the tokens (with EOS) of its longest source or target;
     tokens_per_device bounds each batch in the same way (None: a process's whole share is one batch). Lengths are padded
-    to a multiple of `multiple`, and the budgets count that. With workers, that many processes build updates ahead, else
-    a thread does; `pin` puts batches into pinned memory. Raises ConfigError for a sentence that exceeds a budget alone.
+    to a multiple of `multiple`, and the budgets count that. With `sampling`, an update's sentences are segmented anew:
+    tokens_per_update then bounds it by its stored ids, tokens_per_device each batch by what was drawn. With workers,
+    that many processes build updates ahead, else a thread does; `pin` puts batches into pinned memory. Raises
+    ConfigError for a sentence that exceeds a budget alone.
     """
 
     def __init__(
@@ -87,6 +90,7 @@ class Updates:
         multiple: int = 1,
         workers: int = 0,
         pin: bool = False,
+        sampling: SubwordSampling | None = None,
     ) -> None:
         if not len(store):
             raise ConfigError("there are no training pairs: cleaning dropped them all (see the report of nmt-prepare)")
@@ -98,6 +102,7 @@ class Updates:
         self.multiple = multiple
         self.workers = workers
         self.pin = pin
+        self.sampling = sampling
         self._check_longest()
 
     def epoch(self, number: int) -> list[Rows]:
@@ -113,7 +118,7 @@ class Updates:
         longer, difference = np.maximum(source, target), source - target
         turn = np.where(longer // self.multiple % 2, difference, -difference)
         order = order[np.lexsort((turn, longer))]
-        updates = np.split(order, cut(self._padded_lengths(order), self.tokens_per_update))
+        updates = np.split(order, cut(self._padded_lengths(self.store, order), self.tokens_per_update))
         return [updates[index] for index in rng.permutation(len(updates))]
 
     def updates_per_epoch(self, number: int) -> int:
@@ -134,16 +139,20 @@ class Updates:
     def build(self, place: tuple[int, int, Rows]) -> Update:
         """The update at (epoch, position) made of the given rows."""
         epoch, position, rows = place
-        parts = self._split(rows)
+        sentences: Store | Drawn = self.store
+        if self.sampling is not None:
+            sentences = self.sampling.draw(self.store, rows, self.seed, epoch, position)
+            rows = np.argsort(self._padded_lengths(sentences, np.arange(len(rows))), kind="stable")  # less padding
+        parts = self._split(sentences, rows)
         count = len(parts) // self.world_size
         mine = parts[self.rank * count : (self.rank + 1) * count]
         return Update(
             epoch,
             position,
-            batches=[self._collate(part) for part in mine if len(part)],
-            source_tokens=int(self.store.source_lengths[rows].sum()),
-            target_tokens=int(self.store.target_lengths[rows].sum()),
-            padded_tokens=sum(self._padded_size(part) for part in parts if len(part)),
+            batches=[self._collate(sentences, part) for part in mine if len(part)],
+            source_tokens=int(sentences.source_lengths[rows].sum()),
+            target_tokens=int(sentences.target_lengths[rows].sum()),
+            padded_tokens=sum(self._padded_size(sentences, part) for part in parts if len(part)),
             sentences=len(rows),
         )
 
@@ -154,9 +163,9 @@ class Updates:
                     yield epoch, index, rows
             epoch, position = epoch + 1, 0
 
-    def _split(self, rows: Rows) -> list[Rows]:
+    def _split(self, sentences: Store | Drawn, rows: Rows) -> list[Rows]:
         """The fewest even parts, as many for each process, that each fit the budget of a device."""
-        lengths = self._padded_lengths(rows)
+        lengths = self._padded_lengths(sentences, rows)
         count = self.world_size
         while True:
             parts = np.array_split(rows, count)
@@ -167,29 +176,34 @@ class Updates:
                 return parts
             count += self.world_size
 
-    def _collate(self, rows: Rows) -> Batch:
-        store = self.store
-        return collate([store.source(row) for row in rows], [store.target(row) for row in rows], self.multiple)
+    def _collate(self, sentences: Store | Drawn, rows: Rows) -> Batch:
+        sources, targets = [sentences.source(row) for row in rows], [sentences.target(row) for row in rows]
+        return collate(sources, targets, self.multiple)
 
     def _pinned(self, update: Update) -> Update:
         return update._replace(batches=[batch.pin_memory() for batch in update.batches]) if self.pin else update
 
-    def _padded_lengths(self, rows: Rows) -> Rows:
-        longer = np.maximum(self.store.source_lengths[rows], self.store.target_lengths[rows])
+    def _padded_lengths(self, sentences: Store | Drawn, rows: Rows) -> Rows:
+        longer = np.maximum(sentences.source_lengths[rows], sentences.target_lengths[rows])
         return _round_up(longer, self.multiple)
 
-    def _padded_size(self, rows: Rows) -> int:
-        sides = (self.store.source_lengths[rows], self.store.target_lengths[rows])
+    def _padded_size(self, sentences: Store | Drawn, rows: Rows) -> int:
+        sides = (sentences.source_lengths[rows], sentences.target_lengths[rows])
         return len(rows) * sum(int(_round_up(lengths, self.multiple).max()) for lengths in sides)
 
     def _check_longest(self) -> None:
-        longest = int(_round_up(np.maximum(self.store.source_lengths, self.store.target_lengths), self.multiple).max())
-        for key in ("tokens_per_update", "tokens_per_device"):
-            budget = getattr(self, key)
-            if budget is not None and longest > budget:
+        """Refuse a budget that a single sentence may exceed, as it is stored or as it may be drawn."""
+        longest = int(np.maximum(self.store.source_lengths, self.store.target_lengths).max())
+        bounds = {"tokens_per_update": (longest, ""), "tokens_per_device": (longest, "")}
+        if self.sampling is not None:
+            drawn = max(longest, self.sampling.max_tokens)
+            bounds["tokens_per_device"] = (drawn, " that training.subword_sampling may draw")
+        for key, (length, which) in bounds.items():
+            budget, least = getattr(self, key), int(_round_up(np.array(length), self.multiple))
+            if budget is not None and least > budget:
                 raise ConfigError(
-                    f"training.{key}={budget} is less than the longest training sentence, {longest} tokens: "
-                    f"set it to {longest} or more, or lower data.cleaning.max_tokens"
+                    f"training.{key}={budget} is less than the longest training sentence{which}, {least} tokens: "
+                    f"set it to {least} or more, or lower data.cleaning.max_tokens"
                 )
 
 

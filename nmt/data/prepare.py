@@ -55,20 +55,20 @@ class _Text(NamedTuple):
         return sum(counts.total() for counts in self.characters)
 
 
-def prepare(config: Config, log: Callable[[str], None]) -> Prepared:
-    """Clean the training text, train the tokenizer on it, encode and store it and the validation text.
+def prepare(config: Config, log: Callable[[str], None], tokenizer: Tokenizer | None = None) -> Prepared:
+    """Clean the training text, train a tokenizer on it where none is given, encode and store it and validation text.
 
     The result lies in data.cache under a key of the texts' content and of the settings that shaped it, so that the same
     again is only opened. Validation text is checked, never filtered. Raises NmtError for what the user can mend.
     """
     corpora = resolve(config.data)
-    folder = Path(config.data.cache) / _key(config, corpora)
+    folder = Path(config.data.cache) / _key(config, corpora, tokenizer)
     if folder.is_dir():
         log(f"data: {folder} is prepared already")
         return _open(folder)
     log(f"data: preparing {folder}")
     with atomic_directory(folder) as work:
-        report = _prepare(config, corpora, work, log)
+        report = _prepare(config, corpora, work, log, tokenizer)
         with atomic_write(work / "report.json") as file:
             json.dump(report, file, indent=1, ensure_ascii=False)
     return _open(folder)
@@ -88,7 +88,7 @@ def _open(folder: Path) -> Prepared:
     )
 
 
-def _key(config: Config, corpora: Corpora) -> str:
+def _key(config: Config, corpora: Corpora, tokenizer: Tokenizer | None) -> str:
     """A name that changes with the content of the texts and with the settings that shape what is stored."""
     data = config.data
     languages = (data.source_language, data.target_language)
@@ -96,7 +96,7 @@ def _key(config: Config, corpora: Corpora) -> str:
         "format": FORMAT,
         "languages": languages,
         "cleaning": dataclasses.asdict(data.cleaning),
-        "tokenizer": dataclasses.asdict(config.tokenizer),
+        "tokenizer": dataclasses.asdict(config.tokenizer) if tokenizer is None else tokenizer.fingerprint,
         "train": [digest(corpus, *languages) for corpus in corpora.train],
         "val": digest(corpora.val, *languages),
     }
@@ -104,7 +104,9 @@ def _key(config: Config, corpora: Corpora) -> str:
     return f"{languages[0]}-{languages[1]}-{hashed}"
 
 
-def _prepare(config: Config, corpora: Corpora, work: Path, log: Callable[[str], None]) -> dict[str, Any]:
+def _prepare(
+    config: Config, corpora: Corpora, work: Path, log: Callable[[str], None], tokenizer: Tokenizer | None
+) -> dict[str, Any]:
     """Fill the folder `work` and return the report."""
     data = config.data
     languages = (data.source_language, data.target_language)
@@ -115,7 +117,8 @@ def _prepare(config: Config, corpora: Corpora, work: Path, log: Callable[[str], 
     if not text.pairs:
         cleaning.tell(cleaner.report(), log)
         raise NmtError("cleaning dropped every training pair: see data.cleaning for the limits")
-    tokenizer = _train_tokenizer(config.tokenizer, text, log)
+    if tokenizer is None:
+        tokenizer = _train_tokenizer(config.tokenizer, text, log)
     tokenizer.save(work / "tokenizer")
     pairs = zip(_lines(text.source), _lines(text.target), strict=True)
     _store_train(_watched(pairs, "encoded", log, text.pairs), tokenizer, cleaner, work / "train")

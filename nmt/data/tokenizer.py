@@ -35,8 +35,8 @@ class Tokenizer:
     def __init__(self, source: bytes, target: bytes | None = None) -> None:
         """From serialised models; without `target`, `source` is the joint one. Raises ValueError for damaged ones."""
         self._models = (source,) if target is None else (source, target)
-        self._source = _Model(source)
-        self._target = self._source if target is None else _Model(target)
+        self.source = Model(source)
+        self.target = self.source if target is None else Model(target)  # the same object where they are joint
 
     @classmethod
     def train(
@@ -89,12 +89,12 @@ class Tokenizer:
     @property
     def source_size(self) -> int:
         """The number of source ids."""
-        return self._source.size
+        return self.source.size
 
     @property
     def target_size(self) -> int:
         """The number of target ids."""
-        return self._target.size
+        return self.target.size
 
     @cached_property
     def fingerprint(self) -> str:
@@ -103,29 +103,30 @@ class Tokenizer:
 
     def encode_source(self, lines: Sequence[str]) -> list[list[int]]:
         """Ids of each line, white space normalised, ending with EOS."""
-        return self._source.encode([normalise_whitespace(line) for line in lines])
+        return self.source.encode([normalise_whitespace(line) for line in lines])
 
     def encode_target(self, lines: Sequence[str]) -> list[list[int]]:
         """Ids of each line as it is, without BOS, ending with EOS."""
-        return self._target.encode(lines)
+        return self.target.encode(lines)
 
     def decode_target(self, ids: Sequence[int]) -> str:
         """The text of ids; PAD, BOS and EOS have none, UNK is shown as ⁇."""
-        return self._target.decode(ids)
+        return self.target.decode(ids)
 
     def source_pieces(self, ids: Sequence[int]) -> list[str]:
         """The pieces of source ids; ▁ stands for the space before a word."""
-        return self._source.pieces(ids)
+        return self.source.pieces(ids)
 
     def target_pieces(self, ids: Sequence[int]) -> list[str]:
         """The pieces of target ids; ▁ stands for the space before a word."""
-        return self._target.pieces(ids)
+        return self.target.pieces(ids)
 
 
-class _Model:
-    """One SentencePiece model."""
+class Model:
+    """One SentencePiece model, of one language or both."""
 
     def __init__(self, serialised: bytes) -> None:
+        """Raises ValueError for bytes that are none, or none with this module's special symbols."""
         self._processor = sentencepiece.SentencePieceProcessor()
         try:
             self._processor.LoadFromSerializedProto(serialised)
@@ -138,15 +139,37 @@ class _Model:
         if all(name.startswith(_SPACE) for name in self._names[EOS + 1 :]):  # words are never split, unknown ones too
             self._names[UNK] = f"{_SPACE}<unk>"
 
+    @cached_property
+    def scores(self) -> dict[str, float]:
+        """The pieces that spell text, without special symbols and bytes, each with its score.
+
+        Of a unigram model that is its log-probability; BPE merges into the piece of the highest score first.
+        """
+        processor = self._processor
+        ids = (id for id in range(EOS + 1, self.size) if not (processor.is_byte(id) or processor.is_unused(id)))
+        return {processor.id_to_piece(id): processor.get_score(id) for id in ids}
+
+    @cached_property
+    def ids(self) -> dict[str, int]:
+        """The id of each piece that `scores` has."""
+        return {piece: self._processor.piece_to_id(piece) for piece in self.scores}
+
+    def words(self, lines: Sequence[str]) -> list[list[str]]:
+        """What the pieces of each line spell, cut before each ▁: no piece lies across such a cut."""
+        return [re.findall(f"{_SPACE}[^{_SPACE}]*", line) for line in self._processor.normalize(list(lines))]
+
     def encode(self, lines: Sequence[str]) -> list[list[int]]:
+        """Ids of each line, ending with EOS."""
         ids: list[list[int]] = self._processor.encode(list(lines), out_type=int, add_eos=True)
         return ids
 
     def decode(self, ids: Sequence[int]) -> str:
+        """The text of ids."""
         text: str = self._processor.decode([int(id) for id in ids])
         return text
 
     def pieces(self, ids: Sequence[int]) -> list[str]:
+        """The piece of each id."""
         return [self._names[id] for id in ids]
 
 

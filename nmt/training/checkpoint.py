@@ -2,6 +2,7 @@
 
 checkpoints/step-0000012000/model.safetensors    the weights; tied weights once
 checkpoints/step-0000012000/training_state.pt    everything else that training goes on from
+checkpoints/averaged-0000012000/                 weights averaged up to that step (nmt.training.average)
 checkpoints/{last,best,averaged}                 pointers: text files that hold the name of such a folder
 """
 
@@ -10,6 +11,7 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import re
 import shutil
 import zlib
 from collections.abc import Iterable, Mapping
@@ -27,16 +29,24 @@ from nmt.errors import NmtError
 from nmt.files import atomic_directory, atomic_write
 
 POINTERS = ("averaged", "best", "last")  # the order in which a checkpoint is looked for when none is named
-_WEIGHTS, _STATE = "model.safetensors", "training_state.pt"
+WEIGHTS, _STATE = "model.safetensors", "training_state.pt"
 
 
 @dataclass(frozen=True)
 class CheckpointInfo:
-    """Which checkpoint: the name of its folder, the folder, and the update after which it was saved."""
+    """Which checkpoint: the name of its folder, the folder, and the update after which it was saved.
+
+    The step of averaged weights is that of the newest checkpoint in the average.
+    """
 
     name: str
     path: Path
     step: int
+
+    @property
+    def averaged(self) -> bool:
+        """Whether these are averaged weights, without a state to train on from."""
+        return self.name.startswith("averaged-")
 
 
 def save_checkpoint(run_dir: str | os.PathLike[str], step: int, model: nn.Module, state: Mapping[str, Any]) -> Path:
@@ -52,7 +62,7 @@ def save_checkpoint(run_dir: str | os.PathLike[str], step: int, model: nn.Module
                 torch.save(dict(state), file)
             return path
         with atomic_directory(path) as folder:
-            save_weights(folder / _WEIGHTS, model)
+            save_weights(folder / WEIGHTS, model)
             torch.save(dict(state), folder / _STATE)
     except (NmtError, OSError, RuntimeError, SafetensorError) as error:
         reason = "the disk may be full" if isinstance(error, RuntimeError) else str(error)
@@ -61,12 +71,17 @@ def save_checkpoint(run_dir: str | os.PathLike[str], step: int, model: nn.Module
     return path
 
 
-def save_weights(path: Path, model: nn.Module) -> None:
-    """Write a model's weights as safetensors: a tied weight once, with its other names and a checksum in the header."""
+def save_weights(path: Path, weights: nn.Module | Mapping[str, Tensor]) -> None:
+    """Write the weights of a model, or of a dict like `read_weights`'s, as safetensors.
+
+    A tied weight, one tensor under several names, is written once, with its other names and a checksum in the header.
+    """
+    if isinstance(weights, nn.Module):
+        weights = weights.state_dict(keep_vars=True)
     tensors: dict[str, Tensor] = {}
     names: dict[int, str] = {}
     tied: dict[str, str] = {}
-    for name, tensor in model.state_dict(keep_vars=True).items():
+    for name, tensor in weights.items():
         if (first := names.setdefault(id(tensor), name)) == name:
             tensors[name] = tensor.detach().cpu().contiguous()
         else:
@@ -84,7 +99,7 @@ def load_weights(
     last. Raises NmtError for one that is missing, truncated or corrupted.
     """
     info = find_checkpoint(run_dir, checkpoint)
-    return read_weights(info.path / _WEIGHTS), info
+    return read_weights(info.path / WEIGHTS), info
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
@@ -103,6 +118,8 @@ def read_weights(path: Path) -> dict[str, Tensor]:
 
 def load_training_state(info: CheckpointInfo) -> dict[str, Any]:
     """What `save_checkpoint` was given beside the model, on the CPU. Raises NmtError where it is missing or damaged."""
+    if info.averaged:
+        raise NmtError(f"{info.path} is an average, which no training can go on from: choose best, last or a step")
     path = info.path / _STATE
     _check_there(path)
     try:
@@ -127,14 +144,14 @@ def find_checkpoint(run_dir: str | os.PathLike[str], checkpoint: str | int | Non
     elif checkpoint not in POINTERS:
         raise NmtError(f"there is no checkpoint {checkpoint!r}: choose best, last, averaged or the number of a step")
     elif not (folder / checkpoint).is_file():
-        raise NmtError(f"{run_dir} has no {checkpoint} checkpoint{_there(folder)}")
+        raise NmtError(f"{run_dir} has no {checkpoint} checkpoint{_there(run_dir)}")
     else:
         name = (folder / checkpoint).read_text(encoding="utf-8").strip()
-    step = name.removeprefix("step-")
-    if not (folder / name).is_dir() or not step.isdecimal():
+    step = re.fullmatch(r"(?:step|averaged)-(\d+)", name)
+    if step is None or not (folder / name).is_dir():
         named = "" if checkpoint == name else f" ({checkpoint})"
-        raise NmtError(f"{run_dir} has no checkpoint {name}{named}{_there(folder)}")
-    return CheckpointInfo(name, folder / name, int(step))
+        raise NmtError(f"{run_dir} has no checkpoint {name}{named}{_there(run_dir)}")
+    return CheckpointInfo(name, folder / name, int(step[1]))
 
 
 def has_checkpoint(run_dir: str | os.PathLike[str]) -> bool:
@@ -142,10 +159,16 @@ def has_checkpoint(run_dir: str | os.PathLike[str]) -> bool:
     return (_folder(run_dir) / "last").is_file()
 
 
-def set_pointer(run_dir: str | os.PathLike[str], name: str, step: int) -> None:
-    """Let checkpoints/NAME point to the checkpoint of `step`."""
+def saved_steps(run_dir: str | os.PathLike[str]) -> list[int]:
+    """The steps whose checkpoints are there, in ascending order."""
+    names = (path.name.removeprefix("step-") for path in _folder(run_dir).glob("step-*"))
+    return sorted(int(name) for name in names if name.isdecimal())
+
+
+def set_pointer(run_dir: str | os.PathLike[str], name: str, target: int | str) -> None:
+    """Let checkpoints/NAME point to the checkpoint of a step, or to the folder of that name."""
     with atomic_write(_folder(run_dir) / name) as file:
-        file.write(_name(step) + "\n")
+        file.write((_name(target) if isinstance(target, int) else target) + "\n")
 
 
 def delete_others(run_dir: str | os.PathLike[str], kept: Iterable[int]) -> None:
@@ -166,8 +189,8 @@ def _name(step: int) -> str:
     return f"step-{step:010d}"
 
 
-def _there(folder: Path) -> str:
-    steps = sorted(int(path.name.removeprefix("step-")) for path in folder.glob("step-*"))
+def _there(run_dir: str | os.PathLike[str]) -> str:
+    steps = saved_steps(run_dir)
     return f"; it has those of steps {', '.join(map(str, steps))}" if steps else ""
 
 

@@ -1,4 +1,4 @@
-"""Cross-entropy with label smoothing over the vocabulary, without the logits of all tokens in memory at once."""
+"""Cross-entropy with label smoothing, and R-Drop, without the logits of all tokens in memory at once."""
 
 from __future__ import annotations
 
@@ -13,29 +13,35 @@ from nmt.data.batching import Batch
 from nmt.data.tokenizer import PAD
 from nmt.models.seq2seq import Seq2Seq
 
-CHUNK_CPU, CHUNK_GPU = 1 << 22, 1 << 27  # logits held at once: 16 MiB of fp32 stay near the CPU's caches
+CHUNK_CPU, CHUNK_GPU = 1 << 20, 1 << 27  # logits held at once: 4 MiB of fp32 stay in a CPU's caches
 
 
 class Loss(NamedTuple):
     """Sums over target tokens, in nats."""
 
-    smoothed: Tensor  # what training minimises; carries the gradient
+    smoothed: Tensor  # what training minimises, R-Drop's divergence included; carries the gradient
     nll: Tensor  # negative log-likelihood, no smoothing
 
 
-def batch_loss(model: Seq2Seq, batch: Batch, device: torch.device, label_smoothing: float = 0.0) -> Loss:
-    """The summed losses of a batch; only positions that hold a target token are projected."""
+def batch_loss(
+    model: Seq2Seq, batch: Batch, device: torch.device, label_smoothing: float = 0.0, rdrop: float | None = None
+) -> Loss:
+    """The summed losses of a batch; only positions that hold a target token are projected.
+
+    With `rdrop`, the alpha of `rdrop_loss`, every sentence goes through the model twice, as two rows of one batch, so
+    that each pass has a dropout of its own.
+    """
     rows = target_positions(batch).to(device, non_blocking=True)
     batch = batch.to(device)
-    hidden = model(batch.src, batch.src_mask, batch.tgt_in).flatten(0, 1)  # [batch * tgt_len, dim]
+    if rdrop is not None:
+        rows = torch.stack((rows, rows + batch.tgt_out.numel()), dim=1).flatten()  # a token's passes, side by side
+        batch = Batch(*(torch.cat((tensor, tensor)) for tensor in batch))
+    hidden = model(batch.src, batch.src_mask, batch.tgt_in).flatten(0, 1).index_select(0, rows)  # [rows, dim]
+    targets = batch.tgt_out.flatten().index_select(0, rows)
     projection = model.projection
-    return cross_entropy(
-        hidden.index_select(0, rows),
-        projection.weight,
-        projection.bias,
-        batch.tgt_out.flatten().index_select(0, rows),
-        label_smoothing,
-    )
+    if rdrop is None:
+        return cross_entropy(hidden, projection.weight, projection.bias, targets, label_smoothing)
+    return rdrop_loss(hidden, projection.weight, projection.bias, targets, label_smoothing, rdrop)
 
 
 def target_positions(batch: Batch) -> Tensor:
@@ -61,13 +67,29 @@ def cross_entropy(
     are taken while its logits are there, so they are neither kept nor computed twice (as Hsu et al. 2024 do).
     Under autocast the products are in its precision, softmax and sums in fp32.
     """
-    smoothed, nll = _ChunkedCrossEntropy.apply(  # type: ignore[no-untyped-call]
-        hidden, weight, bias, targets, label_smoothing, torch.is_grad_enabled()
+    smoothed, nll = _ChunkedLoss.apply(  # type: ignore[no-untyped-call]
+        hidden, weight, bias, targets, label_smoothing, None, torch.is_grad_enabled()
     )
     return Loss(smoothed, nll)
 
 
-class _ChunkedCrossEntropy(torch.autograd.Function):
+def rdrop_loss(
+    hidden: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor, label_smoothing: float, alpha: float
+) -> Loss:
+    """R-Drop (Liang et al. 2021): two passes' cross-entropy, and how far their distributions P1 and P2 are apart.
+
+    Rows 2i and 2i + 1 of hidden [2 * tokens, dim] are the two passes' for one token, whose id is in both places of
+    targets. A token costs half of the paper's eq. 4, so that alpha is the paper's and the scale that of a single pass:
+    (CE1 + CE2) / 2 + alpha / 4 * (KL(P1 || P2) + KL(P2 || P1)), CE with label smoothing. The gradient flows through
+    both distributions. nll is the mean of both passes'. Chunks and precision are those of `cross_entropy`.
+    """
+    smoothed, nll = _ChunkedLoss.apply(  # type: ignore[no-untyped-call]
+        hidden, weight, bias, targets, label_smoothing, alpha, torch.is_grad_enabled()
+    )
+    return Loss(smoothed / 2, nll / 2)
+
+
+class _ChunkedLoss(torch.autograd.Function):
     @staticmethod
     def forward(
         ctx: Any,
@@ -76,17 +98,17 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
         bias: Tensor | None,
         targets: Tensor,
         label_smoothing: float,
+        alpha: float | None,
         need_grad: bool,
     ) -> tuple[Tensor, Tensor]:
         device = hidden.device.type
         dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else weight.dtype
         with torch.autocast(device, enabled=False):
-            sums, gradients = _sum_chunks(
-                hidden.to(dtype), weight.to(dtype), bias, targets, label_smoothing, need_grad, weight.dtype
-            )
+            work = _Chunks(hidden.to(dtype), weight.to(dtype), bias, targets, label_smoothing, weight.dtype)
+            sums = work.cross_entropy(need_grad) if alpha is None else work.rdrop(alpha, need_grad)
         if need_grad:
             ctx.hidden_dtype = hidden.dtype
-            ctx.save_for_backward(*gradients)
+            ctx.save_for_backward(work.hidden_grad, work.weight_grad, work.bias_grad)
         smoothed, nll = sums.unbind()
         ctx.mark_non_differentiable(nll)
         return smoothed.clone(), nll.clone()
@@ -102,45 +124,119 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
             None,
             None,
             None,
+            None,
         )
 
 
-def _sum_chunks(
-    hidden: Tensor,
-    weight: Tensor,
-    bias: Tensor | None,
-    targets: Tensor,
-    label_smoothing: float,
-    need_grad: bool,
-    sum_dtype: torch.dtype,
-) -> tuple[Tensor, tuple[Tensor, Tensor, Tensor | None]]:
-    """The sums [2] (smoothed, nll) and the gradients of the smoothed one for hidden, weight and bias."""
-    vocab = weight.shape[0]
-    sums = hidden.new_zeros(2, dtype=sum_dtype)
-    hidden_grad = torch.empty_like(hidden)
-    weight_grad = torch.zeros_like(weight, dtype=sum_dtype)
-    bias_grad = None if bias is None else torch.zeros_like(bias, dtype=sum_dtype)
-    rows = max(1, (CHUNK_GPU if hidden.is_cuda else CHUNK_CPU) // vocab)
-    for start in range(0, hidden.shape[0], rows):
-        chunk, answers = hidden[start : start + rows], targets[start : start + rows].unsqueeze(1)
-        logits = (chunk @ weight.T).to(sum_dtype)
-        if bias is not None:
-            logits += bias
-        log_probs = torch.log_softmax(logits, dim=-1)
-        nll = -log_probs.gather(1, answers).sum()
-        sums[1] += nll
-        sums[0] += (1 - label_smoothing) * nll
-        if label_smoothing:
-            sums[0] -= label_smoothing / vocab * log_probs.sum()
-        if not need_grad:
-            continue
-        logits_grad = log_probs.exp_()  # softmax - smoothed target, in the memory of log_probs
-        if label_smoothing:
-            logits_grad -= label_smoothing / vocab
-        logits_grad.scatter_add_(1, answers, logits_grad.new_full((1, 1), label_smoothing - 1).expand_as(answers))
-        if bias_grad is not None:
-            bias_grad += logits_grad.sum(0)
-        logits_grad = logits_grad.to(weight.dtype)
-        torch.mm(logits_grad, weight, out=hidden_grad[start : start + rows])
-        weight_grad += logits_grad.T @ chunk
-    return sums, (hidden_grad, weight_grad, bias_grad)
+class _Chunks:
+    """The sums [2] (smoothed, nll) of a loss over chunks of rows, and its gradients for hidden, weight and bias."""
+
+    def __init__(
+        self,
+        hidden: Tensor,
+        weight: Tensor,
+        bias: Tensor | None,
+        targets: Tensor,
+        label_smoothing: float,
+        dtype: torch.dtype,  # of sums and of what is added up; hidden and weight may be in a lower precision
+    ) -> None:
+        self.hidden, self.weight, self.bias, self.targets = hidden, weight, bias, targets
+        self.smoothing, self.dtype = label_smoothing, dtype
+        self.vocab = weight.size(0)
+        self.hidden_grad = torch.empty_like(hidden, dtype=dtype)
+        self.weight_grad = torch.zeros_like(weight, dtype=dtype)
+        self.bias_grad = None if bias is None else torch.zeros_like(bias, dtype=dtype)
+
+    def cross_entropy(self, need_grad: bool) -> Tensor:
+        """exp(logits) of a chunk is made in the memory of its logits; what else a gradient takes is of one column.
+
+        With z the sum of a row's exp(logits), the gradient for its logits is exp(logits) / z - smoothed target. The
+        division is made on the narrow side of the products, and the targets' share is added to the products.
+        """
+        sums = self.hidden.new_zeros(2, dtype=self.dtype)
+        rows = max(1, (CHUNK_GPU if self.hidden.is_cuda else CHUNK_CPU) // self.vocab)
+        buffer = self.hidden.new_empty(min(rows, self.hidden.size(0)), self.vocab)
+        even, smoothing = self.smoothing / self.vocab, self.smoothing
+        for chunk, targets, hidden_grad in zip(
+            self.hidden.split(rows), self.targets.split(rows), self.hidden_grad.split(rows), strict=True
+        ):
+            logits = torch.mm(chunk, self.weight.T, out=buffer[: chunk.size(0)]).to(self.dtype)
+            if self.bias is not None:
+                logits += self.bias
+            answers = logits.gather(1, targets.unsqueeze(1))
+            mean = logits.mean(1, keepdim=True) if smoothing else answers
+            highest = logits.amax(1, keepdim=True)
+            exps = logits.sub_(highest).exp_()
+            z = exps.sum(1, keepdim=True)
+            log_z = highest + z.log()
+            nll = (log_z - answers).sum()
+            sums += torch.stack(((1 - smoothing) * nll + smoothing * (log_z - mean).sum(), nll))
+            if need_grad:
+                self._add_gradients(exps, 1 / z, chunk, targets, hidden_grad)
+        if need_grad and smoothing:
+            self.hidden_grad -= even * self.weight.sum(0, dtype=self.dtype)
+            self.weight_grad -= even * self.hidden.sum(0, dtype=self.dtype)
+            if self.bias_grad is not None:
+                self.bias_grad -= even * self.hidden.size(0)
+        return sums
+
+    def _add_gradients(self, exps: Tensor, scale: Tensor, chunk: Tensor, targets: Tensor, hidden_grad: Tensor) -> None:
+        """Those of a chunk, but for the evenly spread part of the smoothed target."""
+        share = 1 - self.smoothing  # of the target in its smoothed distribution, beside the evenly spread part
+        factors = exps.to(self.weight.dtype)
+        torch.mul(factors @ self.weight, scale, out=hidden_grad)
+        hidden_grad.sub_(self.weight.index_select(0, targets), alpha=share)
+        if self.bias_grad is not None:
+            self.bias_grad += exps.T.mv(scale.squeeze(1))
+            self.bias_grad.index_add_(0, targets, scale.new_full((1,), -share).expand(len(targets)))
+        self._add_weight_gradient(factors, (chunk * scale).to(chunk.dtype))
+        self.weight_grad.index_add_(0, targets, chunk.to(self.dtype), alpha=-share)
+
+    def _add_weight_gradient(self, factors: Tensor, chunk: Tensor) -> None:
+        """factors [rows, vocab], chunk [rows, dim]."""
+        if factors.dtype == self.dtype:
+            self.weight_grad.addmm_(factors.T, chunk)
+        else:
+            self.weight_grad += factors.T @ chunk
+
+    def rdrop(self, alpha: float, need_grad: bool) -> Tensor:
+        """Neighbouring rows are pairs, and alpha times their divergence is part of the smoothed sum."""
+        sums = self.hidden.new_zeros(2, dtype=self.dtype)
+        rows = 2 * max(1, (CHUNK_GPU if self.hidden.is_cuda else CHUNK_CPU) // (2 * self.vocab))
+        for chunk, targets, hidden_grad in zip(
+            self.hidden.split(rows), self.targets.split(rows), self.hidden_grad.split(rows), strict=True
+        ):
+            logits = (chunk @ self.weight.T).to(self.dtype)
+            if self.bias is not None:
+                logits += self.bias
+            log_probs = torch.log_softmax(logits, dim=-1)
+            answers = targets.unsqueeze(1)
+            nll = -log_probs.gather(1, answers).sum()
+            divergence, logits_grad = _divergence(log_probs)
+            smoothed = (1 - self.smoothing) * nll - self.smoothing * log_probs.mean(1).sum()
+            sums += torch.stack((smoothed + alpha * divergence, nll))
+            if not need_grad:
+                continue
+            logits_grad.mul_(alpha).add_(log_probs.exp_()).sub_(self.smoothing / self.vocab)
+            least = logits_grad.new_full((1, 1), self.smoothing - 1).expand_as(answers)
+            logits_grad.scatter_add_(1, answers, least)
+            if self.bias_grad is not None:
+                self.bias_grad += logits_grad.sum(0)
+            factors = logits_grad.to(self.weight.dtype)
+            hidden_grad.copy_(factors @ self.weight)
+            self._add_weight_gradient(factors, chunk)
+        return sums
+
+
+def _divergence(log_probs: Tensor) -> tuple[Tensor, Tensor]:
+    """(KL(p || q) + KL(q || p)) / 2 (Liang et al. 2021, eq. 2), summed over pairs p, q of rows, and its gradient.
+
+    log_probs and the gradient, which is for the logits, are [2 * tokens, vocab]. The gradient for p's logits is half of
+    p * (log(p / q) - KL(p || q)) + p - q, and the same with p and q exchanged for q's.
+    """
+    pairs = log_probs.unflatten(0, (-1, 2))  # [tokens, 2, vocab]
+    probs = pairs.exp()
+    log_ratio = pairs - pairs.flip(1)
+    kl = (probs * log_ratio).sum(-1, keepdim=True)  # [tokens, 2, 1]: KL(p || q), KL(q || p)
+    gradient = log_ratio.sub_(kl).add_(1).mul_(probs).sub_(probs.flip(1)).div_(2)
+    return kl.sum() / 2, gradient.flatten(0, 1)

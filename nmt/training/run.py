@@ -20,23 +20,27 @@ from nmt.config.load import config_to_dict, read_config, save_config
 from nmt.config.schema import Config
 from nmt.data.batching import Updates
 from nmt.data.prepare import Prepared, prepare
+from nmt.data.sampling import SubwordSampling
+from nmt.data.tokenizer import Tokenizer
 from nmt.device import choose_device, describe_hardware, limit_kernel_caches
 from nmt.errors import NmtError
 from nmt.files import atomic_write, make_folder
 from nmt.models.build import build_model
 from nmt.models.seq2seq import Seq2Seq
 from nmt.resources import PACKAGE
-from nmt.training.checkpoint import find_checkpoint, has_checkpoint, load_training_state, load_weights
+from nmt.training.checkpoint import CheckpointInfo, find_checkpoint, has_checkpoint, load_training_state, load_weights
+from nmt.training.fine_tune import freeze, inherit, load_base
 from nmt.training.limits import Progress, end_reason
 from nmt.training.monitor import Monitor
 from nmt.training.trainer import Trainer
 from nmt.training.validation import Validator
 
-# What may differ from the run that is continued: limits, logging, and where the work is done.
+# What may differ from the run that is continued: limits, logging, what is kept, and where the work is done.
 _MAY_CHANGE = {"run_dir"} | {
     f"training.{key}"
-    for key in ("max_steps", "max_epochs", "max_minutes", "patience", "log_every", "device", "threads", "workers")
-}
+    for key in ("max_steps", "max_epochs", "max_minutes", "patience", "log_every", "keep_best", "keep_last", "average",
+                "device", "threads", "workers")
+}  # fmt: skip
 
 
 def train(config: Config) -> None:
@@ -45,6 +49,7 @@ def train(config: Config) -> None:
     A run that has reached a limit is left as it is. Raises NmtError for what the user can mend, and SystemExit 130 or
     143 after Ctrl-C or SIGTERM, once a checkpoint is saved.
     """
+    config, tokenizer = inherit(config)
     assert config.run_dir, "load_config fills it in"
     run_dir = make_folder(config.run_dir)
     with _alone(run_dir):
@@ -55,20 +60,22 @@ def train(config: Config) -> None:
             if reason := _finished(config, Progress.from_state_dict(state["progress"])):
                 _say(f"{run_dir} is trained already: {reason} is reached; raise it to train further")
                 return
-        _train(config, run_dir, state)
+        _train(config, run_dir, state, tokenizer)
 
 
-def _train(config: Config, run_dir: Path, state: dict[str, Any] | None) -> None:
-    """Build all that training needs and let the trainer run."""
+def _train(config: Config, run_dir: Path, state: dict[str, Any] | None, tokenizer: Tokenizer | None) -> None:
+    """Build all that training needs and let the trainer run; a tokenizer is given where none is to be trained."""
     limit_kernel_caches()
     training = config.training
     if training.threads is not None:
         torch.set_num_threads(training.threads)
     device = choose_device(training.device)
-    prepared = prepare(config, _say)
+    prepared = prepare(config, _say, tokenizer)
     torch.manual_seed(config.seed)
     model = build_model(config.model, prepared.tokenizer.source_size, prepared.tokenizer.target_size).to(device)
-    _write_records(config, run_dir, prepared, model, device)
+    base = load_base(config.fine_tune, model, _say) if state is None else None
+    freeze(model, config.fine_tune.freeze, _say)
+    _write_records(config, run_dir, prepared, model, device, base)
     if training.compile:
         _compile(model, device)
     updates = Updates(
@@ -79,6 +86,7 @@ def _train(config: Config, run_dir: Path, state: dict[str, Any] | None) -> None:
         workers=training.workers,
         multiple=8 if device.type == "cuda" else 1,
         pin=device.type == "cuda",
+        sampling=SubwordSampling.of(config, prepared.tokenizer),
     )
     step = 0 if state is None else Progress.from_state_dict(state["progress"]).step
     with closing(Monitor(run_dir, step)) as monitor:
@@ -121,7 +129,14 @@ def _finished(config: Config, progress: Progress) -> str | None:
     return end_reason(config.training, progress) if progress.validated_step == progress.step else None
 
 
-def _write_records(config: Config, run_dir: Path, prepared: Prepared, model: Seq2Seq, device: torch.device) -> None:
+def _write_records(
+    config: Config,
+    run_dir: Path,
+    prepared: Prepared,
+    model: Seq2Seq,
+    device: torch.device,
+    base: CheckpointInfo | None,
+) -> None:
     """config.yaml, the tokenizer and environment.json; refuses to continue on other data."""
     environment = {
         "nmt": nmt.__version__,
@@ -141,6 +156,10 @@ def _write_records(config: Config, run_dir: Path, prepared: Prepared, model: Seq
             f"the data of {run_dir} have changed since its training began: restore them, or choose another folder "
             "with run_dir=OTHER"
         )
+    if base is not None:
+        environment["fine_tuned_from"] = {"run": config.fine_tune.run, "checkpoint": base.name, "step": base.step}
+    elif "fine_tuned_from" in before:
+        environment["fine_tuned_from"] = before["fine_tuned_from"]
     with atomic_write(path) as file:
         json.dump(environment, file, indent=2)
     prepared.tokenizer.save(run_dir / "tokenizer")

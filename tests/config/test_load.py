@@ -156,6 +156,8 @@ def test_any_text_survives_its_file(text: str, tmp_path: Path) -> None:
         ("modle=luong", ConfigError, "modle is not a key of the configuration; nearest: model"),
         ("training.max_step=3", ConfigError, "training.max_step is not a key of the configuration; nearest: "),
         ("training.max_steps=abc", ConfigError, "training.max_steps=abc: expected a whole number or null"),
+        ("training.average=worst", ConfigError, "training.average=worst: expected one of best, last"),
+        ("training.average=best", ConfigError, "training.average=best needs training.keep_best of at least 2"),
         ("model.family=luong", ConfigError, "model.model_dim is not a key of model.family=luong"),
         ("seed.x=1", ConfigError, ""),
         ("~nothing", ConfigError, ""),

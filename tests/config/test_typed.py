@@ -71,7 +71,7 @@ def test_numbers() -> None:
         ("learning_rate", "fast", "training.learning_rate=fast: expected a number"),
         ("learning_rate", float("nan"), "training.learning_rate=nan: expected a number"),
         ("compile", 1, "training.compile=1: expected true or false"),
-        ("precision", "fp16", "training.precision=fp16: expected one of auto, fp32, bf16; nearest: bf16"),
+        ("precision", "fp16", "training.precision=fp16: expected one of auto, fp32, bf16, native; nearest: bf16"),
         ("optimizer", {"betas": 0.9}, "training.optimizer.betas=0.9: expected a list"),
         ("optimizer", {"betas": [0.9, "x"]}, "training.optimizer.betas[1]=x: expected a number"),
     ],

@@ -11,7 +11,14 @@ import textwrap
 import pytest
 import torch
 
-from nmt.device import autocast, choose_device, describe_hardware, undisturbed_randomness
+from nmt.device import (
+    autocast,
+    choose_device,
+    describe_hardware,
+    has_bf16,
+    limit_kernel_caches,
+    undisturbed_randomness,
+)
 from nmt.errors import NmtError
 
 CPU = torch.device("cpu")
@@ -54,7 +61,24 @@ def test_the_hardware_has_a_name() -> None:
     assert "cores" in describe_hardware(CPU)
 
 
+@pytest.mark.parametrize(("flags", "dtype"), [("fpu avx512_bf16", torch.bfloat16), ("fpu avx512f", torch.float32)])
+def test_native_precision_is_what_the_processor_is_made_for(
+    flags: str, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("nmt.device._cpu_flags", lambda: frozenset(flags.split()))
+    with autocast(CPU, "native"):
+        assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == dtype
+
+
+def test_limits_of_kernel_caches_are_set_unless_the_user_did(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LRU_CACHE_CAPACITY", "7")
+    monkeypatch.delenv("ONEDNN_PRIMITIVE_CACHE_CAPACITY", raising=False)
+    limit_kernel_caches()
+    assert (os.environ["LRU_CACHE_CAPACITY"], os.environ["ONEDNN_PRIMITIVE_CACHE_CAPACITY"]) == ("7", "128")
+
+
 @pytest.mark.skipif(platform.system() != "Linux", reason="reads /proc")
+@pytest.mark.skipif(not has_bf16(CPU), reason="emulated bf16 has other kernels")
 def test_shapes_that_never_come_back_leave_little_behind() -> None:
     """bf16 products of 300 shapes, with the caches limited and without."""
     script = """

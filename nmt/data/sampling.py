@@ -1,0 +1,219 @@
+"""Segmentations drawn anew for each update: subword regularisation (Kudo 2018), BPE-dropout (Provilkov et al. 2020).
+
+A sentence is drawn word by word, which gives the same probabilities, since no piece lies across words. SentencePiece
+can draw too, but in 0.2.3 the same seed gives other segmentations in another process: a run could not be continued.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import lru_cache
+from heapq import heappop, heappush
+from itertools import accumulate
+from math import exp, log
+from random import Random
+from typing import Any, Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nmt.config.schema import Config
+from nmt.data.store import Ids, Store
+from nmt.data.tokenizer import EOS, Model, Tokenizer
+
+Sentence = Sequence[int] | Ids
+Sides = Literal["both", "source", "target"]
+
+_KEPT, _KEPT_LENGTH = 1 << 14, 24  # words that are not filtered again, and how long they may be: some 50 MB
+
+
+class Sampler(Protocol):
+    """Draws the pieces of a word whose characters are all known."""
+
+    def __call__(self, word: str, random: Random) -> Sequence[str]:
+        """The pieces, which spell the word."""
+        ...
+
+
+class Unigram:
+    """Draws a segmentation x of a word with a probability proportional to P(x)^alpha, from all there are.
+
+    Kudo 2018, section 3.3 with l = infinity: sums over all segmentations of each beginning of the word (forward
+    filtering), then pieces from its end to its start (backward sampling).
+    """
+
+    def __init__(self, scores: Mapping[str, float], alpha: float) -> None:
+        """`scores` are the pieces' log-probabilities; every character is a piece."""
+        self._scores = {piece: alpha * score for piece, score in scores.items()}
+        self._longest = max(map(len, scores))
+        self._kept = lru_cache(_KEPT)(self._filter)
+
+    def __call__(self, word: str, random: Random) -> list[str]:
+        """The pieces of `word`."""
+        filtered = (self._kept if len(word) <= _KEPT_LENGTH else self._filter)(word)
+        pieces: list[str] = []
+        end = len(word)
+        while end:
+            starts, shares = filtered[end - 1]
+            start = starts[bisect(shares, random.random())]
+            pieces.append(word[start:end])
+            end = start
+        pieces.reverse()
+        return pieces
+
+    def _filter(self, word: str) -> list[tuple[list[int], list[float]]]:
+        """For each end of a piece, where it may start and the cumulative probabilities of these starts."""
+        scores = self._scores
+        sums = [0.0]  # by end: log of the sum of P(x)^alpha over all segmentations x of word[:end]
+        filtered = []
+        for end in range(1, len(word) + 1):
+            starts = [start for start in range(max(0, end - self._longest), end) if word[start:end] in scores]
+            terms = [sums[start] + scores[word[start:end]] for start in starts]
+            greatest = max(terms)
+            cumulative = list(accumulate(exp(term - greatest) for term in terms))
+            sums.append(greatest + log(cumulative[-1]))
+            filtered.append((starts, [share / cumulative[-1] for share in cumulative]))
+        return filtered
+
+
+class BpeDropout:
+    """Merges the pieces of a word as BPE does, but leaves each possible merge out of each step with a probability.
+
+    Provilkov et al. 2020, Algorithm 1: a step makes the best of the merges that are left, and where none is, it ends.
+    The merges of a step are drawn best first, up to the one that is made, since the others make no difference.
+    """
+
+    def __init__(self, scores: Mapping[str, float], probability: float) -> None:
+        """The piece of the highest score is merged first; every character is a piece."""
+        self._scores = scores
+        self._probability = probability
+
+    def __call__(self, word: str, random: Random) -> list[str]:
+        """The pieces of `word`."""
+        pieces = [*word, ""]  # each where it starts, and "" elsewhere
+        before, after = list(range(-1, len(word) - 1)), list(range(1, len(word) + 1))  # where its neighbours start
+        merges: list[tuple[float, int, str]] = []  # a heap: the best first, of equal ones the leftmost
+
+        def add(left: int, right: int) -> None:
+            if left >= 0 and right < len(word) and (piece := pieces[left] + pieces[right]) in self._scores:
+                heappush(merges, (-self._scores[piece], left, piece))
+
+        for start in range(len(word) - 1):
+            add(start, start + 1)
+        while (merge := self._choose(merges, pieces, after, random)) is not None:
+            left, right = merge, after[merge]
+            pieces[left], pieces[right] = pieces[left] + pieces[right], ""
+            after[left] = after[right]
+            if after[left] < len(word):
+                before[after[left]] = left
+            add(before[left], left)
+            add(left, after[left])
+        return [piece for piece in pieces if piece]
+
+    def _choose(
+        self, merges: list[tuple[float, int, str]], pieces: Sequence[str], after: Sequence[int], random: Random
+    ) -> int | None:
+        """Draw one step: where the left piece of its merge starts, which is taken from the heap; None for no merge."""
+        left_out = []
+        chosen = None
+        while merges:
+            _, left, piece = merge = heappop(merges)
+            if not pieces[left] or len(piece) != len(pieces[left]) + len(pieces[after[left]]):
+                continue  # one of both is part of another piece by now
+            if random.random() >= self._probability:
+                chosen = left
+                break
+            left_out.append(merge)
+        for merge in left_out:
+            heappush(merges, merge)
+        return chosen
+
+
+_SAMPLERS: dict[str, Callable[[Mapping[str, float], float], Sampler]] = {"unigram": Unigram, "bpe": BpeDropout}
+
+
+class Drawn:
+    """Sentence pairs as ids with their lengths, by index, as a Store has them by row."""
+
+    def __init__(self, sources: Sequence[Sentence], targets: Sequence[Sentence]) -> None:
+        """Ids of both sides, ending with EOS."""
+        self._sources, self._targets = sources, targets
+        self.source_lengths = np.array([len(ids) for ids in sources], dtype=np.int32)
+        self.target_lengths = np.array([len(ids) for ids in targets], dtype=np.int32)
+
+    def source(self, index: int) -> Sentence:
+        """The ids of source sentence `index`, ending with EOS."""
+        return self._sources[index]
+
+    def target(self, index: int) -> Sentence:
+        """The ids of target sentence `index`, without BOS, ending with EOS."""
+        return self._targets[index]
+
+
+class SubwordSampling:
+    """Draws how the sentences of an update are segmented.
+
+    alpha is that of `Unigram` or the probability of `BpeDropout`, after the algorithm of the tokenizer. A word with a
+    character that the vocabulary lacks keeps its one segmentation, a sentence drawn longer than max_tokens (with EOS)
+    its stored ids.
+    """
+
+    def __init__(
+        self, tokenizer: Tokenizer, algorithm: Literal["unigram", "bpe"], alpha: float, sides: Sides, max_tokens: int
+    ) -> None:
+        self._arguments = (tokenizer, algorithm, alpha, sides, max_tokens)
+        self.max_tokens = max_tokens
+        self.source = None if sides == "target" else _Lines(tokenizer.source, algorithm, alpha)
+        self.target = None if sides == "source" else _Lines(tokenizer.target, algorithm, alpha)
+
+    def __reduce__(self) -> tuple[type[SubwordSampling], tuple[Any, ...]]:
+        return SubwordSampling, self._arguments
+
+    @classmethod
+    def of(cls, config: Config, tokenizer: Tokenizer) -> SubwordSampling | None:
+        """What a configuration asks for; None where it wants the stored ids."""
+        training, algorithm = config.training, config.tokenizer.algorithm
+        if training.subword_sampling is None:
+            return None
+        assert algorithm == "unigram" or algorithm == "bpe", "Config.check refuses the others"
+        sides, max_tokens = training.subword_sampling_sides, config.data.cleaning.max_tokens
+        return cls(tokenizer, algorithm, training.subword_sampling, sides, max_tokens)
+
+    def draw(self, store: Store, rows: NDArray[np.integer[Any]], seed: int, epoch: int, position: int) -> Drawn:
+        """The given rows of a store, in that order: a function of the arguments, whatever was drawn before."""
+        place = np.random.SeedSequence([seed % 2**64, epoch, position])
+        source_random, target_random = (Random(int(state)) for state in place.generate_state(2, np.uint64))
+        sources: list[Sentence] = [store.source(row) for row in rows]
+        targets: list[Sentence] = [store.target(row) for row in rows]
+        if self.source is not None:
+            drawn = self.source.draw([store.source_text(row) for row in rows], source_random)
+            sources = self._unless_too_long(drawn, sources)
+        if self.target is not None:
+            drawn = self.target.draw([store.target_text(row) for row in rows], target_random)
+            targets = self._unless_too_long(drawn, targets)
+        return Drawn(sources, targets)
+
+    def _unless_too_long(self, drawn: list[list[int]], stored: list[Sentence]) -> list[Sentence]:
+        return [new if len(new) <= self.max_tokens else old for new, old in zip(drawn, stored, strict=True)]
+
+
+class _Lines:
+    """Draws the ids of whole lines."""
+
+    def __init__(self, model: Model, algorithm: str, alpha: float) -> None:
+        self._model = model
+        self._sampler = _SAMPLERS[algorithm](model.scores, alpha)
+        self._characters = frozenset(piece for piece in model.scores if len(piece) == 1)
+
+    def draw(self, lines: Sequence[str], random: Random) -> list[list[int]]:
+        """The ids of each line, ending with EOS."""
+        return [[*self._ids(words, random), EOS] for words in self._model.words(lines)]
+
+    def _ids(self, words: Sequence[str], random: Random) -> Iterator[int]:
+        ids = self._model.ids
+        for word in words:
+            if self._characters.issuperset(word):
+                yield from (ids[piece] for piece in self._sampler(word, random))
+            else:
+                yield from self._model.encode([word[1:]])[0][:-1]  # without the ▁ that encoding adds, and without EOS

@@ -1,0 +1,138 @@
+"""Averaging of checkpoints: one set of weights, the mean of several that a run has kept (Vaswani et al. 2017, 6.1).
+
+Weights late in one training run lie in one wide valley of the loss, and their mean tends to lie nearer its middle than
+any of them (Izmailov et al. 2018, on stochastic weight averaging).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import torch
+from safetensors import SafetensorError
+from torch import Tensor
+
+from nmt.errors import NmtError
+from nmt.files import atomic_directory
+from nmt.run import read_run_config
+from nmt.training.checkpoint import (
+    WEIGHTS,
+    find_checkpoint,
+    load_training_state,
+    load_weights,
+    save_weights,
+    saved_steps,
+    set_pointer,
+)
+
+
+def kept_steps(run_dir: str | os.PathLike[str], of: Literal["best", "last"], count: int | None = None) -> list[int]:
+    """The steps of the best or last `count` checkpoints that a run has kept, the best or the newest first.
+
+    count=None takes all of the best, or the last training.keep_last. Raises NmtError where there are fewer than count,
+    or fewer than two.
+    """
+    config = read_run_config(run_dir)
+    saved = saved_steps(run_dir)
+    if of == "best":
+        progress = load_training_state(find_checkpoint(run_dir, "last"))["progress"]
+        steps = [step for _, step in progress["best"] if step in saved]
+    else:
+        steps = saved[::-1][: count or config.training.keep_last]
+    least = max(2, count or 0)
+    if len(steps) < least:
+        raise NmtError(
+            f"{run_dir} has kept {len(steps)} of its {of} checkpoints, too few for an average of {least}: train with "
+            f"training.keep_{of}={least} or more, or average its {'last' if of == 'best' else 'best'} ones"
+        )
+    return steps[:count]
+
+
+def average_checkpoints(run_dir: str | os.PathLike[str], steps: Collection[int]) -> dict[str, Tensor]:
+    """The mean of the weights of a run's checkpoints, summed in float64, one checkpoint in memory at a time.
+
+    Weights keep their types and tied ones stay tied; tensors of whole numbers are those of the newest checkpoint.
+    Raises NmtError where the checkpoints are not of one model.
+    """
+    newest, *older = sorted(set(steps), reverse=True)
+    weights, _ = load_weights(run_dir, newest)
+    layout = _layout(weights)
+    sums = {
+        name: tensor.double() if tensor.is_floating_point() else tensor
+        for name, tensor in weights.items()
+        if layout[name].first == name
+    }
+    del weights
+    for step in older:
+        weights, _ = load_weights(run_dir, step)
+        if different := {name for name, _ in _layout(weights).items() ^ layout.items()}:
+            raise NmtError(
+                f"{run_dir}: the checkpoints of steps {step} and {newest} are not of one model ({min(different)} "
+                "differs): average checkpoints of one training run"
+            )
+        for name, total in sums.items():
+            if total.is_floating_point():
+                total += weights[name]
+        del weights  # before the next is there
+    means = {
+        name: (total / (1 + len(older))).to(layout[name].dtype) if total.is_floating_point() else total
+        for name, total in sums.items()
+    }
+    return {name: means[weight.first] for name, weight in layout.items()}
+
+
+def save_average(run_dir: str | os.PathLike[str], weights: Mapping[str, Tensor], steps: Collection[int]) -> Path:
+    """Write averaged weights and averaged.json, which names the steps, as a folder under the newest step's number.
+
+    The folder is complete or absent; `point_to_average` makes it the run's averaged checkpoint.
+    """
+    checkpoints = Path(run_dir) / "checkpoints"
+    path = checkpoints / f"averaged-{max(steps):010d}"
+    try:
+        with atomic_directory(path) as folder:
+            save_weights(folder / WEIGHTS, weights)
+            (folder / "averaged.json").write_text(json.dumps({"steps": sorted(steps)}) + "\n", encoding="utf-8")
+            if path.is_dir():  # about to be replaced: the pointer must at no time lead nowhere
+                (checkpoints / "averaged").unlink(missing_ok=True)
+    except SafetensorError as error:
+        raise NmtError(f"{path} could not be written: {error}") from error
+    return path
+
+
+def point_to_average(run_dir: str | os.PathLike[str], path: Path) -> None:
+    """Let checkpoints/averaged point to a folder that `save_average` wrote, and delete older averages."""
+    set_pointer(run_dir, "averaged", path.name)
+    _delete_averages(run_dir, path.name)
+
+
+def delete_average(run_dir: str | os.PathLike[str]) -> None:
+    """Delete the run's averaged checkpoint, if it has one: for one that further training has made out of date."""
+    (Path(run_dir) / "checkpoints" / "averaged").unlink(missing_ok=True)
+    _delete_averages(run_dir)
+
+
+def _delete_averages(run_dir: str | os.PathLike[str], kept: str | None = None) -> None:
+    for folder in (Path(run_dir) / "checkpoints").glob("averaged-*"):
+        if folder.name != kept:
+            shutil.rmtree(folder)
+
+
+class _Weight(NamedTuple):
+    """What has to be equal in two checkpoints for the mean of a weight to make sense."""
+
+    first: str  # of its names: another one where it is tied
+    shape: torch.Size
+    dtype: torch.dtype
+
+
+def _layout(weights: Mapping[str, Tensor]) -> dict[str, _Weight]:
+    names: dict[int, str] = {}
+    return {
+        name: _Weight(names.setdefault(id(tensor), name), tensor.shape, tensor.dtype)
+        for name, tensor in weights.items()
+    }

@@ -1,0 +1,116 @@
+"""Fine-tuning: training that starts from the weights and the vocabulary of a run trained before."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from nmt.config.schema import Config, FineTuneConfig, TokenizerConfig
+from nmt.config.typed import nearest
+from nmt.data.tokenizer import Tokenizer
+from nmt.errors import ConfigError, NmtError
+from nmt.models.build import build_model
+from nmt.run import read_run_config
+from nmt.training.checkpoint import CheckpointInfo, find_checkpoint, has_checkpoint, load_weights
+
+_DROPOUT = "dropout"  # how the keys of dropout rates end, which have no part in what weights mean
+
+
+def inherit(config: Config) -> tuple[Config, Tokenizer | None]:
+    """The configuration with the tokenizer section of the run it starts from, and that run's tokenizer.
+
+    Once it has a checkpoint of its own a run takes both from itself and needs the other no more. A configuration that
+    starts from scratch stays as it is, with None. Raises ConfigError for a run it cannot start from, and for parts to
+    freeze that the model does not have.
+    """
+    assert config.run_dir, "load_config fills it in"
+    if config.fine_tune.run is None:
+        return config, None
+    own, base = Path(config.run_dir), Path(config.fine_tune.run)
+    if own.resolve() == base.resolve():
+        raise ConfigError(f"fine_tune.run={base} is the directory of this run itself: choose another by run_dir=OTHER")
+    goes_on = has_checkpoint(own)
+    try:
+        origin = own if goes_on else base
+        theirs, tokenizer = read_run_config(origin), Tokenizer.load(origin / "tokenizer")
+        if not goes_on:
+            find_checkpoint(base, config.fine_tune.checkpoint)
+    except NmtError as error:
+        raise ConfigError(str(error) if goes_on else f"fine_tune.run: {error}") from error
+    if config.tokenizer == TokenizerConfig():
+        config = dataclasses.replace(config, tokenizer=theirs.tokenizer)
+        config.check()
+    if not goes_on:
+        _refuse_another_model(config, theirs, base)
+    with torch.device("meta"):  # the names without the weights
+        freeze(build_model(config.model, tokenizer.source_size, tokenizer.target_size), config.fine_tune.freeze)
+    return config, tokenizer
+
+
+def load_base(config: FineTuneConfig, model: nn.Module, log: Callable[[str], None]) -> CheckpointInfo | None:
+    """Give the model the weights it starts from and say which these are; None where it starts from scratch."""
+    if config.run is None:
+        return None
+    weights, info = load_weights(config.run, config.checkpoint)
+    try:
+        model.load_state_dict(weights)
+    except RuntimeError as error:
+        raise NmtError(
+            f"fine_tune.run: the weights of {info.path} do not fit the config.yaml and tokenizer/ there: one of them "
+            "was replaced after training"
+        ) from error
+    log(f"starting from {info.path}")
+    return info
+
+
+def freeze(model: nn.Module, parts: Sequence[str], log: Callable[[str], None] = lambda sentence: None) -> None:
+    """Take the weights of `parts`, dotted names of modules or weights, out of training, and tell the log which.
+
+    A weight shared with another part stays there too. Raises ConfigError for a part that the model does not have, and
+    where nothing is left to train.
+    """
+    if not parts:
+        return
+    weights = dict(model.named_parameters(remove_duplicate=False))
+    names = {name.rsplit(".", depth)[0] for name in weights for depth in range(name.count(".") + 1)}
+    for part in parts:
+        if part not in names:
+            raise ConfigError(
+                f"fine_tune.freeze: the model has no part {part}; nearest: {', '.join(nearest(part, sorted(names)))}"
+            )
+    for name, weight in weights.items():
+        if _lies_in(name, parts):
+            weight.requires_grad_(False)
+    frozen = sum(weight.numel() for weight in model.parameters() if not weight.requires_grad)
+    total = sum(weight.numel() for weight in model.parameters())
+    if frozen == total:
+        raise ConfigError(f"fine_tune.freeze={','.join(parts)} leaves nothing to train: freeze fewer parts")
+    shared = [name for name, weight in weights.items() if not weight.requires_grad and not _lies_in(name, parts)]
+    also = f", {' and '.join(shared)} too, being shared with a frozen part" if shared else ""
+    log(f"fine_tune.freeze: {frozen:,} of {total:,} weights stay as they are{also}")
+
+
+def _lies_in(name: str, parts: Sequence[str]) -> bool:
+    return any(name == part or name.startswith(f"{part}.") for part in parts)
+
+
+def _refuse_another_model(config: Config, theirs: Config, base: Path) -> None:
+    """Refuse a model or a vocabulary that the weights of the run to start from do not belong to."""
+    different = []
+    for section in ("model", "tokenizer"):
+        now, there = (dataclasses.asdict(getattr(each, section)) for each in (config, theirs))
+        keys = ["family"] if now.get("family") != there.get("family") else now
+        different += [
+            f"{section}.{key} is {now[key]}, there {there[key]}"
+            for key in keys
+            if now[key] != there[key] and not key.endswith(_DROPOUT)
+        ]
+    if different:
+        raise ConfigError(
+            f"fine_tune.run={base} has another model or vocabulary ({'; '.join(different)}): set these keys as there, "
+            "or leave the tokenizer section out"
+        )
