@@ -35,7 +35,8 @@ class Shared:
         self._bias = None if bias is None else bias.detach()
 
     def __call__(self, x: Tensor, plus: Tensor | None = None) -> Tensor:
-        """The product, with `plus` for its bias: of its shape, or one that broadcasts and needs no gradient."""
+        """The product. In the place of a bias: `plus`, of its shape, or one that broadcasts and needs no gradient."""
+        assert plus is None or self._bias is None, "the bias's gradient is summed over all steps"
         plus = self._bias if plus is None else plus
         x = x.to(self._operand.dtype)
         plus = None if plus is None else plus.to(self._operand.dtype)
