@@ -1,0 +1,116 @@
+"""Kill a training with SIGKILL at random moments, resume it, and compare its end with that of a run never interrupted.
+
+usage: python scripts/kill_training.py CONFIG.yaml|PRESET [key=value ...] [--kills N] [--seed N] [--folder DIR]
+
+The configuration must end at training.max_steps (wall-clock limits are no function of the data). Weights, the state of
+optimizer, schedule, patience and random numbers, and metrics.jsonl (times and rates aside) have to be equal to the bit.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from nmt.training.checkpoint import find_checkpoint, load_training_state, load_weights
+
+TIMES = {
+    *("minutes", "seconds", "validation_seconds", "data_wait"),
+    *("source_tokens_per_second", "target_tokens_per_second"),
+}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("config")
+    parser.add_argument("overrides", nargs="*")
+    parser.add_argument("--kills", type=int, default=200)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--folder", type=Path, help="for the two runs; default: a temporary one")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = options.folder or Path(temporary)
+        command = [sys.executable, "-m", "nmt.cli.train", options.config, *options.overrides]
+        kills, runs = kill_and_resume(command, folder, options.kills, random.Random(options.seed))
+        differences = compare(folder / "killed", folder / "undisturbed")
+    print(f"{kills} kills, {runs} starts: {'; '.join(differences) or 'equal to the bit'}")
+    return 1 if differences else 0
+
+
+def kill_and_resume(command: list[str], folder: Path, kills: int, moments: random.Random) -> tuple[int, int]:
+    """Train DIR/undisturbed, then DIR/killed with that many kills; how many there were, and how many starts it took.
+
+    A kill comes at a random moment of what the undisturbed run took, or between two updates once it has come to an end
+    that often: then the run is begun again in a folder of its own, so that all kills take place.
+    """
+    started = time.monotonic()
+    run(command, folder / "undisturbed").wait()
+    length = time.monotonic() - started
+    done = starts = 0
+    while done < kills:
+        process = run(command, folder / "killed")
+        starts += 1
+        try:
+            process.wait(timeout=moments.uniform(0, length))
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+            done += 1
+            continue
+        if process.returncode:
+            raise SystemExit(f"the run failed after {done} kills: see {folder / 'killed.log'}")
+        if done < kills:
+            differences = compare(folder / "killed", folder / "undisturbed")
+            if differences:
+                raise SystemExit(f"after {done} kills: {'; '.join(differences)}")
+            (folder / "killed").rename(folder / f"killed-{done}")
+    if run(command, folder / "killed").wait():
+        raise SystemExit(f"the run failed after {done} kills: see {folder / 'killed.log'}")
+    return done, starts + 1
+
+
+def run(command: list[str], run_dir: Path) -> subprocess.Popen[bytes]:
+    """Start the command on a run directory, what it says in a log beside it."""
+    run_dir.parent.mkdir(parents=True, exist_ok=True)
+    with run_dir.with_suffix(".log").open("ab") as log:
+        return subprocess.Popen([*command, f"run_dir={run_dir}"], stdout=log, stderr=log)
+
+
+def compare(one: Path, other: Path) -> list[str]:
+    """What differs between the ends of two runs."""
+    ends = [find_checkpoint(path, "last") for path in (one, other)]
+    parts: dict[str, list[Any]] = {
+        "step": [end.step for end in ends],
+        "weights": [load_weights(path, "last")[0] for path in (one, other)],
+        "state": [load_training_state(end) for end in ends],
+        "metrics.jsonl": [
+            [json.loads(line) for line in (path / "metrics.jsonl").read_text("utf-8").splitlines()]
+            for path in (one, other)
+        ],
+    }
+    for state in parts["state"]:
+        state["window"] = state["window"]["sums"]  # its counts hold times
+    return [name for name, (ours, theirs) in parts.items() if not equal(ours, theirs)]
+
+
+def equal(one: Any, other: Any) -> bool:
+    """Equality to the bit of trees of tensors, times aside."""
+    if isinstance(one, torch.Tensor):
+        return torch.equal(one, other)
+    if isinstance(one, dict):
+        return one.keys() == other.keys() and all(equal(one[key], other[key]) for key in one.keys() - TIMES)
+    if isinstance(one, list | tuple):
+        return len(one) == len(other) and all(map(equal, one, other))
+    return bool(one == other)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,131 @@
+"""What averages, subword regularisation, R-Drop and fine-tuning give on Multi30k at equal training time.
+
+usage: python scripts/training_methods.py FOLDER [key=value ...] [--minutes M] [--seeds 1,2] [--jobs N] [--only A,B]
+
+FOLDER has {train,val,test_2016_flickr}.{de,en}. Each method is `multi30k_transformer` with the keys shown below, M
+minutes (15) for each seed; N trainings side by side with one thread each (default: one at a time with all threads).
+Runs that are there already are used. Writes docs/results/training_methods.{md,json}.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from statistics import mean, stdev
+from typing import Any
+
+RESULTS = Path(__file__).resolve().parents[1] / "docs" / "results"
+RUNS = Path("runs/training_methods")
+TEST = "test_2016_flickr"
+METHODS: dict[str, list[str]] = {
+    "baseline": [],
+    "ema": ["training.ema_decay=0.998"],
+    "average": ["training.keep_best=5", "training.average=best"],
+    "subword_sampling": ["training.subword_sampling=0.3"],
+    "rdrop": ["training.rdrop=3"],
+    "fine_tune": [],  # half of the time on half of the text, the rest from there on all of it
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("overrides", nargs="*")
+    parser.add_argument("--minutes", type=float, default=15)
+    parser.add_argument("--seeds", default="1,2")
+    parser.add_argument("--jobs", type=int, default=1)
+    parser.add_argument("--only", default=",".join(METHODS))
+    options = parser.parse_args()
+    seeds = [int(seed) for seed in options.seeds.split(",")]
+    methods = options.only.split(",")
+    overrides = [*options.overrides, *(["training.threads=1"] if options.jobs > 1 else [])]
+    with ThreadPoolExecutor(options.jobs) as jobs:
+        futures = {
+            (method, seed): jobs.submit(train, method, seed, options.folder, options.minutes, overrides)
+            for seed in seeds
+            for method in methods
+        }
+        results = {key: future.result() for key, future in futures.items()}
+    write(methods, seeds, options.minutes, overrides, results)
+
+
+def train(method: str, seed: int, folder: Path, minutes: float, overrides: list[str]) -> dict[str, Any]:
+    """Train a method with a seed, evaluate it, and return its scores."""
+    run_dir = RUNS / f"{method}-{seed}"
+    common = [f"seed={seed}", *overrides, *METHODS[method]]
+    if method == "fine_tune":
+        half = halved(folder)
+        first = RUNS / f"fine_tune-{seed}-first"
+        nmt_train(first, half, minutes / 2, common)
+        rest = [f"fine_tune.run={first}", "training.schedule.warmup_steps=100"]
+        nmt_train(run_dir, folder, minutes / 2, [*common, *rest])
+    else:
+        nmt_train(run_dir, folder, minutes, common)
+    if not (run_dir / "evaluations" / TEST / "scores.json").is_file():
+        command("nmt-evaluate", run_dir, "--test-set", TEST)
+    events = [json.loads(line) for line in (run_dir / "metrics.jsonl").read_text("utf-8").splitlines()]
+    tested = [event for event in events if event["event"] in ("validation", "average") and event.get("taken", True)]
+    scores = json.loads((run_dir / "evaluations" / TEST / "scores.json").read_text("utf-8"))
+    return {"test": scores, "val_bleu": max(event["bleu"] for event in tested), "updates": events[-1]["step"]}
+
+
+def nmt_train(run_dir: Path, folder: Path, minutes: float, more: list[str]) -> None:
+    command("nmt-train", "multi30k_transformer", f"data.path={folder}", f"run_dir={run_dir}",
+            f"training.max_minutes={minutes}", *more)  # fmt: skip
+
+
+def command(name: str, *arguments: object) -> None:
+    """Run an installed command of the Python that runs this, its words in a log."""
+    RUNS.mkdir(parents=True, exist_ok=True)
+    with (RUNS / "log.txt").open("a") as log:
+        subprocess.run([Path(sys.executable).with_name(name), *map(str, arguments)], check=True, stderr=log, stdout=log)
+
+
+def halved(folder: Path) -> Path:
+    """A folder with every second training pair."""
+    half = RUNS / "half"
+    half.mkdir(parents=True, exist_ok=True)
+    for path in folder.glob("*.??"):
+        lines = path.read_text("utf-8").splitlines(keepends=True)
+        (half / path.name).write_text("".join(lines[::2] if path.name.startswith("train.") else lines), "utf-8")
+    return half
+
+
+def write(
+    methods: list[str], seeds: list[int], minutes: float, overrides: list[str], results: dict[tuple[str, int], Any]
+) -> None:
+    """The page and its figures."""
+    figures = {method: {seed: results[method, seed] for seed in seeds} for method in methods}
+    signature = results[methods[0], seeds[0]]["test"]["bleu"]["signature"]
+    lines = [
+        "# Training methods on Multi30k, German to English",
+        "",
+        f"`python scripts/training_methods.py FOLDER {' '.join(sys.argv[2:])}`: `multi30k_transformer` and one change "
+        f"at a time, {minutes:g} minutes each, seeds {', '.join(map(str, seeds))}; BLEU on {TEST}, beam 5 (`{signature}`).",
+        "",
+        f"| method | keys | {' | '.join(f'seed {seed}' for seed in seeds)} | mean | deviation | updates | val BLEU |",
+        "|---|---|" + "---:|" * (len(seeds) + 4),
+    ]
+    for method in methods:
+        runs = [figures[method][seed] for seed in seeds]
+        scores = [run["test"]["bleu"]["score"] for run in runs]
+        deviation = f"{stdev(scores):.2f}" if len(scores) > 1 else ""
+        keys = " ".join(f"`{key}`" for key in METHODS[method])
+        each = " | ".join(f"{score:.2f}" for score in scores)
+        lines.append(
+            f"| {method} | {keys} | {each} | {mean(scores):.2f} | {deviation} "
+            f"| {mean(run['updates'] for run in runs):,.0f} | {mean(run['val_bleu'] for run in runs):.2f} |"
+        )
+    RESULTS.mkdir(parents=True, exist_ok=True)
+    (RESULTS / "training_methods.md").write_text("\n".join(lines) + "\n", "utf-8")
+    (RESULTS / "training_methods.json").write_text(
+        json.dumps({"minutes": minutes, "overrides": overrides, "methods": figures}, indent=1) + "\n", "utf-8"
+    )
+
+
+if __name__ == "__main__":
+    main()

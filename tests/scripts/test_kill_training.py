@@ -1,0 +1,45 @@
+"""Killed at random moments and resumed, a training ends as the one that never was."""
+
+from __future__ import annotations
+
+import random
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from nmt.config.load import save_config
+from nmt.training.checkpoint import find_checkpoint, load_weights, save_weights
+from tests.training.tiny import tiny_config
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts"))
+
+from kill_training import compare, kill_and_resume
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Five kills of a run that draws dropout and subwords, averages its weights and saves often."""
+    folder = tmp_path_factory.mktemp("killed")
+    config = tiny_config(folder, training__max_steps=60, training__validate_every=10, training__checkpoint_every=3,
+                         training__subword_sampling=0.2, training__ema_decay=0.9, training__keep_best=2,
+                         training__average="best")  # fmt: skip
+    save_config(config, folder / "config.yaml")
+    command = [sys.executable, "-m", "nmt.cli.train", str(folder / "config.yaml")]
+    done, starts = kill_and_resume(command, folder, 5, random.Random())
+    assert done == 5 and starts >= 6
+    return folder
+
+
+def test_five_random_kills_leave_no_trace(runs: Path) -> None:
+    assert compare(runs / "killed", runs / "undisturbed") == []
+
+
+def test_the_comparison_sees_one_bit(runs: Path) -> None:
+    weights, info = load_weights(runs / "killed", "last")
+    name = next(iter(weights))
+    weights[name].flatten()[0:1].view(torch.int32).bitwise_xor_(1)
+    save_weights(info.path / "model.safetensors", weights)
+    assert compare(runs / "killed", runs / "undisturbed") == ["weights"]
+    assert find_checkpoint(runs / "killed", "last").step == 60
