@@ -14,3 +14,14 @@ class ConfigError(NmtError):
 
 class UsageError(NmtError):
     """A command called wrongly; it prints its usage line and this sentence, and exits with status 2."""
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """MemoryError, torch.OutOfMemoryError, and the RuntimeErrors of torch's other allocators (told without torch)."""
+    names = [kind.__name__ for kind in type(error).__mro__]
+    if "MemoryError" in names or "OutOfMemoryError" in names:
+        return True
+    return "RuntimeError" in names and any(sign in str(error) for sign in _OUT_OF_MEMORY)
+
+
+_OUT_OF_MEMORY = ("DefaultCPUAllocator", "out of memory", "_STATUS_ALLOC_FAILED")  # of CPU, MPS, and CUDA's libraries

@@ -105,7 +105,7 @@ def write(
         "# Training methods on Multi30k, German to English",
         "",
         f"`python scripts/training_methods.py FOLDER {' '.join(sys.argv[2:])}`: `multi30k_transformer` and one change "
-        f"at a time, {minutes:g} minutes each, seeds {', '.join(map(str, seeds))}; BLEU on {TEST}, beam 5 (`{signature}`).",
+        f"at a time, {minutes:g} minutes each; BLEU on {TEST}, beam 5 (`{signature}`).",
         "",
         f"| method | keys | {' | '.join(f'seed {seed}' for seed in seeds)} | mean | deviation | updates | val BLEU |",
         "|---|---|" + "---:|" * (len(seeds) + 4),

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 from nmt import __version__
-from nmt.errors import NmtError, UsageError
+from nmt.errors import NmtError, UsageError, is_out_of_memory
 
 DONE, FAILED, WRONG_USAGE, INTERRUPTED, BROKEN_PIPE = 0, 1, 2, 130, 141
 
@@ -80,7 +80,7 @@ def _sentence(error: Exception) -> str | None:
     """What to tell the user, or None for an error that is not theirs to mend."""
     if isinstance(error, NmtError):
         return str(error)
-    if _out_of_memory(error):
+    if is_out_of_memory(error):
         return (
             "out of memory: lower training.tokens_per_device (training) or search.tokens_per_batch (translation), "
             "or choose a smaller model"
@@ -88,9 +88,3 @@ def _sentence(error: Exception) -> str | None:
     if isinstance(error, OSError) and error.filename is not None and error.strerror:
         return f"{os.fsdecode(error.filename)}: {error.strerror}"
     return None
-
-
-def _out_of_memory(error: Exception) -> bool:
-    """MemoryError, torch.OutOfMemoryError, and the RuntimeError of torch's allocator on CPU (told without torch)."""
-    names = [kind.__name__ for kind in type(error).__mro__]
-    return "MemoryError" in names or "OutOfMemoryError" in names or "DefaultCPUAllocator" in str(error)

@@ -293,10 +293,8 @@ class TrainingConfig:
     checkpoint_every: int | None = None  # updates; default: validate_every
     log_every: int = 50  # updates
     tokens_per_update: int = 4096  # padded tokens of the longer side, over all devices
-    tokens_per_device: int | None = None  # padded tokens of one forward pass; default: the whole update at once
-    precision: PRECISIONS = (
-        "auto"  # auto: bf16 autocast on CUDA, fp32 elsewhere; native: on CPUs made for bf16 too
-    )
+    tokens_per_device: int | Literal["auto"] | None = None  # of one forward pass; null: a whole update; auto: what fits
+    precision: PRECISIONS = "auto"  # auto: bf16 autocast on CUDA, else fp32; native: bf16 on CPUs made for it too
     device: Literal["auto", "cuda", "mps", "cpu"] = "auto"
     threads: int | None = None  # CPU threads; default: torch's choice
     workers: int = 0  # processes that build batches; 0: a thread of the trainer
@@ -314,6 +312,9 @@ class TrainingConfig:
     keep_best: int = 1  # checkpoints kept for their score ...
     keep_last: int = 2  # ... and the last so many besides
     average: Literal["best", "last"] | None = None  # at the end, average the checkpoints kept as such
+    ema_decay: float | None = None  # of an exponential moving average of the weights, which validates and translates
+    max_rollbacks: int = 3  # times that training goes back to a checkpoint after a loss or gradient that explodes ...
+    rollback_factor: float = 0.5  # ... each time with a learning rate so many times lower
     validation_sentences: int | None = None  # validate BLEU on the first N sentences; default: all
 
     def check(self) -> None:
@@ -326,12 +327,16 @@ class TrainingConfig:
                      "tokens_per_update", "tokens_per_device", "threads", "max_steps", "max_epochs", "max_minutes",
                      "patience", "validation_sentences", "rdrop"):  # fmt: skip
             value = getattr(self, name)
-            require(value is None or value > 0, f"training.{name} must be above 0")
+            require(value in (None, "auto") or value > 0, f"training.{name} must be above 0")
         for kind, kept in (("best", self.keep_best), ("last", self.keep_last)):
             require(
                 self.average != kind or kept >= 2, f"training.average={kind} needs training.keep_{kind} of at least 2"
             )
-        require(self.workers >= 0, "training.workers must be at least 0")
+        for name in ("workers", "max_rollbacks"):
+            require(getattr(self, name) >= 0, f"training.{name} must be at least 0")
+        for name in ("ema_decay", "rollback_factor"):
+            value = getattr(self, name)
+            require(value is None or 0 < value < 1, f"training.{name} must lie between 0 and 1")
         require(self.learning_rate > 0, "training.learning_rate must be above 0")
         require(0 <= self.label_smoothing < 1, "training.label_smoothing must be from 0 to below 1")
         require(
@@ -340,7 +345,7 @@ class TrainingConfig:
         )
         require(self.clip_norm is None or self.clip_norm > 0, "training.clip_norm must be above 0, or null for none")
         require(
-            self.tokens_per_device is None or self.tokens_per_device <= self.tokens_per_update,
+            not isinstance(self.tokens_per_device, int) or self.tokens_per_device <= self.tokens_per_update,
             "training.tokens_per_device must not exceed training.tokens_per_update",
         )
         schedule = self.schedule

@@ -6,7 +6,7 @@ import dataclasses
 import difflib
 import math
 import types
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from nmt.config.schema import Config  # only for the names to suggest: nothing else here knows the schema
@@ -97,7 +97,10 @@ def _convert_union(members: tuple[Any, ...], value: object, key: str) -> Any:
     others = [member for member in members if member is not types.NoneType]
     if len(others) == 1 and others[0] not in _NAMES:
         return _convert(others[0], value, key)
-    return _convert_scalar(members, value, key)
+    words = [word for member in members if get_origin(member) is Literal for word in get_args(member)]
+    if isinstance(value, str) and value in words:
+        return value
+    return _convert_scalar(tuple(member for member in members if get_origin(member) is not Literal), value, key, words)
 
 
 def _convert_tagged(classes: list[Any], value: object, key: str) -> Any:
@@ -112,15 +115,18 @@ def _convert_tagged(classes: list[Any], value: object, key: str) -> Any:
     return from_dict(by_name[name], value, key, owner=f"{key}.{tag}={name}")
 
 
-def _convert_scalar(accepted: tuple[Any, ...], value: object, key: str) -> Any:
-    """A number, a truth value, text or null of one of the `accepted` types; 1e5 is a whole number, 3 is a number."""
+def _convert_scalar(accepted: tuple[Any, ...], value: object, key: str, words: Sequence[str] = ()) -> Any:
+    """A number, a truth value, text or null of one of the `accepted` types; 1e5 is a whole number, 3 is a number.
+
+    `words` would have been accepted too.
+    """
     if type(value) in accepted and not (isinstance(value, float) and not math.isfinite(value)):
         return value
     if type(value) is int and float in accepted:
         return float(value)
     if type(value) is float and int in accepted and value.is_integer():
         return int(value)
-    expected = " or ".join(_NAMES[kind] for kind in accepted)
+    expected = " or ".join([*words, *(_NAMES[kind] for kind in accepted)])
     quote = " (in quotes)" if str in accepted and isinstance(value, bool | int | float) else ""
     raise ConfigError(f"{_show(key, value)}: expected {expected}{quote}")
 

@@ -6,7 +6,7 @@ alone; how an update is split into batches for devices and processes changes not
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from typing import NamedTuple
 
@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from nmt.data.prefetch import in_processes, in_thread
+from nmt.data.prefetch import in_processes, in_thread, to_stderr
 from nmt.data.sampling import Drawn, SubwordSampling
 from nmt.data.store import Store
 from nmt.data.tokenizer import BOS, PAD
@@ -39,6 +39,9 @@ class Batch(NamedTuple):
     def pin_memory(self) -> Batch:
         """The batch in pinned memory."""
         return Batch(*(tensor.pin_memory() for tensor in self))
+
+    def __reduce__(self) -> tuple[Callable[..., Batch], tuple[NDArray[np.generic], ...]]:
+        return _from_arrays, tuple(tensor.numpy() for tensor in self)  # to other processes quicker than as tensors
 
 
 class Update(NamedTuple):
@@ -64,7 +67,11 @@ def collate(
         tgt_in[row, 0] = BOS
         tgt_in[row, 1 : len(ids)] = ids[:-1]
     src_mask = np.arange(src.shape[1]) < lengths[:, None]
-    return Batch(*map(torch.from_numpy, (src, src_mask, tgt_in, tgt_out)))
+    return _from_arrays(src, src_mask, tgt_in, tgt_out)
+
+
+def _from_arrays(*arrays: NDArray[np.generic]) -> Batch:
+    return Batch(*map(torch.from_numpy, arrays))
 
 
 class Updates:
@@ -112,29 +119,54 @@ class Updates:
         """
         rng = np.random.Generator(np.random.PCG64([self.seed % 2**64, number]))
         order = rng.permutation(len(self.store)).astype(np.int32)
-        source = _round_up(self.store.source_lengths[order], self.multiple)
-        target = _round_up(self.store.target_lengths[order], self.multiple)
-        # By the longer side, then by the difference of both, rising and falling in turn so that neighbours are alike.
-        longer, difference = np.maximum(source, target), source - target
-        turn = np.where(longer // self.multiple % 2, difference, -difference)
-        order = order[np.lexsort((turn, longer))]
-        updates = np.split(order, cut(self._padded_lengths(self.store, order), self.tokens_per_update))
+        turn, longer = self._sort_keys()
+        order = order[np.lexsort((turn[order], longer[order]))]
+        updates = np.split(order, cut(longer[order], self.tokens_per_update))
         return [updates[index] for index in rng.permutation(len(updates))]
 
     def updates_per_epoch(self, number: int) -> int:
         """How many updates an epoch has; epochs differ a little."""
         return len(self.epoch(number))
 
-    def iterate(self, epoch: int = 0, position: int = 0) -> Iterator[Update]:
-        """Updates without end from a place on, built ahead; closing the iterator ends the thread or the processes."""
+    def iterate(self, epoch: int = 0, position: int = 0, say: Callable[[str], None] = to_stderr) -> Iterator[Update]:
+        """Updates without end from a place on, built ahead; closing the iterator ends the thread or the processes.
+
+        A process that dies is replaced, and that is said; raises NmtError where that does not help.
+        """
         places = self._places(epoch, position)
-        updates = (
-            in_processes(self.build, places, self.workers, self.pin)
-            if self.workers
-            else in_thread(self._pinned(self.build(place)) for place in places)
-        )
-        with closing(updates):
-            yield from updates
+        if self.workers:
+            with closing(in_processes(self.build, places, self.workers, say)) as updates:
+                yield from map(self._pinned, updates)
+        else:
+            with closing(in_thread(self._pinned(self.build(place)) for place in places)) as updates:
+                yield from updates
+
+    def longest(self) -> tuple[int, int]:
+        """The padded lengths of the longest source and of the longest target, as they are stored or may be drawn."""
+        source, target = int(self.store.source_lengths.max()), int(self.store.target_lengths.max())
+        if (sampling := self.sampling) is not None:
+            source = source if sampling.source is None else max(source, sampling.max_tokens)
+            target = target if sampling.target is None else max(target, sampling.max_tokens)
+        return self._padded(source), self._padded(target)
+
+    def largest(self, tokens_per_device: int | None) -> list[Batch]:
+        """Batches that no other exceeds under that budget: in length, in tokens, and in what attention computes.
+
+        The longest source and the longest target fill them, without padding. Whatever pairs a budget admits together
+        may meet; what subword sampling draws is taken to keep to tokens_per_update where tokens_per_device is None.
+        """
+        longest = self.longest()
+        lengths = np.arange(max(longest), 0, -self.multiple)  # of the longer side; of equals, the longest is chosen
+        source, target = (np.minimum(lengths, length) for length in longest)
+        sentences = -(-np.minimum(self.tokens_per_update // lengths, len(self.store)) // self.world_size)
+        if tokens_per_device is not None:
+            sentences = np.minimum(sentences, tokens_per_device // lengths)
+        sentences = np.maximum(sentences, 1)
+        chosen = [0]
+        for size in (sentences * (source + target), sentences * (source + target) ** 2):
+            if size.max() > 1.05 * size[chosen].max():  # memory is not measured more finely than that
+                chosen.append(int(size.argmax()))
+        return [self._filled(int(sentences[index]), int(source[index]), int(target[index])) for index in chosen]
 
     def build(self, place: tuple[int, int, Rows]) -> Update:
         """The update at (epoch, position) made of the given rows."""
@@ -180,6 +212,15 @@ class Updates:
         sources, targets = [sentences.source(row) for row in rows], [sentences.target(row) for row in rows]
         return collate(sources, targets, self.multiple)
 
+    def _filled(self, sentences: int, source: int, target: int) -> Batch:
+        """A batch of that size with the longest source and the longest target over and over again."""
+        source_ids = self.store.source(int(self.store.source_lengths.argmax()))
+        target_ids = self.store.target(int(self.store.target_lengths.argmax()))
+        src = np.resize(source_ids, (sentences, source)).astype(np.int64)
+        tgt_out = np.resize(target_ids, (sentences, target)).astype(np.int64)
+        tgt_in = np.concatenate((np.full((sentences, 1), BOS), tgt_out[:, :-1]), axis=1)
+        return _from_arrays(src, np.ones_like(src, dtype=np.bool_), tgt_in, tgt_out)
+
     def _pinned(self, update: Update) -> Update:
         return update._replace(batches=[batch.pin_memory() for batch in update.batches]) if self.pin else update
 
@@ -191,20 +232,36 @@ class Updates:
         sides = (sentences.source_lengths[rows], sentences.target_lengths[rows])
         return len(rows) * sum(int(_round_up(lengths, self.multiple).max()) for lengths in sides)
 
+    def _sort_keys(self) -> tuple[Rows, Rows]:
+        """What pairs are sorted by: the longer side, then (the first key) the difference of both.
+
+        It rises and falls in turn, so that neighbours are alike. The fewest bits hold both: up to 16 sort several times
+        faster.
+        """
+        source, target = (
+            _round_up(lengths, self.multiple) for lengths in (self.store.source_lengths, self.store.target_lengths)
+        )
+        longer = np.maximum(source, target)
+        dtype = np.min_scalar_type(-1 - int(longer.max()))
+        longer, difference = longer.astype(dtype), (source - target).astype(dtype)
+        return np.where(longer // self.multiple % 2, difference, -difference), longer
+
     def _check_longest(self) -> None:
         """Refuse a budget that a single sentence may exceed, as it is stored or as it may be drawn."""
-        longest = int(np.maximum(self.store.source_lengths, self.store.target_lengths).max())
-        bounds = {"tokens_per_update": (longest, ""), "tokens_per_device": (longest, "")}
+        stored = self._padded(max(self.store.source_lengths.max(), self.store.target_lengths.max()))
+        bounds = {"tokens_per_update": (stored, ""), "tokens_per_device": (stored, "")}
         if self.sampling is not None:
-            drawn = max(longest, self.sampling.max_tokens)
-            bounds["tokens_per_device"] = (drawn, " that training.subword_sampling may draw")
-        for key, (length, which) in bounds.items():
-            budget, least = getattr(self, key), int(_round_up(np.array(length), self.multiple))
+            bounds["tokens_per_device"] = (max(self.longest()), " that training.subword_sampling may draw")
+        for key, (least, which) in bounds.items():
+            budget = getattr(self, key)
             if budget is not None and least > budget:
                 raise ConfigError(
                     f"training.{key}={budget} is less than the longest training sentence{which}, {least} tokens: "
                     f"set it to {least} or more, or lower data.cleaning.max_tokens"
                 )
+
+    def _padded(self, length: int) -> int:
+        return int(_round_up(np.array(length), self.multiple))
 
 
 def cut(lengths: Rows, budget: int) -> list[int]:

@@ -18,6 +18,7 @@ from typing import BinaryIO, cast
 
 from nmt.config.schema import CorpusConfig, DataConfig
 from nmt.data import hub
+from nmt.data.digests import Digests
 from nmt.errors import ConfigError, NmtError
 from nmt.resources import embedded_corpus
 
@@ -90,7 +91,7 @@ def read_lines(path: str | os.PathLike[str]) -> list[str]:
     return list(_lines(Path(path)))
 
 
-def digest(corpus: CorpusConfig, source_language: str, target_language: str) -> str:
+def digest(corpus: CorpusConfig, source_language: str, target_language: str, digests: Digests) -> str:
     """A hash of what a corpus contains, wherever it lies."""
     if corpus.hub is not None:
         paths: Iterable[Path] = hub.files(corpus)
@@ -104,10 +105,7 @@ def digest(corpus: CorpusConfig, source_language: str, target_language: str) -> 
     total = blake2b(what.encode(), digest_size=16)
     for path in paths:
         with _open(path, raw=True) as file:
-            part = blake2b(digest_size=16)
-            while block := file.read(1 << 20):
-                part.update(block)
-            total.update(part.digest())
+            total.update(digests(path, file))
     return total.hexdigest()
 
 

@@ -3,20 +3,29 @@
 from __future__ import annotations
 
 import atexit
+import multiprocessing
+import pickle
 import queue
 import signal
+import sys
 import threading
+import traceback
 import weakref
-from collections.abc import Callable, Generator, Iterator
-from typing import Generic, TypeVar
+from collections import deque
+from collections.abc import Callable, Generator, Iterator, Sequence
+from itertools import count, islice
+from multiprocessing.connection import Connection
+from typing import Generic, TypeVar, cast
 
 import torch
-from torch.utils.data import DataLoader, Dataset
+
+from nmt.errors import NmtError
 
 Item = TypeVar("Item")
 Place = TypeVar("Place")
 
 _AHEAD = 8  # items built ahead; of each process, 4
+_ATTEMPTS = 3  # to get an item out of processes that die over it
 
 
 def in_thread(items: Iterator[Item]) -> Generator[Item, None, None]:
@@ -57,24 +66,59 @@ def in_thread(items: Iterator[Item]) -> Generator[Item, None, None]:
         thread.join()
 
 
+def to_stderr(sentence: str) -> None:
+    """Say something on stderr."""
+    print(sentence, file=sys.stderr, flush=True)
+
+
 def in_processes(
-    build: Callable[[Place], Item], places: Iterator[Place], workers: int, pin: bool
+    build: Callable[[Place], Item], places: Iterator[Place], workers: int, say: Callable[[str], None]
 ) -> Generator[Item, None, None]:
-    """`build` of every place, in order, by worker processes that end when this iterator is closed."""
-    loader = DataLoader(
-        _Built(build),
-        sampler=_Endless(places),
-        batch_size=None,
-        num_workers=workers,
-        prefetch_factor=_AHEAD // 2,
-        pin_memory=pin,
-        worker_init_fn=_leave_signals_to_the_parent,
-        generator=torch.Generator(),  # else it would draw from the one that training draws from
-    )
-    items = (item for item in loader)
+    """`build` of every place, in order, by worker processes that end when this iterator is closed.
+
+    Where one dies, that is said, and all are started anew from the item that is waited for. Raises NmtError when that
+    fails again and again, and what `build` raises.
+    """
+    items = _in_processes(build, places, workers, say)
     # At the end of the program, multiprocessing would send SIGTERM to processes left over, and wait for them.
     atexit.register(_close, weakref.ref(items))
     return items
+
+
+def _in_processes(
+    build: Callable[[Place], Item], places: Iterator[Place], workers: int, say: Callable[[str], None]
+) -> Generator[Item, None, None]:
+    ahead: deque[Place] = deque()  # the places whose items are to come, the next one first
+    failures = 0  # since the last item
+    while True:
+        crew: list[_Worker[Place, Item]] = []
+        try:
+            for _ in range(workers):
+                crew.append(_Worker(build, crew))
+            sent = 0  # of those ahead
+            for turn in count():
+                ahead.extend(islice(places, workers * _AHEAD // 2 - len(ahead)))
+                for place in islice(ahead, sent, None):
+                    crew[(turn + sent) % workers].send(place)
+                    sent += 1
+                if not ahead:
+                    return
+                item = crew[turn % workers].receive()
+                ahead.popleft()
+                sent -= 1
+                failures = 0
+                yield item
+        except _Died as death:
+            failures += 1
+            if failures == _ATTEMPTS:
+                raise NmtError(
+                    f"processes that build batches die again and again (the last one {death}), perhaps for want of "
+                    f"memory: set training.workers to less than {workers}, or to 0 for none"
+                ) from None
+            say(f"a process that builds batches {death}: all of them are started anew where training stands")
+        finally:
+            for worker in crew:
+                worker.close()
 
 
 def _close(reference: weakref.ref[Generator[Item, None, None]]) -> None:
@@ -82,25 +126,79 @@ def _close(reference: weakref.ref[Generator[Item, None, None]]) -> None:
         items.close()
 
 
-class _Built(Dataset[Item], Generic[Place, Item]):
-    def __init__(self, build: Callable[[Place], Item]) -> None:
-        self._build = build
-
-    def __getitem__(self, place: Place) -> Item:
-        return self._build(place)
+class _Died(Exception):
+    """How a process ended that should not have."""
 
 
-class _Endless(Generic[Place]):
-    """Places as a sampler, which DataLoader wants to be iterable."""
+class _Worker(Generic[Place, Item]):
+    """A process that builds the items of the places that it is sent, in order.
 
-    def __init__(self, places: Iterator[Place]) -> None:
-        self._places = places
+    It has a connection of its own, so that its death is noticed at once and leaves nothing locked or half written for
+    the others. Items come as bytes, which takes no shared memory.
+    """
 
-    def __iter__(self) -> Iterator[Place]:
-        return self._places
+    def __init__(self, build: Callable[[Place], Item], others: Sequence[_Worker[Place, Item]]) -> None:
+        self._connection, theirs = multiprocessing.Pipe()
+        inherited = [*(other._connection for other in others), self._connection]
+        self._process = multiprocessing.Process(target=_work, args=(build, theirs, inherited), daemon=True)
+        self._process.start()
+        theirs.close()
+
+    def send(self, place: Place) -> None:
+        """Ask for the item of a place."""
+        try:
+            self._connection.send_bytes(pickle.dumps(place, pickle.HIGHEST_PROTOCOL))
+        except OSError:
+            raise self._death() from None
+
+    def receive(self) -> Item:
+        """The item of the first place whose item was not received yet; raises what building it raised."""
+        try:
+            item, error = pickle.loads(self._connection.recv_bytes())
+        except (OSError, EOFError):
+            raise self._death() from None
+        if error is not None:
+            raise error
+        return cast(Item, item)
+
+    def close(self) -> None:
+        """End the process, whatever it is at."""
+        self._connection.close()
+        self._process.kill()
+        self._process.join()
+
+    def _death(self) -> _Died:
+        self.close()
+        status = self._process.exitcode or 0
+        return _Died(f"was killed by {signal.Signals(-status).name}" if status < 0 else f"ended with status {status}")
 
 
-def _leave_signals_to_the_parent(_worker: int) -> None:
-    """Signals to the whole group, such as Ctrl-C, are the parent's to act on: it wants batches until it has saved."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+def _work(build: Callable[[Place], Item], connection: Connection, inherited: Sequence[Connection]) -> None:
+    """What a worker does until the other end of its connection is closed, be it by the death of that process."""
+    for number in (signal.SIGINT, signal.SIGTERM):  # to the whole group: the parent wants batches until it has saved
+        signal.signal(number, signal.SIG_IGN)
+    torch.set_num_threads(1)
+    for other in inherited:  # the parent's ends, which would stay open here when it dies
+        other.close()
+    places: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
+    threading.Thread(target=_take, args=(connection, places), daemon=True).start()
+    while (place := places.get()) is not None:
+        answer: tuple[Item | None, Exception | None]
+        try:
+            answer = build(pickle.loads(place)), None
+        except Exception as error:
+            error.add_note(traceback.format_exc())  # a traceback isn't sent
+            answer = None, error
+        try:
+            connection.send_bytes(pickle.dumps(answer, pickle.HIGHEST_PROTOCOL))
+        except OSError:
+            return
+
+
+def _take(connection: Connection, places: queue.SimpleQueue[bytes | None]) -> None:
+    """Take places off the connection at once: who sends them must not wait for a process that waits to be read."""
+    try:
+        while True:
+            places.put(connection.recv_bytes())
+    except (OSError, EOFError):
+        places.put(None)

@@ -16,6 +16,7 @@ from nmt.config.schema import Config, TokenizerConfig
 from nmt.data import cleaning
 from nmt.data.cleaning import Cleaner, normalise_whitespace
 from nmt.data.corpus import Corpora, Pair, digest, read_corpus, resolve
+from nmt.data.digests import Digests
 from nmt.data.store import Store, StoreWriter
 from nmt.data.tokenizer import Tokenizer
 from nmt.errors import NmtError
@@ -92,13 +93,14 @@ def _key(config: Config, corpora: Corpora, tokenizer: Tokenizer | None) -> str:
     """A name that changes with the content of the texts and with the settings that shape what is stored."""
     data = config.data
     languages = (data.source_language, data.target_language)
+    digests = Digests(Path(data.cache))
     parts = {
         "format": FORMAT,
         "languages": languages,
         "cleaning": dataclasses.asdict(data.cleaning),
         "tokenizer": dataclasses.asdict(config.tokenizer) if tokenizer is None else tokenizer.fingerprint,
-        "train": [digest(corpus, *languages) for corpus in corpora.train],
-        "val": digest(corpora.val, *languages),
+        "train": [digest(corpus, *languages, digests) for corpus in corpora.train],
+        "val": digest(corpora.val, *languages, digests),
     }
     hashed = blake2b(json.dumps(parts, sort_keys=True).encode(), digest_size=8).hexdigest()
     return f"{languages[0]}-{languages[1]}-{hashed}"

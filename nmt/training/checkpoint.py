@@ -14,10 +14,10 @@ import pickle
 import re
 import shutil
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from zipfile import BadZipFile, ZipFile
 
 import torch
@@ -130,6 +130,36 @@ def load_training_state(info: CheckpointInfo) -> dict[str, Any]:
     except (OSError, RuntimeError, EOFError, ValueError, KeyError, BadZipFile, pickle.UnpicklingError) as error:
         raise _damaged(path, str(error).partition("\n")[0]) from error
     return state
+
+
+class Newest(NamedTuple):
+    """A checkpoint to train on from."""
+
+    step: int
+    weights: dict[str, Tensor]
+    state: dict[str, Any]
+
+
+def load_newest(run_dir: str | os.PathLike[str], say: Callable[[str], None]) -> Newest:
+    """The last checkpoint of a run, or the one before it where that is damaged, which is said.
+
+    Raises NmtError where none can be read.
+    """
+    last = find_checkpoint(run_dir, "last")
+    damage: NmtError | None = None
+    for step in [last.step, *(step for step in saved_steps(run_dir)[::-1] if step < last.step)]:
+        try:
+            weights, info = load_weights(run_dir, step)
+            state = load_training_state(info)
+        except NmtError as error:
+            damage = damage or error
+            continue
+        if damage is not None:
+            say(f"{str(damage).partition(': ')[0]}: going on from the checkpoint of step {step:,}")
+            set_pointer(run_dir, "last", step)
+        return Newest(step, weights, state)
+    assert damage is not None
+    raise damage
 
 
 def find_checkpoint(run_dir: str | os.PathLike[str], checkpoint: str | int | None = None) -> CheckpointInfo:

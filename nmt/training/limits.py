@@ -26,6 +26,7 @@ class Progress:
     validation_seconds: float = 0.0  # how long it took
     best: list[tuple[float, int]] = field(default_factory=list)  # score (higher is better) and step, best first
     stale: int = 0  # validations since the last improvement
+    rollbacks: int = 0  # times that training went back to a checkpoint after a bad update
 
     @property
     def minutes(self) -> float:
@@ -57,7 +58,7 @@ class Progress:
 def end_reason(config: TrainingConfig, progress: Progress) -> str | None:
     """The limit that a run has reached, as its key and value, or None.
 
-    max_minutes leaves time for the validation that ends the run, as long as the last one took.
+    max_minutes leaves time for the validation that ends the run, and for that of an average, as long as the last took.
     """
     if progress.step == 0:
         return None
@@ -65,7 +66,8 @@ def end_reason(config: TrainingConfig, progress: Progress) -> str | None:
         return f"training.max_steps={config.max_steps}"
     if config.max_epochs is not None and progress.epoch >= config.max_epochs:
         return f"training.max_epochs={config.max_epochs}"
-    if config.max_minutes is not None and progress.seconds + progress.validation_seconds >= 60 * config.max_minutes:
+    to_come = progress.validation_seconds * (1 if config.average is None else 2)
+    if config.max_minutes is not None and progress.seconds + to_come >= 60 * config.max_minutes:
         return f"training.max_minutes={config.max_minutes:g}"
     if config.patience is not None and progress.stale >= config.patience:
         return f"training.patience={config.patience}"

@@ -26,15 +26,19 @@ class Monitor:
 
     def __init__(self, run_dir: str | os.PathLike[str], step: int = 0, stream: IO[str] | None = None) -> None:
         """Go on after `step`: what was written about later ones is taken back."""
-        from torch.utils.tensorboard import SummaryWriter
-
-        self.path = Path(run_dir) / "metrics.jsonl"
+        self.run_dir = Path(run_dir)
+        self.path = self.run_dir / "metrics.jsonl"
         self.stream = sys.stderr if stream is None else stream
         self.live = self.stream.isatty()
         self._shown = 0.0
         self._live_width = 0
+        self._go_on_after(step)
+
+    def _go_on_after(self, step: int) -> None:
+        from torch.utils.tensorboard import SummaryWriter
+
         _cut(self.path, step)
-        self._board = SummaryWriter(str(Path(run_dir) / "tensorboard"), purge_step=step + 1 if step else None)
+        self._board = SummaryWriter(str(self.run_dir / "tensorboard"), purge_step=step + 1 if step else None)
 
     def train(self, progress: Progress, metrics: dict[str, Any], left: float | None) -> None:
         """The updates since the last call."""
@@ -66,6 +70,24 @@ class Monitor:
             f"step {progress.step:,}  validation: loss {validation.loss:.3f}  "
             f"perplexity {validation.perplexity:.2f}  BLEU {validation.bleu.score:.2f}{'  (best)' if best else ''}  "
             f"after {progress.minutes:.1f} minutes"
+        )
+
+    def went_back(self, progress: Progress, diagnosis: str, lowered: float) -> None:
+        """After a bad update training goes on from an earlier step: what was written of later ones is taken back."""
+        self._board.close()
+        self._go_on_after(progress.step)
+        self._append("rollback", progress, {"diagnosis": diagnosis, "learning_rate_factor": lowered})
+        self.say(
+            f"training diverged: {diagnosis}; back to step {progress.step:,}, and on with {lowered:g} times the rate"
+        )
+
+    def averaged(self, progress: Progress, validation: Validation, steps: Iterable[int], taken: bool) -> None:
+        """The mean of checkpoints was validated, and taken or not."""
+        figures = {"loss": validation.loss, "perplexity": validation.perplexity, "bleu": validation.bleu.score}
+        self._append("average", progress, figures | {"steps": list(steps), "taken": taken})
+        self.say(
+            f"average of steps {', '.join(f'{step:,}' for step in steps)}: loss {validation.loss:.3f}  "
+            f"BLEU {validation.bleu.score:.2f}  ({'taken' if taken else 'not taken: the best checkpoint is better'})"
         )
 
     def end(self, progress: Progress, reason: str, parameters: int) -> None:

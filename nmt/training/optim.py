@@ -34,11 +34,16 @@ class Schedule:
         self.peak = config.learning_rate
         self.horizon = config.schedule.horizon or config.max_steps
         self.factor = 1.0  # of plateau
+        self.lowered = 1.0  # by what the rate was lowered after bad updates
         self.stalled = 0  # validations since the last improvement or reduction
 
     def rate(self, step: int) -> float:
         """The learning rate of update `step` (the first is 1)."""
-        return self.peak * self.factor * shape(self.config, step, self.horizon)
+        return self.peak * self.factor * self.lowered * shape(self.config, step, self.horizon)
+
+    def lower(self, factor: float) -> None:
+        """Lower the rate of all updates to come, after a bad one."""
+        self.lowered *= factor
 
     def validated(self, improved: bool) -> None:
         """Tell the outcome of a validation: plateau reduces the rate after plateau_patience without improvement."""
@@ -51,11 +56,11 @@ class Schedule:
 
     def state_dict(self) -> dict[str, float]:
         """What a checkpoint keeps."""
-        return {"factor": self.factor, "stalled": self.stalled}
+        return {"factor": self.factor, "stalled": self.stalled, "lowered": self.lowered}
 
     def load_state_dict(self, state: dict[str, float]) -> None:
         """Continue from a checkpoint."""
-        self.factor, self.stalled = state["factor"], int(state["stalled"])
+        self.factor, self.stalled, self.lowered = state["factor"], int(state["stalled"]), state["lowered"]
 
 
 def shape(config: ScheduleConfig, step: int, horizon: int | None) -> float:

@@ -28,11 +28,12 @@ from nmt.files import atomic_write, make_folder
 from nmt.models.build import build_model
 from nmt.models.seq2seq import Seq2Seq
 from nmt.resources import PACKAGE
-from nmt.training.checkpoint import CheckpointInfo, find_checkpoint, has_checkpoint, load_training_state, load_weights
+from nmt.training.checkpoint import CheckpointInfo, Newest, has_checkpoint, load_newest
 from nmt.training.fine_tune import freeze, inherit, load_base
 from nmt.training.limits import Progress, end_reason
 from nmt.training.monitor import Monitor
 from nmt.training.trainer import Trainer
+from nmt.training.trial import Trial
 from nmt.training.validation import Validator
 
 # What may differ from the run that is continued: limits, logging, what is kept, and where the work is done.
@@ -54,16 +55,16 @@ def train(config: Config) -> None:
     run_dir = make_folder(config.run_dir)
     with _alone(run_dir):
         _refuse_other_config(run_dir, config)
-        state: dict[str, Any] | None = None
+        newest: Newest | None = None
         if has_checkpoint(run_dir):
-            state = load_training_state(find_checkpoint(run_dir, "last"))
-            if reason := _finished(config, Progress.from_state_dict(state["progress"])):
+            newest = load_newest(run_dir, _say)
+            if reason := _finished(config, Progress.from_state_dict(newest.state["progress"])):
                 _say(f"{run_dir} is trained already: {reason} is reached; raise it to train further")
                 return
-        _train(config, run_dir, state, tokenizer)
+        _train(config, run_dir, newest, tokenizer)
 
 
-def _train(config: Config, run_dir: Path, state: dict[str, Any] | None, tokenizer: Tokenizer | None) -> None:
+def _train(config: Config, run_dir: Path, newest: Newest | None, tokenizer: Tokenizer | None) -> None:
     """Build all that training needs and let the trainer run; a tokenizer is given where none is to be trained."""
     limit_kernel_caches()
     training = config.training
@@ -73,7 +74,7 @@ def _train(config: Config, run_dir: Path, state: dict[str, Any] | None, tokenize
     prepared = prepare(config, _say, tokenizer)
     torch.manual_seed(config.seed)
     model = build_model(config.model, prepared.tokenizer.source_size, prepared.tokenizer.target_size).to(device)
-    base = load_base(config.fine_tune, model, _say) if state is None else None
+    base = load_base(config.fine_tune, model, _say) if newest is None else None
     freeze(model, config.fine_tune.freeze, _say)
     _write_records(config, run_dir, prepared, model, device, base)
     if training.compile:
@@ -81,21 +82,43 @@ def _train(config: Config, run_dir: Path, state: dict[str, Any] | None, tokenize
     updates = Updates(
         prepared.train,
         training.tokens_per_update,
-        training.tokens_per_device,
+        None if training.tokens_per_device == "auto" else training.tokens_per_device,
         config.seed,
         workers=training.workers,
         multiple=8 if device.type == "cuda" else 1,
         pin=device.type == "cuda",
         sampling=SubwordSampling.of(config, prepared.tokenizer),
     )
-    step = 0 if state is None else Progress.from_state_dict(state["progress"]).step
+    updates.tokens_per_device = _tokens_per_device(config, run_dir, Trial(updates, model, training, device))
+    step = 0 if newest is None else newest.step
     with closing(Monitor(run_dir, step)) as monitor:
-        validator = Validator(config, prepared, model, device)
-        trainer = Trainer(training, run_dir, model, updates.iterate, validator, monitor, device)
-        if state is not None:
-            trainer.restore(load_weights(run_dir, "last")[0], state)
+        validator = Validator(config, prepared, model, device, updates.tokens_per_device)
+        iterate = partial(updates.iterate, say=monitor.say)
+        trainer = Trainer(training, run_dir, model, iterate, validator, monitor, device)
+        if newest is not None:
+            trainer.restore(newest.weights, newest.state)
             monitor.say(f"continuing {run_dir} from step {step:,}")
         trainer.run()
+
+
+def _tokens_per_device(config: Config, run_dir: Path, trial: Trial) -> int | None:
+    """training.tokens_per_device, once it is tried; for auto what is found, which environment.json keeps.
+
+    A run that goes on begins with what it has had, since another split of its updates would round differently.
+    """
+    wanted = config.training.tokens_per_device
+    if wanted != "auto":
+        trial.check(wanted)
+        return wanted
+    path = run_dir / "environment.json"
+    environment = json.loads(path.read_text(encoding="utf-8"))
+    before = environment.get("tokens_per_device")
+    environment["tokens_per_device"] = found = trial.find(before)
+    with atomic_write(path) as file:
+        json.dump(environment, file, indent=2)
+    changed = "" if before in (None, found) else f" (it was {before}: from here on sums are rounded differently)"
+    _say(f"training.tokens_per_device=auto: {found} of {config.training.tokens_per_update} fit into memory{changed}")
+    return found
 
 
 # -- the run directory ---------------------------------------------------------------------------------------------
@@ -156,10 +179,9 @@ def _write_records(
             f"the data of {run_dir} have changed since its training began: restore them, or choose another folder "
             "with run_dir=OTHER"
         )
+    environment |= {key: before[key] for key in ("fine_tuned_from", "tokens_per_device") if key in before}
     if base is not None:
         environment["fine_tuned_from"] = {"run": config.fine_tune.run, "checkpoint": base.name, "step": base.step}
-    elif "fine_tuned_from" in before:
-        environment["fine_tuned_from"] = before["fine_tuned_from"]
     with atomic_write(path) as file:
         json.dump(environment, file, indent=2)
     prepared.tokenizer.save(run_dir / "tokenizer")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import time
 from collections.abc import Callable, Generator, Iterator
@@ -16,7 +17,17 @@ from nmt.data.batching import Update
 from nmt.device import autocast, random_state, set_random_state
 from nmt.errors import NmtError
 from nmt.models.seq2seq import Seq2Seq
-from nmt.training.checkpoint import delete_others, has_checkpoint, save_checkpoint, set_pointer
+from nmt.training.average import average_checkpoints, delete_average, point_to_average, save_average
+from nmt.training.checkpoint import (
+    delete_others,
+    has_checkpoint,
+    load_newest,
+    save_checkpoint,
+    saved_steps,
+    set_pointer,
+)
+from nmt.training.ema import MovingAverage
+from nmt.training.health import Diverged, Health
 from nmt.training.limits import Clock, Interrupted, Progress, Signals, end_reason, seconds_left
 from nmt.training.loss import batch_loss
 from nmt.training.monitor import Monitor
@@ -51,8 +62,10 @@ class Trainer:
         self.schedule = Schedule(config)
         self.progress = Progress()
         self.window = Window(device)
-        self.waits = device.type != "cuda"  # for each gradient, to see whether it is finite
-        self.bad_step = torch.zeros((), device=device)  # the first update whose gradient was not finite
+        self.average = MovingAverage(model, config.ema_decay)
+        self.health = Health(device)
+        self.waits = device.type != "cuda"  # for each update, to see whether it is a good one
+        self.start: tuple[dict[str, Tensor], dict[str, Any]] | None = None  # to go back to while there is no checkpoint
         self.unsaved = True  # whether there is something that the last checkpoint does not hold
         self.signals = Signals()
         self.clock = Clock(0.0)
@@ -65,31 +78,46 @@ class Trainer:
             self.model.train()
             self._validate_if_due()  # the one that a signal broke off before this resumption
             self._save_if_due()
-            with closing(self._updates()) as updates:
-                for update in updates:
-                    self.progress.epoch, self.progress.position = update.epoch, update.position
-                    if reason := end_reason(self.config, self.progress):
-                        self._end(reason)
-                        return
-                    self.train_step(update)
-                    self._log_if_due()
-                    self._validate_if_due()
-                    self._save_if_due()
-                    if self.signals.received is not None:
-                        self._leave()
+            if self.progress.step == 0:
+                self.start = copy.deepcopy((self.model.state_dict(), self.state_dict()))
+            while True:
+                try:
+                    self._train()
+                    return
+                except Diverged as divergence:
+                    self._go_back(divergence.diagnosis)
+
+    def _train(self) -> None:
+        """Train on from where the run is to the end."""
+        with closing(self._updates()) as updates:
+            for update in updates:
+                self.progress.epoch, self.progress.position = update.epoch, update.position
+                if reason := end_reason(self.config, self.progress):
+                    self._end(reason)
+                    return
+                self.train_step(update)
+                self._log_if_due()
+                self._validate_if_due()
+                self._save_if_due()
+                if self.signals.received is not None:
+                    self._leave()
 
     def train_step(self, update: Update) -> None:
         """One update: gradients summed over its micro-batches and divided by all of its target tokens."""
         self.clock.start()
+        config, total = self.config, torch.zeros((), device=self.device)
         for batch in update.batches:
-            with autocast(self.device, self.config.precision):
-                loss = batch_loss(self.model, batch, self.device, self.config.label_smoothing)
+            with autocast(self.device, config.precision):
+                loss = batch_loss(self.model, batch, self.device, config.label_smoothing, config.rdrop)
             (loss.smoothed / update.target_tokens).backward()
             self.window.add_loss(loss)
+            total += loss.smoothed.detach()
         norm = self._clip()
-        self._apply(norm)
+        self.health.watch(self.progress.step + 1, update, total / update.target_tokens, norm)
+        self._apply()
         self.optimizer.zero_grad(set_to_none=True)
         self.progress.step += 1
+        self.average.update(self.progress.step)
         self.progress.position += 1
         self.progress.seconds = self.clock.seconds
         self.unsaved = True
@@ -103,29 +131,19 @@ class Trainer:
             torch.nn.utils.clip_grads_with_norm_(self.model.parameters(), self.config.clip_norm, norm)
         return norm
 
-    def _apply(self, norm: Tensor) -> None:
-        """The optimizer's step, unless the gradient is NaN or infinite.
+    def _apply(self) -> None:
+        """The optimizer's step, unless an update was bad.
 
-        A CUDA device is not waited for: there Adam leaves weights and moments alone from the first bad gradient on,
-        because its `found_inf` is set, and `_check_finite` finds out before anything is logged, validated or saved.
+        A CUDA device is not waited for: there Adam leaves weights and moments alone from the first bad update on,
+        because its `found_inf` is set, and `health.check` finds out before anything is logged, validated or saved.
         """
-        step = self.progress.step + 1
-        self.bad_step = torch.where(torch.isfinite(norm) | (self.bad_step > 0), self.bad_step, step)
         if self.waits:
-            self._check_finite()
+            self.health.check()
         else:
-            self.optimizer.found_inf = (self.bad_step > 0).float()  # type: ignore[attr-defined]
+            self.optimizer.found_inf = self.health.bad  # type: ignore[attr-defined]
         for group in self.optimizer.param_groups:
-            group["lr"] = self.schedule.rate(step)
+            group["lr"] = self.schedule.rate(self.progress.step + 1)
         self.optimizer.step()
-
-    def _check_finite(self) -> None:
-        if step := int(self.bad_step):
-            kept = "the last checkpoint is kept" if has_checkpoint(self.run_dir) else "there was no checkpoint yet"
-            raise NmtError(
-                f"the gradient of update {step:,} is not finite (NaN or infinite): training stops before applying it, "
-                f"{kept}; try a lower training.learning_rate or a longer training.schedule.warmup_steps"
-            )
 
     def _updates(self) -> Generator[Update, None, None]:
         """The updates from where the run is, and how long each was waited for."""
@@ -141,7 +159,7 @@ class Trainer:
     def _log_if_due(self) -> None:
         left = seconds_left(self.config, self.progress)
         if self._is_due(self.config.log_every):
-            self._check_finite()
+            self.health.check()
             rate = self.schedule.rate(self.progress.step)
             self.monitor.train(self.progress, {**self.window.metrics(), "learning_rate": rate}, left)
             self.window.reset()
@@ -156,12 +174,12 @@ class Trainer:
 
     def _validate(self) -> None:
         """Validate and enter the outcome; a signal breaks it off and leaves it to be done after the resumption."""
-        self._check_finite()
+        self.health.check()
         self.clock.start()
         self.window.pause()
         started = self.clock.seconds
         try:
-            with self.signals.interruptible():
+            with self.signals.interruptible(), self.average.applied():
                 validation = self.validate()
         except Interrupted:
             self._leave()
@@ -185,12 +203,15 @@ class Trainer:
 
     def save(self) -> None:
         """Write a checkpoint of the run as it is, then delete those it makes superfluous."""
-        self._check_finite()
+        self.health.check()
         self.window.pause()
         self.progress.seconds = self.clock.seconds
-        save_checkpoint(self.run_dir, self.progress.step, self.model, self.state_dict())
-        self._point_to_best()
+        state = self.state_dict()
+        with self.average.applied():
+            save_checkpoint(self.run_dir, self.progress.step, self.model, state)
+        self._tidy()
         self.unsaved = False
+        self.start = None
         self.window.resume()
 
     def state_dict(self) -> dict[str, Any]:
@@ -200,6 +221,8 @@ class Trainer:
             "optimizer": self.optimizer.state_dict(),
             "schedule": self.schedule.state_dict(),
             "window": self.window.state_dict(),
+            "average": self.average.state_dict(),
+            "health": self.health.state_dict(),
             "random": random_state(self.device),
         }
 
@@ -210,24 +233,79 @@ class Trainer:
         self.optimizer.load_state_dict(state["optimizer"])
         self.schedule.load_state_dict(state["schedule"])
         self.window.load_state_dict(state["window"])
+        self.average.load_state_dict(state["average"])
+        self.health.load_state_dict(state["health"])
         set_random_state(state["random"], self.device)
         self.clock = Clock(self.progress.seconds)
         self.unsaved = False
-        self._point_to_best()  # the process may have ended between a checkpoint and this
+        self._tidy()  # the process may have ended between a checkpoint and this
 
-    def _point_to_best(self) -> None:
-        kept = [step for _, step in self.progress.best]
-        if kept:
-            set_pointer(self.run_dir, "best", kept[0])
-        delete_others(self.run_dir, [*kept, self.progress.step])
+    def _tidy(self) -> None:
+        """Point to the best checkpoint, and delete those that are neither among the best nor among the last."""
+        best, last = self._kept("best"), self._kept("last")
+        if best:
+            set_pointer(self.run_dir, "best", best[0])
+        delete_others(self.run_dir, {*best, *last})
+        delete_average(self.run_dir)  # of a run that had ended and now goes on
+
+    def _kept(self, of: str) -> list[int]:
+        """The steps of the best or last checkpoints to keep, the best or the newest first."""
+        if of == "best":
+            return [step for _, step in self.progress.best]
+        return [step for step in saved_steps(self.run_dir)[::-1] if step <= self.progress.step][: self.config.keep_last]
+
+    def _go_back(self, diagnosis: str) -> None:
+        """After a bad update: on from the last checkpoint with a lower rate, max_rollbacks times at most."""
+        done, most = self.progress.rollbacks, self.config.max_rollbacks
+        if done >= most:
+            kept = "the last checkpoint is kept" if has_checkpoint(self.run_dir) else "there was no checkpoint yet"
+            tried = f" after {done} times going back to a lower rate" if done else ""
+            raise NmtError(
+                f"training diverged{tried}: {diagnosis}; {kept}; try a lower training.learning_rate, a longer "
+                "training.schedule.warmup_steps or a lower training.clip_norm"
+            )
+        clock = self.clock
+        if self.start is not None:
+            self.restore(*copy.deepcopy(self.start))
+        else:
+            newest = load_newest(self.run_dir, self.monitor.say)
+            self.restore(newest.weights, newest.state)
+        self.optimizer.zero_grad(set_to_none=True)
+        self.clock = clock  # what was lost counts too
+        self.progress.rollbacks = done + 1
+        self.schedule.lower(self.config.rollback_factor)
+        self.monitor.went_back(self.progress, diagnosis, self.schedule.lowered)
+        if self.start is None:
+            self.save()
 
     def _end(self, reason: str) -> None:
         """Validate and save the last update, and say why it was the last."""
         if self.progress.validated_step != self.progress.step:
             self._validate()
         self.save()  # at the least, that the next update is beyond max_epochs
+        if self.config.average is not None:
+            self._average_checkpoints(self.config.average)
         parameters = sum(parameter.numel() for parameter in self.model.parameters())
         self.monitor.end(self.progress, reason, parameters)
+
+    def _average_checkpoints(self, of: str) -> None:
+        """Make the mean of kept checkpoints the run's averaged one, if it validates no worse than the best."""
+        steps = self._kept(of)
+        if len(steps) < 2:
+            self.monitor.say(f"training.average={of}: the run has one checkpoint to average, so nothing to do")
+            return
+        weights = average_checkpoints(self.run_dir, steps)
+        self.model.load_state_dict(weights)
+        try:
+            with self.signals.interruptible():
+                validation = self.validate()
+        except Interrupted:
+            self.monitor.say("stopped before the average was validated; nmt-average makes it")
+            raise SystemExit(self.signals.exit_status) from None
+        taken = validation.score(self.config.best_metric) >= self.progress.best[0][0]
+        if taken:
+            point_to_average(self.run_dir, save_average(self.run_dir, weights, steps))
+        self.monitor.averaged(self.progress, validation, steps, taken)
 
     def _leave(self) -> NoReturn:
         """Save and end as the signal asks."""

@@ -72,7 +72,15 @@ class Validate(Protocol):
 class Validator:
     """Validates a model on the prepared validation set: loss on its stored ids, BLEU on its raw lines."""
 
-    def __init__(self, config: Config, prepared: Prepared, model: Seq2Seq, device: torch.device) -> None:
+    def __init__(
+        self,
+        config: Config,
+        prepared: Prepared,
+        model: Seq2Seq,
+        device: torch.device,
+        tokens_per_device: int | None = None,
+    ) -> None:
+        """tokens_per_device bounds the batches of the loss; None: training.tokens_per_update."""
         training = config.training
         self.model = model
         self.device = device
@@ -81,7 +89,7 @@ class Validator:
         self.tokenizer = prepared.tokenizer
         self.target_language = config.data.target_language
         self.lines = prepared.val_lines[: training.validation_sentences]
-        self.tokens_per_batch = training.tokens_per_device or training.tokens_per_update
+        self.tokens_per_batch = tokens_per_device or training.tokens_per_update
         self.translator = Translator(
             model, prepared.tokenizer, config.search, config.data.cleaning.max_tokens, warn=_not_while_training
         )

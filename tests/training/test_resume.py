@@ -14,7 +14,8 @@ import pytest
 import torch
 
 from nmt.config.load import save_config
-from nmt.training.checkpoint import find_checkpoint
+from nmt.errors import NmtError
+from nmt.training.checkpoint import find_checkpoint, load_training_state, load_weights
 from nmt.training.run import train
 from nmt.training.trainer import Trainer
 from nmt.training.validation import Validator
@@ -44,6 +45,34 @@ def test_a_limit_raised_continues_the_run(folder: Path, uninterrupted: Path) -> 
     train(tiny_config(folder, "raised", training__max_steps=3))
     train(tiny_config(folder, "raised"))
     assert_same_run(folder / "raised", uninterrupted)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"ema_decay": 0.9}, {"rdrop": 1.0}, {"subword_sampling": 0.1}, {"average": "best", "keep_best": 2}],
+    ids=str,
+)
+def test_what_training_adds_continues_too(folder: Path, changes: dict[str, Any]) -> None:
+    settings = {f"training__{key}": value for key, value in changes.items()}
+    for steps in (3, 6):
+        train(tiny_config(folder, f"{changes}-raised", **settings, training__max_steps=steps))
+    train(tiny_config(folder, f"{changes}-whole", **settings))
+    assert_same_run(folder / f"{changes}-raised", folder / f"{changes}-whole")
+
+
+@pytest.mark.parametrize("file", ["model.safetensors", "training_state.pt"])
+def test_a_damaged_newest_checkpoint_gives_way_to_the_one_before(
+    folder: Path, uninterrupted: Path, file: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = folder / f"damaged-{file}"
+    train(tiny_config(folder, run.name, training__max_steps=5, training__checkpoint_every=1))
+    newest = run / "checkpoints" / "step-0000000005" / file
+    newest.write_bytes(newest.read_bytes()[:-100])
+    with pytest.raises(NmtError, match=f"{file} is truncated or corrupted"):
+        load_training_state(load_weights(run, "last")[1])  # translation never takes another one silently
+    train(tiny_config(folder, run.name, training__checkpoint_every=1))
+    assert f"{file} is truncated or corrupted" in (said := capsys.readouterr().err) and "step 4" in said
+    assert_same_run(run, uninterrupted)
 
 
 def test_a_recurrent_run_continues_too(folder: Path) -> None:

@@ -95,7 +95,7 @@ def test_clipping_brings_the_norm_of_all_gradients_down(tmp_path: Path) -> None:
 @pytest.mark.parametrize("waits", [True, False], ids=["checked at once", "checked when read, as on a GPU"])
 @pytest.mark.parametrize("poison", [float("nan"), float("inf")])
 def test_a_gradient_that_is_not_finite_stops_before_it_is_applied(tmp_path: Path, poison: float, waits: bool) -> None:
-    run = trainer(tmp_path, max_steps=8, log_every=4, validate_every=2)
+    run = trainer(tmp_path, max_steps=8, log_every=4, validate_every=2, max_rollbacks=0)
     run.waits = waits
     clip, good = Trainer._clip, []
 
@@ -106,13 +106,108 @@ def test_a_gradient_that_is_not_finite_stops_before_it_is_applied(tmp_path: Path
         return clip(run)
 
     run._clip = poisoned  # type: ignore[method-assign]
-    with pytest.raises(NmtError, match="gradient of update 3 is not finite"):
+    with pytest.raises(
+        NmtError, match=r"update 3 \(number 3 of epoch 1: 5 sentences of up to 8 source and 7 target tokens\)"
+    ):
         run.run()
     assert find_checkpoint(tmp_path).step == 2
     for ours, (name, theirs) in zip(good, run.model.named_parameters(), strict=True):
         assert torch.equal(ours, theirs), name
         assert torch.equal(ours, load_weights(tmp_path, "last")[0][name]), name
     assert [event["step"] for event in events(tmp_path)] == [2]
+
+
+@pytest.mark.parametrize("good", [0, 2], ids=["from the start", "from a checkpoint"])
+@pytest.mark.parametrize("waits", [True, False], ids=["checked at once", "checked when read, as on a GPU"])
+def test_after_a_bad_update_training_goes_back_and_on_with_a_lower_rate(tmp_path: Path, waits: bool, good: int) -> None:
+    """Poisoned once, a run equals one whose rate was lower from the checkpoint on."""
+    runs = {}
+    for name in ("poisoned", "lowered"):
+        run = runs[name] = trainer(tmp_path / name, max_steps=6, validate_every=2, checkpoint_every=2, log_every=1)
+        run.waits, clip, begun = waits, Trainer._clip, []
+
+        def changed(run: Trainer = run, clip: Any = clip, begun: list[int] = begun, name: str = name) -> torch.Tensor:
+            if run.progress.step == good and name == "lowered":
+                run.schedule.lowered = 0.5
+            if run.progress.step == good + 1 and name == "poisoned" and not begun:
+                begun.append(1)
+                next(run.model.parameters()).grad.flatten()[0] = float("nan")  # type: ignore[union-attr]
+            return clip(run)
+
+        run._clip = changed  # type: ignore[method-assign]
+        run.run()
+    for (name, ours), theirs in zip(
+        runs["poisoned"].model.named_parameters(), runs["lowered"].model.parameters(), strict=True
+    ):
+        assert torch.equal(ours, theirs), name
+    (rollback,) = events(tmp_path / "poisoned", "rollback")
+    assert (rollback["step"], rollback["learning_rate_factor"]) == (good, 0.5)
+    assert f"update {good + 2} (number {good + 2} of epoch 1" in rollback["diagnosis"]
+    steps = [event["step"] for event in events(tmp_path / "poisoned", "train")]
+    assert steps == [1, 2, 3, 4, 5, 6], "what was told of the updates that were lost is taken back"
+
+
+def test_a_loss_that_explodes_is_found_though_finite_and_the_run_ends_after_its_rollbacks(tmp_path: Path) -> None:
+    run = trainer(tmp_path, max_steps=60, validate_every=10, learning_rate=0.01, max_rollbacks=2)
+    step = Trainer.train_step
+
+    def explode(update: Update) -> None:
+        if run.progress.step == 12:
+            with torch.no_grad():
+                run.model.projection.weight.mul_(300.0)
+        step(run, update)
+
+    run.train_step = explode  # type: ignore[method-assign]
+    with pytest.raises(
+        NmtError, match=r"diverged after 2 times going back.*sentences of up to 8 source.*learning_rate"
+    ):
+        run.run()
+    assert [event["learning_rate_factor"] for event in events(tmp_path, "rollback")] == [0.5, 0.25]
+    assert find_checkpoint(tmp_path, "last").step == 10
+
+
+def test_the_moving_average_is_what_its_equation_says(tmp_path: Path) -> None:
+    """v_t = d_t v_{t-1} + (1 - d_t) w_t with d_t = min(d, (1 + t) / (10 + t)); it validates and is saved."""
+    run = trainer(tmp_path, max_steps=4, validate_every=4, ema_decay=0.4)
+    expected = [weight.detach().clone() for weight in run.model.parameters()]
+    step, validated = Trainer.train_step, []
+
+    def follow(update: Update) -> None:
+        step(run, update)
+        decay = min(0.4, (1 + run.progress.step) / (10 + run.progress.step))
+        for mean, weight in zip(expected, run.model.parameters(), strict=True):
+            mean.mul_(decay).add_(weight.detach(), alpha=1 - decay)
+
+    def validate() -> Validation:
+        validated.extend(weight.detach().clone() for weight in run.model.parameters())
+        return never()
+
+    run.train_step = follow  # type: ignore[method-assign]
+    run.validate = validate
+    run.run()
+    saved, _ = load_weights(tmp_path, "last")
+    for (name, weight), mean, seen in zip(run.model.named_parameters(), expected, validated, strict=True):
+        torch.testing.assert_close(seen, mean)
+        assert torch.equal(saved[name], seen), name
+        assert not torch.equal(weight, seen), "training goes on with the weights themselves"
+
+
+@pytest.mark.parametrize(("scores", "taken"), [((3.0, 5.0, 4.0, 6.0), True), ((3.0, 5.0, 4.0, 4.5), False)])
+def test_the_average_of_the_best_is_taken_if_it_is_no_worse(
+    tmp_path: Path, scores: tuple[float, ...], taken: bool
+) -> None:
+    coming = iter(scores)
+    run = trainer(tmp_path, max_steps=6, validate_every=2, keep_best=2, average="best")
+    run.validate = lambda: Validation(1.0, Score("bleu", next(coming), "nrefs:1"), [], [])
+    run.run()
+    (event,) = events(tmp_path, "average")
+    assert (event["steps"], event["taken"], event["bleu"]) == ([4, 6], taken, scores[-1])
+    ours, info = load_weights(tmp_path)
+    assert info.averaged == taken
+    if taken:
+        parts = [load_weights(tmp_path, step)[0] for step in (4, 6)]
+        for name, weight in ours.items():
+            torch.testing.assert_close(weight, (parts[0][name] + parts[1][name]) / 2)
 
 
 def test_last_and_best_checkpoints_stay_and_patience_ends_the_run(tmp_path: Path) -> None:
@@ -122,7 +217,7 @@ def test_last_and_best_checkpoints_stay_and_patience_ends_the_run(tmp_path: Path
     run.run()
     assert find_checkpoint(tmp_path, "best").step == 4
     assert find_checkpoint(tmp_path, "last").step == 10
-    assert sorted(path.name[-2:] for path in (tmp_path / "checkpoints").glob("step-*")) == ["04", "06", "10"]
+    assert sorted(path.name[-2:] for path in (tmp_path / "checkpoints").glob("step-*")) == ["04", "06", "08", "10"]
     assert [(event["bleu"], event["best"]) for event in events(tmp_path, "validation")] == [
         (1.0, True), (5.0, True), (4.0, False), (3.0, False), (2.0, False),
     ]  # fmt: skip

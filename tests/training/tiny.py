@@ -69,9 +69,9 @@ def assert_same_run(one: Path, other: Path) -> None:
     assert weights[1].step == others[1].step
     state, other_state = (load_training_state(info) for info in (weights[1], others[1]))
     assert_equal(weights[0], others[0], "weights")
-    for key in ("optimizer", "schedule", "random"):
+    for key in ("optimizer", "schedule", "average", "health", "random"):
         assert_equal(state[key], other_state[key], key)
-    for key in ("step", "epoch", "position", "validated_step", "best", "stale"):
+    for key in ("step", "epoch", "position", "validated_step", "best", "stale", "rollbacks"):
         assert_equal(state["progress"][key], other_state["progress"][key], key)
     told, other_told = ([without_times(event) for event in events(run)] for run in (one, other))
     assert told == other_told
@@ -88,5 +88,9 @@ def assert_equal(one: Any, other: Any, name: str) -> None:
         assert one.keys() == other.keys(), name
         for key in one:
             assert_equal(one[key], other[key], f"{name}.{key}")
+    elif isinstance(one, list):
+        assert len(one) == len(other), name
+        for index, (ours, theirs) in enumerate(zip(one, other, strict=True)):
+            assert_equal(ours, theirs, f"{name}[{index}]")
     else:
         assert one == other, name

@@ -1,0 +1,54 @@
+"""Hashes of what files contain; those of large files are kept, so that a start need not read a whole corpus."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from contextlib import suppress
+from hashlib import blake2b
+from pathlib import Path
+from typing import BinaryIO
+
+from nmt.errors import NmtError
+from nmt.files import atomic_write
+
+LARGE = 1 << 26  # bytes, which take some tenths of a second
+_SETTLED = 2 * 10**9  # nanoseconds after which a change that is not yet there would bear another time
+
+
+class Digests:
+    """Hashes of files by content. That of a large one is kept in a folder and holds until the file is touched."""
+
+    def __init__(self, folder: Path) -> None:
+        """The folder need not exist; where it cannot be written, nothing is kept."""
+        self._path = folder / "digests.json"
+
+    def __call__(self, path: Path, file: BinaryIO) -> bytes:
+        """The hash of a file, opened at its start."""
+        state = os.fstat(file.fileno())
+        stamp = [state.st_size, state.st_mtime_ns, state.st_ctime_ns, state.st_ino]
+        settled = time.time_ns() - max(state.st_mtime_ns, state.st_ctime_ns) > _SETTLED
+        if state.st_size < LARGE or not settled:
+            return _hash(file)
+        name = str(path.resolve())
+        if (entry := self._kept().get(name, {})).get("stamp") == stamp:
+            return bytes.fromhex(entry["hash"])
+        found = _hash(file)
+        with suppress(NmtError), atomic_write(self._path) as kept:
+            json.dump(self._kept() | {name: {"stamp": stamp, "hash": found.hex()}}, kept, indent=1)
+        return found
+
+    def _kept(self) -> dict[str, dict[str, object]]:
+        try:
+            kept = json.loads(self._path.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return {}
+        return kept if isinstance(kept, dict) else {}
+
+
+def _hash(file: BinaryIO) -> bytes:
+    total = blake2b(digest_size=16)
+    while block := file.read(1 << 20):
+        total.update(block)
+    return total.digest()

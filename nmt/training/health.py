@@ -1,0 +1,91 @@
+"""Whether training still goes well: gradients that are finite, a loss that does not explode."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from nmt.data.batching import Update
+
+_MEMORY = 0.9  # of the running mean of the loss
+
+
+class Diverged(Exception):
+    """An update went wrong; `diagnosis` says which, and how."""
+
+    def __init__(self, diagnosis: str) -> None:
+        super().__init__(diagnosis)
+        self.diagnosis = diagnosis
+
+
+@dataclass(frozen=True)
+class _Shape:
+    """What a diagnosis says of an update."""
+
+    epoch: int
+    position: int
+    sentences: int
+    source_length: int
+    target_length: int
+
+    @classmethod
+    def of(cls, update: Update) -> _Shape:
+        lengths = [[side.size(1) for side in (batch.src, batch.tgt_out)] for batch in update.batches] or [[0, 0]]
+        source, target = (max(sides) for sides in zip(*lengths, strict=True))
+        return cls(update.epoch, update.position, update.sentences, source, target)
+
+    def __str__(self) -> str:
+        return (
+            f"number {self.position + 1:,} of epoch {self.epoch + 1}: {self.sentences:,} sentences of up to "
+            f"{self.source_length} source and {self.target_length} target tokens"
+        )
+
+
+class Health:
+    """Watches the loss and the gradient of every update, on the device, without waiting for it.
+
+    An update is bad when its gradient is not finite, or when with it the running mean of the loss comes to more than
+    twice the lowest it has been, and a nat (the loss is in nats a target token).
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self._level = torch.full((2,), torch.inf, device=device)  # running mean of the loss, and the lowest it has been
+        self._bad = torch.zeros(3, device=device)  # the first bad update: its step (0: none), loss, gradient norm
+        self._seen: dict[int, _Shape] = {}  # by step, since the last check
+
+    @property
+    def bad(self) -> Tensor:
+        """1.0 once there was a bad update, else 0.0; on the device."""
+        return (self._bad[0] > 0).float()
+
+    def watch(self, step: int, update: Update, loss: Tensor, gradient_norm: Tensor) -> None:
+        """Look at an update: its loss a target token and the norm of its gradient, before it is applied."""
+        self._seen[step] = _Shape.of(update)
+        mean, lowest = self._level.unbind()
+        mean = torch.where(mean.isinf(), loss, torch.lerp(loss, mean, _MEMORY))
+        well = gradient_norm.isfinite() & (mean <= 2 * lowest + 1)
+        self._level = torch.stack((mean, torch.minimum(mean, lowest)))
+        now = torch.stack((torch.full_like(loss, step), loss, gradient_norm))
+        self._bad = torch.where(well | (self._bad[0] > 0), self._bad, now.to(self._bad.dtype))
+
+    def check(self) -> None:
+        """Raise Diverged if an update was bad; waits for the device."""
+        step, loss, norm = self._bad.tolist()
+        if step:
+            raise Diverged(
+                f"update {int(step):,} ({self._seen[int(step)]}) has loss {loss:.3g}, gradient norm {norm:.3g}"
+            )
+        self._seen.clear()
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a checkpoint keeps."""
+        return {"level": self._level.cpu()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from a checkpoint, where all was well."""
+        self._level = state["level"].to(self._bad.device)
+        self._bad = torch.zeros_like(self._bad)
+        self._seen.clear()

@@ -1,0 +1,86 @@
+"""A trial of the largest batches before the first update: where memory is short, it shows at once, not after hours."""
+
+from __future__ import annotations
+
+import torch
+
+from nmt.config.schema import TrainingConfig
+from nmt.data.batching import Batch, Updates
+from nmt.device import autocast, undisturbed_randomness
+from nmt.errors import NmtError, is_out_of_memory
+from nmt.models.seq2seq import Seq2Seq
+from nmt.training.loss import batch_loss
+
+
+class Trial:
+    """Sends the largest batches forward and backward as an update does, and leaves nothing behind."""
+
+    def __init__(self, updates: Updates, model: Seq2Seq, config: TrainingConfig, device: torch.device) -> None:
+        self.updates = updates
+        self.model = model
+        self.config = config
+        self.device = device
+
+    def check(self, tokens_per_device: int | None) -> None:
+        """Refuse a budget for a device under which a batch does not fit into its memory; raises NmtError."""
+        if (batch := self._too_large(tokens_per_device)) is not None:
+            raise self._refusal(batch, tokens_per_device or self.config.tokens_per_update)
+
+    def find(self, begin: int | None) -> int:
+        """The budget for a device under which all batches fit: `begin`, or a whole update, halved until they do.
+
+        Raises NmtError where not even the longest sentences fit one by one.
+        """
+        least = max(self.updates.longest())
+        tokens = max(begin or self.config.tokens_per_update, least)
+        while (batch := self._too_large(tokens)) is not None:
+            if tokens == least:
+                raise self._refusal(batch, tokens)
+            tokens = max(tokens // 2, least)
+            torch.cuda.empty_cache()
+        return tokens
+
+    def _too_large(self, tokens_per_device: int | None) -> Batch | None:
+        """The first of the largest batches that does not fit."""
+        divided = tokens_per_device is not None and tokens_per_device < self.config.tokens_per_update
+        largest = self.updates.largest(tokens_per_device)
+        return next((batch for batch in largest if not self._fits(batch, divided)), None)
+
+    def _fits(self, batch: Batch, divided: bool) -> bool:
+        """Whether memory holds what a batch takes beside what training keeps there.
+
+        That is two moments of each weight, perhaps its moving average, and, in an update that is divided, the gradients
+        of the batches before.
+        """
+        model, config, device = self.model, self.config, self.device
+        weights = [weight for weight in model.parameters() if weight.requires_grad]
+        copies = 2 if config.ema_decay is None else 3
+        training = model.training
+        model.train()
+        try:
+            with undisturbed_randomness(device):
+                kept = [torch.empty_like(weight) for weight in weights for _ in range(copies)]
+                for weight in weights if divided else ():
+                    weight.grad = torch.zeros_like(weight)
+                with autocast(device, config.precision):
+                    loss = batch_loss(model, batch, device, config.label_smoothing, config.rdrop)
+                (loss.smoothed / batch.tgt_out.numel()).backward()
+                del kept
+            return True
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            return False
+        finally:
+            model.zero_grad(set_to_none=True)
+            model.train(training)
+
+    def _refusal(self, batch: Batch, tokens: int) -> NmtError:
+        sentences = "one sentence" if len(batch.src) == 1 else f"{len(batch.src)} sentences"
+        mend = "lower data.cleaning.max_tokens"
+        if tokens > max(self.updates.longest()):
+            mend = f"set training.tokens_per_device to less than {tokens}, or to auto, or {mend}"
+        return NmtError(
+            f"a batch of {sentences} with {batch.src.size(1)} source and {batch.tgt_out.size(1)} target tokens each, "
+            f"which training may meet, does not fit into memory ({self.device.type}): {mend}"
+        )
