@@ -34,8 +34,12 @@ def autocast(device: torch.device, precision: str = "auto") -> torch.autocast:
 
     auto takes bf16 on CUDA and fp32 elsewhere; native takes bf16 wherever the device has instructions for it.
     """
-    bf16 = {"bf16": True, "fp32": False, "auto": device.type == "cuda", "native": has_bf16(device)}[precision]
-    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=bf16)
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=computes_bf16(device, precision))
+
+
+def computes_bf16(device: torch.device, precision: str) -> bool:
+    """Whether `precision` means bf16 on this device, and not fp32."""
+    return {"bf16": True, "fp32": False, "auto": device.type == "cuda", "native": has_bf16(device)}[precision]
 
 
 def has_bf16(device: torch.device) -> bool:

@@ -38,7 +38,7 @@ from nmt.cli.common import Parser, run_command
 from nmt.config.load import load_config, save_config
 from nmt.config.schema import Config, TransformerConfig
 from nmt.data.prepare import Prepared, prepare
-from nmt.device import choose_device, describe_hardware
+from nmt.device import choose_device, computes_bf16, describe_hardware
 from nmt.errors import NmtError, UsageError
 from nmt.models.build import build_model
 
@@ -146,8 +146,7 @@ def size(config: Config, prepared: Prepared) -> tuple[Any, int]:
 
 def precision(config: Config, device: torch.device) -> str:
     """What training.precision means on this device."""
-    asked = config.training.precision
-    return asked if asked != "auto" else "bf16" if device.type == "cuda" else "fp32"
+    return "bf16" if computes_bf16(device, config.training.precision) else "fp32"
 
 
 def choose_systems(arguments: Namespace, own_precision: str) -> tuple[list[System], list[str]]:

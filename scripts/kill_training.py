@@ -51,8 +51,11 @@ def kill_and_resume(command: list[str], folder: Path, kills: int, moments: rando
     A kill comes at a random moment of what the undisturbed run took, or between two updates once it has come to an end
     that often: then the run is begun again in a folder of its own, so that all kills take place.
     """
+    if any((folder / name).exists() for name in ("undisturbed", "killed")):
+        raise SystemExit(f"{folder} has runs already: name another --folder")
     started = time.monotonic()
-    run(command, folder / "undisturbed").wait()
+    if run(command, folder / "undisturbed").wait():
+        raise SystemExit(f"the run fails undisturbed: see {folder / 'undisturbed.log'}")
     length = time.monotonic() - started
     done = starts = 0
     while done < kills:

@@ -45,19 +45,20 @@ def page(report: dict[str, Any], systems: dict[str, dict[str, Any]], overrides: 
         "Four families, one joint vocabulary of 8,000 pieces, every choice made on val, the figures on "
         "test_2016_flickr (1,000 sentences), beam 5, cased and detokenised.",
         "",
-        f"Made by `scripts/multi30k.sh FOLDER {' '.join(overrides)}`, which trains the presets `multi30k_*` and "
-        f"compares them, on {environment['hardware']}, torch {environment['torch']}, {environment['cpu_threads']} "
-        "thread(s) a training, two trainings side by side. Figures: [multi30k.json](multi30k.json).",
+        f"Made by `{' '.join(['scripts/multi30k.sh FOLDER', *overrides])}`, which trains the presets `multi30k_*` and "
+        f"compares them, on {environment['hardware']}, torch {environment['torch']}. "
+        "Figures: [multi30k.json](multi30k.json).",
         "",
-        "| system | BLEU | 95% interval | chrF | TER | parameters | minutes of training | target tokens/s | val BLEU |",
-        "|---|---:|---:|---:|---:|---:|---:|---:|---:|",
+        "| system | BLEU | 95% interval | chrF | TER | parameters | threads | minutes | target tokens/s | val BLEU |",
+        "|---|" + "---:|" * 9,
     ]
     for name, system in systems.items():
         scores = system["scores"]
         low, high = scores["bleu"]["confidence_interval"]
         lines.append(
             f"| {name} | {scores['bleu']['score']:.2f} | {low:.1f}-{high:.1f} | {scores['chrf']['score']:.2f} "
-            f"| {scores['ter']['score']:.2f} | {system['parameters']:,} | {system['training_minutes']:.1f} "
+            f"| {scores['ter']['score']:.2f} | {system['parameters']:,} | {system['environment']['cpu_threads']} "
+            f"| {system['training_minutes']:.1f} "
             f"| {system['target_tokens_per_second']:,.0f} | {system['validation_bleu']:.2f} |"
         )
     lines += ["", *(f"- {name}: `{score['signature']}`" for name, score in some["scores"].items()), ""]
@@ -67,14 +68,17 @@ def page(report: dict[str, Any], systems: dict[str, dict[str, Any]], overrides: 
     for name, system in systems.items():
         lines.append(f"| {name} | {' | '.join(f'{score:.1f}' for score in system['buckets'])} |")
     if "rnn_encdec" in systems:
-        lines += ["", "How far the fixed vector is behind, in BLEU:", ""]
+        lines += ["", "How far the fixed vector is behind, in BLEU, and in percent of the other's BLEU:", ""]
         lines += [f"| behind | overall | {' | '.join(labels)} |", "|---|---:|" + "---:|" * len(labels)]
         fixed = systems["rnn_encdec"]
         for name, system in systems.items():
             if name != "rnn_encdec":
-                gaps = [ours - theirs for ours, theirs in zip(system["buckets"], fixed["buckets"], strict=True)]
-                overall = system["scores"]["bleu"]["score"] - fixed["scores"]["bleu"]["score"]
-                lines.append(f"| {name} | {overall:.1f} | {' | '.join(f'{gap:.1f}' for gap in gaps)} |")
+                pairs = [
+                    (system["scores"]["bleu"]["score"], fixed["scores"]["bleu"]["score"]),
+                    *zip(system["buckets"], fixed["buckets"], strict=True),
+                ]
+                gaps = (f"{ours - theirs:.1f} ({1 - theirs / ours:.0%})" for ours, theirs in pairs)
+                lines.append(f"| {name} | {' | '.join(gaps)} |")
     lines += ["", "## Training", "", "![Validation](multi30k/training.svg)", "", "## Attention", ""]
     lines += [f"![{picture.stem}](multi30k/{picture.name})" for picture in sorted(figures.glob("attention-*.svg"))]
     return "\n".join(lines) + "\n"

@@ -133,4 +133,5 @@ class _Summed(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, _keys: Tensor, _v: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
         sums: _GradientSums = ctx.sums
-        return sums.keys, sums.v, None
+        keys, v, sums.keys, sums.v = sums.keys, sums.v, None, None
+        return keys, v, None

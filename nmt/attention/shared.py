@@ -32,7 +32,7 @@ class Shared:
             self._shares = []
             operand = _Collected.apply(operand, bias, self._shares)  # type: ignore[no-untyped-call]
         self._operand = operand
-        self._bias = None if bias is None else bias.detach()
+        self._bias = bias if bias is None or self._shares is None else bias.detach()
 
     def __call__(self, x: Tensor, plus: Tensor | None = None) -> Tensor:
         """The product. In the place of a bias: `plus`, of its shape, or one that broadcasts and needs no gradient."""

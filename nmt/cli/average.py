@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from argparse import ArgumentTypeError, Namespace
 from collections.abc import Sequence
+from pathlib import Path
 
 from nmt.cli.common import Parser, run_command
 
@@ -37,13 +38,15 @@ def _count(text: str) -> int:
 
 def _average(arguments: Namespace) -> None:
     from nmt.training.average import average_checkpoints, kept_steps, point_to_average, save_average
+    from nmt.training.run import alone
 
     run_dir = arguments.run_dir
     steps = kept_steps(run_dir, arguments.of, arguments.count)
-    listed = ", ".join(f"{step:,}" for step in sorted(steps))
-    print(f"nmt-average: {run_dir}: averaging steps {listed} ({arguments.of})", file=sys.stderr, flush=True)
-    path = save_average(run_dir, average_checkpoints(run_dir, steps), steps)
-    point_to_average(run_dir, path)
+    with alone(Path(run_dir)):
+        listed = ", ".join(f"{step:,}" for step in sorted(steps))
+        print(f"nmt-average: {run_dir}: averaging steps {listed} ({arguments.of})", file=sys.stderr, flush=True)
+        path = save_average(run_dir, average_checkpoints(run_dir, steps), steps)
+        point_to_average(run_dir, path)
     print(path)
 
 

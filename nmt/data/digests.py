@@ -8,7 +8,7 @@ import time
 from contextlib import suppress
 from hashlib import blake2b
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from nmt.errors import NmtError
 from nmt.files import atomic_write
@@ -35,11 +35,11 @@ class Digests:
         if (entry := self._kept().get(name, {})).get("stamp") == stamp:
             return bytes.fromhex(entry["hash"])
         found = _hash(file)
-        with suppress(NmtError), atomic_write(self._path) as kept:
+        with suppress(NmtError, OSError), atomic_write(self._path) as kept:
             json.dump(self._kept() | {name: {"stamp": stamp, "hash": found.hex()}}, kept, indent=1)
         return found
 
-    def _kept(self) -> dict[str, dict[str, object]]:
+    def _kept(self) -> dict[str, dict[str, Any]]:
         try:
             kept = json.loads(self._path.read_text(encoding="utf-8"))
         except (OSError, ValueError):

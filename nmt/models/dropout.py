@@ -17,7 +17,7 @@ class Dropout(nn.Dropout):
 
 def dropout(x: Tensor, rate: float, training: bool) -> Tensor:
     """x with a share `rate` of its elements set to zero and the others scaled up to the same sum, in training."""
-    if not training or rate == 0 or x.device.type != "cpu":
+    if not training or not 0 < rate < 1 or x.device.type != "cpu":
         return nn.functional.dropout(x, rate, training)
     dropped = min(max(round(rate * _LEVELS), 1), _LEVELS - 1)
     words = torch.empty(-(-x.numel() // 4), dtype=torch.int64).random_(-(1 << 63), None)

@@ -30,7 +30,8 @@ def run_rnn(rnn: Rnn, x: Tensor, state: Layered | None = None, lengths: Tensor |
     directions = 2 if rnn.bidirectional else 1
     first: Tensor | tuple[Tensor, ...] | None = None
     if state is not None:
-        leaves = tuple(leaf.transpose(0, 1).contiguous() for leaf in state)  # [layers, rows, dim]
+        parts = (leaf.unflatten(2, (directions, -1)).permute(1, 2, 0, 3) for leaf in state)
+        leaves = tuple(part.flatten(0, 1).contiguous() for part in parts)  # [layers * directions, rows, hidden]
         first = leaves if isinstance(rnn, nn.LSTM) else leaves[0]
     if lengths is None:
         output, last = rnn(x, first)

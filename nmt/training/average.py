@@ -110,10 +110,13 @@ def point_to_average(run_dir: str | os.PathLike[str], path: Path) -> None:
     _delete_averages(run_dir, path.name)
 
 
-def delete_average(run_dir: str | os.PathLike[str]) -> None:
-    """Delete the run's averaged checkpoint, if it has one: for one that further training has made out of date."""
-    (Path(run_dir) / "checkpoints" / "averaged").unlink(missing_ok=True)
+def delete_average(run_dir: str | os.PathLike[str]) -> bool:
+    """Delete the run's averaged checkpoint, which further training makes out of date; whether there was one."""
+    pointer = Path(run_dir) / "checkpoints" / "averaged"
+    there = pointer.is_file()
+    pointer.unlink(missing_ok=True)
     _delete_averages(run_dir)
+    return there
 
 
 def _delete_averages(run_dir: str | os.PathLike[str], kept: str | None = None) -> None:

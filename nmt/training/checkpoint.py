@@ -57,7 +57,7 @@ def save_checkpoint(run_dir: str | os.PathLike[str], step: int, model: nn.Module
     """
     path = _folder(run_dir) / _name(step)
     try:
-        if has_checkpoint(run_dir) and find_checkpoint(run_dir, "last").path == path:  # the weights are there already
+        if _pointed(run_dir, "last") == step and path.is_dir():  # the weights are there already
             with atomic_write(path / _STATE, "wb") as file:
                 torch.save(dict(state), file)
             return path
@@ -145,21 +145,30 @@ def load_newest(run_dir: str | os.PathLike[str], say: Callable[[str], None]) -> 
 
     Raises NmtError where none can be read.
     """
-    last = find_checkpoint(run_dir, "last")
-    damage: NmtError | None = None
-    for step in [last.step, *(step for step in saved_steps(run_dir)[::-1] if step < last.step)]:
+    last = _pointed(run_dir, "last")
+    damaged: list[NmtError] = []
+    for step in [last, *(step for step in saved_steps(run_dir)[::-1] if step < last)]:
         try:
             weights, info = load_weights(run_dir, step)
             state = load_training_state(info)
         except NmtError as error:
-            damage = damage or error
+            damaged.append(error)
             continue
-        if damage is not None:
-            say(f"{str(damage).partition(': ')[0]}: going on from the checkpoint of step {step:,}")
+        if damaged:
+            for damage in damaged:
+                say(str(damage))
+            say(f"going on from the checkpoint before, that of step {step:,}")
             set_pointer(run_dir, "last", step)
         return Newest(step, weights, state)
-    assert damage is not None
-    raise damage
+    raise damaged[0]
+
+
+def _pointed(run_dir: str | os.PathLike[str], pointer: str) -> int:
+    """The step that a pointer names, whether its folder is there or not; -1 where there is no pointer."""
+    path = _folder(run_dir) / pointer
+    name = path.read_text(encoding="utf-8").strip() if path.is_file() else ""
+    step = re.fullmatch(r"step-(\d+)", name)
+    return -1 if step is None else int(step[1])
 
 
 def find_checkpoint(run_dir: str | os.PathLike[str], checkpoint: str | int | None = None) -> CheckpointInfo:
@@ -207,8 +216,12 @@ def delete_others(run_dir: str | os.PathLike[str], kept: Iterable[int]) -> None:
     for path in _folder(run_dir).glob("step-*"):
         if path.name not in names:
             shutil.rmtree(path)
-    for path in _folder(run_dir).glob(".*.partial"):
-        shutil.rmtree(path, ignore_errors=True)
+    for pattern in (".*.partial", "step-*/.*.partial"):
+        for path in _folder(run_dir).glob(pattern):
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
 
 
 def _folder(run_dir: str | os.PathLike[str]) -> Path:

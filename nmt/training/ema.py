@@ -40,7 +40,7 @@ class MovingAverage:
 
     def state_dict(self) -> dict[str, Any]:
         """What a checkpoint keeps beside the model's weights, which are then the average: those that are trained."""
-        return {"trained": [weight.detach() for weight in self._weights]}
+        return {"trained": [weight.detach().clone() for weight in self._weights]}
 
     @torch.no_grad()
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -49,6 +49,10 @@ class MovingAverage:
             average.copy_(weight)
             weight.copy_(trained)
 
+    @torch.no_grad()
     def _swap(self) -> None:
-        for index, weight in enumerate(self._weights):
-            weight.data, self._average[index] = self._average[index], weight.data
+        """Exchange the values and not the tensors, which cuDNN wants to stay where they are."""
+        for weight, average in zip(self._weights, self._average, strict=True):
+            trained = weight.clone()
+            weight.copy_(average)
+            average.copy_(trained)

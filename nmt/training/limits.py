@@ -26,6 +26,7 @@ class Progress:
     validation_seconds: float = 0.0  # how long it took
     best: list[tuple[float, int]] = field(default_factory=list)  # score (higher is better) and step, best first
     stale: int = 0  # validations since the last improvement
+    ended: bool = False  # all that comes at the end of training is done, too
     rollbacks: int = 0  # times that training went back to a checkpoint after a bad update
 
     @property

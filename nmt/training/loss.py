@@ -104,8 +104,8 @@ class _ChunkedLoss(torch.autograd.Function):
         device = hidden.device.type
         dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else weight.dtype
         with torch.autocast(device, enabled=False):
-            work = _Chunks(hidden.to(dtype), weight.to(dtype), bias, targets, label_smoothing, weight.dtype)
-            sums = work.cross_entropy(need_grad) if alpha is None else work.rdrop(alpha, need_grad)
+            work = _Chunks(hidden.to(dtype), weight.to(dtype), bias, targets, label_smoothing, need_grad, weight.dtype)
+            sums = work.cross_entropy() if alpha is None else work.rdrop(alpha)
         if need_grad:
             ctx.hidden_dtype = hidden.dtype
             ctx.save_for_backward(work.hidden_grad, work.weight_grad, work.bias_grad)
@@ -138,20 +138,23 @@ class _Chunks:
         bias: Tensor | None,
         targets: Tensor,
         label_smoothing: float,
+        need_grad: bool,
         dtype: torch.dtype,  # of sums and of what is added up; hidden and weight may be in a lower precision
     ) -> None:
         self.hidden, self.weight, self.bias, self.targets = hidden, weight, bias, targets
         self.smoothing, self.dtype = label_smoothing, dtype
         self.vocab = weight.size(0)
         self.hidden_grad = torch.empty_like(hidden, dtype=dtype)
-        self.weight_grad = torch.zeros_like(weight, dtype=dtype)
+        self.weight_grad = weight.new_zeros(weight.shape if need_grad else (0,), dtype=dtype)
         self.bias_grad = None if bias is None else torch.zeros_like(bias, dtype=dtype)
+        self.need_grad = need_grad
 
-    def cross_entropy(self, need_grad: bool) -> Tensor:
+    def cross_entropy(self) -> Tensor:
         """exp(logits) of a chunk is made in the memory of its logits; what else a gradient takes is of one column.
 
-        With z the sum of a row's exp(logits), the gradient for its logits is exp(logits) / z - smoothed target. The
-        division is made on the narrow side of the products, and the targets' share is added to the products.
+        With z the sum of a row's exp(logits), the gradient for its logits is exp(logits) / z - smoothed target. What
+        the target takes goes into the row, times z; the division is made on the narrow side of the products, and what
+        label smoothing takes evenly is taken from the products.
         """
         sums = self.hidden.new_zeros(2, dtype=self.dtype)
         rows = max(1, (CHUNK_GPU if self.hidden.is_cuda else CHUNK_CPU) // self.vocab)
@@ -164,33 +167,31 @@ class _Chunks:
             if self.bias is not None:
                 logits += self.bias
             answers = logits.gather(1, targets.unsqueeze(1))
-            mean = logits.mean(1, keepdim=True) if smoothing else answers
+            mean = logits.mean(1, keepdim=True) if smoothing else None
             highest = logits.amax(1, keepdim=True)
             exps = logits.sub_(highest).exp_()
             z = exps.sum(1, keepdim=True)
             log_z = highest + z.log()
             nll = (log_z - answers).sum()
-            sums += torch.stack(((1 - smoothing) * nll + smoothing * (log_z - mean).sum(), nll))
-            if need_grad:
-                self._add_gradients(exps, 1 / z, chunk, targets, hidden_grad)
-        if need_grad and smoothing:
+            smoothed = nll if mean is None else (1 - smoothing) * nll + smoothing * (log_z - mean).sum()
+            sums += torch.stack((smoothed, nll))
+            if self.need_grad:
+                self._add_gradients(exps, z, chunk, targets, hidden_grad)
+        if self.need_grad and smoothing:
             self.hidden_grad -= even * self.weight.sum(0, dtype=self.dtype)
             self.weight_grad -= even * self.hidden.sum(0, dtype=self.dtype)
             if self.bias_grad is not None:
                 self.bias_grad -= even * self.hidden.size(0)
         return sums
 
-    def _add_gradients(self, exps: Tensor, scale: Tensor, chunk: Tensor, targets: Tensor, hidden_grad: Tensor) -> None:
+    def _add_gradients(self, exps: Tensor, z: Tensor, chunk: Tensor, targets: Tensor, hidden_grad: Tensor) -> None:
         """Those of a chunk, but for the evenly spread part of the smoothed target."""
-        share = 1 - self.smoothing  # of the target in its smoothed distribution, beside the evenly spread part
+        exps.scatter_add_(1, targets.unsqueeze(1), (self.smoothing - 1) * z)
         factors = exps.to(self.weight.dtype)
-        torch.mul(factors @ self.weight, scale, out=hidden_grad)
-        hidden_grad.sub_(self.weight.index_select(0, targets), alpha=share)
+        torch.div(factors @ self.weight, z, out=hidden_grad)
         if self.bias_grad is not None:
-            self.bias_grad += exps.T.mv(scale.squeeze(1))
-            self.bias_grad.index_add_(0, targets, scale.new_full((1,), -share).expand(len(targets)))
-        self._add_weight_gradient(factors, (chunk * scale).to(chunk.dtype))
-        self.weight_grad.index_add_(0, targets, chunk.to(self.dtype), alpha=-share)
+            self.bias_grad += exps.T.mv(1 / z.squeeze(1))
+        self._add_weight_gradient(factors, (chunk / z).to(chunk.dtype))
 
     def _add_weight_gradient(self, factors: Tensor, chunk: Tensor) -> None:
         """factors [rows, vocab], chunk [rows, dim]."""
@@ -199,7 +200,7 @@ class _Chunks:
         else:
             self.weight_grad += factors.T @ chunk
 
-    def rdrop(self, alpha: float, need_grad: bool) -> Tensor:
+    def rdrop(self, alpha: float) -> Tensor:
         """Neighbouring rows are pairs, and alpha times their divergence is part of the smoothed sum."""
         sums = self.hidden.new_zeros(2, dtype=self.dtype)
         rows = 2 * max(1, (CHUNK_GPU if self.hidden.is_cuda else CHUNK_CPU) // (2 * self.vocab))
@@ -215,7 +216,7 @@ class _Chunks:
             divergence, logits_grad = _divergence(log_probs)
             smoothed = (1 - self.smoothing) * nll - self.smoothing * log_probs.mean(1).sum()
             sums += torch.stack((smoothed + alpha * divergence, nll))
-            if not need_grad:
+            if not self.need_grad:
                 continue
             logits_grad.mul_(alpha).add_(log_probs.exp_()).sub_(self.smoothing / self.vocab)
             least = logits_grad.new_full((1, 1), self.smoothing - 1).expand_as(answers)

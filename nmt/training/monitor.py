@@ -24,21 +24,24 @@ _TENSORBOARD = ("loss", "perplexity", "learning_rate", "gradient_norm", "tokens_
 class Monitor:
     """Writes metrics.jsonl and tensorboard/ of a run directory, and tells the terminal."""
 
-    def __init__(self, run_dir: str | os.PathLike[str], step: int = 0, stream: IO[str] | None = None) -> None:
-        """Go on after `step`: what was written about later ones is taken back."""
+    def __init__(
+        self, run_dir: str | os.PathLike[str], progress: Progress | None = None, stream: IO[str] | None = None
+    ) -> None:
+        """Go on after `progress`: what was written about later updates is taken back."""
         self.run_dir = Path(run_dir)
         self.path = self.run_dir / "metrics.jsonl"
         self.stream = sys.stderr if stream is None else stream
         self.live = self.stream.isatty()
         self._shown = 0.0
         self._live_width = 0
-        self._go_on_after(step)
+        self._go_on_after(progress or Progress())
 
-    def _go_on_after(self, step: int) -> None:
+    def _go_on_after(self, progress: Progress) -> None:
         from torch.utils.tensorboard import SummaryWriter
 
-        _cut(self.path, step)
-        self._board = SummaryWriter(str(self.run_dir / "tensorboard"), purge_step=step + 1 if step else None)
+        _cut(self.path, progress)
+        first = progress.step + 1 if progress.step else None
+        self._board = SummaryWriter(str(self.run_dir / "tensorboard"), purge_step=first)
 
     def train(self, progress: Progress, metrics: dict[str, Any], left: float | None) -> None:
         """The updates since the last call."""
@@ -75,7 +78,7 @@ class Monitor:
     def went_back(self, progress: Progress, diagnosis: str, lowered: float) -> None:
         """After a bad update training goes on from an earlier step: what was written of later ones is taken back."""
         self._board.close()
-        self._go_on_after(progress.step)
+        self._go_on_after(progress)
         self._append("rollback", progress, {"diagnosis": diagnosis, "learning_rate_factor": lowered})
         self.say(
             f"training diverged: {diagnosis}; back to step {progress.step:,}, and on with {lowered:g} times the rate"
@@ -132,23 +135,24 @@ class Monitor:
             raise NmtError(f"{self.path} could not be written: {error.strerror}") from error
 
 
-def _cut(path: Path, step: int) -> None:
-    """Keep the lines up to `step`: later ones, the end, and a line left half written come again."""
+def _cut(path: Path, progress: Progress) -> None:
+    """Keep the lines up to `progress`: later ones, those of the end, and a line left half written come again."""
     if not path.is_file():
         return
     lines = path.read_text(encoding="utf-8").splitlines()
-    kept = [line for line in lines if _belongs(line, step)]
+    kept = [line for line in lines if _belongs(line, progress)]
     if kept != lines:
         with atomic_write(path) as file:
             file.writelines(line + "\n" for line in kept)
 
 
-def _belongs(line: str, step: int) -> bool:
+def _belongs(line: str, progress: Progress) -> bool:
     try:
         entry = json.loads(line)
     except json.JSONDecodeError:
         return False
-    return bool(entry["step"] <= step and entry["event"] != "end")
+    last = {"train": progress.step, "rollback": progress.step, "validation": progress.validated_step}
+    return bool(entry["step"] <= last.get(entry["event"], -1))
 
 
 def _finite(value: Any) -> Any:

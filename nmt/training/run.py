@@ -26,6 +26,7 @@ from nmt.device import choose_device, describe_hardware, limit_kernel_caches
 from nmt.errors import NmtError
 from nmt.files import atomic_write, make_folder
 from nmt.models.build import build_model
+from nmt.models.recurrent import Cell
 from nmt.models.seq2seq import Seq2Seq
 from nmt.resources import PACKAGE
 from nmt.training.checkpoint import CheckpointInfo, Newest, has_checkpoint, load_newest
@@ -40,7 +41,7 @@ from nmt.training.validation import Validator
 _MAY_CHANGE = {"run_dir"} | {
     f"training.{key}"
     for key in ("max_steps", "max_epochs", "max_minutes", "patience", "log_every", "keep_best", "keep_last", "average",
-                "device", "threads", "workers")
+                "max_rollbacks", "rollback_factor", "device", "threads", "workers")
 }  # fmt: skip
 
 
@@ -53,7 +54,7 @@ def train(config: Config) -> None:
     config, tokenizer = inherit(config)
     assert config.run_dir, "load_config fills it in"
     run_dir = make_folder(config.run_dir)
-    with _alone(run_dir):
+    with alone(run_dir):
         _refuse_other_config(run_dir, config)
         newest: Newest | None = None
         if has_checkpoint(run_dir):
@@ -90,14 +91,14 @@ def _train(config: Config, run_dir: Path, newest: Newest | None, tokenizer: Toke
         sampling=SubwordSampling.of(config, prepared.tokenizer),
     )
     updates.tokens_per_device = _tokens_per_device(config, run_dir, Trial(updates, model, training, device))
-    step = 0 if newest is None else newest.step
-    with closing(Monitor(run_dir, step)) as monitor:
+    progress = Progress() if newest is None else Progress.from_state_dict(newest.state["progress"])
+    with closing(Monitor(run_dir, progress)) as monitor:
         validator = Validator(config, prepared, model, device, updates.tokens_per_device)
         iterate = partial(updates.iterate, say=monitor.say)
         trainer = Trainer(training, run_dir, model, iterate, validator, monitor, device)
         if newest is not None:
             trainer.restore(newest.weights, newest.state)
-            monitor.say(f"continuing {run_dir} from step {step:,}")
+            monitor.say(f"continuing {run_dir} from step {progress.step:,}")
         trainer.run()
 
 
@@ -149,7 +150,7 @@ def _refuse_other_config(run_dir: Path, config: Config) -> None:
 
 def _finished(config: Config, progress: Progress) -> str | None:
     """The limit at which a run has ended, its last validation done; None for one that is to go on."""
-    return end_reason(config.training, progress) if progress.validated_step == progress.step else None
+    return end_reason(config.training, progress) if progress.ended else None
 
 
 def _write_records(
@@ -189,8 +190,8 @@ def _write_records(
 
 
 @contextmanager
-def _alone(run_dir: Path) -> Iterator[None]:
-    """Refuse a run directory that another process is training in."""
+def alone(run_dir: Path) -> Iterator[None]:
+    """Refuse a run directory that another process is training, or averaging, in."""
     with (run_dir / ".lock").open("w") as lock:
         try:
             fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -224,6 +225,9 @@ def _git_commit() -> str | None:
 
 def _compile(model: Seq2Seq, device: torch.device) -> None:
     """Compile the model's forward pass where that can be had; else say so and go on without."""
+    if any(isinstance(module, torch.nn.RNNBase | Cell) for module in model.modules()):
+        _say("training.compile: recurrent models are trained without it, their time loops being written out")
+        return
     try:
         torch.compile(torch.nn.functional.gelu)(torch.ones(2, device=device))
     except Exception as error:  # whatever a backend raises, training works without it

@@ -75,11 +75,15 @@ class Trainer:
     def run(self) -> None:
         """Train to a limit. After a signal, save a checkpoint and raise SystemExit with the signal's status."""
         with self.signals.caught():
+            if delete_average(self.run_dir):
+                self.monitor.say("the average of checkpoints is deleted: further training makes it out of date")
+            self.progress.ended = False
             self.model.train()
             self._validate_if_due()  # the one that a signal broke off before this resumption
             self._save_if_due()
-            if self.progress.step == 0:
-                self.start = copy.deepcopy((self.model.state_dict(), self.state_dict()))
+            if self.progress.step == 0 and self.config.max_rollbacks:
+                weights = {name: weight.to("cpu", copy=True) for name, weight in self.model.state_dict().items()}
+                self.start = weights, copy.deepcopy(self.state_dict())
             while True:
                 try:
                     self._train()
@@ -179,7 +183,7 @@ class Trainer:
         self.window.pause()
         started = self.clock.seconds
         try:
-            with self.signals.interruptible(), self.average.applied():
+            with self.average.applied(), self.signals.interruptible():
                 validation = self.validate()
         except Interrupted:
             self._leave()
@@ -228,6 +232,11 @@ class Trainer:
 
     def restore(self, weights: dict[str, Tensor], state: dict[str, Any]) -> None:
         """Go on from a checkpoint's weights and `state_dict`, as if there had been no interruption."""
+        if missing := self.state_dict().keys() - state.keys():
+            raise NmtError(
+                f"the checkpoints of {self.run_dir} have no {', '.join(sorted(missing))}: another version of nmt wrote "
+                "them; train anew with run_dir=OTHER, or from their weights with fine_tune.run"
+            )
         self.model.load_state_dict(weights)
         self.progress = Progress.from_state_dict(state["progress"])
         self.optimizer.load_state_dict(state["optimizer"])
@@ -236,6 +245,8 @@ class Trainer:
         self.average.load_state_dict(state["average"])
         self.health.load_state_dict(state["health"])
         set_random_state(state["random"], self.device)
+        saved = saved_steps(self.run_dir)  # not those that a checkpoint since lost had made superfluous
+        self.progress.best = [entry for entry in self.progress.best if entry[1] in saved]
         self.clock = Clock(self.progress.seconds)
         self.unsaved = False
         self._tidy()  # the process may have ended between a checkpoint and this
@@ -246,7 +257,6 @@ class Trainer:
         if best:
             set_pointer(self.run_dir, "best", best[0])
         delete_others(self.run_dir, {*best, *last})
-        delete_average(self.run_dir)  # of a run that had ended and now goes on
 
     def _kept(self, of: str) -> list[int]:
         """The steps of the best or last checkpoints to keep, the best or the newest first."""
@@ -261,12 +271,12 @@ class Trainer:
             kept = "the last checkpoint is kept" if has_checkpoint(self.run_dir) else "there was no checkpoint yet"
             tried = f" after {done} times going back to a lower rate" if done else ""
             raise NmtError(
-                f"training diverged{tried}: {diagnosis}; {kept}; try a lower training.learning_rate, a longer "
-                "training.schedule.warmup_steps or a lower training.clip_norm"
+                f"training diverged{tried}: {diagnosis}; {kept}; in another run_dir, try a lower "
+                "training.learning_rate, a longer training.schedule.warmup_steps or a lower training.clip_norm"
             )
         clock = self.clock
         if self.start is not None:
-            self.restore(*copy.deepcopy(self.start))
+            self.restore(self.start[0], copy.deepcopy(self.start[1]))
         else:
             newest = load_newest(self.run_dir, self.monitor.say)
             self.restore(newest.weights, newest.state)
@@ -285,6 +295,8 @@ class Trainer:
         self.save()  # at the least, that the next update is beyond max_epochs
         if self.config.average is not None:
             self._average_checkpoints(self.config.average)
+        self.progress.ended = True
+        self.save()
         parameters = sum(parameter.numel() for parameter in self.model.parameters())
         self.monitor.end(self.progress, reason, parameters)
 
@@ -300,7 +312,7 @@ class Trainer:
             with self.signals.interruptible():
                 validation = self.validate()
         except Interrupted:
-            self.monitor.say("stopped before the average was validated; nmt-average makes it")
+            self.monitor.say("stopped before the average was validated; the same command goes on with that")
             raise SystemExit(self.signals.exit_status) from None
         taken = validation.score(self.config.best_metric) >= self.progress.best[0][0]
         if taken:

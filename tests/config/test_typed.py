@@ -59,6 +59,8 @@ def test_numbers() -> None:
     assert config.training.max_steps == 100000 and isinstance(config.training.max_steps, int)
     assert config.training.max_minutes == 30.0 and isinstance(config.training.max_minutes, float)
     assert config.training.clip_norm is None
+    for value in ("auto", 2048, 2e3, None):
+        assert config_from_dict(training(tokens_per_device=value)).training.tokens_per_device == value
 
 
 @pytest.mark.parametrize(
@@ -71,6 +73,8 @@ def test_numbers() -> None:
         ("learning_rate", "fast", "training.learning_rate=fast: expected a number"),
         ("learning_rate", float("nan"), "training.learning_rate=nan: expected a number"),
         ("compile", 1, "training.compile=1: expected true or false"),
+        ("tokens_per_device", "all", "training.tokens_per_device=all: expected auto or a whole number or null"),
+        ("tokens_per_device", 0.5, "training.tokens_per_device=0.5: expected auto or a whole number or null"),
         ("precision", "fp16", "training.precision=fp16: expected one of auto, fp32, bf16, native; nearest: bf16"),
         ("optimizer", {"betas": 0.9}, "training.optimizer.betas=0.9: expected a list"),
         ("optimizer", {"betas": [0.9, "x"]}, "training.optimizer.betas[1]=x: expected a number"),

@@ -14,9 +14,11 @@ from nmt.config.schema import CorpusConfig, DataConfig
 from nmt.data import hub
 from nmt.data.corpus import digest, read_corpus, read_lines, resolve
 from nmt.data.corpus import test_sets as sets_of_tests
+from nmt.data.digests import Digests
 from nmt.errors import ConfigError, NmtError
 
 PAIRS = [("Guten Tag .", "Hello ."), ("ein  Hund ", " a dog"), ("", ""), ("Öl\u00a0!", "oil\u2028!")]
+DIGESTS = Digests(Path("nowhere"))  # of small files, which are not kept
 WRITERS: dict[str, Callable[..., Any]] = {"": open, ".gz": gzip.open, ".xz": lzma.open}
 
 
@@ -173,9 +175,9 @@ def test_digest_follows_content_not_place(tmp_path: Path) -> None:
     write_pairs(tmp_path / "a", "train")
     write_pairs(tmp_path / "b", "other")
     a, b = (CorpusConfig(prefix=str(tmp_path / prefix)) for prefix in ("a/train", "b/other"))
-    assert digest(a, "de", "en") == digest(b, "de", "en") != digest(a, "en", "de")
+    assert digest(a, "de", "en", DIGESTS) == digest(b, "de", "en", DIGESTS) != digest(a, "en", "de", DIGESTS)
     write(tmp_path / "b" / "other.en", ["changed"] * len(PAIRS))
-    assert digest(a, "de", "en") != digest(b, "de", "en")
+    assert digest(a, "de", "en", DIGESTS) != digest(b, "de", "en", DIGESTS)
 
 
 # -- data sets ----------------------------------------------------------------------------------------------------
@@ -229,7 +231,8 @@ def test_digest_of_a_data_set_follows_its_rows(tmp_path: Path, datasets: Any) ->
     rows = flat(datasets)
     for name, selected in (("one", [0, 1]), ("same", [0, 1]), ("other", [1, 0])):
         rows.select(selected).save_to_disk(tmp_path / name)
-    one, same, other = (digest(CorpusConfig(hub=str(tmp_path / n)), "de", "en") for n in ("one", "same", "other"))
+    corpora = (CorpusConfig(hub=str(tmp_path / name)) for name in ("one", "same", "other"))
+    one, same, other = (digest(corpus, "de", "en", DIGESTS) for corpus in corpora)
     assert one == same != other
 
 

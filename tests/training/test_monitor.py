@@ -117,7 +117,7 @@ def test_later_lines_are_taken_back_and_half_a_line_too(tmp_path: Path) -> None:
     monitor.close()
     with (tmp_path / "metrics.jsonl").open("a") as file:
         file.write('{"event": "tr')
-    Monitor(tmp_path, 4, io.StringIO()).close()
+    Monitor(tmp_path, Progress(step=4, validated_step=4), io.StringIO()).close()
     assert [(event["event"], event["step"]) for event in events(tmp_path)] == [("train", 2), ("train", 4)]
 
 

