@@ -39,7 +39,9 @@ def autocast(device: torch.device, precision: str = "auto") -> torch.autocast:
 
 def computes_bf16(device: torch.device, precision: str) -> bool:
     """Whether `precision` means bf16 on this device, and not fp32."""
-    return {"bf16": True, "fp32": False, "auto": device.type == "cuda", "native": has_bf16(device)}[precision]
+    if precision == "native":
+        return has_bf16(device)
+    return precision == "bf16" or (precision == "auto" and device.type == "cuda")
 
 
 def has_bf16(device: torch.device) -> bool:

@@ -45,8 +45,8 @@ def page(report: dict[str, Any], systems: dict[str, dict[str, Any]], overrides: 
         "Four families, one joint vocabulary of 8,000 pieces, every choice made on val, the figures on "
         "test_2016_flickr (1,000 sentences), beam 5, cased and detokenised.",
         "",
-        f"Made by `{' '.join(['scripts/multi30k.sh FOLDER', *overrides])}`, which trains the presets `multi30k_*` and "
-        f"compares them, on {environment['hardware']}, torch {environment['torch']}. "
+        f"Compared by `{' '.join(['scripts/multi30k.sh FOLDER', *overrides])}`, which trains the presets `multi30k_*` "
+        f"or goes on with their runs, on {environment['hardware']}, torch {environment['torch']}. "
         "Figures: [multi30k.json](multi30k.json).",
         "",
         "| system | BLEU | 95% interval | chrF | TER | parameters | threads | minutes | target tokens/s | val BLEU |",

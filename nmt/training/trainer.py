@@ -292,8 +292,8 @@ class Trainer:
         """Validate and save the last update, and say why it was the last."""
         if self.progress.validated_step != self.progress.step:
             self._validate()
-        self.save()  # at the least, that the next update is beyond max_epochs
         if self.config.average is not None:
+            self.save()  # it may be one of those averaged
             self._average_checkpoints(self.config.average)
         self.progress.ended = True
         self.save()
@@ -307,6 +307,7 @@ class Trainer:
             self.monitor.say(f"training.average={of}: the run has one checkpoint to average, so nothing to do")
             return
         weights = average_checkpoints(self.run_dir, steps)
+        own = {name: weight.clone() for name, weight in self.model.state_dict().items()}
         self.model.load_state_dict(weights)
         try:
             with self.signals.interruptible():
@@ -314,7 +315,9 @@ class Trainer:
         except Interrupted:
             self.monitor.say("stopped before the average was validated; the same command goes on with that")
             raise SystemExit(self.signals.exit_status) from None
-        taken = validation.score(self.config.best_metric) >= self.progress.best[0][0]
+        self.model.load_state_dict(own)  # what the training state keeps, and a raised limit goes on from
+        best = self.progress.best
+        taken = not best or validation.score(self.config.best_metric) >= best[0][0]
         if taken:
             point_to_average(self.run_dir, save_average(self.run_dir, weights, steps))
         self.monitor.averaged(self.progress, validation, steps, taken)

@@ -4,22 +4,18 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
-import textwrap
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
-from nmt.config.load import save_config
 from nmt.errors import NmtError
 from nmt.training.checkpoint import find_checkpoint, load_training_state, load_weights
 from nmt.training.run import train
 from nmt.training.trainer import Trainer
 from nmt.training.validation import Validator
-from tests.training.tiny import RNN, assert_same_run, events, tiny_config
+from tests.training.tiny import RNN, assert_same_run, events, killed_in_update, tiny_config
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +45,13 @@ def test_a_limit_raised_continues_the_run(folder: Path, uninterrupted: Path) -> 
 
 @pytest.mark.parametrize(
     "changes",
-    [{"ema_decay": 0.9}, {"rdrop": 1.0}, {"subword_sampling": 0.1}, {"average": "best", "keep_best": 2}],
+    [
+        {"ema_decay": 0.9},
+        {"rdrop": 1.0},
+        {"subword_sampling": 0.1},
+        {"average": "last", "keep_last": 2, "checkpoint_every": 1},
+        {"average": "last", "keep_last": 2, "checkpoint_every": 1, "ema_decay": 0.9},
+    ],
     ids=str,
 )
 def test_what_training_adds_continues_too(folder: Path, changes: dict[str, Any]) -> None:
@@ -86,22 +88,7 @@ def test_a_killed_run_ends_as_one_that_was_not(folder: Path) -> None:
     """SIGKILL in the middle of update 6, after lines that the resumption must not repeat; across an epoch's end."""
     limits = {"training__max_steps": 8, "training__checkpoint_every": 4, "training__tokens_per_device": 60}
     killed = tiny_config(folder, "killed", **limits)
-    save_config(killed, folder / "killed.yaml")
-    script = f"""
-        import os, signal
-        from nmt.config.load import read_config
-        from nmt.training.run import train
-        from nmt.training.trainer import Trainer
-        clip = Trainer._clip
-        def kill_at_six(self):
-            if self.progress.step == 5:
-                os.kill(os.getpid(), signal.SIGKILL)
-            return clip(self)
-        Trainer._clip = kill_at_six
-        train(read_config({str(folder / "killed.yaml")!r}))
-    """
-    done = subprocess.run([sys.executable, "-c", textwrap.dedent(script)], capture_output=True, text=True)
-    assert done.returncode == -signal.SIGKILL, done.stderr
+    killed_in_update(killed, 6)
     assert find_checkpoint(killed.run_dir, "last").step == 4
     train(killed)
     train(tiny_config(folder, "not-killed", **limits))

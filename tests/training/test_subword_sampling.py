@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import signal
-import subprocess
-import sys
-import textwrap
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from nmt.config.load import save_config
 from nmt.config.schema import Config
 from nmt.training.checkpoint import find_checkpoint
 from nmt.training.run import train
-from tests.training.tiny import assert_same_run, events, tiny_config
+from tests.training.tiny import assert_same_run, events, killed_in_update, tiny_config
 
 
 def sampling_config(folder: Path, run: str, **changes: Any) -> Config:
@@ -41,22 +36,7 @@ def uninterrupted(folder: Path) -> Path:
 def test_a_killed_run_ends_as_one_that_was_not(folder: Path, uninterrupted: Path) -> None:
     """SIGKILL in the middle of update 6, in a process of its own; across an epoch's end."""
     killed = sampling_config(folder, "killed")
-    save_config(killed, folder / "killed.yaml")
-    script = f"""
-        import os, signal
-        from nmt.config.load import read_config
-        from nmt.training.run import train
-        from nmt.training.trainer import Trainer
-        clip = Trainer._clip
-        def kill_at_six(self):
-            if self.progress.step == 5:
-                os.kill(os.getpid(), signal.SIGKILL)
-            return clip(self)
-        Trainer._clip = kill_at_six
-        train(read_config({str(folder / "killed.yaml")!r}))
-    """
-    done = subprocess.run([sys.executable, "-c", textwrap.dedent(script)], capture_output=True, text=True)
-    assert done.returncode == -signal.SIGKILL, done.stderr
+    killed_in_update(killed, 6)
     assert find_checkpoint(killed.run_dir, "last").step == 4
     train(killed)
     assert_same_run(folder / "killed", uninterrupted)

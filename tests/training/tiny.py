@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
+import sys
+import textwrap
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from nmt.config.load import config_from_dict
+from nmt.config.load import config_from_dict, save_config
 from nmt.config.schema import Config
 from nmt.training.checkpoint import find_checkpoint, load_training_state, load_weights
 from tests.toy_run import made_up_lines
@@ -47,6 +51,27 @@ def tiny_config(folder: Path, run: str = "run", **changes: Any) -> Config:
         else:
             values[section] = value
     return config_from_dict(values)
+
+
+def killed_in_update(config: Config, number: int) -> None:
+    """Train in a process of its own, which SIGKILL ends in the middle of an update."""
+    path = Path(str(config.run_dir)).with_suffix(".yaml")
+    save_config(config, path)
+    script = f"""
+        import os, signal
+        from nmt.config.load import read_config
+        from nmt.training.run import train
+        from nmt.training.trainer import Trainer
+        clip = Trainer._clip
+        def kill(self):
+            if self.progress.step == {number - 1}:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return clip(self)
+        Trainer._clip = kill
+        train(read_config({str(path)!r}))
+    """
+    done = subprocess.run([sys.executable, "-c", textwrap.dedent(script)], capture_output=True, text=True)
+    assert done.returncode == -signal.SIGKILL, done.stderr
 
 
 def reversed_words(lines: list[str]) -> list[str]:
