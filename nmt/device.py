@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import platform
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ from nmt.errors import NmtError
 RandomState = dict[str, Tensor]  # by generator: cpu, and cuda where there is one
 
 _KEPT_KERNELS = "128"  # more than an update has shapes
+_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # glibc's malloc.h
 
 
 def choose_device(name: str = "auto") -> torch.device:
@@ -104,3 +106,15 @@ def limit_kernel_caches() -> None:
     """
     for variable in ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY"):
         os.environ.setdefault(variable, _KEPT_KERNELS)
+
+
+def reuse_memory() -> None:
+    """Let malloc keep the memory of freed tensors for the next ones.
+
+    By default glibc gives large pieces back to Linux, which takes them in anew, page by page, at every update. Other
+    allocators and systems are left as they are.
+    """
+    if platform.libc_ver()[0] == "glibc":
+        libc = ctypes.CDLL(None)
+        for parameter in (_TRIM_THRESHOLD, _MMAP_THRESHOLD):
+            libc.mallopt(parameter, 2**31 - 1)

@@ -109,9 +109,9 @@ class _ChunkedLoss(torch.autograd.Function):
         if need_grad:
             ctx.hidden_dtype = hidden.dtype
             ctx.save_for_backward(work.hidden_grad, work.weight_grad, work.bias_grad)
-        smoothed, nll = sums.unbind()
+        smoothed, nll = (each.clone() for each in sums.unbind())
         ctx.mark_non_differentiable(nll)
-        return smoothed.clone(), nll.clone()
+        return smoothed, nll
 
     @staticmethod
     @once_differentiable

@@ -22,7 +22,7 @@ from nmt.data.batching import Updates
 from nmt.data.prepare import Prepared, prepare
 from nmt.data.sampling import SubwordSampling
 from nmt.data.tokenizer import Tokenizer
-from nmt.device import choose_device, describe_hardware, limit_kernel_caches
+from nmt.device import choose_device, describe_hardware, limit_kernel_caches, reuse_memory
 from nmt.errors import NmtError
 from nmt.files import atomic_write, make_folder
 from nmt.models.build import build_model
@@ -68,6 +68,7 @@ def train(config: Config) -> None:
 def _train(config: Config, run_dir: Path, newest: Newest | None, tokenizer: Tokenizer | None) -> None:
     """Build all that training needs and let the trainer run; a tokenizer is given where none is to be trained."""
     limit_kernel_caches()
+    reuse_memory()
     training = config.training
     if training.threads is not None:
         torch.set_num_threads(training.threads)

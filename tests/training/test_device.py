@@ -17,6 +17,7 @@ from nmt.device import (
     describe_hardware,
     has_bf16,
     limit_kernel_caches,
+    reuse_memory,
     undisturbed_randomness,
 )
 from nmt.errors import NmtError
@@ -107,3 +108,27 @@ def test_shapes_that_never_come_back_leave_little_behind() -> None:
     if left["unlimited"] < 60:
         pytest.skip("torch keeps no kernels for shapes on this processor")
     assert left["limited"] < 0.7 * left["unlimited"]
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another allocator")
+def test_freed_memory_is_used_again() -> None:
+    script = """
+        import resource, sys
+        import torch
+        from nmt.device import reuse_memory
+
+        if sys.argv[1] == "yes":
+            reuse_memory()
+        def fill():
+            return torch.ones(16 << 20)  # 64 MiB: more than glibc keeps of itself
+        fill()
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+        for _ in range(8):
+            fill()
+        print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+    """
+    faults = {}
+    for reuse in ("no", "yes"):
+        command = [sys.executable, "-c", textwrap.dedent(script), reuse]
+        faults[reuse] = int(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+    assert faults["yes"] * 10 < faults["no"]

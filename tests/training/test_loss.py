@@ -45,6 +45,13 @@ def test_equals_torch_in_values_and_gradients(tokens: int, smoothing: float, bia
         torch.testing.assert_close(ours_grad, theirs_grad)
 
 
+def test_only_the_smoothed_loss_has_a_graph() -> None:
+    inputs, targets = tensors(7, bias=True)
+    loss = cross_entropy(inputs[0], inputs[1], inputs[2], targets, 0.1)
+    assert loss.smoothed.requires_grad
+    assert not loss.nll.requires_grad  # it is summed over updates, whose graphs would stay with it
+
+
 def test_under_autocast_it_is_near_fp32_and_gradients_keep_their_types() -> None:
     inputs, targets = tensors(30, bias=True, dtype=torch.float32)
     exact = cross_entropy(inputs[0], inputs[1], inputs[2], targets, 0.1)
