@@ -1,0 +1,78 @@
+"""Trainings side by side: in lanes, to the end, or stopped together."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from nmt.config.load import save_config
+from nmt.run import read_run_config
+from nmt.training.checkpoint import find_checkpoint
+from tests.training.tiny import tiny_config
+
+SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "train_side_by_side.py"
+
+
+def configuration(folder: Path, name: str, **changes: Any) -> Path:
+    path = folder / f"{name}.yaml"
+    save_config(tiny_config(folder, run=name, **changes), path)
+    return path
+
+
+def start(*arguments: object) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, SCRIPT, *map(str, arguments)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+
+
+def test_lanes_train_in_turn_and_side_by_side_with_the_cores_shared_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second, third = (configuration(tmp_path, name) for name in ("first", "second", "third"))
+    out, err = start(f"{first},{third}", second, "training.max_steps=4", "training.threads=2").communicate()
+    lines = [line.partition("|") for line in out.splitlines()]
+    assert err == ""
+    assert {name.strip() for name, _, _ in lines} == {"first", "second", "third"}
+    names = [name.strip() for name, _, _ in lines if name.strip() != "second"]
+    assert names == sorted(names)  # third after first
+    for name in ("first", "second", "third"):
+        assert find_checkpoint(tmp_path / name, "last").step == 4
+        assert read_run_config(tmp_path / name).training.threads == 2  # what is said comes after what is shared out
+    again = start(f"{first},{third}", second, "training.max_steps=4", "training.threads=2").communicate()[0]
+    assert again.count("is trained already") == 3
+
+
+def test_one_that_fails_stops_the_others(tmp_path: Path) -> None:
+    bad = configuration(tmp_path, "bad", data__path=str(tmp_path / "nowhere"))
+    long = configuration(tmp_path, "long", training__max_steps=1_000_000)
+    never = configuration(tmp_path, "never")
+    lanes = start(f"{bad},{never}", long)
+    out, _ = lanes.communicate(timeout=120)
+    assert lanes.returncode == 1
+    assert any(line.startswith("bad ") and "nowhere" in line for line in out.splitlines())
+    assert not (tmp_path / "never").exists()
+
+
+def test_a_signal_lets_all_save_and_the_same_command_goes_on(tmp_path: Path) -> None:
+    configs = [configuration(tmp_path, name, training__max_steps=1_000_000) for name in ("first", "second")]
+    lanes = start(*configs)
+    assert lanes.stdout is not None
+    training: set[str] = set()
+    for line in lanes.stdout:
+        if "step" in line:
+            training.add(line.split()[0])
+        if len(training) == 2:
+            break
+    lanes.send_signal(signal.SIGTERM)
+    out, _ = lanes.communicate(timeout=120)
+    assert lanes.returncode == 128 + signal.SIGTERM
+    assert out.count("stopped at step") == 2
+    steps = {name: find_checkpoint(tmp_path / name, "last").step for name in ("first", "second")}
+    out, _ = start(*configs, f"training.max_steps={max(steps.values()) + 4}").communicate(timeout=120)
+    assert out.count("continuing") == 2
+    assert all(find_checkpoint(tmp_path / name, "last").step > step for name, step in steps.items())
