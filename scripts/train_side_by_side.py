@@ -70,20 +70,21 @@ class Lanes:
                 return
 
 
-def main() -> None:
-    lanes = [argument.split(",") for argument in sys.argv[1:] if "=" not in argument]
+def main(arguments: list[str]) -> int:
+    """Train as the arguments say; returns the exit status."""
+    lanes = [argument.split(",") for argument in arguments if "=" not in argument]
     if not lanes:
         sys.exit(__doc__)
     threads = max(1, (os.cpu_count() or 1) // len(lanes))
-    work = Lanes(lanes, [f"training.threads={threads}", *(each for each in sys.argv[1:] if "=" in each)])
+    work = Lanes(lanes, [f"training.threads={threads}", *(argument for argument in arguments if "=" in argument)])
 
     def stop(number: int, _frame: FrameType | None) -> None:
         work.stop(128 + number)  # the main thread only waits and so never holds the lock
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, stop)
-    sys.exit(work.run())
+    return work.run()
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main(sys.argv[1:]))
