@@ -1,13 +1,14 @@
 """How fast a configuration trains, by itself and beside other programs of the same sizes.
 
-    python scripts/benchmark_training.py CONFIG.yaml|PRESET [key=value ...] [--reference]
+    python scripts/benchmark_training.py CONFIG.yaml|PRESET [key=value ...] [--reference] [--profile]
 
 Every window is a process of its own that trains on the configuration's prepared data, for half of --seconds to warm up
 and then for --seconds measured; validations and checkpoints don't occur. nmt is `nmt-train` itself with a trainer that
 keeps time (benchmarks/toolkit.py). With --reference it takes turns with torch.nn.Transformer in a plain loop and, where
 `transformers` is installed, with its Marian model and Trainer: the same data, vocabulary, budget of tokens, threads and
 precision, and no allocator settings but those a program makes itself. Tokens without padding are counted alike, from
-what each consumes.
+what each consumes. A recurrent model has no such counterpart: --reference-config names the Transformer that the other
+programs train beside it. --profile adds a table of the operators that take the time of an update.
 
 Utilisation is the arithmetic that the model needs for the pairs trained on, over the fastest matrix product in any of
 the processes; how it is counted: benchmarks/flops.py. Padding is no such arithmetic, nor is a second pass (R-Drop).
@@ -15,6 +16,7 @@ the processes; how it is counted: benchmarks/flops.py. Padding is no such arithm
 
 from __future__ import annotations
 
+import copy
 import importlib.metadata
 import importlib.util
 import json
@@ -62,6 +64,7 @@ class System(NamedTuple):
 
     name: str
     kind: str  # what benchmarks/worker.py calls it
+    config: Config
     precision: str  # fp32 or bf16
     environment: dict[str, str]
 
@@ -71,7 +74,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = Parser(
         "benchmark_training.py",
         "CONFIG.yaml|PRESET [key=value ...] [--seconds S] [--windows N] [--name NAME] [-o FILE.json]\n"
-        "       [--reference [--tuned] [--reference-precision fp32|bf16]]",
+        "       [--reference [--reference-config CONFIG] [--tuned] [--reference-precision fp32|bf16]] [--profile]",
         "Measure the training of a configuration: tokens a second, padding, waiting, memory, utilisation.",
         "example: python scripts/benchmark_training.py benchmark_transformer data.path=FOLDER --reference",
     )
@@ -79,6 +82,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--seconds", type=float, default=20.0, help="length of a window (default: 20)")
     parser.add_argument("--windows", type=int, default=3, help="windows, each a process of its own (default: 3)")
     parser.add_argument("--reference", action="store_true", help="take turns with other programs of the same sizes")
+    parser.add_argument("--reference-config", help="the Transformer that these train (default: the configuration)")
+    parser.add_argument("--profile", action="store_true", help="also show which operators take the time")
     parser.add_argument("--tuned", action="store_true", help="also torch.nn.Transformer with its allocator tuned")
     parser.add_argument("--reference-precision", choices=["fp32", "bf16"], help="default: that of the configuration")
     parser.add_argument("--name", help="of the result (default: configuration and overrides)")
@@ -89,15 +94,23 @@ def main(argv: Sequence[str] | None = None) -> int:
 def benchmark(arguments: Namespace) -> None:
     """Measure what the arguments say, print the table and write it down."""
     config = load_config(arguments.config, arguments.overrides)
-    if arguments.reference and not isinstance(config.model, TransformerConfig):
-        raise UsageError(f"--reference has nothing to set beside model.family={config.model.family}, only transformers")
+    theirs = config
+    if arguments.reference and arguments.reference_config:
+        kept = [override for override in arguments.overrides if override.startswith(("data.", "tokenizer."))]
+        theirs = load_config(arguments.reference_config, kept)
+    if arguments.reference and not isinstance(theirs.model, TransformerConfig):
+        raise UsageError(
+            f"--reference has nothing to set beside model.family={theirs.model.family}: name a Transformer's "
+            "configuration with --reference-config"
+        )
     if arguments.windows < 1 or arguments.seconds < 0:
         raise UsageError("--windows must be at least 1, and --seconds not below 0")
     device = choose_device(config.training.device)
     prepared = prepare(config, say)
     flops, parameters = size(config, prepared)
-    systems, left_out = choose_systems(arguments, precision(config, device))
-    windows = measure_in_turn(systems, config, arguments.seconds, arguments.windows)
+    their_flops = flops if theirs is config else size(theirs, prepare(theirs, say))[0]
+    systems, left_out = choose_systems(arguments, config, theirs, precision(config, device))
+    windows = measure_in_turn(systems, arguments.seconds, arguments.windows)
     peaks: dict[str, float] = {}
     for system in systems:
         fastest = max(window["matrix_product_peak"] for window in windows[system.name])
@@ -127,11 +140,16 @@ def benchmark(arguments: Namespace) -> None:
         "left_out": left_out,
         **summarise(
             {
-                system.name: [figures(window, flops, peaks[system.precision]) for window in windows[system.name]]
+                system.name: [
+                    figures(window, flops if system.config is config else their_flops, peaks[system.precision])
+                    for window in windows[system.name]
+                ]
                 for system in systems
             }
         ),
     }
+    if arguments.profile:
+        entry["profile"] = measure(systems[0]._replace(kind="profile"), arguments.seconds)
     name = arguments.name or default_name(arguments)
     print(table({name: entry}) + "\n" + note(entry))
     write(arguments.output, name, entry)
@@ -149,53 +167,55 @@ def precision(config: Config, device: torch.device) -> str:
     return "bf16" if computes_bf16(device, config.training.precision) else "fp32"
 
 
-def choose_systems(arguments: Namespace, own_precision: str) -> tuple[list[System], list[str]]:
+def choose_systems(
+    arguments: Namespace, config: Config, their_config: Config, own_precision: str
+) -> tuple[list[System], list[str]]:
     """The programs to measure, nmt first, and why others are left out."""
-    systems, left_out = [System(OURS, "nmt", own_precision, {})], []
+    systems, left_out = [System(OURS, "nmt", config, own_precision, {})], []
     theirs = arguments.reference_precision or own_precision
-    told = "" if theirs == own_precision else f", {theirs}"
+    told = f" ({Path(arguments.reference_config).stem})" if arguments.reference_config else ""
+    told += "" if theirs == own_precision else f", {theirs}"
     if arguments.reference:
-        systems.append(System(f"torch.nn.Transformer{told}", "torch", theirs, {}))
+        systems.append(System(f"torch.nn.Transformer{told}", "torch", their_config, theirs, {}))
         if arguments.tuned:
-            systems.append(System(f"torch.nn.Transformer{told}, allocator tuned", "torch", theirs, TUNED))
+            systems.append(System(f"torch.nn.Transformer{told}, allocator tuned", "torch", their_config, theirs, TUNED))
         missing = [name for name in ("transformers", "accelerate") if importlib.util.find_spec(name) is None]
         if missing:
             left_out.append(f"transformers (Marian), for want of {' and '.join(missing)}")
             say(f"left out: {left_out[-1]}")
         else:
-            systems.append(System(f"transformers (Marian, Trainer){told}", "transformers", theirs, {}))
+            systems.append(System(f"transformers (Marian, Trainer){told}", "transformers", their_config, theirs, {}))
     return systems, left_out
 
 
-def measure_in_turn(
-    systems: Sequence[System], config: Config, seconds: float, count: int
-) -> dict[str, list[dict[str, Any]]]:
+def measure_in_turn(systems: Sequence[System], seconds: float, count: int) -> dict[str, list[dict[str, Any]]]:
     """`count` windows of each system, one after the other and then again."""
     windows: dict[str, list[dict[str, Any]]] = {system.name: [] for system in systems}
     for turn in range(count):
         for system in systems:
-            with tempfile.TemporaryDirectory() as folder:
-                window = measure(system, config, seconds, Path(folder))
+            window = measure(system, seconds)
             windows[system.name].append(window)
             speed = window["target_tokens"] / window["seconds"]
             say(f"window {turn + 1} of {count}: {system.name}: {speed:,.0f} target tokens/s")
     return windows
 
 
-def measure(system: System, config: Config, seconds: float, folder: Path) -> dict[str, Any]:
+def measure(system: System, seconds: float) -> dict[str, Any]:
     """One window in a process of its own; see benchmarks/worker.py. Raises NmtError where it fails."""
-    path, specification, result = (folder / name for name in ("benchmark.yaml", "specification.json", "result.json"))
-    save_config(uninterrupted(config, folder / "run", seconds), path)
-    asked = {"config": str(path), "seconds": seconds, "bf16": system.precision == "bf16"}
-    specification.write_text(json.dumps(asked), "utf-8")
-    environment = {name: value for name, value in os.environ.items() if name not in ALLOCATOR} | system.environment
-    environment["PYTHONPATH"] = os.pathsep.join(filter(None, [str(SCRIPTS), os.environ.get("PYTHONPATH")]))
-    worker = [sys.executable, "-m", "benchmarks.worker", system.kind, str(specification), str(result)]
-    process = subprocess.run(worker, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-    if process.returncode or not result.is_file():
-        sys.stderr.write(process.stderr)
-        raise NmtError(f"{system.name} could not be measured: its own messages are above")
-    measured: dict[str, Any] = json.loads(result.read_text("utf-8"))
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        path, specification, result = folder / "benchmark.yaml", folder / "specification.json", folder / "result.json"
+        save_config(uninterrupted(copy.deepcopy(system.config), folder / "run", seconds), path)
+        asked = {"config": str(path), "seconds": seconds, "bf16": system.precision == "bf16"}
+        specification.write_text(json.dumps(asked), "utf-8")
+        environment = {name: value for name, value in os.environ.items() if name not in ALLOCATOR} | system.environment
+        environment["PYTHONPATH"] = os.pathsep.join(filter(None, [str(SCRIPTS), os.environ.get("PYTHONPATH")]))
+        worker = [sys.executable, "-m", "benchmarks.worker", system.kind, str(specification), str(result)]
+        process = subprocess.run(worker, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+        if process.returncode or not result.is_file():
+            sys.stderr.write(process.stderr)
+            raise NmtError(f"{system.name} could not be measured: its own messages are above")
+        measured: dict[str, Any] = json.loads(result.read_text("utf-8"))
     return measured
 
 
@@ -219,6 +239,8 @@ def command(arguments: Namespace) -> str:
     options = [
         *(["--seconds", f"{arguments.seconds:g}", "--windows", str(arguments.windows)]),
         *(["--reference"] if arguments.reference else []),
+        *(["--reference-config", arguments.reference_config] if arguments.reference_config else []),
+        *(["--profile"] if arguments.profile else []),
         *(["--tuned"] if arguments.tuned else []),
         *(["--reference-precision", arguments.reference_precision] if arguments.reference_precision else []),
     ]

@@ -21,7 +21,7 @@ PAGE = f"""# Training speed
 How fast configurations train on real text. Each is measured by
 
 ```
-python scripts/benchmark_training.py CONFIG.yaml|PRESET [key=value ...] [--reference]
+python scripts/benchmark_training.py CONFIG.yaml|PRESET [key=value ...] [--reference] [--profile]
 ```
 
 which trains with `nmt-train` itself and, with `--reference`, in turn with other programs of the same sizes on the same
@@ -92,7 +92,8 @@ def renewed(text: str, entries: Mapping[str, Any]) -> str:
     before, mark, after = text.partition(BEGIN)
     if not mark:
         before, after = text.rstrip() + "\n\n", f"{END}\n"
-    return f"{before}{BEGIN}\n\n{table(entries)}\n{notes(entries)}\n{END}{after.partition(END)[2]}"
+    parts = [table(entries), notes(entries), *profiles(entries)]
+    return f"{before}{BEGIN}\n\n{chr(10).join(parts)}\n{END}{after.partition(END)[2]}"
 
 
 COLUMNS = [  # heading, figure, how to write it, whether with its range
@@ -123,6 +124,21 @@ def table(entries: Mapping[str, Any]) -> str:
 def notes(entries: Mapping[str, Any]) -> str:
     """A line on each entry: how it was made, and on what."""
     return "".join(f"- {name}: {note(entry)}\n" for name, entry in entries.items())
+
+
+def profiles(entries: Mapping[str, Any]) -> list[str]:
+    """For each entry that has one, a table of the operators that take the time of an update."""
+    return [profile_table(name, entry["profile"]) for name, entry in entries.items() if entry.get("profile")]
+
+
+def profile_table(name: str, profile: Mapping[str, Any]) -> str:
+    """The operators' shares of an update's time, without what they call."""
+    rows = [(f"`{row['operator']}`", row["share"], f"{row['calls']:,.0f}") for row in profile["operators"]]
+    rows += [("all others", profile["others"], ""), ("between operators", profile["between"], "")]
+    lines = [f"Where the time goes in {name}, {profile['milliseconds']:,.0f} ms an update under the profiler:", ""]
+    lines += ["| operator | share | calls an update |", "|---|---:|---:|"]
+    lines += [f"| {operator} | {share:.1%} | {calls} |" for operator, share, calls in rows]
+    return "\n".join(lines) + "\n"
 
 
 def note(entry: Mapping[str, Any]) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from benchmarks import reference_torch, reference_transformers, toolkit
+from benchmarks import profiled, reference_torch, reference_transformers, toolkit
 from benchmarks.measure import Meter, matrix_product_peak
 from nmt.config.load import read_config
 from nmt.data.prepare import prepare
@@ -22,9 +22,11 @@ REFERENCES = {"torch": reference_torch.train, "transformers": reference_transfor
 
 
 def main(system: str, specification: dict[str, Any]) -> dict[str, Any]:
-    """Train `system` ("nmt" or one of REFERENCES) and return what was measured."""
+    """Train `system` ("nmt", "profile": nmt under a profiler, or one of REFERENCES) and return what was measured."""
     config = read_config(specification["config"])
     device = choose_device(config.training.device)
+    if system == "profile":
+        return profiled.train(specification["config"], device)
     meter = Meter(specification["seconds"], device)
     bf16 = specification["bf16"]
     if system == "nmt":

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import itertools
 import json
 import sys
 from pathlib import Path
@@ -178,14 +180,23 @@ def test_ratios_are_paired() -> None:
         assert spread == {"median": median(values), "low": min(values), "high": max(values)}
 
 
-def test_benchmark_writes_what_it_measured(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    def in_this_process(system: Any, config: Config, seconds: float, folder: Path) -> dict[str, Any]:
-        return worker.main(system.kind, specification(config, folder))
+@pytest.fixture
+def in_this_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Windows without a process of their own, and without `transformers`."""
 
-    monkeypatch.setattr(benchmark_training, "measure", in_this_process)
+    def measured(system: Any, seconds: float) -> dict[str, Any]:
+        folder = tmp_path / str(next(numbers))
+        folder.mkdir()
+        return worker.main(system.kind, specification(copy.deepcopy(system.config), folder))
+
+    numbers = itertools.count()
+
+    monkeypatch.setattr(benchmark_training, "measure", measured)
     monkeypatch.setattr(benchmark_training.importlib.util, "find_spec", lambda name: None)
+
+
+@pytest.mark.usefixtures("in_this_process")
+def test_benchmark_writes_what_it_measured(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     config, output = tmp_path / "small.yaml", tmp_path / "results" / "speed.json"
     save_config(tiny_config(tmp_path), config)
     asked = [str(config), f"data.path={tmp_path / 'text'}", "--windows", "2", "--seconds", "0", "-o", str(output)]
@@ -222,3 +233,31 @@ def test_only_transformers_have_a_reference(tmp_path: Path, capsys: pytest.Captu
     save_config(tiny_config(tmp_path, model=RNN), config)
     assert benchmark_training.main([str(config), "--reference"]) == 2
     assert "model.family=luong" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("in_this_process")
+def test_others_train_a_transformer_beside_a_recurrent_model_and_a_profile_shows_its_time(tmp_path: Path) -> None:
+    recurrent, transformer = tmp_path / "recurrent.yaml", tmp_path / "transformer.yaml"
+    save_config(tiny_config(tmp_path, model=RNN), recurrent)
+    save_config(tiny_config(tmp_path), transformer)
+    output = tmp_path / "speed.json"
+    asked = [str(recurrent), "--reference", "--reference-config", str(transformer), "--profile", "--name", "beside"]
+    assert benchmark_training.main([*asked, "--windows", "1", "--seconds", "0", "-o", str(output)]) == 0
+    entry = json.loads(output.read_text("utf-8"))["beside"]
+    assert list(entry["systems"]) == ["nmt", "torch.nn.Transformer (transformer)"]
+    ours, theirs = (system["windows"][0] for system in entry["systems"].values())
+    flops = [
+        training_flops(benchmark_training.build_model(tiny_config(tmp_path, **model).model, 60, 60))
+        for model in ({"model": RNN}, {})
+    ]
+    for window, coefficients in zip((ours, theirs), flops, strict=True):
+        tokens = window["target_tokens_per_second"]
+        a_token = 1e9 * window["gflops"] / tokens
+        assert a_token == pytest.approx(coefficients[2] + coefficients[1], rel=0.5)  # and attention's products
+    profile = entry["profile"]
+    shares = [operator["share"] for operator in profile["operators"]]
+    assert shares == sorted(shares, reverse=True) and shares[0] > 0
+    assert sum(shares) + profile["others"] + profile["between"] == pytest.approx(1)
+    assert any(operator["operator"].startswith("aten::") for operator in profile["operators"])
+    page = output.with_suffix(".md").read_text("utf-8")
+    assert "Where the time goes in beside" in page and f"`{profile['operators'][0]['operator']}`" in page

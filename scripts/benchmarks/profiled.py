@@ -1,0 +1,68 @@
+"""Where the time of nmt-train's updates goes, by torch's profiler."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+from unittest.mock import patch
+
+import torch
+from torch.profiler import ProfilerActivity, profile
+
+from benchmarks.measure import WARM_UP_UPDATES, synchronise
+from nmt.cli.train import main as nmt_train
+from nmt.data.batching import Update
+from nmt.training import run
+from nmt.training.trainer import Trainer
+
+UPDATES = 10  # that are profiled
+SHOWN = 16  # operators
+
+
+def train(config: str, device: torch.device) -> dict[str, Any]:
+    """Profile a few updates of `nmt-train config`.
+
+    Returns milliseconds an update, and of each operator its share of that time, what it calls left out, and its calls
+    an update. The profiler itself takes time at every call.
+    """
+    found: dict[str, Any] = {}
+    on_cuda = device.type == "cuda"
+    profiler = profile(activities=[ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if on_cuda else [])])
+
+    class ProfiledTrainer(Trainer):
+        started = 0.0
+
+        def train_step(self, update: Update) -> None:
+            if self.progress.step == WARM_UP_UPDATES:
+                synchronise(device)
+                profiler.start()
+                self.started = time.perf_counter()
+            super().train_step(update)
+            if self.progress.step == WARM_UP_UPDATES + UPDATES:
+                synchronise(device)
+                seconds = time.perf_counter() - self.started
+                profiler.stop()
+                found.update(summary(profiler, seconds, on_cuda))
+                raise SystemExit(0)
+
+    with patch.object(run, "Trainer", ProfiledTrainer):
+        status = nmt_train([config])
+    if status:
+        raise SystemExit(status)
+    return found
+
+
+def summary(profiler: profile, seconds: float, on_cuda: bool) -> dict[str, Any]:
+    """The operators that take most of the `seconds`, and what all others and the time between operators take."""
+    key = "self_device_time_total" if on_cuda else "self_cpu_time_total"
+    operators = [
+        {"operator": event.key, "share": getattr(event, key) / 1e6 / seconds, "calls": event.count / UPDATES}
+        for event in profiler.key_averages()
+    ]
+    operators.sort(key=lambda operator: -operator["share"])
+    return {
+        "milliseconds": 1e3 * seconds / UPDATES,
+        "operators": operators[:SHOWN],
+        "others": sum(operator["share"] for operator in operators[SHOWN:]),
+        "between": 1 - sum(operator["share"] for operator in operators),
+    }
