@@ -62,6 +62,36 @@ def test_a_shared_operand_that_nothing_uses_or_that_is_frozen() -> None:
     torch.testing.assert_close(x.grad, 1 + frozen.sum(0).expand(2, 3))
 
 
+@pytest.mark.parametrize("trained", ["operand", "bias"])
+def test_of_operand_and_bias_one_may_be_frozen(trained: str) -> None:
+    x, operand, bias = leaf(2, 3), leaf(4, 3), leaf(4)
+    frozen = bias if trained == "operand" else operand
+    frozen.requires_grad_(False)
+    product = Shared(operand, bias)
+    (product(x) + product(2 * x)).sum().backward()
+    assert frozen.grad is None
+    if trained == "bias":
+        torch.testing.assert_close(bias.grad, torch.full_like(bias, 2 * len(x)))
+    else:
+        torch.testing.assert_close(operand.grad, 3 * x.detach().sum(0).expand(4, 3))
+    torch.testing.assert_close(x.grad, 3 * operand.detach().sum(0).expand(2, 3))
+
+
+def test_a_shared_operand_under_autocast_has_gradients_in_its_own_type() -> None:
+    torch.manual_seed(0)
+    x, operand, bias = torch.randn(5, 8), nn.Parameter(torch.randn(6, 8)), nn.Parameter(torch.randn(6))
+    with torch.autocast("cpu", torch.bfloat16):
+        product = Shared(operand, bias)
+        total = product(x) + product(-2 * x)
+        assert total.dtype == torch.bfloat16
+        total.float().square().sum().backward()
+    exact = 2 * (2 * bias.detach() - x @ operand.detach().mT)
+    for gradient, expected in ((bias.grad, 2 * exact.sum(0)), (operand.grad, -exact.mT @ x)):
+        assert gradient is not None and gradient.dtype == torch.float32
+        assert (gradient - expected).norm() < 0.02 * expected.norm()
+        assert not torch.equal(gradient, expected)  # it was bf16
+
+
 def test_additive_scores_over_a_loop_have_the_gradients_of_the_formula() -> None:
     torch.manual_seed(0)
     score = AdditiveScore(3, 4, 5).double()

@@ -12,10 +12,11 @@ import torch
 
 from nmt.errors import NmtError
 from nmt.training.checkpoint import find_checkpoint, load_training_state, load_weights
+from nmt.training.ema import MovingAverage
 from nmt.training.run import train
 from nmt.training.trainer import Trainer
 from nmt.training.validation import Validator
-from tests.training.tiny import RNN, assert_same_run, events, killed_in_update, tiny_config
+from tests.training.tiny import RNN, assert_equal, assert_same_run, events, killed_in, killed_in_update, tiny_config
 
 
 @pytest.fixture(scope="module")
@@ -95,6 +96,20 @@ def test_a_killed_run_ends_as_one_that_was_not(folder: Path) -> None:
     assert_same_run(folder / "killed", folder / "not-killed")
 
 
+@pytest.mark.parametrize("function", ["average_checkpoints", "save_average", "point_to_average"])
+def test_a_run_killed_while_it_averages_makes_the_same_average(folder: Path, function: str) -> None:
+    changes = {"training__average": "last", "training__keep_last": 2, "training__checkpoint_every": 1}
+    whole, run = folder / "averaged", folder / f"killed-in-{function}"
+    if not whole.is_dir():
+        train(tiny_config(folder, whole.name, **changes))
+    config = tiny_config(folder, run.name, **changes)
+    killed_in(config, f"nmt.training.trainer.{function}")
+    assert not (run / "checkpoints" / "averaged").exists()
+    train(config)
+    assert_same_run(run, whole)
+    assert_equal(load_weights(run, "averaged")[0], load_weights(whole, "averaged")[0], "average")
+
+
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_a_signal_in_an_update_saves_after_it(
     folder: Path, uninterrupted: Path, monkeypatch: pytest.MonkeyPatch, number: int, status: int
@@ -137,6 +152,31 @@ def test_a_signal_in_a_validation_breaks_it_off_and_it_comes_after_the_resumptio
         assert [event["step"] for event in events(run, "validation")] == [3] * (step == 6)
     train(tiny_config(folder, run.name))
     assert_same_run(run, uninterrupted)
+
+
+@pytest.mark.parametrize("exchange", range(1, 5))
+def test_a_signal_while_weights_and_their_average_change_places(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, exchange: int
+) -> None:
+    """Before and after a validation (exchanges 1 and 2) and a checkpoint (3 and 4)."""
+    whole, run = folder / "averaging", folder / f"signal-exchange-{exchange}"
+    if not whole.is_dir():
+        train(tiny_config(folder, whole.name, training__ema_decay=0.9))
+    swap, exchanges = MovingAverage._swap, []
+
+    def signal_in_swap(self: MovingAverage) -> None:
+        exchanges.append(1)
+        if len(exchanges) == exchange:
+            os.kill(os.getpid(), signal.SIGTERM)
+        swap(self)
+
+    with monkeypatch.context() as patch, pytest.raises(SystemExit) as ended:
+        patch.setattr(MovingAverage, "_swap", signal_in_swap)
+        train(tiny_config(folder, run.name, training__ema_decay=0.9))
+    assert ended.value.code == 143
+    assert find_checkpoint(run, "last").step == 3
+    train(tiny_config(folder, run.name, training__ema_decay=0.9))
+    assert_same_run(run, whole)
 
 
 def test_validation_disturbs_neither_weights_nor_random_numbers(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -55,19 +55,25 @@ def tiny_config(folder: Path, run: str = "run", **changes: Any) -> Config:
 
 def killed_in_update(config: Config, number: int) -> None:
     """Train in a process of its own, which SIGKILL ends in the middle of an update."""
+    killed_in(config, "nmt.training.trainer.Trainer._clip", f"arguments[0].progress.step == {number - 1}")
+
+
+def killed_in(config: Config, function: str, when: str = "True") -> None:
+    """Train in a process of its own, which SIGKILL ends as it calls the function, when its `arguments` say so."""
     path = Path(str(config.run_dir)).with_suffix(".yaml")
     save_config(config, path)
+    owner, _, name = function.rpartition(".")
     script = f"""
-        import os, signal
+        import os, pkgutil, signal
         from nmt.config.load import read_config
         from nmt.training.run import train
-        from nmt.training.trainer import Trainer
-        clip = Trainer._clip
-        def kill(self):
-            if self.progress.step == {number - 1}:
+        owner = pkgutil.resolve_name({owner!r})
+        original = owner.{name}
+        def kill(*arguments):
+            if {when}:
                 os.kill(os.getpid(), signal.SIGKILL)
-            return clip(self)
-        Trainer._clip = kill
+            return original(*arguments)
+        owner.{name} = kill
         train(read_config({str(path)!r}))
     """
     done = subprocess.run([sys.executable, "-c", textwrap.dedent(script)], capture_output=True, text=True)
