@@ -12,6 +12,12 @@ class ConfigError(NmtError):
     """A configuration that is refused before any data is read; the sentence names the key."""
 
 
+def require(condition: bool, sentence: str) -> None:
+    """Refuse a configuration with `sentence` unless `condition` holds."""
+    if not condition:
+        raise ConfigError(sentence)
+
+
 class UsageError(NmtError):
     """A command called wrongly; it prints its usage line and this sentence, and exits with status 2."""
 

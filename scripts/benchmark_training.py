@@ -38,7 +38,8 @@ from benchmarks.results import OURS, figures, note, summarise, table, write
 import nmt
 from nmt.cli.common import Parser, run_command
 from nmt.config.load import load_config, save_config
-from nmt.config.schema import Config, TransformerConfig
+from nmt.config.models import TransformerConfig
+from nmt.config.schema import Config
 from nmt.data.prepare import Prepared, prepare
 from nmt.device import choose_device, computes_bf16, describe_hardware
 from nmt.errors import NmtError, UsageError

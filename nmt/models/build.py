@@ -6,7 +6,7 @@ from functools import singledispatch
 
 from torch import nn
 
-from nmt.config.schema import LuongConfig, ModelConfig, RnnEncDecConfig, RnnSearchConfig, TransformerConfig
+from nmt.config.models import LuongConfig, ModelConfig, RnnEncDecConfig, RnnSearchConfig, TransformerConfig
 from nmt.data.tokenizer import PAD
 from nmt.models import luong, rnn_encdec, rnnsearch
 from nmt.models.recurrent import RnnEncoder, initialise_recurrent

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from nmt.attention.alignment import Attend, AttentionMemory, SoftAlignment
 from nmt.attention.score import AdditiveScore, DotScore, GeneralScore, Score
 from nmt.attention.shared import Shared
-from nmt.config.schema import LuongConfig
+from nmt.config.models import LuongConfig
 from nmt.models.dropout import Dropout
 from nmt.models.recurrent import Cell, StepOfCell, make_cell, whole_sequence_rnn
 from nmt.models.seq2seq import Decoded, Encoded

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from nmt.config.schema import RnnEncDecConfig
+from nmt.config.models import RnnEncDecConfig
 from nmt.models.dropout import Dropout
 from nmt.models.recurrent import MaxoutOutput, whole_sequence_rnn
 from nmt.models.seq2seq import Decoded, Encoded, select

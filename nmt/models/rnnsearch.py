@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from nmt.attention.alignment import AttentionMemory, SoftAlignment
 from nmt.attention.score import AdditiveScore, GeneralScore, Score
-from nmt.config.schema import RnnSearchConfig
+from nmt.config.models import RnnSearchConfig
 from nmt.models.dropout import Dropout
 from nmt.models.recurrent import MaxoutOutput, make_cell
 from nmt.models.seq2seq import Decoded, Encoded

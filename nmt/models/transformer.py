@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from nmt.attention.multihead import CrossAttention, KeysValues, SelfAttention
 from nmt.attention.position import SinusoidalPositions
-from nmt.config.schema import TransformerConfig
+from nmt.config.models import TransformerConfig
 from nmt.models.dropout import Dropout
 from nmt.models.seq2seq import Decoded, Encoded
 

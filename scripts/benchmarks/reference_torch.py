@@ -20,7 +20,8 @@ from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import DataLoader
 
 from benchmarks.measure import Meter
-from nmt.config.schema import Config, TransformerConfig
+from nmt.config.models import TransformerConfig
+from nmt.config.schema import Config
 from nmt.data.prepare import Prepared
 from nmt.data.tokenizer import BOS, PAD
 

@@ -19,7 +19,8 @@ from torch.utils.data import Dataset
 
 from benchmarks.measure import Meter
 from benchmarks.reference_torch import Pair, read_pairs
-from nmt.config.schema import Config, TransformerConfig
+from nmt.config.models import TransformerConfig
+from nmt.config.schema import Config
 from nmt.data.prepare import Prepared
 from nmt.data.tokenizer import EOS, PAD
 

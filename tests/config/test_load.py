@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from nmt.config.load import load_config, load_sweep, read_config, save_config
-from nmt.config.schema import LuongConfig, RnnSearchConfig, TransformerConfig
+from nmt.config.models import LuongConfig, RnnSearchConfig, TransformerConfig
 from nmt.errors import ConfigError, NmtError, UsageError
 
 ALONE = """

@@ -11,7 +11,7 @@ from torch import nn
 
 from nmt.attention.alignment import Attend, AttentionMemory
 from nmt.attention.position import sinusoids
-from nmt.config.schema import TransformerConfig
+from nmt.config.models import TransformerConfig
 from nmt.models.build import build_model
 from nmt.models.recurrent import GruCell, LstmCell, MaxoutOutput, RnnEncoder
 from nmt.models.seq2seq import Seq2Seq

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from nmt.config.schema import LuongConfig, ModelConfig, RnnEncDecConfig, RnnSearchConfig, TransformerConfig
+from nmt.config.models import LuongConfig, ModelConfig, RnnEncDecConfig, RnnSearchConfig, TransformerConfig
 from nmt.models.build import build_model
 from nmt.models.seq2seq import Seq2Seq
 

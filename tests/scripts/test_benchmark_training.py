@@ -15,7 +15,8 @@ import pytest
 import torch
 
 from nmt.config.load import save_config
-from nmt.config.schema import Config, LuongConfig, RnnEncDecConfig, TransformerConfig
+from nmt.config.models import LuongConfig, RnnEncDecConfig, TransformerConfig
+from nmt.config.schema import Config
 from nmt.data.batching import Updates, collate
 from nmt.data.prepare import prepare
 from nmt.models.seq2seq import Seq2Seq
