@@ -34,8 +34,9 @@ $(BIN)/.nmt-installed-dev: pyproject.toml constraints.txt | $(BIN)/python
 	$(PIP) install -c constraints.txt -e '.[dev]'
 	@touch $@ $(BIN)/.nmt-installed
 
+# files that start many processes come first, so that neither of the two workers is left with them
 test: install-dev
-	$(BIN)/python -m pytest -n 2 --dist loadfile tests
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder tests/scripts tests/e2e tests/training tests
 
 check: install-dev
 	$(BIN)/python -m ruff check .

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -30,7 +31,7 @@ def start(*arguments: object) -> subprocess.Popen[str]:
 
 def test_lanes_train_in_turn_and_side_by_side_with_the_cores_shared_out(tmp_path: Path) -> None:
     first, second, third = (configuration(tmp_path, name) for name in ("first", "second", "third"))
-    out, err = start(f"{first},{third}", second, "training.max_steps=4", "training.threads=2").communicate()
+    out, err = start(f"{first},{third}", second, "training.max_steps=4").communicate()
     lines = [line.partition("|") for line in out.splitlines()]
     assert err == ""
     assert {name.strip() for name, _, _ in lines} == {"first", "second", "third"}
@@ -38,7 +39,7 @@ def test_lanes_train_in_turn_and_side_by_side_with_the_cores_shared_out(tmp_path
     assert names == sorted(names)  # third after first
     for name in ("first", "second", "third"):
         assert find_checkpoint(tmp_path / name, "last").step == 4
-        assert read_run_config(tmp_path / name).training.threads == 2  # what is said comes after what is shared out
+        assert read_run_config(tmp_path / name).training.threads == max(1, (os.cpu_count() or 1) // 2)
 
 
 def test_one_that_fails_stops_the_others(tmp_path: Path) -> None:
