@@ -74,7 +74,7 @@ def kill_and_resume(command: list[str], folder: Path, kills: int, moments: rando
             differences = compare(folder / "killed", folder / "undisturbed")
             if differences:
                 raise SystemExit(f"after {done} kills: {'; '.join(differences)}")
-            (folder / "killed").rename(folder / f"killed-{done}")
+            (folder / "killed").rename(folder / f"killed-{starts}")
     if run(command, folder / "killed").wait():
         raise SystemExit(f"the run failed after {done} kills: see {folder / 'killed.log'}")
     return done, starts + 1

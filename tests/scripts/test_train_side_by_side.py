@@ -12,14 +12,14 @@ from typing import Any
 from nmt.config.load import save_config
 from nmt.run import read_run_config
 from nmt.training.checkpoint import find_checkpoint
-from tests.training.tiny import tiny_config
+from tests.training.tiny import FIXED_VECTOR, tiny_config
 
 SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "train_side_by_side.py"
 
 
 def configuration(folder: Path, name: str, **changes: Any) -> Path:
     path = folder / f"{name}.yaml"
-    save_config(tiny_config(folder, run=name, **changes), path)
+    save_config(tiny_config(folder, run=name, model=FIXED_VECTOR, **changes), path)
     return path
 
 

@@ -21,6 +21,7 @@ TRANSFORMER = {
     "family": "transformer", "model_dim": 16, "ffn_dim": 24, "num_heads": 2, "encoder_layers": 1, "decoder_layers": 1,
     "dropout": 0.1,
 }  # fmt: skip
+FIXED_VECTOR = {"family": "rnn_encdec", "embedding_dim": 12, "hidden_dim": 16, "maxout_dim": 12, "dropout": 0.1}
 RNN = {"family": "luong", "embedding_dim": 12, "hidden_dim": 16, "layers": 1, "dropout": 0.1}
 
 
