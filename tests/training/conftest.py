@@ -1,0 +1,16 @@
+"""What holds for the tests of training."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from nmt.training import monitor
+
+
+@pytest.fixture(autouse=True)
+def pictures_take_no_time(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Drawing heatmaps takes longer than all the rest of a tiny training; test_monitor.py and test_run.py draw them."""
+    if request.module.__name__.rpartition(".")[2] not in ("test_monitor", "test_run"):
+        blank = np.zeros((2, 2, 3), dtype=np.uint8)
+        monkeypatch.setattr(monitor, "heatmap_array", lambda *attention: blank)
