@@ -95,8 +95,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 def benchmark(arguments: Namespace) -> None:
     """Measure what the arguments say, print the table and write it down."""
     config = load_config(arguments.config, arguments.overrides)
+    if arguments.reference_config and not arguments.reference:
+        raise UsageError("--reference-config says what --reference trains: give both")
     theirs = config
-    if arguments.reference and arguments.reference_config:
+    if arguments.reference_config:
         kept = [override for override in arguments.overrides if override.startswith(("data.", "tokenizer."))]
         theirs = load_config(arguments.reference_config, kept)
     if arguments.reference and not isinstance(theirs.model, TransformerConfig):
@@ -236,24 +238,25 @@ def command(arguments: Namespace) -> str:
     """The command line, without this machine's folders and what changes no figure."""
     kept = [text for text in arguments.overrides if not text.startswith(("data.cache=", "run_dir="))]
     shown = [f"{key}={'FOLDER' if Path(value).is_absolute() else value}" for key, _, value in map(_split, kept)]
-    config = Path(arguments.config)
     options = [
         *(["--seconds", f"{arguments.seconds:g}", "--windows", str(arguments.windows)]),
         *(["--reference"] if arguments.reference else []),
-        *(["--reference-config", arguments.reference_config] if arguments.reference_config else []),
+        *(["--reference-config", _shown(arguments.reference_config)] if arguments.reference_config else []),
         *(["--profile"] if arguments.profile else []),
         *(["--tuned"] if arguments.tuned else []),
         *(["--reference-precision", arguments.reference_precision] if arguments.reference_precision else []),
     ]
-    return " ".join(
-        ["python scripts/benchmark_training.py", config.name if config.is_absolute() else str(config), *shown, *options]
-    )
+    return " ".join(["python scripts/benchmark_training.py", _shown(arguments.config), *shown, *options])
 
 
 def default_name(arguments: Namespace) -> str:
     """The configuration's name and the overrides that are not about places."""
     kept = [text for text in arguments.overrides if not text.startswith(("data.", "run_dir="))]
     return "-".join([Path(arguments.config).stem, *kept])
+
+
+def _shown(config: str) -> str:
+    return Path(config).name if Path(config).is_absolute() else config
 
 
 def _split(override: str) -> tuple[str, str, str]:

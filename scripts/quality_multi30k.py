@@ -1,4 +1,4 @@
-"""Train the best single systems for Multi30k, an hour each, side by side, and renew docs/results/quality_multi30k.*.
+"""Train single systems for quality on Multi30k, an hour each, side by side, and renew docs/results/quality_multi30k.*.
 
 usage: python scripts/quality_multi30k.py FOLDER [key=value ...]
 
@@ -59,7 +59,7 @@ def page(systems: dict[str, dict[str, Any]], overrides: list[str]) -> str:
     some = next(iter(systems.values()))
     environment = some["environment"]
     lines = [
-        "# Multi30k: the best single systems of an hour",
+        "# Multi30k: single systems of an hour",
         "",
         f"`{' '.join(['python scripts/quality_multi30k.py FOLDER', *overrides])}` trains both side by side, on "
         f"{environment['hardware']}, {environment['cpu_threads']} thread(s) each, torch {environment['torch']}. Every "

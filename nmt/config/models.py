@@ -16,6 +16,7 @@ def _check_tying(model: RnnEncDecConfig | RnnSearchConfig | LuongConfig, output:
 
 
 def dropouts(model: object) -> dict[str, float]:
+    """Every rate of dropout that a model may have; 0 for those it has no key for."""
     return {name: getattr(model, name, 0.0) for name in ("dropout", "attention_dropout", "ffn_dropout")}
 
 

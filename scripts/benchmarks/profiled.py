@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import time
 from typing import Any
-from unittest.mock import patch
 
 import torch
 from torch.profiler import ProfilerActivity, profile
 
 from benchmarks.measure import WARM_UP_UPDATES, synchronise
-from nmt.cli.train import main as nmt_train
+from benchmarks.toolkit import nmt_train_with
 from nmt.data.batching import Update
-from nmt.training import run
 from nmt.training.trainer import Trainer
 
 UPDATES = 10  # that are profiled
@@ -45,10 +43,7 @@ def train(config: str, device: torch.device) -> dict[str, Any]:
                 found.update(summary(profiler, seconds, on_cuda))
                 raise SystemExit(0)
 
-    with patch.object(run, "Trainer", ProfiledTrainer):
-        status = nmt_train([config])
-    if status:
-        raise SystemExit(status)
+    nmt_train_with(ProfiledTrainer, config)
     return found
 
 

@@ -30,7 +30,12 @@ def train(config: str, meter: Meter) -> None:
             if meter.add(np.concatenate(source), np.concatenate(target), update.padded_tokens):
                 raise SystemExit(0)
 
-    with patch.object(run, "Trainer", MeasuredTrainer):
+    nmt_train_with(MeasuredTrainer, config)
+
+
+def nmt_train_with(trainer: type[Trainer], config: str) -> None:
+    """Run `nmt-train config` with a trainer of another class."""
+    with patch.object(run, "Trainer", trainer):
         status = nmt_train([config])
     if status:
         raise SystemExit(status)

@@ -22,7 +22,7 @@ from nmt.data.prepare import prepare
 from nmt.models.seq2seq import Seq2Seq
 from nmt.training.loss import batch_loss
 from tests.models.variants import VARIANTS, tiny_model
-from tests.training.tiny import RNN, tiny_config
+from tests.training.tiny import RNN, TRANSFORMER, tiny_config
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
 sys.path.insert(0, str(SCRIPTS))
@@ -234,13 +234,16 @@ def test_only_transformers_have_a_reference(tmp_path: Path, capsys: pytest.Captu
     save_config(tiny_config(tmp_path, model=RNN), config)
     assert benchmark_training.main([str(config), "--reference"]) == 2
     assert "model.family=luong" in capsys.readouterr().err
+    assert benchmark_training.main([str(config), "--reference-config", "benchmark_transformer"]) == 2
+    assert "give both" in capsys.readouterr().err
 
 
 @pytest.mark.usefixtures("in_this_process")
 def test_others_train_a_transformer_beside_a_recurrent_model_and_a_profile_shows_its_time(tmp_path: Path) -> None:
-    recurrent, transformer = tmp_path / "recurrent.yaml", tmp_path / "transformer.yaml"
-    save_config(tiny_config(tmp_path, model=RNN), recurrent)
-    save_config(tiny_config(tmp_path), transformer)
+    models = {"recurrent": RNN, "transformer": {**TRANSFORMER, "model_dim": 64}}  # of quite different costs
+    for name, model in models.items():
+        save_config(tiny_config(tmp_path, model=model), tmp_path / f"{name}.yaml")
+    recurrent, transformer = (tmp_path / f"{name}.yaml" for name in models)
     output = tmp_path / "speed.json"
     asked = [str(recurrent), "--reference", "--reference-config", str(transformer), "--profile", "--name", "beside"]
     assert benchmark_training.main([*asked, "--windows", "1", "--seconds", "0", "-o", str(output)]) == 0
@@ -248,13 +251,15 @@ def test_others_train_a_transformer_beside_a_recurrent_model_and_a_profile_shows
     assert list(entry["systems"]) == ["nmt", "torch.nn.Transformer (transformer)"]
     ours, theirs = (system["windows"][0] for system in entry["systems"].values())
     flops = [
-        training_flops(benchmark_training.build_model(tiny_config(tmp_path, **model).model, 60, 60))
-        for model in ({"model": RNN}, {})
+        training_flops(benchmark_training.build_model(tiny_config(tmp_path, model=model).model, 60, 60))
+        for model in models.values()
     ]
-    for window, coefficients in zip((ours, theirs), flops, strict=True):
-        tokens = window["target_tokens_per_second"]
-        a_token = 1e9 * window["gflops"] / tokens
-        assert a_token == pytest.approx(coefficients[2] + coefficients[1], rel=0.5)  # and attention's products
+    assert "--reference-config transformer.yaml" in entry["command"] and str(tmp_path) not in entry["command"]
+    for window, own, other in ((ours, *flops), (theirs, *flops[::-1])):  # each is counted by its own model
+        a_token = 1e9 * window["gflops"] / window["target_tokens_per_second"]
+        source = window["tokens_per_second"] / window["target_tokens_per_second"] - 1
+        linear = [coefficients[1] * source + coefficients[2] for coefficients in (own, other)]
+        assert abs(a_token - linear[0]) < abs(a_token - linear[1]) / 4
     profile = entry["profile"]
     shares = [operator["share"] for operator in profile["operators"]]
     assert shares == sorted(shares, reverse=True) and shares[0] > 0
