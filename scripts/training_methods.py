@@ -2,9 +2,10 @@
 
 usage: python scripts/training_methods.py FOLDER [key=value ...] [--minutes M] [--seeds 1,2] [--jobs N] [--only A,B]
 
-FOLDER has {train,val,test_2016_flickr}.{de,en}. Each method is `multi30k_transformer` with the keys shown below, M
+FOLDER has {train,val,test_2016_flickr}.{de,en}. Each training is `multi30k_transformer` with the keys shown below, M
 minutes (15) for each seed; N trainings side by side with one thread each (default: one at a time with all threads).
-Runs that are there already are used. Writes docs/results/training_methods.{md,json}.
+The baseline is the best checkpoint of the same trainings that are averaged at their end. Runs that are there already
+are used. Writes docs/results/training_methods.{md,json}.
 """
 
 from __future__ import annotations
@@ -16,18 +17,29 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from statistics import mean, stdev
-from typing import Any
+from typing import Any, NamedTuple
 
 RESULTS = Path(__file__).resolve().parents[1] / "docs" / "results"
 RUNS = Path("runs/training_methods")
 TEST = "test_2016_flickr"
-METHODS: dict[str, list[str]] = {
-    "baseline": [],
-    "ema": ["training.ema_decay=0.998"],
-    "average": ["training.keep_best=5", "training.average=best"],
-    "subword_sampling": ["training.subword_sampling=0.3"],
-    "rdrop": ["training.rdrop=3"],
-    "fine_tune": [],  # half of the time on half of the text, the rest from there on all of it
+
+
+class Method(NamedTuple):
+    """A training, the keys that make it, and whether the average of its checkpoints is scored where it was taken."""
+
+    training: str
+    keys: list[str]
+    averaged: bool = False
+
+
+AVERAGE = ["training.keep_best=5", "training.average=best"]
+METHODS = {
+    "baseline": Method("plain", AVERAGE),
+    "average": Method("plain", AVERAGE, averaged=True),
+    "ema": Method("ema", ["training.ema_decay=0.998"]),
+    "subword_sampling": Method("subword_sampling", ["training.subword_sampling=0.3"]),
+    "rdrop": Method("rdrop", ["training.rdrop=3"]),
+    "fine_tune": Method("fine_tune", []),  # half of the time on half of the text, then on all of it
 }
 
 
@@ -43,34 +55,42 @@ def main() -> None:
     seeds = [int(seed) for seed in options.seeds.split(",")]
     methods = options.only.split(",")
     overrides = [*options.overrides, *(["training.threads=1"] if options.jobs > 1 else [])]
+    trainings = {METHODS[method].training: METHODS[method].keys for method in methods}
     with ThreadPoolExecutor(options.jobs) as jobs:
-        futures = {
-            (method, seed): jobs.submit(train, method, seed, options.folder, options.minutes, overrides)
+        futures = [
+            jobs.submit(train, training, seed, options.folder, options.minutes, [*overrides, *keys])
             for seed in seeds
-            for method in methods
-        }
-        results = {key: future.result() for key, future in futures.items()}
+            for training, keys in trainings.items()
+        ]
+        for future in futures:
+            future.result()
+    results = {(method, seed): evaluate(METHODS[method], seed) for seed in seeds for method in methods}
     write(methods, seeds, options.minutes, overrides, results)
 
 
-def train(method: str, seed: int, folder: Path, minutes: float, overrides: list[str]) -> dict[str, Any]:
-    """Train a method with a seed, evaluate it, and return its scores."""
-    run_dir = RUNS / f"{method}-{seed}"
-    common = [f"seed={seed}", *overrides, *METHODS[method]]
-    if method == "fine_tune":
-        half = halved(folder)
+def train(training: str, seed: int, folder: Path, minutes: float, keys: list[str]) -> None:
+    """Train with a seed."""
+    run_dir = RUNS / f"{training}-{seed}"
+    common = [f"seed={seed}", *keys]
+    if training == "fine_tune":
         first = RUNS / f"fine_tune-{seed}-first"
-        nmt_train(first, half, minutes / 2, common)
+        nmt_train(first, halved(folder), minutes / 2, common)
         rest = [f"fine_tune.run={first}", "training.schedule.warmup_steps=100"]
         nmt_train(run_dir, folder, minutes / 2, [*common, *rest])
     else:
         nmt_train(run_dir, folder, minutes, common)
-    if not (run_dir / "evaluations" / TEST / "scores.json").is_file():
-        command("nmt-evaluate", run_dir, "--test-set", TEST)
-    events = [json.loads(line) for line in (run_dir / "metrics.jsonl").read_text("utf-8").splitlines()]
-    tested = [event for event in events if event["event"] in ("validation", "average") and event.get("taken", True)]
+
+
+def evaluate(method: Method, seed: int) -> dict[str, Any]:
+    """A method's scores on the test set and on val, and how many updates it had."""
+    run_dir = RUNS / f"{method.training}-{seed}"
+    checkpoint = [] if method.averaged else ["--checkpoint", "best"]
+    command("nmt-evaluate", run_dir, "--test-set", TEST, *checkpoint)
     scores = json.loads((run_dir / "evaluations" / TEST / "scores.json").read_text("utf-8"))
-    return {"test": scores, "val_bleu": max(event["bleu"] for event in tested), "updates": events[-1]["step"]}
+    events = [json.loads(line) for line in (run_dir / "metrics.jsonl").read_text("utf-8").splitlines()]
+    counted = [event["event"] == "validation" or (method.averaged and event.get("taken", False)) for event in events]
+    val_bleu = max(event["bleu"] for event, counts in zip(events, counted, strict=True) if counts)
+    return {"test": scores, "val_bleu": val_bleu, "updates": events[-1]["step"]}
 
 
 def nmt_train(run_dir: Path, folder: Path, minutes: float, more: list[str]) -> None:
@@ -114,7 +134,7 @@ def write(
         runs = [figures[method][seed] for seed in seeds]
         scores = [run["test"]["bleu"]["score"] for run in runs]
         deviation = f"{stdev(scores):.2f}" if len(scores) > 1 else ""
-        keys = " ".join(f"`{key}`" for key in METHODS[method])
+        keys = " ".join(f"`{key}`" for key in METHODS[method].keys) or "half the text for half the time, then all"
         each = " | ".join(f"{score:.2f}" for score in scores)
         lines.append(
             f"| {method} | {keys} | {each} | {mean(scores):.2f} | {deviation} "
