@@ -5,15 +5,16 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from nmt.config.load import read_config
 from nmt.config.schema import Config
 from nmt.data.tokenizer import Tokenizer
-from nmt.device import limit_kernel_caches
 from nmt.errors import NmtError
-from nmt.models.build import build_model
-from nmt.models.seq2seq import Seq2Seq
-from nmt.training.checkpoint import CheckpointInfo, load_weights
+
+if TYPE_CHECKING:
+    from nmt.models.seq2seq import Seq2Seq
+    from nmt.training.checkpoint import CheckpointInfo
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,10 @@ def load_run(run_dir: str | os.PathLike[str], checkpoint: str | int | None = Non
     None takes the averaged one if there is one, else the best. Raises NmtError, with one sentence, for a folder that is
     no run, that has no checkpoint yet, or whose tokenizer or weights are missing, damaged or of another configuration.
     """
+    from nmt.device import limit_kernel_caches  # torch: what only reads the configuration need not wait for it
+    from nmt.models.build import build_model
+    from nmt.training.checkpoint import load_weights
+
     limit_kernel_caches()
     path = Path(run_dir)
     config = read_run_config(path)

@@ -6,23 +6,15 @@ import dataclasses
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from typing import NamedTuple
 
-import torch
-from torch.nn.utils.rnn import pad_sequence
-
 from nmt.config.schema import PRECISIONS, SearchConfig
-from nmt.data.tokenizer import BOS, EOS, PAD, Tokenizer
-from nmt.device import autocast, choose_device
+from nmt.data.tokenizer import Tokenizer
+from nmt.engines.engine import Engine
 from nmt.errors import UsageError
-from nmt.models.seq2seq import Seq2Seq
 from nmt.run import load_run
 from nmt.search import penalties
-from nmt.search.beam import beam_search
-from nmt.search.greedy import greedy_search
 from nmt.search.hypothesis import Hypothesis
 from nmt.segment import join_translations, split_to_fit
 
@@ -75,22 +67,21 @@ def warn_on_stderr(sentence: str) -> None:
 
 
 class Translator:
-    """Translates lines of text with one model; what it answers depends on the line alone.
+    """Translates lines of text with an engine; what it answers depends on the line alone.
 
     `max_tokens` is the length the model was trained for (data.cleaning.max_tokens): a line with more source tokens,
-    end of sentence included, is translated in segments, and `warn` is told. The model stays on its device; it is put in
-    evaluation mode while translating, and back. No random numbers are drawn.
+    end of sentence included, is translated in segments, and `warn` is told.
     """
 
     def __init__(
         self,
-        model: Seq2Seq,
+        engine: Engine,
         tokenizer: Tokenizer,
         search: SearchConfig,
         max_tokens: int,
         warn: Callable[[str], None] = warn_on_stderr,
     ) -> None:
-        self.model = model
+        self.engine = engine
         self.tokenizer = tokenizer
         self.search = search
         self.max_tokens = max_tokens
@@ -109,12 +100,15 @@ class Translator:
 
         precision is auto, fp32 or bf16; None takes the run's search.precision.
         """
+        from nmt.device import choose_device
+        from nmt.engines.native import NativeEngine
+
         run = load_run(run_dir, checkpoint)
         search = run.config.search
         if precision is not None:
             search = dataclasses.replace(search, precision=precision)
-        model = run.model.to(choose_device(device))
-        return cls(model, run.tokenizer, search, run.config.data.cleaning.max_tokens, warn)
+        engine = NativeEngine(run.model.to(choose_device(device)))
+        return cls(engine, run.tokenizer, search, run.config.data.cleaning.max_tokens, warn)
 
     def translate(
         self, lines: Sequence[str], *, beam_size: int | None = None, length_penalty: float | None = None
@@ -142,13 +136,12 @@ class Translator:
         options = self._options(n_best, beam_size, length_penalty)
         pieces = self._pieces(lines, first_line)
         found: list[list[Hypothesis]] = [[] for _ in pieces]
-        with self._evaluating():
-            for batch in batches([len(piece.ids) for piece in pieces], options.tokens_per_batch // options.beam_size):
-                hypotheses = self._search([pieces[index].ids for index in batch], options, n_best)
-                for index, answer in zip(batch, hypotheses, strict=True):
-                    found[index] = answer
-                if progress is not None:
-                    progress(len({pieces[index].line for index in batch}))
+        for batch in batches([len(piece.ids) for piece in pieces], options.tokens_per_batch // options.beam_size):
+            hypotheses = self.engine.search([pieces[index].ids for index in batch], options, n_best)
+            for index, answer in zip(batch, hypotheses, strict=True):
+                found[index] = answer
+            if progress is not None:
+                progress(len({pieces[index].line for index in batch}))
         return self._assemble(lines, pieces, found, options.length_penalty, first_line)
 
     def _options(self, n_best: int, beam_size: int | None, length_penalty: float | None) -> SearchConfig:
@@ -181,29 +174,6 @@ class Translator:
 
     def _fits(self, text: str) -> bool:
         return len(self.tokenizer.encode_source([text])[0]) <= self.max_tokens
-
-    def _search(self, sources: list[list[int]], options: SearchConfig, n_best: int) -> list[list[Hypothesis]]:
-        """The hypotheses of one batch of source ids."""
-        device = next(self.model.parameters()).device
-        src = pad_sequence([torch.tensor(ids) for ids in sources], batch_first=True, padding_value=PAD)
-        lengths = torch.tensor([len(ids) for ids in sources])
-        mask = torch.arange(src.size(1)) < lengths.unsqueeze(1)
-        max_lengths = (lengths * options.max_length_ratio).long() + options.max_length_offset
-        search: Callable[..., list[list[Hypothesis]]] = greedy_search
-        if options.beam_size > 1:
-            search = partial(beam_search, beam_size=options.beam_size, n_best=n_best)
-        with autocast(device, options.precision):
-            memory = self.model.read(src.to(device), mask.to(device))
-            return search(
-                self.model.step,
-                memory,
-                self.model.init_state(memory, int(max_lengths.max())),
-                bos=BOS,
-                eos=EOS,
-                max_lengths=max_lengths.to(device),
-                length_penalty=options.length_penalty,
-                banned=(PAD, BOS),
-            )
 
     def _assemble(
         self, lines: Sequence[str], pieces: list[Piece], found: list[list[Hypothesis]], alpha: float, first_line: int
@@ -239,17 +209,6 @@ class Translator:
                 f"{len(unfinished)} translations reached the longest length allowed without an end of sentence "
                 f"(search.max_length_ratio, search.max_length_offset); lines: {numbers}"
             )
-
-    @contextmanager
-    def _evaluating(self) -> Iterator[None]:
-        """Evaluation mode without gradients, and back to the mode before."""
-        training = self.model.training
-        self.model.eval()
-        try:
-            with torch.inference_mode():
-                yield
-        finally:
-            self.model.train(training)
 
 
 def batches(lengths: Sequence[int], budget: int) -> Iterator[list[int]]:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from nmt.engines.native import NativeEngine
 from nmt.errors import NmtError
 from nmt.run import load_run
 from nmt.training.checkpoint import save_checkpoint, set_pointer
@@ -36,7 +37,7 @@ def test_a_copied_run_translates_as_the_original_model(run: Path, tmp_path: Path
     shutil.move(run, tmp_path / "elsewhere")
     lines = made_up_lines(5, seed=2)
     config = toy_config("transformer-post")
-    translator = Translator(toy_model("transformer-post"), toy_tokenizer(), config.search, 24)
+    translator = Translator(NativeEngine(toy_model("transformer-post")), toy_tokenizer(), config.search, 24)
     assert Translator.load(tmp_path / "elsewhere", device="cpu").translate(lines) == translator.translate(lines)
 
 

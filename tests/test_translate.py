@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from nmt.data.tokenizer import BOS, EOS, PAD
+from nmt.engines.native import NativeEngine
 from nmt.errors import ConfigError, UsageError
 from nmt.segment import split_to_fit
 from nmt.translate import Translator, batches
@@ -22,7 +23,7 @@ def make(
     variant: str = "transformer-post", warn: Callable[[str], None] = lambda _: None, **search: float
 ) -> Translator:
     config = dataclasses.replace(toy_config(variant).search, **search)
-    return Translator(toy_model(variant), toy_tokenizer(), config, MAX_TOKENS, warn)
+    return Translator(NativeEngine(toy_model(variant)), toy_tokenizer(), config, MAX_TOKENS, warn)
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
@@ -44,7 +45,7 @@ def test_the_text_depends_on_the_line_alone(variant: str, beam_size: int) -> Non
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_the_score_is_the_forced_score(variant: str) -> None:
     translator = make(variant, beam_size=4)
-    tokenizer, model = translator.tokenizer, translator.model
+    tokenizer, model = translator.tokenizer, translator.engine.model
     for translation in translator.translate_nbest(LINES[:4], n_best=4, length_penalty=0.7):
         src = torch.tensor(tokenizer.encode_source([translation.source]))
         for one in translation.hypotheses:
@@ -105,8 +106,8 @@ def test_a_long_line_is_translated_in_segments_and_said_so(variant: str) -> None
 def test_no_piece_is_longer_than_the_model_was_trained_for() -> None:
     translator = make()
     seen: list[int] = []
-    read = translator.model.read
-    translator.model.read = lambda src, mask: (seen.append(src.size(1)), read(src, mask))[1]
+    read = translator.engine.model.read
+    translator.engine.model.read = lambda src, mask: (seen.append(src.size(1)), read(src, mask))[1]
     translator.translate(["badekilomu" * 40, " ".join(["ba"] * 100)])
     assert max(seen) <= MAX_TOKENS
 
@@ -115,7 +116,7 @@ def test_a_translation_without_end_is_kept_and_said_so() -> None:
     told: list[str] = []
     translator = make("rnnsearch", told.append)
     with torch.no_grad():
-        translator.model.projection.bias[EOS] = -1e4
+        translator.engine.model.projection.bias[EOS] = -1e4
     one, empty = translator.translate_nbest(["ba de.", ""], first_line=7)
     length = len(translator.tokenizer.encode_source(["ba de."])[0]) + 3
     assert (len(one.hypotheses[0].tokens), one.hypotheses[0].finished) == (length, False)
@@ -128,14 +129,14 @@ def test_a_translation_without_end_is_kept_and_said_so() -> None:
 def test_padding_and_begin_of_sentence_are_never_generated(beam_size: int) -> None:
     translator = make("rnnsearch", beam_size=beam_size)
     with torch.no_grad():
-        translator.model.projection.bias[[PAD, BOS]] += 50.0
+        translator.engine.model.projection.bias[[PAD, BOS]] += 50.0
     for translation in translator.translate_nbest(LINES):
         assert not {PAD, BOS} & set(translation.hypotheses[0].tokens)
 
 
 def test_the_model_and_the_random_numbers_are_left_as_they_were() -> None:
     translator = make("rnnsearch")
-    model = translator.model.train()
+    model = translator.engine.model.train()
     state = torch.get_rng_state()
     translator.translate(LINES)
     assert model.training
@@ -150,10 +151,10 @@ def test_the_model_and_the_random_numbers_are_left_as_they_were() -> None:
 def test_dropout_is_off_even_for_a_model_in_training() -> None:
     translator = make("transformer-post")
     expected = translator.translate(LINES)
-    for module in translator.model.modules():
+    for module in translator.engine.model.modules():
         if isinstance(module, torch.nn.Dropout):
             module.p = 0.9
-    translator.model.train()
+    translator.engine.model.train()
     assert translator.translate(LINES) == expected
 
 

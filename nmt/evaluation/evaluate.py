@@ -139,10 +139,13 @@ def _translate(
 ) -> tuple[list[str], float]:
     """Translations and the seconds they took, loading not counted."""
     from nmt.device import choose_device
+    from nmt.engines.native import NativeEngine
     from nmt.translate import Translator
 
     model = run.model.to(choose_device(settings.device))
-    translator = Translator(model, run.tokenizer, run.config.search, run.config.data.cleaning.max_tokens, warn=log)
+    translator = Translator(
+        NativeEngine(model), run.tokenizer, run.config.search, run.config.data.cleaning.max_tokens, warn=log
+    )
     progress = _Progress(len(sources), log)
     translations = translator.translate_nbest(
         sources, beam_size=settings.beam_size, length_penalty=settings.length_penalty, progress=progress.add

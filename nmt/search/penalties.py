@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import overload
+from typing import TYPE_CHECKING, overload
 
-from torch import Tensor
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @overload

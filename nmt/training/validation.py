@@ -14,6 +14,7 @@ from nmt.config.schema import Config
 from nmt.data.batching import collate
 from nmt.data.prepare import Prepared
 from nmt.device import autocast, undisturbed_randomness
+from nmt.engines.native import NativeEngine
 from nmt.evaluation.metrics import Score, corpus_bleu
 from nmt.models.seq2seq import Seq2Seq
 from nmt.training.loss import batch_loss, perplexity
@@ -91,7 +92,11 @@ class Validator:
         self.lines = prepared.val_lines[: training.validation_sentences]
         self.tokens_per_batch = tokens_per_device or training.tokens_per_update
         self.translator = Translator(
-            model, prepared.tokenizer, config.search, config.data.cleaning.max_tokens, warn=_not_while_training
+            NativeEngine(model),
+            prepared.tokenizer,
+            config.search,
+            config.data.cleaning.max_tokens,
+            warn=_not_while_training,
         )
         self.shown = _spread(len(self.lines), SAMPLES)
         self.mapped = self._choose_heatmaps()

@@ -17,6 +17,7 @@ from safetensors import safe_open
 from torch import nn
 
 from nmt.config.load import save_config
+from nmt.engines.native import NativeEngine
 from nmt.errors import NmtError
 from nmt.run import load_run
 from nmt.training import average
@@ -234,7 +235,7 @@ def test_translation_takes_the_average_by_default(kept: Path) -> None:
         for ours, one, other in zip(*(model.parameters() for model in (run.model, *models)), strict=True):
             torch.testing.assert_close(ours, (one + other) / 2)
     lines = made_up_lines(5, seed=2)
-    by_hand = Translator(run.model, toy_tokenizer(), run.config.search, 24)
+    by_hand = Translator(NativeEngine(run.model), toy_tokenizer(), run.config.search, 24)
     assert Translator.load(kept, device="cpu").translate(lines) == by_hand.translate(lines)
     assert load_run(kept, "best").checkpoint.name == "step-0000000010"
 

@@ -12,6 +12,7 @@ from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from nmt.data.prepare import prepare
+from nmt.engines.native import NativeEngine
 from nmt.evaluation.metrics import corpus_bleu
 from nmt.models.build import build_model
 from nmt.training.limits import Progress
@@ -92,7 +93,7 @@ def test_a_validation_says_what_its_parts_say(tmp_path: Path) -> None:
     model.eval()
     sources = (tmp_path / "text" / "val.aa").read_text("utf-8").splitlines()[:5]
     references = (tmp_path / "text" / "val.bb").read_text("utf-8").splitlines()
-    translator = Translator(model, prepared.tokenizer, config.search, 99, warn=lambda _: None)
+    translator = Translator(NativeEngine(model), prepared.tokenizer, config.search, 99, warn=lambda _: None)
     assert found.bleu == corpus_bleu(translator.translate(sources), references[:5], "bb")
     total = tokens = 0.0
     for row in range(len(prepared.val)):

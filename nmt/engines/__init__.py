@@ -1,0 +1,1 @@
+"""What searches for translations: engines that turn source ids into hypotheses."""
