@@ -22,6 +22,7 @@ from nmt.config.load import load_config
 PRESETS = {"German to English": "quality_multi30k_de_en", "English to German": "quality_multi30k_en_de"}
 RESULTS = Path(__file__).resolve().parents[1] / "docs" / "results"
 TEST = "test_2016_flickr"
+METRICS = ("bleu", "chrf", "ter")
 
 
 def main() -> None:
@@ -70,13 +71,13 @@ def page(systems: dict[str, dict[str, Any]], overrides: list[str]) -> str:
         "|---|---|" + "---:|" * 7,
     ]
     for name, system in systems.items():
-        bleu, chrf, ter = (f"{system['scores'][metric]['score']:.2f}" for metric in ("bleu", "chrf", "ter"))
+        bleu, chrf, ter = (f"{system['scores'][metric]['score']:.2f}" for metric in METRICS)
         lines.append(
             f"| {name} | `{system['preset']}` | {bleu} | {chrf} | {ter} | {system['parameters']:,} "
             f"| {system['best_after_minutes']:.1f} | {system['target_tokens_per_second']:,.0f} "
             f"| {system['validation_bleu']:.2f} |"
         )
-    lines += ["", *(f"- {metric}: `{score['signature']}`" for metric, score in some["scores"].items()), ""]
+    lines += ["", *(f"- {metric}: `{some['scores'][metric]['signature']}`" for metric in METRICS), ""]
     lines += ["BLEU on val in the course of training:", "", "| minutes | " + " | ".join(systems) + " |"]
     lines.append("|---:|" + "---:|" * len(systems))
     for minutes in range(10, 61, 10):
