@@ -6,7 +6,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -50,6 +50,23 @@ def atomic_directory(path: str | os.PathLike[str]) -> Iterator[Path]:
         raise NmtError(f"{path} could not be written: {error.strerror or error}") from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+@contextmanager
+def locked(path: str | os.PathLike[str], refusal: str) -> Iterator[None]:
+    """Hold a lock file, which the system lets go when the process ends, however it ends.
+
+    Raises NmtError, with `refusal`, where another process holds it. A file system without locks keeps nobody out.
+    """
+    with Path(path).open("w") as lock:
+        with suppress(ImportError, OSError):
+            import fcntl  # not everywhere
+
+            try:
+                fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise NmtError(refusal) from error
+        yield
 
 
 def make_folder(path: str | os.PathLike[str]) -> Path:

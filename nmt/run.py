@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
+from hashlib import blake2b, file_digest
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -34,11 +36,13 @@ def load_run(run_dir: str | os.PathLike[str], checkpoint: str | int | None = Non
     None takes the averaged one if there is one, else the best. Raises NmtError, with one sentence, for a folder that is
     no run, that has no checkpoint yet, or whose tokenizer or weights are missing, damaged or of another configuration.
     """
-    from nmt.device import limit_kernel_caches  # torch: what only reads the configuration need not wait for it
+    # torch: what only reads the configuration need not wait for it
+    from nmt.device import limit_kernel_caches, reuse_memory
     from nmt.models.build import build_model
     from nmt.training.checkpoint import load_weights
 
     limit_kernel_caches()
+    reuse_memory()
     path = Path(run_dir)
     config = read_run_config(path)
     tokenizer = Tokenizer.load(path / "tokenizer")
@@ -52,6 +56,36 @@ def load_run(run_dir: str | os.PathLike[str], checkpoint: str | int | None = Non
             "replaced after training"
         ) from error
     return LoadedRun(path, config, tokenizer, model.eval(), info)
+
+
+def load_runs(run_dirs: Sequence[str | os.PathLike[str]], checkpoint: str | int | None = None) -> list[LoadedRun]:
+    """Load runs that can translate together, as an ensemble.
+
+    Raises NmtError, with one sentence, for what `load_run` refuses and for runs that differ in languages or vocabulary.
+    """
+    runs = [load_run(run_dir, checkpoint) for run_dir in run_dirs]
+    first, *others = runs
+    for other in others:
+        here, there = (f"{run.config.data.source_language}-{run.config.data.target_language}" for run in (first, other))
+        if here != there:
+            raise NmtError(f"{first.path} translates {here} and {other.path} {there}: an ensemble needs one direction")
+        if first.tokenizer.fingerprint != other.tokenizer.fingerprint:
+            raise NmtError(
+                f"{first.path} and {other.path} have different vocabularies: the runs of an ensemble share a tokenizer"
+            )
+    return runs
+
+
+def run_fingerprint(run_dir: str | os.PathLike[str], checkpoint: str | int | None = None) -> str:
+    """A hash of all that a run translates with: configuration, tokenizer and the weights of a checkpoint."""
+    from nmt.training.checkpoint import WEIGHTS, find_checkpoint
+
+    weights = find_checkpoint(run_dir, checkpoint).path / WEIGHTS
+    total = blake2b(digest_size=16)
+    for path in (Path(run_dir) / "config.yaml", *sorted((Path(run_dir) / "tokenizer").iterdir()), weights):
+        with path.open("rb") as file:
+            total.update(file_digest(file, "blake2b").digest())
+    return total.hexdigest()
 
 
 def read_run_config(run_dir: str | os.PathLike[str]) -> Config:

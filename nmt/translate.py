@@ -5,60 +5,21 @@ from __future__ import annotations
 import dataclasses
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Literal
 
-from nmt.config.schema import PRECISIONS, SearchConfig
+from nmt.config.schema import SearchConfig
 from nmt.data.tokenizer import Tokenizer
-from nmt.engines.engine import Engine
+from nmt.engines.engine import Engine, Precision, SamplingEngine, ScoringEngine
 from nmt.errors import UsageError
-from nmt.run import load_run
-from nmt.search import penalties
+from nmt.run import load_runs, read_run_config
+from nmt.search.distribution import Sampling
 from nmt.search.hypothesis import Hypothesis
-from nmt.segment import join_translations, split_to_fit
-
-
-@dataclass(frozen=True)
-class TextHypothesis:
-    """One translation of a line."""
-
-    text: str
-    log_prob: float  # natural logarithm, summed over target tokens and end of sentence
-    score: float  # log_prob over the length penalty; the hypotheses of a line are in its order
-    tokens: list[int]  # target ids without the end of sentence
-    finished: bool = True  # False: the longest length allowed came before an end of sentence
-
-
-@dataclass(frozen=True)
-class Translation:
-    """A line and its hypotheses, best first; there is always one."""
-
-    source: str
-    hypotheses: list[TextHypothesis]
-
-    @property
-    def text(self) -> str:
-        """The best hypothesis."""
-        return self.hypotheses[0].text
-
-    @property
-    def log_prob(self) -> float:
-        """The best hypothesis's log-probability."""
-        return self.hypotheses[0].log_prob
-
-    @property
-    def score(self) -> float:
-        """The best hypothesis's score."""
-        return self.hypotheses[0].score
-
-
-class Piece(NamedTuple):
-    """What is searched for at once: a line or, where it is too long, a part of it."""
-
-    line: int  # place in the input, from 0
-    text: str
-    ids: list[int]  # source ids with the end of sentence
+from nmt.search.penalties import LengthPenalty
+from nmt.translation.batches import batches, side_by_side
+from nmt.translation.hypotheses import Translation, about_unfinished, as_text, assemble
+from nmt.translation.pieces import Piece, pieces_of
+from nmt.translation.scoring import score_translations, with_token_scores
 
 
 def warn_on_stderr(sentence: str) -> None:
@@ -70,7 +31,8 @@ class Translator:
     """Translates lines of text with an engine; what it answers depends on the line alone.
 
     `max_tokens` is the length the model was trained for (data.cleaning.max_tokens): a line with more source tokens,
-    end of sentence included, is translated in segments, and `warn` is told.
+    end of sentence included, is translated in segments, and `warn` is told. `language` is that of the lines, in which
+    they are cut at ends of sentences.
     """
 
     def __init__(
@@ -80,35 +42,55 @@ class Translator:
         search: SearchConfig,
         max_tokens: int,
         warn: Callable[[str], None] = warn_on_stderr,
+        language: str = "en",
     ) -> None:
         self.engine = engine
         self.tokenizer = tokenizer
         self.search = search
         self.max_tokens = max_tokens
         self.warn = warn
+        self.language = language
+        self._told_rules = False  # that the engine's differ from those of `search`
 
     @classmethod
     def load(
         cls,
-        run_dir: str | os.PathLike[str],
+        run_dir: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
         checkpoint: str | int | None = None,
         device: str = "auto",
-        precision: PRECISIONS | None = None,
+        precision: Precision | None = None,
         warn: Callable[[str], None] = warn_on_stderr,
+        engine: Literal["native", "ctranslate2"] = "native",
+        streams: int | None = None,
     ) -> Translator:
-        """The translator of a run directory; see `load_run` for `checkpoint` and what is refused.
+        """The translator of a run directory, or of several as an ensemble; see `load_runs` for what is refused.
 
-        precision is auto, fp32 or bf16; None takes the run's search.precision.
+        precision is auto, fp32, bf16 or, on a CPU, int8; None takes the run's search.precision. An ensemble searches as
+        its first run's configuration says, and translates lines as long as the shortest limit of its runs whole.
+        engine=ctranslate2 searches with the run's export and without torch, `streams` batches side by side: as many as
+        cores (None) for many lines, 1 for one line at a time.
         """
-        from nmt.device import choose_device
-        from nmt.engines.native import NativeEngine
+        run_dirs = [run_dir] if isinstance(run_dir, str | os.PathLike) else run_dir
+        if engine == "ctranslate2":
+            from nmt.engines.ctranslate2 import load_exported
 
-        run = load_run(run_dir, checkpoint)
-        search = run.config.search
+            return cls(*load_exported(run_dir, checkpoint, device, precision, streams), warn, _language(run_dirs[0]))
+        from nmt.device import choose_device
+        from nmt.engines.int8 import quantise
+        from nmt.engines.native import NativeEngine
+        from nmt.models.ensemble import Ensemble
+
+        runs = load_runs(run_dirs, checkpoint)
+        search = runs[0].config.search
+        max_tokens = min(run.config.data.cleaning.max_tokens for run in runs)
+        model = runs[0].model if len(runs) == 1 else Ensemble([run.model for run in runs])
+        model.to(choose_device(device))
+        if precision == "int8":
+            quantise(model)
+            precision = "fp32"  # of all the rest
         if precision is not None:
             search = dataclasses.replace(search, precision=precision)
-        engine = NativeEngine(run.model.to(choose_device(device)))
-        return cls(engine, run.tokenizer, search, run.config.data.cleaning.max_tokens, warn)
+        return cls(NativeEngine(model), runs[0].tokenizer, search, max_tokens, warn, _language(run_dirs[0]))
 
     def translate(
         self, lines: Sequence[str], *, beam_size: int | None = None, length_penalty: float | None = None
@@ -123,6 +105,8 @@ class Translator:
         *,
         beam_size: int | None = None,
         length_penalty: float | None = None,
+        prefixes: Sequence[str] | None = None,
+        token_scores: bool = False,
         first_line: int = 1,
         progress: Callable[[int], None] | None = None,
     ) -> list[Translation]:
@@ -130,105 +114,189 @@ class Translator:
 
         beam_size (1 = greedy) and length_penalty default to the search configuration. A line of nothing but white space
         is answered by an empty one. A line in segments has one hypothesis: the segments' best ones joined,
-        log-probabilities summed, scored as a whole. Warnings count lines from first_line; `progress` is told after each
-        batch how many more lines are done.
+        log-probabilities summed, scored as a whole. prefixes are what the hypotheses of each line begin with, empty for
+        anything; white space at their ends is dropped. With token_scores, each hypothesis is forced through the model
+        again for the log-probabilities of its tokens. Warnings count lines from first_line; `progress` is told after
+        each batch how many more lines are done.
         """
-        options = self._options(n_best, beam_size, length_penalty)
-        pieces = self._pieces(lines, first_line)
-        found: list[list[Hypothesis]] = [[] for _ in pieces]
-        for batch in batches([len(piece.ids) for piece in pieces], options.tokens_per_batch // options.beam_size):
-            hypotheses = self.engine.search([pieces[index].ids for index in batch], options, n_best)
-            for index, answer in zip(batch, hypotheses, strict=True):
-                found[index] = answer
-            if progress is not None:
-                progress(len({pieces[index].line for index in batch}))
-        return self._assemble(lines, pieces, found, options.length_penalty, first_line)
+        options = self._options(beam_size, length_penalty)
+        if not 1 <= n_best <= options.beam_size:
+            raise UsageError(f"{n_best} best hypotheses need a beam of at least that size: it is {options.beam_size}")
+        pieces = self._pieces(lines, first_line, prefixes)
 
-    def _options(self, n_best: int, beam_size: int | None, length_penalty: float | None) -> SearchConfig:
+        def search(batch: list[Piece]) -> list[list[Hypothesis]]:
+            return self.engine.search([piece.ids for piece in batch], options, n_best, _prefixes(batch))
+
+        budget = options.tokens_per_batch // options.beam_size
+        found = _in_batches(search, pieces, budget, progress, self.engine.streams)
+        translations = assemble(lines, pieces, found, self.tokenizer, _length_penalty(options))
+        self._warn_unfinished(translations, first_line)
+        return self._with_token_scores(translations, options) if token_scores else translations
+
+    def sample(
+        self,
+        lines: Sequence[str],
+        samples: int,
+        sampling: Sampling = Sampling(),  # noqa: B008 (a constant)
+        *,
+        length_penalty: float | None = None,
+        prefixes: Sequence[str] | None = None,
+        token_scores: bool = False,
+        first_line: int = 1,
+        progress: Callable[[int], None] | None = None,
+    ) -> list[Translation]:
+        """So many samples of each line, in the order they were drawn, with the model's own log-probabilities.
+
+        They follow from the seed, the line and its number, counted from first_line, alone. A line in segments has the
+        first samples of its segments joined, the second ones, and so on; an empty line is answered by one empty
+        hypothesis. Scores have no coverage penalty. The rest is as in `translate_nbest`.
+        """
+        options = self._options(None, length_penalty)
+        pieces = self._pieces(lines, first_line, prefixes)
+        found = self._sample(pieces, samples, sampling, options, first_line, progress)
+        translations = assemble(lines, pieces, found, self.tokenizer, _length_penalty(options), joined=samples)
+        return self._with_token_scores(translations, options) if token_scores else translations
+
+    def translate_mbr(
+        self,
+        lines: Sequence[str],
+        samples: int,
+        sampling: Sampling = Sampling(),  # noqa: B008 (a constant)
+        *,
+        prefixes: Sequence[str] | None = None,
+        first_line: int = 1,
+        progress: Callable[[int], None] | None = None,
+    ) -> list[Translation]:
+        """One translation of each line by minimum Bayes risk decoding: the sample that is most like all of them.
+
+        See `nmt.translation.mbr.choose` and `sample`. A line in segments has what is chosen for its segments joined.
+        """
+        from nmt.translation import mbr  # numpy
+
+        utility = mbr.pairwise_chrf()
+        options = self._options(None, None)
+        pieces = self._pieces(lines, first_line, prefixes)
+        found = self._sample(pieces, samples, sampling, options, first_line, progress)
+        texts = [[as_text(self.tokenizer, one.tokens) for one in each] for each in found]
+        chosen = [[each[mbr.choose(of_piece, utility)]] for each, of_piece in zip(found, texts, strict=True)]
+        translations = assemble(lines, pieces, chosen, self.tokenizer, _length_penalty(options))
+        self._warn_unfinished(translations, first_line)
+        return translations
+
+    def score(
+        self,
+        lines: Sequence[str],
+        translations: Sequence[str],
+        *,
+        length_penalty: float | None = None,
+        first_line: int = 1,
+        progress: Callable[[int], None] | None = None,
+    ) -> list[Translation]:
+        """The given translation of each line, scored as search would score the same tokens, with its `token_scores`.
+
+        Nothing is segmented: a line longer than the model was trained for is scored as a whole, and `warn` is told. An
+        empty line that is answered by an empty one has log-probability 0.
+        """
+        options = self._options(None, length_penalty)
+        scored = score_translations(lines, translations, self._scoring_engine(), self.tokenizer, options, progress)
+        for number, translation in enumerate(scored, start=first_line):
+            tokens = sum(len(segment.source_ids) for segment in translation.hypotheses[0].segments)
+            if tokens > self.max_tokens:
+                self.warn(
+                    f"line {number} has {tokens} tokens, more than the {self.max_tokens} the model was trained for: it "
+                    "is scored as a whole"
+                )
+        return scored
+
+    @property
+    def can_score(self) -> bool:
+        """Whether the engine has log-probabilities of single tokens."""
+        return isinstance(self.engine, ScoringEngine)
+
+    def _options(self, beam_size: int | None, length_penalty: float | None) -> SearchConfig:
         options = dataclasses.replace(
             self.search,
             beam_size=self.search.beam_size if beam_size is None else beam_size,
             length_penalty=self.search.length_penalty if length_penalty is None else length_penalty,
         )
         options.check()
-        if not 1 <= n_best <= options.beam_size:
-            raise UsageError(f"{n_best} best hypotheses need a beam of at least that size: it is {options.beam_size}")
-        return options
+        adopted = self.engine.adopt(options)
+        if adopted != options and not self._told_rules:
+            asked, own = (dataclasses.asdict(each).items() for each in (options, adopted))
+            rules = ", ".join(f"search.{key}={value}" for key, value in own if (key, value) not in asked)
+            self.warn(f"the engine searches by its own rules: {rules}")
+            self._told_rules = True
+        return adopted
 
-    def _pieces(self, lines: Sequence[str], first_line: int) -> list[Piece]:
-        """Every line that says something as ids, in segments where it is too long."""
-        pieces = []
-        said = [index for index, line in enumerate(lines) if line.strip()]
-        for index, ids in zip(said, self.tokenizer.encode_source([lines[index] for index in said]), strict=True):
-            if len(ids) <= self.max_tokens:
-                pieces.append(Piece(index, lines[index], ids))
-                continue
-            segments = split_to_fit(lines[index], self._fits)
-            self.warn(
-                f"line {first_line + index} has {len(ids)} tokens, more than the {self.max_tokens} the model was "
-                f"trained for: it is translated in {len(segments)} segments"
-            )
-            encoded = self.tokenizer.encode_source(segments)
-            pieces += [Piece(index, segment, ids) for segment, ids in zip(segments, encoded, strict=True)]
-        return [piece for piece in pieces if len(piece.ids) > 1]  # not those the tokenizer finds nothing in
+    def _pieces(self, lines: Sequence[str], first_line: int, prefixes: Sequence[str] | None) -> list[Piece]:
+        return pieces_of(lines, self.tokenizer, self.max_tokens, self.language, self.warn, first_line, prefixes)
 
-    def _fits(self, text: str) -> bool:
-        return len(self.tokenizer.encode_source([text])[0]) <= self.max_tokens
+    def _sample(
+        self,
+        pieces: list[Piece],
+        samples: int,
+        sampling: Sampling,
+        options: SearchConfig,
+        first_line: int,
+        progress: Callable[[int], None] | None,
+    ) -> list[list[Hypothesis]]:
+        """The samples of each piece; its random numbers are those of the line's number and the segment's place."""
+        engine = self.engine
+        if not isinstance(engine, SamplingEngine):
+            raise UsageError("this engine only searches: sampling takes the native one")
+        if samples < 1:
+            raise UsageError(f"{samples} samples cannot be drawn: ask for 1 or more")
 
-    def _assemble(
-        self, lines: Sequence[str], pieces: list[Piece], found: list[list[Hypothesis]], alpha: float, first_line: int
-    ) -> list[Translation]:
-        """Answers to pieces as answers to lines."""
-        by_line: list[list[tuple[Piece, list[TextHypothesis]]]] = [[] for _ in lines]
-        for piece, hypotheses in zip(pieces, found, strict=True):
-            by_line[piece.line].append((piece, [self._text(hypothesis) for hypothesis in hypotheses]))
-        translations = []
-        for line, answers in zip(lines, by_line, strict=True):
-            if not answers:
-                texts = [TextHypothesis("", 0.0, 0.0, [])]
-            elif len(answers) == 1:
-                ((_, texts),) = answers
-            else:
-                texts = [_join([(piece.text, of_piece[0]) for piece, of_piece in answers], alpha)]
-            translations.append(Translation(line, texts))
-        self._warn_unfinished(translations, first_line)
-        return translations
+        def draw(batch: list[Piece]) -> list[list[Hypothesis]]:
+            keys = [(first_line + piece.line, piece.segment) for piece in batch]
+            return engine.sample([piece.ids for piece in batch], options, sampling, samples, keys, _prefixes(batch))
 
-    def _text(self, hypothesis: Hypothesis) -> TextHypothesis:
-        text = self.tokenizer.decode_target(hypothesis.tokens)
-        text = text.replace("\n", " ").replace("\r", " ")  # spelled by bytes, a line break would end the answer
-        return TextHypothesis(text, hypothesis.log_prob, hypothesis.score, hypothesis.tokens, hypothesis.finished)
+        return _in_batches(draw, pieces, options.tokens_per_batch // samples, progress)
+
+    def _with_token_scores(self, translations: list[Translation], options: SearchConfig) -> list[Translation]:
+        return with_token_scores(translations, self._scoring_engine(), self.tokenizer, options)
+
+    def _scoring_engine(self) -> ScoringEngine:
+        if not isinstance(self.engine, ScoringEngine):
+            raise UsageError("this engine only searches: log-probabilities of tokens take the native one")
+        return self.engine
 
     def _warn_unfinished(self, translations: list[Translation], first_line: int) -> None:
-        unfinished = [
-            first_line + index for index, one in enumerate(translations) if not one.hypotheses[0].finished
-        ]  # fmt: skip
-        if unfinished:
-            numbers = ", ".join(map(str, unfinished[:10])) + (", ..." if len(unfinished) > 10 else "")
-            self.warn(
-                f"{len(unfinished)} translations reached the longest length allowed without an end of sentence "
-                f"(search.max_length_ratio, search.max_length_offset); lines: {numbers}"
-            )
+        if sentence := about_unfinished(translations, first_line):
+            self.warn(sentence)
 
 
-def batches(lengths: Sequence[int], budget: int) -> Iterator[list[int]]:
-    """Indices in batches, longest first, of at most `budget` padded tokens each, but of at least one."""
-    batch: list[int] = []
-    for index in sorted(range(len(lengths)), key=lambda index: -lengths[index]):
-        if batch and lengths[batch[0]] * (len(batch) + 1) > budget:
-            yield batch
-            batch = []
-        batch.append(index)
-    if batch:
-        yield batch
+def _in_batches(
+    answer: Callable[[list[Piece]], list[list[Hypothesis]]],
+    pieces: list[Piece],
+    budget: int,
+    progress: Callable[[int], None] | None,
+    streams: int = 1,
+) -> list[list[Hypothesis]]:
+    """What `answer` says to each piece, asked in batches by length of at most `budget` padded tokens.
+
+    Up to `streams` batches are asked for at once.
+    """
+    found: list[list[Hypothesis]] = [[] for _ in pieces]
+    order = list(batches([len(piece.ids) for piece in pieces], budget))
+    answers = side_by_side(answer, [[pieces[index] for index in batch] for batch in order], streams)
+    for batch, answered in zip(order, answers, strict=True):
+        for index, hypotheses in zip(batch, answered, strict=True):
+            found[index] = hypotheses
+        if progress is not None:
+            progress(len({pieces[index].line for index in batch}))
+    return found
 
 
-def _join(parts: list[tuple[str, TextHypothesis]], alpha: float) -> TextHypothesis:
-    """The best hypotheses of a line's segments as one, scored over its whole length."""
-    best = [hypothesis for _, hypothesis in parts]
-    tokens = [token for hypothesis in best for token in hypothesis.tokens]
-    log_prob = sum(hypothesis.log_prob for hypothesis in best)
-    length = len(tokens) + sum(hypothesis.finished for hypothesis in best)
-    text = join_translations([source for source, _ in parts], [hypothesis.text for hypothesis in best])
-    score = log_prob / penalties.length_penalty(length, alpha)
-    return TextHypothesis(text, log_prob, score, tokens, all(hypothesis.finished for hypothesis in best))
+def _prefixes(pieces: list[Piece]) -> list[list[int]] | None:
+    """What the hypotheses of each piece begin with; None where nothing is asked of any."""
+    prefixes = [piece.prefix for piece in pieces]
+    return prefixes if any(prefixes) else None
+
+
+def _length_penalty(options: SearchConfig) -> LengthPenalty:
+    return LengthPenalty(options.length_penalty, options.length_normalisation)
+
+
+def _language(run_dir: str | os.PathLike[str]) -> str:
+    return read_run_config(run_dir).data.source_language

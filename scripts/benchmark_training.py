@@ -19,10 +19,8 @@ from __future__ import annotations
 import copy
 import importlib.metadata
 import importlib.util
-import json
 import os
 import platform
-import subprocess
 import sys
 import tempfile
 from argparse import Namespace
@@ -33,6 +31,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from benchmarks.flops import training_flops
+from benchmarks.processes import measured_apart
 from benchmarks.results import OURS, figures, note, summarise, table, write
 
 import nmt
@@ -42,11 +41,10 @@ from nmt.config.models import TransformerConfig
 from nmt.config.schema import Config
 from nmt.data.prepare import Prepared, prepare
 from nmt.device import choose_device, computes_bf16, describe_hardware
-from nmt.errors import NmtError, UsageError
+from nmt.errors import UsageError
 from nmt.models.build import build_model
 
-SCRIPTS = Path(__file__).resolve().parent
-RESULTS = SCRIPTS.parent / "docs" / "results" / "training_speed.json"
+RESULTS = Path(__file__).resolve().parents[1] / "docs" / "results" / "training_speed.json"
 # Fresh memory costs page faults; these keep what is freed, and in large pages. As installed, no program has them.
 TUNED = {
     "THP_MEM_ALLOC_ENABLE": "1",
@@ -205,20 +203,17 @@ def measure_in_turn(systems: Sequence[System], seconds: float, count: int) -> di
 
 def measure(system: System, seconds: float) -> dict[str, Any]:
     """One window in a process of its own; see benchmarks/worker.py. Raises NmtError where it fails."""
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        path, specification, result = folder / "benchmark.yaml", folder / "specification.json", folder / "result.json"
-        save_config(uninterrupted(copy.deepcopy(system.config), folder / "run", seconds), path)
-        asked = {"config": str(path), "seconds": seconds, "bf16": system.precision == "bf16"}
-        specification.write_text(json.dumps(asked), "utf-8")
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "benchmark.yaml"
+        save_config(uninterrupted(copy.deepcopy(system.config), Path(folder) / "run", seconds), path)
+        asked = {
+            "system": system.kind,
+            "config": str(path),
+            "seconds": seconds,
+            "bf16": system.precision == "bf16",
+        }  # fmt: skip
         environment = {name: value for name, value in os.environ.items() if name not in ALLOCATOR} | system.environment
-        environment["PYTHONPATH"] = os.pathsep.join(filter(None, [str(SCRIPTS), os.environ.get("PYTHONPATH")]))
-        worker = [sys.executable, "-m", "benchmarks.worker", system.kind, str(specification), str(result)]
-        process = subprocess.run(worker, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-        if process.returncode or not result.is_file():
-            sys.stderr.write(process.stderr)
-            raise NmtError(f"{system.name} could not be measured: its own messages are above")
-        measured: dict[str, Any] = json.loads(result.read_text("utf-8"))
+        measured: dict[str, Any] = measured_apart(system.name, "benchmarks.worker", asked, environment)
     return measured
 
 

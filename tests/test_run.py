@@ -10,7 +10,7 @@ import torch
 
 from nmt.engines.native import NativeEngine
 from nmt.errors import NmtError
-from nmt.run import load_run
+from nmt.run import load_run, run_fingerprint
 from nmt.training.checkpoint import save_checkpoint, set_pointer
 from nmt.translate import Translator
 from tests.models.variants import VARIANTS
@@ -38,7 +38,9 @@ def test_a_copied_run_translates_as_the_original_model(run: Path, tmp_path: Path
     lines = made_up_lines(5, seed=2)
     config = toy_config("transformer-post")
     translator = Translator(NativeEngine(toy_model("transformer-post")), toy_tokenizer(), config.search, 24)
-    assert Translator.load(tmp_path / "elsewhere", device="cpu").translate(lines) == translator.translate(lines)
+    loaded = Translator.load(tmp_path / "elsewhere", device="cpu")
+    assert loaded.translate(lines) == translator.translate(lines)
+    assert loaded.language == "aa"
 
 
 def test_the_checkpoint_is_chosen_by_name(run: Path) -> None:
@@ -50,6 +52,21 @@ def test_the_checkpoint_is_chosen_by_name(run: Path) -> None:
     assert torch.equal(
         load_run(run, 20).model.projection.weight, toy_model("transformer-post", seed=6).projection.weight
     )
+
+
+def test_the_fingerprint_is_that_of_what_translates(run: Path) -> None:
+    before = run_fingerprint(run)
+    assert run_fingerprint(run, 12) == before
+    (run / "metrics.jsonl").write_text("{}\n")
+    save_checkpoint(run, 20, toy_model("transformer-post", seed=6), {})
+    assert run_fingerprint(run) == before
+    assert run_fingerprint(run, "last") != before
+    for path in (run / "config.yaml", next((run / "tokenizer").iterdir())):
+        content = path.read_bytes()
+        path.write_bytes(content + b" ")
+        assert run_fingerprint(run) != before
+        path.write_bytes(content)
+    assert run_fingerprint(run) == before
 
 
 def damage(path: Path) -> None:

@@ -11,8 +11,9 @@ import torch
 from nmt.data.tokenizer import BOS, EOS, PAD
 from nmt.engines.native import NativeEngine
 from nmt.errors import ConfigError, UsageError
-from nmt.segment import split_to_fit
-from nmt.translate import Translator, batches
+from nmt.translate import Translator
+from nmt.translation.batches import batches
+from nmt.translation.segment import split_to_fit
 from tests.models.variants import VARIANTS
 from tests.toy_run import MAX_TOKENS, made_up_lines, toy_config, toy_model, toy_tokenizer
 
@@ -86,7 +87,7 @@ def test_a_long_line_is_translated_in_segments_and_said_so(variant: str) -> None
     translator = make(variant, told.append)
     long = " ".join(made_up_lines(8, seed=4))
     tokens = len(translator.tokenizer.encode_source([long])[0])
-    segments = split_to_fit(long, lambda text: len(translator.tokenizer.encode_source([text])[0]) <= MAX_TOKENS)
+    segments = split_to_fit(long, lambda text: len(translator.tokenizer.encode_source([text])[0]) <= MAX_TOKENS, "en")
     assert len(segments) > 2
     parts = translator.translate_nbest(segments)
     told.clear()

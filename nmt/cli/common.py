@@ -10,7 +10,7 @@ import argparse
 import os
 import sys
 from collections.abc import Callable, Sequence
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from nmt import __version__
 from nmt.errors import NmtError, UsageError, is_out_of_memory
@@ -43,6 +43,21 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Raise what argparse found wrong; `run_command` prints it."""
         raise UsageError(message)
+
+
+def number(kind: Callable[[str], Any], least: int) -> Callable[[str], Any]:
+    """An argument type: a number not below `least`."""
+
+    def parse(text: str) -> Any:
+        try:
+            value = kind(text)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(f"{text!r} is not a number of that kind") from error
+        if not least <= value < float("inf"):
+            raise argparse.ArgumentTypeError(f"{text} must be {least} or more")
+        return value
+
+    return parse
 
 
 def run_command(

@@ -11,7 +11,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
-import yaml  # type: ignore[import-untyped]
 from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
 from hydra.core.config_store import ConfigStore
@@ -19,8 +18,8 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, ValueType
 from hydra.errors import HydraException, MissingConfigException
 from omegaconf import DictConfig, ListConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 
+from nmt.config.plain import first_line, one_sentence, read_yaml, resolve
 from nmt.config.schema import Config
 from nmt.config.typed import nearest
 from nmt.errors import ConfigError, UsageError
@@ -51,27 +50,6 @@ def locate(config: str) -> Path:
         file = f"; the file of that name is ./{config}" if path.is_file() else ""
         raise ConfigError(_no_such(f"there is no preset {config}", config, known) + file)
     return presets() / f"{config}.yaml"
-
-
-def read_yaml(path: Path) -> DictConfig:
-    """The keys and values of a YAML file, interpolations not yet resolved; errors name the file and the line."""
-    try:
-        text = path.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"{path} is not UTF-8 text: byte {error.start} cannot be decoded") from error
-    except OSError as error:
-        raise ConfigError(f"{path} could not be read: {error.strerror or error}") from error
-    with _one_sentence(f"{path}: "):
-        node = OmegaConf.create(text)
-    if not isinstance(node, DictConfig) or not node:
-        raise ConfigError(f"{path} should hold keys and values (YAML), such as seed: 1")
-    return node
-
-
-def resolve(node: DictConfig) -> dict[str, Any]:
-    """A plain dict with every interpolation replaced by its value."""
-    with _one_sentence():
-        return cast(dict[str, Any], OmegaConf.to_container(node, resolve=True, throw_on_missing=True))
 
 
 def compose(path: Path, overrides: Sequence[str]) -> dict[str, Any]:
@@ -173,30 +151,24 @@ def _merge(first: DictConfig | dict[str, Any], second: DictConfig | dict[str, An
 
 
 @contextmanager
-def _one_sentence(prefix: str = "") -> Iterator[None]:
+def _one_sentence() -> Iterator[None]:
     """Turn what hydra, OmegaConf and YAML raise into a ConfigError of one sentence."""
     try:
-        yield
+        with one_sentence():
+            yield
     except MissingConfigException as error:
         group, _, name = (error.missing_cfg_file or "").rpartition("/")
         sentence = f"the defaults list names {group and group + '='}{name}, which does not exist"
-        raise ConfigError(prefix + _no_such(sentence, name, error.options or _names(presets() / group))) from error
-    except yaml.YAMLError as error:
-        raise ConfigError(_yaml_sentence(error, prefix)) from error
+        raise ConfigError(_no_such(sentence, name, error.options or _names(presets() / group))) from error
     except RecursionError as error:
-        raise ConfigError(prefix + "a defaults list leads back to its own file") from error
-    except (HydraException, OmegaConfBaseException, ValueError) as error:
+        raise ConfigError("a defaults list leads back to its own file") from error
+    except HydraException as error:
         key = getattr(error, "full_key", None)
-        raise ConfigError(prefix + (f"{key}: " if key else "") + _first_line(error)) from error
+        raise ConfigError((f"{key}: " if key else "") + _first_line(error)) from error
 
 
-def _yaml_sentence(error: yaml.YAMLError, prefix: str) -> str:
-    mark = getattr(error, "problem_mark", None)
-    problem = getattr(error, "problem", None) or _first_line(error)
-    if mark is None:
-        return f"{prefix}not valid YAML: {problem}"
-    file = prefix or f"{mark.name}: "  # a file that hydra opened is named by the mark
-    return f"{file}line {mark.line + 1} is not valid YAML: {problem}"
+def _first_line(error: Exception) -> str:
+    return first_line(error).replace(_NODE, "the configuration")
 
 
 def _no_such(sentence: str, name: str, options: Sequence[str]) -> str:
@@ -207,7 +179,3 @@ def _no_such(sentence: str, name: str, options: Sequence[str]) -> str:
 
 def _names(folder: Path) -> list[str]:
     return sorted(path.stem for path in folder.glob("*.yaml"))
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0].replace(_NODE, "the configuration")

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from nmt.config.schema import Config
+from nmt.config.schema import Config, SearchConfig
 from nmt.config.typed import from_dict, to_dict
 from nmt.errors import ConfigError, UsageError
 from nmt.files import atomic_write
@@ -48,6 +48,20 @@ def config_from_dict(values: Mapping[str, Any]) -> Config:
     return config
 
 
+def override_search(search: SearchConfig, overrides: Sequence[str]) -> SearchConfig:
+    """Search settings with `key=value` overrides of keys of the group; refuses unknown keys and wrong values."""
+    from omegaconf import OmegaConf
+
+    for override in overrides:
+        if "=" not in override:
+            raise UsageError(f"--search {override} should be KEY=VALUE, such as --search stop=full")
+    given = OmegaConf.to_container(OmegaConf.from_dotlist(list(overrides)))
+    assert isinstance(given, dict)
+    changed = from_dict(SearchConfig, to_dict(search) | given, "search")
+    changed.check()
+    return changed
+
+
 def config_to_dict(config: Config) -> dict[str, Any]:
     """Nested dicts and lists of every key, in the order of the schema."""
     return to_dict(config)
@@ -68,7 +82,7 @@ def save_config(config: Config, path: str | os.PathLike[str]) -> None:
 
 def read_config(path: str | os.PathLike[str]) -> Config:
     """Read a YAML file that stands alone, such as a run's config.yaml: no presets, no overrides."""
-    from nmt.config.compose import read_yaml, resolve
+    from nmt.config.plain import read_yaml, resolve
 
     try:
         return config_from_dict(resolve(read_yaml(Path(path))))

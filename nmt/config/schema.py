@@ -252,6 +252,10 @@ class SearchConfig:
 
     beam_size: int = 5  # 1 = greedy
     length_penalty: float = 1.0  # alpha of Wu et al. 2016, eq. 14; 0 = none
+    length_normalisation: Literal["gnmt", "power"] = "gnmt"  # ((5 + length) / 6) ** alpha, or length ** alpha
+    coverage_penalty: float = 0.0  # beta of Wu et al. 2016, eq. 14; needs a model with attention
+    stop: Literal["exact", "full"] = "exact"  # when no open hypothesis can win, or when beam_size have finished
+    min_length_ratio: float = 0.0  # a hypothesis has at least ratio * source tokens, the end of sentence included
     max_length_ratio: float = 2.0  # a hypothesis has at most ratio * source tokens + max_length_offset tokens
     max_length_offset: int = 10
     tokens_per_batch: int = 4096  # padded source tokens times beam_size
@@ -261,9 +265,17 @@ class SearchConfig:
         """Refuse sizes out of range."""
         require(self.beam_size >= 1, "search.beam_size must be at least 1")
         require(self.length_penalty >= 0, "search.length_penalty must be at least 0")
-        require(self.max_length_ratio >= 0, "search.max_length_ratio must be at least 0")
+        require(self.coverage_penalty >= 0, "search.coverage_penalty must be at least 0")
+        require(
+            0 <= self.min_length_ratio <= self.max_length_ratio,
+            "search.min_length_ratio must be from 0 to search.max_length_ratio",
+        )
         require(self.max_length_offset >= 1, "search.max_length_offset must be at least 1")
         require(self.tokens_per_batch >= 1, "search.tokens_per_batch must be at least 1")
+
+    def longest(self, source_tokens: int) -> int:
+        """How many tokens, with the end of sentence, a translation of so many source tokens may have."""
+        return int(source_tokens * self.max_length_ratio) + self.max_length_offset
 
 
 @dataclass(kw_only=True)

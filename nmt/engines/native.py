@@ -5,49 +5,143 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
+from typing import NamedTuple
 
 import torch
+from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from nmt.config.schema import SearchConfig
+from nmt.data.batching import collate
 from nmt.data.tokenizer import BOS, EOS, PAD
 from nmt.device import autocast
-from nmt.models.seq2seq import Seq2Seq
+from nmt.errors import NmtError
+from nmt.models.ensemble import Ensemble
+from nmt.models.seq2seq import Seq2Seq, Step
 from nmt.search.beam import beam_search
+from nmt.search.constraints import Constraints
+from nmt.search.coverage import covering, uncovered
+from nmt.search.distribution import Sampling
+from nmt.search.forced import Forced
 from nmt.search.greedy import greedy_search
 from nmt.search.hypothesis import Hypothesis
+from nmt.search.penalties import LengthPenalty, coverage_penalty
+from nmt.search.sampling import sample, uniform_numbers
 
 
 class NativeEngine:
     """Searches with a model where it is, on its device; see `nmt.engines.engine.Engine`.
 
-    The model is put in evaluation mode while searching, and back. No random numbers are drawn.
+    The model is put in evaluation mode while searching, and back. torch's random numbers are left alone.
     """
 
-    def __init__(self, model: Seq2Seq) -> None:
+    streams = 1  # which computes with all cores
+
+    def __init__(self, model: Seq2Seq | Ensemble) -> None:
         self.model = model
 
-    def search(self, sources: Sequence[Sequence[int]], options: SearchConfig, n_best: int) -> list[list[Hypothesis]]:
-        """Up to n_best hypotheses of each sentence of a batch."""
-        device = next(self.model.parameters()).device
-        src = pad_sequence([torch.tensor(ids) for ids in sources], batch_first=True, padding_value=PAD)
-        lengths = torch.tensor([len(ids) for ids in sources])
-        mask = torch.arange(src.size(1)) < lengths.unsqueeze(1)
-        max_lengths = (lengths * options.max_length_ratio).long() + options.max_length_offset
+    def adopt(self, options: SearchConfig) -> SearchConfig:
+        """The options as they are: this engine has them all."""
+        return options
+
+    def search(
+        self,
+        sources: Sequence[Sequence[int]],
+        options: SearchConfig,
+        n_best: int,
+        prefixes: Sequence[Sequence[int]] | None = None,
+    ) -> list[list[Hypothesis]]:
+        """Up to n_best hypotheses of each sentence of a batch, each beginning with its prefix."""
+        self._check_coverage(options)
+        device = self._device
+        src, mask = self._batch(sources)
+        limits = _Limits.of(sources, options, prefixes)
         search: Callable[..., list[list[Hypothesis]]] = greedy_search
         if options.beam_size > 1:
-            search = partial(beam_search, beam_size=options.beam_size, n_best=n_best)
+            search = partial(beam_search, beam_size=options.beam_size, n_best=n_best, stop=options.stop)
         with self._evaluating(), autocast(device, options.precision):
-            memory = self.model.read(src.to(device), mask.to(device))
+            memory = self.model.read(src, mask)
+            state = self.model.init_state(memory, int(limits.max_lengths.max()))
+            step: Step = self.model.step
+            coverage = None
+            if options.coverage_penalty:
+                step, coverage = covering(self.model.weighted_step, options.coverage_penalty)
+                state = uncovered(state, mask)
             return search(
+                step,
+                memory,
+                state,
+                bos=BOS,
+                max_lengths=limits.max_lengths.to(device),
+                constraints=limits.constraints(device),
+                length_penalty=LengthPenalty(options.length_penalty, options.length_normalisation),
+                coverage=coverage,
+            )
+
+    def sample(
+        self,
+        sources: Sequence[Sequence[int]],
+        options: SearchConfig,
+        sampling: Sampling,
+        samples: int,
+        keys: Sequence[Sequence[int]],
+        prefixes: Sequence[Sequence[int]] | None = None,
+    ) -> list[list[Hypothesis]]:
+        """So many samples of each sentence of a batch, each beginning with its prefix.
+
+        They follow from the sampling (its seed with it), the sentence and its key alone; see `nmt.search.sampling`.
+        """
+        device = self._device
+        src, mask = self._batch(sources)
+        limits = _Limits.of(sources, options, prefixes)
+        longest = int(limits.max_lengths.max())
+        with self._evaluating(), autocast(device, options.precision):
+            memory = self.model.read(src, mask)
+            return sample(
                 self.model.step,
                 memory,
-                self.model.init_state(memory, int(max_lengths.max())),
+                self.model.init_state(memory, longest),
                 bos=BOS,
-                eos=EOS,
-                max_lengths=max_lengths.to(device),
-                length_penalty=options.length_penalty,
-                banned=(PAD, BOS),
+                uniforms=uniform_numbers(sampling.seed, keys, samples, longest),
+                max_lengths=limits.max_lengths.to(device),
+                constraints=limits.constraints(device),
+                sampling=sampling,
+                length_penalty=LengthPenalty(options.length_penalty, options.length_normalisation),
+            )
+
+    def score(
+        self, sources: Sequence[Sequence[int]], targets: Sequence[Sequence[int]], options: SearchConfig
+    ) -> list[Forced]:
+        """What each target of a batch (ids, with the end of sentence where it has one) is worth, by teacher forcing."""
+        self._check_coverage(options)
+        batch = collate(sources, targets).to(self._device)
+        with self._evaluating(), autocast(self._device, options.precision):
+            log_probs, weights = self.model.force(*batch, need_weights=options.coverage_penalty > 0)
+        penalties = torch.zeros(len(targets))
+        if weights is not None:
+            said = (batch.tgt_out != PAD).unsqueeze(2)
+            coverage = weights.masked_fill(~said, 0.0).sum(1)
+            finished = (batch.tgt_out == EOS).any(1)
+            penalties = coverage_penalty(coverage, batch.src_mask, options.coverage_penalty) * finished
+        return [
+            Forced(row[: len(target)], penalty)
+            for row, target, penalty in zip(log_probs.tolist(), targets, penalties.tolist(), strict=True)
+        ]
+
+    @property
+    def _device(self) -> torch.device:
+        return next(self.model.parameters()).device
+
+    def _batch(self, sources: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
+        """Source ids [batch, src_len] and their mask, on the model's device."""
+        src = pad_sequence([torch.tensor(ids) for ids in sources], batch_first=True, padding_value=PAD)
+        mask = torch.arange(src.size(1)) < torch.tensor([[len(ids)] for ids in sources])
+        return src.to(self._device), mask.to(self._device)
+
+    def _check_coverage(self, options: SearchConfig) -> None:
+        if options.coverage_penalty and not self.model.attends:
+            raise NmtError(
+                "search.coverage_penalty needs attention, and this model reads the source as one fixed vector"
             )
 
     @contextmanager
@@ -60,3 +154,30 @@ class NativeEngine:
                 yield
         finally:
             self.model.train(training)
+
+
+class _Limits(NamedTuple):
+    """How long the hypotheses of a batch may be, and what they begin with."""
+
+    max_lengths: Tensor  # [batch]
+    min_lengths: Tensor | None  # [batch]
+    prefixes: Tensor | None  # [batch, longest], -1 after the end
+
+    @classmethod
+    def of(
+        cls, sources: Sequence[Sequence[int]], options: SearchConfig, prefixes: Sequence[Sequence[int]] | None
+    ) -> _Limits:
+        """The limits that `options` set for these sources; a prefix never uses up what may follow it."""
+        lengths = torch.tensor([len(ids) for ids in sources])
+        most = (lengths * options.max_length_ratio).long() + options.max_length_offset
+        least = (lengths * options.min_length_ratio).long() if options.min_length_ratio else None
+        if prefixes is None or not any(prefixes):
+            return cls(most, least, None)
+        sizes = torch.tensor([len(ids) for ids in prefixes])
+        ids = [torch.tensor(ids, dtype=torch.long) for ids in prefixes]
+        return cls(torch.maximum(most, sizes + options.max_length_offset), least, pad_sequence(ids, True, -1))
+
+    def constraints(self, device: torch.device) -> Constraints:
+        """The limits as the search's constraints; PAD and BOS are never said."""
+        least, prefixes = (None if part is None else part.to(device) for part in self[1:])
+        return Constraints(EOS, (PAD, BOS), least, prefixes)

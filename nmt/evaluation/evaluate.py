@@ -102,6 +102,10 @@ def _identity(run: LoadedRun, test_set: EvaluationSet, settings: Settings) -> di
         "source_sha256": test_set.source_digest,
         "beam_size": search.beam_size if settings.beam_size is None else settings.beam_size,
         "length_penalty": search.length_penalty if settings.length_penalty is None else settings.length_penalty,
+        "length_normalisation": search.length_normalisation,
+        "coverage_penalty": search.coverage_penalty,
+        "stop": search.stop,
+        "min_length_ratio": search.min_length_ratio,
         "max_length_ratio": search.max_length_ratio,
         "max_length_offset": search.max_length_offset,
         "precision": search.precision,
@@ -143,8 +147,9 @@ def _translate(
     from nmt.translate import Translator
 
     model = run.model.to(choose_device(settings.device))
+    data = run.config.data
     translator = Translator(
-        NativeEngine(model), run.tokenizer, run.config.search, run.config.data.cleaning.max_tokens, warn=log
+        NativeEngine(model), run.tokenizer, run.config.search, data.cleaning.max_tokens, log, data.source_language
     )
     progress = _Progress(len(sources), log)
     translations = translator.translate_nbest(

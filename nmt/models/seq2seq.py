@@ -11,10 +11,14 @@ from typing import Any, NamedTuple, Protocol, TypeVar, cast, runtime_checkable
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+TOKENS_AT_ONCE = 512  # forced targets whose logits are in memory together
 
 Memory = Any  # a NamedTuple of tensors, one row a sentence
 State = Any  # a NamedTuple of tensors, one row a hypothesis; every leaf is batch-first
-Step = Callable[[Tensor, Memory, State], tuple[Tensor, State]]  # token ids [rows] -> log-probs [rows, vocab]
+# token ids [rows] -> log-probs [rows, vocab], a tensor of the caller's own, and the next state
+Step = Callable[[Tensor, Memory, State], tuple[Tensor, State]]
 
 Tree = TypeVar("Tree")
 
@@ -98,8 +102,32 @@ class Seq2Seq(nn.Module):
     def step(self, tokens: Tensor, memory: Memory, state: State) -> tuple[Tensor, State]:
         """One search step: the last token of each row [rows] -> log-probabilities [rows, vocab] and the new state."""
         decoded, state = self.decoder(tokens.unsqueeze(1), memory, state)
+        return self._log_probs(decoded), state
+
+    def weighted_step(self, tokens: Tensor, memory: Memory, state: State) -> tuple[Tensor, Tensor, State]:
+        """A step, with the attention weights averaged over layers and heads [rows, src_len] in its middle."""
+        decoded, state = self.decoder(tokens.unsqueeze(1), memory, state, need_weights=True)
+        return self._log_probs(decoded), decoded.weights.flatten(1, 3).mean(1), state
+
+    def _log_probs(self, decoded: Decoded) -> Tensor:
         logits = self.projection(decoded.hidden.squeeze(1))
-        return torch.log_softmax(logits.float(), dim=-1), state
+        return torch.log_softmax(logits.float(), dim=-1)
+
+    def force(
+        self, src: Tensor, src_mask: Tensor, tgt_in: Tensor, tgt_out: Tensor, need_weights: bool = False
+    ) -> tuple[Tensor, Tensor | None]:
+        """The log-probability of each token of tgt_out when tgt_in is forced, [batch, tgt_len] all three.
+
+        Beside them, when asked for, the attention weights averaged over layers and heads [batch, tgt_len, src_len].
+        """
+        decoded, _ = self.decoder(tgt_in, self.read(src, src_mask), need_weights=need_weights)
+        chunks = (rows.split(TOKENS_AT_ONCE) for rows in (decoded.hidden.flatten(0, 1), tgt_out.flatten()))
+        log_probs = [
+            -cross_entropy(self.projection(hidden).float(), targets, reduction="none")
+            for hidden, targets in zip(*chunks, strict=True)
+        ]
+        weights = None if decoded.weights is None else decoded.weights.flatten(1, 2).mean(1)
+        return torch.cat(log_probs).view_as(tgt_out), weights
 
     def attention(self, src: Tensor, src_mask: Tensor, tgt_in: Tensor) -> Tensor:
         """Attention weights [batch, layers, heads, tgt_len, src_len], recomputed by forcing tgt_in through the decoder.

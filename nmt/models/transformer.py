@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from nmt.attention.multihead import CrossAttention, KeysValues, SelfAttention
+from nmt.attention.multihead import CrossAttention, SelfAttention
 from nmt.attention.position import SinusoidalPositions
 from nmt.config.models import TransformerConfig
 from nmt.models.dropout import Dropout
@@ -18,14 +18,14 @@ from nmt.models.seq2seq import Decoded, Encoded
 class TransformerMemory(NamedTuple):
     """What every step needs of a source sentence: each layer's cross-attention keys and values, and the mask."""
 
-    layers: tuple[KeysValues, ...]  # [batch, heads, src_len, head_dim] each
+    layers: tuple[Tensor, ...]  # [batch, heads, 2, src_len, head_dim] each
     mask: Tensor  # [batch, src_len] bool, True = may attend
 
 
 class TransformerState(NamedTuple):
     """The self-attention keys and values of each layer over the tokens decoded so far."""
 
-    layers: tuple[KeysValues, ...]  # [rows, heads, past_len, head_dim] each
+    layers: tuple[Tensor, ...]  # [rows, heads, 2, past_len, head_dim] each
 
 
 class TokenEmbedding(nn.Module):
@@ -107,8 +107,8 @@ class DecoderLayer(nn.Module):
         self.feed_forward_residual = Residual(config)
 
     def forward(
-        self, x: Tensor, memory: KeysValues, mask: Tensor, past: KeysValues | None, need_weights: bool
-    ) -> tuple[Tensor, KeysValues, Tensor | None]:
+        self, x: Tensor, memory: Tensor, mask: Tensor, past: Tensor | None, need_weights: bool
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
         """x [rows, tgt_len, dim] -> the same shape, the past with x, and cross-attention weights when asked for."""
         context, now = self.self_attention.decode(self.self_residual.enter(x), past)
         x = self.self_residual.add(x, context)
@@ -147,8 +147,6 @@ class TransformerDecoder(nn.Module):
 
     def __init__(self, config: TransformerConfig, embedding: nn.Embedding) -> None:
         super().__init__()
-        self.num_heads = config.num_heads
-        self.head_dim = config.model_dim // config.num_heads
         self.embedding = TokenEmbedding(embedding, config.dropout)
         self.layers = nn.ModuleList(DecoderLayer(config) for _ in range(config.decoder_layers))
         self.norm = _final_norm(config)
@@ -160,9 +158,8 @@ class TransformerDecoder(nn.Module):
 
     def init_state(self, memory: TransformerMemory, max_len: int) -> TransformerState:
         """No past yet; caches grow with the tokens decoded, so max_len reserves nothing."""
-        keys = memory.layers[0].keys
-        nothing = keys.new_empty(keys.size(0), self.num_heads, 0, self.head_dim)
-        return TransformerState(tuple(KeysValues(nothing, nothing) for _ in self.layers))
+        nothing = memory.layers[0][:, :, :, :0]
+        return TransformerState(tuple(nothing for _ in self.layers))
 
     def forward(
         self,
@@ -173,7 +170,7 @@ class TransformerDecoder(nn.Module):
         need_weights: bool = False,
     ) -> tuple[Decoded, TransformerState | None]:
         """Decode tokens [rows, tgt_len] after `state`; see `nmt.models.seq2seq.Decoder`."""
-        x = self.embedding(tokens, 0 if state is None else state.layers[0].keys.size(2))
+        x = self.embedding(tokens, 0 if state is None else state.layers[0].size(3))
         nows, all_weights = [], []
         for index, layer in enumerate(self._decoder_layers()):
             past = None if state is None else state.layers[index]

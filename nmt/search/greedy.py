@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
 from nmt.models.seq2seq import Memory, State, Step, select
+from nmt.search.constraints import Constraints
 from nmt.search.hypothesis import Hypothesis, hypothesis
+from nmt.search.penalties import LengthPenalty
 from nmt.search.steps import Remaining
 
 
@@ -19,26 +20,30 @@ def greedy_search(
     state: State,
     *,
     bos: int,
-    eos: int,
     max_lengths: Tensor,
-    length_penalty: float = 0.0,
-    banned: Sequence[int] = (),
+    constraints: Constraints,
+    length_penalty: LengthPenalty = LengthPenalty(),  # noqa: B008 (a constant)
+    coverage: Callable[[State], Tensor] | None = None,
 ) -> list[list[Hypothesis]]:
     """The one hypothesis of each sentence that takes the best token at every step; equals go to the lower token id.
 
     memory and state have one row a sentence, and max_lengths [batch] says how many tokens, with the end of sentence,
-    each may have (at least 1). The length penalty touches only the reported score.
+    each may have (at least 1). The length penalty and `coverage` (see `beam_search`) touch only the reported score.
     """
     found: dict[int, list[Hypothesis]] = {}
     remaining = Remaining(max_lengths)
-    never = torch.tensor(banned, dtype=torch.long, device=max_lengths.device)
+    eos = constraints.eos
     last = torch.full_like(max_lengths, bos)  # [rows]
     tokens = last.new_empty(last.size(0), 0)  # [rows, steps]
     log_prob = torch.zeros(last.size(0), device=last.device)
+    covered = torch.zeros_like(log_prob)  # the coverage penalty
     done = torch.zeros_like(last, dtype=torch.bool)  # the end of sentence was generated
     for length in range(1, remaining.longest + 1):
         log_probs, state = step(last, memory, state)
-        value, best = log_probs.index_fill(1, never, -math.inf).max(dim=1)  # of equals, the first
+        constraints.apply(log_probs, length)
+        value, best = log_probs.max(dim=1)  # of equals, the first
+        if coverage is not None:
+            covered = torch.where(done, covered, coverage(state))
         log_prob = log_prob + value.masked_fill(done, 0.0)
         last = best.masked_fill(done, eos)
         done = done | (last == eos)
@@ -50,10 +55,13 @@ def greedy_search(
             ids = tokens[row].tolist()
             finished = eos in ids
             ids = ids[: ids.index(eos)] if finished else ids
-            found[sentence] = [hypothesis(ids, log_prob[row].item(), length_penalty, finished)]
+            of_coverage = covered[row].item() if finished else 0.0
+            found[sentence] = [hypothesis(ids, log_prob[row].item(), length_penalty, finished, of_coverage)]
         if not remaining.sentences:
             break
         if stay is not None:
-            memory, state = select(memory, stay), select(state, stay)
-            last, tokens, log_prob, done, max_lengths = select((last, tokens, log_prob, done, max_lengths), stay)
+            memory, state, constraints = select(memory, stay), select(state, stay), select(constraints, stay)
+            last, tokens, log_prob, covered, done, max_lengths = select(
+                (last, tokens, log_prob, covered, done, max_lengths), stay
+            )
     return [found[sentence] for sentence in range(len(found))]

@@ -1,21 +1,41 @@
-"""How a hypothesis is scored: its log-probability, normalised by its length."""
+"""How a hypothesis is scored: its log-probability, normalised by its length, less what it left untranslated."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, overload
+from typing import TYPE_CHECKING, Literal, NamedTuple, overload
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+Normalisation = Literal["gnmt", "power"]
 
-@overload
-def length_penalty(length: int, alpha: float) -> float: ...
-@overload
-def length_penalty(length: Tensor, alpha: float) -> Tensor: ...
-def length_penalty(length: int | Tensor, alpha: float) -> float | Tensor:
-    """The GNMT length penalty lp(Y) = ((5 + |Y|) / 6) ** alpha (Wu et al. 2016, eq. 14).
 
-    |Y| counts target tokens with the end of sentence. It never falls as |Y| grows; alpha = 0 is 1 everywhere.
+class LengthPenalty(NamedTuple):
+    """What a hypothesis's log-probability is divided by; it never falls as the length grows, and alpha = 0 is 1."""
+
+    alpha: float = 0.0
+    form: Normalisation = "gnmt"
+
+    @overload
+    def __call__(self, length: int) -> float: ...
+    @overload
+    def __call__(self, length: Tensor) -> Tensor: ...
+    def __call__(self, length: int | Tensor) -> float | Tensor:
+        """The penalty of a length in target tokens with the end of sentence.
+
+        gnmt: lp(Y) = ((5 + |Y|) / 6) ** alpha (Wu et al. 2016, eq. 14). power: |Y| ** alpha, so that alpha = 1 ranks by
+        the mean log-probability of a token.
+        """
+        base = (5 + length) / 6 if self.form == "gnmt" else length
+        penalty: float | Tensor = base**self.alpha
+        return penalty
+
+
+def coverage_penalty(coverage: Tensor, mask: Tensor, beta: float) -> Tensor:
+    """cp(X; Y) = beta * sum_i log(min(sum_j p_ij, 1)) (Wu et al. 2016, eq. 14), never positive: [rows].
+
+    coverage [rows, src_len] is the attention that source position i has had from all target tokens so far; mask
+    [rows, src_len] is True at its tokens. A position without any attention counts as having had e^-30.
     """
-    penalty: float | Tensor = ((5 + length) / 6) ** alpha
-    return penalty
+    per_position = coverage.clamp(min=1e-13, max=1.0).log()
+    return beta * per_position.masked_fill(~mask, 0.0).sum(dim=1)

@@ -4,6 +4,8 @@ checkpoints/step-0000012000/model.safetensors    the weights; tied weights once
 checkpoints/step-0000012000/training_state.pt    everything else that training goes on from
 checkpoints/averaged-0000012000/                 weights averaged up to that step (nmt.training.average)
 checkpoints/{last,best,averaged}                 pointers: text files that hold the name of such a folder
+
+torch is imported by what reads or writes tensors: to find a checkpoint takes none.
 """
 
 from __future__ import annotations
@@ -17,16 +19,16 @@ import zlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 from zipfile import BadZipFile, ZipFile
 
-import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
-from torch import Tensor, nn
 
 from nmt.errors import NmtError
 from nmt.files import atomic_directory, atomic_write
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
 
 POINTERS = ("averaged", "best", "last")  # the order in which a checkpoint is looked for when none is named
 WEIGHTS, _STATE = "model.safetensors", "training_state.pt"
@@ -55,6 +57,8 @@ def save_checkpoint(run_dir: str | os.PathLike[str], step: int, model: nn.Module
     state holds tensors, numbers, texts, and lists and dicts of them. Raises NmtError, with the checkpoints before it
     untouched, when it cannot be written.
     """
+    import torch
+
     path = _folder(run_dir) / _name(step)
     try:
         if _pointed(run_dir, "last") == step and path.is_dir():  # the weights are there already
@@ -76,6 +80,9 @@ def save_weights(path: Path, weights: nn.Module | Mapping[str, Tensor]) -> None:
 
     A tied weight, one tensor under several names, is written once, with its other names and a checksum in the header.
     """
+    from safetensors.torch import save_file
+    from torch import nn
+
     if isinstance(weights, nn.Module):
         weights = weights.state_dict(keep_vars=True)
     tensors: dict[str, Tensor] = {}
@@ -118,6 +125,8 @@ def read_weights(path: Path) -> dict[str, Tensor]:
 
 def load_training_state(info: CheckpointInfo) -> dict[str, Any]:
     """What `save_checkpoint` was given beside the model, on the CPU. Raises NmtError where it is missing or damaged."""
+    import torch
+
     if info.averaged:
         raise NmtError(f"{info.path} is an average, which no training can go on from: choose best, last or a step")
     path = info.path / _STATE
@@ -238,6 +247,8 @@ def _there(run_dir: str | os.PathLike[str]) -> str:
 
 
 def _checksum(tensors: Mapping[str, Tensor]) -> str:
+    import torch
+
     crc = 0
     for name in sorted(tensors):
         crc = zlib.crc32(tensors[name].contiguous().view(-1).view(torch.uint8).numpy().data, crc)

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import platform
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, closing
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,7 +22,7 @@ from nmt.data.sampling import SubwordSampling
 from nmt.data.tokenizer import Tokenizer
 from nmt.device import choose_device, describe_hardware, limit_kernel_caches, reuse_memory
 from nmt.errors import NmtError
-from nmt.files import atomic_write, make_folder
+from nmt.files import atomic_write, locked, make_folder
 from nmt.models.build import build_model
 from nmt.models.recurrent import Cell
 from nmt.models.seq2seq import Seq2Seq
@@ -190,17 +188,9 @@ def _write_records(
     save_config(config, run_dir / "config.yaml")
 
 
-@contextmanager
-def alone(run_dir: Path) -> Iterator[None]:
+def alone(run_dir: Path) -> AbstractContextManager[None]:
     """Refuse a run directory that another process is training, or averaging, in."""
-    with (run_dir / ".lock").open("w") as lock:
-        try:
-            fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise NmtError(f"another process is training in {run_dir}: wait for it, or choose run_dir=OTHER") from error
-        except OSError:
-            pass  # a file system without locks
-        yield
+    return locked(run_dir / ".lock", f"another process is training in {run_dir}: wait for it, or choose run_dir=OTHER")
 
 
 def _flatten(values: Any, prefix: str = "") -> dict[str, Any]:

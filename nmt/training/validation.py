@@ -18,7 +18,8 @@ from nmt.engines.native import NativeEngine
 from nmt.evaluation.metrics import Score, corpus_bleu
 from nmt.models.seq2seq import Seq2Seq
 from nmt.training.loss import batch_loss, perplexity
-from nmt.translate import Translator, batches
+from nmt.translate import Translator
+from nmt.translation.batches import batches
 
 SAMPLES = 4  # translations shown
 HEATMAPS = 2  # sentences whose attention is shown
@@ -97,6 +98,7 @@ class Validator:
             config.search,
             config.data.cleaning.max_tokens,
             warn=_not_while_training,
+            language=config.data.source_language,
         )
         self.shown = _spread(len(self.lines), SAMPLES)
         self.mapped = self._choose_heatmaps()

@@ -1,1 +1,1 @@
-"""What scripts/benchmark_training.py is made of."""
+"""What scripts/benchmark_training.py and scripts/benchmark_translate.py are made of."""

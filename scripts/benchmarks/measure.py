@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import resource
 import time
 from collections.abc import Generator, Iterator
-from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
@@ -13,6 +11,7 @@ import torch
 from numpy.typing import ArrayLike
 
 from benchmarks.flops import terms
+from benchmarks.memory import peak_memory_mib
 
 Item = TypeVar("Item")
 
@@ -93,16 +92,6 @@ def synchronise(device: torch.device) -> None:
     """Wait until the device has done all it was given."""
     if device.type != "cpu":
         torch.accelerator.synchronize(device)
-
-
-def peak_memory_mib() -> float:
-    """The most resident memory this process has had (Linux' ru_maxrss may be that of the process it came from)."""
-    status = Path("/proc/self/status")
-    if status.is_file():
-        for line in status.read_text("utf-8").splitlines():
-            if line.startswith("VmHWM:"):
-                return int(line.split()[1]) / 2**10
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20  # bytes, on macOS
 
 
 def matrix_product_peak(device: torch.device, dtype: torch.dtype) -> float:

@@ -22,7 +22,7 @@ from benchmarks.reference_torch import Pair, read_pairs
 from nmt.config.models import TransformerConfig
 from nmt.config.schema import Config
 from nmt.data.prepare import Prepared
-from nmt.data.tokenizer import EOS, PAD
+from nmt.data.tokenizer import EOS, PAD, Tokenizer
 
 IGNORED = -100  # a label that the loss leaves out
 
@@ -33,7 +33,9 @@ def train(config: Config, prepared: Prepared, device: torch.device, bf16: bool, 
 
     training, pairs = config.training, read_pairs(prepared)
     torch.manual_seed(config.seed)
-    model = MarianMTModel(marian_config(config, prepared, pairs))
+    assert isinstance(config.model, TransformerConfig), "checked before"
+    longest = max(max(map(len, pair)) for pair in pairs)
+    model = MarianMTModel(marian_config(config.model, prepared.tokenizer, longest))
     consumed: deque[tuple[list[int], list[int], int]] = deque()  # batches made and not yet trained on
 
     def collate(batch: list[dict[str, list[int]]]) -> dict[str, Tensor]:
@@ -111,18 +113,16 @@ def pad(sentences: list[list[int]], filler: int) -> Tensor:
     return pad_sequence([torch.tensor(ids) for ids in sentences], batch_first=True, padding_value=filler)
 
 
-def marian_config(config: Config, prepared: Prepared, pairs: list[Pair]) -> Any:
-    """A MarianConfig of the same sizes."""
+def marian_config(model: TransformerConfig, tokenizer: Tokenizer, positions: int) -> Any:
+    """A MarianConfig of the same sizes, for sentences of at most so many tokens."""
     from transformers import MarianConfig
 
-    model = config.model
-    assert isinstance(model, TransformerConfig), "checked before"
     return MarianConfig(
-        vocab_size=prepared.tokenizer.source_size,
-        decoder_vocab_size=prepared.tokenizer.target_size,
+        vocab_size=tokenizer.source_size,
+        decoder_vocab_size=tokenizer.target_size,
         share_encoder_decoder_embeddings=model.share_embeddings,
         tie_word_embeddings=model.tie_projection,
-        max_position_embeddings=max(max(map(len, pair)) for pair in pairs),
+        max_position_embeddings=positions,
         d_model=model.model_dim,
         encoder_layers=model.encoder_layers,
         decoder_layers=model.decoder_layers,

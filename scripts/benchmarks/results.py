@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from nmt.files import atomic_write
+from benchmarks import page
+from benchmarks.page import END, cell, markdown_table, spread
 
 OURS = "nmt"
-BEGIN = "<!-- from here on written by scripts/benchmark_training.py -->"
-END = "<!-- to here -->"
+BEGIN = page.begin("benchmark_training.py")
 PAGE = f"""# Training speed
 
 How fast configurations train on real text. Each is measured by
@@ -55,12 +53,6 @@ def figures(window: Mapping[str, Any], flops: ArrayLike, peak: float) -> Figures
     }
 
 
-def spread(values: Sequence[float | None]) -> dict[str, float] | None:
-    """Median and range."""
-    known = [value for value in values if value is not None]
-    return {"median": median(known), "low": min(known), "high": max(known)} if known else None
-
-
 def summarise(systems: Mapping[str, Sequence[Figures]]) -> dict[str, Any]:
     """Each system's windows, their medians and ranges, and nmt's speed over each other's, window by window."""
     summary: dict[str, Any] = {"systems": {}, "ratios": {}}
@@ -76,24 +68,12 @@ def summarise(systems: Mapping[str, Sequence[Figures]]) -> dict[str, Any]:
 
 def write(path: Path, name: str, entry: Mapping[str, Any]) -> None:
     """Put the entry under its name into the JSON at `path`, and renew the table in the page of the same name."""
-    entries = json.loads(path.read_text("utf-8")) if path.is_file() else {}
-    entries[name] = dict(entry)
-    with atomic_write(path) as file:
-        json.dump(entries, file, indent=1)
-        file.write("\n")
-    page = path.with_suffix(".md")
-    text = page.read_text("utf-8") if page.is_file() else PAGE
-    with atomic_write(page) as file:
-        file.write(renewed(text, entries))
+    page.write(path, name, entry, PAGE, renewed)
 
 
 def renewed(text: str, entries: Mapping[str, Any]) -> str:
     """The page with its tables between the two marks written anew; without marks they come at its end."""
-    before, mark, after = text.partition(BEGIN)
-    if not mark:
-        before, after = text.rstrip() + "\n\n", f"{END}\n"
-    parts = [table(entries), notes(entries), *profiles(entries)]
-    return f"{before}{BEGIN}\n\n{chr(10).join(parts)}\n{END}{after.partition(END)[2]}"
+    return page.between_marks(text, BEGIN, [table(entries), notes(entries), *profiles(entries)])
 
 
 COLUMNS = [  # heading, figure, how to write it, whether with its range
@@ -111,14 +91,13 @@ def table(entries: Mapping[str, Any]) -> str:
     """One row for each system of each entry, in Markdown; columns that no system has are left out."""
     all_systems = [system for entry in entries.values() for system in entry["systems"].values()]
     columns = [column for column in COLUMNS if any(system[column[1]] for system in all_systems)]
-    headings = ["", "system", *(heading for heading, *_ in columns), "nmt is faster by"]
-    lines = [" | ".join(headings), "|".join(["---", "---", *["---:"] * (len(columns) + 1)])]
+    rows = []
     for name, entry in entries.items():
         for system, summary in entry["systems"].items():
-            cells = [_cell(summary[key], form, ranged) for _, key, form, ranged in columns]
-            ratio = _cell(entry["ratios"].get(system), "{:.2f}", True)
-            lines.append(" | ".join([name, system, *cells, ratio]))
-    return "".join(f"| {line} |\n" if "---|" not in line else f"|{line}|\n" for line in lines)
+            cells = [cell(summary[key], form, ranged) for _, key, form, ranged in columns]
+            rows.append([name, system, *cells, cell(entry["ratios"].get(system), "{:.2f}", True)])
+    headings = ["", "system", *(heading for heading, *_ in columns), "nmt is faster by"]
+    return markdown_table(headings, 2, rows)
 
 
 def notes(entries: Mapping[str, Any]) -> str:
@@ -152,10 +131,3 @@ def note(entry: Mapping[str, Any]) -> str:
         f"{entry['mflop_per_target_token']:.1f} MFLOP a target token; fastest matrix product: {peaks}"
     )
     return sentence + (f"; left out: {'; '.join(left_out)}" if left_out else "")
-
-
-def _cell(value: Mapping[str, float] | None, form: str, ranged: bool) -> str:
-    if value is None:
-        return ""
-    middle, low, high = (form.format(value[key]) for key in ("median", "low", "high"))
-    return f"{middle} ({low} - {high})" if ranged and low != high else middle

@@ -1,6 +1,6 @@
 """One system trained for one window, in a process of its own.
 
-usage: python -m benchmarks.worker SYSTEM SPECIFICATION.json RESULT.json
+usage: python -m benchmarks.worker SPECIFICATION.json RESULT.json
 """
 
 from __future__ import annotations
@@ -42,5 +42,5 @@ def main(system: str, specification: dict[str, Any]) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    result = main(sys.argv[1], json.loads(Path(sys.argv[2]).read_text("utf-8")))
-    Path(sys.argv[3]).write_text(json.dumps(result), "utf-8")
+    asked = json.loads(Path(sys.argv[1]).read_text("utf-8"))
+    Path(sys.argv[2]).write_text(json.dumps(main(asked["system"], asked)), "utf-8")

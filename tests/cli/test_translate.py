@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import json
 import os
+import pty
+import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,7 +21,7 @@ from nmt.translate import Translator
 from tests.toy_run import MAX_TOKENS, made_up_lines, make_run
 
 ROOT = Path(__file__).resolve().parents[2]
-LINES = [*made_up_lines(7, seed=8, longest=5), "", "ba\u2028de\x0bki\x85.", *made_up_lines(2, seed=9)]
+LINES = [*made_up_lines(7, seed=8, longest=5), "", "ba\u00a0de\u200dki\t\ufeff.", *made_up_lines(2, seed=9)]
 
 
 class Answer(NamedTuple):
@@ -85,6 +88,33 @@ def test_options_reach_the_search(run: Path, call) -> None:
         assert answer.out == text(translator.translate(LINES, **meant))
 
 
+def test_any_key_of_the_search_can_be_given(run: Path, call) -> None:
+    keys = {"stop": "full", "length_normalisation": "power", "min_length_ratio": "1", "max_length_offset": "5"}
+    options = [word for key, value in keys.items() for word in ("--search", f"{key}={value}")]
+    answer = call(run, "--beam-size", 2, *options, stdin=text(LINES).encode()).out
+    translator = Translator.load(run, device="cpu")
+    before = translator.translate(LINES, beam_size=2)
+    translator.search = dataclasses.replace(
+        translator.search, stop="full", length_normalisation="power", min_length_ratio=1.0, max_length_offset=5
+    )
+    assert answer == text(translator.translate(LINES, beam_size=2)) != text(before)
+
+
+@pytest.mark.parametrize(
+    ("given", "sentence"),
+    [
+        ("stop", "--search stop should be KEY=VALUE"),
+        ("stopp=full", "search.stopp is not a key of the configuration; nearest: search.stop"),
+        ("stop=soon", "search.stop=soon: expected one of exact, full"),
+        ("coverage_penalty=-1", "search.coverage_penalty must be at least 0"),
+    ],
+)
+def test_a_wrong_key_of_the_search(run: Path, call, given: str, sentence: str) -> None:
+    answer = call(run, "--search", given, stdin=text(LINES).encode())
+    assert answer.status == (2 if "KEY=VALUE" in sentence else 1)
+    assert sentence in answer.err
+
+
 def test_n_best_as_json_lines(run: Path, expected: list[str], call) -> None:
     answers = [json.loads(line) for line in call(run, "--n-best", 2, stdin=text(LINES).encode()).out.split("\n")[:-1]]
     assert [answer["line"] for answer in answers] == list(range(1, len(LINES) + 1))
@@ -108,17 +138,61 @@ def test_a_long_line_is_told_on_stderr_by_its_number(run: Path, call, monkeypatc
     assert f"more than the {MAX_TOKENS}" in answer.err
 
 
-def test_invalid_utf8_names_the_line_and_keeps_what_came_before(run: Path, expected, call, tmp_path: Path) -> None:
-    spoilt = text(LINES[:3]).encode() + b"ba \xff de\n" + text(LINES[3:]).encode()
+BROKEN = {
+    b"ba \xff de": ("is not valid UTF-8 (invalid start byte at byte 4 of the line)", "ba \ufffd de"),
+    b"ba\x00de": ("holds U+0000 (NUL) at byte 3 of the line", "ba de"),
+    "ä\u2028de".encode(): ("holds U+2028 (LINE SEPARATOR) at byte 3 of the line", "ä de"),
+}
+
+
+@pytest.mark.parametrize("broken", BROKEN, ids=["bytes", "NUL", "line separator"])
+def test_a_broken_line(run: Path, expected: list[str], call, tmp_path: Path, broken: bytes) -> None:
+    problem, replaced = BROKEN[broken]
+    spoilt = text(LINES[:3]).encode() + broken + b"\n" + text(LINES[3:]).encode()
     (tmp_path / "in.txt").write_bytes(spoilt)
     answer = call(run, "-i", tmp_path / "in.txt")
-    assert answer.status == 1
-    assert f"{tmp_path / 'in.txt'}, line 4 is not valid UTF-8" in answer.err
-    assert answer.out == text(expected[:3])
+    assert (answer.status, answer.out) == (1, text(expected[:3])), "what came before it is answered"
+    assert answer.err.splitlines()[-1] == (
+        f"nmt-translate: error: {tmp_path / 'in.txt'}, line 4 {problem}: "
+        "mend it, or add --on-error skip or --on-error replace"
+    )
+    answer = call(run, "--on-error", "skip", stdin=spoilt)
+    assert (answer.status, answer.out) == (0, text([*expected[:3], "", *expected[3:]]))
+    assert "standard input: 1 line with control characters or broken UTF-8 was taken as empty" in answer.err
+    assert answer.err.splitlines()[-1].endswith("(--on-error skip): line 4")
+    answer = call(run, "--on-error", "replace", stdin=spoilt)
+    instead = Translator.load(run, device="cpu").translate([replaced])
+    assert (answer.status, answer.out) == (0, text([*expected[:3], *instead, *expected[3:]]))
+    assert answer.err.splitlines()[-1].endswith("(--on-error replace): line 4")
+
+
+def test_a_failure_leaves_an_output_file_as_it_was(run: Path, call, tmp_path: Path) -> None:
+    (tmp_path / "in.txt").write_bytes(b"ba.\n\xff\n")
     (tmp_path / "out.txt").write_text("older\n")
-    assert call(run, "-o", tmp_path / "out.txt", stdin=spoilt).status == 1
+    assert call(run, "-o", tmp_path / "out.txt", stdin=b"ba.\n\xff\n").status == 1
+    answer = call(run, "-i", tmp_path / "in.txt", "-o", tmp_path / "out.txt")
+    assert answer.status == 1
+    assert "in.txt, line 2 is not valid UTF-8" in answer.err
     assert (tmp_path / "out.txt").read_text() == "older\n"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["in.txt", "out.txt"]
+
+
+def test_a_column_of_tab_separated_values(run: Path, expected: list[str], call, tmp_path: Path) -> None:
+    rows = [f"{number}\t{line}\t \xe4\xff \r\n".encode("latin-1") for number, line in enumerate(LINES[:7])]
+    (tmp_path / "in.tsv").write_bytes(b"".join(rows)[:-2] + b"\n7\t" + LINES[0].encode())
+    assert call(run, "--tsv", 2, "-i", tmp_path / "in.tsv", "-o", tmp_path / "out.tsv").status == 0
+    answers = [row[:-2] + b"\t" + answer.encode() + b"\r\n" for row, answer in zip(rows, expected[:7], strict=True)]
+    last = b"7\t" + LINES[0].encode() + b"\t" + expected[0].encode() + b"\n"
+    assert (tmp_path / "out.tsv").read_bytes() == b"".join(answers)[:-2] + b"\n" + last
+    answer = call(run, "--tsv", 3, "-i", tmp_path / "in.tsv")
+    assert answer.status == 1
+    assert "in.tsv, line 1 is not valid UTF-8" in answer.err
+    answer = call(run, "--tsv", 3, "--on-error", "skip", "-i", tmp_path / "in.tsv", "-o", tmp_path / "new")
+    assert answer.status == 1
+    assert answer.err.splitlines()[-1] == (
+        f"nmt-translate: error: {tmp_path / 'in.tsv'}, line 8 has no column 3 but 2, separated by tabs: "
+        "mend the line, or choose another column"
+    )
 
 
 def test_no_input_is_an_error_for_a_file_only(run: Path, call, tmp_path: Path) -> None:
@@ -141,8 +215,7 @@ def test_no_input_is_an_error_for_a_file_only(run: Path, call, tmp_path: Path) -
         (["--beam-size", "two"], "'two'"),
         (["--length-penalty", "nan"], "must be 0 or more"),
         (["--n-best", "7", "--beam-size", "4"], "beam"),
-        (["another_run"], "another_run"),
-        (["--precision", "int8"], "int8"),
+        (["--precision", "int4"], "int4"),
     ],
 )
 def test_wrong_usage(run: Path, call, arguments: list[str], sentence: str) -> None:
@@ -162,28 +235,50 @@ def test_a_run_that_is_not_there_and_a_device_that_is_not(run: Path, call, tmp_p
     assert "tpu" in answer.err
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")
-def test_a_terminal_is_answered_line_by_line(run: Path, expected: list[str]) -> None:
-    import pty
-
-    ours, theirs = pty.openpty()
-    process = subprocess.Popen(
+def start(run: Path, stdin: int) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
         [sys.executable, "-m", "nmt.cli.translate", str(run), "--device", "cpu"],
-        stdin=theirs,
+        stdin=stdin,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         cwd=ROOT,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
     )
-    try:
-        assert process.stdout is not None
-        for line, answer in list(zip(LINES, expected, strict=True))[:3]:
-            os.write(ours, f"{line}\n".encode())
-            assert process.stdout.readline().decode() == f"{answer}\n"  # before the next line is typed
-        os.write(ours, b"\x04")
-        rest, _ = process.communicate(timeout=60)
-        assert (process.returncode, rest) == (0, b"")
-    finally:
-        process.kill()
-        os.close(ours)
-        os.close(theirs)
+
+
+def answer_before_the_next(
+    process: subprocess.Popen[bytes], write: Callable[[bytes], object], expected: list[str]
+) -> None:
+    assert process.stdout is not None
+    for line, answer in list(zip(LINES, expected, strict=True))[:3]:
+        write(f"{line}\n".encode())
+        assert process.stdout.readline().decode() == f"{answer}\n"
+
+
+def test_a_terminal_is_answered_line_by_line(run: Path, expected: list[str]) -> None:
+    ours, theirs = pty.openpty()
+    with start(run, theirs) as process:
+        try:
+            answer_before_the_next(process, lambda data: os.write(ours, data), expected)
+            os.write(ours, b"\x04")
+            rest, _ = process.communicate(timeout=60)
+            assert (process.returncode, rest) == (0, b"")
+        finally:
+            process.kill()
+            os.close(ours)
+            os.close(theirs)
+
+
+def test_a_slow_pipe_is_answered_line_by_line_until_a_signal(run: Path, expected: list[str]) -> None:
+    with start(run, subprocess.PIPE) as process:
+        try:
+            assert process.stdin is not None
+            pipe = process.stdin.fileno()
+            answer_before_the_next(process, lambda data: os.write(pipe, data), expected)
+            os.write(pipe, b"ba de")  # a line that has not ended
+            process.send_signal(signal.SIGTERM)
+            rest, said = process.communicate(timeout=60)
+            assert (process.returncode, rest) == (143, b"")
+            assert said.decode().splitlines()[-1] == "nmt-translate: stopped by SIGTERM"
+        finally:
+            process.kill()

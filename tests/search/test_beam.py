@@ -12,9 +12,10 @@ from torch import Tensor
 
 from nmt.errors import NmtError
 from nmt.search.beam import beam_search
+from nmt.search.constraints import Constraints
 from nmt.search.greedy import greedy_search
 from nmt.search.hypothesis import Hypothesis
-from nmt.search.penalties import length_penalty
+from nmt.search.penalties import LengthPenalty
 
 PAD, UNK, BOS, EOS = range(4)
 VOCAB = 6
@@ -65,16 +66,16 @@ class Table:
 def search(table: Table, sentences: list[int], max_lengths: list[int], beam_size: int, alpha: float, n_best: int = 1):
     memory, state = table.start(sentences)
     return beam_search(
-        table.step, memory, state, bos=BOS, eos=EOS, beam_size=beam_size, max_lengths=torch.tensor(max_lengths),
-        length_penalty=alpha, n_best=n_best, banned=(PAD, BOS),
+        table.step, memory, state, bos=BOS, beam_size=beam_size, max_lengths=torch.tensor(max_lengths),
+        constraints=Constraints(EOS, (PAD, BOS)), length_penalty=LengthPenalty(alpha), n_best=n_best,
     )  # fmt: skip
 
 
 def greedy(table: Table, sentences: list[int], max_lengths: list[int], alpha: float = 0.0) -> list[Hypothesis]:
     memory, state = table.start(sentences)
     found = greedy_search(
-        table.step, memory, state, bos=BOS, eos=EOS, max_lengths=torch.tensor(max_lengths), length_penalty=alpha,
-        banned=(PAD, BOS),
+        table.step, memory, state, bos=BOS, max_lengths=torch.tensor(max_lengths),
+        constraints=Constraints(EOS, (PAD, BOS)), length_penalty=LengthPenalty(alpha),
     )  # fmt: skip
     return [hypothesis for (hypothesis,) in found]
 
@@ -87,10 +88,16 @@ def check_equal(found: list[Hypothesis], expected: list[Hypothesis]) -> None:
 
 
 def test_length_penalty_is_gnmts() -> None:
-    assert length_penalty(1, 0.6) == 1
-    assert length_penalty(7, 1.0) == 2
-    assert length_penalty(31, 0.5) == pytest.approx(math.sqrt(6))
-    torch.testing.assert_close(length_penalty(torch.tensor([1, 7, 13]), 2.0), torch.tensor([1.0, 4.0, 9.0]))
+    assert LengthPenalty(0.6)(1) == 1
+    assert LengthPenalty(1.0)(7) == 2
+    assert LengthPenalty(0.5)(31) == pytest.approx(math.sqrt(6))
+    torch.testing.assert_close(LengthPenalty(2.0)(torch.tensor([1, 7, 13])), torch.tensor([1.0, 4.0, 9.0]))
+
+
+def test_or_a_power_of_the_length() -> None:
+    assert LengthPenalty(1.0, "power")(7) == 7
+    assert LengthPenalty(0.0, "power")(7) == 1
+    torch.testing.assert_close(LengthPenalty(0.5, "power")(torch.tensor([1, 4, 9])), torch.tensor([1.0, 2.0, 3.0]))
 
 
 @pytest.mark.parametrize("alpha", [0.0, 0.6, 1.0, 2.5])

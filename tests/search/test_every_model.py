@@ -10,8 +10,10 @@ from torch import Tensor
 
 from nmt.models.seq2seq import Memory, Seq2Seq, State
 from nmt.search.beam import beam_search
+from nmt.search.constraints import Constraints
 from nmt.search.greedy import greedy_search
 from nmt.search.hypothesis import Hypothesis
+from nmt.search.penalties import LengthPenalty
 from tests.models.variants import VARIANTS, tiny_model
 
 PAD, UNK, BOS, EOS = range(4)
@@ -55,7 +57,12 @@ def search(
     memory = model.read(*pad(rows))
     lengths = torch.tensor([max_length or len(row) + 4 for row in rows])
     state = model.init_state(memory, int(lengths.max()))
-    options = {"bos": BOS, "eos": EOS, "max_lengths": lengths, "length_penalty": alpha, "banned": (PAD, BOS)}
+    options = {
+        "bos": BOS,
+        "max_lengths": lengths,
+        "constraints": Constraints(EOS, (PAD, BOS)),
+        "length_penalty": LengthPenalty(alpha),
+    }
     if not beam_size:
         return greedy_search(step, memory, state, **options)
     return beam_search(step, memory, state, beam_size=beam_size, n_best=beam_size, **options)

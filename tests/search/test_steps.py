@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from nmt.search.steps import Remaining, top_candidates
+from nmt.search.steps import BLOCK, Remaining, top_candidates, top_extensions
 
 
 @pytest.mark.parametrize("values", [1, 2, 5, 1000])
@@ -20,6 +20,24 @@ def test_top_candidates_are_the_first_of_a_stable_sort(values: int, k: int) -> N
     found = top_candidates(candidates, k)
     assert torch.equal(found[0], expected[:, :k])
     finite = found[0] > -math.inf  # which of the impossible ones are taken is of no account
+    assert torch.equal(found[1][finite], indices[:, :k][finite])
+
+
+@pytest.mark.parametrize("vocab", [7, BLOCK, 5 * BLOCK, 5 * BLOCK + 1, 9 * BLOCK - 3])
+@pytest.mark.parametrize("values", [1, 2, 9, 100_000])
+@pytest.mark.parametrize(("beam", "k"), [(1, 2), (3, 6), (5, 10)])
+def test_top_extensions_are_the_first_of_a_stable_sort_of_all_sums(vocab: int, values: int, beam: int, k: int) -> None:
+    generator = torch.Generator().manual_seed(values)
+    log_probs = torch.randint(-values, 1, (30, beam, vocab), generator=generator) * 0.3
+    log_probs[torch.rand(30, beam, vocab, generator=generator) < 0.2] = -math.inf
+    prefixes = torch.randint(-2, 1, (30, beam), generator=generator) * 0.7
+    prefixes[:, 1:][torch.rand(30, beam - 1, generator=generator) < 0.2] = -math.inf
+    sums = (prefixes.unsqueeze(2) + log_probs).flatten(1)
+    expected, indices = sums.sort(dim=1, descending=True, stable=True)
+    k = min(k, sums.size(1))
+    found = top_extensions(prefixes, log_probs, k)
+    assert torch.equal(found[0], expected[:, :k])
+    finite = found[0] > -math.inf
     assert torch.equal(found[1][finite], indices[:, :k][finite])
 
 

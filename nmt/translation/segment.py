@@ -6,25 +6,29 @@ import bisect
 import itertools
 import re
 import unicodedata
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+
+from sentencex import segment
 
 _CLOSING = "\"'”’»)\\]」』）】》"
-# Where a piece may end, best place first. White space belongs to the piece before it. A full stop after a single
-# letter or one or two digits is an initial, an abbreviation ("z. B.") or an ordinal ("am 3. Mai"), not an end.
+# Where a piece of a sentence may end, best place first. White space belongs to the piece before it.
 _BREAKS = (
-    re.compile(rf"(?:(?:(?<!\b\w)(?<!\b\d\d)\.|[!?…؟।۔])+[{_CLOSING}]*(?=\s)|[。！？｡]+[{_CLOSING}]*)\s*"),  # sentence
     re.compile(rf"(?:[,;:،؛]+[{_CLOSING}]*(?=\s)|[，；：、]+[{_CLOSING}]*|\s[–—-](?=\s))\s*"),  # clause
     re.compile(r"\s+"),  # word
 )
+_WINDOW = 2000  # characters in which sentences are looked for at once: sentencex takes quadratic time in Chinese
 
 
-def split_to_fit(line: str, fits: Callable[[str], bool]) -> list[str]:
+def split_to_fit(line: str, fits: Callable[[str], bool], language: str) -> list[str]:
     """Cut a line into the longest pieces that fit, which joined give the line again.
 
-    Cuts lie at ends of sentences; only in a sentence that does not fit, after clauses; then between words; and only in
-    a word that does not fit, between characters. A single character counts as fitting.
+    Cuts lie at ends of sentences, as written in `language` (a code such as "de"); only in a sentence that does not fit,
+    after clauses; then between words; and only in a word that does not fit, between characters. A single character
+    counts as fitting.
     """
-    return _split(line, fits, 0)
+    if fits(line):
+        return [line]
+    return _pack(list(_sentences(line, language)), fits, 0)
 
 
 def join_translations(sources: Sequence[str], translations: Sequence[str]) -> str:
@@ -44,19 +48,29 @@ def join_translations(sources: Sequence[str], translations: Sequence[str]) -> st
     return joined
 
 
-def _split(text: str, fits: Callable[[str], bool], level: int) -> list[str]:
-    """The pieces of text at break level `level`, packed; one that does not fit alone is split at the next level."""
-    if fits(text):
-        return [text]
-    units = _units(text, level)
+def _sentences(line: str, language: str) -> Iterator[str]:
+    """The sentences of a line, with the white space after them."""
+    language = re.split("[-_]", language.lower())[0]  # sentencex knows no regions
+    start, window = 0, _WINDOW
+    while start < len(line):
+        found = segment(language, line[start : start + window])
+        if start + window < len(line):
+            found = found[:-1]  # the window may have cut the last one
+        yield from found
+        start += sum(map(len, found))
+        window = _WINDOW if found else 2 * window
+
+
+def _pack(units: Sequence[str], fits: Callable[[str], bool], level: int) -> list[str]:
+    """The longest runs of units that fit; a unit that does not fit alone is cut at break level `level`."""
     pieces, start = [], 0
     while start < len(units):
         end = _longest_fit(units, start, fits)
         if end > start:
             pieces.append("".join(units[start:end]))
-        elif level < len(_BREAKS):
+        elif level <= len(_BREAKS):
             end = start + 1
-            pieces += _split(units[start], fits, level + 1)
+            pieces += _pack(_units(units[start], level), fits, level + 1)
         else:
             end = start + 1
             pieces.append(units[start])

@@ -6,15 +6,15 @@ import random
 
 import pytest
 
-from nmt.segment import join_translations, split_to_fit
+from nmt.translation.segment import join_translations, split_to_fit
 
 
-def split(line: str, words: int) -> list[str]:
-    return split_to_fit(line, lambda text: len(text.split()) <= words)
+def split(line: str, words: int, language: str = "en") -> list[str]:
+    return split_to_fit(line, lambda text: len(text.split()) <= words, language)
 
 
-def split_characters(line: str, characters: int) -> list[str]:
-    return split_to_fit(line, lambda text: len(text) <= characters)
+def split_characters(line: str, characters: int, language: str = "en") -> list[str]:
+    return split_to_fit(line, lambda text: len(text) <= characters, language)
 
 
 def test_a_line_that_fits_stays_whole() -> None:
@@ -31,26 +31,43 @@ def test_sentences_are_packed() -> None:
 
 
 def test_a_long_sentence_is_cut_at_clauses_then_words_then_characters() -> None:
-    assert split("Ab cd ef, gh ij kl; mn op. Qr.", 4) == ["Ab cd ef, ", "gh ij kl; ", "mn op. ", "Qr."]
+    assert split("Ab cd ef, gh ij kl; mn opq. Qrs.", 4) == ["Ab cd ef, ", "gh ij kl; ", "mn opq. ", "Qrs."]
     assert split("a b c d e, f", 2) == ["a b ", "c d ", "e, ", "f"]
     assert split_characters("abcdefgh ij", 3) == ["abc", "def", "gh ", "ij"]
 
 
 def test_abbreviations_initials_ordinals_and_numbers_do_not_end_a_sentence() -> None:
-    assert split("x J. S. Bach am 3. Mai z. B. y. Dann 3.5 Uhr.", 10) == [
-        "x J. S. Bach am 3. Mai z. B. y. ",
+    assert split("Mit J. S. Bach und Dr. Kohl am 3. Mai z. B. hier. Dann 3.5 Uhr.", 14, "de") == [
+        "Mit J. S. Bach und Dr. Kohl am 3. Mai z. B. hier. ",
         "Dann 3.5 Uhr.",
     ]
 
 
+def test_abbreviations_are_those_of_the_language() -> None:
+    line = "Er kam bzw. Sie kam."
+    assert split(line, 4, "de") == ["Er kam bzw. Sie ", "kam."]  # one sentence: cut between words
+    assert split(line, 4, "en") == ["Er kam bzw. ", "Sie kam."]
+    assert split(line, 4, "de-AT") == split(line, 4, "de")
+
+
 def test_scripts_without_spaces() -> None:
-    assert split_characters("今天天气很好。我们去公园，好吗？好。", 8) == [
+    assert split_characters("今天天气很好。我们去公园，好吗？好。", 8, "zh") == [
         "今天天气很好。",
         "我们去公园，",
         "好吗？",
         "好。",
     ]
-    assert split_characters("彼は「行く。」と言った。私も行く。", 12) == ["彼は「行く。」と言った。", "私も行く。"]
+    assert split_characters("彼は「行く。」と言った。私も行く。", 12, "ja") == [
+        "彼は「行く。」と言った。",
+        "私も行く。",
+    ]
+
+
+def test_sentences_are_found_the_same_in_a_line_of_any_length() -> None:
+    sentence = "Das ist z. B. ein Satz. "
+    assert split(sentence * 1000, 6, "de") == [sentence] * 1000
+    long = "Ein " + "sehr " * 1000 + "langer Satz. "
+    assert split(long + sentence * 3, 1003, "de") == [long, sentence * 3]
 
 
 def test_marks_stay_with_their_character() -> None:
@@ -78,7 +95,7 @@ def test_far_fewer_looks_than_characters() -> None:
         looks.append(len(text))
         return len(text) <= 100
 
-    assert len(split_to_fit("x" * 100_000, fits)) == 1000
+    assert len(split_to_fit("x" * 100_000, fits, "en")) == 1000
     assert sum(looks) < 100 * 100_000
 
 

@@ -1,0 +1,43 @@
+"""nmt-export: a trained system in the format of another program."""
+
+from __future__ import annotations
+
+import sys
+from argparse import Namespace
+from collections.abc import Sequence
+
+from nmt.cli.common import Parser, run_command
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit status."""
+    parser = Parser(
+        "nmt-export",
+        "RUN_DIR [--format ctranslate2] [--checkpoint NAME] [-o DIR]",
+        "Write a trained Transformer as a CTranslate2 model, for nmt-translate --engine ctranslate2.\n"
+        "Prints its folder.",
+        "example: nmt-export runs/my --format ctranslate2",
+    )
+    parser.add_argument("run_dir", metavar="RUN_DIR", help="a run directory of nmt-train")
+    parser.add_argument("--format", choices=["ctranslate2"], default="ctranslate2", help="default: ctranslate2")
+    parser.add_argument(
+        "--checkpoint",
+        metavar="NAME",
+        help="best, last, averaged or a step; default: averaged if there is one, or best",
+    )
+    parser.add_argument("-o", "--output", metavar="DIR", help="default: RUN_DIR/exports/FORMAT, where --engine looks")
+    return run_command(parser, _export, argv)
+
+
+def _export(arguments: Namespace) -> None:
+    from nmt.export.ctranslate2 import export
+    from nmt.run import load_run
+
+    run = load_run(arguments.run_dir, arguments.checkpoint)
+    path = export(run, arguments.output)
+    print(f"nmt-export: {arguments.run_dir}: exported {run.checkpoint.name}", file=sys.stderr, flush=True)
+    print(path)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,77 @@
+"""The options of nmt-translate."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+
+from nmt.cli.common import Parser, number
+from nmt.cli.search_options import add_search_options
+from nmt.translation.lines import LineReader
+
+
+def make_parser() -> Parser:
+    """The parser of the command."""
+    parser = Parser(
+        "nmt-translate",
+        "RUN_DIR ... [-i FILE] [-o FILE] [--beam-size N] [--length-penalty A] [--n-best N] [--checkpoint NAME] [...]",
+        "Translate raw text with a trained system: line i of the output answers line i of the input.",
+        "example: nmt-translate runs/demo/transformer < source.de > translations.en",
+    )
+    parser.add_argument(
+        "run_dir", metavar="RUN_DIR", nargs="+", help="a run directory of nmt-train; several translate as an ensemble"
+    )
+    parser.add_argument("-i", "--input", metavar="FILE", help="default: standard input")
+    parser.add_argument("-o", "--output", metavar="FILE", help="written once all is done; default: standard output")
+    _add_inputs(parser)
+    parser.add_argument("--beam-size", metavar="N", type=number(int, 1), help="1 = greedy; default: search.beam_size")
+    parser.add_argument("--length-penalty", metavar="A", type=number(float, 0), help="default: search.length_penalty")
+    parser.add_argument(
+        "--search",
+        metavar="KEY=VALUE",
+        action="append",
+        default=[],
+        help="any other search.* key of the configuration, such as stop=full; may be repeated",
+    )
+    parser.add_argument("--n-best", metavar="N", type=number(int, 1), help="a JSON object a line with N hypotheses")
+    add_search_options(parser)
+    parser.add_argument(
+        "--checkpoint",
+        metavar="NAME",
+        help="best, last, averaged or a step; default: averaged if there is one, or best",
+    )
+    parser.add_argument("--device", default="auto", help="cuda, mps or cpu; default: the first of them there is")
+    parser.add_argument(
+        "--engine",
+        choices=["native", "ctranslate2"],
+        default="native",
+        help="what searches; ctranslate2 takes an export of a Transformer (nmt-export); default: native",
+    )
+    parser.add_argument(
+        "--precision", choices=["auto", "fp32", "bf16", "int8"], help="int8 on a CPU; default: search.precision"
+    )
+    return parser
+
+
+def _add_inputs(parser: Parser) -> None:
+    """How lines are read, and how whole files are translated."""
+    parser.add_argument(
+        "--tsv",
+        metavar="COLUMN",
+        type=number(int, 1),
+        help="translate this column, from 1, and append the answer as one",
+    )
+    parser.add_argument(
+        "--on-error",
+        choices=["stop", "skip", "replace"],
+        default="stop",
+        help="at broken UTF-8 and control characters; default: stop",
+    )
+    parser.add_argument("--resume", action="store_true", help="go on where an earlier call with -i and -o stopped")
+    parser.add_argument(
+        "--workers", metavar="N", type=number(int, 1), default=1, help="processes, for -i and -o; default: 1"
+    )
+
+
+def reader_of(arguments: Namespace) -> LineReader:
+    """What reads the input as the options say."""
+    return LineReader(arguments.input or "standard input", arguments.on_error, arguments.tsv)

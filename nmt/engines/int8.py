@@ -1,0 +1,62 @@
+"""Linear maps in 8-bit integers, for searching on a CPU with a model trained in floating point."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from nmt.attention.multihead import CrossAttention, SelfAttention
+from nmt.errors import NmtError
+from nmt.models.seq2seq import Seq2Seq
+from nmt.models.transformer import FeedForward
+
+_LARGEST = 127
+
+
+class Int8Linear(nn.Module):
+    """y = x W^T + b with W and x rounded to integers from -127 to 127, each row of both with a scale of its own.
+
+    The scale is a row's largest magnitude over 127 ("absmax", as in Dettmers et al. 2022, section 2). Sums of products
+    of integers are exact, so a row's answer does not depend on the rows beside it.
+    """
+
+    weight: Tensor  # [in, out] int8
+    scale: Tensor  # [out]
+    bias: Tensor | None  # [out]
+
+    def __init__(self, linear: nn.Linear) -> None:
+        super().__init__()
+        weight, scale = quantise_rows(linear.weight.detach().float())
+        self.register_buffer("weight", weight.t().contiguous())
+        self.register_buffer("scale", scale.squeeze(1))
+        self.register_buffer("bias", None if linear.bias is None else linear.bias.detach().float())
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x [..., in] -> [..., out]."""
+        rows, scale = quantise_rows(x.reshape(-1, x.size(-1)).float())
+        y = torch._int_mm(rows, self.weight) * scale
+        y.mul_(self.scale)
+        if self.bias is not None:
+            y.add_(self.bias)
+        return y.view(*x.shape[:-1], -1)
+
+
+def quantise_rows(x: Tensor) -> tuple[Tensor, Tensor]:
+    """x [rows, dim] as int8 and the scales [rows, 1] that bring it back; a row of zeros stays one."""
+    scale = x.abs().amax(dim=1, keepdim=True).clamp_(min=1e-30) / _LARGEST
+    return (x / scale).round_().to(torch.int8), scale
+
+
+def quantise(model: nn.Module) -> None:
+    """Replace, for good, the linear maps that take most of a search's time: the Transformer's and the vocabulary's.
+
+    Recurrent cells and scores, which read their weights themselves, stay as they are. Raises NmtError for a model that
+    is not on the CPU.
+    """
+    if (device := next(model.parameters()).device).type != "cpu":
+        raise NmtError(f"int8 is for CPUs: on {device.type} choose --precision bf16, or --device cpu")
+    for module in list(model.modules()):
+        if isinstance(module, Seq2Seq | FeedForward | SelfAttention | CrossAttention):
+            for name, child in list(module.named_children()):
+                if isinstance(child, nn.Linear):
+                    setattr(module, name, Int8Linear(child))

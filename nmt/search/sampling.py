@@ -1,0 +1,112 @@
+"""Ancestral sampling: every token is drawn from the model's distribution, sharpened or cut off as told."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from nmt.models.seq2seq import Memory, State, Step, select
+from nmt.search.constraints import Constraints
+from nmt.search.distribution import Sampling
+from nmt.search.hypothesis import Hypothesis, hypothesis
+from nmt.search.penalties import LengthPenalty
+from nmt.search.steps import Remaining
+
+
+def sample(
+    step: Step,
+    memory: Memory,
+    state: State,
+    *,
+    bos: int,
+    uniforms: Tensor,
+    max_lengths: Tensor,
+    constraints: Constraints,
+    sampling: Sampling = Sampling(),  # noqa: B008 (a constant)
+    length_penalty: LengthPenalty = LengthPenalty(),  # noqa: B008 (a constant)
+) -> list[list[Hypothesis]]:
+    """The samples of each sentence, in the order of their numbers.
+
+    memory and state have one row a sentence, and max_lengths [batch] says how many tokens, with the end of sentence,
+    each may have (at least 1). uniforms [batch, samples, longest length] is all the randomness there is: the next token
+    of a sample follows from its number of that step (`uniform_numbers`). The log-probability of a sample is the
+    model's own, whatever it was drawn from. Several samples of a sentence may be equal. A sentence leaves the batch
+    once all of its samples have ended or have the longest length.
+    """
+    batch, samples = uniforms.shape[:2]
+    found: dict[int, list[Hypothesis]] = {}
+    remaining = Remaining(max_lengths)
+    last = max_lengths.new_full((batch, samples), bos)
+    tokens = last.new_empty(batch, samples, 0)
+    log_prob = torch.zeros(batch, samples, device=last.device)
+    done = torch.zeros_like(last, dtype=torch.bool)  # the end of sentence was drawn
+    uniforms = uniforms.to(last.device, _exact(last.device))
+    state = select(state, torch.arange(batch, device=last.device).repeat_interleave(samples))
+    for length in range(1, remaining.longest + 1):
+        log_probs, state = step(last.flatten(), memory, state)
+        constraints.apply(log_probs, length)
+        drawn = draw(sampling.weights(log_probs), uniforms[:, :, length - 1].flatten()).unsqueeze(1)
+        log_prob = log_prob + log_probs.gather(1, drawn).view_as(log_prob).masked_fill(done, 0.0)
+        last = drawn.view_as(last).masked_fill(done, constraints.eos)
+        done = done | (last == constraints.eos)
+        tokens = torch.cat((tokens, last.unsqueeze(2)), dim=2)
+        if not remaining.look_now(length):
+            continue
+        left, stay = remaining.leave(done.all(1) | (max_lengths <= length))
+        for row, sentence in left:
+            found[sentence] = _answer(tokens[row], log_prob[row], done[row], constraints.eos, length_penalty)
+        if not remaining.sentences:
+            break
+        if stay is not None:
+            memory, state = select(memory, stay), select(state, _rows(stay, samples))
+            uniforms, constraints, max_lengths = select((uniforms, constraints, max_lengths), stay)
+            last, tokens, log_prob, done = select((last, tokens, log_prob, done), stay)
+    return [found[sentence] for sentence in range(len(found))]
+
+
+def draw(weights: Tensor, uniforms: Tensor) -> Tensor:
+    """An index [rows] of each row of weights [rows, n], drawn in proportion to them by numbers from [0, 1) [rows].
+
+    The inverse of the cumulative distribution, in double precision where the device has it. Never one of weight zero.
+    """
+    cumulative = weights.cumsum(1, dtype=_exact(weights.device))
+    total = cumulative[:, -1:].contiguous()
+    index = torch.searchsorted(cumulative, uniforms.to(cumulative.dtype).unsqueeze(1) * total, right=True)
+    last = torch.searchsorted(cumulative, total)  # where the product was rounded up to the total
+    return torch.minimum(index, last).clamp(max=weights.size(1) - 1).squeeze(1)  # of NaN, the last
+
+
+def uniform_numbers(seed: int, keys: Sequence[Sequence[int]], samples: int, length: int) -> Tensor:
+    """Numbers from [0, 1), [sentences, samples, length], on the CPU.
+
+    Each follows from the seed, its sentence's key (whole numbers from 0), the number of its sample and its step alone.
+    """
+    numbers = [
+        [np.random.default_rng([seed % 2**64, *key, number]).random(length) for number in range(samples)]
+        for key in keys
+    ]  # fmt: skip
+    return torch.from_numpy(np.array(numbers).reshape(len(keys), samples, length))
+
+
+def _exact(device: torch.device) -> torch.dtype:
+    """The most precise floating point that the device has."""
+    return torch.float32 if device.type == "mps" else torch.float64
+
+
+def _rows(sentences: Tensor, samples: int) -> Tensor:
+    """The rows of the state that hold the samples of these sentences [n]: [n * samples]."""
+    return (sentences.unsqueeze(1) * samples + torch.arange(samples, device=sentences.device)).flatten()
+
+
+def _answer(
+    tokens: Tensor, log_probs: Tensor, done: Tensor, eos: int, length_penalty: LengthPenalty
+) -> list[Hypothesis]:
+    """The samples of one sentence: tokens [samples, steps], log_probs and done [samples]."""
+    answer = []
+    for ids, log_prob, finished in zip(tokens.tolist(), log_probs.tolist(), done.tolist(), strict=True):
+        ids = ids[: ids.index(eos)] if finished else ids
+        answer.append(hypothesis(ids, log_prob, length_penalty, finished))
+    return answer

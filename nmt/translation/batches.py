@@ -1,0 +1,31 @@
+"""Sentences in batches of similar length, one after the other or several at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+Item = TypeVar("Item")
+Answer = TypeVar("Answer")
+
+
+def batches(lengths: Sequence[int], budget: int) -> Iterator[list[int]]:
+    """Indices in batches, longest first, of at most `budget` padded tokens each, but of at least one."""
+    batch: list[int] = []
+    for index in sorted(range(len(lengths)), key=lambda index: -lengths[index]):
+        if batch and lengths[batch[0]] * (len(batch) + 1) > budget:
+            yield batch
+            batch = []
+        batch.append(index)
+    if batch:
+        yield batch
+
+
+def side_by_side(function: Callable[[Item], Answer], items: Iterable[Item], streams: int) -> Iterator[Answer]:
+    """What `function` makes of each item, in their order, at up to `streams` of them at once, each in a thread."""
+    if streams == 1:
+        yield from map(function, items)
+        return
+    with ThreadPoolExecutor(streams) as pool:
+        yield from pool.map(function, items)

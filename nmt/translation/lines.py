@@ -1,0 +1,178 @@
+"""Lines as they come: read in blocks, checked, and their answers put where they belong."""
+
+from __future__ import annotations
+
+import os
+import re
+import select
+import stat
+import unicodedata
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import IO, Literal, NamedTuple
+
+from nmt.errors import NmtError
+
+OnError = Literal["stop", "skip", "replace"]
+
+# What no text has in the middle of a line: control characters other than the tab, and Unicode's own line ends.
+_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029]")
+_NAMES = {0x00: "NUL", 0x0B: "vertical tab", 0x0C: "form feed", 0x0D: "carriage return", 0x1B: "escape", 0x85: "NEL"}
+_GRACE = 0.01  # seconds that a pipe gets to deliver more before what it delivered is answered
+_CHUNK = 1 << 16  # bytes: what a pipe holds
+
+
+class Line(NamedTuple):
+    """A line of the input: what is translated of it, and all of it as it stands there."""
+
+    text: str
+    raw: bytes
+
+
+@dataclass
+class Tally:
+    """How many lines something happened to, and the first of them."""
+
+    count: int = 0
+    first: list[int] = field(default_factory=list)
+
+    def add(self, number: int) -> None:
+        """It happened to this line, too."""
+        self.count += 1
+        if len(self.first) < 10:
+            self.first.append(number)
+
+    def __str__(self) -> str:
+        return ", ".join(map(str, self.first)) + (", ..." if self.count > len(self.first) else "")
+
+
+@dataclass
+class LineReader:
+    """Reads lines of UTF-8, or one column of tab-separated values, and decides what becomes of those that are broken.
+
+    Only a line feed ends a line; a carriage return before it belongs to the end, and a byte order mark at the beginning
+    is no text. Broken is a line that is not UTF-8 or that holds a control character. on_error: stop raises NmtError,
+    skip takes it for empty, replace puts U+FFFD for broken bytes and spaces for control characters.
+    """
+
+    name: str  # of the input, in sentences
+    on_error: OnError = "stop"
+    column: int | None = None  # of tab-separated values, from 1: what is translated
+    broken: Tally = field(default_factory=Tally)  # lines skipped or repaired
+
+    def blocks(self, file: IO[bytes], size: int) -> Iterator[list[Line]]:
+        """The lines of a file, at most `size` at a time; at an NmtError, what came before it is given out first."""
+        number = 0
+        for raws in raw_blocks(file, size):
+            block: list[Line] = []
+            for raw in raws:
+                number += 1
+                try:
+                    block.append(self.line(raw, number))
+                except NmtError:
+                    if block:
+                        yield block
+                    raise
+            yield block
+
+    def line(self, raw: bytes, number: int) -> Line:
+        """What is translated of line `number`, given with its end. Raises NmtError, with one sentence."""
+        cell, place = _without_end(raw), 0
+        if self.column is not None:
+            cells = cell.split(b"\t", self.column)
+            if len(cells) < self.column:
+                raise NmtError(
+                    f"{self.name}, line {number} has no column {self.column} but {len(cells)}, separated by tabs: "
+                    "mend the line, or choose another column"
+                )
+            cell = cells[self.column - 1]
+            place = sum(len(before) + 1 for before in cells[: self.column - 1])
+        text, problem = _decode(cell, place)
+        if problem is not None:
+            if self.on_error == "stop":
+                raise NmtError(
+                    f"{self.name}, line {number} {problem}: mend it, or add --on-error skip or --on-error replace"
+                )
+            self.broken.add(number)
+            text = text if self.on_error == "replace" else ""
+        return Line(text.removeprefix("\ufeff") if number == 1 else text, raw)
+
+    def answer(self, line: Line, answer: bytes) -> bytes:
+        """The line of output, with its end: the answer, or the row as it came with the answer as one more column."""
+        if self.column is None:
+            return answer + b"\n"
+        row = _without_end(line.raw)
+        return row + b"\t" + answer.replace(b"\t", b" ") + (line.raw[len(row) :] or b"\n")
+
+    def report(self) -> str | None:
+        """A sentence about the lines that were broken; None where there was none."""
+        if not self.broken.count:
+            return None
+        lines, were = ("line", "was") if self.broken.count == 1 else ("lines", "were")
+        fate = "as empty" if self.on_error == "skip" else "with spaces and U+FFFD instead"
+        return (
+            f"{self.name}: {self.broken.count:,} {lines} with control characters or broken UTF-8 {were} taken {fate} "
+            f"(--on-error {self.on_error}): {lines} {self.broken}"
+        )
+
+
+def raw_blocks(file: IO[bytes], size: int) -> Iterator[list[bytes]]:
+    """The lines of a file with their ends, at most `size` at a time.
+
+    Of a pipe or a terminal those that are there: it waits for the first and hardly for more.
+    """
+    descriptor = _stream(file)
+    if descriptor is not None:
+        yield from _arriving(descriptor, size)
+        return
+    while block := list(islice(file, size)):
+        yield block
+
+
+def _arriving(descriptor: int, size: int) -> Iterator[list[bytes]]:
+    block: list[bytes] = []
+    unfinished: list[bytes] = []  # the last line, in chunks
+    while chunk := os.read(descriptor, _CHUNK):
+        *lines, rest = chunk.split(b"\n")
+        for line in lines:
+            block.append(b"".join([*unfinished, line, b"\n"]))
+            unfinished = []
+        unfinished.append(rest)
+        while len(block) >= size or (block and not select.select([descriptor], [], [], _GRACE)[0]):
+            yield block[:size]
+            block = block[size:]
+    block += filter(None, [b"".join(unfinished)])
+    while block:
+        yield block[:size]
+        block = block[size:]
+
+
+def _stream(file: IO[bytes]) -> int | None:
+    """The descriptor of a pipe or a terminal; None for what is there as a whole."""
+    try:
+        descriptor = file.fileno()
+    except OSError:  # not of the operating system
+        return None
+    return None if stat.S_ISREG(os.fstat(descriptor).st_mode) else descriptor
+
+
+def _without_end(raw: bytes) -> bytes:
+    return raw.removesuffix(b"\n").removesuffix(b"\r")
+
+
+def _decode(cell: bytes, place: int) -> tuple[str, str | None]:
+    """The text with whatever is broken replaced, and what was broken first; `place` is where in its line it begins."""
+    problem = None
+    try:
+        text = cell.decode("utf-8")
+    except UnicodeDecodeError as error:
+        text = cell.decode("utf-8", errors="replace")
+        problem = f"is not valid UTF-8 ({error.reason} at byte {place + error.start + 1} of the line)"
+    if found := _CONTROL.search(text):
+        byte = place + len(text[: found.start()].encode()) + 1
+        code = ord(found[0])
+        name = _NAMES.get(code) or unicodedata.name(found[0], "a control character")
+        problem = problem or f"holds U+{code:04X} ({name}) at byte {byte} of the line"
+        text = _CONTROL.sub(" ", text)
+    return text, problem

@@ -1,0 +1,34 @@
+"""Minimum Bayes risk decoding: of several samples, the one that is most like all the others."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from nmt.extras import import_extra
+
+Utility = Callable[[list[list[str]], list[list[str]]], list[list[list[float]]]]  # [batch][hypothesis][reference]
+
+
+def pairwise_chrf() -> Utility:
+    """chrF (Popovic 2015) of every hypothesis against every reference, as sacreBLEU has it of a sentence.
+
+    Raises NmtError where the extra `mbr` is not installed.
+    """
+    utility: Utility = import_extra("fastchrf", "mbr").pairwise_chrf
+    return utility
+
+
+def choose(samples: Sequence[str], utility: Utility) -> int:
+    """The place of the sample of the highest expected utility, the first of equals (Eikema & Aziz 2020).
+
+    The expectation is the mean of its utility over all samples, itself included, as if each were the reference. It
+    estimates that under the model without bias if the samples are from the model's own distribution.
+    """
+    counts = Counter(samples)  # in the order of their first appearance
+    candidates = list(counts)
+    (utilities,) = utility([candidates], [candidates])
+    expected = np.array(utilities) @ np.array(list(counts.values()))
+    return samples.index(candidates[int(expected.argmax())])

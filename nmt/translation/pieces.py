@@ -1,0 +1,58 @@
+"""Lines as ids, in segments where they are longer than a model was trained for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from nmt.data.cleaning import normalise_whitespace
+from nmt.data.tokenizer import Tokenizer
+from nmt.translation.segment import split_to_fit
+
+
+class Piece(NamedTuple):
+    """What is searched for at once: a line or, where it is too long, a segment of it."""
+
+    line: int  # place in the input, from 0
+    segment: int  # place in the line, from 0
+    text: str
+    ids: list[int]  # source ids with the end of sentence
+    prefix: list[int]  # target ids that the translation begins with
+
+
+def pieces_of(
+    lines: Sequence[str],
+    tokenizer: Tokenizer,
+    max_tokens: int,
+    language: str,
+    warn: Callable[[str], None],
+    first_line: int = 1,
+    prefixes: Sequence[str] | None = None,
+) -> list[Piece]:
+    """Every line that says something, in segments where it has more source tokens than max_tokens.
+
+    Tokens are counted with the end of sentence; `warn` is told of such lines, counted from first_line. A line's prefix
+    is that of its first segment.
+    """
+
+    def fits(text: str) -> bool:
+        return len(tokenizer.encode_source([text])[0]) <= max_tokens
+
+    pieces = []
+    said = [index for index, line in enumerate(lines) if line.strip()]
+    begun = [""] * len(said) if prefixes is None else [normalise_whitespace(prefixes[index]) for index in said]
+    encoded = tokenizer.encode_source([lines[index] for index in said])
+    for index, ids, (*prefix, _) in zip(said, encoded, tokenizer.encode_target(begun), strict=True):
+        segments, of_segments = [lines[index]], [ids]
+        if len(ids) > max_tokens:
+            segments = split_to_fit(lines[index], fits, language)
+            of_segments = tokenizer.encode_source(segments)
+            warn(
+                f"line {first_line + index} has {len(ids)} tokens, more than the {max_tokens} the model was "
+                f"trained for: it is translated in {len(segments)} segments"
+            )
+        for number, (text, segment) in enumerate(zip(segments, of_segments, strict=True)):
+            if len(segment) > 1:  # the tokenizer finds something in it
+                pieces.append(Piece(index, number, text, segment, prefix))
+                prefix = []
+    return pieces

@@ -1,0 +1,250 @@
+"""How fast a trained run translates, by itself and beside other programs with the same weights.
+
+    python scripts/benchmark_translate.py RUN_DIR --source FILE [--beam-size N ...] [--reference]
+
+FILE holds raw sentences of the source language, one a line; the first --sentences of them are translated. Each of
+--rounds is a process of its own (benchmarks/translating.py), so that load time and memory are those of one system. It
+translates all sentences at once, in batches of --tokens-per-batch (default: search.tokens_per_batch), and then --single
+of them one at a time. --engine, --precision and --threads choose what is measured, and the first of each is what the
+others are compared with; STREAMSxTHREADS are batches searched side by side and the threads of each, and the native
+engine has one stream. The engine ctranslate2 takes the run's own export (nmt-export).
+
+With --reference it takes turns with CTranslate2 itself, of an export made for the purpose: float32 and int8, with the
+threads as streams of one each and as one stream of all. Where `transformers` is installed, the run's weights are
+searched by its MarianMTModel as well, which takes post-norm models only. Greedy translations in fp32 should be the
+same: where fewer than 99 of 100 are, a line on stderr says so. Figures go to docs/results/translation_speed.json, a
+table of them to the page beside it, or to the place that -o names.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import os
+import platform
+import sys
+import tempfile
+from argparse import ArgumentTypeError, Namespace
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from benchmarks.processes import measured_apart
+from benchmarks.reference_marian import why_not
+from benchmarks.translation_results import note, summarise, table, write
+
+import nmt
+from nmt.cli.common import Parser, run_command
+from nmt.config.models import TransformerConfig
+from nmt.device import choose_device, describe_hardware
+from nmt.errors import UsageError
+from nmt.export.ctranslate2 import export
+from nmt.run import LoadedRun, load_run
+
+RESULTS = Path(__file__).resolve().parents[1] / "docs" / "results" / "translation_speed.json"
+AGREEMENT = 0.99  # of greedy translations in fp32
+
+
+class System(NamedTuple):
+    """A program that translates."""
+
+    kind: str  # what benchmarks/translating.py calls it
+    engine: str
+    precision: str
+    streams: int
+    threads: int  # of each stream
+
+    @property
+    def name(self) -> str:
+        """As tables show it."""
+        program = self.kind if self.kind != "nmt" or self.engine == "native" else f"nmt with {self.engine}"
+        return f"{program}, {self.precision}, {self.streams}x{self.threads}"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the benchmark and return its exit status."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    parser = Parser(
+        "benchmark_translate.py",
+        "RUN_DIR --source FILE [--engine E ...] [--precision P ...] [--threads STREAMSxTHREADS] [--beam-size N ...]\n"
+        "       [--tokens-per-batch N] [--sentences N] [--single N] [--rounds N] [--reference] [--name NAME] [-o JSON]",
+        "Measure translation: sentences and tokens a second, latency of single sentences, memory, load time.",
+        "example: python scripts/benchmark_translate.py runs/my --source test.de --beam-size 1 5 --reference",
+    )
+    parser.add_argument("run_dir", metavar="RUN_DIR", help="a run directory of nmt-train")
+    parser.add_argument("--source", metavar="FILE", required=True, help="sentences to translate, one a line")
+    parser.add_argument("--checkpoint", metavar="NAME", help="default: averaged if there is one, or best")
+    parser.add_argument(
+        "--engine", choices=["native", "ctranslate2"], nargs="+", default=["native"], help="default: native"
+    )
+    parser.add_argument(
+        "--precision", choices=["fp32", "bf16", "int8"], nargs="+", default=["fp32"], help="default: fp32"
+    )
+    parser.add_argument("--device", default="cpu", help="of nmt; default: cpu")
+    parser.add_argument("--threads", metavar="SxT", type=split, help=f"default: 1x{cores}, ctranslate2: {cores}x1")
+    parser.add_argument("--beam-size", metavar="N", type=count, nargs="+", help="default: search.beam_size")
+    parser.add_argument("--tokens-per-batch", metavar="N", type=count, help="default: search.tokens_per_batch")
+    parser.add_argument("--sentences", metavar="N", type=count, default=1000, help="at most (default: 1000)")
+    parser.add_argument("--single", metavar="N", type=int, default=100, help="one at a time (default: 100)")
+    parser.add_argument("--rounds", metavar="N", type=count, default=3, help="default: 3")
+    parser.add_argument("--reference", action="store_true", help="take turns with other programs")
+    parser.add_argument("--name", help="of the result (default: the run's)")
+    parser.add_argument("-o", "--output", type=Path, default=RESULTS, help="JSON to write it to, with a page beside it")
+    return run_command(parser, benchmark, argv)
+
+
+def count(text: str) -> int:
+    """An argument: a whole number from 1."""
+    if not text.isdecimal() or int(text) < 1:
+        raise ArgumentTypeError(f"{text!r} is not a number from 1")
+    return int(text)
+
+
+def split(text: str) -> tuple[int, int]:
+    """An argument: streams and threads of each."""
+    streams, x, threads = text.partition("x")
+    if not x:
+        raise ArgumentTypeError(f"{text!r} is not STREAMSxTHREADS, such as 2x1")
+    return count(streams), count(threads)
+
+
+def benchmark(arguments: Namespace) -> None:
+    """Measure what the arguments say, print the table and write it down."""
+    run = load_run(arguments.run_dir, arguments.checkpoint)
+    if not any(line.strip() for line in Path(arguments.source).read_text("utf-8").splitlines()):
+        raise UsageError(f"{arguments.source} is empty: there is nothing to translate")
+    systems, left_out = choose_systems(arguments, run)
+    entries = {}
+    with tempfile.TemporaryDirectory() as folder:
+        exported = str(export(run, Path(folder) / "export")) if arguments.reference else None
+        for beam_size in arguments.beam_size or [run.config.search.beam_size]:
+            asked = {
+                "run": arguments.run_dir,
+                "checkpoint": arguments.checkpoint,
+                "device": arguments.device,
+                "export": exported,
+                "source": arguments.source,
+                "beam_size": beam_size,
+                "tokens_per_batch": arguments.tokens_per_batch,
+                "sentences": arguments.sentences,
+                "single": arguments.single,
+            }
+            rounds = measure_in_turn(systems, asked, arguments.rounds)
+            entry = describe(arguments, run, beam_size, left_out) | summarise(rounds)
+            entry["sentences"] = rounds[systems[0].name][0]["sentences"]
+            entries[f"{arguments.name or Path(arguments.run_dir).name}, {search_name(beam_size)}"] = entry
+            if beam_size == 1:
+                check_agreement(systems, entry["shared"])
+    print(table(entries) + "".join(f"{note(entry)}\n" for entry in entries.values()))
+    for name, entry in entries.items():
+        write(arguments.output, name, entry)
+    say(f"{'; '.join(entries)} written to {arguments.output} and {arguments.output.with_suffix('.md').name}")
+
+
+def choose_systems(arguments: Namespace, run: LoadedRun) -> tuple[list[System], list[str]]:
+    """The programs to measure, nmt first, and why others are left out."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    splits = {"native": (1, cores), "ctranslate2": (cores, 1)}
+    if arguments.threads:
+        splits = dict.fromkeys(splits, arguments.threads)
+    if "native" in arguments.engine and splits["native"][0] != 1:
+        raise UsageError("the native engine has one stream: --threads 1xN")
+    systems = [
+        System("nmt", engine, precision, *splits[engine])
+        for engine in arguments.engine
+        for precision in arguments.precision
+    ]
+    left_out: list[str] = []
+    if not arguments.reference:
+        return systems, left_out
+    if not isinstance(run.config.model, TransformerConfig):
+        raise UsageError(f"--reference has nothing to set beside model.family={run.config.model.family}")
+    total = systems[0].streams * systems[0].threads
+    for precision in ("fp32", "int8"):
+        systems += [System("ctranslate2", "", precision, *each) for each in dict.fromkeys([(total, 1), (1, total)])]
+    missing = importlib.util.find_spec("transformers") is None
+    if reason := "it is not installed" if missing else why_not(run.config.model):
+        left_out.append(f"transformers, because {reason}")
+        say(f"left out: {left_out[-1]}")
+    else:
+        systems.append(System("transformers", "", "fp32", 1, total))
+    return systems, left_out
+
+
+def measure_in_turn(systems: Sequence[System], asked: dict[str, Any], rounds: int) -> dict[str, list[dict[str, Any]]]:
+    """`rounds` measurements of each system, one after the other and then again."""
+    measured: dict[str, list[dict[str, Any]]] = {system.name: [] for system in systems}
+    for turn in range(rounds):
+        for system in systems:
+            window = measure(system, asked)
+            measured[system.name].append(window)
+            speed = window["sentences"] / window["seconds"]
+            searched = search_name(asked["beam_size"])
+            say(f"{searched}, round {turn + 1} of {rounds}: {system.name}: {speed:,.1f} sentences/s")
+    return measured
+
+
+def measure(system: System, asked: dict[str, Any]) -> dict[str, Any]:
+    """One round in a process of its own; see benchmarks/translating.py. Raises NmtError where it fails."""
+    specification = asked | {"system": system.kind, **system._asdict()}
+    threads = system.threads * (system.streams if system.engine == "ctranslate2" else 1)  # nmt divides them itself
+    environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
+    window: dict[str, Any] = measured_apart(system.name, "benchmarks.translating", specification, environment)
+    return window
+
+
+def describe(arguments: Namespace, run: LoadedRun, beam_size: int, left_out: list[str]) -> dict[str, Any]:
+    """What an entry says beside its figures."""
+    versions = {}
+    for name in ("torch", "ctranslate2", "transformers"):
+        found = importlib.util.find_spec(name) is not None
+        versions[name] = importlib.metadata.version(name) if found else None
+    return {
+        "command": command(arguments),
+        "environment": {
+            "hardware": describe_hardware(choose_device(arguments.device)),
+            "nmt": nmt.__version__,
+            "python": platform.python_version(),
+            **versions,
+        },
+        "model": run.config.model.family,
+        "checkpoint": run.checkpoint.name,
+        "parameters": sum(parameter.numel() for parameter in run.model.parameters()),
+        "beam_size": beam_size,
+        "left_out": left_out,
+    }
+
+
+def check_agreement(systems: Sequence[System], shared: dict[str, float]) -> None:
+    """Say which greedy translations in fp32 are not those of nmt in fp32."""
+    for system in systems[1:]:
+        if systems[0].precision == system.precision == "fp32" and shared[system.name] < AGREEMENT:
+            say(f"{system.name}: only {shared[system.name]:.1%} of its greedy translations are those of nmt")
+
+
+def search_name(beam_size: int) -> str:
+    """How a search is called."""
+    return "greedy" if beam_size == 1 else f"beam {beam_size}"
+
+
+def command(arguments: Namespace) -> str:
+    """The command line, without this machine's folders."""
+    options = [
+        *(["--checkpoint", arguments.checkpoint] if arguments.checkpoint else []),
+        *(["--engine", *arguments.engine, "--precision", *arguments.precision]),
+        *(["--threads", "x".join(map(str, arguments.threads))] if arguments.threads else []),
+        *(["--beam-size", *map(str, arguments.beam_size)] if arguments.beam_size else []),
+        *(["--tokens-per-batch", str(arguments.tokens_per_batch)] if arguments.tokens_per_batch else []),
+        *(["--sentences", str(arguments.sentences), "--single", str(arguments.single)]),
+        *(["--rounds", str(arguments.rounds), *(["--reference"] if arguments.reference else [])]),
+    ]
+    return " ".join(["python scripts/benchmark_translate.py RUN_DIR --source FILE", *options])
+
+
+def say(sentence: str) -> None:
+    """A line on stderr: results alone go to stdout."""
+    print(sentence, file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,47 @@
+"""CTranslate2 as its documentation uses it: all sentences in one call, which batches them and spreads the batches."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from nmt.data.tokenizer import Tokenizer
+
+Answer = tuple[str, int]
+
+
+class PlainCTranslate2:
+    """An export, without nmt's engine around it: no scores, one limit of length for all."""
+
+    def __init__(self, asked: dict[str, Any]) -> None:
+        import ctranslate2
+
+        from nmt.run import read_run_config
+
+        self.search = read_run_config(asked["run"]).search
+        self.tokenizer = Tokenizer.load(f"{asked['run']}/tokenizer")
+        target = self.tokenizer.target
+        self.ids = {piece: id for id, piece in enumerate(target.pieces(range(target.size)))}
+        self.beam_size, self.tokens = asked["beam_size"], asked["tokens_per_batch"] or self.search.tokens_per_batch
+        self.translator = ctranslate2.Translator(
+            asked["export"],
+            "cpu",
+            compute_type={"fp32": "float32", "bf16": "bfloat16"}.get(asked["precision"], asked["precision"]),
+            inter_threads=asked["streams"],
+            intra_threads=asked["threads"],
+        )
+
+    def __call__(self, lines: list[str]) -> list[Answer]:
+        """The best translation of each line, and how many tokens it has."""
+        sources = [self.tokenizer.source_pieces(ids) for ids in self.tokenizer.encode_source(lines)]
+        results = self.translator.translate_batch(
+            sources,
+            max_batch_size=self.tokens // self.beam_size,
+            batch_type="tokens",
+            beam_size=self.beam_size,
+            length_penalty=self.search.length_penalty,
+            max_decoding_length=self.search.longest(max(map(len, sources))),
+            min_decoding_length=0,
+            max_input_length=0,
+        )
+        hypotheses = [[self.ids[piece] for piece in result.hypotheses[0]] for result in results]
+        return [(self.tokenizer.decode_target(ids), len(ids) + 1) for ids in hypotheses]

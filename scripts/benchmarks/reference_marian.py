@@ -1,0 +1,123 @@
+"""The decoding that `transformers` offers: the run's own weights in its MarianMTModel, searched by `generate`.
+
+Marian has post-norm layers. Its positions are a table, which takes the toolkit's, and it has a bias on the logits of
+every token, which takes minus infinity for those that are never generated.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.rnn import pad_sequence
+
+from benchmarks.reference_transformers import marian_config
+from nmt.attention.position import sinusoids
+from nmt.config.models import TransformerConfig
+from nmt.config.schema import SearchConfig
+from nmt.data.tokenizer import BOS, EOS, PAD
+from nmt.run import LoadedRun
+from nmt.search.hypothesis import Hypothesis
+
+
+def why_not(model: object) -> str | None:
+    """Why a model cannot be a Marian, or None where it can."""
+    if not isinstance(model, TransformerConfig):
+        return "it has Transformers only"
+    return "Marian has post-norm layers only" if model.norm == "pre" else None
+
+
+class MarianEngine:
+    """Searches with MarianMTModel on the CPU; see `nmt.engines.engine.Engine`. Its hypotheses have no scores."""
+
+    streams = 1
+
+    def __init__(self, run: LoadedRun) -> None:
+        self.model = marian(run)
+
+    def adopt(self, options: SearchConfig) -> SearchConfig:
+        """By its own rules, which are CTranslate2's."""
+        return dataclasses.replace(options, length_normalisation="power", stop="full")
+
+    def search(
+        self,
+        sources: Sequence[Sequence[int]],
+        options: SearchConfig,
+        n_best: int,
+        prefixes: Sequence[Sequence[int]] | None = None,
+    ) -> list[list[Hypothesis]]:
+        """The best hypothesis of each sentence of a batch."""
+        assert n_best == 1 and prefixes is None, "nothing else is measured"
+        src = pad_sequence([torch.tensor(ids) for ids in sources], batch_first=True, padding_value=PAD)
+        with torch.inference_mode():
+            found = self.model.generate(
+                input_ids=src,
+                attention_mask=(src != PAD).long(),
+                max_new_tokens=max(options.longest(len(ids)) for ids in sources),
+                num_beams=options.beam_size,
+                do_sample=False,
+                length_penalty=options.length_penalty,
+                early_stopping=options.beam_size > 1,  # once as many have finished as the beam is wide
+            )
+        return [[_hypothesis(ids)] for ids in found[:, 1:].tolist()]
+
+
+def _hypothesis(ids: list[int]) -> Hypothesis:
+    finished = EOS in ids
+    return Hypothesis(ids[: ids.index(EOS)] if finished else [id for id in ids if id != PAD], 0.0, 0.0, finished)
+
+
+def marian(run: LoadedRun) -> Any:
+    """A MarianMTModel with the weights of a run."""
+    from transformers import GenerationConfig, MarianMTModel
+
+    config = run.config
+    assert isinstance(config.model, TransformerConfig), "checked before"
+    longest = config.data.cleaning.max_tokens
+    positions = max(longest, config.search.longest(longest)) + 1
+    model = MarianMTModel(marian_config(config.model, run.tokenizer, positions)).eval()
+    with torch.no_grad():
+        _copy_weights(run.model, model, config.model)
+        for stack in (model.model.encoder, model.model.decoder):
+            stack.embed_positions.weight.copy_(sinusoids(positions, config.model.model_dim))
+        model.final_logits_bias[:, [PAD, BOS]] = float("-inf")
+    model.generation_config = GenerationConfig(
+        decoder_start_token_id=BOS, bos_token_id=BOS, eos_token_id=EOS, pad_token_id=PAD
+    )
+    return model
+
+
+def _copy_weights(ours: nn.Module, theirs: nn.Module, config: TransformerConfig) -> None:
+    """Every weight of ours to its place in theirs."""
+
+    def copy(name: str, *places: str) -> None:
+        for kind in ("weight", "bias"):
+            if f"{name}.{kind}" not in weights:
+                continue
+            for part, place in zip(weights[f"{name}.{kind}"].chunk(len(places)), places, strict=True):
+                theirs.get_parameter(f"{place}.{kind}").copy_(part)
+
+    weights: dict[str, Tensor] = ours.state_dict()
+    copy("projection", "lm_head")
+    for side, layers in (("encoder", config.encoder_layers), ("decoder", config.decoder_layers)):
+        copy(f"{side}.embedding.embedding", f"model.{side}.embed_tokens")
+        for index in range(layers):
+            here, there = f"{side}.layers.{index}", f"model.{side}.layers.{index}"
+            heads = [f"{there}.self_attn.{part}_proj" for part in "qkv"]
+            copy(f"{here}.self_attention.qkv_projection", *heads)
+            copy(f"{here}.self_attention.output_projection", f"{there}.self_attn.out_proj")
+            copy(
+                f"{here}.{'attention' if side == 'encoder' else 'self'}_residual.norm", f"{there}.self_attn_layer_norm"
+            )
+            if side == "decoder":
+                copy(f"{here}.cross_attention.query_projection", f"{there}.encoder_attn.q_proj")
+                heads = [f"{there}.encoder_attn.{part}_proj" for part in "kv"]
+                copy(f"{here}.cross_attention.kv_projection", *heads)
+                copy(f"{here}.cross_attention.output_projection", f"{there}.encoder_attn.out_proj")
+                copy(f"{here}.cross_residual.norm", f"{there}.encoder_attn_layer_norm")
+            copy(f"{here}.feed_forward.inner", f"{there}.fc1")
+            copy(f"{here}.feed_forward.outer", f"{there}.fc2")
+            copy(f"{here}.feed_forward_residual.norm", f"{there}.final_layer_norm")

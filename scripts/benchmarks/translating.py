@@ -1,0 +1,105 @@
+"""One system that translates, measured in a process of its own: load, many sentences at once, one at a time.
+
+usage: python -m benchmarks.translating SPECIFICATION.json RESULT.json
+"""
+
+from __future__ import annotations
+
+import time
+
+STARTED = time.perf_counter()  # before the imports, which are a part of loading
+
+import json  # noqa: E402
+import sys  # noqa: E402
+from collections.abc import Callable  # noqa: E402
+from pathlib import Path  # noqa: E402
+from typing import TYPE_CHECKING, Any  # noqa: E402
+
+from benchmarks.memory import peak_memory_mib  # noqa: E402
+
+if TYPE_CHECKING:
+    from nmt.translate import Translator
+
+WARM_UP = 32  # sentences
+Answer = tuple[str, int]  # a translation and how many tokens it has, end of sentence included
+
+
+def nmt(asked: dict[str, Any]) -> Callable[[list[str]], list[Answer]]:
+    """The toolkit itself."""
+    from nmt.translate import Translator
+
+    translator = Translator.load(
+        asked["run"],
+        asked["checkpoint"],
+        asked["device"],
+        asked["precision"],
+        warn=lambda _: None,
+        engine=asked["engine"],
+        streams=asked["streams"],
+    )
+    return translating(translator, asked)
+
+
+def transformers(asked: dict[str, Any]) -> Callable[[list[str]], list[Answer]]:
+    """The run's weights in `transformers`."""
+    from benchmarks.reference_marian import MarianEngine
+    from nmt.run import load_run
+    from nmt.translate import Translator
+
+    run = load_run(asked["run"], asked["checkpoint"])
+    limit = run.config.data.cleaning.max_tokens
+    translator = Translator(MarianEngine(run), run.tokenizer, run.config.search, limit, warn=lambda _: None)
+    return translating(translator, asked)
+
+
+def ctranslate2(asked: dict[str, Any]) -> Callable[[list[str]], list[Answer]]:
+    """CTranslate2 itself."""
+    from benchmarks.reference_ctranslate2 import PlainCTranslate2
+
+    return PlainCTranslate2(asked)
+
+
+SYSTEMS = {"nmt": nmt, "ctranslate2": ctranslate2, "transformers": transformers}
+
+
+def translating(translator: Translator, asked: dict[str, Any]) -> Callable[[list[str]], list[Answer]]:
+    """What a translator makes of lines."""
+    if asked["tokens_per_batch"]:
+        translator.search.tokens_per_batch = asked["tokens_per_batch"]
+
+    def translate(lines: list[str]) -> list[Answer]:
+        found = [one.hypotheses[0] for one in translator.translate_nbest(lines, beam_size=asked["beam_size"])]
+        return [(one.text, len(one.tokens) + one.finished) for one in found]
+
+    return translate
+
+
+def main(asked: dict[str, Any], started: float) -> dict[str, Any]:
+    """Load what is asked for, translate all lines at once and then `single` of them one by one."""
+    translate = SYSTEMS[asked["system"]](asked)
+    loaded = time.perf_counter() - started
+    lines = Path(asked["source"]).read_text("utf-8").removesuffix("\n").split("\n")[: asked["sentences"]]
+    translate(lines[:WARM_UP])
+    started = time.perf_counter()
+    answers = translate(lines)
+    seconds = time.perf_counter() - started
+    memory = peak_memory_mib()
+    latencies = []
+    for line in lines[:: max(1, len(lines) // max(1, asked["single"]))][: asked["single"]]:
+        started = time.perf_counter()
+        translate([line])
+        latencies.append(time.perf_counter() - started)
+    return {
+        "load_seconds": loaded,
+        "seconds": seconds,
+        "sentences": len(lines),
+        "tokens": sum(tokens for _, tokens in answers),
+        "latencies": latencies,
+        "peak_memory_mib": memory,
+        "texts": [text for text, _ in answers],
+    }
+
+
+if __name__ == "__main__":
+    result = main(json.loads(Path(sys.argv[1]).read_text("utf-8")), STARTED)
+    Path(sys.argv[2]).write_text(json.dumps(result), "utf-8")

@@ -1,0 +1,87 @@
+"""nmt-translate from file to file: killed at any moment and resumed, and what it refuses."""
+
+from __future__ import annotations
+
+import random
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from nmt.translation import shards
+from tests.cli.file_job import SHARDS, FileJob, finished, wait_for
+from tests.toy_run import make_run
+
+
+@pytest.fixture(scope="module")
+def job(tmp_path_factory: pytest.TempPathFactory) -> FileJob:
+    return FileJob(tmp_path_factory.mktemp("job"))
+
+
+def test_killed_again_and_again_it_ends_as_undisturbed(
+    job: FileJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    output, moments = tmp_path / "out.txt", random.Random(3)
+    for number, status, count in [(signal.SIGKILL, -9, 1), (signal.SIGTERM, 143, 3), (signal.SIGINT, 130, 5)]:
+        with job.started(output, "--resume") as process:
+            wait_for(output, count, process)
+            time.sleep(moments.random() * 0.1)
+            process.send_signal(number)
+            _, said = process.communicate(timeout=60)
+        assert process.returncode == status, said
+        assert "Traceback" not in said
+        assert not output.exists(), "the output is complete or absent"
+        assert count <= finished(output) < SHARDS
+        if status > 0:
+            assert f"lines are translated and kept in {output}.parts: the same command with --resume goes on" in said
+            assert said.splitlines()[-1] == f"nmt-translate: stopped by {number.name}"
+    kept = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "out.txt.parts").glob("shard-*")}
+    joined: dict[str, int] = {}
+    join = shards.Shards.join
+
+    def note_and_join(self: shards.Shards, path: Path) -> None:
+        joined.update({path.name: path.stat().st_mtime_ns for path in self.folder.glob("shard-*")})
+        join(self, path)
+
+    monkeypatch.setattr(shards.Shards, "join", note_and_join)
+    assert job.call(output, "--resume") == 0
+    assert output.read_bytes() == job.expected
+    assert len(joined) == SHARDS
+    assert kept.items() <= joined.items(), "what was finished is not done again"
+    assert [path.name for path in tmp_path.iterdir()] == ["out.txt"]
+
+
+def test_a_part_is_not_overwritten_and_not_mixed_with_another(
+    job: FileJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output, write = tmp_path / "out.txt", shards.Shards.write
+
+    def disk_full_at_the_third(self: shards.Shards, index: int, answers: list[bytes]) -> None:
+        if index == 2:
+            raise OSError(28, "No space left on device", "shard")
+        write(self, index, answers)
+
+    monkeypatch.setattr(shards.Shards, "write", disk_full_at_the_third)
+    assert job.call(output) == 1
+    assert capsys.readouterr().err.splitlines()[-2:] == [
+        f"nmt-translate: 200 of 900 lines are translated and kept in {output}.parts: "
+        "the same command with --resume goes on",
+        "nmt-translate: error: shard: No space left on device",
+    ]
+    (tmp_path / "other.txt").write_text("ba.\n")
+    other_run = make_run(tmp_path / "other", "rnnsearch")
+
+    def refusal(*more: object, run: Path | None = None) -> str:
+        assert job.call(output, *more, run=run) == 1
+        sentence = capsys.readouterr().err.splitlines()[-1]
+        assert sentence.startswith(f"nmt-translate: error: {output}.parts holds a part of an")
+        return sentence
+
+    assert "earlier translation: add --resume to go on with it, or delete the folder" in refusal()
+    assert "other translation, with another model: call it as before" in refusal("--resume", run=other_run)
+    assert "with another source: call it" in refusal("--resume", "-i", tmp_path / "other.txt")
+    options = ("--beam-size", 2, "--on-error", "skip")
+    assert "with another --on-error and another --beam-size: call it" in refusal("--resume", *options)
+    assert finished(output) == 2
+    assert not output.exists()

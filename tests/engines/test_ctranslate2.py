@@ -1,0 +1,218 @@
+"""The engine CTranslate2 answers as the native one does under the same rules."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+from typing import NamedTuple
+
+import ctranslate2
+import pytest
+import torch
+from torch import nn
+
+from nmt.config.schema import SearchConfig
+from nmt.data.tokenizer import BOS, PAD
+from nmt.engines.ctranslate2 import CTranslate2Engine
+from nmt.engines.native import NativeEngine
+from nmt.errors import NmtError
+from nmt.export.ctranslate2 import export
+from nmt.export.record import ExportRecord
+from nmt.run import LoadedRun, load_run
+from nmt.search.hypothesis import Hypothesis
+from nmt.translate import Translator
+from tests.export.exported import KINDS, LINES, make_exportable
+
+GREEDY = SearchConfig(beam_size=1, max_length_ratio=2.0, max_length_offset=10)
+
+
+class Systems(NamedTuple):
+    run: LoadedRun
+    folder: Path
+    engine: CTranslate2Engine
+    sources: list[list[int]]
+
+
+@pytest.fixture(scope="module")
+def systems(tmp_path_factory: pytest.TempPathFactory):
+    @cache
+    def systems(kind: str) -> Systems:
+        run = load_run(make_exportable(tmp_path_factory.mktemp("run") / "run", kind))
+        folder = export(run)
+        return Systems(run, folder, CTranslate2Engine(folder, streams=1), run.tokenizer.encode_source(LINES))
+
+    return systems
+
+
+@pytest.fixture(params=KINDS)
+def system(request: pytest.FixtureRequest, systems) -> Systems:
+    return systems(request.param)
+
+
+def native(system: Systems, *, without_banned: bool) -> NativeEngine:
+    """The native engine; `without_banned`, with probabilities among the tokens that can be generated."""
+    run = load_run(system.run.path)
+    if without_banned:
+        bias = torch.zeros(run.tokenizer.target_size)
+        bias[[PAD, BOS]] = float("-inf")
+        run.model.projection.bias = nn.Parameter(bias)
+    return NativeEngine(run.model)
+
+
+def assert_same(found: Sequence[Hypothesis], expected: Sequence[Hypothesis]) -> None:
+    assert [one.tokens for one in found] == [one.tokens for one in expected]
+    assert [one.finished for one in found] == [one.finished for one in expected]
+    for key in ("log_prob", "score"):
+        values = [getattr(one, key) for one in expected]
+        assert [getattr(one, key) for one in found] == pytest.approx(values, rel=1e-4, abs=2e-3)
+
+
+def test_greedy_search_says_the_same(system: Systems) -> None:
+    options = dataclasses.replace(GREEDY, max_length_ratio=1.0)
+    found = system.engine.search(system.sources, options, 1)
+    expected = native(system, without_banned=True).search(system.sources, options, 1)
+    as_trained = native(system, without_banned=False).search(system.sources, options, 1)
+    for (ours,), (theirs,), (trained,) in zip(found, expected, as_trained, strict=True):
+        assert_same([ours], [theirs])
+        assert ours.tokens == trained.tokens
+    finished = [one.finished for (one,) in found]
+    assert any(finished) and not all(finished)
+    assert len({tuple(one.tokens) for (one,) in found}) > 5
+
+
+@pytest.mark.parametrize("beam_size", [2, 5])
+@pytest.mark.parametrize("alpha", [0.0, 0.6, 1.0])
+def test_beam_search_by_its_own_rules_says_the_same(system: Systems, beam_size: int, alpha: float) -> None:
+    options = system.engine.adopt(dataclasses.replace(GREEDY, beam_size=beam_size, length_penalty=alpha))
+    assert (options.length_normalisation, options.stop) == ("power", "full")
+    found = system.engine.search(system.sources, options, beam_size)
+    expected = native(system, without_banned=True).search(system.sources, options, beam_size)
+    compared = 0
+    for ids, ours, theirs in zip(system.sources, found, expected, strict=True):
+        before_the_limit = max(len(one.tokens) + one.finished for one in theirs) < options.longest(len(ids))
+        if before_the_limit and len(theirs) == beam_size:
+            assert_same(ours, theirs)
+            compared += 1
+    assert compared >= 10
+    best = system.engine.search(system.sources, options, 1)
+    assert [answer[:1] for answer in found] == [answer[:1] for answer in best]
+
+
+@pytest.mark.parametrize("beam_size", [1, 3])
+def test_what_is_found_for_a_sentence_does_not_depend_on_the_others(systems, beam_size: int) -> None:
+    system = systems("pre gelu separate tied")
+    for ratio in (0.5, 2.0):  # at the lower one many reach their own limit, which is below that of their batch
+        options = system.engine.adopt(dataclasses.replace(GREEDY, beam_size=beam_size, max_length_ratio=ratio))
+        together = system.engine.search(system.sources, options, beam_size)
+        reached = [
+            row
+            for row, answer in enumerate(together)
+            if len(answer[0].tokens) == options.longest(len(system.sources[row]))
+        ]
+        assert ratio == 2.0 or len(reached) > 5
+        for ids, answer in zip(system.sources, together, strict=True):
+            (alone,) = system.engine.search([ids], options, beam_size)
+            assert_same(answer, alone)
+            assert all(len(one.tokens) + one.finished <= options.longest(len(ids)) for one in answer)
+
+
+def test_streams_share_the_cores(systems, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    class Translator:
+        def __init__(self, *_: object, **options: object) -> None:
+            asked.append((options["inter_threads"], options["intra_threads"]))
+
+    monkeypatch.setattr(ctranslate2, "Translator", Translator)
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: range(8), raising=False)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    folder = systems("post relu shared tied").folder
+    for streams, said in ((None, 8), (1, 1), (2, 2), (99, 8)):
+        assert CTranslate2Engine(folder, "cpu", streams=streams).streams == said
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    assert CTranslate2Engine(folder, "cpu").streams == 2
+    assert asked == [(8, 1), (1, 8), (2, 4), (8, 1), (2, 1)]
+
+
+def test_batches_side_by_side_are_put_together_again(systems, monkeypatch: pytest.MonkeyPatch) -> None:
+    system = systems("post relu shared tied")
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: range(3), raising=False)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    lines = [*LINES, "", LINES[0]]
+    options = dataclasses.replace(GREEDY, tokens_per_batch=30)
+    answers = []
+    for streams in (1, 3):
+        engine = CTranslate2Engine(system.folder, "cpu", streams=streams)
+        told: list[int] = []
+        translator = Translator(engine, system.run.tokenizer, options, 24, warn=lambda _: None)
+        answers.append(translator.translate_nbest(lines, progress=told.append))
+        assert engine.streams == streams and len(told) > 5 and sum(told) == len(LINES) + 1
+    assert [one.text for one in answers[0]] == [one.text for one in answers[1]]
+    assert answers[1][0].text == answers[1][-1].text != answers[1][-2].text == ""
+
+
+def test_int8_computes_in_int8_and_says_nearly_the_same(systems) -> None:
+    system = systems("post relu shared tied")
+    engine = CTranslate2Engine(system.folder, "cpu", "int8", streams=1)
+    found = engine.search(system.sources, GREEDY, 1)
+    exact = system.engine.search(system.sources, GREEDY, 1)
+    log_probs = [[answer[0].log_prob for answer in answers] for answers in (found, exact)]
+    assert log_probs[0] != log_probs[1]
+    assert sum(ours[0].tokens == theirs[0].tokens for ours, theirs in zip(found, exact, strict=True)) >= 20
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"coverage_penalty": 0.2}, "search.coverage_penalty needs the native engine"),
+        ({"min_length_ratio": 0.5}, "search.min_length_ratio needs the native engine"),
+    ],
+)
+def test_what_it_cannot_do_is_refused(systems, options: dict[str, float], sentence: str) -> None:
+    system = systems("post relu shared tied")
+    with pytest.raises(NmtError, match=sentence):
+        system.engine.adopt(dataclasses.replace(GREEDY, **options))
+
+
+def test_a_greedy_search_keeps_the_rules_of_the_run(systems) -> None:
+    assert systems("post relu shared tied").engine.adopt(GREEDY) == GREEDY
+
+
+def test_limits_of_an_export(systems) -> None:
+    system = systems("post relu shared tied")
+    positions = ExportRecord.read(system.folder).positions
+    found = system.engine.search([[5, 3]], dataclasses.replace(GREEDY, max_length_offset=positions - 4), 1)
+    assert found[0][0].tokens
+    with pytest.raises(NmtError, match=f"the export has positions for {positions} tokens"):
+        system.engine.search([[5, 3]], dataclasses.replace(GREEDY, max_length_offset=positions - 3), 1)
+    with pytest.raises(NmtError, match="prefixes need the native engine"):
+        system.engine.search([[5, 3]], GREEDY, 1, [[7]])
+
+
+@pytest.mark.parametrize("device", ["mps", "cuda:99", "cuda:first", "tpu"])
+def test_devices_it_does_not_have(systems, device: str) -> None:
+    with pytest.raises(NmtError, match=f"there is no {device} device here for CTranslate2: choose "):
+        CTranslate2Engine(systems("post relu shared tied").folder, device)
+
+
+def test_a_precision_it_does_not_have(systems, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = systems("post relu shared tied").folder
+    monkeypatch.setattr(ctranslate2, "get_supported_compute_types", lambda _: {"float32"})
+    with pytest.raises(NmtError, match="CTranslate2 does not compute in int8 on this cpu"):
+        CTranslate2Engine(folder, "cpu", "int8")
+    assert CTranslate2Engine(folder, "cpu", "native").search([[5, 3]], GREEDY, 1)
+
+
+def test_an_export_that_is_damaged(systems, tmp_path: Path) -> None:
+    folder = export(systems("post relu shared tied").run, tmp_path / "damaged")
+    (folder / "model.bin").write_bytes(b"no")
+    with pytest.raises(NmtError, match=r"CTranslate2 cannot load .*damaged .*make it again with nmt-export"):
+        CTranslate2Engine(folder, "cpu")
+    (folder / "shared_vocabulary.json").write_text("[")
+    with pytest.raises(NmtError, match=r"damaged has no vocabulary that can be read"):
+        CTranslate2Engine(folder, "cpu")
+    (folder / "nmt.json").unlink()
+    with pytest.raises(NmtError, match="damaged is no export of nmt"):
+        CTranslate2Engine(folder, "cpu")

@@ -1,0 +1,86 @@
+"""Integers instead of floats: how far off, and that company changes nothing at all."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+import torch
+from torch import nn
+
+from nmt.config.schema import SearchConfig
+from nmt.engines.int8 import Int8Linear, quantise, quantise_rows
+from nmt.engines.native import NativeEngine
+from tests.models.variants import VARIANTS, random_batch, tiny_model
+
+
+@pytest.mark.parametrize("bias", [True, False])
+def test_the_error_is_that_of_rounding(bias: bool) -> None:
+    torch.manual_seed(1)
+    linear = nn.Linear(96, 50, bias=bias)
+    x = torch.randn(7, 3, 96) * torch.logspace(-3, 3, 7)[:, None, None]
+    with torch.inference_mode():
+        y, exact = Int8Linear(linear)(x), linear.double()(x.double())
+    # half a step of each factor, times the other one
+    weight = linear.weight.detach().abs()
+    steps_x, steps_w = x.abs().amax(-1, keepdim=True).double() / 254, weight.amax(1) / 254
+    bound = steps_x * weight.sum(1) + x.abs().double().sum(-1, keepdim=True) * steps_w + 96 * steps_x * steps_w
+    assert ((y - exact).abs() <= bound * 1.001).all()
+    assert (y - exact).abs().max() > 0
+
+
+def test_integers_are_exact() -> None:
+    torch.manual_seed(2)
+    weight = torch.randint(-127, 128, (40, 64)).float()
+    weight[:, 0] = 127
+    x = torch.randint(-127, 128, (9, 64)).float()
+    x[:, 1] = -127
+    linear = nn.Linear(64, 40, bias=False)
+    linear.weight.data = weight
+    torch.testing.assert_close(Int8Linear(linear)(x), x @ weight.t(), rtol=1e-6, atol=0)
+
+
+def test_a_row_of_zeros_and_the_largest_values() -> None:
+    ids, scale = quantise_rows(torch.tensor([[0.0, 0.0], [-2.54, 1.27], [1e-35, 0.0]]))
+    assert ids.tolist() == [[0, 0], [-127, 64], [0, 0]]
+    torch.testing.assert_close(scale[1], torch.tensor([0.02]))
+
+
+def test_a_row_does_not_depend_on_its_company() -> None:
+    torch.manual_seed(3)
+    layer = Int8Linear(nn.Linear(256, 600))
+    x = torch.randn(37, 256)
+    together = layer(x)
+    assert all(torch.equal(together[row], layer(x[row : row + 1])[0]) for row in range(37))
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_every_model_can_be_quantised_and_nearly_agrees(variant: str) -> None:
+    model = tiny_model(variant, 40)
+    src, mask = random_batch([5, 3, 7], 40)
+    tgt_in = torch.randint(4, 40, (3, 6))
+    with torch.inference_mode():
+        exact = model.projection(model(src, mask, tgt_in)).log_softmax(-1)
+        quantise(model)
+        rounded = model.projection(model(src, mask, tgt_in)).log_softmax(-1)
+    assert isinstance(model.projection, Int8Linear)
+    assert not any(isinstance(module, nn.Linear) for layer in model.modules() if hasattr(layer, "qkv_projection")
+                   for module in layer.children())  # fmt: skip
+    difference = (rounded - exact).abs().mean()
+    assert 0 < difference < 0.05 * exact.std()
+
+
+@pytest.mark.parametrize("variant", ["transformer-post", "transformer-pre"])
+def test_company_changes_nothing_in_what_is_found(variant: str) -> None:
+    model = tiny_model(variant, 40)
+    quantise(model)
+    options = SearchConfig(beam_size=3, length_penalty=0.6, max_length_ratio=1.0, max_length_offset=3)
+    engine = NativeEngine(model)
+    for beam_size in (1, 3):
+        settings = dataclasses.replace(options, beam_size=beam_size)
+        src, _ = random_batch([5, 3, 7, 2, 9, 4], 40)
+        sources = [[token for token in row if token] for row in src.tolist()]
+        together = engine.search(sources, settings, 1)
+        alone = [engine.search([source], settings, 1)[0] for source in sources]
+        assert [one[0].tokens for one in together] == [one[0].tokens for one in alone]
+        assert len({tuple(one[0].tokens) for one in together}) > 1

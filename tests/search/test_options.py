@@ -1,0 +1,178 @@
+"""What bounds, forces and ranks hypotheses: least lengths, prefixes, normalisations, when to stop, coverage."""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import pytest
+import torch
+
+from nmt.config.schema import SearchConfig
+from nmt.data.tokenizer import BOS, EOS, PAD, UNK
+from nmt.engines.native import NativeEngine
+from nmt.errors import NmtError
+from nmt.models.seq2seq import Seq2Seq
+from nmt.search.beam import beam_search
+from nmt.search.constraints import Constraints
+from nmt.search.greedy import greedy_search
+from nmt.search.hypothesis import Hypothesis
+from nmt.search.penalties import LengthPenalty, coverage_penalty
+from tests.models.variants import VARIANTS, tiny_model
+from tests.search.test_beam import Table, check_equal
+
+TINY = 6  # PAD, UNK, BOS, EOS and two words
+ATTENDING = [name for name in VARIANTS if tiny_model(name).attends]
+SOURCES = [[4, EOS], [5, 4, 5, EOS], [5, 5, 4, 4, 5, EOS]]
+
+
+def search(
+    table: Table, beam_size: int, max_length: int, constraints: Constraints, penalty: LengthPenalty, **options: object
+) -> list[list[Hypothesis]]:
+    count = len(table.log_probs)
+    memory, state = table.start(list(range(count)))
+    common = {"bos": BOS, "max_lengths": torch.full((count,), max_length), "constraints": constraints}
+    if not beam_size:
+        return greedy_search(table.step, memory, state, length_penalty=penalty, **common)
+    return beam_search(
+        table.step, memory, state, beam_size=beam_size, n_best=beam_size, length_penalty=penalty, **common, **options
+    )
+
+
+def all_of(table: Table, sentence: int, max_length: int, penalty: LengthPenalty) -> list[Hypothesis]:
+    """Every finished hypothesis, best first."""
+    found = table.exhaustive(sentence, max_length, 0.0)
+    scored = [one._replace(score=one.log_prob / penalty(len(one.tokens) + 1)) for one in found]
+    return sorted(scored, key=lambda one: -one.score)
+
+
+@pytest.mark.parametrize("penalty", [LengthPenalty(1.0), LengthPenalty(1.0, "power"), LengthPenalty(0.4, "power")])
+def test_constraints_take_out_of_exhaustive_search_what_breaks_them(penalty: LengthPenalty) -> None:
+    table = Table(sentences=9, seed=41)
+    least = torch.tensor([0, 1, 2, 3, 4, 2, 0, 3, 4])
+    prefixes = [[], [4], [5, 5], [UNK], [], [4, 5, 4], [4, UNK], [5], []]
+    padded = torch.tensor([prefix + [-1] * (3 - len(prefix)) for prefix in prefixes])
+    constraints = Constraints(EOS, (PAD, BOS), least, padded)
+    found = search(table, 4 * 27, 4, constraints, penalty)
+    for sentence, hypotheses in enumerate(found):
+        prefix = prefixes[sentence]
+        expected = [
+            one
+            for one in all_of(table, sentence, 4, penalty)
+            if len(one.tokens) + 1 >= least[sentence] and one.tokens[: len(prefix)] == prefix
+        ]
+        assert 0 < len(expected) <= 40
+        check_equal(hypotheses, expected)
+
+
+@pytest.mark.parametrize("beam_size", [0, 1, 3])
+def test_narrow_searches_keep_the_constraints_too(beam_size: int) -> None:
+    table = Table(sentences=30, seed=43)
+    table.log_probs[..., EOS] = -0.1  # they would end at once
+    prefixes = torch.tensor([[4, 5, -1], [-1, -1, -1], [5, 5, 4]] * 10)
+    constraints = Constraints(EOS, (PAD, BOS), torch.tensor([1, 5, 2] * 10), prefixes)
+    for sentence, hypotheses in enumerate(search(table, beam_size, 8, constraints, LengthPenalty(0.6))):
+        assert hypotheses
+        for one in hypotheses:
+            wanted = [token for token in prefixes[sentence].tolist() if token >= 0]
+            assert one.tokens[: len(wanted)] == wanted
+            assert len(one.tokens) + one.finished >= (1, 5, 2)[sentence % 3]
+            said = [*one.tokens, EOS] if one.finished else one.tokens
+            assert one.log_prob == pytest.approx(table.forced(sentence, said), abs=1e-5)
+
+
+def plain_full_beam(table: Table, sentence: int, beam_size: int, max_length: int, penalty: LengthPenalty):
+    """Beam search that stops once beam_size hypotheses have finished, with lists."""
+    open_: list[tuple[float, list[int]]] = [(0.0, [])]
+    finished: list[Hypothesis] = []
+    for length in range(1, max_length + 1):
+        candidates = [
+            (table.forced(sentence, [*tokens, token]), [*tokens, token])
+            for _, tokens in open_
+            for token in (UNK, EOS, 4, 5)
+        ]
+        candidates.sort(key=lambda one: -one[0])
+        for log_prob, tokens in candidates[:beam_size]:
+            if tokens[-1] == EOS:
+                finished.append(Hypothesis(tokens[:-1], log_prob, log_prob / penalty(length)))
+        if len(finished) >= beam_size:
+            break
+        open_ = [one for one in candidates if one[1][-1] != EOS][:beam_size]
+    return sorted(finished, key=lambda one: -one.score)[:beam_size]
+
+
+@pytest.mark.parametrize("beam_size", [2, 3, 5])
+def test_a_full_beam_ends_the_search(beam_size: int) -> None:
+    table, exact = Table(sentences=40, seed=47), Table(sentences=40, seed=47)
+    penalty, constraints = LengthPenalty(1.0, "power"), Constraints(EOS, (PAD, BOS))
+    found = search(table, beam_size, 12, constraints, penalty, stop="full")
+    for sentence, hypotheses in enumerate(found):
+        if hypotheses[0].finished:
+            check_equal(hypotheses, plain_full_beam(table, sentence, beam_size, 12, penalty))
+    search(exact, beam_size, 12, constraints, penalty)
+    assert sum(table.rows) < sum(exact.rows)
+
+
+def test_coverage_penalty_is_gnmts() -> None:
+    coverage = torch.tensor([[0.5, 1.7, 0.1, 0.0], [1.0, 2.0, 1.0, 0.25]])
+    mask = torch.tensor([[True, True, True, False], [True] * 4])
+    expected = [0.2 * (math.log(0.5) + math.log(0.1)), 0.2 * math.log(0.25)]
+    torch.testing.assert_close(coverage_penalty(coverage, mask, 0.2), torch.tensor(expected))
+    assert coverage_penalty(torch.zeros(1, 1), torch.tensor([[True]]), 1.0).item() == pytest.approx(-29.93, abs=0.01)
+
+
+@torch.inference_mode()
+def forced(model: Seq2Seq, source: list[int], target: list[int]) -> tuple[float, float]:
+    """A target's log-probability and the sum of logs of what attention its source tokens had, none above 1."""
+    src, mask = torch.tensor([source]), torch.ones(1, len(source), dtype=torch.bool)
+    tgt_in = torch.tensor([[BOS, *target[:-1]]])
+    log_probs = model.projection(model(src, mask, tgt_in))[0].log_softmax(-1)
+    had = model.attention(src, mask, tgt_in)[0].mean((0, 1)).sum(0)
+    return log_probs[range(len(target)), target].sum().item(), had.clamp(max=1).log().sum().item()
+
+
+@pytest.mark.parametrize("beam_size", [1, 4 * 27])
+@pytest.mark.parametrize("variant", ATTENDING)
+def test_coverage_ranks_as_when_forced(variant: str, beam_size: int) -> None:
+    model = tiny_model(variant, TINY, seed=7)
+    options = SearchConfig(
+        beam_size=beam_size, length_penalty=0.6, coverage_penalty=0.4, max_length_ratio=0.0, max_length_offset=4
+    )
+    answers = NativeEngine(model).search(SOURCES, options, n_best=beam_size)
+    targets = [[*tokens, EOS] for n in range(4) for tokens in itertools.product((UNK, 4, 5), repeat=n)]
+    for source, hypotheses in zip(SOURCES, answers, strict=True):
+        scores = {}
+        for target in targets:
+            log_prob, covered = forced(model, source, target)
+            scores[tuple(target)] = log_prob / ((5 + len(target)) / 6) ** 0.6 + 0.4 * covered
+        for one in hypotheses:
+            if one.finished:
+                assert one.score == pytest.approx(scores[(*one.tokens, EOS)], abs=1e-4)
+        if beam_size > 1:
+            assert len(hypotheses) == len(targets)
+            torch.testing.assert_close(
+                [one.score for one in hypotheses], sorted(scores.values(), reverse=True), rtol=0, atol=1e-4
+            )
+
+
+def test_coverage_needs_attention() -> None:
+    with pytest.raises(NmtError, match=r"search\.coverage_penalty needs attention"):
+        NativeEngine(tiny_model("cho")).search([[4, EOS]], SearchConfig(coverage_penalty=0.2), 1)
+
+
+@pytest.mark.parametrize("beam_size", [1, 3])
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_every_model_goes_on_from_a_prefix(variant: str, beam_size: int) -> None:
+    model = tiny_model(variant, TINY, seed=7)
+    options = SearchConfig(beam_size=beam_size, length_penalty=0.0, max_length_ratio=0.0, max_length_offset=3)
+    prefixes = [[], [4, 5, UNK, 4], [5]]
+    answers = NativeEngine(model).search(SOURCES, options, n_best=beam_size, prefixes=prefixes)
+    for source, prefix, hypotheses in zip(SOURCES, prefixes, answers, strict=True):
+        for one in hypotheses:
+            assert one.tokens[: len(prefix)] == prefix
+            assert len(one.tokens) + one.finished <= max(3, len(prefix) + 3)
+            target = [*one.tokens, EOS] if one.finished else one.tokens
+            src, mask = torch.tensor([source]), torch.ones(1, len(source), dtype=torch.bool)
+            with torch.inference_mode():
+                log_probs = model.projection(model(src, mask, torch.tensor([[BOS, *target[:-1]]])))[0].log_softmax(-1)
+            assert one.log_prob == pytest.approx(log_probs[range(len(target)), target].sum().item(), abs=1e-4)

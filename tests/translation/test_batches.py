@@ -1,0 +1,35 @@
+"""Batches by length, and several of them at once."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import pytest
+
+from nmt.translation.batches import side_by_side
+
+
+@pytest.mark.parametrize("streams", [1, 3])
+def test_answers_come_in_the_order_of_the_items(streams: int) -> None:
+    assert list(side_by_side(lambda item: item * item, range(20), streams)) == [item * item for item in range(20)]
+
+
+def test_streams_run_at_once() -> None:
+    together = threading.Barrier(3, timeout=20)
+    assert len(list(side_by_side(lambda _: together.wait(), range(6), 3))) == 6
+
+
+@pytest.mark.parametrize("streams", [1, 2])
+def test_an_error_ends_it_and_what_has_not_begun_is_left(streams: int) -> None:
+    begun = []
+
+    def fail(item: int) -> None:
+        begun.append(item)
+        if item == 0:
+            raise ValueError(item)
+        time.sleep(0.01)
+
+    with pytest.raises(ValueError, match="0"):
+        list(side_by_side(fail, range(2000), streams))
+    assert len(begun) < 2000
