@@ -67,8 +67,8 @@ class Translator:
 
         precision is auto, fp32, bf16 or, on a CPU, int8; None takes the run's search.precision. An ensemble searches as
         its first run's configuration says, and translates lines as long as the shortest limit of its runs whole.
-        engine=ctranslate2 searches with the run's export and without torch, `streams` batches side by side: as many as
-        cores (None) for many lines, 1 for one line at a time.
+        engine=ctranslate2 searches with the run's export and without torch. On a CPU `streams` batches are searched
+        side by side, with an equal share of the cores each; None: with a core each, 4 at most in the native engine.
         """
         run_dirs = [run_dir] if isinstance(run_dir, str | os.PathLike) else run_dir
         if engine == "ctranslate2":
@@ -77,20 +77,22 @@ class Translator:
             return cls(*load_exported(run_dir, checkpoint, device, precision, streams), warn, _language(run_dirs[0]))
         from nmt.device import choose_device
         from nmt.engines.int8 import quantise
-        from nmt.engines.native import NativeEngine
+        from nmt.engines.native import NativeEngine, streams_on
         from nmt.models.ensemble import Ensemble
 
         runs = load_runs(run_dirs, checkpoint)
         search = runs[0].config.search
         max_tokens = min(run.config.data.cleaning.max_tokens for run in runs)
         model = runs[0].model if len(runs) == 1 else Ensemble([run.model for run in runs])
-        model.to(choose_device(device))
+        place = choose_device(device)
+        model.to(place)
         if precision == "int8":
             quantise(model)
             precision = "fp32"  # of all the rest
         if precision is not None:
             search = dataclasses.replace(search, precision=precision)
-        return cls(NativeEngine(model), runs[0].tokenizer, search, max_tokens, warn, _language(run_dirs[0]))
+        native = NativeEngine(model, streams or streams_on(place))
+        return cls(native, runs[0].tokenizer, search, max_tokens, warn, _language(run_dirs[0]))
 
     def translate(
         self, lines: Sequence[str], *, beam_size: int | None = None, length_penalty: float | None = None
@@ -128,7 +130,7 @@ class Translator:
             return self.engine.search([piece.ids for piece in batch], options, n_best, _prefixes(batch))
 
         budget = options.tokens_per_batch // options.beam_size
-        found = _in_batches(search, pieces, budget, progress, self.engine.streams)
+        found = _in_batches(search, self.engine, pieces, budget, progress)
         translations = assemble(lines, pieces, found, self.tokenizer, _length_penalty(options))
         self._warn_unfinished(translations, first_line)
         return self._with_token_scores(translations, options) if token_scores else translations
@@ -251,7 +253,7 @@ class Translator:
             keys = [(first_line + piece.line, piece.segment) for piece in batch]
             return engine.sample([piece.ids for piece in batch], options, sampling, samples, keys, _prefixes(batch))
 
-        return _in_batches(draw, pieces, options.tokens_per_batch // samples, progress)
+        return _in_batches(draw, engine, pieces, options.tokens_per_batch // samples, progress)
 
     def _with_token_scores(self, translations: list[Translation], options: SearchConfig) -> list[Translation]:
         return with_token_scores(translations, self._scoring_engine(), self.tokenizer, options)
@@ -268,23 +270,22 @@ class Translator:
 
 def _in_batches(
     answer: Callable[[list[Piece]], list[list[Hypothesis]]],
+    engine: Engine,
     pieces: list[Piece],
     budget: int,
     progress: Callable[[int], None] | None,
-    streams: int = 1,
 ) -> list[list[Hypothesis]]:
-    """What `answer` says to each piece, asked in batches by length of at most `budget` padded tokens.
-
-    Up to `streams` batches are asked for at once.
-    """
+    """What `answer`, by the engine, says to each piece, asked in batches of at most `budget` padded tokens."""
     found: list[list[Hypothesis]] = [[] for _ in pieces]
     order = list(batches([len(piece.ids) for piece in pieces], budget))
-    answers = side_by_side(answer, [[pieces[index] for index in batch] for batch in order], streams)
-    for batch, answered in zip(order, answers, strict=True):
-        for index, hypotheses in zip(batch, answered, strict=True):
-            found[index] = hypotheses
-        if progress is not None:
-            progress(len({pieces[index].line for index in batch}))
+    streams = max(1, min(engine.streams, len(order)))
+    with engine.sharing(streams) as begin:
+        answers = side_by_side(answer, [[pieces[index] for index in batch] for batch in order], streams, begin)
+        for batch, answered in zip(order, answers, strict=True):
+            for index, hypotheses in zip(batch, answered, strict=True):
+                found[index] = hypotheses
+            if progress is not None:
+                progress(len({pieces[index].line for index in batch}))
     return found
 
 

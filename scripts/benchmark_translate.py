@@ -4,10 +4,10 @@
 
 FILE holds raw sentences of the source language, one a line; the first --sentences of them are translated. Each of
 --rounds is a process of its own (benchmarks/translating.py), so that load time and memory are those of one system. It
-translates all sentences at once, in batches of --tokens-per-batch (default: search.tokens_per_batch), and then --single
-of them one at a time. --engine, --precision and --threads choose what is measured, and the first of each is what the
-others are compared with; STREAMSxTHREADS are batches searched side by side and the threads of each, and the native
-engine has one stream. The engine ctranslate2 takes the run's own export (nmt-export).
+translates all sentences at once, in batches of search.tokens_per_batch, and then --single of them one at a time.
+--engine, --precision and --threads choose what is measured, and the first of each is what the others are compared with;
+STREAMSxTHREADS are batches searched side by side and the threads of each. The engine ctranslate2 takes the run's own
+export (nmt-export).
 
 With --reference it takes turns with CTranslate2 itself, of an export made for the purpose: float32 and int8, with the
 threads as streams of one each and as one stream of all. Where `transformers` is installed, the run's weights are
@@ -67,7 +67,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = Parser(
         "benchmark_translate.py",
         "RUN_DIR --source FILE [--engine E ...] [--precision P ...] [--threads STREAMSxTHREADS] [--beam-size N ...]\n"
-        "       [--tokens-per-batch N] [--sentences N] [--single N] [--rounds N] [--reference] [--name NAME] [-o JSON]",
+        "       [--search KEY=VALUE] [--sentences N] [--single N] [--rounds N] [--reference] [--name NAME] [-o JSON]",
         "Measure translation: sentences and tokens a second, latency of single sentences, memory, load time.",
         "example: python scripts/benchmark_translate.py runs/my --source test.de --beam-size 1 5 --reference",
     )
@@ -81,9 +81,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--precision", choices=["fp32", "bf16", "int8"], nargs="+", default=["fp32"], help="default: fp32"
     )
     parser.add_argument("--device", default="cpu", help="of nmt; default: cpu")
-    parser.add_argument("--threads", metavar="SxT", type=split, help=f"default: 1x{cores}, ctranslate2: {cores}x1")
+    parser.add_argument("--threads", metavar="SxT", type=split, help=f"default: {cores}x1")
     parser.add_argument("--beam-size", metavar="N", type=count, nargs="+", help="default: search.beam_size")
-    parser.add_argument("--tokens-per-batch", metavar="N", type=count, help="default: search.tokens_per_batch")
+    parser.add_argument(
+        "--search", metavar="KEY=VALUE", action="append", default=[], help="of nmt, such as stop=full; may be repeated"
+    )
     parser.add_argument("--sentences", metavar="N", type=count, default=1000, help="at most (default: 1000)")
     parser.add_argument("--single", metavar="N", type=int, default=100, help="one at a time (default: 100)")
     parser.add_argument("--rounds", metavar="N", type=count, default=3, help="default: 3")
@@ -125,7 +127,7 @@ def benchmark(arguments: Namespace) -> None:
                 "export": exported,
                 "source": arguments.source,
                 "beam_size": beam_size,
-                "tokens_per_batch": arguments.tokens_per_batch,
+                "search": arguments.search,
                 "sentences": arguments.sentences,
                 "single": arguments.single,
             }
@@ -144,13 +146,9 @@ def benchmark(arguments: Namespace) -> None:
 def choose_systems(arguments: Namespace, run: LoadedRun) -> tuple[list[System], list[str]]:
     """The programs to measure, nmt first, and why others are left out."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    splits = {"native": (1, cores), "ctranslate2": (cores, 1)}
-    if arguments.threads:
-        splits = dict.fromkeys(splits, arguments.threads)
-    if "native" in arguments.engine and splits["native"][0] != 1:
-        raise UsageError("the native engine has one stream: --threads 1xN")
+    streams, threads = arguments.threads or (cores, 1)
     systems = [
-        System("nmt", engine, precision, *splits[engine])
+        System("nmt", engine, precision, streams, threads)
         for engine in arguments.engine
         for precision in arguments.precision
     ]
@@ -159,7 +157,7 @@ def choose_systems(arguments: Namespace, run: LoadedRun) -> tuple[list[System], 
         return systems, left_out
     if not isinstance(run.config.model, TransformerConfig):
         raise UsageError(f"--reference has nothing to set beside model.family={run.config.model.family}")
-    total = systems[0].streams * systems[0].threads
+    total = streams * threads
     for precision in ("fp32", "int8"):
         systems += [System("ctranslate2", "", precision, *each) for each in dict.fromkeys([(total, 1), (1, total)])]
     missing = importlib.util.find_spec("transformers") is None
@@ -187,7 +185,7 @@ def measure_in_turn(systems: Sequence[System], asked: dict[str, Any], rounds: in
 def measure(system: System, asked: dict[str, Any]) -> dict[str, Any]:
     """One round in a process of its own; see benchmarks/translating.py. Raises NmtError where it fails."""
     specification = asked | {"system": system.kind, **system._asdict()}
-    threads = system.threads * (system.streams if system.engine == "ctranslate2" else 1)  # nmt divides them itself
+    threads = system.threads * (system.streams if system.kind == "nmt" else 1)  # nmt divides them itself
     environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
     window: dict[str, Any] = measured_apart(system.name, "benchmarks.translating", specification, environment)
     return window
@@ -234,7 +232,7 @@ def command(arguments: Namespace) -> str:
         *(["--engine", *arguments.engine, "--precision", *arguments.precision]),
         *(["--threads", "x".join(map(str, arguments.threads))] if arguments.threads else []),
         *(["--beam-size", *map(str, arguments.beam_size)] if arguments.beam_size else []),
-        *(["--tokens-per-batch", str(arguments.tokens_per_batch)] if arguments.tokens_per_batch else []),
+        *(word for override in arguments.search for word in ("--search", override)),
         *(["--sentences", str(arguments.sentences), "--single", str(arguments.single)]),
         *(["--rounds", str(arguments.rounds), *(["--reference"] if arguments.reference else [])]),
     ]

@@ -188,3 +188,23 @@ def test_batches_hold_every_index_once_within_the_budget() -> None:
     assert all(len(batch) * max(lengths[index] for index in batch) <= 20 for batch in found[1:])
     assert [lengths[index] for batch in found for index in batch] == sorted(lengths, reverse=True)
     assert list(batches([], 20)) == []
+
+
+@pytest.mark.parametrize("streams", [1, 3])
+def test_streams_share_the_cores_and_change_nothing(streams: int) -> None:
+    together = make(beam_size=2, tokens_per_batch=30)
+    expected = together.translate_nbest(LINES)
+    engine = together.engine
+    assert isinstance(engine, NativeEngine)
+    threads, seen, step = torch.get_num_threads(), [], engine.model.step
+    torch.set_num_threads(6)
+    try:
+        engine.streams = streams
+        engine.model.step = lambda *given: (seen.append(torch.get_num_threads()), step(*given))[1]
+        found = together.translate_nbest(LINES)
+        assert torch.get_num_threads() == 6
+    finally:
+        torch.set_num_threads(threads)
+    assert set(seen) == {6 // streams}
+    assert [one.text for one in found] == [one.text for one in expected]
+    torch.testing.assert_close([one.score for one in found], [one.score for one in expected], rtol=0, atol=1e-4)

@@ -277,6 +277,10 @@ class SearchConfig:
         """How many tokens, with the end of sentence, a translation of so many source tokens may have."""
         return int(source_tokens * self.max_length_ratio) + self.max_length_offset
 
+    def shortest(self, source_tokens: int) -> int:
+        """How many it must have at least."""
+        return int(source_tokens * self.min_length_ratio)
+
 
 @dataclass(kw_only=True)
 class Config:

@@ -10,7 +10,8 @@ import dataclasses
 import json
 import os
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +67,10 @@ class CTranslate2Engine:
             )
         except (RuntimeError, ValueError) as error:
             raise NmtError(f"CTranslate2 cannot load {folder} ({error}): make it again with nmt-export") from error
+
+    def sharing(self, streams: int) -> AbstractContextManager[Callable[[], object]]:
+        """Nothing to do for a thread: the cores were shared out when the model was loaded."""
+        return nullcontext(lambda: None)
 
     def adopt(self, options: SearchConfig) -> SearchConfig:
         """The options under this engine's own rules; a greedy search differs in none."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from typing import Literal, Protocol, runtime_checkable
 
 from nmt.config.schema import PRECISIONS, SearchConfig
@@ -17,6 +18,10 @@ class Engine(Protocol):
     """Source ids in, hypotheses out. Importing an engine may be slow; this contract needs nothing."""
 
     streams: int  # how many batches it searches side by side, each asked for by a thread of its own
+
+    def sharing(self, streams: int) -> AbstractContextManager[Callable[[], object]]:
+        """While so many threads ask side by side: what each of them calls first."""
+        ...
 
     def adopt(self, options: SearchConfig) -> SearchConfig:
         """The options that a search is then given: another engine's own rules in place of those it does not have.

@@ -28,6 +28,13 @@ from nmt.search.hypothesis import Hypothesis
 from nmt.search.penalties import LengthPenalty, coverage_penalty
 from nmt.search.sampling import sample, uniform_numbers
 
+_MOST_STREAMS = 4  # beyond it threads wait for each other's Python
+
+
+def streams_on(device: torch.device) -> int:
+    """How many batches are best searched side by side: on a CPU one for each core, elsewhere one."""
+    return min(torch.get_num_threads(), _MOST_STREAMS) if device.type == "cpu" else 1
+
 
 class NativeEngine:
     """Searches with a model where it is, on its device; see `nmt.engines.engine.Engine`.
@@ -35,10 +42,19 @@ class NativeEngine:
     The model is put in evaluation mode while searching, and back. torch's random numbers are left alone.
     """
 
-    streams = 1  # which computes with all cores
-
-    def __init__(self, model: Seq2Seq | Ensemble) -> None:
+    def __init__(self, model: Seq2Seq | Ensemble, streams: int = 1) -> None:
+        """Batches searched side by side in threads share the cores; a model in training has one stream."""
         self.model = model
+        self.streams = streams
+
+    @contextmanager
+    def sharing(self, streams: int) -> Iterator[Callable[[], None]]:
+        """Share the cores out among threads: on a CPU two searches with a core each outrun one with two."""
+        threads = torch.get_num_threads()
+        try:
+            yield partial(torch.set_num_threads, max(1, threads // streams))
+        finally:
+            torch.set_num_threads(threads)  # for threads to come, whose default it has become
 
     def adopt(self, options: SearchConfig) -> SearchConfig:
         """The options as they are: this engine has them all."""
@@ -168,9 +184,8 @@ class _Limits(NamedTuple):
         cls, sources: Sequence[Sequence[int]], options: SearchConfig, prefixes: Sequence[Sequence[int]] | None
     ) -> _Limits:
         """The limits that `options` set for these sources; a prefix never uses up what may follow it."""
-        lengths = torch.tensor([len(ids) for ids in sources])
-        most = (lengths * options.max_length_ratio).long() + options.max_length_offset
-        least = (lengths * options.min_length_ratio).long() if options.min_length_ratio else None
+        most = torch.tensor([options.longest(len(ids)) for ids in sources])
+        least = torch.tensor([options.shortest(len(ids)) for ids in sources]) if options.min_length_ratio else None
         if prefixes is None or not any(prefixes):
             return cls(most, least, None)
         sizes = torch.tensor([len(ids) for ids in prefixes])

@@ -22,10 +22,15 @@ def batches(lengths: Sequence[int], budget: int) -> Iterator[list[int]]:
         yield batch
 
 
-def side_by_side(function: Callable[[Item], Answer], items: Iterable[Item], streams: int) -> Iterator[Answer]:
-    """What `function` makes of each item, in their order, at up to `streams` of them at once, each in a thread."""
+def side_by_side(
+    function: Callable[[Item], Answer], items: Iterable[Item], streams: int, begin: Callable[[], object] | None = None
+) -> Iterator[Answer]:
+    """What `function` makes of each item, in their order, at up to `streams` of them at once.
+
+    With several streams each is a thread, which calls `begin` first.
+    """
     if streams == 1:
         yield from map(function, items)
         return
-    with ThreadPoolExecutor(streams) as pool:
+    with ThreadPoolExecutor(streams, initializer=begin) as pool:
         yield from pool.map(function, items)

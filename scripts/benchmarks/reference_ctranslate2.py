@@ -15,13 +15,14 @@ class PlainCTranslate2:
     def __init__(self, asked: dict[str, Any]) -> None:
         import ctranslate2
 
+        from nmt.config.load import override_search
         from nmt.run import read_run_config
 
-        self.search = read_run_config(asked["run"]).search
+        self.search = override_search(read_run_config(asked["run"]).search, asked["search"])
         self.tokenizer = Tokenizer.load(f"{asked['run']}/tokenizer")
         target = self.tokenizer.target
         self.ids = {piece: id for id, piece in enumerate(target.pieces(range(target.size)))}
-        self.beam_size, self.tokens = asked["beam_size"], asked["tokens_per_batch"] or self.search.tokens_per_batch
+        self.beam_size = asked["beam_size"]
         self.translator = ctranslate2.Translator(
             asked["export"],
             "cpu",
@@ -35,7 +36,7 @@ class PlainCTranslate2:
         sources = [self.tokenizer.source_pieces(ids) for ids in self.tokenizer.encode_source(lines)]
         results = self.translator.translate_batch(
             sources,
-            max_batch_size=self.tokens // self.beam_size,
+            max_batch_size=self.search.tokens_per_batch // self.beam_size,
             batch_type="tokens",
             beam_size=self.beam_size,
             length_penalty=self.search.length_penalty,

@@ -7,7 +7,8 @@ every token, which takes minus infinity for those that are never generated.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -37,6 +38,10 @@ class MarianEngine:
 
     def __init__(self, run: LoadedRun) -> None:
         self.model = marian(run)
+
+    def sharing(self, streams: int) -> AbstractContextManager[Callable[[], object]]:
+        """Nothing to share: one stream has all cores."""
+        return nullcontext(lambda: None)
 
     def adopt(self, options: SearchConfig) -> SearchConfig:
         """By its own rules, which are CTranslate2's."""

@@ -64,8 +64,9 @@ SYSTEMS = {"nmt": nmt, "ctranslate2": ctranslate2, "transformers": transformers}
 
 def translating(translator: Translator, asked: dict[str, Any]) -> Callable[[list[str]], list[Answer]]:
     """What a translator makes of lines."""
-    if asked["tokens_per_batch"]:
-        translator.search.tokens_per_batch = asked["tokens_per_batch"]
+    from nmt.config.load import override_search
+
+    translator.search = override_search(translator.search, asked["search"])
 
     def translate(lines: list[str]) -> list[Answer]:
         found = [one.hypotheses[0] for one in translator.translate_nbest(lines, beam_size=asked["beam_size"])]
@@ -84,17 +85,19 @@ def main(asked: dict[str, Any], started: float) -> dict[str, Any]:
     answers = translate(lines)
     seconds = time.perf_counter() - started
     memory = peak_memory_mib()
-    latencies = []
-    for line in lines[:: max(1, len(lines) // max(1, asked["single"]))][: asked["single"]]:
+    latencies, same = [], 0
+    for index in range(0, len(lines), max(1, len(lines) // max(1, asked["single"])))[: asked["single"]]:
         started = time.perf_counter()
-        translate([line])
+        alone = translate([lines[index]])
         latencies.append(time.perf_counter() - started)
+        same += alone[0][0] == answers[index][0]
     return {
         "load_seconds": loaded,
         "seconds": seconds,
         "sentences": len(lines),
         "tokens": sum(tokens for _, tokens in answers),
         "latencies": latencies,
+        "same_alone": same / len(latencies) if latencies else None,
         "peak_memory_mib": memory,
         "texts": [text for text, _ in answers],
     }

@@ -18,7 +18,7 @@ How fast trained systems translate. Each is measured by
 
 ```
 python scripts/benchmark_translate.py RUN_DIR --source FILE [--engine E ...] [--precision P ...]
-                                      [--beam-size N ...] [--reference]
+                                      [--beam-size N ...] [--search KEY=VALUE] [--reference]
 ```
 
 Every round is a process of its own: it loads, warms up, translates all sentences at once and then some of them one at a
@@ -26,7 +26,9 @@ time. Text goes in and text comes out, so tokenizers take part. Load is from the
 it can translate; memory is the process's peak, before the single sentences. Figures are the median and the range over
 the rounds. STREAMSxTHREADS says how many batches are searched side by side, and by how many threads each. The last
 columns say how many times as many sentences a second the first system of a group translates, pair by pair of rounds,
-and how many of its translations the other has word for word. Beams are searched by each system's own rules.
+and how many of its translations the other has word for word. "Same alone" is the share of the single sentences that get
+the translation they got among the others. CTranslate2 ends a beam by its own rules, `stop=full` and
+`length_normalisation=power`, which `--search` gives nmt as well.
 
 {BEGIN}
 {END}
@@ -38,6 +40,7 @@ COLUMNS = [  # heading, figure, how to write it, whether with its range
     ("95th percentile", "latency_95_ms", "{:,.1f}", False),
     ("memory, MiB", "peak_memory_mib", "{:,.0f}", False),
     ("load, s", "load_seconds", "{:.2f}", False),
+    ("same alone", "same_alone", "{:.1%}", False),
 ]
 
 
@@ -52,6 +55,7 @@ def figures(window: Mapping[str, Any]) -> dict[str, float | None]:
         "latency_95_ms": high,
         "peak_memory_mib": window["peak_memory_mib"],
         "load_seconds": window["load_seconds"],
+        "same_alone": window["same_alone"],
     }
 
 

@@ -37,7 +37,7 @@ def asked(run: Path, source: Path, system: str, **options: Any) -> dict[str, Any
     return {
         "system": system, "run": str(run), "checkpoint": None, "device": "cpu", "source": str(source), "beam_size": 1,
         "export": str(run / "exports" / "ctranslate2"), "engine": "native", "precision": "fp32", "streams": 1,
-        "threads": 1, "tokens_per_batch": 64, "sentences": 30, "single": 4, **options,
+        "threads": 1, "search": ["tokens_per_batch=64"], "sentences": 30, "single": 4, **options,
     }  # fmt: skip
 
 
@@ -80,7 +80,7 @@ def test_a_beam_of_transformers_is_that_of_its_own_rules(source: Path, tmp_path:
 def window(sentences: int, seconds: float, texts: list[str]) -> dict[str, Any]:
     return {
         "load_seconds": 1.0, "seconds": seconds, "sentences": sentences, "tokens": 10 * sentences,
-        "latencies": [0.01, 0.02, 0.03], "peak_memory_mib": 99.0, "texts": texts,
+        "latencies": [0.01, 0.02, 0.03], "peak_memory_mib": 99.0, "same_alone": 0.5, "texts": texts,
     }  # fmt: skip
 
 
@@ -141,6 +141,7 @@ def test_benchmark_writes_what_it_measured(source: Path, tmp_path: Path, capsys:
         assert list(entry["ratios"]) == list(entry["shared"]) == names[1:]
         assert entry["left_out"] == ["transformers, because it is not installed"]
         assert (entry["sentences"], entry["checkpoint"]) == (8, "step-0000000012")
+        assert entry["systems"][names[0]]["same_alone"]["median"] == 1
     assert str(tmp_path) not in output.read_text("utf-8"), "no folder of this machine"
     assert "--beam-size 1 2 --sentences 8 --single 2 --rounds 2 --reference" in entry["command"]
     assert "left out: transformers" in err and "| run, greedy | nmt, fp32, 1x2 |" in out
@@ -190,7 +191,6 @@ def test_wrong_usage(source: Path, tmp_path: Path, capsys: pytest.CaptureFixture
     (tmp_path / "empty").write_text("\n")
     for arguments, sentence in (
         ([str(source), "--reference"], "--reference has nothing to set beside model.family=rnnsearch"),
-        ([str(source), "--threads", "2x1"], "the native engine has one stream"),
         ([str(source), "--threads", "2"], "'2' is not STREAMSxTHREADS"),
         ([str(source), "--beam-size", "0"], "'0' is not a number from 1"),
         ([str(tmp_path / "empty")], "empty is empty: there is nothing to translate"),

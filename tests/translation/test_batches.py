@@ -33,3 +33,12 @@ def test_an_error_ends_it_and_what_has_not_begun_is_left(streams: int) -> None:
     with pytest.raises(ValueError, match="0"):
         list(side_by_side(fail, range(2000), streams))
     assert len(begun) < 2000
+
+
+def test_every_thread_begins_before_its_first_item() -> None:
+    begun: set[int] = set()
+    answers = side_by_side(
+        lambda _: threading.get_ident() in begun, range(20), 3, lambda: begun.add(threading.get_ident())
+    )
+    assert all(answers)
+    assert threading.get_ident() not in begun
