@@ -2,10 +2,12 @@
 
 usage: python scripts/training_methods.py FOLDER [key=value ...] [--minutes M] [--seeds 1,2] [--jobs N] [--only A,B]
 
-FOLDER has {train,val,test_2016_flickr}.{de,en}. Each training is `multi30k_transformer` with the keys shown below, M
-minutes (15) for each seed; N trainings side by side with one thread each (default: one at a time with all threads).
-The baseline is the best checkpoint of the same trainings that are averaged at their end. Runs that are there already
-are used. Writes docs/results/training_methods.{md,json}.
+FOLDER has {train,val,test_2016_flickr}.{de,en}. Each training is `multi30k_transformer` with the keys shown below, for
+each seed as many updates as take M minutes (15): first every method is timed for a minute, while nothing else should
+run; the trainings themselves then depend on nothing but configuration, seed and data. N of them run side by side with
+one thread each (default: one at a time with all threads). The baseline is the best checkpoint of the same trainings
+that are averaged at their end. Times and runs that are there already are used. Writes
+docs/results/training_methods.{md,json}.
 """
 
 from __future__ import annotations
@@ -57,8 +59,13 @@ def main() -> None:
     overrides = [*options.overrides, *(["training.threads=1"] if options.jobs > 1 else [])]
     trainings = {METHODS[method].training: METHODS[method].keys for method in methods}
     with ThreadPoolExecutor(options.jobs) as jobs:
+        timed = {
+            training: jobs.submit(rate, training, options.folder, [*overrides, *keys])
+            for training, keys in trainings.items()
+        }
+        updates = {training: round(future.result() * options.minutes) for training, future in timed.items()}
         futures = [
-            jobs.submit(train, training, seed, options.folder, options.minutes, [*overrides, *keys])
+            jobs.submit(train, training, seed, options.folder, updates[training], [*overrides, *keys])
             for seed in seeds
             for training, keys in trainings.items()
         ]
@@ -68,17 +75,33 @@ def main() -> None:
     write(methods, seeds, options.minutes, overrides, results)
 
 
-def train(training: str, seed: int, folder: Path, minutes: float, keys: list[str]) -> None:
+def rate(training: str, folder: Path, keys: list[str]) -> float:
+    """Updates a minute, validations not counted; the first updates, which warm up, are left out."""
+    run_dir = RUNS / f"{training}-timed"
+    nmt_train(
+        run_dir, folder, ["training.max_minutes=1", "training.log_every=5", "training.validate_every=100000", *keys]
+    )
+    events = [json.loads(line) for line in (run_dir / "metrics.jsonl").read_text("utf-8").splitlines()]
+    first, *_, last = (event for event in events if event["event"] == "train")
+    return float((last["step"] - first["step"]) / (last["minutes"] - first["minutes"]))
+
+
+def train(training: str, seed: int, folder: Path, updates: int, keys: list[str]) -> None:
     """Train with a seed."""
     run_dir = RUNS / f"{training}-{seed}"
     common = [f"seed={seed}", *keys]
     if training == "fine_tune":
         first = RUNS / f"fine_tune-{seed}-first"
-        nmt_train(first, halved(folder), minutes / 2, common)
+        nmt_train(first, halved(folder), [*until(updates // 2), *common])
         rest = [f"fine_tune.run={first}", "training.schedule.warmup_steps=100"]
-        nmt_train(run_dir, folder, minutes / 2, [*common, *rest])
+        nmt_train(run_dir, folder, [*until(updates - updates // 2), *common, *rest])
     else:
-        nmt_train(run_dir, folder, minutes, common)
+        nmt_train(run_dir, folder, [*until(updates), *common])
+
+
+def until(updates: int) -> list[str]:
+    """The keys that end a training after so many updates, and have it validated several times until then."""
+    return [f"training.max_steps={updates}", "training.max_minutes=null", "training.validate_every=150"]
 
 
 def evaluate(method: Method, seed: int) -> dict[str, Any]:
@@ -93,9 +116,8 @@ def evaluate(method: Method, seed: int) -> dict[str, Any]:
     return {"test": scores, "val_bleu": val_bleu, "updates": events[-1]["step"]}
 
 
-def nmt_train(run_dir: Path, folder: Path, minutes: float, more: list[str]) -> None:
-    command("nmt-train", "multi30k_transformer", f"data.path={folder}", f"run_dir={run_dir}",
-            f"training.max_minutes={minutes}", *more)  # fmt: skip
+def nmt_train(run_dir: Path, folder: Path, more: list[str]) -> None:
+    command("nmt-train", "multi30k_transformer", f"data.path={folder}", f"run_dir={run_dir}", *more)
 
 
 def command(name: str, *arguments: object) -> None:
@@ -125,7 +147,8 @@ def write(
         "# Training methods on Multi30k, German to English",
         "",
         f"`python scripts/training_methods.py FOLDER {' '.join(sys.argv[2:])}`: `multi30k_transformer` and one change "
-        f"at a time, {minutes:g} minutes each; BLEU on {TEST}, beam 5 (`{signature}`).",
+        f"at a time, as many updates as take {minutes:g} minutes when nothing else runs, validated every 150; BLEU on "
+        f"{TEST}, beam 5 (`{signature}`).",
         "",
         f"| method | keys | {' | '.join(f'seed {seed}' for seed in seeds)} | mean | deviation | updates | val BLEU |",
         "|---|---|" + "---:|" * (len(seeds) + 4),
