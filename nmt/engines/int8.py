@@ -34,8 +34,7 @@ class Int8Linear(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """x [..., in] -> [..., out]."""
         rows, scale = quantise_rows(x.reshape(-1, x.size(-1)).float())
-        y = torch._int_mm(rows, self.weight) * scale
-        y.mul_(self.scale)
+        y = torch._int_mm(rows, self.weight).float().mul_(scale).mul_(self.scale)
         if self.bias is not None:
             y.add_(self.bias)
         return y.view(*x.shape[:-1], -1)
