@@ -124,8 +124,10 @@ def test_a_narrow_beam_never_beats_exhaustive_search_and_scores_what_it_returns(
             assert one.score == pytest.approx(one.log_prob / ((5 + len(one.tokens) + 1) / 6) ** alpha)
 
 
-def plain_beam_search(table: Table, sentence: int, max_length: int, beam_size: int, alpha: float) -> list[Hypothesis]:
-    """The same search over one sentence, with lists and without stopping early."""
+def plain_beam_search(
+    table: Table, sentence: int, max_length: int, beam_size: int, penalty: LengthPenalty, full: bool = False
+) -> list[Hypothesis]:
+    """The same search over one sentence, with lists; it never stops early or, if `full`, once so many have finished."""
     open_: list[tuple[float, list[int]]] = [(0.0, [])]
     finished: list[Hypothesis] = []
     for length in range(1, max_length + 1):
@@ -137,7 +139,9 @@ def plain_beam_search(table: Table, sentence: int, max_length: int, beam_size: i
         candidates.sort(key=lambda one: -one[0])
         for log_prob, tokens in candidates[:beam_size]:
             if tokens[-1] == EOS:
-                finished.append(Hypothesis(tokens[:-1], log_prob, log_prob / ((5 + length) / 6) ** alpha))
+                finished.append(Hypothesis(tokens[:-1], log_prob, log_prob / penalty(length)))
+        if full and len(finished) >= beam_size:
+            break
         open_ = [one for one in candidates if one[1][-1] != EOS][:beam_size]
     return sorted(finished, key=lambda one: -one.score)[:beam_size]
 
@@ -149,7 +153,7 @@ def test_narrow_beams_keep_what_a_plain_beam_search_keeps(alpha: float, beam_siz
     found = search(table, list(range(40)), [9] * 40, beam_size, alpha, n_best=beam_size)
     for sentence, hypotheses in enumerate(found):
         if hypotheses[0].finished:
-            check_equal(hypotheses, plain_beam_search(table, sentence, 9, beam_size, alpha))
+            check_equal(hypotheses, plain_beam_search(table, sentence, 9, beam_size, LengthPenalty(alpha)))
 
 
 @pytest.mark.parametrize("n_best", [1, 3])

@@ -19,7 +19,7 @@ from nmt.search.greedy import greedy_search
 from nmt.search.hypothesis import Hypothesis
 from nmt.search.penalties import LengthPenalty, coverage_penalty
 from tests.models.variants import VARIANTS, tiny_model
-from tests.search.test_beam import Table, check_equal
+from tests.search.test_beam import Table, check_equal, plain_beam_search
 
 TINY = 6  # PAD, UNK, BOS, EOS and two words
 ATTENDING = [name for name in VARIANTS if tiny_model(name).attends]
@@ -81,26 +81,6 @@ def test_narrow_searches_keep_the_constraints_too(beam_size: int) -> None:
             assert one.log_prob == pytest.approx(table.forced(sentence, said), abs=1e-5)
 
 
-def plain_full_beam(table: Table, sentence: int, beam_size: int, max_length: int, penalty: LengthPenalty):
-    """Beam search that stops once beam_size hypotheses have finished, with lists."""
-    open_: list[tuple[float, list[int]]] = [(0.0, [])]
-    finished: list[Hypothesis] = []
-    for length in range(1, max_length + 1):
-        candidates = [
-            (table.forced(sentence, [*tokens, token]), [*tokens, token])
-            for _, tokens in open_
-            for token in (UNK, EOS, 4, 5)
-        ]
-        candidates.sort(key=lambda one: -one[0])
-        for log_prob, tokens in candidates[:beam_size]:
-            if tokens[-1] == EOS:
-                finished.append(Hypothesis(tokens[:-1], log_prob, log_prob / penalty(length)))
-        if len(finished) >= beam_size:
-            break
-        open_ = [one for one in candidates if one[1][-1] != EOS][:beam_size]
-    return sorted(finished, key=lambda one: -one.score)[:beam_size]
-
-
 @pytest.mark.parametrize("beam_size", [2, 3, 5])
 def test_a_full_beam_ends_the_search(beam_size: int) -> None:
     table, exact = Table(sentences=40, seed=47), Table(sentences=40, seed=47)
@@ -108,7 +88,7 @@ def test_a_full_beam_ends_the_search(beam_size: int) -> None:
     found = search(table, beam_size, 12, constraints, penalty, stop="full")
     for sentence, hypotheses in enumerate(found):
         if hypotheses[0].finished:
-            check_equal(hypotheses, plain_full_beam(table, sentence, beam_size, 12, penalty))
+            check_equal(hypotheses, plain_beam_search(table, sentence, 12, beam_size, penalty, full=True))
     search(exact, beam_size, 12, constraints, penalty)
     assert sum(table.rows) < sum(exact.rows)
 
