@@ -131,7 +131,7 @@ class Translator:
 
         budget = options.tokens_per_batch // options.beam_size
         found = _in_batches(search, self.engine, pieces, budget, progress)
-        translations = assemble(lines, pieces, found, self.tokenizer, _length_penalty(options))
+        translations = assemble(lines, pieces, found, self.tokenizer, LengthPenalty.of(options))
         self._warn_unfinished(translations, first_line)
         return self._with_token_scores(translations, options) if token_scores else translations
 
@@ -156,7 +156,7 @@ class Translator:
         options = self._options(None, length_penalty)
         pieces = self._pieces(lines, first_line, prefixes)
         found = self._sample(pieces, samples, sampling, options, first_line, progress)
-        translations = assemble(lines, pieces, found, self.tokenizer, _length_penalty(options), joined=samples)
+        translations = assemble(lines, pieces, found, self.tokenizer, LengthPenalty.of(options), joined=samples)
         return self._with_token_scores(translations, options) if token_scores else translations
 
     def translate_mbr(
@@ -181,7 +181,7 @@ class Translator:
         found = self._sample(pieces, samples, sampling, options, first_line, progress)
         texts = [[as_text(self.tokenizer, one.tokens) for one in each] for each in found]
         chosen = [[each[mbr.choose(of_piece, utility)]] for each, of_piece in zip(found, texts, strict=True)]
-        translations = assemble(lines, pieces, chosen, self.tokenizer, _length_penalty(options))
+        translations = assemble(lines, pieces, chosen, self.tokenizer, LengthPenalty.of(options))
         self._warn_unfinished(translations, first_line)
         return translations
 
@@ -293,10 +293,6 @@ def _prefixes(pieces: list[Piece]) -> list[list[int]] | None:
     """What the hypotheses of each piece begin with; None where nothing is asked of any."""
     prefixes = [piece.prefix for piece in pieces]
     return prefixes if any(prefixes) else None
-
-
-def _length_penalty(options: SearchConfig) -> LengthPenalty:
-    return LengthPenalty(options.length_penalty, options.length_normalisation)
 
 
 def _language(run_dir: str | os.PathLike[str]) -> str:

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-# A step of a search has one query, or a beam of them: on a CPU the fused kernel, made for many, is slower for these
-# than two products (by half for 1, by a quarter for 5).
+# A step of a search has one query, or a beam of them: on a CPU the fused kernel, made for many, takes longer for these
+# than two products do.
 _FEW_QUERIES = 8
 
 

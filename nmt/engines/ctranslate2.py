@@ -124,7 +124,7 @@ class CTranslate2Engine:
             return_scores=True,
             return_end_token=True,  # and so counted in the length
         )
-        length_penalty = LengthPenalty(options.length_penalty, options.length_normalisation)
+        length_penalty = LengthPenalty.of(options)
         return [
             [
                 self._hypothesis(pieces, score * len(pieces) ** alpha, length_penalty)

@@ -90,7 +90,7 @@ class NativeEngine:
                 bos=BOS,
                 max_lengths=limits.max_lengths.to(device),
                 constraints=limits.constraints(device),
-                length_penalty=LengthPenalty(options.length_penalty, options.length_normalisation),
+                length_penalty=LengthPenalty.of(options),
                 coverage=coverage,
             )
 
@@ -122,7 +122,7 @@ class NativeEngine:
                 max_lengths=limits.max_lengths.to(device),
                 constraints=limits.constraints(device),
                 sampling=sampling,
-                length_penalty=LengthPenalty(options.length_penalty, options.length_normalisation),
+                length_penalty=LengthPenalty.of(options),
             )
 
     def score(

@@ -143,13 +143,13 @@ def _translate(
 ) -> tuple[list[str], float]:
     """Translations and the seconds they took, loading not counted."""
     from nmt.device import choose_device
-    from nmt.engines.native import NativeEngine
+    from nmt.engines.native import NativeEngine, streams_on
     from nmt.translate import Translator
 
-    model = run.model.to(choose_device(settings.device))
-    data = run.config.data
+    device, data = choose_device(settings.device), run.config.data
+    engine = NativeEngine(run.model.to(device), streams_on(device))
     translator = Translator(
-        NativeEngine(model), run.tokenizer, run.config.search, data.cleaning.max_tokens, log, data.source_language
+        engine, run.tokenizer, run.config.search, data.cleaning.max_tokens, log, data.source_language
     )
     progress = _Progress(len(sources), log)
     translations = translator.translate_nbest(

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, overload
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from nmt.config.schema import SearchConfig
+
 Normalisation = Literal["gnmt", "power"]
 
 
@@ -15,6 +17,11 @@ class LengthPenalty(NamedTuple):
 
     alpha: float = 0.0
     form: Normalisation = "gnmt"
+
+    @classmethod
+    def of(cls, options: SearchConfig) -> LengthPenalty:
+        """The penalty that search settings ask for."""
+        return cls(options.length_penalty, options.length_normalisation)
 
     @overload
     def __call__(self, length: int) -> float: ...

@@ -70,7 +70,7 @@ def score_translations(
     sources = tokenizer.encode_source([lines[index] for index in said])
     targets = tokenizer.encode_target([translations[index] for index in said])
     answers = force(engine, sources, targets, options, progress)
-    length_penalty = LengthPenalty(options.length_penalty, options.length_normalisation)
+    length_penalty = LengthPenalty.of(options)
     for index, source, target, forced in zip(said, sources, targets, answers, strict=True):
         line, text = lines[index], translations[index]
         hypothesis = TextHypothesis(
