@@ -10,7 +10,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from hashlib import blake2b
-from typing import Any
+from typing import Any, NamedTuple
 
 from nmt.config.schema import CleaningConfig
 
@@ -35,8 +35,44 @@ def normalise_whitespace(text: str) -> str:
     return _SPACES.sub(" ", text).strip(_SPACE_CHARACTERS)
 
 
+class Examined(NamedTuple):
+    """A pair with its white space normalised, and what a look at it alone tells."""
+
+    source: str
+    target: str
+    broken: str | None  # the first rule that it breaks
+    key: int  # equal for duplicates; 0 where a rule is broken
+
+
+class Rules:
+    """The rules that need no more than the pair itself: they hold nothing, so any process can apply them."""
+
+    def __init__(self, config: CleaningConfig) -> None:
+        self.config = config
+
+    def examine(self, pair: tuple[str, str]) -> Examined:
+        """Normalise a pair's white space and apply the rules to it."""
+        source, target = normalise_whitespace(pair[0]), normalise_whitespace(pair[1])
+        broken = self._broken(source, target)
+        key = _key(source, target) if broken is None and self.config.deduplicate else 0
+        return Examined(source, target, broken, key)
+
+    def _broken(self, source: str, target: str) -> str | None:
+        config = self.config
+        if not source or not target:
+            return "empty"
+        if config.control_characters and (_CONTROL.search(source) or _CONTROL.search(target)):
+            return "control_character"
+        if max(source.count(" "), target.count(" ")) >= config.max_words:
+            return "too_long"
+        longer, shorter = max(len(source), len(target)), min(len(source), len(target))
+        if config.max_ratio is not None and longer > config.max_ratio * shorter:
+            return "ratio"
+        return None
+
+
 class Cleaner:
-    """Applies the rules of a configuration and keeps their counts.
+    """Takes pairs as the rules have found them, drops duplicates, and keeps the counts of all rules.
 
     Identical pairs are told by 8-byte hashes, some 100 bytes of memory each: among n distinct pairs, the chance that
     any is taken for another's duplicate is below n**2 / 2**65 (one in 30 million for a million pairs).
@@ -44,6 +80,7 @@ class Cleaner:
 
     def __init__(self, config: CleaningConfig) -> None:
         self.config = config
+        self.rules = Rules(config)
         self.read = 0
         self.kept = 0
         self.dropped: Counter[str] = Counter()
@@ -53,14 +90,23 @@ class Cleaner:
     def clean(self, pairs: Iterable[tuple[str, str]]) -> Iterator[tuple[str, str]]:
         """The pairs that pass, white space normalised, in order."""
         for pair in pairs:
-            source, target = normalise_whitespace(pair[0]), normalise_whitespace(pair[1])
-            self.read += 1
-            rule = self._broken_rule(source, target)
-            if rule is None:
-                self.kept += 1
-                yield source, target
-            else:
-                self._count(rule, source, target)
+            examined = self.rules.examine(pair)
+            if self.keeps(examined):
+                yield examined.source, examined.target
+
+    def keeps(self, examined: Examined) -> bool:
+        """Count a pair; whether it passes. Duplicates follow the order of the calls."""
+        self.read += 1
+        rule = examined.broken
+        if rule is None and self.config.deduplicate and examined.key in self._seen:
+            rule = "duplicate"
+        if rule is not None:
+            self._count(rule, examined.source, examined.target)
+            return False
+        if self.config.deduplicate:
+            self._seen.add(examined.key)
+        self.kept += 1
+        return True
 
     def drop_too_many_tokens(self, source: str, target: str) -> None:
         """Count a pair, kept so far, as dropped: its tokens are more than max_tokens."""
@@ -77,33 +123,14 @@ class Cleaner:
             "examples": {rule: [list(pair) for pair in pairs] for rule, pairs in self.examples.items() if pairs},
         }
 
-    def _broken_rule(self, source: str, target: str) -> str | None:
-        config = self.config
-        if not source or not target:
-            return "empty"
-        if config.control_characters and (_CONTROL.search(source) or _CONTROL.search(target)):
-            return "control_character"
-        if max(source.count(" "), target.count(" ")) >= config.max_words:
-            return "too_long"
-        longer, shorter = max(len(source), len(target)), min(len(source), len(target))
-        if config.max_ratio is not None and longer > config.max_ratio * shorter:
-            return "ratio"
-        if config.deduplicate and self._is_duplicate(source, target):
-            return "duplicate"
-        return None
-
-    def _is_duplicate(self, source: str, target: str) -> bool:
-        digest = blake2b(f"{source}\n{target}".encode(), digest_size=8).digest()
-        key = int.from_bytes(digest, "little")
-        if key in self._seen:
-            return True
-        self._seen.add(key)
-        return False
-
     def _count(self, rule: str, source: str, target: str) -> None:
         self.dropped[rule] += 1
         if len(self.examples[rule]) < EXAMPLES:
             self.examples[rule].append((source[:_EXAMPLE_CHARACTERS], target[:_EXAMPLE_CHARACTERS]))
+
+
+def _key(source: str, target: str) -> int:
+    return int.from_bytes(blake2b(f"{source}\n{target}".encode(), digest_size=8).digest(), "little")
 
 
 def tell(report: dict[str, Any], log: Callable[[str], None]) -> None:
