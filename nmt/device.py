@@ -26,7 +26,9 @@ def choose_device(name: str = "auto") -> torch.device:
     there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     if name == "auto":
         return torch.device(next(kind for kind, available in there.items() if available))
-    if not there.get(name.split(":")[0], False):
+    kind, _, index = name.partition(":")
+    numbers = map(str, range(torch.cuda.device_count() if kind == "cuda" else 1))
+    if not there.get(kind, False) or index not in ("", *numbers) or name.endswith(":"):
         raise NmtError(f"there is no {name} device here: choose one of {', '.join(k for k, v in there.items() if v)}")
     return torch.device(name)
 

@@ -28,6 +28,8 @@ def atomic_write(path: str | os.PathLike[str], mode: str = "w") -> Iterator[IO[A
             os.fsync(file.fileno())
         temporary.replace(path)
     except OSError as error:
+        if _is_of_another(error, temporary):
+            raise
         raise NmtError(f"{path} could not be written: {error.strerror or error}") from error
     finally:
         temporary.unlink(missing_ok=True)
@@ -47,6 +49,8 @@ def atomic_directory(path: str | os.PathLike[str]) -> Iterator[Path]:
         temporary.chmod(0o755)
         temporary.replace(path)
     except OSError as error:
+        if _is_of_another(error, temporary):
+            raise
         raise NmtError(f"{path} could not be written: {error.strerror or error}") from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
@@ -81,6 +85,13 @@ def make_folder(path: str | os.PathLike[str]) -> Path:
     except OSError as error:
         raise NmtError(f"the folder {path} could not be made: {error.strerror or error}") from error
     return path
+
+
+def _is_of_another(error: OSError, place: Path) -> bool:
+    """Whether an error of a block that writes `place`, or into it, is about something else that the block does."""
+    if isinstance(error, BrokenPipeError):
+        return True
+    return isinstance(error.filename, str | bytes) and not Path(os.fsdecode(error.filename)).is_relative_to(place)
 
 
 def _sync_tree(folder: Path) -> None:

@@ -80,6 +80,7 @@ def run_fingerprint(run_dir: str | os.PathLike[str], checkpoint: str | int | Non
     """A hash of all that a run translates with: configuration, tokenizer and the weights of a checkpoint."""
     from nmt.training.checkpoint import WEIGHTS, find_checkpoint
 
+    read_run_config(run_dir)  # it is a run
     weights = find_checkpoint(run_dir, checkpoint).path / WEIGHTS
     total = blake2b(digest_size=16)
     for path in (Path(run_dir) / "config.yaml", *sorted((Path(run_dir) / "tokenizer").iterdir()), weights):

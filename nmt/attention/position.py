@@ -20,10 +20,11 @@ class SinusoidalPositions(nn.Module):
 
     def forward(self, start: int, length: int) -> Tensor:
         """Encodings [length, dim] of the positions start, start + 1, ..."""
-        if start + length > self.table.size(0):
+        table = self.table  # another thread may put in one that is too short for this one
+        if start + length > table.size(0):
             with torch.inference_mode(False):  # it may grow during a validation, and training uses it afterwards
-                self.table = sinusoids(2 * (start + length), self.dim).to(self.table)
-        return self.table[start : start + length]
+                self.table = table = sinusoids(2 * (start + length), self.dim).to(table)
+        return table[start : start + length]
 
 
 def sinusoids(length: int, dim: int) -> Tensor:

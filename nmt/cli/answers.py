@@ -29,7 +29,7 @@ def load_translator(arguments: Namespace) -> Translator:
         arguments.precision,
         warn=tell,
         engine=arguments.engine,
-        streams=1 if arguments.input is None and sys.stdin.isatty() else None,
+        streams=1 if arguments.input is None and sys.stdin is not None and sys.stdin.isatty() else None,
     )
     translator.search = override_search(translator.search, arguments.search)
     check_attends(translator, arguments)

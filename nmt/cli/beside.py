@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, cast
 
 from nmt.cli.progress import tell
-from nmt.errors import NmtError, UsageError
+from nmt.errors import NmtError
 from nmt.files import atomic_write
 from nmt.translation.lines import LineReader
 
@@ -57,10 +57,6 @@ def attention_writer(arguments: Namespace) -> Iterator[AttentionWriter | None]:
     if not paths:
         yield None
         return
-    others = [getattr(arguments, name) for name in ("input", "output", *READ) if getattr(arguments, name) is not None]
-    places = [Path(path).resolve() for path in (*paths.values(), *others)]
-    if len(set(places[: len(paths)])) < len(paths) or set(places[: len(paths)]) & set(places[len(paths) :]):
-        raise UsageError("--alignments, --attention, the output and what is read are different files")
     from nmt.run import read_run_config  # slow to load
 
     data = read_run_config(arguments.run_dir[0]).data
@@ -106,7 +102,8 @@ def check_counts_beside(arguments: Namespace, count: int) -> None:
 def digests_beside(arguments: Namespace) -> dict[str, str]:
     """A hash of each text beside the input, by its option."""
     paths = {name: getattr(arguments, name) for name in READ if getattr(arguments, name) is not None}
-    return {f"--{name}": blake2b(Path(path).read_bytes(), digest_size=16).hexdigest() for name, path in paths.items()}
+    texts = {name: "\n".join(_read(path, arguments.on_error)) for name, path in paths.items()}
+    return {f"--{name}": blake2b(text.encode(), digest_size=16).hexdigest() for name, text in texts.items()}
 
 
 def _model(translator: Translator) -> Seq2Seq:

@@ -7,6 +7,7 @@ arguments. That function imports what is slow to load (torch) itself, so that `-
 from __future__ import annotations
 
 import argparse
+import errno
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -15,6 +16,7 @@ from typing import Any, NoReturn
 from nmt import __version__
 from nmt.errors import NmtError, UsageError, is_out_of_memory
 
+_TAKES_NO_MORE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 DONE, FAILED, WRONG_USAGE, INTERRUPTED, BROKEN_PIPE = 0, 1, 2, 130, 141
 
 
@@ -71,7 +73,8 @@ def run_command(
     name = parser.prog
     try:
         status = command(parser.parse_intermixed_args(argv))
-        sys.stdout.flush()
+        if sys.stdout is not None:  # closed by the caller
+            sys.stdout.flush()
         return DONE if status is None else status
     except SystemExit as leave:  # --help, --version, and commands that end at a signal
         return leave.code if isinstance(leave.code, int) else DONE if leave.code is None else FAILED
@@ -82,13 +85,25 @@ def run_command(
         print(f"{name}: interrupted", file=sys.stderr)
         return INTERRUPTED
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # so that the interpreter's last flush finds a reader
+        _give_up_stdout()
         return BROKEN_PIPE
     except Exception as error:
         if (sentence := _sentence(error)) is None:
             raise
         print(f"{name}: error: {sentence}", file=sys.stderr)
+        if _is_full(error):
+            _give_up_stdout()
         return FAILED
+
+
+def _give_up_stdout() -> None:
+    """Let the interpreter's last flush of what could not be written find a place that takes it."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+
+
+def _is_full(error: Exception) -> bool:
+    """Whether the place of an open file, such as standard output, takes no more."""
+    return isinstance(error, OSError) and error.filename is None and error.errno in _TAKES_NO_MORE
 
 
 def _sentence(error: Exception) -> str | None:
@@ -102,4 +117,6 @@ def _sentence(error: Exception) -> str | None:
         )
     if isinstance(error, OSError) and error.filename is not None and error.strerror:
         return f"{os.fsdecode(error.filename)}: {error.strerror}"
+    if _is_full(error):
+        return f"the output could not be written: {os.strerror(getattr(error, 'errno', 0))}"
     return None

@@ -15,11 +15,12 @@ from typing import IO
 from nmt.cli.answers import answers, load_translator
 from nmt.cli.beside import attention_writer, check_counts_beside
 from nmt.cli.common import run_command
+from nmt.cli.places import check_places, is_special
 from nmt.cli.progress import Counter, Progress, tell
 from nmt.cli.search_options import check_search_options
 from nmt.cli.translate_options import make_parser, reader_of
-from nmt.cli.translate_workers import Interruptible, Ranks
-from nmt.errors import NmtError, UsageError
+from nmt.cli.translate_workers import Interruptible
+from nmt.errors import NmtError
 from nmt.files import atomic_write
 from nmt.training.limits import Interrupted, Signals
 
@@ -34,7 +35,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _translate(arguments: Namespace) -> int | None:
     """Choose between files, which are translated as a whole, and streams, which are answered as they come."""
     check_search_options(arguments)
-    in_files = _check_places(arguments)
+    in_files = check_places(arguments)
     signals = Signals()
     try:
         with signals.caught(), attention_writer(arguments) as arguments.attention_writer:
@@ -48,28 +49,6 @@ def _translate(arguments: Namespace) -> int | None:
         tell(f"stopped by {signal.Signals(signals.exit_status - 128).name}")
         return signals.exit_status
     return None
-
-
-def _check_places(arguments: Namespace) -> bool:
-    """Whether the input and the output are files. Raises NmtError and UsageError for places that cannot be meant."""
-    source, output = (None if path is None else Path(path) for path in (arguments.input, arguments.output))
-    if source is not None and source.is_dir():
-        raise NmtError(f"{source} is a folder: give the file to translate")
-    if output is not None and output.is_dir():
-        raise NmtError(f"{output} is a folder: give the file to write")
-    if source is not None and output is not None and output.exists() and output.samefile(source):
-        raise UsageError(f"-o {output} is the input itself: choose another file to write")
-    in_files = source is not None and output is not None and not (_is_special(source) or _is_special(output))
-    asked = {"--workers": arguments.workers > 1, "--resume": arguments.resume, "torchrun": Ranks().count > 1}
-    for what in filter(asked.get, asked):
-        if not in_files:
-            raise UsageError(f"{what} needs a file to translate and a file to write: -i FILE and -o FILE")
-    return in_files
-
-
-def _is_special(path: Path) -> bool:
-    """Whether something other than a file is there, such as a pipe."""
-    return path.exists() and not path.is_file()
 
 
 def _translate_stream(arguments: Namespace, interruptible: Interruptible) -> None:
@@ -108,6 +87,8 @@ def _translate_stream(arguments: Namespace, interruptible: Interruptible) -> Non
 @contextmanager
 def _input(path: str | None) -> Iterator[IO[bytes]]:
     if path is None:
+        if sys.stdin is None:
+            raise NmtError("standard input is closed: give the file to translate with -i FILE")
         yield sys.stdin.buffer
     else:
         with Path(path).open("rb") as file:
@@ -117,8 +98,10 @@ def _input(path: str | None) -> Iterator[IO[bytes]]:
 @contextmanager
 def _output(path: str | None) -> Iterator[IO[bytes]]:
     if path is None:
+        if sys.stdout is None:
+            raise NmtError("standard output is closed: give the file to write with -o FILE")
         yield sys.stdout.buffer
-    elif _is_special(Path(path)):
+    elif is_special(Path(path)):
         with Path(path).open("wb") as file:
             yield file
     else:

@@ -54,11 +54,12 @@ def translate_file(arguments: Namespace, interruptible: Interruptible) -> None:
     with ExitStack() as stack:
         try:
             with interruptible():
+                model = [run_fingerprint(run_dir, arguments.checkpoint) for run_dir in arguments.run_dir]
                 source = read_source(arguments.input, reader.line)
                 if not source.lines:
                     raise NmtError(f"{arguments.input} is empty: there is nothing to translate")
                 check_counts_beside(arguments, source.lines)
-                belongings = _belongings(arguments)
+                belongings = {"model": model, **_options(arguments)}
             processes = max(arguments.workers, ranks.count)
             output = Path(arguments.output)
             shards = stack.enter_context(open_shards(output, source, belongings, arguments.resume, processes))
@@ -107,13 +108,12 @@ def _help(arguments: Namespace, ranks: Ranks, interruptible: Interruptible) -> N
     translate_shards(shards, arguments, translator, Counter(lambda lines: None), interruptible)
 
 
-def _belongings(arguments: Namespace) -> dict[str, Any]:
-    """What answers depend on besides the text, under the names that a sentence would give it."""
+def _options(arguments: Namespace) -> dict[str, Any]:
+    """The options that answers depend on, under the names that a sentence would give them."""
     options = {
         f"--{name.replace('_', '-')}": value for name, value in vars(arguments).items() if name not in _OF_THE_PLACE
     }
-    model = [run_fingerprint(run_dir, arguments.checkpoint) for run_dir in arguments.run_dir]
-    return {"model": model, **options, **digests_beside(arguments)}
+    return {**options, **digests_beside(arguments)}
 
 
 def _tell_what_is_left(shards: Shards) -> None:

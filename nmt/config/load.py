@@ -51,11 +51,15 @@ def config_from_dict(values: Mapping[str, Any]) -> Config:
 def override_search(search: SearchConfig, overrides: Sequence[str]) -> SearchConfig:
     """Search settings with `key=value` overrides of keys of the group; refuses unknown keys and wrong values."""
     from omegaconf import OmegaConf
+    from yaml import YAMLError  # type: ignore[import-untyped]
 
     for override in overrides:
-        if "=" not in override:
+        if not override.partition("=")[0].strip() or "=" not in override:
             raise UsageError(f"--search {override} should be KEY=VALUE, such as --search stop=full")
-    given = OmegaConf.to_container(OmegaConf.from_dotlist(list(overrides)))
+    try:
+        given = OmegaConf.to_container(OmegaConf.from_dotlist(list(overrides)))
+    except YAMLError as error:
+        raise UsageError(f"--search {' '.join(overrides)}: a value is not valid YAML") from error
     assert isinstance(given, dict)
     changed = from_dict(SearchConfig, to_dict(search) | given, "search")
     changed.check()

@@ -264,7 +264,7 @@ class SearchConfig:
     def check(self) -> None:
         """Refuse sizes out of range."""
         require(self.beam_size >= 1, "search.beam_size must be at least 1")
-        require(self.length_penalty >= 0, "search.length_penalty must be at least 0")
+        require(0 <= self.length_penalty <= 10, "search.length_penalty must be from 0 to 10")
         require(self.coverage_penalty >= 0, "search.coverage_penalty must be at least 0")
         require(
             0 <= self.min_length_ratio <= self.max_length_ratio,

@@ -70,6 +70,8 @@ def beam_search(
         log_probs, state = step(last, memory, state)
         constraints.apply(log_probs, length)
         ending = torch.zeros_like(open_.log_probs) if coverage is None else coverage(state).view_as(open_.log_probs)
+        if stop == "full":  # a pool that has become so since the last look is closed
+            ending = ending.masked_fill(full(pool).unsqueeze(1), -math.inf)
         open_, pool, parents = _advance(open_, pool, log_probs, ending, constraints.eos, length, length_penalty)
         if remaining.look_now(length):
             enough = full(pool) if stop == "full" else settled(open_, pool, max_lengths, length_penalty, n_best)

@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
+_LEAST_TEMPERATURE = 1e-6  # below it, differences of log-probabilities leave the range of a float
+
+
 @dataclass(frozen=True)
 class Sampling:
     """What tokens are drawn from: the temperature acts first, then top_k, then top_p on what top_k left.
@@ -25,8 +28,11 @@ class Sampling:
     seed: int = 1
 
     def __post_init__(self) -> None:
-        if not 0 < self.temperature < math.inf:
-            raise UsageError(f"a temperature of {self.temperature} cannot be sampled with: it must be above 0")
+        if not _LEAST_TEMPERATURE <= self.temperature < math.inf:
+            raise UsageError(
+                f"a temperature of {self.temperature} cannot be sampled with: it must be {_LEAST_TEMPERATURE} or more "
+                "(towards 0 sampling becomes greedy search, a beam of 1)"
+            )
         if self.top_k is not None and self.top_k < 1:
             raise UsageError(f"top-k sampling draws from the {self.top_k} most probable tokens: k must be 1 or more")
         if self.top_p is not None and not 0 < self.top_p <= 1:

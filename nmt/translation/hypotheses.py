@@ -93,8 +93,9 @@ def about_unfinished(translations: Sequence[Translation], first_line: int) -> st
     if not unfinished:
         return None
     numbers = ", ".join(map(str, unfinished[:10])) + (", ..." if len(unfinished) > 10 else "")
+    counted = "translation" if len(unfinished) == 1 else "translations"
     return (
-        f"{len(unfinished)} translations reached the longest length allowed without an end of sentence "
+        f"{len(unfinished)} {counted} reached the longest length allowed without an end of sentence "
         f"(search.max_length_ratio, search.max_length_offset); lines: {numbers}"
     )
 

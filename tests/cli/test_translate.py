@@ -104,6 +104,9 @@ def test_any_key_of_the_search_can_be_given(run: Path, call) -> None:
     ("given", "sentence"),
     [
         ("stop", "--search stop should be KEY=VALUE"),
+        ("=5", "--search =5 should be KEY=VALUE"),
+        ("beam_size=[", "--search beam_size=[: a value is not valid YAML"),
+        ("length_penalty=1000", "search.length_penalty must be from 0 to 10"),
         ("stopp=full", "search.stopp is not a key of the configuration; nearest: search.stop"),
         ("stop=soon", "search.stop=soon: expected one of exact, full"),
         ("coverage_penalty=-1", "search.coverage_penalty must be at least 0"),
@@ -111,7 +114,7 @@ def test_any_key_of_the_search_can_be_given(run: Path, call) -> None:
 )
 def test_a_wrong_key_of_the_search(run: Path, call, given: str, sentence: str) -> None:
     answer = call(run, "--search", given, stdin=text(LINES).encode())
-    assert answer.status == (2 if "KEY=VALUE" in sentence else 1)
+    assert answer.status == (2 if sentence.startswith("--search") else 1)
     assert sentence in answer.err
 
 
@@ -230,9 +233,34 @@ def test_a_run_that_is_not_there_and_a_device_that_is_not(run: Path, call, tmp_p
     assert (answer.status, answer.out) == (1, "")
     assert answer.err.startswith("nmt-translate: error: ")
     assert str(tmp_path / "none") in answer.err
-    answer = call(run, "--device", "tpu", stdin=b"ba.\n")
+    (tmp_path / "text").write_text("ba.\n")
+    answer = call(tmp_path / "none", "-i", tmp_path / "text", "-o", tmp_path / "out")
     assert answer.status == 1
-    assert "tpu" in answer.err
+    assert f"{tmp_path / 'none'} does not exist" in answer.err
+    for device in ("tpu", "cpu:7", "cpu:", "cpu:x"):
+        answer = call(run, "--device", device, stdin=b"ba.\n")
+        assert answer.status == 1
+        assert f"there is no {device} device here" in answer.err
+
+
+@pytest.mark.parametrize(
+    ("redirections", "sentence"),
+    [
+        ("< {text} > /dev/full", "the output could not be written: No space left on device"),
+        ("< {text} >&-", "standard output is closed: give the file to write with -o FILE"),
+        ("<&-", "standard input is closed: give the file to translate with -i FILE"),
+        ("-o {text} < {text}", "-o {text} is the input itself: choose another file to write"),
+        ("--prefix {none} -o {out} < {text}", "{none}: No such file or directory"),
+    ],
+)
+def test_streams_that_cannot_be_used(run: Path, tmp_path: Path, redirections: str, sentence: str) -> None:
+    places = {name: tmp_path / name for name in ("text", "none", "out")}
+    places["text"].write_text("ba.\n")
+    command = f"{sys.executable} -m nmt.cli.translate {run} --device cpu {redirections.format(**places)}"
+    answer = subprocess.run(command, shell=True, cwd=ROOT, capture_output=True, text=True)
+    assert answer.returncode in (1, 2)
+    assert answer.stderr.splitlines()[-1] == f"nmt-translate: error: {sentence.format(**places)}"
+    assert (places["text"].read_text(), places["out"].exists()) == ("ba.\n", False)
 
 
 def start(run: Path, stdin: int) -> subprocess.Popen[bytes]:

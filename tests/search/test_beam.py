@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import pytest
 import torch
@@ -63,11 +63,14 @@ class Table:
         return sorted(found, key=lambda one: -one.score)
 
 
-def search(table: Table, sentences: list[int], max_lengths: list[int], beam_size: int, alpha: float, n_best: int = 1):
+def search(
+    table: Table, sentences: list[int], max_lengths: list[int], beam_size: int, alpha: float, n_best: int = 1,
+    stop: Literal["exact", "full"] = "exact",
+):  # fmt: skip
     memory, state = table.start(sentences)
     return beam_search(
         table.step, memory, state, bos=BOS, beam_size=beam_size, max_lengths=torch.tensor(max_lengths),
-        constraints=Constraints(EOS, (PAD, BOS)), length_penalty=LengthPenalty(alpha), n_best=n_best,
+        constraints=Constraints(EOS, (PAD, BOS)), length_penalty=LengthPenalty(alpha), n_best=n_best, stop=stop,
     )  # fmt: skip
 
 
@@ -177,13 +180,18 @@ def test_company_and_order_change_nothing(beam_size: int) -> None:
     assert together == backwards == alone
 
 
-def test_looking_seldom_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("stop", ["exact", "full"])
+def test_looking_seldom_changes_nothing(monkeypatch: pytest.MonkeyPatch, stop: Literal["exact", "full"]) -> None:
     table = Table(sentences=30, seed=13)
     max_lengths = [2 + sentence % 9 for sentence in range(30)]
-    often = search(table, list(range(30)), max_lengths, 3, 1.0, 2), greedy(table, list(range(30)), max_lengths)
+
+    def both() -> tuple[list[list[Hypothesis]], list[Hypothesis]]:
+        beams = search(table, list(range(30)), max_lengths, 3, 1.0, 2, stop)
+        return beams, greedy(table, list(range(30)), max_lengths)
+
+    often = both()
     monkeypatch.setattr("nmt.search.steps.LOOK_EVERY", {"cpu": 7})
-    seldom = search(table, list(range(30)), max_lengths, 3, 1.0, 2), greedy(table, list(range(30)), max_lengths)
-    assert often == seldom
+    assert both() == often
 
 
 def test_beam_of_one_is_greedy() -> None:

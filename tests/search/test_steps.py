@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from nmt.search.steps import BLOCK, Remaining, top_candidates, top_extensions
+from nmt.search.steps import BLOCK, Remaining, best_token, top_candidates, top_extensions
 
 
 @pytest.mark.parametrize("values", [1, 2, 5, 1000])
@@ -41,6 +41,19 @@ def test_top_extensions_are_the_first_of_a_stable_sort_of_all_sums(vocab: int, v
     assert torch.equal(found[1][finite], indices[:, :k][finite])
 
 
+@pytest.mark.parametrize("vocab", [7, BLOCK, 5 * BLOCK, 5 * BLOCK + 1, 9 * BLOCK - 3])
+@pytest.mark.parametrize("values", [1, 2, 9, 100_000])
+def test_the_best_token_is_the_first_of_a_stable_sort(vocab: int, values: int) -> None:
+    generator = torch.Generator().manual_seed(values)
+    log_probs = torch.randint(-values, 1, (300, vocab), generator=generator) * 0.3
+    log_probs[torch.rand(300, vocab, generator=generator) < 0.2] = -math.inf
+    expected, indices = log_probs.sort(dim=1, descending=True, stable=True)
+    value, token = best_token(log_probs)
+    assert torch.equal(value, expected[:, 0])
+    finite = value > -math.inf
+    assert torch.equal(token[finite], indices[:, 0][finite])
+
+
 def test_those_that_leave_are_named_and_the_others_stay() -> None:
     remaining = Remaining(torch.tensor([4, 9, 2, 7]))
     assert remaining.leave(torch.tensor([False, False, False, False])) == ([], None)
@@ -51,6 +64,17 @@ def test_those_that_leave_are_named_and_the_others_stay() -> None:
     left, stay = remaining.leave(torch.tensor([False, True]))
     assert left == [(1, 3)]
     assert remaining.sentences == [0]
+
+
+def test_rows_stay_until_enough_of_them_are_answered() -> None:
+    remaining = Remaining(torch.full((32,), 9))
+    gone = torch.arange(32) < 3
+    assert remaining.leave(gone) == ([(0, 0), (1, 1), (2, 2)], None)
+    assert remaining.leave(gone) == ([], None)  # answered once
+    left, stay = remaining.leave(torch.arange(32) < 4)
+    assert left == [(3, 3)]
+    assert stay is not None
+    assert stay.tolist() == remaining.sentences == list(range(4, 32))
 
 
 def test_a_look_happens_every_few_steps_and_at_the_next_limit(monkeypatch: pytest.MonkeyPatch) -> None:

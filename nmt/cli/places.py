@@ -1,0 +1,82 @@
+"""Where nmt-translate reads and writes: places that cannot be meant are refused before anything is read or loaded."""
+
+from __future__ import annotations
+
+import os
+import stat
+import sys
+from argparse import Namespace
+from pathlib import Path
+
+from nmt.cli.beside import READ, WRITTEN
+from nmt.cli.translate_workers import Ranks
+from nmt.errors import NmtError, UsageError
+
+_FLAGS = {"input": "-i", "output": "-o"} | {name: f"--{name}" for name in (*READ, *WRITTEN)}
+
+
+def check_places(arguments: Namespace) -> bool:
+    """Whether the input and the output are files. Raises NmtError and UsageError for places that cannot be meant."""
+    read, written = _paths(arguments, "input", *READ), _paths(arguments, "output", *WRITTEN)
+    for name, path in (read | written).items():
+        if path.is_dir():
+            raise NmtError(f"{path} is a folder: give the file to {_purpose(name)}")
+    _check_different(read, written)
+    source, output = read.get("input"), written.get("output")
+    in_files = source is not None and output is not None and not (is_special(source) or is_special(output))
+    shared = {"--workers": arguments.workers > 1, "torchrun": Ranks().count > 1}
+    asked = shared | {"--resume": arguments.resume}
+    for what in filter(asked.get, asked):
+        if not in_files:
+            raise UsageError(f"{what} needs a file to translate and a file to write: -i FILE and -o FILE")
+    for what in filter(shared.get, shared):
+        for name in READ:
+            if name in read and is_special(read[name]):
+                raise UsageError(f"with {what}, every process reads --{name}: give a file instead of {read[name]}")
+    return in_files
+
+
+def is_special(path: Path) -> bool:
+    """Whether something other than a file is there, such as a pipe."""
+    return path.exists() and not path.is_file()
+
+
+def _paths(arguments: Namespace, *names: str) -> dict[str, Path]:
+    """Those of the options that name a place."""
+    return {name: Path(getattr(arguments, name)) for name in names if getattr(arguments, name) is not None}
+
+
+def _purpose(name: str) -> str:
+    return "translate" if name == "input" else "read" if name in READ else "write"
+
+
+def _check_different(read: dict[str, Path], written: dict[str, Path]) -> None:
+    """Refuse to write over what is read, or two outputs into one file."""
+    taken: dict[object, str] = {}
+    if "input" not in read and (standard_input := _standard_input()) is not None:
+        taken[standard_input] = "the input itself"
+    for name, path in read.items():
+        taken[_identity(path)] = "the input itself" if name == "input" else f"what {_FLAGS[name]} reads"
+    for name, path in written.items():
+        identity = _identity(path)
+        if identity in taken:
+            raise UsageError(f"{_FLAGS[name]} {path} is {taken[identity]}: choose another file to write")
+        if not is_special(path):  # several may go to /dev/null
+            taken[identity] = f"what {_FLAGS[name]} writes"
+
+
+def _identity(path: Path) -> object:
+    """Equal for two names of one file, whether it is there already or not."""
+    if not path.exists():
+        return path.resolve()
+    status = path.stat()
+    return status.st_dev, status.st_ino
+
+
+def _standard_input() -> object | None:
+    """The identity of the file that standard input is read from; None where it is none."""
+    try:
+        status = os.fstat(sys.stdin.fileno())
+    except (AttributeError, OSError, ValueError):  # closed, or not of the operating system
+        return None
+    return (status.st_dev, status.st_ino) if stat.S_ISREG(status.st_mode) else None
