@@ -60,10 +60,13 @@ def resumable_directory(path: str | os.PathLike[str], wait: Callable[[], None]) 
     go on in; after other errors it goes. One process at a time: another one calls `wait`, and waits.
     """
     path = Path(path)
+    if path.is_dir():
+        yield None
+        return
     make_folder(path.parent)
     partial = path.with_name(f".{path.name}.partial")
     with _turn(path.with_name(f".{path.name}.lock"), wait):
-        if path.is_dir():
+        if path.is_dir():  # by now
             yield None
             return
         try:

@@ -46,8 +46,8 @@ class Blocks:
         """The blocks that are there, in order."""
         return sorted(int(path.stem) for path in self.folder.glob("[0-9]*.npz"))
 
-    def write(self, number: int, pairs: Sequence[tuple[str, str]], keys: Sequence[int], state: State) -> None:
-        """Add a block: cleaned pairs, the keys that tell their duplicates, and where cleaning stands after them."""
+    def write(self, number: int, pairs: Sequence[tuple[str, str]], keys: Sequence[Sequence[int]], state: State) -> None:
+        """Add a block: cleaned pairs, the keys that tell duplicates of each, and where cleaning stands after them."""
         source, target = (_bytes("".join(f"{pair[side]}\n" for pair in pairs)) for side in (0, 1))
         after = _bytes(json.dumps(asdict(state)))
         with atomic_write(self.path(number), "wb") as file:
@@ -64,9 +64,9 @@ def state_of(path: Path) -> State:
     return State(**json.loads(_read(path, "state").tobytes()))
 
 
-def keys_of(path: Path) -> list[int]:
-    """The keys of its pairs."""
-    keys: list[int] = _read(path, "keys").tolist()
+def keys_of(path: Path) -> list[list[int]]:
+    """The keys of each of its pairs."""
+    keys: list[list[int]] = _read(path, "keys").tolist()
     return keys
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from hashlib import blake2b
 from typing import Any, NamedTuple
 
@@ -45,6 +45,11 @@ class Examined(NamedTuple):
     target: str
     broken: str | None  # the first rule that it breaks
     key: int  # equal for duplicates; 0 where a rule is broken
+
+    @property
+    def keys(self) -> tuple[int, ...]:
+        """All that tells duplicates."""
+        return (self.key,)
 
 
 class Rules:
@@ -114,12 +119,12 @@ class Cleaner:
         self.kept -= 1
         self._count("too_many_tokens", source, target)
 
-    def restore(self, report: dict[str, Any], keys: Iterable[int] = ()) -> None:
+    def restore(self, report: dict[str, Any], keys: Iterable[Sequence[int]] = ()) -> None:
         """Go on after what a report tells; `keys` are those of the pairs kept, for the duplicates among later ones."""
         self.read, self.kept, self.dropped = report["read"], report["kept"], Counter(report["dropped"])
         self.examples |= {rule: [(pair[0], pair[1]) for pair in pairs] for rule, pairs in report["examples"].items()}
         if self.config.deduplicate:
-            for key in keys:
+            for (key,) in keys:
                 self._seen.add(key)
 
     def report(self) -> dict[str, Any]:

@@ -98,12 +98,12 @@ def clean(data: DataConfig, corpora: Sequence[CorpusConfig], folder: Path, crew:
         crew.say(f"going on after {cleaner.read:,} pairs that were read before")
     progress = crew.progress("pairs read", cleaner.read)
     raw = _raw_blocks(data, corpora, state, crew)
-    with closing(crew.build(partial(_look, Rules(data.cleaning)), raw)) as looked:
+    with closing(crew.build(partial(_look, cleaner.rules), raw)) as looked:
         progress.reach(cleaner.read)
         for number, (fields, read) in enumerate(looked, start=len(numbers)):
             kept = [pair for pair in map(Examined._make, zip(*fields, strict=True)) if cleaner.keeps(pair)]
             state = State(read.corpus, read.place, cleaner.report())
-            blocks.write(number, [(pair.source, pair.target) for pair in kept], [pair.key for pair in kept], state)
+            blocks.write(number, [(pair.source, pair.target) for pair in kept], [pair.keys for pair in kept], state)
             progress.total = cleaner.read / read.share if read.share else None
             progress.reach(cleaner.read)
     progress.end()

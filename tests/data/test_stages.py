@@ -45,7 +45,7 @@ def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Config:
     )
     data.cleaning.max_tokens = 60
     return Config(
-        model=TransformerConfig(),
+        model=TransformerConfig(share_embeddings=False),
         data=data,
         tokenizer=TokenizerConfig(algorithm="bpe", vocab_size=300, joint=False),
         training=TrainingConfig(max_steps=1),
