@@ -8,6 +8,11 @@ class NmtError(Exception):
     """
 
 
+class Unfinished(NmtError):
+    """Work that a full disk, the network or the death of a process ended: what is done is kept, the rest can be tried
+    again."""
+
+
 class ConfigError(NmtError):
     """A configuration that is refused before any data is read; the sentence names the key."""
 

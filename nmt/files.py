@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
-from nmt.errors import NmtError
+from nmt.errors import NmtError, Unfinished
 
 
 @contextmanager
@@ -54,6 +54,65 @@ def atomic_directory(path: str | os.PathLike[str]) -> Iterator[Path]:
         raise NmtError(f"{path} could not be written: {error.strerror or error}") from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+@contextmanager
+def resumable_directory(path: str | os.PathLike[str], wait: Callable[[], None]) -> Iterator[Path | None]:
+    """Yield the folder .NAME.partial, which becomes `path` when the block ends without an error; None if it is there.
+
+    Where a process ends before that, or the block raises Unfinished or an OSError, the folder stays for the next one to
+    go on in; after other errors it goes. One process at a time: another one calls `wait`, and waits.
+    """
+    path = Path(path)
+    if path.is_dir():
+        yield None
+        return
+    make_folder(path.parent)
+    partial = path.with_name(f".{path.name}.partial")
+    with _turn(path.with_name(f".{path.name}.lock"), wait):
+        if path.is_dir():  # by now
+            yield None
+            return
+        try:
+            partial.mkdir(exist_ok=True)
+            for half_written in partial.rglob(".*.partial"):
+                shutil.rmtree(half_written) if half_written.is_dir() else half_written.unlink()
+            yield partial
+            _sync_tree(partial)
+            partial.replace(path)
+        except OSError as error:
+            raise Unfinished(
+                f"{path} could not be written: {error.strerror or error} (what is done so far is kept in {partial}: "
+                "the same command goes on with it)"
+            ) from error
+        except NmtError as error:
+            if not isinstance(error, Unfinished) and not isinstance(error.__cause__, OSError):
+                shutil.rmtree(partial, ignore_errors=True)
+            raise
+
+
+@contextmanager
+def _turn(path: Path, wait: Callable[[], None]) -> Iterator[None]:
+    """Hold a lock file of its own, once no other process does. A file system without locks keeps nobody waiting."""
+    while True:
+        lock = path.open("w")
+        with suppress(ImportError, OSError):
+            import fcntl  # not everywhere
+
+            try:
+                fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                wait()
+                fcntl.lockf(lock, fcntl.LOCK_EX)
+        with suppress(OSError):
+            if os.path.samestat(path.stat(), os.fstat(lock.fileno())):
+                break
+        lock.close()  # whoever held it has removed it
+    with lock:
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)
 
 
 @contextmanager

@@ -31,7 +31,7 @@ def _prepare(arguments: Namespace) -> None:
         from nmt.training.fine_tune import inherit
 
         config, tokenizer = inherit(config)
-    prepared = prepare(config, lambda line: print(line, file=sys.stderr), tokenizer)
+    prepared = prepare(config, lambda line: print(line, file=sys.stderr), tokenizer, live=sys.stderr.isatty())
     print(prepared.folder)
 
 

@@ -3,50 +3,37 @@
 from __future__ import annotations
 
 import sys
-import time
 from collections.abc import Callable
 
+from nmt import progress
 
-class Progress:
-    """How far it is, on stderr: a live line on a terminal, else a plain one now and then."""
+
+class Progress(progress.Progress):
+    """How far it is, in lines."""
 
     def __init__(self, total: int | None, done: int = 0, silent: bool = False) -> None:
         """Of `total` lines, or an unknown number, `done` were done before. The clock starts with the first `reach`."""
-        self.live = sys.stderr.isatty()
+        super().__init__("lines", _print, total, done, live=sys.stderr.isatty(), every=30.0)
         self.silent = silent
-        self.total = total
-        self.before = self.done = done
-        self._start: float | None = None
 
-    def reach(self, lines: int) -> None:
+    def reach(self, done: int) -> None:
         """So many lines are done in all."""
-        self.done = lines
-        if self._start is None:
-            self._start = self.shown = time.monotonic()
-        if not self.silent and time.monotonic() - self.shown >= (0.5 if self.live else 30.0):
-            self.shown = time.monotonic()
-            print(f"{_fresh_line()}{self._state()}", end="" if self.live else "\n", file=sys.stderr, flush=True)
+        if self.silent:
+            self.done = done
+        else:
+            super().reach(done)
 
     def end(self) -> None:
         """Leave one line about the whole work."""
         if not self.silent:
             tell(f"{self.done - self.before:,} lines in {self._seconds:.1f} s ({self._rate:.1f} lines/s)")
 
-    @property
-    def _seconds(self) -> float:
-        return 0.0 if self._start is None else time.monotonic() - self._start
-
-    @property
-    def _rate(self) -> float:
-        return (self.done - self.before) / max(self._seconds, 1e-9)
-
-    def _state(self) -> str:
+    def state(self) -> str:
+        """Where it stands, the rate, and the time left where the total is known."""
         rate = self._rate
         if not self.total or not rate:
             return f"{self.done:,} lines, {rate:.1f} lines/s"
-        minutes, seconds = divmod(round(max(self.total - self.done, 0) / rate), 60)
-        hours, minutes = divmod(minutes, 60)
-        left = f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
+        left = progress.time_left(max(self.total - self.done, 0) / rate)
         return f"{self.done:,} of {self.total:,} lines ({self.done / self.total:.0%}), {rate:.1f} lines/s, {left} left"
 
 
@@ -72,8 +59,8 @@ class Counter:
 
 def tell(sentence: str) -> None:
     """Print a warning or a note on stderr, over a live line that may be there."""
-    print(f"{_fresh_line()}nmt-translate: {sentence}", file=sys.stderr, flush=True)
+    print(f"{progress.fresh_line()}nmt-translate: {sentence}", file=sys.stderr, flush=True)
 
 
-def _fresh_line() -> str:
-    return "\r\x1b[K" if sys.stderr.isatty() else ""
+def _print(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)

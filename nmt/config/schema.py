@@ -31,6 +31,7 @@ class CorpusConfig:
     config: str | None = None  # the data set's configuration, e.g. de-en
     split: str = "train"
     field: str = "translation"  # the column of nested pairs; without it, one column for each language
+    streaming: bool = False  # read the data set over the network, without a copy of it on this machine
 
     def check(self, key: str) -> None:
         """Refuse a corpus with no source or several."""
@@ -41,6 +42,7 @@ class CorpusConfig:
         )
         require((self.source is None) == (self.target is None), f"{key}: source and target go together")
         require(self.columns is None or self.tsv is not None, f"{key}.columns belongs to a tsv")
+        require(not self.streaming or self.hub is not None, f"{key}.streaming belongs to a data set (hub)")
 
 
 @dataclass(kw_only=True)
@@ -72,6 +74,7 @@ class DataConfig:
     test: dict[str, CorpusConfig] = field(default_factory=dict)
     cleaning: CleaningConfig = field(default_factory=CleaningConfig)
     cache: str = "data/prepared"  # where prepared stores are kept, each under the key of its content
+    workers: int | None = None  # processes that prepare; 1: this one alone; default: the cores it may use, at most 16
 
     def check(self) -> None:
         """Refuse equal languages and missing or ambiguous corpora."""
@@ -79,6 +82,7 @@ class DataConfig:
             self.source_language != self.target_language,
             f"data.source_language and data.target_language are both {self.source_language!r}",
         )
+        require(self.workers is None or self.workers >= 1, "data.workers must be at least 1")
         self.cleaning.check()
         if self.path is not None:
             return

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from hashlib import blake2b
 from typing import Any, NamedTuple
 
 from nmt.config.schema import CleaningConfig
+from nmt.data.seen import Seen
 
 RULES = {
     "empty": "a side has no text",
@@ -32,6 +33,8 @@ _SPACES = re.compile(f"[{_SPACE_CHARACTERS}]+")
 
 def normalise_whitespace(text: str) -> str:
     """Every run of ASCII white space as one space, none at either end."""
+    if text.isprintable() and "  " not in text:  # the space is the only white space that is printable
+        return text.strip(" ")
     return _SPACES.sub(" ", text).strip(_SPACE_CHARACTERS)
 
 
@@ -42,6 +45,11 @@ class Examined(NamedTuple):
     target: str
     broken: str | None  # the first rule that it breaks
     key: int  # equal for duplicates; 0 where a rule is broken
+
+    @property
+    def keys(self) -> tuple[int, ...]:
+        """All that tells duplicates."""
+        return (self.key,)
 
 
 class Rules:
@@ -61,7 +69,7 @@ class Rules:
         config = self.config
         if not source or not target:
             return "empty"
-        if config.control_characters and (_CONTROL.search(source) or _CONTROL.search(target)):
+        if config.control_characters and (_has_control_characters(source) or _has_control_characters(target)):
             return "control_character"
         if max(source.count(" "), target.count(" ")) >= config.max_words:
             return "too_long"
@@ -74,8 +82,8 @@ class Rules:
 class Cleaner:
     """Takes pairs as the rules have found them, drops duplicates, and keeps the counts of all rules.
 
-    Identical pairs are told by 8-byte hashes, some 100 bytes of memory each: among n distinct pairs, the chance that
-    any is taken for another's duplicate is below n**2 / 2**65 (one in 30 million for a million pairs).
+    Identical pairs are told by 8-byte hashes: among n distinct pairs, the chance that any is taken for another's
+    duplicate is below n**2 / 2**65 (one in 30 million for a million pairs).
     """
 
     def __init__(self, config: CleaningConfig) -> None:
@@ -85,7 +93,7 @@ class Cleaner:
         self.kept = 0
         self.dropped: Counter[str] = Counter()
         self.examples: dict[str, list[tuple[str, str]]] = {rule: [] for rule in RULES}
-        self._seen: set[int] = set()
+        self._seen = Seen()
 
     def clean(self, pairs: Iterable[tuple[str, str]]) -> Iterator[tuple[str, str]]:
         """The pairs that pass, white space normalised, in order."""
@@ -98,13 +106,11 @@ class Cleaner:
         """Count a pair; whether it passes. Duplicates follow the order of the calls."""
         self.read += 1
         rule = examined.broken
-        if rule is None and self.config.deduplicate and examined.key in self._seen:
+        if rule is None and self.config.deduplicate and not self._seen.add(examined.key):
             rule = "duplicate"
         if rule is not None:
             self._count(rule, examined.source, examined.target)
             return False
-        if self.config.deduplicate:
-            self._seen.add(examined.key)
         self.kept += 1
         return True
 
@@ -112,6 +118,14 @@ class Cleaner:
         """Count a pair, kept so far, as dropped: its tokens are more than max_tokens."""
         self.kept -= 1
         self._count("too_many_tokens", source, target)
+
+    def restore(self, report: dict[str, Any], keys: Iterable[Sequence[int]] = ()) -> None:
+        """Go on after what a report tells; `keys` are those of the pairs kept, for the duplicates among later ones."""
+        self.read, self.kept, self.dropped = report["read"], report["kept"], Counter(report["dropped"])
+        self.examples |= {rule: [(pair[0], pair[1]) for pair in pairs] for rule, pairs in report["examples"].items()}
+        if self.config.deduplicate:
+            for (key,) in keys:
+                self._seen.add(key)
 
     def report(self) -> dict[str, Any]:
         """Counts and examples, for JSON. What was read is kept or dropped by one rule."""
@@ -127,6 +141,10 @@ class Cleaner:
         self.dropped[rule] += 1
         if len(self.examples[rule]) < EXAMPLES:
             self.examples[rule].append((source[:_EXAMPLE_CHARACTERS], target[:_EXAMPLE_CHARACTERS]))
+
+
+def _has_control_characters(text: str) -> bool:
+    return not text.isprintable() and _CONTROL.search(text) is not None  # they are not printable
 
 
 def _key(source: str, target: str) -> int:

@@ -8,17 +8,19 @@ from __future__ import annotations
 import gzip
 import lzma
 import os
+import sys
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from hashlib import blake2b
-from itertools import zip_longest
+from itertools import chain, islice, zip_longest
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import Any, BinaryIO, cast
 
 from nmt.config.schema import CorpusConfig, DataConfig
 from nmt.data import hub
 from nmt.data.digests import Digests
+from nmt.data.extent import Extent
 from nmt.errors import ConfigError, NmtError
 from nmt.resources import embedded_corpus
 
@@ -27,6 +29,7 @@ Pair = tuple[str, str]
 EMBEDDED = "embedded"  # the data.path of the corpus that comes with nmt
 _SUFFIXES = ("", ".gz", ".xz")
 _OPENERS: dict[str, Callable[..., object]] = {".gz": gzip.open, ".xz": lzma.open}
+_BLOCK = 10_000  # pairs
 _VAL_NAMES = ("val", "dev", "valid", "validation")
 
 
@@ -73,17 +76,41 @@ def test_sets(data: DataConfig) -> dict[str, CorpusConfig]:
     return {name: corpus for name, corpus in found.items() if corpus is not None}
 
 
-def read_corpus(corpus: CorpusConfig, source_language: str, target_language: str) -> Iterator[Pair]:
-    """The pairs of a corpus as its lines are, one after the other.
+def read_corpus(
+    corpus: CorpusConfig, source_language: str, target_language: str, extent: Extent | None = None
+) -> Iterator[Pair]:
+    """The pairs of a corpus as its lines are, one after the other; `extent` is kept up to date.
 
     Raises NmtError, perhaps only at the end, for a missing, empty or damaged file, for text that is not UTF-8 and for
     unequal numbers of lines.
     """
+    if corpus.hub is not None and hub.streams(corpus):
+        blocks = hub.stream(corpus, source_language, target_language, None, _to_stderr)
+        return chain.from_iterable(pairs for pairs, _ in blocks)
     if corpus.hub is not None:
-        return hub.read(corpus, source_language, target_language)
+        return hub.read(corpus, source_language, target_language, extent)
     if corpus.tsv is not None:
-        return _read_tsv(Path(corpus.tsv), corpus.columns, source_language, target_language)
-    return _read_files(*_files(corpus, source_language, target_language))
+        return _read_tsv(Path(corpus.tsv), corpus.columns, source_language, target_language, extent)
+    return _read_files(*_files(corpus, source_language, target_language), extent)
+
+
+def read_blocks(
+    corpus: CorpusConfig, languages: tuple[str, str], place: Any, say: Callable[[str], None], extent: Extent
+) -> Iterator[tuple[list[Pair], Any]]:
+    """The same in blocks of some 10,000 pairs, each with the place after it, where another call can go on.
+
+    A place is what JSON can hold; None is the beginning.
+    """
+    if hub.streams(corpus):
+        stream = hub.stream(corpus, *languages, place, say)
+        while parts := list(islice(stream, _BLOCK // hub.ROWS)):
+            yield list(chain.from_iterable(pairs for pairs, _ in parts)), parts[-1][1]
+        return
+    read = place or 0
+    pairs = islice(read_corpus(corpus, *languages, extent), read, None)
+    while block := list(islice(pairs, _BLOCK)):
+        read += len(block)
+        yield block, read
 
 
 def read_lines(path: str | os.PathLike[str]) -> list[str]:
@@ -92,21 +119,27 @@ def read_lines(path: str | os.PathLike[str]) -> list[str]:
 
 
 def digest(corpus: CorpusConfig, source_language: str, target_language: str, digests: Digests) -> str:
-    """A hash of what a corpus contains, wherever it lies."""
-    if corpus.hub is not None:
-        paths: Iterable[Path] = hub.files(corpus)
+    """A hash of what a corpus contains, wherever it lies; of a stream, of what names its content."""
+    if hub.streams(corpus):
+        what = f"stream {hub.streamed_digest(corpus)} {corpus.field} {source_language} {target_language}"
+    elif corpus.hub is not None:
         what = f"hub {corpus.field} {source_language} {target_language}"
     elif corpus.tsv is not None:
-        paths = [Path(corpus.tsv)]
         what = f"tsv {corpus.columns} {source_language} {target_language}"
     else:
-        paths = _files(corpus, source_language, target_language)
         what = "files"
     total = blake2b(what.encode(), digest_size=16)
-    for path in paths:
-        with _open(path, raw=True) as file:
+    for path in _paths(corpus, source_language, target_language):
+        with _open(path) as file:
             total.update(digests(path, file))
     return total.hexdigest()
+
+
+def size(corpus: CorpusConfig, source_language: str, target_language: str) -> int | None:
+    """The bytes of a corpus's files; None for a stream."""
+    if hub.streams(corpus):
+        return None
+    return sum(path.stat().st_size for path in _paths(corpus, source_language, target_language))
 
 
 # -- finding ------------------------------------------------------------------------------------------------------
@@ -148,6 +181,15 @@ def _find(folder: Path, name: str, data: DataConfig) -> CorpusConfig | None:
     return CorpusConfig(tsv=str(tsv)) if tsv.is_file() else None
 
 
+def _paths(corpus: CorpusConfig, source_language: str, target_language: str) -> Iterable[Path]:
+    """The files on this machine that hold a corpus; none of a stream."""
+    if hub.streams(corpus):
+        return []
+    if corpus.hub is not None:
+        return hub.files(corpus)
+    return [Path(corpus.tsv)] if corpus.tsv is not None else _files(corpus, source_language, target_language)
+
+
 def _files(corpus: CorpusConfig, source_language: str, target_language: str) -> tuple[Path, Path]:
     """The two files of a corpus of parallel text."""
     if corpus.source is not None and corpus.target is not None:
@@ -170,9 +212,9 @@ def _existing(path: Path) -> Path | None:
 # -- reading ------------------------------------------------------------------------------------------------------
 
 
-def _read_files(source: Path, target: Path) -> Iterator[Pair]:
+def _read_files(source: Path, target: Path, extent: Extent | None) -> Iterator[Pair]:
     counts = [0, 0]
-    for pair in zip_longest(_lines(source), _lines(target)):
+    for pair in zip_longest(_lines(source, extent), _lines(target, extent)):
         for side, line in enumerate(pair):
             counts[side] += line is not None
         if counts[0] == counts[1]:
@@ -187,11 +229,13 @@ def _read_files(source: Path, target: Path) -> Iterator[Pair]:
         )
 
 
-def _read_tsv(path: Path, columns: list[str] | None, source_language: str, target_language: str) -> Iterator[Pair]:
+def _read_tsv(
+    path: Path, columns: list[str] | None, source_language: str, target_language: str, extent: Extent | None
+) -> Iterator[Pair]:
     """Pairs of a TSV. Its first line may name its columns; else `columns` or source, target are their order."""
     order = columns or [source_language, target_language]
     number = 0
-    for number, line in enumerate(_lines(path), start=1):
+    for number, line in enumerate(_lines(path, extent), start=1):
         cells = line.split("\t")
         if number == 1 and columns is None and {source_language, target_language} <= set(cells):
             order = cells
@@ -215,9 +259,11 @@ def _places(columns: list[str], source_language: str, target_language: str) -> t
     return columns.index(source_language), columns.index(target_language)
 
 
-def _lines(path: Path) -> Iterator[str]:
+def _lines(path: Path, extent: Extent | None = None) -> Iterator[str]:
     """Line by line; a byte order mark at the start is not text."""
-    with _open(path) as file:
+    with _open(path) as raw, _decompressed(path, raw) as file:
+        if extent is not None:
+            extent.watch(raw)
         try:
             for number, line in enumerate(file, start=1):
                 try:
@@ -232,12 +278,20 @@ def _lines(path: Path) -> Iterator[str]:
             raise NmtError(f"{path} could not be read to its end, it is damaged: {error}") from error
 
 
-def _open(path: Path, raw: bool = False) -> BinaryIO:
-    """A file for reading bytes, decompressed by its suffix unless `raw`."""
-    opener = open if raw else _OPENERS.get(path.suffix, open)
+def _open(path: Path) -> BinaryIO:
+    """A file for reading bytes."""
     try:
-        return cast(BinaryIO, opener(path, "rb"))
+        return path.open("rb")
     except FileNotFoundError as error:
         raise NmtError(f"{path} is missing") from error
     except OSError as error:
         raise NmtError(f"{path} could not be read: {error.strerror or error}") from error
+
+
+def _decompressed(path: Path, file: BinaryIO) -> BinaryIO:
+    opener = _OPENERS.get(path.suffix)
+    return file if opener is None else cast(BinaryIO, opener(file, "rb"))
+
+
+def _to_stderr(sentence: str) -> None:
+    print(sentence, file=sys.stderr, flush=True)

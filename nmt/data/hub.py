@@ -4,35 +4,100 @@ from __future__ import annotations
 
 import ssl
 import sys
+import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from nmt.config.schema import CorpusConfig
-from nmt.errors import ConfigError, NmtError
+from nmt.data.extent import Extent
+from nmt.errors import ConfigError, NmtError, Unfinished
 
-_ROWS = 1000  # read at a time
+ROWS = 1000  # read at a time
 _SECONDS = 5  # to wait for the hub's answer
+_PAUSES = (1, 4, 16, 64)  # seconds before a broken stream is opened anew
 
 
-def read(corpus: CorpusConfig, source_language: str, target_language: str) -> Iterator[tuple[str, str]]:
+def read(
+    corpus: CorpusConfig, source_language: str, target_language: str, extent: Extent | None = None
+) -> Iterator[tuple[str, str]]:
     """The pairs of a data set, row by row; line breaks within a text become spaces, no text is an empty line.
 
     The languages are the keys of the nested column `corpus.field`, as in WMT14, or columns of their own, as in
     Multi30k. Raises NmtError for a data set, configuration, split or column that is not there.
     """
     rows = _load(corpus)
-    nested = corpus.field in rows.column_names
-    _check_columns(corpus, rows, nested, (source_language, target_language))
-    for block in rows.iter(_ROWS):
-        cells = block[corpus.field] if nested else []
-        sources = [cell[source_language] for cell in cells] if nested else block[source_language]
-        targets = [cell[target_language] for cell in cells] if nested else block[target_language]
-        for source, target in zip(sources, targets, strict=True):
+    pairs_of = _columns(corpus, rows, (source_language, target_language))
+    for number, block in enumerate(rows.iter(ROWS)):
+        if extent is not None:
+            extent.reach(number * ROWS, len(rows))
+        yield from pairs_of(block)
+
+
+def stream(
+    corpus: CorpusConfig, source_language: str, target_language: str, place: Any, say: Callable[[str], None]
+) -> Iterator[tuple[list[tuple[str, str]], Any]]:
+    """The same from a stream that leaves no copy on this machine: pairs, and the place after them, as JSON can hold it.
+
+    Goes on after a place; None is the beginning. A stream that breaks is opened anew where it was, some times with
+    longer and longer pauses. Raises Unfinished where that does not help, and NmtError as `read` does.
+    """
+    failures = 0  # since the last block
+    while True:
+        try:
+            rows = _load(corpus, streaming=True)
+            pairs_of = _columns(corpus, rows, (source_language, target_language))
+            if place is not None:
+                rows.load_state_dict(place)
+            blocks = rows.iter(ROWS)
+            while (block := next(blocks, None)) is not None:
+                pairs, place, failures = list(pairs_of(block)), rows.state_dict(), 0
+                yield pairs, place
+            return
+        except ConfigError:
+            raise
+        except Exception as error:  # of every layer below, as in _load
+            reason = " ".join(str(error).split()) or type(error).__name__
+            if failures == len(_PAUSES):
+                raise Unfinished(
+                    f"the stream of {corpus.hub} breaks again and again ({reason}): run the command again to go on"
+                ) from error
+        say(f"the stream of {corpus.hub} broke ({reason}): opened anew where it was in {_PAUSES[failures]} s")
+        time.sleep(_PAUSES[failures])
+        failures += 1
+
+
+def streamed_digest(corpus: CorpusConfig) -> str:
+    """What can be known of a data set without reading it: its configuration, split and the revision of its files.
+
+    Of the hub that is the commit; of a folder, the names, sizes and times of change of its files.
+    """
+    datasets = _datasets_for(corpus)
+    try:
+        builder = datasets.load_dataset_builder(corpus.hub, corpus.config)
+    except Exception as error:
+        raise _refusal(corpus, error) from error
+    return f"{builder.dataset_name} {builder.config_id} {builder.info.version} {builder.hash} {corpus.split}"
+
+
+def streams(corpus: CorpusConfig) -> bool:
+    """Whether a corpus is read from a stream; what `save_to_disk` wrote is mapped into memory in any case."""
+    return corpus.streaming and not _is_saved(str(corpus.hub))
+
+
+def _columns(corpus: CorpusConfig, rows: Any, languages: tuple[str, str]) -> Callable[[Any], Iterator[tuple[str, str]]]:
+    """A function that gives the pairs of a block of rows. Raises ConfigError for a column that is not there."""
+    nested = _check_columns(corpus, rows, languages)
+
+    def pairs_of(block: Any) -> Iterator[tuple[str, str]]:
+        sides = ([cell[lang] for cell in block[corpus.field]] if nested else block[lang] for lang in languages)
+        for source, target in zip(*sides, strict=True):
             yield _line(source), _line(target)
+
+    return pairs_of
 
 
 def files(corpus: CorpusConfig) -> list[Path]:
@@ -44,14 +109,15 @@ def _line(text: str | None) -> str:
     return " ".join((text or "").splitlines())
 
 
-def _load(corpus: CorpusConfig) -> Any:
-    """The split as a `datasets.Dataset`, memory-mapped."""
+def _load(corpus: CorpusConfig, streaming: bool = False) -> Any:
+    """The split as a `datasets.Dataset`, memory-mapped, or as an `IterableDataset`."""
     name = str(corpus.hub)
-    local = Path(name).is_dir()
-    datasets = _import_datasets(offline=not local and not _hub_answers())
+    datasets = _datasets_for(corpus)
     try:
-        if any((Path(name) / file).is_file() for file in ("state.json", "dataset_dict.json")):
+        if _is_saved(name):
             splits = datasets.load_from_disk(name, keep_in_memory=False)
+        elif streaming:
+            splits = datasets.load_dataset(name, corpus.config, streaming=True)
         else:
             splits = datasets.load_dataset(name, corpus.config, keep_in_memory=False)
     except Exception as error:  # every layer below (HTTP, hub, builders, Arrow) has exceptions of its own
@@ -61,6 +127,16 @@ def _load(corpus: CorpusConfig) -> Any:
     if corpus.split not in splits:
         raise ConfigError(f"the data set {name} has no split {corpus.split!r}: there are {', '.join(splits)}")
     return splits[corpus.split]
+
+
+def _is_saved(name: str) -> bool:
+    """Whether `save_to_disk` wrote it."""
+    return any((Path(name) / file).is_file() for file in ("state.json", "dataset_dict.json"))
+
+
+def _datasets_for(corpus: CorpusConfig) -> Any:
+    local = Path(str(corpus.hub)).is_dir()
+    return _import_datasets(offline=not local and not _hub_answers())
 
 
 def _import_datasets(offline: bool) -> Any:
@@ -103,15 +179,21 @@ def _refusal(corpus: CorpusConfig, error: Exception) -> NmtError:
     )
 
 
-def _check_columns(corpus: CorpusConfig, rows: Any, nested: bool, languages: tuple[str, str]) -> None:
+def _check_columns(corpus: CorpusConfig, rows: Any, languages: tuple[str, str]) -> bool:
+    """Whether the languages are nested in one column; raises ConfigError where they are not there at all."""
+    features = rows.features
+    if features is None:  # of a stream of JSON or CSV: not known before a row is read
+        features = next(iter(rows), {})
+    nested = corpus.field in features
     if nested:
-        feature = rows.features[corpus.field]
+        feature = features[corpus.field]
         there = list(feature) if isinstance(feature, dict) else list(getattr(feature, "languages", None) or [])
         where = f"column {corpus.field!r}"
     else:
-        there, where = rows.column_names, f"split {corpus.split!r}"
+        there, where = list(features), f"split {corpus.split!r}"
     for language in languages:
         if language not in there:
             raise ConfigError(
                 f"{where} of the data set {corpus.hub} has no {language!r}: there are {', '.join(there) or 'none'}"
             )
+    return nested

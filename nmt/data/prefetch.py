@@ -15,17 +15,28 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from itertools import count, islice
 from multiprocessing.connection import Connection
-from typing import Generic, TypeVar, cast
+from typing import Generic, NamedTuple, TypeVar, cast
 
-import torch
-
-from nmt.errors import NmtError
+from nmt.errors import Unfinished
 
 Item = TypeVar("Item")
 Place = TypeVar("Place")
 
-_AHEAD = 8  # items built ahead; of each process, 4
+_AHEAD = 8  # items built ahead by a thread
 _ATTEMPTS = 3  # to get an item out of processes that die over it
+
+
+class Task(NamedTuple):
+    """What processes are at, for what is said of them."""
+
+    name: str
+    items: str
+    key: str  # of the configuration, which has their number
+    none: int  # its value for no processes
+    ahead: int  # items that each is asked for ahead
+
+
+_BATCHES = Task("training", "batches", "training.workers", none=0, ahead=4)
 
 
 def in_thread(items: Iterator[Item]) -> Generator[Item, None, None]:
@@ -72,21 +83,29 @@ def to_stderr(sentence: str) -> None:
 
 
 def in_processes(
-    build: Callable[[Place], Item], places: Iterator[Place], workers: int, say: Callable[[str], None]
+    build: Callable[[Place], Item],
+    places: Iterator[Place],
+    workers: int,
+    say: Callable[[str], None],
+    task: Task = _BATCHES,
 ) -> Generator[Item, None, None]:
     """`build` of every place, in order, by worker processes that end when this iterator is closed.
 
-    Where one dies, that is said, and all are started anew from the item that is waited for. Raises NmtError when that
+    Where one dies, that is said, and all are started anew from the item that is waited for. Raises Unfinished when that
     fails again and again, and what `build` raises.
     """
-    items = _in_processes(build, places, workers, say)
+    items = _in_processes(build, places, workers, say, task)
     # At the end of the program, multiprocessing would send SIGTERM to processes left over, and wait for them.
     atexit.register(_close, weakref.ref(items))
     return items
 
 
 def _in_processes(
-    build: Callable[[Place], Item], places: Iterator[Place], workers: int, say: Callable[[str], None]
+    build: Callable[[Place], Item],
+    places: Iterator[Place],
+    workers: int,
+    say: Callable[[str], None],
+    task: Task,
 ) -> Generator[Item, None, None]:
     ahead: deque[Place] = deque()  # the places whose items are to come, the next one first
     failures = 0  # since the last item
@@ -97,7 +116,7 @@ def _in_processes(
                 crew.append(_Worker(build, crew))
             sent = 0  # of those ahead
             for turn in count():
-                ahead.extend(islice(places, workers * _AHEAD // 2 - len(ahead)))
+                ahead.extend(islice(places, workers * task.ahead - len(ahead)))
                 for place in islice(ahead, sent, None):
                     crew[(turn + sent) % workers].send(place)
                     sent += 1
@@ -111,11 +130,11 @@ def _in_processes(
         except _Died as death:
             failures += 1
             if failures == _ATTEMPTS:
-                raise NmtError(
-                    f"processes that build batches die again and again (the last one {death}), perhaps for want of "
-                    f"memory: set training.workers to less than {workers}, or to 0 for none"
+                raise Unfinished(
+                    f"processes that build {task.items} die again and again (the last one {death}), perhaps for want "
+                    f"of memory: set {task.key} to less than {workers}, or to {task.none} for none"
                 ) from None
-            say(f"a process that builds batches {death}: all of them are started anew where training stands")
+            say(f"a process that builds {task.items} {death}: all of them are started anew where {task.name} stands")
         finally:
             for worker in crew:
                 worker.close()
@@ -177,7 +196,8 @@ def _work(build: Callable[[Place], Item], connection: Connection, inherited: Seq
     """What a worker does until the other end of its connection is closed, be it by the death of that process."""
     for number in (signal.SIGINT, signal.SIGTERM):  # to the whole group: the parent wants batches until it has saved
         signal.signal(number, signal.SIG_IGN)
-    torch.set_num_threads(1)
+    if (torch := sys.modules.get("torch")) is not None:  # not all that is built needs it
+        torch.set_num_threads(1)
     for other in inherited:  # the parent's ends, which would stay open here when it dies
         other.close()
     places: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()

@@ -160,7 +160,7 @@ class Model:
 
     def encode(self, lines: Sequence[str]) -> list[list[int]]:
         """Ids of each line, ending with EOS."""
-        ids: list[list[int]] = self._processor.encode(list(lines), out_type=int, add_eos=True)
+        ids: list[list[int]] = self._processor.encode(list(lines), out_type=int, add_eos=True, num_threads=1)
         return ids
 
     def decode(self, ids: Sequence[int]) -> str:

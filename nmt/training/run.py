@@ -36,7 +36,7 @@ from nmt.training.trial import Trial
 from nmt.training.validation import Validator
 
 # What may differ from the run that is continued: limits, logging, what is kept, and where the work is done.
-_MAY_CHANGE = {"run_dir"} | {
+_MAY_CHANGE = {"run_dir", "data.workers"} | {
     f"training.{key}"
     for key in ("max_steps", "max_epochs", "max_minutes", "patience", "log_every", "keep_best", "keep_last", "average",
                 "max_rollbacks", "rollback_factor", "device", "threads", "workers")
@@ -71,7 +71,7 @@ def _train(config: Config, run_dir: Path, newest: Newest | None, tokenizer: Toke
     if training.threads is not None:
         torch.set_num_threads(training.threads)
     device = choose_device(training.device)
-    prepared = prepare(config, _say, tokenizer)
+    prepared = prepare(config, _say, tokenizer, live=sys.stderr.isatty())
     torch.manual_seed(config.seed)
     model = build_model(config.model, prepared.tokenizer.source_size, prepared.tokenizer.target_size).to(device)
     base = load_base(config.fine_tune, model, _say) if newest is None else None

@@ -37,7 +37,7 @@ class Stderr(io.StringIO):
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
-    monkeypatch.setattr(progress, "time", clock)
+    monkeypatch.setattr("nmt.progress.time", clock)
     return clock
 
 

@@ -1,0 +1,79 @@
+"""How far a long work is, on stderr: a live line on a terminal, else a plain one now and then."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+
+_REFRESH = 0.5  # seconds between two states of the live line
+
+
+class Progress:
+    """The rate of a work and the time left, told while it goes on."""
+
+    def __init__(
+        self,
+        what: str,
+        say: Callable[[str], None],
+        total: float | None = None,
+        done: int = 0,
+        *,
+        live: bool = False,
+        every: float = 10.0,
+    ) -> None:
+        """Of `total` things, or an unknown number, `done` were done before. The clock starts with the first `reach`.
+
+        `what` they are stands in every line, such as "pairs read". With `live`, the line on stderr is renewed, and must
+        be ended before anything else is written there; else `say` is given one every so many seconds.
+        """
+        self.what, self.say, self.total, self.live, self.every = what, say, total, live, every
+        self.before = self.done = done
+        self._start: float | None = None
+
+    def reach(self, done: int) -> None:
+        """So many are done in all."""
+        self.done = done
+        if self._start is None:
+            self._start = self._shown = time.monotonic()
+        if time.monotonic() - self._shown >= (_REFRESH if self.live else self.every):
+            self._shown = time.monotonic()
+            if self.live:
+                print(f"{fresh_line()}{self.state()}", end="", file=sys.stderr, flush=True)
+            else:
+                self.say(self.state())
+
+    def end(self) -> None:
+        """Leave one line about the whole work."""
+        if self.live:
+            print(fresh_line(), end="", file=sys.stderr, flush=True)
+        self.say(f"{self.done - self.before:,} {self.what} in {self._seconds:.1f} s ({self._rate:,.0f} a second)")
+
+    def state(self) -> str:
+        """Where it stands, the rate, and the time left where the total is known."""
+        rate = self._rate
+        if not self.total or not rate:
+            return f"{self.done:,} {self.what}, {rate:,.0f} a second"
+        left = time_left(max(self.total - self.done, 0) / rate)
+        share = min(1.0, self.done / self.total)
+        return f"{self.done:,} {self.what} ({share:.0%}), {rate:,.0f} a second, {left} left"
+
+    @property
+    def _seconds(self) -> float:
+        return 0.0 if self._start is None else time.monotonic() - self._start
+
+    @property
+    def _rate(self) -> float:
+        return (self.done - self.before) / max(self._seconds, 1e-9)
+
+
+def fresh_line() -> str:
+    """What makes the present line of a terminal empty."""
+    return "\r\x1b[K" if sys.stderr.isatty() else ""
+
+
+def time_left(seconds: float) -> str:
+    """Minutes and seconds, with hours where there are any."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

@@ -1,0 +1,244 @@
+"""Speed and memory of nmt-prepare on many pairs, what a kill costs, and how soon, in how much memory, training starts.
+
+usage: python scripts/measure_preparation.py FOLDER SOURCE_LANGUAGE TARGET_LANGUAGE [PAIRS] [--work DIR] [--skip one]
+
+The pairs of FOLDER's train files are repeated up to PAIRS (default: 10,000,000); from the second time on two words of
+each side are swapped and its number is put behind it, so that none is an exact duplicate. They are prepared by one
+process, by two, and by two of which all are killed in the middle and started again; then a small Transformer is trained
+to its first update. --skip one leaves out the first. Memory is the sum over the process tree of each process's
+proportional share (Pss of /proc/PID/smaps_rollup), looked at twice a second; that of mapped files is part of it.
+
+Writes the entry "preparation" of docs/results/data_and_scale.json and docs/results/preparation.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from itertools import count, islice
+from pathlib import Path
+from typing import Any
+
+from nmt.config.schema import DataConfig
+from nmt.data.corpus import read_corpus, resolve
+
+RESULTS = Path(__file__).resolve().parents[1] / "docs" / "results"
+FIGURES, PAGE = RESULTS / "data_and_scale.json", RESULTS / "preparation.md"
+SMALL = [
+    *("model.model_dim=128", "model.ffn_dim=256", "model.encoder_layers=2", "model.decoder_layers=2"),
+    *("training.max_minutes=null", "training.max_steps=1", "training.validate_every=1", "training.log_every=1"),
+    *("training.validation_sentences=8", "training.tokens_per_update=2048", "tokenizer.vocab_size=8000"),
+]
+LOOKS = 0.5  # seconds between two looks at memory
+
+
+def main(arguments: argparse.Namespace) -> None:
+    """Measure, and write what was found."""
+    with tempfile.TemporaryDirectory(dir=arguments.work) as name:
+        work, languages = Path(name), (arguments.source, arguments.target)
+        data = DataConfig(source_language=languages[0], target_language=languages[1], path=arguments.folder)
+        write_corpus(data, work, arguments.pairs)
+        found: dict[str, Any] = {
+            "command": " ".join(["python scripts/measure_preparation.py FOLDER", *languages, str(arguments.pairs)]),
+            "text": Path(arguments.folder).name,
+            "pairs": arguments.pairs,
+            "cores": len(os.sched_getaffinity(0)),
+            "python": platform.python_version(),
+        }
+        if arguments.skip != "one":
+            found["one_process"] = measured(prepare(work, "one", languages, 1), arguments.pairs)
+            print("one process:", found["one_process"], flush=True)
+        found["two_workers"] = measured(prepare(work, "two", languages, 2), arguments.pairs)
+        print("two workers:", found["two_workers"], flush=True)
+        if "one_process" in found:
+            found["ratio"] = found["one_process"]["seconds"] / found["two_workers"]["seconds"]
+        found["killed_and_rerun"] = killed(work, languages, found["two_workers"]["seconds"] / 2)
+        print("killed:", found["killed_and_rerun"], flush=True)
+        found["first_update"] = first_update(work, languages)
+    figures = json.loads(FIGURES.read_text("utf-8")) if FIGURES.is_file() else {}
+    FIGURES.write_text(json.dumps(figures | {"preparation": found}, indent=1) + "\n", "utf-8")
+    PAGE.write_text(page(found), "utf-8")
+    print(table(found))
+
+
+# -- text ---------------------------------------------------------------------------------------------------------
+
+
+def write_corpus(data: DataConfig, work: Path, pairs: int) -> None:
+    """Write train and val of the languages into the folder."""
+    corpora, languages = resolve(data), (data.source_language, data.target_language)
+    write(work, "train", languages, islice(perturbed(lambda: read_corpus(corpora.train[0], *languages)), pairs))
+    write(work, "val", languages, islice(read_corpus(corpora.val, *languages), 200))
+
+
+def perturbed(text: Callable[[], Iterator[tuple[str, str]]]) -> Iterator[tuple[str, str]]:
+    """The pairs over and over again, each time otherwise."""
+    yield from text()
+    for turn in count(1):
+        for number, (source, target) in enumerate(text()):
+            yield f"{swapped(source, turn + number)} {turn}", f"{swapped(target, turn + number)} {turn}"
+
+
+def swapped(line: str, place: int) -> str:
+    """A line with two neighbouring words swapped."""
+    words = line.split(" ")
+    if len(words) > 1:
+        first = place % (len(words) - 1)
+        words[first], words[first + 1] = words[first + 1], words[first]
+    return " ".join(words)
+
+
+def write(work: Path, name: str, languages: tuple[str, str], pairs: Iterator[tuple[str, str]]) -> None:
+    """Write pairs as two files."""
+    one, other = (work / f"{name}.{language}" for language in languages)
+    with one.open("w", encoding="utf-8") as sources, other.open("w", encoding="utf-8") as targets:
+        for source, target in pairs:
+            sources.write(source + "\n")
+            targets.write(target + "\n")
+
+
+# -- measuring ----------------------------------------------------------------------------------------------------
+
+
+class Watched:
+    """A command that runs in a process group of its own, with its memory looked at."""
+
+    def __init__(self, command: list[str]) -> None:
+        self.started = time.monotonic()
+        self.process = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+        )
+        self.peak = 0
+        threading.Thread(target=self._look, daemon=True).start()
+
+    def _look(self) -> None:
+        while self.process.poll() is None:
+            self.peak = max(self.peak, sum(map(proportional_bytes, tree(self.process.pid))))
+            time.sleep(LOOKS)
+
+    def end(self) -> str:
+        """Wait for it; what it printed. Ends this program where it failed."""
+        out, err = self.process.communicate()
+        self.seconds = time.monotonic() - self.started
+        if self.process.returncode:
+            raise SystemExit(err)
+        return out.strip()
+
+
+def tree(pid: int) -> list[int]:
+    """A process and those that it started, and those that they started."""
+    try:
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    except OSError:
+        return []
+    return [pid, *(each for child in children for each in tree(int(child)))]
+
+
+def proportional_bytes(pid: int) -> int:
+    """Memory of a process: pages that several share count in parts."""
+    try:
+        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    except OSError:
+        return 0
+    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:")), 0)
+
+
+def prepare(work: Path, cache: str, languages: tuple[str, str], workers: int) -> Watched:
+    """Start a preparation."""
+    command = [sys.executable, "-m", "nmt.cli.prepare", *arguments_for(work, cache, languages)]
+    return Watched([*command, f"data.workers={workers}"])
+
+
+def arguments_for(work: Path, cache: str, languages: tuple[str, str]) -> list[str]:
+    """What preparation and training are called with."""
+    names = [f"data.source_language={languages[0]}", f"data.target_language={languages[1]}"]
+    return ["embedded", f"data.path={work}", f"data.cache={work / cache}", *names, *SMALL]
+
+
+def measured(watched: Watched, pairs: int) -> dict[str, Any]:
+    """The figures of a preparation."""
+    folder = Path(watched.end())
+    fingerprint = json.loads((folder / "train" / "store.json").read_text("utf-8"))["fingerprint"]
+    return {
+        "seconds": round(watched.seconds, 1),
+        "pairs_per_second": round(pairs / watched.seconds),
+        "peak_mib": watched.peak >> 20,
+        "fingerprint": fingerprint,
+    }
+
+
+def killed(work: Path, languages: tuple[str, str], after: float) -> dict[str, Any]:
+    """A preparation of two workers whose first process is killed, and the same command again."""
+    first = prepare(work, "killed", languages, 2)
+    time.sleep(after)
+    os.kill(first.process.pid, signal.SIGKILL)
+    first.process.communicate()
+    again = prepare(work, "killed", languages, 2)
+    folder = Path(again.end())
+    fingerprint = json.loads((folder / "train" / "store.json").read_text("utf-8"))["fingerprint"]
+    return {"killed_after": round(after, 1), "seconds_again": round(again.seconds, 1), "fingerprint": fingerprint}
+
+
+def first_update(work: Path, languages: tuple[str, str]) -> dict[str, Any]:
+    """nmt-train on the prepared pairs, from the call to the line of its first update."""
+    command = [sys.executable, "-m", "nmt.cli.train", *arguments_for(work, "two", languages), f"run_dir={work / 'run'}"]
+    watched = Watched(command)
+    assert watched.process.stderr is not None
+    for line in watched.process.stderr:
+        if line.startswith("step 1 "):
+            break
+    seconds, peak = time.monotonic() - watched.started, watched.peak
+    watched.end()
+    return {"seconds": round(seconds, 1), "peak_mib": peak >> 20}
+
+
+# -- the page -----------------------------------------------------------------------------------------------------
+
+
+def page(found: dict[str, Any]) -> str:
+    """The results as a page."""
+    same = {found[name]["fingerprint"] for name in ("one_process", "two_workers", "killed_and_rerun") if name in found}
+    verdict = "All stores have the same fingerprint." if len(same) == 1 else "**The stores differ.**"
+    return (
+        f"# Preparation of {found['pairs']:,} pairs\n\n"
+        f"Text of {found['text']}, repeated and perturbed, a joint vocabulary of 8,000, {found['cores']} cores; by\n"
+        f"`{found['command']}`. Memory is the sum of the processes' proportional shares (Pss), looked at twice a\n"
+        "second. Figures: [data_and_scale.json](data_and_scale.json), under `preparation`.\n\n"
+        f"{table(found)}\n\n{verdict}\n"
+    )
+
+
+def table(found: dict[str, Any]) -> str:
+    """The results as a table of Markdown."""
+    rows = ["| | seconds | pairs/s | peak, MiB |", "|---|---:|---:|---:|"]
+    for name, words in (("one_process", "one process"), ("two_workers", "two workers")):
+        if name in found:
+            entry = found[name]
+            rows.append(f"| {words} | {entry['seconds']} | {entry['pairs_per_second']:,} | {entry['peak_mib']:,} |")
+    if "ratio" in found:
+        rows.append(f"| two workers over one process | {found['ratio']:.2f} x | | |")
+    again = found["killed_and_rerun"]
+    rows.append(f"| two workers, rerun after a kill at {again['killed_after']} s | {again['seconds_again']} | | |")
+    start = found["first_update"]
+    rows.append(f"| `nmt-train` to its first update | {start['seconds']} | | {start['peak_mib']:,} |")
+    return "\n".join(rows)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(usage=__doc__)
+    parser.add_argument("folder")
+    parser.add_argument("source")
+    parser.add_argument("target")
+    parser.add_argument("pairs", type=int, nargs="?", default=10_000_000)
+    parser.add_argument("--work", help="where the text and the stores lie meanwhile")
+    parser.add_argument("--skip", choices=["one"])
+    main(parser.parse_args())

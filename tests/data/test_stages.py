@@ -1,0 +1,399 @@
+"""Preparation in blocks: neither the number of processes nor a kill at any place changes a byte of what is stored."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import resource
+import subprocess
+import sys
+import textwrap
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from nmt.config.load import save_config
+from nmt.config.models import TransformerConfig
+from nmt.config.schema import Config, CorpusConfig, DataConfig, TokenizerConfig, TrainingConfig
+from nmt.data import corpus, hub, stages
+from nmt.data.prepare import Prepared, prepare
+from nmt.errors import NmtError, Unfinished
+from tests.data.test_prepare import BAD, VAL, embedded, write
+
+PAIRS = embedded("train", 900)
+FIRST = [*PAIRS[:500], *BAD, *PAIRS[40:60]]  # duplicates of other blocks
+SECOND = [*PAIRS[490:], ("  " + PAIRS[3][0], PAIRS[3][1])]
+
+
+@pytest.fixture
+def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Config:
+    """Two corpora, in blocks of 64 pairs."""
+    monkeypatch.setattr(corpus, "_BLOCK", 64)
+    monkeypatch.setattr(stages, "_COMMIT", 3)
+    for name, pairs in (("first", FIRST), ("second", SECOND), ("val", VAL)):
+        write(tmp_path / "text", name, pairs)
+    prefixes = {name: CorpusConfig(prefix=str(tmp_path / "text" / name)) for name in ("first", "second", "val")}
+    data = DataConfig(
+        source_language="de",
+        target_language="en",
+        train=[prefixes["first"], prefixes["second"]],
+        val=prefixes["val"],
+        cache=str(tmp_path / "cache"),
+        workers=1,
+    )
+    data.cleaning.max_tokens = 60
+    return Config(
+        model=TransformerConfig(share_embeddings=False),
+        data=data,
+        tokenizer=TokenizerConfig(algorithm="bpe", vocab_size=300, joint=False),
+        training=TrainingConfig(max_steps=1),
+    )
+
+
+def run(config: Config, cache: Path, say: Callable[[str], None] = lambda line: None, **data: Any) -> Prepared:
+    return prepare(dataclasses.replace(config, data=dataclasses.replace(config.data, cache=str(cache), **data)), say)
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def the_only(cache: Path) -> dict[str, bytes]:
+    """What the prepared folder of a cache holds; nothing else is left there."""
+    (folder,) = cache.iterdir()
+    return content(folder)
+
+
+@pytest.mark.parametrize("workers", [2, 3])
+def test_the_number_of_workers_and_the_size_of_blocks_change_nothing(
+    config: Config, tmp_path: Path, workers: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = run(config, tmp_path / "one")
+    many = run(config, tmp_path / "many", workers=workers)
+    assert many.folder.name == one.folder.name
+    assert content(many.folder) == content(one.folder)
+    assert one.report["cleaning"]["dropped"]["duplicate"] == 31 + BAD.count(PAIRS[0])
+    assert one.report["cleaning"]["dropped"]["too_many_tokens"] > 0
+    monkeypatch.setattr(corpus, "_BLOCK", 10_000)
+    assert content(run(config, tmp_path / "whole", workers=workers).folder) == content(one.folder)
+
+
+def test_rows_of_a_corpus_are_counted(config: Config, tmp_path: Path) -> None:
+    config.data.cleaning.max_tokens = 256
+    train = run(config, tmp_path / "cache").train
+    assert train.corpora == [500, 400]
+    assert [train.source_text(row) for row in (0, 499, 500, 899)] == [PAIRS[row][0] for row in (0, 499, 500, 899)]
+
+
+# -- what a kill leaves ---------------------------------------------------------------------------------------------
+
+DRIVER = """
+    import os, signal, sys
+    from nmt.config.load import read_config
+    from nmt.data import blocks, corpus, prepare, stages, store, tokenizer
+
+    corpus._BLOCK, stages._COMMIT = 64, 3
+
+    def die_at(owner, name, turn, after):
+        function, calls = getattr(owner, name), iter(range(1000))
+        def wrapper(*arguments, **options):
+            number = next(calls)
+            if number == turn and not after:
+                os.kill(os.getpid(), signal.SIGKILL)
+            result = function(*arguments, **options)
+            if number == turn:
+                if isinstance(arguments[0], store.StoreWriter):
+                    arguments[0].commit()  # written, but not noted down
+                os.kill(os.getpid(), signal.SIGKILL)
+            return result
+        setattr(owner, name, wrapper)
+
+    owners = {"Blocks": blocks.Blocks, "StoreWriter": store.StoreWriter, "Tokenizer": tokenizer.Tokenizer,
+              "prepare": prepare}
+    if len(sys.argv) > 2:
+        owner, name, turn, after = sys.argv[2:]
+        die_at(owners[owner], name, int(turn), after == "after")
+    print(prepare.prepare(read_config(sys.argv[1]), lambda line: print(line, file=sys.stderr, flush=True)).folder)
+"""
+
+
+def drive(config: Config, *kill: str) -> subprocess.CompletedProcess[str]:
+    path = Path(config.data.cache).with_suffix(".yaml")
+    save_config(config, path)
+    command = [sys.executable, "-c", textwrap.dedent(DRIVER), str(path), *kill]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120)
+
+
+@pytest.fixture
+def expected(config: Config, tmp_path: Path) -> dict[str, bytes]:
+    return content(run(config, tmp_path / "expected").folder)
+
+
+@pytest.mark.parametrize(
+    ("workers", "kills", "said"),
+    [
+        (1, ["Blocks write 0 before"], "training the tokenizer"),
+        (2, ["Blocks write 4 after", "Blocks write 3 after"], "going on after 520 pairs that were read before"),
+        (1, ["Tokenizer train 0 before"], "training the tokenizer"),
+        (2, ["Tokenizer save 0 after"], "training the tokenizer"),
+        (1, ["StoreWriter extend 2 after"], "865 pairs encoded"),
+        (2, ["StoreWriter extend 4 after"], "pairs that were encoded before"),
+        (1, ["Blocks delete 1 before", "StoreWriter extend 1 after"], "pairs that were encoded before"),
+        (2, ["prepare _store_val 0 before"], "0 pairs encoded"),
+        (1, ["prepare tidy 0 before", "prepare tidy 0 after"], "data: preparing"),
+    ],
+)
+def test_killed_anywhere_and_run_again(
+    config: Config, expected: dict[str, bytes], tmp_path: Path, workers: int, kills: list[str], said: str
+) -> None:
+    config.data.workers = workers
+    for kill in kills:
+        killed = drive(config, *kill.split())
+        assert killed.returncode == -9, killed.stderr
+        assert not [path for path in (tmp_path / "cache").iterdir() if not path.name.startswith(".")]
+    done = drive(config)
+    assert done.returncode == 0, done.stderr
+    assert said in done.stderr
+    assert the_only(tmp_path / "cache") == expected
+
+
+def test_finished_parts_are_not_done_again(config: Config, tmp_path: Path) -> None:
+    assert drive(config, "StoreWriter", "extend", "4", "after").returncode == -9
+    done = drive(config)
+    assert "training the tokenizer" not in done.stderr
+    assert "pairs read" not in done.stderr
+    encoded = int(done.stderr.split(" pairs encoded in")[0].split()[-1].replace(",", ""))
+    assert 0 < encoded < 800
+
+
+def test_another_configuration_begins_anew(config: Config, tmp_path: Path) -> None:
+    assert drive(config, "Blocks", "write", "5", "after").returncode == -9
+    config.data.cleaning.max_ratio = 2.0
+    assert "read before" not in drive(config).stderr
+    names = [path.name for path in (tmp_path / "cache").iterdir()]
+    assert len([name for name in names if name.endswith(".partial")]) == 1, "what was begun stays for its own"
+    config.data.cleaning.max_ratio = 4.0
+    assert "going on after" in drive(config).stderr
+
+
+def test_two_at_once_do_the_work_once(config: Config, expected: dict[str, bytes], tmp_path: Path) -> None:
+    path = tmp_path / "config.yaml"
+    save_config(config, path)
+    command = [sys.executable, "-c", textwrap.dedent(DRIVER), str(path)]
+    pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    processes = [subprocess.Popen(command, **pipes) for _ in range(3)]
+    answers = [process.communicate(timeout=120) for process in processes]
+    assert [process.returncode for process in processes] == [0, 0, 0]
+    assert len({out for out, _ in answers}) == 1
+    assert sum("training the tokenizer" in err for _, err in answers) == 1
+    assert the_only(tmp_path / "cache") == expected
+
+
+def test_one_that_waits_goes_on_where_another_was_killed(
+    config: Config, expected: dict[str, bytes], tmp_path: Path
+) -> None:
+    lock = """
+        import fcntl, sys, time
+        from pathlib import Path
+        file = open(sys.argv[1], "w")
+        fcntl.lockf(file, fcntl.LOCK_EX)
+        print("held", flush=True)
+        time.sleep(60)
+    """
+    assert drive(config, "Blocks", "write", "5", "after").returncode == -9
+    (partial,) = (path for path in (tmp_path / "cache").iterdir() if path.name.endswith(".partial"))
+    command = [sys.executable, "-c", textwrap.dedent(lock), str(partial.with_suffix(".lock"))]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as holder:
+        assert holder.stdout is not None
+        holder.stdout.readline()
+        said: list[str] = []
+
+        def say(line: str) -> None:
+            said.append(line)
+            if "waiting" in line:
+                holder.kill()
+
+        run(config, tmp_path / "cache", say)
+    assert "another process prepares" in said[0]
+    assert any("going on after" in line for line in said)
+    assert the_only(tmp_path / "cache") == expected
+
+
+def test_a_full_disk_is_one_sentence_and_loses_nothing(
+    config: Config, expected: dict[str, bytes], tmp_path: Path
+) -> None:
+    small, before = 30_000, resource.getrlimit(resource.RLIMIT_FSIZE)  # bytes a file may have: as on a full disk
+    resource.setrlimit(resource.RLIMIT_FSIZE, (small, before[1]))
+    try:
+        with pytest.raises(Unfinished, match=r"could not be written: File too large .*the same command goes on"):
+            run(config, tmp_path / "cache")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    said: list[str] = []
+    run(config, tmp_path / "cache", said.append)
+    assert not any("training the tokenizer" in line for line in said)
+    assert the_only(tmp_path / "cache") == expected
+
+
+def test_a_block_that_does_not_fit_is_one_sentence(config: Config, tmp_path: Path) -> None:
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (5_000, before[1]))
+    try:
+        with pytest.raises(NmtError, match=r"\.npz could not be written: File too large"):
+            run(config, tmp_path / "cache")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+look = stages._look
+
+
+def die_once(rules: Any, read: Any) -> Any:
+    mark = Path(os.environ["NMT_TEST_MARK"])
+    if read.corpus == 1 and not mark.exists():
+        mark.touch()
+        os._exit(9)
+    return look(rules, read)
+
+
+def test_a_worker_that_dies_is_replaced(
+    config: Config, expected: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stages, "_look", die_once)
+    monkeypatch.setenv("NMT_TEST_MARK", str(tmp_path / "mark"))
+    said: list[str] = []
+    run(config, tmp_path / "cache", said.append, workers=2)
+    assert (
+        "a process that builds blocks ended with status 9: all of them are started anew where preparation stands"
+        in said
+    )
+    assert the_only(tmp_path / "cache") == expected
+
+
+def die(rules: Any, read: Any) -> Any:
+    os._exit(9)
+
+
+def test_workers_that_die_again_and_again_are_one_sentence(
+    config: Config, expected: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(stages, "_look", die)
+        with pytest.raises(Unfinished, match=r"status 9.*data\.workers to less than 2, or to 1 for none"):
+            run(config, tmp_path / "cache", workers=2)
+    run(config, tmp_path / "cache", workers=2)
+    assert the_only(tmp_path / "cache") == expected
+
+
+# -- streams --------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def stream(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[CorpusConfig]:
+    """A data set of two files in the shape of WMT14, read by 50 rows."""
+    datasets = pytest.importorskip("datasets")
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "datasets")
+    monkeypatch.setattr(hub, "ROWS", 50)
+    monkeypatch.setattr(corpus, "_BLOCK", 100)
+    monkeypatch.setattr(hub.time, "sleep", lambda seconds: None)
+    features = datasets.Features({"translation": datasets.Translation(languages=["de", "en"])})
+    (tmp_path / "set").mkdir()
+    for number, pairs in enumerate((FIRST[:270], FIRST[270:])):
+        rows = [{"translation": {"de": de, "en": en}} for de, en in pairs]
+        name = f"train-0000{number}-of-00002.parquet"
+        datasets.Dataset.from_list(rows, features=features).to_parquet(tmp_path / "set" / name)
+    yield CorpusConfig(hub=str(tmp_path / "set"), streaming=True)
+
+
+class Broken:
+    """A stream whose connection breaks after some blocks of rows."""
+
+    def __init__(self, rows: Any, good: int) -> None:
+        self.rows, self.good = rows, good
+        self.features = rows.features
+        self.state_dict, self.load_state_dict = rows.state_dict, rows.load_state_dict
+
+    def iter(self, size: int) -> Iterator[Any]:
+        for number, block in enumerate(self.rows.iter(size)):
+            if number == self.good:
+                raise ConnectionError("the other end has gone")
+            yield block
+
+
+def breaking(monkeypatch: pytest.MonkeyPatch, good: list[int]) -> None:
+    """Let the first streams break, each after so many blocks."""
+    load, left = hub._load, list(good)
+
+    def broken(corpus: CorpusConfig, streaming: bool = False) -> Any:
+        rows = load(corpus, streaming)
+        return Broken(rows, left.pop(0)) if streaming and left else rows
+
+    monkeypatch.setattr(hub, "_load", broken)
+
+
+def test_a_stream_is_what_the_data_set_is(config: Config, stream: CorpusConfig, tmp_path: Path) -> None:
+    copied = dataclasses.replace(stream, streaming=False)
+    one = run(config, tmp_path / "copied", train=[copied, config.data.train[1]])
+    assert any((tmp_path / "datasets").rglob("*.arrow"))
+    for path in sorted((tmp_path / "datasets").rglob("*.arrow")):
+        path.unlink()
+    other = run(config, tmp_path / "streamed", train=[stream, config.data.train[1]])
+    assert other.folder.name != one.folder.name, "the key of a stream is not of its content"
+    assert content(other.folder) == content(one.folder)
+    assert not any((tmp_path / "datasets").rglob("*.arrow")), "a stream leaves no copy"
+
+
+@pytest.mark.parametrize("good", [[0], [1], [3, 0, 4], [6, 2]])
+def test_a_stream_that_breaks_goes_on_where_it_was(
+    stream: CorpusConfig, good: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    breaking(monkeypatch, good)
+    said: list[str] = []
+    found = [pair for pairs, _ in hub.stream(stream, "de", "en", None, said.append) for pair in pairs]
+    assert found == FIRST
+    assert len(said) == len(good)
+    assert all("broke (the other end has gone)" in line for line in said)
+
+
+def test_a_stream_that_stays_broken_is_gone_on_with_by_the_next_process(
+    config: Config, stream: CorpusConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = content(run(config, tmp_path / "expected", train=[stream]).folder)
+    places: list[Any] = []
+    with monkeypatch.context() as patch:
+        breaking(patch, [5, 0, 0, 0, 0, 0])
+        with pytest.raises(Unfinished, match=r"stream of .* breaks again and again .*the other end has gone"):
+            run(config, tmp_path / "cache", train=[stream])
+    whole = hub.stream
+
+    def watched(corpus: CorpusConfig, source: str, target: str, place: Any, say: Any) -> Any:
+        places.append(place)
+        return whole(corpus, source, target, place, say)
+
+    monkeypatch.setattr(hub, "stream", watched)
+    said: list[str] = []
+    run(config, tmp_path / "cache", said.append, train=[stream])
+    assert "going on after 200 pairs that were read before" in said
+    assert places != [None]
+    assert the_only(tmp_path / "cache") == expected
+
+
+def test_the_key_of_a_stream_follows_its_files(config: Config, stream: CorpusConfig, tmp_path: Path) -> None:
+    one = run(config, tmp_path / "cache", train=[stream]).folder
+    assert run(config, tmp_path / "cache", train=[stream]).folder == one
+    path = tmp_path / "set" / "train-00001-of-00002.parquet"
+    os.utime(path, (1, 1))
+    assert run(config, tmp_path / "cache", train=[stream]).folder != one
+
+
+def test_streams_of_json_lines_and_of_flat_columns(tmp_path: Path, stream: CorpusConfig) -> None:
+    datasets = pytest.importorskip("datasets")
+    rows = datasets.Dataset.from_dict({"de": [de for de, _ in FIRST], "en": [en for _, en in FIRST]})
+    (tmp_path / "lines").mkdir()
+    rows.to_json(tmp_path / "lines" / "train.jsonl")
+    flat = dataclasses.replace(stream, hub=str(tmp_path / "lines"))
+    assert list(corpus.read_corpus(flat, "de", "en")) == FIRST
+    with pytest.raises(NmtError, match="has no 'fr'"):
+        list(corpus.read_corpus(flat, "de", "fr"))
