@@ -6,9 +6,9 @@ import dataclasses
 import json
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Set
+from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 from hashlib import blake2b
-from itertools import chain, islice
+from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -49,6 +49,7 @@ class _Text(NamedTuple):
     target: Path
     pairs: int
     characters: tuple[Counter[str], Counter[str]]  # of source and target
+    corpora: list[int]  # pairs of each training corpus
 
     @property
     def size(self) -> int:
@@ -94,14 +95,18 @@ def _key(config: Config, corpora: Corpora, tokenizer: Tokenizer | None) -> str:
     data = config.data
     languages = (data.source_language, data.target_language)
     digests = Digests(Path(data.cache))
-    parts = {
+    val = [digest(corpus, *languages, digests) for corpus in corpora.val]
+    parts: dict[str, Any] = {
         "format": FORMAT,
         "languages": languages,
         "cleaning": dataclasses.asdict(data.cleaning),
         "tokenizer": dataclasses.asdict(config.tokenizer) if tokenizer is None else tokenizer.fingerprint,
         "train": [digest(corpus, *languages, digests) for corpus in corpora.train],
-        "val": digest(corpora.val, *languages, digests),
+        "val": val[0] if len(val) == 1 else val,
     }
+    tags = [corpus.tag for corpus in (*corpora.train, *corpora.val)]
+    if any(tags):
+        parts["tags"] = tags
     hashed = blake2b(json.dumps(parts, sort_keys=True).encode(), digest_size=8).hexdigest()
     return f"{languages[0]}-{languages[1]}-{hashed}"
 
@@ -112,27 +117,44 @@ def _prepare(
     """Fill the folder `work` and return the report."""
     data = config.data
     languages = (data.source_language, data.target_language)
-    val_lines = list(read_corpus(corpora.val, *languages))
+    val = [list(read_corpus(corpus, *languages)) for corpus in corpora.val]
     cleaner = Cleaner(data.cleaning)
-    raw = chain.from_iterable(read_corpus(corpus, *languages) for corpus in corpora.train)
-    text = _write_text(cleaner.clean(_watched(raw, "read", log)), work)
+    kept: list[int] = []
+    raw = _in_turn([read_corpus(corpus, *languages) for corpus in corpora.train], cleaner, kept)
+    text = _write_text(cleaner.clean(_watched(raw, "read", log)), work, kept)
     if not text.pairs:
         cleaning.tell(cleaner.report(), log)
         raise NmtError("cleaning dropped every training pair: see data.cleaning for the limits")
     if tokenizer is None:
-        tokenizer = _train_tokenizer(config.tokenizer, text, log)
+        tokenizer = _train_tokenizer(config.tokenizer, text, data.tags, log)
     tokenizer.save(work / "tokenizer")
-    pairs = zip(_lines(text.source), _lines(text.target), strict=True)
-    _store_train(_watched(pairs, "encoded", log, text.pairs), tokenizer, cleaner, work / "train")
-    _store_val(val_lines, tokenizer, work / "val")
+    tags = [tokenizer.tag_ids(corpus.tag) for corpus in corpora.train]
+    pairs = _watched(zip(_lines(text.source), _lines(text.target), strict=True), "encoded", log, text.pairs)
+    tagged = [(islice(pairs, count), tag) for count, tag in zip(text.corpora, tags, strict=True)]
+    _store_train(tagged, tokenizer, cleaner, work / "train")
+    val_tags = [tokenizer.tag_ids(corpus.tag) for corpus in corpora.val]
+    _store_val(list(zip(val, val_tags, strict=True)), tokenizer, work / "val")
     text.source.unlink()
     text.target.unlink()
-    report = {"cleaning": cleaner.report(), "round_trip": _round_trip([line for _, line in val_lines], tokenizer)}
+    targets = [target for lines in val for _, target in lines]
+    report = {"cleaning": cleaner.report(), "round_trip": _round_trip(targets, tokenizer)}
     _tell(report, log)
     return report
 
 
-def _write_text(pairs: Iterable[Pair], folder: Path) -> _Text:
+def _in_turn(corpora: Iterable[Iterable[Pair]], cleaner: Cleaner, kept: list[int]) -> Iterator[Pair]:
+    """The pairs of all corpora; when one is through, `kept` has how many of its pairs the cleaner kept.
+
+    A pair must have been cleaned before the next one is asked for.
+    """
+    for corpus in corpora:
+        before = cleaner.kept
+        yield from corpus
+        kept.append(cleaner.kept - before)
+
+
+def _write_text(pairs: Iterable[Pair], folder: Path, corpora: list[int]) -> _Text:
+    """Write the pairs; `corpora` is filled while they are taken."""
     paths = folder / "source.txt", folder / "target.txt"
     count = 0
     characters: tuple[Counter[str], Counter[str]] = (Counter(), Counter())
@@ -146,7 +168,7 @@ def _write_text(pairs: Iterable[Pair], folder: Path) -> _Text:
             count += 1
             for side, line in enumerate(pair):
                 characters[side].update(line)
-    return _Text(*paths, count, characters)
+    return _Text(*paths, count, characters, corpora)
 
 
 def _lines(path: Path, share: float = 1.0) -> Iterator[str]:
@@ -157,40 +179,51 @@ def _lines(path: Path, share: float = 1.0) -> Iterator[str]:
                 yield line[:-1]
 
 
-def _train_tokenizer(config: TokenizerConfig, text: _Text, log: Callable[[str], None]) -> Tokenizer:
+def _train_tokenizer(
+    config: TokenizerConfig, text: _Text, tags: Sequence[str], log: Callable[[str], None]
+) -> Tokenizer:
     """A tokenizer trained on the text, or, for the sake of memory, on lines evenly spread over it."""
     share = min(1.0, _TOKENIZER_CHARACTERS / text.size)
     log(f"training the tokenizer on {share:.0%} of the text")
     known: list[Set[str]] = [set(), set()]
     if share < 1 and config.character_coverage == 1:
         known = [{char for char, count in counts.items() if count >= _KNOWN_CHARACTER} for counts in text.characters]
-    return Tokenizer.train(config, _lines(text.source, share), _lines(text.target, share), (known[0], known[1]))
+    sides = _lines(text.source, share), _lines(text.target, share)
+    return Tokenizer.train(config, *sides, (known[0], known[1]), tags)
 
 
-def _store_train(pairs: Iterator[Pair], tokenizer: Tokenizer, cleaner: Cleaner, folder: Path) -> None:
+def _store_train(
+    corpora: Sequence[tuple[Iterator[Pair], list[int]]], tokenizer: Tokenizer, cleaner: Cleaner, folder: Path
+) -> None:
+    """Store corpora, each with the ids of its tag."""
     folder.mkdir()
     most = cleaner.config.max_tokens
     with StoreWriter(folder, tokenizer.source_size, tokenizer.target_size) as writer:
-        while block := list(islice(pairs, _BLOCK)):
-            for (source, target), source_ids, target_ids in _encoded(block, tokenizer):
-                if max(len(source_ids), len(target_ids)) > most:
-                    cleaner.drop_too_many_tokens(source, target)
-                else:
-                    writer.add(source_ids, target_ids, source, target)
+        for pairs, tag in corpora:
+            while block := list(islice(pairs, _BLOCK)):
+                for (source, target), source_ids, target_ids in _encoded(block, tokenizer, tag):
+                    if max(len(source_ids), len(target_ids)) > most:
+                        cleaner.drop_too_many_tokens(source, target)
+                    else:
+                        writer.add(source_ids, target_ids, source, target)
+            writer.end_corpus()
     if not cleaner.kept:
         raise NmtError(f"every training pair has more than data.cleaning.max_tokens={most} tokens: raise it")
 
 
-def _store_val(lines: list[Pair], tokenizer: Tokenizer, folder: Path) -> None:
+def _store_val(corpora: Sequence[tuple[list[Pair], list[int]]], tokenizer: Tokenizer, folder: Path) -> None:
+    """Store lines as they are with the ids of their tag."""
     folder.mkdir()
-    normalised = [(normalise_whitespace(source), normalise_whitespace(target)) for source, target in lines]
     with StoreWriter(folder, tokenizer.source_size, tokenizer.target_size) as writer:
-        for (_, source_ids, target_ids), raw in zip(_encoded(normalised, tokenizer), lines, strict=True):
-            writer.add(source_ids, target_ids, *raw)
+        for lines, tag in corpora:
+            normalised = [(normalise_whitespace(source), normalise_whitespace(target)) for source, target in lines]
+            for (_, source_ids, target_ids), raw in zip(_encoded(normalised, tokenizer, tag), lines, strict=True):
+                writer.add(source_ids, target_ids, *raw)
+            writer.end_corpus()
 
 
-def _encoded(pairs: list[Pair], tokenizer: Tokenizer) -> Iterator[tuple[Pair, list[int], list[int]]]:
-    sources = tokenizer.encode_source([source for source, _ in pairs])
+def _encoded(pairs: list[Pair], tokenizer: Tokenizer, tag: list[int]) -> Iterator[tuple[Pair, list[int], list[int]]]:
+    sources = ([*tag, *ids] for ids in tokenizer.encode_source([source for source, _ in pairs]))
     targets = tokenizer.encode_target([target for _, target in pairs])
     return zip(pairs, sources, targets, strict=True)
 

@@ -39,6 +39,7 @@ class Store:
         try:
             description = json.loads((self.folder / _DESCRIPTION).read_text("utf-8"))
             self._length: int = description["pairs"]
+            self.corpora: list[int] | None = description.get("corpora")  # pairs of each, in order; older stores: None
             self.fingerprint: str = description["fingerprint"]
             self._ids = {side: self._open(f"{side}.ids", description["dtype"][side]) for side in SIDES}
             self._text = {side: self._open(f"{side}.text", "u1") for side in SIDES}
@@ -93,6 +94,7 @@ class StoreWriter:
         """source_size and target_size are the numbers of ids of each side."""
         self._folder = folder
         self._pairs = 0
+        self._corpora: list[int] = []
         self._tokens = [0, 0]
         self._dtypes = [np.dtype("<u2" if size < 1 << 16 else "<i4") for size in (source_size, target_size)]
         self._ids = [_RaggedWriter(folder / f"{side}.ids") for side in SIDES]
@@ -114,6 +116,10 @@ class StoreWriter:
             self._hash.update(line)
         self._pairs += 1
 
+    def end_corpus(self) -> None:
+        """Count the pairs added since the last call as a corpus of their own."""
+        self._corpora.append(self._pairs - sum(self._corpora))
+
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
@@ -123,6 +129,7 @@ class StoreWriter:
             return
         description = {
             "pairs": self._pairs,
+            "corpora": self._corpora or [self._pairs],
             "tokens": dict(zip(SIDES, self._tokens, strict=True)),
             "dtype": {side: dtype.str for side, dtype in zip(SIDES, self._dtypes, strict=True)},
             "fingerprint": self._hash.hexdigest(),
