@@ -1,4 +1,4 @@
-"""Corpora that come by more or less often: exact counts, every row in time, and the old order where nothing is asked."""
+"""Corpora that come by more or less often: exact counts, every row in time, the old order where nothing is asked."""
 
 from __future__ import annotations
 
