@@ -105,8 +105,9 @@ def page(experiment: Experiment, systems: list[str], results: dict[str, dict[int
         "# Back-translation",
         "",
         f"`python scripts/back_translation.py FOLDER {' '.join(sys.argv[2:])}`: `{options.config}`, "
-        f"{options.updates:,} updates each, {experiment.source} to {experiment.target}; half is {half:,} pairs. BLEU on {experiment.test}, "
-        f"beam {some['beam_size']} (`{some['bleu']['signature']}`). Figures: [{NAME}.json]({NAME}.json).",
+        f"{options.updates:,} updates each, {experiment.source} to {experiment.target}; half is {half:,} pairs. "
+        f"BLEU on {experiment.test}, beam {some['beam_size']} (`{some['bleu']['signature']}`). "
+        f"Figures: [{NAME}.json]({NAME}.json).",
         "",
         f"| system | trained on | {' | '.join(f'seed {seed}' for seed in options.seeds)} | mean | deviation |",
         "|---|---|" + "---:|" * (len(options.seeds) + 2),

@@ -13,13 +13,17 @@ import numpy as np
 import pytest
 
 from nmt.cli import align, evaluate, translate
+from nmt.cli.translate_file import _belongings
+from nmt.cli.translate_options import make_parser
 from nmt.config.load import read_config, save_config
 from nmt.config.schema import Config, CorpusConfig, DataConfig
 from nmt.data.batching import collate
+from nmt.engines.native import NativeEngine
 from nmt.evaluation.metrics import corpus_bleu
 from nmt.run import load_run
 from nmt.training.run import train
 from nmt.translate import Translator
+from nmt.translation.scoring import force
 from tests.toy_run import made_up_lines
 from tests.training.tiny import events, tiny_config
 
@@ -116,19 +120,14 @@ def test_each_segment_of_a_long_line_has_the_tag(translator: Translator) -> None
     assert sum(score.log_prob for score in scores) == pytest.approx(translation.log_prob, abs=1e-3)
 
 
-def test_scores_are_those_of_the_search_with_the_same_tag(translator: Translator) -> None:
-    found = translator.translate_nbest(SOURCES, tags="turn")
-    finished = [index for index, one in enumerate(found) if one.hypotheses[0].finished]
-    assert finished
-    lines, texts = [SOURCES[index] for index in finished], [found[index].text for index in finished]
-    with_tag, without = (translator.score(lines, texts, tags=tag) for tag in ("turn", None))
-    same = [
-        (one.log_prob, found[index].log_prob)
-        for one, index in zip(with_tag, finished, strict=True)
-        if one.hypotheses[0].tokens == found[index].hypotheses[0].tokens  # a text may have another segmentation
-    ]
-    assert same and all(one == pytest.approx(other, abs=1e-4) for one, other in same)
-    assert [one.log_prob for one in with_tag] != [one.log_prob for one in without]
+def test_given_translations_are_scored_with_the_tag(translator: Translator) -> None:
+    tokenizer, engine = translator.tokenizer, cast(NativeEngine, translator.engine)
+    for tag in ("turn", None):
+        ids = [tokenizer.tag_ids(tag) + line for line in tokenizer.encode_source(SOURCES)]
+        forced = force(engine, ids, tokenizer.encode_target(REFERENCES), translator.search)
+        scored = [one.log_prob for one in translator.score(SOURCES, REFERENCES, tags=tag)]
+        assert scored == pytest.approx([one.log_prob for one in forced], abs=1e-5)
+    assert scored != pytest.approx([one.log_prob for one in translator.score(SOURCES, REFERENCES, tags="turn")])
 
 
 def test_nmt_translate(
@@ -143,14 +142,18 @@ def test_nmt_translate(
 
     assert said("--tag", "turn") == translator.translate(SOURCES, tag="turn")
     assert said() == translator.translate(SOURCES)
-    assert said("--tag", "turn", "--precision", "int8") != said("--precision", "int8")
+    int8 = ["--precision", "int8", "--n-best", "1"]
+    assert said("--tag", "turn", *int8) != said(*int8)
     (tmp_path / "given").write_text("".join(f"{line}\n" for line in REFERENCES), encoding="utf-8")
     forced = translator.score(SOURCES, REFERENCES, tags="turn")
     scored = [json.loads(line)["log_prob"] for line in said("--tag", "turn", "--score", str(tmp_path / "given"))]
     assert scored == pytest.approx([one.log_prob for one in forced], abs=1e-5)
     (tmp_path / "begun").write_text("".join(f"{line.split()[0]}\n" for line in REFERENCES), encoding="utf-8")
-    begun = said("--tag", "turn", "--prefix", str(tmp_path / "begun"))
-    assert begun != said("--prefix", str(tmp_path / "begun"))
+    begun = [json.loads(line) for line in said("--tag", "turn", "--prefix", str(tmp_path / "begun"), "--n-best", "1")]
+    prefixes = [line.split()[0] for line in REFERENCES]
+    for line, one in zip(begun, translator.translate_nbest(SOURCES, prefixes=prefixes, tags="turn"), strict=True):
+        assert line["hypotheses"][0]["text"] == one.text
+        assert line["hypotheses"][0]["log_prob"] == pytest.approx(one.log_prob, abs=1e-4)
     samples = translator.sample(SOURCES, 2, tags="turn")
     drawn = [json.loads(line)["hypotheses"] for line in said("--tag", "turn", "--sample", "2")]
     assert [[one["text"] for one in of_line] for of_line in drawn] == [
@@ -179,13 +182,11 @@ def test_another_tag_is_refused(
     Translator.load([run, always], device="cpu").check_tags("turn")
 
 
-def test_shards_of_another_tag_are_not_gone_on_with(run: Path, tmp_path: Path) -> None:
-    source, output = run.parent / "text" / "test.aa", tmp_path / "out"
-    words = [str(run), "-i", str(source), "-o", str(output), "--device", "cpu"]
-    assert translate.main([*words, "--tag", "turn"]) == 0
-    first = output.read_text("utf-8")
-    assert translate.main(words) == 0
-    assert output.read_text("utf-8") != first
+def test_shards_of_another_tag_are_not_gone_on_with(run: Path) -> None:
+    words = [str(run), "-i", "text.aa", "-o", "out"]
+    with_tag, without = (_belongings(make_parser().parse_args([*words, *more])) for more in (["--tag", "turn"], []))
+    assert with_tag == without | {"--tag": "turn"}
+    assert with_tag != without
 
 
 def test_ctranslate2_searches_with_the_tag(run: Path, translator: Translator) -> None:

@@ -90,7 +90,7 @@ def config(tmp_path: Path) -> Config:
         val=[val, CorpusConfig(prefix=str(text / "val"), tag="bt")],
         cache=str(tmp_path / "cache"),
     )
-    plain.data.cleaning.max_ratio = None
+    plain.data.cleaning.max_ratio, plain.data.cleaning.deduplicate = None, False
     return plain
 
 
