@@ -17,9 +17,8 @@ from nmt.run import load_runs, read_run_config
 from nmt.search.distribution import Sampling
 from nmt.search.hypothesis import Hypothesis
 from nmt.search.penalties import LengthPenalty
-from nmt.translation.batches import batches, side_by_side
 from nmt.translation.hypotheses import Translation, about_unfinished, as_text, assemble
-from nmt.translation.pieces import Piece, pieces_of
+from nmt.translation.pieces import Piece, in_batches, pieces_of, prefixes_of
 from nmt.translation.scoring import score_translations, with_token_scores
 
 
@@ -138,10 +137,10 @@ class Translator:
         pieces = self._pieces(lines, first_line, prefixes, tags)
 
         def search(batch: list[Piece]) -> list[list[Hypothesis]]:
-            return self.engine.search([piece.ids for piece in batch], options, n_best, _prefixes(batch))
+            return self.engine.search([piece.ids for piece in batch], options, n_best, prefixes_of(batch))
 
         budget = options.tokens_per_batch // options.beam_size
-        found = _in_batches(search, self.engine, pieces, budget, progress)
+        found = in_batches(search, self.engine, pieces, budget, progress)
         translations = assemble(lines, pieces, found, self.tokenizer, LengthPenalty.of(options))
         self._warn_unfinished(translations, first_line)
         return self._with_token_scores(translations, options) if token_scores else translations
@@ -278,9 +277,9 @@ class Translator:
 
         def draw(batch: list[Piece]) -> list[list[Hypothesis]]:
             keys = [(first_line + piece.line, piece.segment) for piece in batch]
-            return engine.sample([piece.ids for piece in batch], options, sampling, samples, keys, _prefixes(batch))
+            return engine.sample([piece.ids for piece in batch], options, sampling, samples, keys, prefixes_of(batch))
 
-        return _in_batches(draw, engine, pieces, options.tokens_per_batch // samples, progress)
+        return in_batches(draw, engine, pieces, options.tokens_per_batch // samples, progress)
 
     def _with_token_scores(self, translations: list[Translation], options: SearchConfig) -> list[Translation]:
         return with_token_scores(translations, self._scoring_engine(), self.tokenizer, options)
@@ -293,33 +292,6 @@ class Translator:
     def _warn_unfinished(self, translations: list[Translation], first_line: int) -> None:
         if sentence := about_unfinished(translations, first_line):
             self.warn(sentence)
-
-
-def _in_batches(
-    answer: Callable[[list[Piece]], list[list[Hypothesis]]],
-    engine: Engine,
-    pieces: list[Piece],
-    budget: int,
-    progress: Callable[[int], None] | None,
-) -> list[list[Hypothesis]]:
-    """What `answer`, by the engine, says to each piece, asked in batches of at most `budget` padded tokens."""
-    found: list[list[Hypothesis]] = [[] for _ in pieces]
-    order = list(batches([len(piece.ids) for piece in pieces], budget))
-    streams = max(1, min(engine.streams, len(order)))
-    with engine.sharing(streams) as begin:
-        answers = side_by_side(answer, [[pieces[index] for index in batch] for batch in order], streams, begin)
-        for batch, answered in zip(order, answers, strict=True):
-            for index, hypotheses in zip(batch, answered, strict=True):
-                found[index] = hypotheses
-            if progress is not None:
-                progress(len({pieces[index].line for index in batch}))
-    return found
-
-
-def _prefixes(pieces: list[Piece]) -> list[list[int]] | None:
-    """What the hypotheses of each piece begin with; None where nothing is asked of any."""
-    prefixes = [piece.prefix for piece in pieces]
-    return prefixes if any(prefixes) else None
 
 
 def _of_text(run_dirs: Sequence[str | os.PathLike[str]]) -> tuple[str, bool]:

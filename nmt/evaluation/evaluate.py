@@ -141,14 +141,16 @@ def _read(folder: Path, wanted: dict[str, Any]) -> Evaluation | None:
 
 
 def _folder_name(run: LoadedRun, test_set: EvaluationSet) -> str:
-    """The set's name; with the head of its digest where the run's configuration gives that name to another text."""
+    """The set's name; with the head of its digest where the run's configuration gives that name to another text, or to
+    the same with other tags.
+    """
     if test_set.configured:
         return test_set.name
     try:
         same_name = sets_of(run.config, [test_set.name]) if test_set.name in test_sets(run.config.data) else []
     except NmtError:  # the configured text is not here, so this may not take its place
         return f"{test_set.name}-{test_set.source_digest[:8]}"
-    if any(other.source_digest != test_set.source_digest for other in same_name):
+    if any((other.source_digest, other.tags) != (test_set.source_digest, test_set.tags) for other in same_name):
         return f"{test_set.name}-{test_set.source_digest[:8]}"
     return test_set.name
 

@@ -8,6 +8,9 @@ from typing import NamedTuple
 
 from nmt.data.cleaning import normalise_whitespace
 from nmt.data.tokenizer import Tokenizer
+from nmt.engines.engine import Engine
+from nmt.search.hypothesis import Hypothesis
+from nmt.translation.batches import batches, side_by_side
 from nmt.translation.segment import split_to_fit
 
 
@@ -56,6 +59,33 @@ def pieces_of(
                 pieces.append(Piece(index, number, text, [*tag, *segment], prefix))
                 prefix = []
     return pieces
+
+
+def in_batches(
+    answer: Callable[[list[Piece]], list[list[Hypothesis]]],
+    engine: Engine,
+    pieces: list[Piece],
+    budget: int,
+    progress: Callable[[int], None] | None,
+) -> list[list[Hypothesis]]:
+    """What `answer`, by the engine, says to each piece, asked in batches of at most `budget` padded tokens."""
+    found: list[list[Hypothesis]] = [[] for _ in pieces]
+    order = list(batches([len(piece.ids) for piece in pieces], budget))
+    streams = max(1, min(engine.streams, len(order)))
+    with engine.sharing(streams) as begin:
+        answers = side_by_side(answer, [[pieces[index] for index in batch] for batch in order], streams, begin)
+        for batch, answered in zip(order, answers, strict=True):
+            for index, hypotheses in zip(batch, answered, strict=True):
+                found[index] = hypotheses
+            if progress is not None:
+                progress(len({pieces[index].line for index in batch}))
+    return found
+
+
+def prefixes_of(pieces: list[Piece]) -> list[list[int]] | None:
+    """What the hypotheses of each piece begin with; None where nothing is asked of any."""
+    prefixes = [piece.prefix for piece in pieces]
+    return prefixes if any(prefixes) else None
 
 
 def _fits(tokenizer: Tokenizer, room: int, text: str) -> bool:

@@ -19,6 +19,7 @@ from nmt.config.load import read_config, save_config
 from nmt.config.schema import Config, CorpusConfig, DataConfig
 from nmt.data.batching import collate
 from nmt.engines.native import NativeEngine
+from nmt.errors import ConfigError, NmtError
 from nmt.evaluation.metrics import corpus_bleu
 from nmt.run import load_run
 from nmt.training.run import train
@@ -90,6 +91,21 @@ def test_validation_has_a_score_for_each_tag(run: Path, translator: Translator) 
     by_tag = {"turn": corpus_bleu(turned, sides[1]).score, "": corpus_bleu(plain, sides[1]).score}
     assert validation["bleu_by_tag"] == pytest.approx(by_tag)
     assert validation["bleu"] == pytest.approx(corpus_bleu(turned + plain, sides[1] * 2).score)
+
+
+def test_a_run_does_not_go_on_with_other_weights(run: Path) -> None:
+    config = read_config(run / "config.yaml")
+    config.data.train[1].weight, config.training.max_steps = 2, 60
+    with pytest.raises(NmtError, match="another configuration \\(data.train is"):
+        train(config)
+
+
+def test_no_tag_can_be_added_to_a_vocabulary(run: Path, tmp_path: Path) -> None:
+    config = tagged_config(tmp_path)
+    config.fine_tune.run, config.run_dir = str(run), str(tmp_path / "finer")
+    config.data.train[1].tag = "new"
+    with pytest.raises(ConfigError, match="has no tag new in its vocabulary, which cannot grow \\(it has turn\\)"):
+        train(config)
 
 
 # -- translation --------------------------------------------------------------------------------------------------

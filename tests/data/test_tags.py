@@ -135,9 +135,9 @@ def test_sampled_segmentations_keep_the_tag(config: Config, algorithm: Literal["
     prepared = prepare(config, lambda line: None)
     bt = prepared.tokenizer.tags["bt"]
     sampling = SubwordSampling(prepared.tokenizer, algorithm, 0.5, "both", 256)
-    rows = np.array([0, 120, 1, 121, 122])
+    rows = np.arange(0, 240, 3)
     drawn = sampling.draw(prepared.train, rows, seed=1, epoch=0, position=0)
-    assert [drawn.source(index)[0] == bt for index in range(5)] == [False, True, False, True, True]
+    assert {int(drawn.source(index)[0]) == bt for index in range(40)} == {False}
     for index, row in enumerate(rows):
         ids = [int(id) for id in drawn.source(index)]
         assert ids.count(bt) == (row >= 120)
