@@ -44,16 +44,20 @@ def main() -> None:
     options.add_argument("--teacher-updates", type=int, help="default: --updates")
     options.add_argument("--student", default=STUDENT, help=f"the student's keys, commas between ({STUDENT})")
     options.add_argument("--beam-size", type=int, default=5, help="of the teacher's search (5)")
+    options.add_argument("--students", default=",".join(STUDENTS), help=f"which to train ({','.join(STUDENTS)})")
     arguments = options.parse_intermixed_args()
+    students = arguments.students.split(",")
+    if unknown := set(students) - set(STUDENTS):
+        options.error(f"--students has {', '.join(sorted(unknown))}: choose from {', '.join(STUDENTS)}")
     try:
         experiment = Experiment(arguments)
-        results = run(experiment)
+        results = run(experiment, students)
     except NmtError as error:
         sys.exit(f"distillation.py: {error}")
     experiment.write(NAME, page(experiment, results), {"options": sys.argv[2:], **results})
 
 
-def run(experiment: Experiment) -> dict[str, Any]:
+def run(experiment: Experiment, students: list[str]) -> dict[str, Any]:
     """Train and score everything: figures of the teachers and, by seed, of each student."""
     options = experiment.options
     original = experiment.write_text("train", experiment.train_pairs())
@@ -75,7 +79,7 @@ def run(experiment: Experiment) -> dict[str, Any]:
         trained = {
             (student, seed): jobs.submit(experiment.train, f"{student}-{seed}", corpora[student], seed, keys)
             for seed in options.seeds
-            for student in STUDENTS
+            for student in students
         }
         for future in trained.values():
             future.result()
@@ -83,7 +87,7 @@ def run(experiment: Experiment) -> dict[str, Any]:
         "teachers": [figures(experiment, teacher) for teacher in teachers],
         "students": {
             student: {seed: figures(experiment, trained[student, seed].result()) for seed in options.seeds}
-            for student in STUDENTS
+            for student in students
         },
     }
 

@@ -66,7 +66,7 @@ class Experiment:
     ) -> Path:
         """Train a system on corpora, from target to source where `turned`, and return its run directory.
 
-        It has the overrides and `more`, as many updates as told (default: --updates), and is validated ten times.
+        It has the overrides and `more`, as many updates as told (default: --updates), and is validated ten times, or every 100 updates.
         """
         config = load_config(self.options.config, [*self.options.overrides, *more])
         languages = (self.target, self.source) if turned else (self.source, self.target)
@@ -85,7 +85,7 @@ class Experiment:
         training = config.training
         training.max_steps = updates or self.options.updates
         training.max_minutes, training.max_epochs, training.patience = None, None, None
-        training.validate_every = max(1, training.max_steps // 10)
+        training.validate_every = max(training.max_steps // 10, min(training.max_steps, 100))
         training.threads = self.threads or training.threads
         save_config(config, self.runs / f"{name}.yaml")
         self.command(name, "nmt-train", self.runs / f"{name}.yaml")

@@ -96,7 +96,7 @@ def test_validation_has_a_score_for_each_tag(run: Path, translator: Translator) 
 def test_a_run_does_not_go_on_with_other_weights(run: Path) -> None:
     config = read_config(run / "config.yaml")
     config.data.train[1].weight, config.training.max_steps = 2, 60
-    with pytest.raises(NmtError, match="another configuration \\(data.train is"):
+    with pytest.raises(NmtError, match=r"another configuration \(data\.train is"):
         train(config)
 
 
@@ -104,7 +104,7 @@ def test_no_tag_can_be_added_to_a_vocabulary(run: Path, tmp_path: Path) -> None:
     config = tagged_config(tmp_path)
     config.fine_tune.run, config.run_dir = str(run), str(tmp_path / "finer")
     config.data.train[1].tag = "new"
-    with pytest.raises(ConfigError, match="has no tag new in its vocabulary, which cannot grow \\(it has turn\\)"):
+    with pytest.raises(ConfigError, match=r"has no tag new in its vocabulary, which cannot grow \(it has turn\)"):
         train(config)
 
 
