@@ -66,7 +66,7 @@ class Experiment:
     ) -> Path:
         """Train a system on corpora, from target to source where `turned`, and return its run directory.
 
-        It has the overrides and `more`, as many updates as told (default: --updates), and is validated ten times, or every 100 updates.
+        It has the overrides and `more`, as many updates as told (default: --updates), validated ten times at most.
         """
         config = load_config(self.options.config, [*self.options.overrides, *more])
         languages = (self.target, self.source) if turned else (self.source, self.target)
