@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Literal
 
 from nmt.config.schema import SearchConfig
+from nmt.data.tags import Tags, tags_of_lines
 from nmt.data.tokenizer import Tokenizer
 from nmt.engines.engine import Engine, Precision, SamplingEngine, ScoringEngine
 from nmt.errors import UsageError
@@ -16,9 +17,8 @@ from nmt.run import load_runs, read_run_config
 from nmt.search.distribution import Sampling
 from nmt.search.hypothesis import Hypothesis
 from nmt.search.penalties import LengthPenalty
-from nmt.translation.batches import batches, side_by_side
 from nmt.translation.hypotheses import Translation, about_unfinished, as_text, assemble
-from nmt.translation.pieces import Piece, pieces_of
+from nmt.translation.pieces import Piece, in_batches, pieces_of, prefixes_of
 from nmt.translation.scoring import score_translations, with_token_scores
 
 
@@ -32,7 +32,7 @@ class Translator:
 
     `max_tokens` is the length the model was trained for (data.cleaning.max_tokens): a line with more source tokens,
     end of sentence included, is translated in segments, and `warn` is told. `language` is that of the lines, in which
-    they are cut at ends of sentences.
+    they are cut at ends of sentences. always_tagged: the model was trained on no text without a tag, and gets none.
     """
 
     def __init__(
@@ -43,6 +43,7 @@ class Translator:
         max_tokens: int,
         warn: Callable[[str], None] = warn_on_stderr,
         language: str = "en",
+        always_tagged: bool = False,
     ) -> None:
         self.engine = engine
         self.tokenizer = tokenizer
@@ -50,6 +51,7 @@ class Translator:
         self.max_tokens = max_tokens
         self.warn = warn
         self.language = language
+        self.always_tagged = always_tagged
         self._told_rules = False  # that the engine's differ from those of `search`
 
     @classmethod
@@ -74,7 +76,7 @@ class Translator:
         if engine == "ctranslate2":
             from nmt.engines.ctranslate2 import load_exported
 
-            return cls(*load_exported(run_dir, checkpoint, device, precision, streams), warn, _language(run_dirs[0]))
+            return cls(*load_exported(run_dir, checkpoint, device, precision, streams), warn, *_of_text(run_dirs))
         from nmt.device import choose_device
         from nmt.engines.int8 import quantise
         from nmt.engines.native import NativeEngine, streams_on
@@ -92,13 +94,19 @@ class Translator:
         if precision is not None:
             search = dataclasses.replace(search, precision=precision)
         native = NativeEngine(model, streams or streams_on(place))
-        return cls(native, runs[0].tokenizer, search, max_tokens, warn, _language(run_dirs[0]))
+        return cls(native, runs[0].tokenizer, search, max_tokens, warn, *_of_text(run_dirs))
 
     def translate(
-        self, lines: Sequence[str], *, beam_size: int | None = None, length_penalty: float | None = None
+        self,
+        lines: Sequence[str],
+        *,
+        beam_size: int | None = None,
+        length_penalty: float | None = None,
+        tag: Tags = None,
     ) -> list[str]:
-        """The best translation of each line; see `translate_nbest`."""
-        return [one.text for one in self.translate_nbest(lines, beam_size=beam_size, length_penalty=length_penalty)]
+        """The best translation of each line, with the tag of all or the tags of each; see `translate_nbest`."""
+        found = self.translate_nbest(lines, beam_size=beam_size, length_penalty=length_penalty, tags=tag)
+        return [one.text for one in found]
 
     def translate_nbest(
         self,
@@ -108,6 +116,7 @@ class Translator:
         beam_size: int | None = None,
         length_penalty: float | None = None,
         prefixes: Sequence[str] | None = None,
+        tags: Tags = None,
         token_scores: bool = False,
         first_line: int = 1,
         progress: Callable[[int], None] | None = None,
@@ -117,20 +126,21 @@ class Translator:
         beam_size (1 = greedy) and length_penalty default to the search configuration. A line of nothing but white space
         is answered by an empty one. A line in segments has one hypothesis: the segments' best ones joined,
         log-probabilities summed, scored as a whole. prefixes are what the hypotheses of each line begin with, empty for
-        anything; white space at their ends is dropped. With token_scores, each hypothesis is forced through the model
-        again for the log-probabilities of its tokens. Warnings count lines from first_line; `progress` is told after
-        each batch how many more lines are done.
+        anything; white space at their ends is dropped. `tags` are one for all lines or one for each; NmtError is raised
+        for one that the model does not know, or where it needs one. With token_scores, each hypothesis is forced
+        through the model again for the log-probabilities of its tokens. Warnings count lines from first_line;
+        `progress` is told after each batch how many more lines are done.
         """
         options = self._options(beam_size, length_penalty)
         if not 1 <= n_best <= options.beam_size:
             raise UsageError(f"{n_best} best hypotheses need a beam of at least that size: it is {options.beam_size}")
-        pieces = self._pieces(lines, first_line, prefixes)
+        pieces = self._pieces(lines, first_line, prefixes, tags)
 
         def search(batch: list[Piece]) -> list[list[Hypothesis]]:
-            return self.engine.search([piece.ids for piece in batch], options, n_best, _prefixes(batch))
+            return self.engine.search([piece.ids for piece in batch], options, n_best, prefixes_of(batch))
 
         budget = options.tokens_per_batch // options.beam_size
-        found = _in_batches(search, self.engine, pieces, budget, progress)
+        found = in_batches(search, self.engine, pieces, budget, progress)
         translations = assemble(lines, pieces, found, self.tokenizer, LengthPenalty.of(options))
         self._warn_unfinished(translations, first_line)
         return self._with_token_scores(translations, options) if token_scores else translations
@@ -143,6 +153,7 @@ class Translator:
         *,
         length_penalty: float | None = None,
         prefixes: Sequence[str] | None = None,
+        tags: Tags = None,
         token_scores: bool = False,
         first_line: int = 1,
         progress: Callable[[int], None] | None = None,
@@ -154,7 +165,7 @@ class Translator:
         hypothesis. Scores have no coverage penalty. The rest is as in `translate_nbest`.
         """
         options = self._options(None, length_penalty)
-        pieces = self._pieces(lines, first_line, prefixes)
+        pieces = self._pieces(lines, first_line, prefixes, tags)
         found = self._sample(pieces, samples, sampling, options, first_line, progress)
         translations = assemble(lines, pieces, found, self.tokenizer, LengthPenalty.of(options), joined=samples)
         return self._with_token_scores(translations, options) if token_scores else translations
@@ -166,6 +177,7 @@ class Translator:
         sampling: Sampling = Sampling(),  # noqa: B008 (a constant)
         *,
         prefixes: Sequence[str] | None = None,
+        tags: Tags = None,
         first_line: int = 1,
         progress: Callable[[int], None] | None = None,
     ) -> list[Translation]:
@@ -177,7 +189,7 @@ class Translator:
 
         utility = mbr.pairwise_chrf()
         options = self._options(None, None)
-        pieces = self._pieces(lines, first_line, prefixes)
+        pieces = self._pieces(lines, first_line, prefixes, tags)
         found = self._sample(pieces, samples, sampling, options, first_line, progress)
         texts = [[as_text(self.tokenizer, one.tokens) for one in each] for each in found]
         chosen = [[each[mbr.choose(of_piece, utility)]] for each, of_piece in zip(found, texts, strict=True)]
@@ -191,6 +203,7 @@ class Translator:
         translations: Sequence[str],
         *,
         length_penalty: float | None = None,
+        tags: Tags = None,
         first_line: int = 1,
         progress: Callable[[int], None] | None = None,
     ) -> list[Translation]:
@@ -200,7 +213,10 @@ class Translator:
         empty line that is answered by an empty one has log-probability 0.
         """
         options = self._options(None, length_penalty)
-        scored = score_translations(lines, translations, self._scoring_engine(), self.tokenizer, options, progress)
+        tagged = self._tags(lines, tags)
+        scored = score_translations(
+            lines, translations, self._scoring_engine(), self.tokenizer, options, progress, tagged
+        )
         for number, translation in enumerate(scored, start=first_line):
             tokens = sum(len(segment.source_ids) for segment in translation.hypotheses[0].segments)
             if tokens > self.max_tokens:
@@ -230,8 +246,18 @@ class Translator:
             self._told_rules = True
         return adopted
 
-    def _pieces(self, lines: Sequence[str], first_line: int, prefixes: Sequence[str] | None) -> list[Piece]:
-        return pieces_of(lines, self.tokenizer, self.max_tokens, self.language, self.warn, first_line, prefixes)
+    def check_tags(self, tags: Tags) -> None:
+        """Raise NmtError for a tag that the model does not know, and for none where it needs one."""
+        tags_of_lines(
+            tags, 1 if tags is None or isinstance(tags, str) else len(tags), self.tokenizer, self.always_tagged
+        )
+
+    def _tags(self, lines: Sequence[str], tags: Tags) -> list[str | None]:
+        return tags_of_lines(tags, len(lines), self.tokenizer, self.always_tagged)
+
+    def _pieces(self, lines: Sequence[str], first_line: int, prefixes: Sequence[str] | None, tags: Tags) -> list[Piece]:
+        each = self._tags(lines, tags)
+        return pieces_of(lines, self.tokenizer, self.max_tokens, self.language, self.warn, first_line, prefixes, each)
 
     def _sample(
         self,
@@ -251,9 +277,9 @@ class Translator:
 
         def draw(batch: list[Piece]) -> list[list[Hypothesis]]:
             keys = [(first_line + piece.line, piece.segment) for piece in batch]
-            return engine.sample([piece.ids for piece in batch], options, sampling, samples, keys, _prefixes(batch))
+            return engine.sample([piece.ids for piece in batch], options, sampling, samples, keys, prefixes_of(batch))
 
-        return _in_batches(draw, engine, pieces, options.tokens_per_batch // samples, progress)
+        return in_batches(draw, engine, pieces, options.tokens_per_batch // samples, progress)
 
     def _with_token_scores(self, translations: list[Translation], options: SearchConfig) -> list[Translation]:
         return with_token_scores(translations, self._scoring_engine(), self.tokenizer, options)
@@ -268,32 +294,7 @@ class Translator:
             self.warn(sentence)
 
 
-def _in_batches(
-    answer: Callable[[list[Piece]], list[list[Hypothesis]]],
-    engine: Engine,
-    pieces: list[Piece],
-    budget: int,
-    progress: Callable[[int], None] | None,
-) -> list[list[Hypothesis]]:
-    """What `answer`, by the engine, says to each piece, asked in batches of at most `budget` padded tokens."""
-    found: list[list[Hypothesis]] = [[] for _ in pieces]
-    order = list(batches([len(piece.ids) for piece in pieces], budget))
-    streams = max(1, min(engine.streams, len(order)))
-    with engine.sharing(streams) as begin:
-        answers = side_by_side(answer, [[pieces[index] for index in batch] for batch in order], streams, begin)
-        for batch, answered in zip(order, answers, strict=True):
-            for index, hypotheses in zip(batch, answered, strict=True):
-                found[index] = hypotheses
-            if progress is not None:
-                progress(len({pieces[index].line for index in batch}))
-    return found
-
-
-def _prefixes(pieces: list[Piece]) -> list[list[int]] | None:
-    """What the hypotheses of each piece begin with; None where nothing is asked of any."""
-    prefixes = [piece.prefix for piece in pieces]
-    return prefixes if any(prefixes) else None
-
-
-def _language(run_dir: str | os.PathLike[str]) -> str:
-    return read_run_config(run_dir).data.source_language
+def _of_text(run_dirs: Sequence[str | os.PathLike[str]]) -> tuple[str, bool]:
+    """The source language of runs, and whether one of them knows only text with tags."""
+    data = [read_run_config(run_dir).data for run_dir in run_dirs]
+    return data[0].source_language, any(one.always_tagged for one in data)

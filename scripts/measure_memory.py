@@ -53,7 +53,7 @@ def write_corpus(data: DataConfig, work: Path, pairs: int) -> None:
         for source, target in read_corpus(corpora.train[0], *languages)
     )
     write_pairs(work / "train", languages, islice(numbered, pairs))
-    write_pairs(work / "val", languages, islice(read_corpus(corpora.val, *languages), 200))
+    write_pairs(work / "val", languages, islice(read_corpus(corpora.val[0], *languages), 200))
 
 
 def write_pairs(prefix: Path, languages: tuple[str, str], pairs: Iterable[tuple[str, str]]) -> None:

@@ -32,6 +32,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("run_dir", metavar="RUN_DIR", help="a run directory of nmt-train")
     parser.add_argument("--source", metavar="F", required=True, help="source text, one sentence a line")
     parser.add_argument("--target", metavar="F", required=True, help="its translation, line by line")
+    parser.add_argument("--tag", metavar="TAG", help="one of the tags that the model was trained with, for all pairs")
     parser.add_argument(
         "--gold",
         metavar="F",
@@ -97,6 +98,7 @@ def _align(arguments: Namespace) -> None:
 
 
 def _attentions(arguments: Namespace, sources: Sequence[str], targets: Sequence[str]) -> list[WordAttention]:
+    from nmt.data.tags import tags_of_lines
     from nmt.device import choose_device
     from nmt.evaluation.align import Selection, word_attention
     from nmt.run import load_run
@@ -108,6 +110,7 @@ def _attentions(arguments: Namespace, sources: Sequence[str], targets: Sequence[
             "the source on as one fixed vector"
         )
     data = run.config.data
+    tags = tags_of_lines(arguments.tag, len(sources), run.tokenizer, data.always_tagged)
     return word_attention(
         run.model.to(choose_device(arguments.device)),
         run.tokenizer,
@@ -115,6 +118,7 @@ def _attentions(arguments: Namespace, sources: Sequence[str], targets: Sequence[
         targets,
         Selection(arguments.layer, arguments.head),
         (data.source_language, data.target_language),
+        tags,
     )
 
 

@@ -33,6 +33,7 @@ def load_translator(arguments: Namespace) -> Translator:
     )
     translator.search = override_search(translator.search, arguments.search)
     check_attends(translator, arguments)
+    translator.check_tags(arguments.tag)
     return translator
 
 
@@ -62,7 +63,12 @@ def _asked(
     given = read_beside(arguments, "score", first_line, len(lines))
     if given is not None:
         return translator.score(
-            lines, given, length_penalty=arguments.length_penalty, first_line=first_line, progress=progress
+            lines,
+            given,
+            length_penalty=arguments.length_penalty,
+            tags=arguments.tag,
+            first_line=first_line,
+            progress=progress,
         )
     prefixes = read_beside(arguments, "prefix", first_line, len(lines))
     if arguments.sample is not None:
@@ -72,13 +78,20 @@ def _asked(
             sampling_of(arguments),
             length_penalty=arguments.length_penalty,
             prefixes=prefixes,
+            tags=arguments.tag,
             token_scores=True,
             first_line=first_line,
             progress=progress,
         )
     if arguments.mbr is not None:
         return translator.translate_mbr(
-            lines, arguments.mbr, sampling_of(arguments), prefixes=prefixes, first_line=first_line, progress=progress
+            lines,
+            arguments.mbr,
+            sampling_of(arguments),
+            prefixes=prefixes,
+            tags=arguments.tag,
+            first_line=first_line,
+            progress=progress,
         )
     return translator.translate_nbest(
         lines,
@@ -86,6 +99,7 @@ def _asked(
         beam_size=arguments.beam_size,
         length_penalty=arguments.length_penalty,
         prefixes=prefixes,
+        tags=arguments.tag,
         token_scores=arguments.n_best is not None and translator.can_score,
         first_line=first_line,
         progress=progress,

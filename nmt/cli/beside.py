@@ -29,17 +29,24 @@ WRITTEN = ("alignments", "attention")
 class AttentionWriter:
     """Writes word alignments and attention as translations come; None for what is not asked for."""
 
-    def __init__(self, alignments: IO[str] | None, attention: IO[str] | None, languages: tuple[str, str]) -> None:
+    def __init__(
+        self,
+        alignments: IO[str] | None,
+        attention: IO[str] | None,
+        languages: tuple[str, str],
+        tag: str | None = None,
+    ) -> None:
         self.alignments = alignments
         self.attention = attention
         self.languages = languages
+        self.tag = tag  # of all lines
 
     def write(self, translator: Translator, translations: Sequence[Translation], first_line: int) -> None:
         """The attention of the first hypothesis of each line, with which the native engine's model gives it."""
         from nmt.evaluation.alignment_error import format_links
         from nmt.evaluation.translations import translation_attention
 
-        found = translation_attention(_model(translator), translator.tokenizer, translations, self.languages)
+        found = translation_attention(_model(translator), translator.tokenizer, translations, self.languages, self.tag)
         for number, one in enumerate(found, start=first_line):
             if self.alignments is not None:
                 self.alignments.write(f"{format_links(one.links)}\n")
@@ -63,7 +70,7 @@ def attention_writer(arguments: Namespace) -> Iterator[AttentionWriter | None]:
     with ExitStack() as stack:
         files = {name: stack.enter_context(atomic_write(path)) for name, path in paths.items()}
         languages = (data.source_language, data.target_language)
-        yield AttentionWriter(files.get("alignments"), files.get("attention"), languages)
+        yield AttentionWriter(files.get("alignments"), files.get("attention"), languages, arguments.tag)
 
 
 def check_attends(translator: Translator, arguments: Namespace) -> None:

@@ -89,6 +89,7 @@ def _compare(arguments: Namespace) -> None:
         languages=arguments.languages,
         sentences=arguments.sentences,
         checkpoint=arguments.checkpoint,
+        tag=arguments.tag,
         settings=settings_of(arguments),
     )
     results = compare(request, _tell)

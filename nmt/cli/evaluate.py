@@ -51,6 +51,11 @@ def add_settings(parser: ArgumentParser) -> None:
         help="best, last, averaged or a step; default: averaged if there is one, or best",
     )
     parser.add_argument("--beam-size", metavar="N", type=int, help="1 = greedy; default: search.beam_size")
+    parser.add_argument(
+        "--tag",
+        metavar="TAG",
+        help="one of the tags that the model was trained with, for all lines; default: the set's",
+    )
     parser.add_argument("--length-penalty", metavar="A", type=float, help="default: search.length_penalty")
     parser.add_argument("--device", default="auto", help="cuda, mps or cpu; default: the first of them there is")
 
@@ -82,6 +87,8 @@ def _score_file(arguments: Namespace) -> dict[str, Any]:
 
     if arguments.reference is None:
         raise UsageError("--hypothesis needs --reference")
+    if arguments.tag is not None:
+        raise UsageError("--tag says how a run translates, and --hypothesis is translated already: leave one out")
     if arguments.runs or arguments.source is not None or arguments.test_set is not None:
         raise UsageError("--hypothesis stands alone: with --reference, without runs, --source or --test-set")
     hypotheses, references = read_text(arguments.hypothesis), read_text(arguments.reference)
@@ -109,7 +116,7 @@ def _score_runs(arguments: Namespace) -> list[dict[str, Any]]:
         else:
             test_sets = sets_of(run.config, arguments.test_set)
         for test_set in test_sets:
-            evaluation = evaluate(run, test_set, settings_of(arguments), tell)
+            evaluation = evaluate(run, test_set.tagged(arguments.tag), settings_of(arguments), tell)
             if evaluation.reused:
                 tell(f"{path}: using the translations in {evaluation.folder}")
             entries.append({"system": str(path), "test_set": evaluation.set_name, **evaluation.record})
@@ -119,6 +126,17 @@ def _score_runs(arguments: Namespace) -> list[dict[str, Any]]:
 def tell(sentence: str) -> None:
     """Print what goes on to stderr."""
     print(f"nmt-evaluate: {sentence}", file=sys.stderr, flush=True)
+
+
+def with_tags(entries: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Each entry and, where its set has several tags, one for each of them."""
+    rows = []
+    for entry in entries:
+        rows.append(entry)
+        by_tag = entry.get("tags", {})
+        for tag, scores in by_tag.items() if len(by_tag) > 1 else ():
+            rows.append({"system": entry["system"], "test_set": f"{entry['test_set']}, {tag or 'no tag'}", **scores})
+    return rows
 
 
 def _table(entries: Sequence[dict[str, Any]]) -> str:
@@ -136,11 +154,11 @@ def _table(entries: Sequence[dict[str, Any]]) -> str:
             f"{entry['sentences']:,}",
             f"{entry['sentences_per_second']:.1f}" if "sentences_per_second" in entry else "-",
         ]
-        for entry in entries
+        for entry in with_tags(entries)
     ]
     signatures = []
     for name in METRICS:
-        for signature in dict.fromkeys(entry[name]["signature"] for entry in entries):
+        for signature in dict.fromkeys(entry[name]["signature"] for entry in with_tags(entries)):
             signatures.append(f"{LABELS[name]}: {signature}")
     return "\n".join([format_table(header, rows, left=2), "", *signatures])
 

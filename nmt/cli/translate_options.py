@@ -23,6 +23,7 @@ def make_parser() -> Parser:
     parser.add_argument("-i", "--input", metavar="FILE", help="default: standard input")
     parser.add_argument("-o", "--output", metavar="FILE", help="written once all is done; default: standard output")
     _add_inputs(parser)
+    parser.add_argument("--tag", metavar="TAG", help="one of the tags that the model was trained with, for all lines")
     parser.add_argument("--beam-size", metavar="N", type=number(int, 1), help="1 = greedy; default: search.beam_size")
     parser.add_argument("--length-penalty", metavar="A", type=number(float, 0), help="default: search.length_penalty")
     parser.add_argument(

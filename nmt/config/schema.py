@@ -6,11 +6,14 @@ cannot say (ranges, combinations) is checked by the `check` methods here, which 
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import Literal
 
 from nmt.config.models import ModelConfig, dropouts
 from nmt.errors import require
+
+TAG = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,31}")  # what a tag may be called
 
 PRECISIONS = Literal["auto", "fp32", "bf16", "native"]  # native: bf16 where the device has instructions for it
 
@@ -32,9 +35,14 @@ class CorpusConfig:
     split: str = "train"
     field: str = "translation"  # the column of nested pairs; without it, one column for each language
     streaming: bool = False  # read the data set over the network, without a copy of it on this machine
+    source_language: str | None = None  # default: data.source_language
+    target_language: str | None = None  # default: data.target_language
+    tag: str | None = None  # of what kind the pairs are, told to the model by a symbol before the source
+    name: str | None = None  # of a training corpus in the log; default: that of its file or data set
+    weight: float = 1.0  # how often a training corpus comes by in an epoch: 2 = twice, 0.5 = half of it in turn
 
-    def check(self, key: str) -> None:
-        """Refuse a corpus with no source or several."""
+    def check(self, key: str, trained: bool = False) -> None:
+        """Refuse a corpus with no source or several, and what only a corpus that is trained on has."""
         kinds = [self.prefix, self.source, self.tsv, self.hub]
         require(
             sum(kind is not None for kind in kinds) == 1,
@@ -43,6 +51,15 @@ class CorpusConfig:
         require((self.source is None) == (self.target is None), f"{key}: source and target go together")
         require(self.columns is None or self.tsv is not None, f"{key}.columns belongs to a tsv")
         require(not self.streaming or self.hub is not None, f"{key}.streaming belongs to a data set (hub)")
+        require(
+            self.tag is None or TAG.fullmatch(self.tag) is not None,
+            f"{key}.tag={self.tag}: a tag has up to 32 letters of a to z, digits, and - _ . between them",
+        )
+        require(self.weight > 0, f"{key}.weight must be above 0 (take the corpus out of the list for none of it)")
+        require(
+            trained or (self.weight == 1 and self.name is None),
+            f"{key}: only corpora of data.train have a weight and a name",
+        )
 
 
 @dataclass(kw_only=True)
@@ -70,8 +87,9 @@ class DataConfig:
     target_language: str
     path: str | None = None  # a folder of {train,val,test}.{source_language,target_language}; stands in for the rest
     train: list[CorpusConfig] = field(default_factory=list)
-    val: CorpusConfig | None = None
-    test: dict[str, CorpusConfig] = field(default_factory=dict)
+    val: CorpusConfig | list[CorpusConfig] | None = None  # several, as with several tags, are validated on as one
+    test: dict[str, CorpusConfig | list[CorpusConfig]] = field(default_factory=dict)
+    temperature: float | None = None  # T: corpora of n pairs come by in proportion to n^(1/T); without weights
     cleaning: CleaningConfig = field(default_factory=CleaningConfig)
     cache: str = "data/prepared"  # where prepared stores are kept, each under the key of its content
     workers: int | None = None  # processes that prepare; 1: this one alone; default: the cores it may use, at most 16
@@ -84,16 +102,61 @@ class DataConfig:
         )
         require(self.workers is None or self.workers >= 1, "data.workers must be at least 1")
         self.cleaning.check()
+        require(self.temperature is None or self.temperature > 0, "data.temperature must be above 0")
         if self.path is not None:
+            require(self.temperature is None, "data.temperature mixes the corpora of data.train: leave data.path out")
             return
         require(bool(self.train), "data.train names no corpus: set data.path=FOLDER or data.train")
         require(self.val is not None, "data.val is missing: set data.path=FOLDER or data.val")
         for index, corpus in enumerate(self.train):
-            corpus.check(f"data.train[{index}]")
+            corpus.check(f"data.train[{index}]", trained=True)
+        require(
+            self.temperature is None or all(corpus.weight == 1 for corpus in self.train),
+            "data.temperature sets the weights of all corpora: leave out weight, or data.temperature",
+        )
+        for key, corpora in self.held_out().items():
+            require(bool(corpora), f"{key} names no corpus")
+            for corpus in corpora:
+                corpus.check(key)
+
+    def held_out(self) -> dict[str, list[CorpusConfig]]:
+        """The corpora of data.val and of each test set, by their keys."""
+        sets = {f"data.test.{name}": corpora for name, corpora in self.test.items()}
         if self.val is not None:
-            self.val.check("data.val")
-        for name, corpus in self.test.items():
-            corpus.check(f"data.test.{name}")
+            sets["data.val"] = self.val
+        return {key: corpora if isinstance(corpora, list) else [corpora] for key, corpora in sets.items()}
+
+    @property
+    def tags(self) -> list[str]:
+        """The tags of the training corpora, each once."""
+        corpora = [] if self.path is not None else self.train
+        return list(dict.fromkeys(corpus.tag for corpus in corpora if corpus.tag is not None))
+
+    @property
+    def always_tagged(self) -> bool:
+        """Whether there is no training text without a tag."""
+        return self.path is None and all(corpus.tag is not None for corpus in self.train)
+
+    def target_language_of(self, tag: str | None) -> str:
+        """The target language of the training text with a tag."""
+        languages = [corpus.target_language for corpus in self.train if tag is not None and corpus.tag == tag]
+        return next(filter(None, languages), self.target_language)
+
+    def check_tags(self) -> None:
+        """Refuse to validate or test on a tag that is not trained, or on none where all that is trained has one."""
+        if self.path is not None:
+            return
+        there = ", ".join(self.tags) or "none"
+        for key, corpora in self.held_out().items():
+            for corpus in corpora:
+                require(
+                    corpus.tag is None or corpus.tag in self.tags,
+                    f"{key}.tag={corpus.tag} is no tag of data.train, which has {there}",
+                )
+                require(
+                    corpus.tag is not None or not self.always_tagged,
+                    f"{key}.tag is missing: all of data.train has a tag ({there})",
+                )
 
 
 @dataclass(kw_only=True)
@@ -183,7 +246,7 @@ class TrainingConfig:
     ema_decay: float | None = None  # of an exponential moving average of the weights, which validates and translates
     max_rollbacks: int = 3  # times that training goes back to a checkpoint after a loss or gradient that explodes ...
     rollback_factor: float = 0.5  # ... each time with a learning rate so many times lower
-    validation_sentences: int | None = None  # validate BLEU on the first N sentences; default: all
+    validation_sentences: int | None = None  # validate BLEU on the first N sentences of each corpus; default: all
 
     def check(self) -> None:
         """Refuse limits, rates and combinations that cannot work."""
@@ -303,6 +366,8 @@ class Config:
         """Refuse impossible values and combinations, naming the key."""
         for part in (self.model, self.data, self.tokenizer, self.training, self.fine_tune, self.search):
             part.check()
+        if self.fine_tune.run is None:  # else the vocabulary has that run's tags, too
+            self.data.check_tags()
         require(
             self.tokenizer.joint or not self.model.share_embeddings,
             "model.share_embeddings needs one vocabulary for both languages: set tokenizer.joint=true",

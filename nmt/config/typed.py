@@ -95,6 +95,10 @@ def _convert_union(members: tuple[Any, ...], value: object, key: str) -> Any:
     if len(classes) > 1:
         return _convert_tagged(classes, value, key)
     others = [member for member in members if member is not types.NoneType]
+    if classes and isinstance(value, list):  # a dataclass, or a list of them
+        others = [member for member in others if get_origin(member) is list] or classes
+    elif classes:
+        others = classes
     if len(others) == 1 and others[0] not in _NAMES:
         return _convert(others[0], value, key)
     words = [word for member in members if get_origin(member) is Literal for word in get_args(member)]

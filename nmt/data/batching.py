@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from nmt.data.mixture import Mixture
 from nmt.data.prefetch import in_processes, in_thread, to_stderr
 from nmt.data.sampling import Drawn, SubwordSampling
 from nmt.data.store import Store
@@ -81,8 +82,8 @@ class Updates:
     tokens_per_device bounds each batch in the same way (None: a process's whole share is one batch). Lengths are padded
     to a multiple of `multiple`, and the budgets count that. With `sampling`, an update's sentences are segmented anew:
     tokens_per_update then bounds it by its stored ids, tokens_per_device each batch by what was drawn. With workers,
-    that many processes build updates ahead, else a thread does; `pin` puts batches into pinned memory. Raises
-    ConfigError for a sentence that exceeds a budget alone.
+    that many processes build updates ahead, else a thread does; `pin` puts batches into pinned memory. A mixture gives
+    corpora weights. Raises ConfigError for a sentence that exceeds a budget alone.
     """
 
     def __init__(
@@ -98,6 +99,7 @@ class Updates:
         workers: int = 0,
         pin: bool = False,
         sampling: SubwordSampling | None = None,
+        mixture: Mixture | None = None,
     ) -> None:
         if not len(store):
             raise ConfigError("there are no training pairs: cleaning dropped them all (see the report of nmt-prepare)")
@@ -110,15 +112,16 @@ class Updates:
         self.workers = workers
         self.pin = pin
         self.sampling = sampling
+        self.mixture = mixture or Mixture.whole(store)
         self._check_longest()
 
     def epoch(self, number: int) -> list[Rows]:
-        """The rows of the store that form each update of an epoch, in order: every row once.
+        """The rows of the store that form each update of an epoch, in order: every row once, or as the mixture says.
 
         Rows are shuffled, sorted by length, cut into updates, and these are shuffled.
         """
         rng = np.random.Generator(np.random.PCG64([self.seed % 2**64, number]))
-        order = rng.permutation(len(self.store)).astype(np.int32)
+        order = rng.permutation(self.mixture.rows(self.seed, number))
         turn, longer = self._sort_keys()
         order = order[np.lexsort((turn[order], longer[order]))]
         updates = np.split(order, cut(longer[order], self.tokens_per_update))
@@ -158,7 +161,7 @@ class Updates:
         longest = self.longest()
         lengths = np.arange(max(longest), 0, -self.multiple)  # of the longer side; of equals, the longest is chosen
         source, target = (np.minimum(lengths, length) for length in longest)
-        sentences = -(-np.minimum(self.tokens_per_update // lengths, len(self.store)) // self.world_size)
+        sentences = -(-np.minimum(self.tokens_per_update // lengths, self.mixture.most()) // self.world_size)
         if tokens_per_device is not None:
             sentences = np.minimum(sentences, tokens_per_device // lengths)
         sentences = np.maximum(sentences, 1)

@@ -38,8 +38,8 @@ class Corpora:
     """The corpora of an experiment, each one explicit."""
 
     train: list[CorpusConfig]
-    val: CorpusConfig
-    test: dict[str, CorpusConfig]
+    val: list[CorpusConfig]
+    test: dict[str, list[CorpusConfig]]
 
 
 def resolve(data: DataConfig) -> Corpora:
@@ -52,19 +52,20 @@ def resolve(data: DataConfig) -> Corpora:
     if folder is not None:
         return Corpora(
             train=[_in_folder(folder, ("train",), data)],
-            val=_in_folder(folder, _VAL_NAMES, data),
+            val=[_in_folder(folder, _VAL_NAMES, data)],
             test=test_sets(data),
         )
     if data.val is None:
         raise ConfigError("data.val is missing: set data.path=FOLDER or data.val")
-    return Corpora(data.train, data.val, data.test)
+    return Corpora(data.train, data.held_out()["data.val"], test_sets(data))
 
 
-def test_sets(data: DataConfig) -> dict[str, CorpusConfig]:
-    """The test sets by name; in a folder (data.path), each test* of which both languages are there."""
+def test_sets(data: DataConfig) -> dict[str, list[CorpusConfig]]:
+    """The corpora of each test set by name; in a folder (data.path), each test* of which both languages are there."""
     folder = _folder(data)
     if folder is None:
-        return data.test
+        held_out = data.held_out()
+        return {name: held_out[f"data.test.{name}"] for name in data.test}
     endings = [f".{data.source_language}{suffix}" for suffix in _SUFFIXES] + [".tsv"]
     names = {
         path.name.removesuffix(ending)
@@ -73,7 +74,7 @@ def test_sets(data: DataConfig) -> dict[str, CorpusConfig]:
         if path.name.endswith(ending)
     }
     found = {name: _find(folder, name, data) for name in sorted(names)}
-    return {name: corpus for name, corpus in found.items() if corpus is not None}
+    return {name: [corpus] for name, corpus in found.items() if corpus is not None}
 
 
 def read_corpus(
@@ -81,9 +82,12 @@ def read_corpus(
 ) -> Iterator[Pair]:
     """The pairs of a corpus as its lines are, one after the other; `extent` is kept up to date.
 
+    The languages are those of a corpus without its own.
+
     Raises NmtError, perhaps only at the end, for a missing, empty or damaged file, for text that is not UTF-8 and for
     unequal numbers of lines.
     """
+    source_language, target_language = languages_of(corpus, source_language, target_language)
     if corpus.hub is not None and hub.streams(corpus):
         blocks = hub.stream(corpus, source_language, target_language, None, _to_stderr)
         return chain.from_iterable(pairs for pairs, _ in blocks)
@@ -102,7 +106,7 @@ def read_blocks(
     A place is what JSON can hold; None is the beginning.
     """
     if hub.streams(corpus):
-        stream = hub.stream(corpus, *languages, place, say)
+        stream = hub.stream(corpus, *languages_of(corpus, *languages), place, say)
         while parts := list(islice(stream, _BLOCK // hub.ROWS)):
             yield list(chain.from_iterable(pairs for pairs, _ in parts)), parts[-1][1]
         return
@@ -113,6 +117,20 @@ def read_blocks(
         yield block, read
 
 
+def languages_of(corpus: CorpusConfig, source_language: str, target_language: str) -> tuple[str, str]:
+    """Source and target language of a corpus: its own, or those given."""
+    return corpus.source_language or source_language, corpus.target_language or target_language
+
+
+def corpus_name(corpus: CorpusConfig) -> str:
+    """What to call a corpus: its name, or that of its file or data set."""
+    if corpus.name is not None:
+        return corpus.name
+    if corpus.hub is not None:
+        return "/".join(filter(None, (Path(corpus.hub).name, corpus.config)))
+    return Path(str(corpus.prefix or corpus.tsv or corpus.source)).name
+
+
 def read_lines(path: str | os.PathLike[str]) -> list[str]:
     """The lines of a text file, without their ends."""
     return list(_lines(Path(path)))
@@ -120,6 +138,7 @@ def read_lines(path: str | os.PathLike[str]) -> list[str]:
 
 def digest(corpus: CorpusConfig, source_language: str, target_language: str, digests: Digests) -> str:
     """A hash of what a corpus contains, wherever it lies; of a stream, of what names its content."""
+    source_language, target_language = languages_of(corpus, source_language, target_language)
     if hub.streams(corpus):
         what = f"stream {hub.streamed_digest(corpus)} {corpus.field} {source_language} {target_language}"
     elif corpus.hub is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable, Set
+from collections.abc import Callable, Sequence, Set
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
@@ -84,14 +84,18 @@ def _key(config: Config, corpora: Corpora, tokenizer: Tokenizer | None) -> str:
     data = config.data
     languages = (data.source_language, data.target_language)
     digests = Digests(Path(data.cache))
-    parts = {
+    val = [digest(corpus, *languages, digests) for corpus in corpora.val]
+    parts: dict[str, Any] = {
         "format": FORMAT,
         "languages": languages,
         "cleaning": dataclasses.asdict(data.cleaning),
         "tokenizer": dataclasses.asdict(config.tokenizer) if tokenizer is None else tokenizer.fingerprint,
         "train": [digest(corpus, *languages, digests) for corpus in corpora.train],
-        "val": digest(corpora.val, *languages, digests),
+        "val": val[0] if len(val) == 1 else val,
     }
+    tags = [corpus.tag for corpus in (*corpora.train, *corpora.val)]
+    if any(tags):
+        parts["tags"] = tags
     hashed = blake2b(json.dumps(parts, sort_keys=True).encode(), digest_size=8).hexdigest()
     return f"{languages[0]}-{languages[1]}-{hashed}"
 
@@ -100,7 +104,7 @@ def _prepare(config: Config, corpora: Corpora, work: Path, crew: Crew, tokenizer
     """Fill the folder `work`, in which a part may be done, and return the report."""
     data, log = config.data, crew.say
     languages = (data.source_language, data.target_language)
-    val_lines = list(read_corpus(corpora.val, *languages))
+    val = [list(read_corpus(corpus, *languages)) for corpus in corpora.val]
     cleaner = clean(data, corpora.train, work, crew)
     if not cleaner.kept:
         cleaning.tell(cleaner.report(), log)
@@ -108,20 +112,21 @@ def _prepare(config: Config, corpora: Corpora, work: Path, crew: Crew, tokenizer
     if (work / "tokenizer").is_dir():
         tokenizer = Tokenizer.load(work / "tokenizer")
     else:
-        tokenizer = tokenizer or _train_tokenizer(config.tokenizer, work, crew)
+        tokenizer = tokenizer or _train_tokenizer(config.tokenizer, data.tags, work, crew)
         with atomic_directory(work / "tokenizer") as folder:
             tokenizer.save(folder)
-    store(tokenizer, cleaner, len(corpora.train), work, crew)
+    store(tokenizer, cleaner, [corpus.tag for corpus in corpora.train], work, crew)
     if not cleaner.kept:
         most = data.cleaning.max_tokens
         raise NmtError(f"every training pair has more than data.cleaning.max_tokens={most} tokens: raise it")
-    _store_val(val_lines, tokenizer, work / "val")
-    report = {"cleaning": cleaner.report(), "round_trip": _round_trip([line for _, line in val_lines], tokenizer)}
+    _store_val(val, [corpus.tag for corpus in corpora.val], tokenizer, work / "val")
+    targets = [target for lines in val for _, target in lines]
+    report = {"cleaning": cleaner.report(), "round_trip": _round_trip(targets, tokenizer)}
     _tell(report, log)
     return report
 
 
-def _train_tokenizer(config: TokenizerConfig, work: Path, crew: Crew) -> Tokenizer:
+def _train_tokenizer(config: TokenizerConfig, tags: Sequence[str], work: Path, crew: Crew) -> Tokenizer:
     """A tokenizer trained on the text, or, for the sake of memory, on lines evenly spread over it."""
     text = CleanedText(work)
     characters = text.characters(crew)
@@ -130,16 +135,19 @@ def _train_tokenizer(config: TokenizerConfig, work: Path, crew: Crew) -> Tokeniz
     known: list[Set[str]] = [set(), set()]
     if share < 1 and config.character_coverage == 1:
         known = [{char for char, count in counts.items() if count >= _KNOWN_CHARACTER} for counts in characters]
-    return Tokenizer.train(config, text.lines(0, share), text.lines(1, share), (known[0], known[1]))
+    return Tokenizer.train(config, text.lines(0, share), text.lines(1, share), (known[0], known[1]), tags)
 
 
-def _store_val(lines: list[Pair], tokenizer: Tokenizer, folder: Path) -> None:
+def _store_val(corpora: Sequence[list[Pair]], tags: Sequence[str | None], tokenizer: Tokenizer, folder: Path) -> None:
+    """Store the lines of corpora as they are, with the ids of their tags."""
     folder.mkdir(exist_ok=True)
-    sources = tokenizer.encode_source([source for source, _ in lines])
-    targets = tokenizer.encode_target([normalise_whitespace(target) for _, target in lines])
-    with StoreWriter(folder, tokenizer.source_size, tokenizer.target_size) as writer:
-        for source, target, raw in zip(sources, targets, lines, strict=True):
-            writer.add(source, target, *raw)
+    with StoreWriter(folder, tokenizer.source_size, tokenizer.target_size, len(corpora)) as writer:
+        for corpus, (lines, tag) in enumerate(zip(corpora, tags, strict=True)):
+            head = tokenizer.tag_ids(tag)
+            sources = [[*head, *ids] for ids in tokenizer.encode_source([source for source, _ in lines])]
+            targets = tokenizer.encode_target([normalise_whitespace(target) for _, target in lines])
+            for source, target, raw in zip(sources, targets, lines, strict=True):
+                writer.add(source, target, *raw, corpus)
 
 
 def _round_trip(lines: list[str], tokenizer: Tokenizer) -> dict[str, Any]:

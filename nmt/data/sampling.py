@@ -164,6 +164,7 @@ class SubwordSampling:
     ) -> None:
         self._arguments = (tokenizer, algorithm, alpha, sides, max_tokens)
         self.max_tokens = max_tokens
+        self._tags = frozenset(tokenizer.tags.values())
         self.source = None if sides == "target" else _Lines(tokenizer.source, algorithm, alpha)
         self.target = None if sides == "source" else _Lines(tokenizer.target, algorithm, alpha)
 
@@ -188,11 +189,15 @@ class SubwordSampling:
         targets: list[Sentence] = [store.target(row) for row in rows]
         if self.source is not None:
             drawn = self.source.draw([store.source_text(row) for row in rows], source_random)
+            drawn = [[*self._tag(stored), *ids] for stored, ids in zip(sources, drawn, strict=True)]
             sources = self._unless_too_long(drawn, sources)
         if self.target is not None:
             drawn = self.target.draw([store.target_text(row) for row in rows], target_random)
             targets = self._unless_too_long(drawn, targets)
         return Drawn(sources, targets)
+
+    def _tag(self, stored: Sentence) -> list[int]:
+        return [int(stored[0])] if stored[0] in self._tags else []
 
     def _unless_too_long(self, drawn: list[list[int]], stored: list[Sentence]) -> list[Sentence]:
         return [new if len(new) <= self.max_tokens else old for new, old in zip(drawn, stored, strict=True)]

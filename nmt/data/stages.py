@@ -169,23 +169,29 @@ class _Encoded(NamedTuple):
 class _Encoder:
     """Makes ids of blocks."""
 
-    def __init__(self, tokenizer: Tokenizer, max_tokens: int) -> None:
+    def __init__(self, tokenizer: Tokenizer, tags: Sequence[str | None], max_tokens: int) -> None:
         self._tokenizer = tokenizer
+        self._heads = [tokenizer.tag_ids(tag) for tag in tags]  # of the sources of each corpus
         self._max_tokens = max_tokens
 
     def __call__(self, path: Path) -> _Encoded:
-        tokenizer, lines = self._tokenizer, (lines_of(path, 0), lines_of(path, 1))
+        tokenizer, lines, corpus = self._tokenizer, (lines_of(path, 0), lines_of(path, 1)), state_of(path).corpus
         ids = tokenizer.encode_source(lines[0]), tokenizer.encode_target(lines[1])
+        if head := self._heads[corpus]:
+            ids = [head + source for source in ids[0]], ids[1]
         fits = [max(map(len, pair)) <= self._max_tokens for pair in zip(*ids, strict=True)]
         too_long = [pair for pair, fit in zip(zip(*lines, strict=True), fits, strict=True) if not fit]
         sources, targets = ([*compress(side, fits)] for side in ids)
         source_lines, target_lines = ([*compress(side, fits)] for side in lines)
         sizes = tokenizer.source_size, tokenizer.target_size
-        return _Encoded(pack(sources, targets, source_lines, target_lines, sizes), state_of(path).corpus, too_long)
+        return _Encoded(pack(sources, targets, source_lines, target_lines, sizes), corpus, too_long)
 
 
-def store(tokenizer: Tokenizer, cleaner: Cleaner, corpora: int, folder: Path, crew: Crew) -> None:
-    """Move the blocks of cleaned text, with their ids, into folder/train; pairs of too many tokens are counted."""
+def store(tokenizer: Tokenizer, cleaner: Cleaner, tags: Sequence[str | None], folder: Path, crew: Crew) -> None:
+    """Move the blocks of cleaned text, with their ids, into folder/train; pairs of too many tokens are counted.
+
+    tags are those of the corpora.
+    """
     blocks, record, train = Blocks(folder / "cleaned"), folder / "stored.json", folder / "train"
     stored, committed = 0, []
     if record.is_file():
@@ -198,9 +204,9 @@ def store(tokenizer: Tokenizer, cleaner: Cleaner, corpora: int, folder: Path, cr
     if committed and numbers:
         crew.say(f"going on after {sum(committed):,} pairs that were encoded before")
     progress = crew.progress("pairs encoded", done := sum(committed), cleaner.kept)
-    encoder = _Encoder(tokenizer, cleaner.config.max_tokens)
+    encoder = _Encoder(tokenizer, tags, cleaner.config.max_tokens)
     with (
-        StoreWriter(train, tokenizer.source_size, tokenizer.target_size, corpora, committed) as writer,
+        StoreWriter(train, tokenizer.source_size, tokenizer.target_size, len(tags), committed) as writer,
         closing(crew.build(encoder, (blocks.path(number) for number in numbers))) as encoded,
     ):
         progress.reach(done)

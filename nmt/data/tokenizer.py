@@ -23,6 +23,7 @@ PAD, UNK, BOS, EOS = 0, 1, 2, 3
 _THREADS = 8  # of training, on every machine: the sums of unigram training depend on how lines are dealt out
 _LONGEST_LINE = 1 << 20  # bytes; SentencePiece would skip longer ones (by default, those over 4192) without a word
 _SPACE = "▁"  # how SentencePiece writes the space before a word
+_TAG = re.compile(f"<tag{_SPACE}(.+)>")  # no piece of text has a space in the middle, whatever the text
 
 
 class Tokenizer:
@@ -45,16 +46,17 @@ class Tokenizer:
         source: Iterable[str],
         target: Iterable[str],
         characters: tuple[Set[str], Set[str]] = (frozenset(), frozenset()),
+        tags: Sequence[str] = (),
     ) -> Tokenizer:
         """Train on lines of normalised text; the same lines give the same tokenizer.
 
-        `characters` of source and target are known to it even if they are in none of these lines. Raises ConfigError
-        where the text does not support tokenizer.vocab_size.
+        `characters` of source and target are known to it even if they are in none of these lines. Each of `tags` is a
+        source symbol. Raises ConfigError where the text does not support tokenizer.vocab_size.
         """
         if config.joint:
-            return cls(_train(config, chain(source, target), characters[0] | characters[1], ""))
+            return cls(_train(config, chain(source, target), characters[0] | characters[1], "", tags))
         return cls(
-            _train(config, source, characters[0], " of the source language"),
+            _train(config, source, characters[0], " of the source language", tags),
             _train(config, target, characters[1], " of the target language"),
         )
 
@@ -96,6 +98,23 @@ class Tokenizer:
         """The number of target ids."""
         return self.target.size
 
+    @property
+    def tags(self) -> dict[str, int]:
+        """The id of each tag that a source can begin with. Encoding text never gives such an id."""
+        return self.source.tags
+
+    def tag_ids(self, tag: str | None) -> list[int]:
+        """What stands before the ids of a source with that tag: nothing for None. NmtError for an unknown one."""
+        if tag is None:
+            return []
+        if tag not in self.tags:
+            raise NmtError(f"there is no tag {tag} in this vocabulary, which has {', '.join(self.tags) or 'none'}")
+        return [self.tags[tag]]
+
+    def tag_of(self, first: int) -> str | None:
+        """The tag of a source whose first id is given."""
+        return next((tag for tag, id in self.tags.items() if id == first), None)
+
     @cached_property
     def fingerprint(self) -> str:
         """A hash of the models: equal where every text has equal ids."""
@@ -136,7 +155,13 @@ class Model:
         self._names: list[str] = [self._processor.id_to_piece(id) for id in range(self.size)]
         if self._names[: EOS + 1] != ["<pad>", "<unk>", "<s>", "</s>"]:
             raise ValueError("a SentencePiece model with other special symbols")
-        if all(name.startswith(_SPACE) for name in self._names[EOS + 1 :]):  # words are never split, unknown ones too
+        self.tags = {
+            match[1]: id
+            for id, name in enumerate(self._names)
+            if self._processor.is_control(id) and (match := _TAG.fullmatch(name))
+        }
+        first = EOS + 1 + len(self.tags)
+        if all(name.startswith(_SPACE) for name in self._names[first:]):  # words are never split, unknown ones too
             self._names[UNK] = f"{_SPACE}<unk>"
 
     @cached_property
@@ -146,7 +171,8 @@ class Model:
         Of a unigram model that is its log-probability; BPE merges into the piece of the highest score first.
         """
         processor = self._processor
-        ids = (id for id in range(EOS + 1, self.size) if not (processor.is_byte(id) or processor.is_unused(id)))
+        first = EOS + 1 + len(self.tags)
+        ids = (id for id in range(first, self.size) if not (processor.is_byte(id) or processor.is_unused(id)))
         return {processor.id_to_piece(id): processor.get_score(id) for id in ids}
 
     @cached_property
@@ -173,8 +199,14 @@ class Model:
         return [self._names[id] for id in ids]
 
 
-def _train(config: TokenizerConfig, lines: Iterable[str], characters: Set[str], of_language: str) -> bytes:
-    """A serialised model trained on all of `lines`."""
+def _train(
+    config: TokenizerConfig, lines: Iterable[str], characters: Set[str], of_language: str, tags: Sequence[str] = ()
+) -> bytes:
+    """A serialised model trained on all of `lines`.
+
+    A tag is a control symbol of SentencePiece, which no text is encoded to, not even the symbol's own name; its name
+    cannot be that of a piece learned from text either.
+    """
     model = io.BytesIO()
     try:
         sentencepiece.SentencePieceTrainer.train(
@@ -191,6 +223,7 @@ def _train(config: TokenizerConfig, lines: Iterable[str], characters: Set[str], 
             unk_id=UNK,
             bos_id=BOS,
             eos_id=EOS,
+            control_symbols=[f"<tag{_SPACE}{tag}>" for tag in tags],  # the ids after EOS
             input_sentence_size=0,
             shuffle_input_sentence=False,
             max_sentence_length=_LONGEST_LINE,

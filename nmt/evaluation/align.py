@@ -75,21 +75,28 @@ def word_attention(
     targets: Sequence[str],
     selection: Selection = DEFAULT,
     languages: tuple[str, str] = ("", ""),
+    tags: Sequence[str | None] | None = None,
 ) -> list[WordAttention]:
     """The attention of `model` when it is forced to answer each source line with its target line, on words.
 
+    A tag before the source is no word: what attends to it counts as attention to the end of sentence.
     A target word has the mean of its pieces' weights, each summed over the pieces of a source word. A line without
     spaces in a language that is written so (zh, ja, th) has its pieces as words. The model must have attention.
     """
     if not model.attends:
         raise NmtError("this model has no attention: it reads the source as one fixed vector, so there is no alignment")
-    source_ids, target_ids = tokenizer.encode_source(sources), tokenizer.encode_target(targets)
+    heads = [tokenizer.tag_ids(tag) for tag in tags or [None] * len(sources)]
+    source_ids = [[*head, *ids] for head, ids in zip(heads, tokenizer.encode_source(sources), strict=True)]
+    target_ids = tokenizer.encode_target(targets)
     results: list[WordAttention | None] = [None] * len(sources)
     for rows in _batches(source_ids, target_ids):
         weights = _force(model, [source_ids[row] for row in rows], [target_ids[row] for row in rows])
         for row, sentence in zip(rows, weights, strict=True):
             piece_weights = selection(sentence)[: len(target_ids[row]), : len(source_ids[row])].float().cpu().numpy()
-            source_words, source_units = _units(sources[row], tokenizer.source_pieces(source_ids[row]), languages[0])
+            head = len(heads[row])
+            pieces = tokenizer.source_pieces(source_ids[row][head:])
+            source_words, source_units = _units(sources[row], pieces, languages[0])
+            source_units = [source_units[-1]] * head + source_units
             target_words, target_units = _units(targets[row], tokenizer.target_pieces(target_ids[row]), languages[1])
             results[row] = WordAttention(
                 source_words, target_words, pool(piece_weights, target_units, source_units, target_words, source_words)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,9 +14,11 @@ from nmt.data.corpus import test_sets
 from nmt.errors import NmtError
 from nmt.evaluation.metrics import METRICS, length_ratio, score
 from nmt.evaluation.sets import EvaluationSet, digest, sets_of
+from nmt.evaluation.tagged import rows_by_tag, target_language
 from nmt.files import atomic_write
 
 if TYPE_CHECKING:
+    from nmt.config.schema import DataConfig
     from nmt.models.seq2seq import Seq2Seq
     from nmt.run import LoadedRun
 
@@ -62,15 +64,13 @@ def evaluate(
     else:
         count = f"{len(test_set.sources):,} sentences"
         log(f"{run.path}: translating {name}, {count}, with checkpoint {run.checkpoint.name}")
-        hypotheses, seconds = _translate(run, test_set.sources, settings, log)
-    target_language = run.config.data.target_language
+        hypotheses, seconds = _translate(run, test_set, settings, log)
+    data = run.config.data
+    rows_of = rows_by_tag(test_set.tags or [])
+    by_tag = {tag: _scores(hypotheses, test_set, rows, data) for tag, rows in rows_of.items()}
     record = {
-        **{
-            metric: value.to_dict()
-            for metric, value in score(hypotheses, test_set.references, METRICS, target_language).items()
-        },
-        "length_ratio": length_ratio(hypotheses, test_set.references, target_language),
-        "sentences": len(hypotheses),
+        **_scores(hypotheses, test_set, range(len(hypotheses)), data),
+        **({"tags": by_tag} if by_tag else {}),
         "seconds": seconds,
         "sentences_per_second": len(hypotheses) / max(seconds, 1e-9),
         "checkpoint": run.checkpoint.name,
@@ -83,6 +83,20 @@ def evaluate(
     with atomic_write(folder / SCORES) as file:  # last: its digest of the hypotheses says that both belong together
         file.write(json.dumps(record, indent=2, ensure_ascii=False) + "\n")
     return Evaluation(name, folder, hypotheses, record, reused=kept is not None)
+
+
+def _scores(
+    hypotheses: Sequence[str], test_set: EvaluationSet, rows: Sequence[int], data: DataConfig
+) -> dict[str, Any]:
+    """The scores of some lines, as scores.json has them."""
+    language = target_language(data, [test_set.tags[row] if test_set.tags else None for row in rows])
+    chosen, references = ([lines[row] for row in rows] for lines in (hypotheses, test_set.references))
+    scores = score(chosen, references, METRICS, language)
+    return {
+        **{metric: value.to_dict() for metric, value in scores.items()},
+        "length_ratio": length_ratio(chosen, references, language),
+        "sentences": len(rows),
+    }
 
 
 def weights_digest(model: Seq2Seq) -> str:
@@ -100,6 +114,7 @@ def _identity(run: LoadedRun, test_set: EvaluationSet, settings: Settings) -> di
     return {
         "weights_sha256": weights_digest(run.model),
         "source_sha256": test_set.source_digest,
+        "tags_sha256": None if test_set.tags is None else digest([tag or "" for tag in test_set.tags]),
         "beam_size": search.beam_size if settings.beam_size is None else settings.beam_size,
         "length_penalty": search.length_penalty if settings.length_penalty is None else settings.length_penalty,
         "length_normalisation": search.length_normalisation,
@@ -126,20 +141,22 @@ def _read(folder: Path, wanted: dict[str, Any]) -> Evaluation | None:
 
 
 def _folder_name(run: LoadedRun, test_set: EvaluationSet) -> str:
-    """The set's name; with the head of its digest where the run's configuration gives that name to another text."""
+    """The set's name; with the head of its digest where the run's configuration gives that name to another text, or to
+    the same with other tags.
+    """
     if test_set.configured:
         return test_set.name
     try:
         same_name = sets_of(run.config, [test_set.name]) if test_set.name in test_sets(run.config.data) else []
     except NmtError:  # the configured text is not here, so this may not take its place
         return f"{test_set.name}-{test_set.source_digest[:8]}"
-    if any(other.source_digest != test_set.source_digest for other in same_name):
+    if any((other.source_digest, other.tags) != (test_set.source_digest, test_set.tags) for other in same_name):
         return f"{test_set.name}-{test_set.source_digest[:8]}"
     return test_set.name
 
 
 def _translate(
-    run: LoadedRun, sources: list[str], settings: Settings, log: Callable[[str], None]
+    run: LoadedRun, test_set: EvaluationSet, settings: Settings, log: Callable[[str], None]
 ) -> tuple[list[str], float]:
     """Translations and the seconds they took, loading not counted."""
     from nmt.device import choose_device
@@ -149,11 +166,21 @@ def _translate(
     device, data = choose_device(settings.device), run.config.data
     engine = NativeEngine(run.model.to(device), streams_on(device))
     translator = Translator(
-        engine, run.tokenizer, run.config.search, data.cleaning.max_tokens, log, data.source_language
+        engine,
+        run.tokenizer,
+        run.config.search,
+        data.cleaning.max_tokens,
+        log,
+        data.source_language,
+        data.always_tagged,
     )
-    progress = _Progress(len(sources), log)
+    progress = _Progress(len(test_set.sources), log)
     translations = translator.translate_nbest(
-        sources, beam_size=settings.beam_size, length_penalty=settings.length_penalty, progress=progress.add
+        test_set.sources,
+        beam_size=settings.beam_size,
+        length_penalty=settings.length_penalty,
+        tags=test_set.tags,
+        progress=progress.add,
     )
     return [translation.text for translation in translations], progress.seconds
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nmt.config.schema import Config
-from nmt.data.corpus import read_corpus, read_lines, test_sets
+from nmt.data.corpus import Pair, read_corpus, read_lines, test_sets
 from nmt.errors import NmtError
 from nmt.evaluation.metrics import check_counts
 
@@ -21,6 +21,13 @@ class EvaluationSet:
     sources: list[str]
     references: list[str]
     configured: bool = False  # the run's own configuration names it so
+    tags: list[str | None] | None = None  # of each line, where there are any
+
+    def tagged(self, tag: str | None) -> EvaluationSet:
+        """The same set with another tag, which its name then tells; itself for None."""
+        if tag is None or self.tags == [tag] * len(self.sources):
+            return self
+        return EvaluationSet(f"{self.name}-{tag}", self.sources, self.references, tags=[tag] * len(self.sources))
 
     @property
     def source_digest(self) -> str:
@@ -70,10 +77,15 @@ def sets_of(config: Config, names: Sequence[str] | None = None) -> list[Evaluati
         if name not in corpora:
             sets.append(set_from_sacrebleu(name, data.source_language, data.target_language, list(corpora)))
             continue
-        pairs = list(read_corpus(corpora[name], data.source_language, data.target_language))
+        pairs: list[Pair] = []
+        tags: list[str | None] = []
+        for corpus in corpora[name]:
+            pairs += read_corpus(corpus, data.source_language, data.target_language)
+            tags += [corpus.tag] * (len(pairs) - len(tags))
         if not pairs:
             raise NmtError(f"data.test.{name} has no lines")
-        sets.append(EvaluationSet(name, [source for source, _ in pairs], [reference for _, reference in pairs], True))
+        sources, references = [source for source, _ in pairs], [reference for _, reference in pairs]
+        sets.append(EvaluationSet(name, sources, references, True, tags if any(tags) else None))
     return sets
 
 

@@ -17,7 +17,11 @@ if TYPE_CHECKING:
 
 
 def translation_attention(
-    model: Seq2Seq, tokenizer: Tokenizer, translations: Sequence[Translation], languages: tuple[str, str] = ("", "")
+    model: Seq2Seq,
+    tokenizer: Tokenizer,
+    translations: Sequence[Translation],
+    languages: tuple[str, str] = ("", ""),
+    tag: str | None = None,
 ) -> list[WordAttention]:
     """The attention between each line and its first hypothesis, on words; see `word_attention`.
 
@@ -27,7 +31,8 @@ def translation_attention(
     chosen = [translation.hypotheses[0].segments for translation in translations]
     sources = [segment.source for segments in chosen for segment in segments]
     targets = [segment.text for segments in chosen for segment in segments]
-    found = iter(word_attention(model, tokenizer, sources, targets, languages=languages))
+    tags = [tag] * len(sources)
+    found = iter(word_attention(model, tokenizer, sources, targets, languages=languages, tags=tags))
     return [
         _joined(translation, [next(found) for _ in segments], languages)
         for translation, segments in zip(translations, chosen, strict=True)

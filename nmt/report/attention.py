@@ -65,6 +65,7 @@ def attention_maps(
             [test_set.sources[rows[place]] for place in given],
             [system.hypotheses[rows[place]] for place in given],
             languages=languages,
+            tags=None if test_set.tags is None else [test_set.tags[rows[place]] for place in given],
         )
         for place, attention in zip(given, attentions, strict=True):
             maps[place].append(Map(index, attention))

@@ -43,6 +43,7 @@ class Request:
     languages: tuple[str, str] | None = None  # needed only where no run tells them
     sentences: Sequence[int] | None = None  # lines (from 1) whose attention is shown; default: short, median, long
     checkpoint: str | None = None
+    tag: str | None = None  # of all lines; default: the test set's
     settings: Settings = field(default_factory=Settings)
 
 
@@ -50,7 +51,7 @@ def compare(request: Request, log: Callable[[str], None]) -> dict[str, Any]:
     """Write the report into request.folder and return what results.json says."""
     make_folder(request.folder)
     runs = _load_runs(request, log)
-    test_set = _test_set(request, list(runs.values()))
+    test_set = _test_set(request, list(runs.values())).tagged(request.tag)
     languages = _languages(request, list(runs.values()))
     _check_sentences(request.sentences, test_set)
     systems = _systems(request, runs, test_set, log)

@@ -9,10 +9,10 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from nmt.config.schema import Config, FineTuneConfig, TokenizerConfig
+from nmt.config.schema import Config, DataConfig, FineTuneConfig, TokenizerConfig
 from nmt.config.typed import nearest
 from nmt.data.tokenizer import Tokenizer
-from nmt.errors import ConfigError, NmtError
+from nmt.errors import ConfigError, NmtError, require
 from nmt.models.build import build_model
 from nmt.run import read_run_config
 from nmt.training.checkpoint import CheckpointInfo, find_checkpoint, has_checkpoint, load_weights
@@ -41,6 +41,7 @@ def inherit(config: Config) -> tuple[Config, Tokenizer | None]:
             find_checkpoint(base, config.fine_tune.checkpoint)
     except NmtError as error:
         raise ConfigError(str(error) if goes_on else f"fine_tune.run: {error}") from error
+    _refuse_new_tags(config.data, tokenizer, base)
     if config.tokenizer == TokenizerConfig():
         config = dataclasses.replace(config, tokenizer=theirs.tokenizer)
         config.check()
@@ -96,6 +97,17 @@ def freeze(model: nn.Module, parts: Sequence[str], log: Callable[[str], None] = 
 
 def _lies_in(name: str, parts: Sequence[str]) -> bool:
     return any(name == part or name.startswith(f"{part}.") for part in parts)
+
+
+def _refuse_new_tags(data: DataConfig, tokenizer: Tokenizer, base: Path) -> None:
+    """Refuse tags that the vocabulary of the run to start from does not have."""
+    for key, corpora in ({"data.train": data.train} | data.held_out()).items():
+        for corpus in corpora:
+            require(
+                corpus.tag in (None, *tokenizer.tags),
+                f"{key}: fine_tune.run={base} has no tag {corpus.tag} in its vocabulary, which cannot grow "
+                f"(it has {', '.join(tokenizer.tags) or 'none'})",
+            )
 
 
 def _refuse_another_model(config: Config, theirs: Config, base: Path) -> None:

@@ -61,8 +61,9 @@ class Monitor:
         """A validation: its figures, sample translations and attention maps."""
         figures = {"loss": validation.loss, "perplexity": validation.perplexity, "bleu": validation.bleu.score}
         extra = {"signature": validation.bleu.signature, "best": best, "seconds": progress.validation_seconds}
-        self._append("validation", progress, figures | extra)
-        for name, value in figures.items():
+        by_tag = {tag: bleu.score for tag, bleu in validation.bleu_by_tag.items()}
+        self._append("validation", progress, figures | extra | ({"bleu_by_tag": by_tag} if by_tag else {}))
+        for name, value in (figures | {f"bleu/{tag or 'no tag'}": bleu for tag, bleu in by_tag.items()}).items():
             self._board.add_scalar(f"validation/{name}", value, progress.step)
         for number, sample in enumerate(validation.samples, start=1):
             self._board.add_text(f"translations/{number}", _sample_table(sample), progress.step)
@@ -74,6 +75,8 @@ class Monitor:
             f"perplexity {validation.perplexity:.2f}  BLEU {validation.bleu.score:.2f}{'  (best)' if best else ''}  "
             f"after {progress.minutes:.1f} minutes"
         )
+        if len(by_tag) > 1:
+            self.say("  BLEU by tag: " + ", ".join(f"{tag or 'no tag'} {bleu:.2f}" for tag, bleu in by_tag.items()))
 
     def went_back(self, progress: Progress, diagnosis: str, lowered: float) -> None:
         """After a bad update training goes on from an earlier step: what was written of later ones is taken back."""

@@ -17,6 +17,7 @@ import nmt
 from nmt.config.load import config_to_dict, read_config, save_config
 from nmt.config.schema import Config
 from nmt.data.batching import Updates
+from nmt.data.mixture import Mixture
 from nmt.data.prepare import Prepared, prepare
 from nmt.data.sampling import SubwordSampling
 from nmt.data.tokenizer import Tokenizer
@@ -79,6 +80,8 @@ def _train(config: Config, run_dir: Path, newest: Newest | None, tokenizer: Toke
     _write_records(config, run_dir, prepared, model, device, base)
     if training.compile:
         _compile(model, device)
+    mixture = Mixture.of(config.data, prepared.train)
+    mixture.tell(_say)
     updates = Updates(
         prepared.train,
         training.tokens_per_update,
@@ -88,6 +91,7 @@ def _train(config: Config, run_dir: Path, newest: Newest | None, tokenizer: Toke
         multiple=8 if device.type == "cuda" else 1,
         pin=device.type == "cuda",
         sampling=SubwordSampling.of(config, prepared.tokenizer),
+        mixture=mixture,
     )
     updates.tokens_per_device = _tokens_per_device(config, run_dir, Trial(updates, model, training, device))
     progress = Progress() if newest is None else Progress.from_state_dict(newest.state["progress"])

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import accumulate
 from typing import Protocol
 
 import numpy as np
@@ -16,6 +17,7 @@ from nmt.data.prepare import Prepared
 from nmt.device import autocast, undisturbed_randomness
 from nmt.engines.native import NativeEngine
 from nmt.evaluation.metrics import Score, corpus_bleu
+from nmt.evaluation.tagged import rows_by_tag, target_language
 from nmt.models.seq2seq import Seq2Seq
 from nmt.training.loss import batch_loss, perplexity
 from nmt.translate import Translator
@@ -52,6 +54,7 @@ class Validation:
     bleu: Score
     samples: list[Sample]
     attention_maps: list[AttentionMap]  # none for a model that does not attend
+    bleu_by_tag: dict[str, Score] = field(default_factory=dict)  # where the set has several; "" is none
 
     @property
     def perplexity(self) -> float:
@@ -89,8 +92,10 @@ class Validator:
         self.precision = training.precision
         self.store = prepared.val
         self.tokenizer = prepared.tokenizer
-        self.target_language = config.data.target_language
-        self.lines = prepared.val_lines[: training.validation_sentences]
+        self.data = config.data
+        rows = _first_of_each(prepared.val.corpora or [len(prepared.val)], training.validation_sentences)
+        self.lines = [prepared.val_lines[row] for row in rows]
+        self.tags = [prepared.tokenizer.tag_of(int(prepared.val.source(row)[0])) for row in rows]
         self.tokens_per_batch = tokens_per_device or training.tokens_per_update
         self.translator = Translator(
             NativeEngine(model),
@@ -99,6 +104,7 @@ class Validator:
             config.data.cleaning.max_tokens,
             warn=_not_while_training,
             language=config.data.source_language,
+            always_tagged=config.data.always_tagged,
         )
         self.shown = _spread(len(self.lines), SAMPLES)
         self.mapped = self._choose_heatmaps()
@@ -110,13 +116,13 @@ class Validator:
         try:
             with undisturbed_randomness(self.device), torch.no_grad():
                 loss = self.loss()
-                hypotheses = self.translator.translate([source for source, _ in self.lines])
+                hypotheses = self.translator.translate([source for source, _ in self.lines], tag=self.tags)
                 maps = [self.attention_map(row) for row in self.mapped] if self.model.attends else []
         finally:
             self.model.train(training)
-        bleu = corpus_bleu(hypotheses, [reference for _, reference in self.lines], self.target_language)
+        by_tag = {tag: self._bleu(hypotheses, rows) for tag, rows in rows_by_tag(self.tags).items()}
         samples = [Sample(*self.lines[index], hypotheses[index]) for index in self.shown]
-        return Validation(loss, bleu, samples, maps)
+        return Validation(loss, self._bleu(hypotheses, range(len(hypotheses))), samples, maps, by_tag)
 
     def loss(self) -> float:
         """Negative log-likelihood of a target token, in nats."""
@@ -127,6 +133,10 @@ class Validator:
             with autocast(self.device, self.precision):
                 nll += batch_loss(self.model, batch, self.device).nll
         return float(nll) / int(self.store.target_lengths.sum())
+
+    def _bleu(self, hypotheses: Sequence[str], rows: Sequence[int]) -> Score:
+        language = target_language(self.data, [self.tags[row] for row in rows])
+        return corpus_bleu([hypotheses[row] for row in rows], [self.lines[row][1] for row in rows], language)
 
     def attention_map(self, row: int) -> AttentionMap:
         """The attention of a stored pair, its reference forced."""
@@ -150,6 +160,12 @@ class Validator:
 
 def _not_while_training(warning: str) -> None:
     """Lines too long, or translations without an end as those of early updates, are no news at every validation."""
+
+
+def _first_of_each(corpora: Sequence[int], count: int | None) -> list[int]:
+    """The rows of the first `count` sentences of each corpus, given the sentences of each; None: all."""
+    ends = accumulate(corpora)
+    return [row for end, size in zip(ends, corpora, strict=True) for row in range(end - size, end)[:count]]
 
 
 def _spread(length: int, count: int) -> Sequence[int]:

@@ -17,7 +17,7 @@ class Segment(NamedTuple):
     """A piece and one translation of it."""
 
     source: str
-    source_ids: list[int]  # with the end of sentence
+    source_ids: list[int]  # with the tag, if there is one, and the end of sentence
     text: str
     target_ids: list[int]  # with the end of sentence, where it finished
 

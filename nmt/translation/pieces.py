@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import NamedTuple
 
 from nmt.data.cleaning import normalise_whitespace
 from nmt.data.tokenizer import Tokenizer
+from nmt.engines.engine import Engine
+from nmt.search.hypothesis import Hypothesis
+from nmt.translation.batches import batches, side_by_side
 from nmt.translation.segment import split_to_fit
 
 
@@ -16,7 +20,7 @@ class Piece(NamedTuple):
     line: int  # place in the input, from 0
     segment: int  # place in the line, from 0
     text: str
-    ids: list[int]  # source ids with the end of sentence
+    ids: list[int]  # source ids with the tag, if there is one, and the end of sentence
     prefix: list[int]  # target ids that the translation begins with
 
 
@@ -28,31 +32,61 @@ def pieces_of(
     warn: Callable[[str], None],
     first_line: int = 1,
     prefixes: Sequence[str] | None = None,
+    tags: Sequence[str | None] | None = None,
 ) -> list[Piece]:
     """Every line that says something, in segments where it has more source tokens than max_tokens.
 
-    Tokens are counted with the end of sentence; `warn` is told of such lines, counted from first_line. A line's prefix
-    is that of its first segment.
+    Tokens are counted with the end of sentence and the tag, which each segment has; `warn` is told of such lines,
+    counted from first_line. A line's prefix is that of its first segment.
     """
-
-    def fits(text: str) -> bool:
-        return len(tokenizer.encode_source([text])[0]) <= max_tokens
-
     pieces = []
     said = [index for index, line in enumerate(lines) if line.strip()]
     begun = [""] * len(said) if prefixes is None else [normalise_whitespace(prefixes[index]) for index in said]
     encoded = tokenizer.encode_source([lines[index] for index in said])
     for index, ids, (*prefix, _) in zip(said, encoded, tokenizer.encode_target(begun), strict=True):
         segments, of_segments = [lines[index]], [ids]
-        if len(ids) > max_tokens:
-            segments = split_to_fit(lines[index], fits, language)
+        tag = tokenizer.tag_ids(tags[index] if tags is not None else None)
+        room = max_tokens - len(tag)
+        if len(ids) > room:
+            segments = split_to_fit(lines[index], partial(_fits, tokenizer, room), language)
             of_segments = tokenizer.encode_source(segments)
             warn(
-                f"line {first_line + index} has {len(ids)} tokens, more than the {max_tokens} the model was "
+                f"line {first_line + index} has {len(tag) + len(ids)} tokens, more than the {max_tokens} the model was "
                 f"trained for: it is translated in {len(segments)} segments"
             )
         for number, (text, segment) in enumerate(zip(segments, of_segments, strict=True)):
             if len(segment) > 1:  # the tokenizer finds something in it
-                pieces.append(Piece(index, number, text, segment, prefix))
+                pieces.append(Piece(index, number, text, [*tag, *segment], prefix))
                 prefix = []
     return pieces
+
+
+def in_batches(
+    answer: Callable[[list[Piece]], list[list[Hypothesis]]],
+    engine: Engine,
+    pieces: list[Piece],
+    budget: int,
+    progress: Callable[[int], None] | None,
+) -> list[list[Hypothesis]]:
+    """What `answer`, by the engine, says to each piece, asked in batches of at most `budget` padded tokens."""
+    found: list[list[Hypothesis]] = [[] for _ in pieces]
+    order = list(batches([len(piece.ids) for piece in pieces], budget))
+    streams = max(1, min(engine.streams, len(order)))
+    with engine.sharing(streams) as begin:
+        answers = side_by_side(answer, [[pieces[index] for index in batch] for batch in order], streams, begin)
+        for batch, answered in zip(order, answers, strict=True):
+            for index, hypotheses in zip(batch, answered, strict=True):
+                found[index] = hypotheses
+            if progress is not None:
+                progress(len({pieces[index].line for index in batch}))
+    return found
+
+
+def prefixes_of(pieces: list[Piece]) -> list[list[int]] | None:
+    """What the hypotheses of each piece begin with; None where nothing is asked of any."""
+    prefixes = [piece.prefix for piece in pieces]
+    return prefixes if any(prefixes) else None
+
+
+def _fits(tokenizer: Tokenizer, room: int, text: str) -> bool:
+    return len(tokenizer.encode_source([text])[0]) <= room

@@ -58,6 +58,7 @@ def score_translations(
     tokenizer: Tokenizer,
     options: SearchConfig,
     progress: Callable[[int], None] | None = None,
+    tags: Sequence[str | None] | None = None,
 ) -> list[Translation]:
     """The given translation of each line as its only hypothesis, scored as search would score the same tokens.
 
@@ -67,7 +68,10 @@ def score_translations(
     pairs = zip(lines, translations, strict=True)
     scored = [Translation(line, [TextHypothesis(text, 0.0, 0.0, [])]) for line, text in pairs]
     said = [index for index, one in enumerate(scored) if one.source.strip() or one.text.strip()]
-    sources = tokenizer.encode_source([lines[index] for index in said])
+    sources = [
+        [*tokenizer.tag_ids(tags[index] if tags is not None else None), *ids]
+        for index, ids in zip(said, tokenizer.encode_source([lines[index] for index in said]), strict=True)
+    ]
     targets = tokenizer.encode_target([translations[index] for index in said])
     answers = force(engine, sources, targets, options, progress)
     length_penalty = LengthPenalty.of(options)

@@ -12,7 +12,7 @@ import pytest
 
 from nmt.config.schema import CorpusConfig, DataConfig
 from nmt.data import hub
-from nmt.data.corpus import digest, read_corpus, read_lines, resolve
+from nmt.data.corpus import corpus_name, digest, read_corpus, read_lines, resolve
 from nmt.data.corpus import test_sets as sets_of_tests
 from nmt.data.digests import Digests
 from nmt.errors import ConfigError, NmtError
@@ -122,8 +122,11 @@ def test_a_folder_stands_in_for_train_val_and_test(tmp_path: Path, val: str) -> 
     write(tmp_path / "test.align", ["0-0"])
     corpora = resolve(data(tmp_path))
     assert [read(corpus) for corpus in corpora.train] == [[("t", "t")]]
-    assert read(corpora.val) == [("v", "v")]
-    assert {name: read(corpus)[0][0] for name, corpus in corpora.test.items()} == {"test": "2", "test_2016_flickr": "1"}
+    assert read(corpora.val[0]) == [("v", "v")]
+    assert {name: read(corpus)[0][0] for name, (corpus,) in corpora.test.items()} == {
+        "test": "2",
+        "test_2016_flickr": "1",
+    }
     assert sets_of_tests(data(tmp_path)) == corpora.test
 
 
@@ -134,8 +137,8 @@ def test_a_folder_of_compressed_files_and_tsv(tmp_path: Path) -> None:
     write_pairs(tmp_path, "test2", ".xz")
     corpora = resolve(data(tmp_path))
     assert read(corpora.train[0]) == PAIRS
-    assert read(corpora.val) == [("v", "w")]
-    assert {name: len(read(corpus)) for name, corpus in corpora.test.items()} == {"test": 1, "test2": 4}
+    assert read(corpora.val[0]) == [("v", "w")]
+    assert {name: len(read(corpus)) for name, (corpus,) in corpora.test.items()} == {"test": 1, "test2": 4}
 
 
 def test_a_folder_that_lacks_something_says_what_was_looked_for(tmp_path: Path) -> None:
@@ -157,7 +160,7 @@ def test_a_folder_that_lacks_something_says_what_was_looked_for(tmp_path: Path) 
 def test_embedded_names_the_corpus_of_the_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     corpora = resolve(data("embedded"))
-    assert len(read(corpora.val)) == 1000
+    assert len(read(corpora.val[0])) == 1000
     assert list(corpora.test) == ["test"]
     write_pairs(tmp_path / "embedded", "train")
     with pytest.raises(NmtError, match="lacks val"):  # a folder of that name is that folder
@@ -168,7 +171,33 @@ def test_explicit_corpora_are_taken_as_they_are() -> None:
     one, two, three = (CorpusConfig(prefix=name) for name in ("one", "two", "three"))
     config = DataConfig(source_language="de", target_language="en", train=[one, two], val=two, test={"a": three})
     resolved = resolve(config)
-    assert (resolved.train, resolved.val, resolved.test) == ([one, two], two, {"a": three})
+    assert (resolved.train, resolved.val, resolved.test) == ([one, two], [two], {"a": [three]})
+    config.val, config.test = [two, three], {"a": [one, three]}
+    resolved = resolve(config)
+    assert (resolved.val, resolved.test) == ([two, three], {"a": [one, three]})
+
+
+def test_a_corpus_may_have_languages_of_its_own(tmp_path: Path) -> None:
+    (tmp_path / "x.fr").write_text("un\n", encoding="utf-8")
+    (tmp_path / "x.en").write_text("one\n", encoding="utf-8")
+    (tmp_path / "x.tsv").write_text("fr\tde\ten\nun\teins\tone\n", encoding="utf-8")
+    plain = CorpusConfig(prefix=str(tmp_path / "x"), source_language="fr")
+    assert list(read_corpus(plain, "de", "en")) == [("un", "one")]
+    turned = CorpusConfig(tsv=str(tmp_path / "x.tsv"), source_language="en", target_language="fr")
+    assert list(read_corpus(turned, "de", "en")) == [("one", "un")]
+    assert list(read_corpus(CorpusConfig(tsv=str(tmp_path / "x.tsv")), "de", "en")) == [("eins", "one")]
+    digests = Digests(tmp_path)
+    assert digest(turned, "de", "en", digests) == digest(turned, "it", "es", digests)
+    assert digest(turned, "de", "en", digests) != digest(CorpusConfig(tsv=turned.tsv), "de", "en", digests)
+
+
+def test_what_a_corpus_is_called() -> None:
+    named = CorpusConfig(prefix="a/b", name="mine")
+    hub = CorpusConfig(hub="someone/set", config="de-en")
+    files = CorpusConfig(source="x/back.de", target="x/mono.en")
+    assert [corpus_name(one) for one in (named, CorpusConfig(prefix="a/b"), hub, files)] == [
+        "mine", "b", "set/de-en", "back.de",
+    ]  # fmt: skip
 
 
 def test_digest_follows_content_not_place(tmp_path: Path) -> None:

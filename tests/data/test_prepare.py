@@ -160,9 +160,9 @@ def test_large_text_is_sampled_evenly_for_the_tokenizer(config: Config, monkeypa
     seen: list[list[str]] = []
     train = module.Tokenizer.train
 
-    def spy(settings: TokenizerConfig, source: Any, target: Any, characters: Any) -> Any:
+    def spy(settings: TokenizerConfig, source: Any, target: Any, *others: Any) -> Any:
         seen[:] = [list(source), list(target)]
-        return train(settings, *seen, characters)
+        return train(settings, *seen, *others)
 
     monkeypatch.setattr(module.Tokenizer, "train", spy)
     tokenizer = run(config).tokenizer

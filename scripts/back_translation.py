@@ -1,0 +1,123 @@
+"""What back-translated text gives: half of the training pairs, and of the other half only the targets.
+
+usage: python scripts/back_translation.py FOLDER [key=value ...] [--updates N] [--seeds 1,2] [--jobs N] [...]
+
+FOLDER has {train,val,TEST}.LANGUAGE, such as Multi30k. For each seed a system is trained from target to source on every
+second pair, and translates the targets of the other pairs (Sennrich et al. 2016): by beam search, or sampled with
+--method sampling (Edunov et al. 2018). Then, with equal numbers of updates, from source to target:
+
+  baseline   every second pair
+  tagged     and the back-translated ones, with the tag bt (Caswell et al. 2019)
+  untagged   and the back-translated ones as if they were real
+  oracle     and the other pairs as they are, which the monolingual text hides
+
+Stopped, the same command goes on; other --updates or keys want another --runs.
+Writes docs/results/back_translation.{md,json}.
+"""
+
+from __future__ import annotations
+
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from experiment import Experiment, count_lines, mean_and_deviation, parser
+
+from nmt.config.schema import CorpusConfig
+from nmt.errors import NmtError
+
+NAME, TAG = "back_translation", "bt"
+SYSTEMS = {
+    "baseline": "half of the pairs",
+    "tagged": f"and back-translations, tag `{TAG}`",
+    "untagged": "and back-translations, no tag",
+    "oracle": "all pairs",
+}
+METHODS = {"beam": [], "sampling": ["--sample", "1", "--seed", "1"]}
+
+
+def main() -> None:
+    options = parser(__doc__, NAME)
+    options.add_argument("--method", choices=METHODS, default="beam", help="how to back-translate (beam)")
+    options.add_argument("--systems", default="baseline,tagged,oracle", help="which to train (baseline,tagged,oracle)")
+    arguments = options.parse_intermixed_args()
+    systems = arguments.systems.split(",")
+    if unknown := set(systems) - set(SYSTEMS):
+        options.error(f"--systems has {', '.join(sorted(unknown))}: choose from {', '.join(SYSTEMS)}")
+    try:
+        experiment = Experiment(arguments)
+        results = run(experiment, systems, METHODS[arguments.method])
+    except NmtError as error:
+        sys.exit(f"back_translation.py: {error}")
+    experiment.write(NAME, page(experiment, systems, results), {"options": sys.argv[2:], "systems": results})
+
+
+def run(experiment: Experiment, systems: list[str], method: list[str]) -> dict[str, dict[int, Any]]:
+    """Train and score everything; the scores of each system by seed."""
+    pairs = experiment.train_pairs()
+    first, second = (
+        experiment.write_text(name, half) for name, half in (("first", pairs[::2]), ("second", pairs[1::2]))
+    )
+    experiment.held_out("val"), experiment.held_out(str(experiment.test))  # before several trainings want them at once
+
+    def back_translated(seed: int) -> CorpusConfig:
+        turned = experiment.train(f"back-{seed}", [first], seed, turned=True)
+        monolingual = Path(f"{second.prefix}.{experiment.target}")
+        made = experiment.translate(f"back-{seed}", [turned], monolingual, experiment.source, method)
+        return CorpusConfig(source=str(made), target=str(monolingual), name="back-translated")
+
+    def train(system: str, seed: int, synthetic: CorpusConfig | None) -> tuple[str, int, Any]:
+        more = [second] if system == "oracle" else []
+        if synthetic is not None:
+            synthetic.tag = TAG if system == "tagged" else None
+            more = [synthetic]
+        run_dir = experiment.train(f"{system}-{seed}", [first, *more], seed)
+        return system, seed, experiment.evaluate(run_dir)
+
+    with ThreadPoolExecutor(experiment.options.jobs) as jobs:
+        seeds = experiment.options.seeds
+        waiting = {}
+        if {"tagged", "untagged"}.intersection(systems):
+            waiting = {seed: jobs.submit(back_translated, seed) for seed in seeds}
+        plain = [
+            jobs.submit(train, system, seed, None) for seed in seeds for system in systems if "tagged" not in system
+        ]
+        made = {seed: future.result() for seed, future in waiting.items()}
+        rest = [
+            jobs.submit(train, system, seed, CorpusConfig(**vars(made[seed])))
+            for seed in seeds
+            for system in systems
+            if "tagged" in system
+        ]
+        results: dict[str, dict[int, Any]] = {system: {} for system in systems}
+        for future in (*plain, *rest):
+            system, seed, scores = future.result()
+            results[system][seed] = scores
+    return results
+
+
+def page(experiment: Experiment, systems: list[str], results: dict[str, dict[int, Any]]) -> list[str]:
+    options = experiment.options
+    some = results[systems[0]][options.seeds[0]]
+    half = count_lines(experiment.text / f"first.{experiment.target}")
+    lines = [
+        "# Back-translation",
+        "",
+        f"`python scripts/back_translation.py FOLDER {' '.join(sys.argv[2:])}`: `{options.config}`, "
+        f"{options.updates:,} updates each, {experiment.source} to {experiment.target}; half is {half:,} pairs. "
+        f"BLEU on {experiment.test}, beam {some['beam_size']} (`{some['bleu']['signature']}`). "
+        f"Figures: [{NAME}.json]({NAME}.json).",
+        "",
+        f"| system | trained on | {' | '.join(f'seed {seed}' for seed in options.seeds)} | mean | deviation |",
+        "|---|---|" + "---:|" * (len(options.seeds) + 2),
+    ]
+    for system in systems:
+        scores = [results[system][seed]["bleu"]["score"] for seed in options.seeds]
+        each = " | ".join(f"{score:.2f}" for score in scores)
+        lines.append(f"| {system} | {SYSTEMS[system]} | {each} | {mean_and_deviation(scores)} |")
+    return lines
+
+
+if __name__ == "__main__":
+    main()

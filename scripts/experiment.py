@@ -1,0 +1,187 @@
+"""What the scripts that train and compare systems have in common: text, installed commands, scores, pages.
+
+All lies in one folder. Runs there are gone on with or found trained, translations there are kept while the runs that
+made them are the same; so a script that was stopped goes on by the same command.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from statistics import mean, stdev
+from typing import Any
+
+from nmt.config.load import load_config, save_config
+from nmt.config.schema import CorpusConfig, DataConfig
+from nmt.data.corpus import read_corpus, resolve
+from nmt.errors import NmtError
+from nmt.files import atomic_write
+from nmt.run import run_fingerprint
+
+RESULTS = Path(__file__).resolve().parents[1] / "docs" / "results"
+
+
+class Experiment:
+    """A folder of text and runs on the corpus of another folder, and the commands that fill it."""
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        """`options` are those of `parser`."""
+        self.options = options
+        self.runs: Path = options.runs
+        self.text = self.runs / "text"
+        self.config = load_config(options.config, [f"data.path={options.folder.resolve()}", *options.overrides])
+        self.source, self.target = self.config.data.source_language, self.config.data.target_language
+        self.corpora = resolve(self.config.data)
+        self.test = options.test_set or next(iter(self.corpora.test), None)
+        if self.test not in self.corpora.test:
+            sys.exit(f"{options.folder} has no test set {self.test or ''}: it has {', '.join(self.corpora.test)}")
+        self.threads = max(1, (os.cpu_count() or 1) // options.jobs) if options.jobs > 1 else None
+
+    def write_text(self, name: str, pairs: Iterable[tuple[str, str]]) -> CorpusConfig:
+        """A corpus in the folder of text."""
+        sides = list(zip(*pairs, strict=True))
+        for language, lines in zip((self.source, self.target), sides, strict=True):
+            write_lines(self.text / f"{name}.{language}", lines)
+        return CorpusConfig(prefix=str(self.text / name))
+
+    def train_pairs(self) -> list[tuple[str, str]]:
+        """The training pairs of the folder."""
+        return list(read_corpus(self.corpora.train[0], self.source, self.target))
+
+    def train(
+        self,
+        name: str,
+        corpora: Sequence[CorpusConfig],
+        seed: int,
+        more: Sequence[str] = (),
+        *,
+        turned: bool = False,
+        updates: int | None = None,
+    ) -> Path:
+        """Train a system on corpora, from target to source where `turned`, and return its run directory.
+
+        It has the overrides and `more`, as many updates as told (default: --updates), validated ten times at most.
+        """
+        config = load_config(self.options.config, [*self.options.overrides, *more])
+        languages = (self.target, self.source) if turned else (self.source, self.target)
+        held_out = [self.held_out("val"), self.held_out(str(self.test))]
+        config.data = DataConfig(
+            source_language=languages[0],
+            target_language=languages[1],
+            train=list(corpora),
+            val=held_out[0],
+            test={str(self.test): held_out[1]},
+            cleaning=config.data.cleaning,
+            cache=config.data.cache,
+        )
+        run_dir = self.runs / name
+        config.seed, config.run_dir = seed, str(run_dir)
+        training = config.training
+        training.max_steps = updates or self.options.updates
+        training.max_minutes, training.max_epochs, training.patience = None, None, None
+        training.validate_every = max(training.max_steps // 10, min(training.max_steps, 100))
+        training.threads = self.threads or training.threads
+        save_config(config, self.runs / f"{name}.yaml")
+        self.command(name, "nmt-train", self.runs / f"{name}.yaml")
+        return run_dir
+
+    def held_out(self, name: str) -> CorpusConfig:
+        """The validation or test set of that name, copied beside the rest."""
+        (corpus,) = self.corpora.val if name == "val" else self.corpora.test[name]
+        if not (self.text / f"{name}.{self.target}").is_file():
+            return self.write_text(name, read_corpus(corpus, self.source, self.target))
+        return CorpusConfig(prefix=str(self.text / name))
+
+    def translate(
+        self, name: str, run_dirs: Sequence[Path], source: Path, language: str, options: Sequence[str]
+    ) -> Path:
+        """The file of a text's translations, made where there is none by these runs and options.
+
+        Of samples (--sample 1) it has the first.
+        """
+        made_by = "-".join(
+            ["", *(run_fingerprint(run_dir)[:8] for run_dir in run_dirs), *(word.strip("-") for word in options)]
+        )
+        output = self.text / f"{name}{made_by}.{language}"
+        if output.is_file():
+            return output
+        answers = output.with_suffix(".jsonl") if "--sample" in options else output
+        words = [*run_dirs, "-i", source, "-o", answers, "--resume", *options]
+        self.command(name, "nmt-translate", *words)
+        if answers != output:
+            records = map(json.loads, answers.read_text("utf-8").splitlines())
+            write_lines(output, [record["hypotheses"][0]["text"] for record in records])
+        return output
+
+    def evaluate(self, run_dir: Path, *more: str) -> dict[str, Any]:
+        """The scores of a run on the test set."""
+        self.command(f"{run_dir.name}-evaluation", "nmt-evaluate", run_dir, "--test-set", self.test, *more)
+        scores: dict[str, Any] = json.loads(
+            (run_dir / "evaluations" / str(self.test) / "scores.json").read_text("utf-8")
+        )
+        return scores
+
+    def command(self, name: str, *words: object) -> None:
+        """Run an installed command of the Python that runs this; what it says is in a log of that name."""
+        path = self.runs / "logs" / f"{name}.txt"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        program, *arguments = map(str, words)
+        environment = dict(os.environ) | ({"OMP_NUM_THREADS": str(self.threads)} if self.threads else {})
+        with path.open("a", encoding="utf-8") as log:
+            print(f"$ {shlex.join([program, *arguments])}", file=log, flush=True)
+            done = subprocess.run(
+                [Path(sys.executable).with_name(program), *arguments], stdout=log, stderr=log, env=environment
+            )
+        if done.returncode:
+            raise NmtError(f"{program} ended with status {done.returncode}: the end of {path} says why")
+
+    def write(self, name: str, lines: Sequence[str], figures: dict[str, Any]) -> None:
+        """The page and its figures."""
+        self.options.results.mkdir(parents=True, exist_ok=True)
+        write_lines(self.options.results / f"{name}.md", lines)
+        with atomic_write(self.options.results / f"{name}.json") as file:
+            file.write(json.dumps(figures, indent=1) + "\n")
+
+
+def parser(description: str | None, name: str) -> argparse.ArgumentParser:
+    """The options that experiments share."""
+    made = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    made.add_argument("folder", type=Path, help="{train,val,TEST}.LANGUAGE")
+    made.add_argument("overrides", nargs="*", metavar="key=value", help="of every training's configuration")
+    made.add_argument("--config", default="multi30k_transformer", help="a preset or YAML file (multi30k_transformer)")
+    made.add_argument("--updates", type=int, default=6000, help="of each training (6000)")
+    made.add_argument("--seeds", type=numbers, default=[1], metavar="1,2,...", help="of the trainings (1)")
+    made.add_argument("--jobs", type=int, default=1, help="trainings side by side, the cores shared out (1)")
+    made.add_argument("--test-set", help="default: the first of the folder")
+    made.add_argument("--runs", type=Path, default=Path("runs") / name, help=f"where runs and text lie (runs/{name})")
+    made.add_argument("--results", type=Path, default=RESULTS, help="where the page goes (docs/results)")
+    return made
+
+
+def numbers(text: str) -> list[int]:
+    """An argument type: whole numbers with commas between."""
+    return [int(part) for part in text.split(",")]
+
+
+def write_lines(path: Path, lines: Iterable[str]) -> None:
+    """A text file, complete or absent."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_write(path) as file:
+        file.writelines(f"{line}\n" for line in lines)
+
+
+def count_lines(path: Path) -> int:
+    """The lines of a text file."""
+    with path.open("rb") as file:
+        return sum(1 for _ in file)
+
+
+def mean_and_deviation(values: Sequence[float]) -> str:
+    """Two cells of a table; one value deviates from nothing."""
+    return f"{mean(values):.2f} | {stdev(values):.2f}" if len(values) > 1 else f"{values[0]:.2f} | "
