@@ -109,8 +109,7 @@ def check_counts_beside(arguments: Namespace, count: int) -> None:
 def digests_beside(arguments: Namespace) -> dict[str, str]:
     """A hash of each text beside the input, by its option."""
     paths = {name: getattr(arguments, name) for name in READ if getattr(arguments, name) is not None}
-    texts = {name: "\n".join(_read(path, arguments.on_error)) for name, path in paths.items()}
-    return {f"--{name}": blake2b(text.encode(), digest_size=16).hexdigest() for name, text in texts.items()}
+    return {f"--{name}": blake2b(Path(path).read_bytes(), digest_size=16).hexdigest() for name, path in paths.items()}
 
 
 def _model(translator: Translator) -> Seq2Seq:

@@ -24,15 +24,13 @@ def check_places(arguments: Namespace) -> bool:
     _check_different(read, written)
     source, output = read.get("input"), written.get("output")
     in_files = source is not None and output is not None and not (is_special(source) or is_special(output))
-    shared = {"--workers": arguments.workers > 1, "torchrun": Ranks().count > 1}
-    asked = shared | {"--resume": arguments.resume}
+    asked = {"--workers": arguments.workers > 1, "--resume": arguments.resume, "torchrun": Ranks().count > 1}
     for what in filter(asked.get, asked):
         if not in_files:
             raise UsageError(f"{what} needs a file to translate and a file to write: -i FILE and -o FILE")
-    for what in filter(shared.get, shared):
-        for name in READ:
-            if name in read and is_special(read[name]):
-                raise UsageError(f"with {what}, every process reads --{name}: give a file instead of {read[name]}")
+    for name in READ:
+        if in_files and name in read and is_special(read[name]):
+            raise UsageError(f"--{name} is read more than once for a file: give a file instead of {read[name]}")
     return in_files
 
 
