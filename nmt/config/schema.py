@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+from nmt.config.languages import IDENTIFIED, known_as
 from nmt.config.models import ModelConfig, dropouts
 from nmt.errors import require
 
@@ -51,13 +52,27 @@ class CleaningConfig:
     max_tokens: int = 256  # subword tokens with end of sentence on either side: the length a model is trained for
     max_ratio: float | None = 4.0  # longer side over shorter side, in characters; null = no limit
     deduplicate: bool = True  # keep the first of identical pairs
+    near_duplicates: bool = False  # keep the first of pairs that differ in nothing but case and what is no letter
     control_characters: bool = True  # drop pairs that contain control characters
+    min_letter_ratio: float | None = None  # letters over characters that are no spaces, on either side; null = no limit
+    copies: bool = False  # drop pairs whose sides are the same but for case and what is no letter
+    max_repeats: int | None = None  # times in a row that a side may have the same words or string; null = no limit
+    wrong_language: float | None = None  # drop pairs with a side in another language with at least this probability
 
     def check(self) -> None:
         """Refuse limits under which no pair could pass."""
         require(self.max_words >= 1, "data.cleaning.max_words must be at least 1")
         require(self.max_tokens >= 2, "data.cleaning.max_tokens must be at least 2 (one token and end of sentence)")
         require(self.max_ratio is None or self.max_ratio >= 1, "data.cleaning.max_ratio must be at least 1")
+        require(
+            self.min_letter_ratio is None or 0 < self.min_letter_ratio <= 1,
+            "data.cleaning.min_letter_ratio must be above 0 and at most 1, or null for none",
+        )
+        require(self.max_repeats is None or self.max_repeats >= 1, "data.cleaning.max_repeats must be at least 1")
+        require(
+            self.wrong_language is None or 0.5 <= self.wrong_language <= 1,
+            "data.cleaning.wrong_language is a probability from 0.5 to 1, or null for none",
+        )
 
 
 @dataclass(kw_only=True)
@@ -80,6 +95,12 @@ class DataConfig:
             f"data.source_language and data.target_language are both {self.source_language!r}",
         )
         self.cleaning.check()
+        for side, language in (("source", self.source_language), ("target", self.target_language)):
+            require(
+                self.cleaning.wrong_language is None or known_as(language) is not None,
+                f"data.cleaning.wrong_language cannot tell data.{side}_language={language} from others; "
+                f"it knows {', '.join(sorted(IDENTIFIED))}",
+            )
         if self.path is not None:
             return
         require(bool(self.train), "data.train names no corpus: set data.path=FOLDER or data.train")

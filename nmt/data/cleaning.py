@@ -13,19 +13,21 @@ from hashlib import blake2b
 from typing import Any, NamedTuple
 
 from nmt.config.schema import CleaningConfig
+from nmt.data import language_id
+from nmt.data.rules import PAIR_RULES, Limits, skeleton
 
-RULES = {
-    "empty": "a side has no text",
-    "control_character": "a side has control characters",
-    "too_long": "a side has more than max_words words",
-    "ratio": "a side has more than max_ratio times the characters of the other",
+RULES = {name: rule.meaning for name, rule in PAIR_RULES.items()} | {
     "duplicate": "the same pair came before",
+    "near_duplicate": "a pair with the same letters came before",
     "too_many_tokens": "a side has more than max_tokens tokens",
+}
+_KEYS = {name: rule.key for name, rule in PAIR_RULES.items()} | {
+    "duplicate": "deduplicate",
+    "near_duplicate": "near_duplicates",
 }
 EXAMPLES = 3  # kept for each rule
 _EXAMPLE_CHARACTERS = 200
 
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _SPACE_CHARACTERS = " \t\n\r\v\f"
 _SPACES = re.compile(f"[{_SPACE_CHARACTERS}]+")
 
@@ -35,57 +37,61 @@ def normalise_whitespace(text: str) -> str:
     return _SPACES.sub(" ", text).strip(_SPACE_CHARACTERS)
 
 
+def switched_off(config: CleaningConfig) -> list[str]:
+    """The rules that a configuration switches off."""
+    return [rule for rule, key in _KEYS.items() if key is not None and getattr(config, key) in (None, False)]
+
+
 class Examined(NamedTuple):
     """A pair with its white space normalised, and what a look at it alone tells."""
 
     source: str
     target: str
     broken: str | None  # the first rule that it breaks
-    key: int  # equal for duplicates; 0 where a rule is broken
+    key: int  # equal for duplicates; 0 where a rule is broken or duplicates may stay
+    near_key: int  # equal for near-duplicates; 0 likewise
 
 
 class Rules:
     """The rules that need no more than the pair itself: they hold nothing, so any process can apply them."""
 
-    def __init__(self, config: CleaningConfig) -> None:
+    def __init__(self, config: CleaningConfig, languages: tuple[str, str]) -> None:
+        """`languages` of source and target. Raises NmtError where a rule needs an extra that is not installed."""
         self.config = config
+        self.languages = languages
+        if config.wrong_language is not None:
+            language_id.classifier()
 
     def examine(self, pair: tuple[str, str]) -> Examined:
         """Normalise a pair's white space and apply the rules to it."""
-        source, target = normalise_whitespace(pair[0]), normalise_whitespace(pair[1])
-        broken = self._broken(source, target)
-        key = _key(source, target) if broken is None and self.config.deduplicate else 0
-        return Examined(source, target, broken, key)
-
-    def _broken(self, source: str, target: str) -> str | None:
-        config = self.config
-        if not source or not target:
-            return "empty"
-        if config.control_characters and (_CONTROL.search(source) or _CONTROL.search(target)):
-            return "control_character"
-        if max(source.count(" "), target.count(" ")) >= config.max_words:
-            return "too_long"
-        longer, shorter = max(len(source), len(target)), min(len(source), len(target))
-        if config.max_ratio is not None and longer > config.max_ratio * shorter:
-            return "ratio"
-        return None
+        source, target = clean = normalise_whitespace(pair[0]), normalise_whitespace(pair[1])
+        limits = Limits(self.config, self.languages)
+        broken = next((name for name, rule in PAIR_RULES.items() if rule.breaks(clean, limits)), None)
+        key = near_key = 0
+        if broken is None and self.config.deduplicate:
+            key = _key(source, target)
+        if broken is None and self.config.near_duplicates:
+            near_key = _key(skeleton(source), skeleton(target))
+        return Examined(source, target, broken, key, near_key)
 
 
 class Cleaner:
     """Takes pairs as the rules have found them, drops duplicates, and keeps the counts of all rules.
 
     Identical pairs are told by 8-byte hashes, some 100 bytes of memory each: among n distinct pairs, the chance that
-    any is taken for another's duplicate is below n**2 / 2**65 (one in 30 million for a million pairs).
+    any is taken for another's duplicate is below n**2 / 2**65 (one in 30 million for a million pairs). So are
+    near-duplicates.
     """
 
-    def __init__(self, config: CleaningConfig) -> None:
+    def __init__(self, config: CleaningConfig, languages: tuple[str, str]) -> None:
         self.config = config
-        self.rules = Rules(config)
+        self.rules = Rules(config, languages)
         self.read = 0
         self.kept = 0
         self.dropped: Counter[str] = Counter()
         self.examples: dict[str, list[tuple[str, str]]] = {rule: [] for rule in RULES}
         self._seen: set[int] = set()
+        self._near_seen: set[int] = set()
 
     def clean(self, pairs: Iterable[tuple[str, str]]) -> Iterator[tuple[str, str]]:
         """The pairs that pass, white space normalised, in order."""
@@ -100,11 +106,15 @@ class Cleaner:
         rule = examined.broken
         if rule is None and self.config.deduplicate and examined.key in self._seen:
             rule = "duplicate"
+        elif rule is None and self.config.near_duplicates and examined.near_key in self._near_seen:
+            rule = "near_duplicate"
         if rule is not None:
             self._count(rule, examined.source, examined.target)
             return False
         if self.config.deduplicate:
             self._seen.add(examined.key)
+        if self.config.near_duplicates:
+            self._near_seen.add(examined.near_key)
         self.kept += 1
         return True
 

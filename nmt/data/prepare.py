@@ -113,7 +113,7 @@ def _prepare(
     data = config.data
     languages = (data.source_language, data.target_language)
     val_lines = list(read_corpus(corpora.val, *languages))
-    cleaner = Cleaner(data.cleaning)
+    cleaner = Cleaner(data.cleaning, languages)
     raw = chain.from_iterable(read_corpus(corpus, *languages) for corpus in corpora.train)
     text = _write_text(cleaner.clean(_watched(raw, "read", log)), work)
     if not text.pairs:
