@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from hashlib import blake2b
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +25,13 @@ Ids = NDArray[np.integer[Any]]
 
 SIDES = ("source", "target")
 _DESCRIPTION = "store.json"
+
+
+class Flat(NamedTuple):
+    """Sentences end to end, without a copy of what is on the disk."""
+
+    values: Ids  # ids, or bytes of UTF-8
+    offsets: Ids  # [sentences + 1]: where each begins in `values`, and the end of the last
 
 
 class Store:
@@ -75,6 +82,24 @@ class Store:
     def target_text(self, index: int) -> str:
         """Target sentence `index` as text."""
         return self._text["target"][index].tobytes().decode()
+
+    def blocks(self, size: int = 1 << 22) -> Iterator[range]:
+        """All rows in consecutive ranges, each of some `size` bytes of text on both sides together, or one row."""
+        ends = [self._text[side].offsets for side in SIDES]
+        start = 0
+        while start < self._length:
+            within = [int(np.searchsorted(end, end[start] + size // 2, side="right")) - 1 for end in ends]
+            stop = max(min(within), start + 1)
+            yield range(start, stop)
+            start = stop
+
+    def ids(self, side: str, rows: range) -> Flat:
+        """The ids of consecutive sentences of "source" or "target"."""
+        return self._ids[side].flat(rows)
+
+    def text(self, side: str, rows: range) -> Flat:
+        """The text of consecutive sentences of "source" or "target"."""
+        return self._text[side].flat(rows)
 
     def _open(self, name: str, dtype: str) -> _Ragged:
         ragged = _Ragged(_map(self.folder / name, dtype), _map(self.folder / f"{name}.offsets", "<i8"))
@@ -142,6 +167,10 @@ class _Ragged:
         if not 0 <= index < len(self.offsets) - 1:
             raise IndexError(f"sentence {index} of {len(self.offsets) - 1}")
         return self.values[self.offsets[index] : self.offsets[index + 1]]
+
+    def flat(self, rows: range) -> Flat:
+        offsets = self.offsets[rows.start : rows.stop + 1]
+        return Flat(self.values[offsets[0] : offsets[-1]], offsets - offsets[0])
 
 
 class _RaggedWriter:
