@@ -218,7 +218,7 @@ def _page(figures: dict[str, Any]) -> str:
 def _length_chart(figures: dict[str, Any]) -> str:
     """Lengths of both sides, and the ratio of the sides."""
     kinds = ["tokens", "characters"]
-    if not UNSPACED.intersection(figures["languages"]):
+    if not set(UNSPACED).intersection(figures["languages"]):
         kinds.insert(0, "words")
     panels = [
         Histogram(f"{kind} in a sentence", *_binned([figures["histograms"][kind][side] for side in SIDES]))
