@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
-from argparse import Namespace
+from argparse import ArgumentTypeError, Namespace
 from collections.abc import Sequence
+from pathlib import Path
 
 from nmt.cli.common import Parser, run_command
 
@@ -13,13 +14,27 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command and return its exit status."""
     parser = Parser(
         "nmt-prepare",
-        "CONFIG.yaml|PRESET [key=value ...]",
+        "CONFIG.yaml|PRESET [key=value ...] [--report FILE.html]",
         "Prepare the data of a configuration: clean the training text, train the tokenizer, store the ids. Prints the\n"
         "folder they are in. nmt-train does the same where it has not been done.",
         "example: nmt-prepare multi30k_de_en data.path=multi30k tokenizer.vocab_size=4000",
     )
     parser.add_config()
+    parser.add_argument(
+        "--report",
+        metavar="FILE.html",
+        type=_page,
+        help="write a data card: sizes, lengths, what was dropped, coverage, overlap; its figures in FILE.json",
+    )
     return run_command(parser, _prepare, argv)
+
+
+def _page(text: str) -> Path:
+    """An argument type: the file of a page."""
+    path = Path(text)
+    if path.suffix != ".html" or path.is_dir():
+        raise ArgumentTypeError(f"{text!r} is no name of a page such as data.html")
+    return path
 
 
 def _prepare(arguments: Namespace) -> None:
@@ -31,8 +46,17 @@ def _prepare(arguments: Namespace) -> None:
         from nmt.training.fine_tune import inherit
 
         config, tokenizer = inherit(config)
-    prepared = prepare(config, lambda line: print(line, file=sys.stderr), tokenizer, live=sys.stderr.isatty())
+    prepared = prepare(config, _tell, tokenizer, live=sys.stderr.isatty())
     print(prepared.folder)
+    if arguments.report is not None:
+        from nmt.report.data_card import write_data_card
+
+        write_data_card(config, prepared, arguments.report, _tell)
+        _tell(f"data card: {arguments.report}")
+
+
+def _tell(line: str) -> None:
+    print(line, file=sys.stderr)
 
 
 if __name__ == "__main__":

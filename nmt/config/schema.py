@@ -10,6 +10,7 @@ import re
 from dataclasses import dataclass, field
 from typing import Literal
 
+from nmt.config.languages import IDENTIFIED, known_as
 from nmt.config.models import ModelConfig, dropouts
 from nmt.errors import require
 
@@ -70,13 +71,27 @@ class CleaningConfig:
     max_tokens: int = 256  # subword tokens with end of sentence on either side: the length a model is trained for
     max_ratio: float | None = 4.0  # longer side over shorter side, in characters; null = no limit
     deduplicate: bool = True  # keep the first of identical pairs
+    near_duplicates: bool = False  # keep the first of pairs that differ in nothing but case and what is no letter
     control_characters: bool = True  # drop pairs that contain control characters
+    min_letter_ratio: float | None = None  # letters over characters that are no spaces, on either side; null = no limit
+    copies: bool = False  # drop pairs whose sides are the same but for case and what is no letter
+    max_repeats: int | None = None  # times in a row that a side may have the same words or string; null = no limit
+    wrong_language: float | None = None  # drop pairs with a side in another language with at least this probability
 
     def check(self) -> None:
         """Refuse limits under which no pair could pass."""
         require(self.max_words >= 1, "data.cleaning.max_words must be at least 1")
         require(self.max_tokens >= 2, "data.cleaning.max_tokens must be at least 2 (one token and end of sentence)")
         require(self.max_ratio is None or self.max_ratio >= 1, "data.cleaning.max_ratio must be at least 1")
+        require(
+            self.min_letter_ratio is None or 0 < self.min_letter_ratio <= 1,
+            "data.cleaning.min_letter_ratio must be above 0 and at most 1, or null for none",
+        )
+        require(self.max_repeats is None or self.max_repeats >= 1, "data.cleaning.max_repeats must be at least 1")
+        require(
+            self.wrong_language is None or 0.5 <= self.wrong_language <= 1,
+            "data.cleaning.wrong_language is a probability from 0.5 to 1, or null for none",
+        )
 
 
 @dataclass(kw_only=True)
@@ -103,6 +118,7 @@ class DataConfig:
         require(self.workers is None or self.workers >= 1, "data.workers must be at least 1")
         self.cleaning.check()
         require(self.temperature is None or self.temperature > 0, "data.temperature must be above 0")
+        self._check_languages("data", self.source_language, self.target_language)
         if self.path is not None:
             require(self.temperature is None, "data.temperature mixes the corpora of data.train: leave data.path out")
             return
@@ -110,6 +126,7 @@ class DataConfig:
         require(self.val is not None, "data.val is missing: set data.path=FOLDER or data.val")
         for index, corpus in enumerate(self.train):
             corpus.check(f"data.train[{index}]", trained=True)
+            self._check_languages(f"data.train[{index}]", corpus.source_language, corpus.target_language)
         require(
             self.temperature is None or all(corpus.weight == 1 for corpus in self.train),
             "data.temperature sets the weights of all corpora: leave out weight, or data.temperature",
@@ -118,6 +135,15 @@ class DataConfig:
             require(bool(corpora), f"{key} names no corpus")
             for corpus in corpora:
                 corpus.check(key)
+
+    def _check_languages(self, key: str, source: str | None, target: str | None) -> None:
+        """Refuse languages that a rule about them does not know."""
+        for side, language in (("source", source), ("target", target)):
+            require(
+                self.cleaning.wrong_language is None or language is None or known_as(language) is not None,
+                f"data.cleaning.wrong_language cannot tell {key}.{side}_language={language} from others; "
+                f"it knows {', '.join(sorted(IDENTIFIED))}",
+            )
 
     def held_out(self) -> dict[str, list[CorpusConfig]]:
         """The corpora of data.val and of each test set, by their keys."""

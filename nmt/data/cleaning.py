@@ -8,25 +8,27 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from hashlib import blake2b
 from typing import Any, NamedTuple
 
 from nmt.config.schema import CleaningConfig
+from nmt.data import language_id
+from nmt.data.rules import PAIR_RULES, Limits, skeleton
 from nmt.data.seen import Seen
 
-RULES = {
-    "empty": "a side has no text",
-    "control_character": "a side has control characters",
-    "too_long": "a side has more than max_words words",
-    "ratio": "a side has more than max_ratio times the characters of the other",
+RULES = {name: rule.meaning for name, rule in PAIR_RULES.items()} | {
     "duplicate": "the same pair came before",
+    "near_duplicate": "a pair with the same letters came before",
     "too_many_tokens": "a side has more than max_tokens tokens",
+}
+_KEYS = {name: rule.key for name, rule in PAIR_RULES.items()} | {
+    "duplicate": "deduplicate",
+    "near_duplicate": "near_duplicates",
 }
 EXAMPLES = 3  # kept for each rule
 _EXAMPLE_CHARACTERS = 200
 
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _SPACE_CHARACTERS = " \t\n\r\v\f"
 _SPACES = re.compile(f"[{_SPACE_CHARACTERS}]+")
 
@@ -38,76 +40,71 @@ def normalise_whitespace(text: str) -> str:
     return _SPACES.sub(" ", text).strip(_SPACE_CHARACTERS)
 
 
+def switched_off(config: CleaningConfig) -> list[str]:
+    """The rules that a configuration switches off."""
+    return [rule for rule, key in _KEYS.items() if key is not None and getattr(config, key) in (None, False)]
+
+
 class Examined(NamedTuple):
     """A pair with its white space normalised, and what a look at it alone tells."""
 
     source: str
     target: str
     broken: str | None  # the first rule that it breaks
-    key: int  # equal for duplicates; 0 where a rule is broken
+    key: int  # equal for duplicates; 0 where a rule is broken or duplicates may stay
+    near_key: int  # equal for near-duplicates; 0 likewise
 
     @property
     def keys(self) -> tuple[int, ...]:
         """All that tells duplicates."""
-        return (self.key,)
+        return self.key, self.near_key
 
 
 class Rules:
     """The rules that need no more than the pair itself: they hold nothing, so any process can apply them."""
 
-    def __init__(self, config: CleaningConfig) -> None:
+    def __init__(self, config: CleaningConfig, languages: tuple[str, str]) -> None:
+        """`languages` of source and target. Raises NmtError where a rule needs an extra that is not installed."""
         self.config = config
+        self.languages = languages
+        if config.wrong_language is not None:
+            language_id.classifier()
 
     def examine(self, pair: tuple[str, str]) -> Examined:
         """Normalise a pair's white space and apply the rules to it."""
-        source, target = normalise_whitespace(pair[0]), normalise_whitespace(pair[1])
-        broken = self._broken(source, target)
-        key = _key(source, target) if broken is None and self.config.deduplicate else 0
-        return Examined(source, target, broken, key)
-
-    def _broken(self, source: str, target: str) -> str | None:
-        config = self.config
-        if not source or not target:
-            return "empty"
-        if config.control_characters and (_has_control_characters(source) or _has_control_characters(target)):
-            return "control_character"
-        if max(source.count(" "), target.count(" ")) >= config.max_words:
-            return "too_long"
-        longer, shorter = max(len(source), len(target)), min(len(source), len(target))
-        if config.max_ratio is not None and longer > config.max_ratio * shorter:
-            return "ratio"
-        return None
+        source, target = clean = normalise_whitespace(pair[0]), normalise_whitespace(pair[1])
+        limits = Limits(self.config, self.languages)
+        broken = next((name for name, rule in PAIR_RULES.items() if rule.breaks(clean, limits)), None)
+        key = near_key = 0
+        if broken is None and self.config.deduplicate:
+            key = _key(source, target)
+        if broken is None and self.config.near_duplicates:
+            near_key = _key(skeleton(source), skeleton(target))
+        return Examined(source, target, broken, key, near_key)
 
 
 class Cleaner:
     """Takes pairs as the rules have found them, drops duplicates, and keeps the counts of all rules.
 
     Identical pairs are told by 8-byte hashes: among n distinct pairs, the chance that any is taken for another's
-    duplicate is below n**2 / 2**65 (one in 30 million for a million pairs).
+    duplicate is below n**2 / 2**65 (one in 30 million for a million pairs). So are near-duplicates.
     """
 
     def __init__(self, config: CleaningConfig) -> None:
         self.config = config
-        self.rules = Rules(config)
         self.read = 0
         self.kept = 0
         self.dropped: Counter[str] = Counter()
         self.examples: dict[str, list[tuple[str, str]]] = {rule: [] for rule in RULES}
         self._seen = Seen()
-
-    def clean(self, pairs: Iterable[tuple[str, str]]) -> Iterator[tuple[str, str]]:
-        """The pairs that pass, white space normalised, in order."""
-        for pair in pairs:
-            examined = self.rules.examine(pair)
-            if self.keeps(examined):
-                yield examined.source, examined.target
+        self._near_seen = Seen()
 
     def keeps(self, examined: Examined) -> bool:
         """Count a pair; whether it passes. Duplicates follow the order of the calls."""
         self.read += 1
         rule = examined.broken
-        if rule is None and self.config.deduplicate and not self._seen.add(examined.key):
-            rule = "duplicate"
+        if rule is None:
+            rule = self._repeats(examined)
         if rule is not None:
             self._count(rule, examined.source, examined.target)
             return False
@@ -123,9 +120,9 @@ class Cleaner:
         """Go on after what a report tells; `keys` are those of the pairs kept, for the duplicates among later ones."""
         self.read, self.kept, self.dropped = report["read"], report["kept"], Counter(report["dropped"])
         self.examples |= {rule: [(pair[0], pair[1]) for pair in pairs] for rule, pairs in report["examples"].items()}
-        if self.config.deduplicate:
-            for (key,) in keys:
-                self._seen.add(key)
+        for key, near_key in keys:
+            self._seen.add(key)
+            self._near_seen.add(near_key)
 
     def report(self) -> dict[str, Any]:
         """Counts and examples, for JSON. What was read is kept or dropped by one rule."""
@@ -137,14 +134,21 @@ class Cleaner:
             "examples": {rule: [list(pair) for pair in pairs] for rule, pairs in self.examples.items() if pairs},
         }
 
+    def _repeats(self, examined: Examined) -> str | None:
+        """Which rule about the pairs before it breaks; where it breaks none, it is remembered."""
+        if self.config.near_duplicates:
+            if self.config.deduplicate and examined.key in self._seen:
+                return "duplicate"
+            if not self._near_seen.add(examined.near_key):
+                return "near_duplicate"
+        if self.config.deduplicate and not self._seen.add(examined.key):
+            return "duplicate"
+        return None
+
     def _count(self, rule: str, source: str, target: str) -> None:
         self.dropped[rule] += 1
         if len(self.examples[rule]) < EXAMPLES:
             self.examples[rule].append((source[:_EXAMPLE_CHARACTERS], target[:_EXAMPLE_CHARACTERS]))
-
-
-def _has_control_characters(text: str) -> bool:
-    return not text.isprintable() and _CONTROL.search(text) is not None  # they are not printable
 
 
 def _key(source: str, target: str) -> int:

@@ -21,7 +21,7 @@ from typing import Any, NamedTuple, TypeVar
 from nmt.config.schema import CorpusConfig, DataConfig
 from nmt.data.blocks import Blocks, State, characters_of, keys_of, lines_of, spread, state_of
 from nmt.data.cleaning import Cleaner, Examined, Rules
-from nmt.data.corpus import Pair, read_blocks, size
+from nmt.data.corpus import Pair, languages_of, read_blocks, size
 from nmt.data.extent import Extent
 from nmt.data.prefetch import Task, in_processes
 from nmt.data.store import Packed, StoreWriter, pack
@@ -98,7 +98,8 @@ def clean(data: DataConfig, corpora: Sequence[CorpusConfig], folder: Path, crew:
         crew.say(f"going on after {cleaner.read:,} pairs that were read before")
     progress = crew.progress("pairs read", cleaner.read)
     raw = _raw_blocks(data, corpora, state, crew)
-    with closing(crew.build(partial(_look, cleaner.rules), raw)) as looked:
+    rules = [Rules(data.cleaning, languages_of(one, data.source_language, data.target_language)) for one in corpora]
+    with closing(crew.build(partial(_look, rules), raw)) as looked:
         progress.reach(cleaner.read)
         for number, (fields, read) in enumerate(looked, start=len(numbers)):
             kept = [pair for pair in map(Examined._make, zip(*fields, strict=True)) if cleaner.keeps(pair)]
@@ -127,8 +128,10 @@ def _raw_blocks(data: DataConfig, corpora: Sequence[CorpusConfig], state: State,
             yield _Read(pairs, index, after, share)
 
 
-def _look(rules: Rules, read: _Read) -> _Looked:
-    return _Looked(list(zip(*map(rules.examine, read.pairs), strict=True)), read._replace(pairs=[]))
+def _look(rules: Sequence[Rules], read: _Read) -> _Looked:
+    """Apply the rules of its corpus to a block."""
+    examined = map(rules[read.corpus].examine, read.pairs)
+    return _Looked(list(zip(*examined, strict=True)), read._replace(pairs=[]))
 
 
 # -- what a tokenizer is trained on ---------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from hashlib import blake2b
 from itertools import chain
 from pathlib import Path
@@ -27,6 +27,13 @@ Ids = NDArray[np.integer[Any]]
 SIDES = ("source", "target")
 _DESCRIPTION = "store.json"
 _BLOCK = 10_000  # pairs hashed at a time
+
+
+class Flat(NamedTuple):
+    """Sentences end to end, without a copy of what is on the disk."""
+
+    values: Ids  # ids, or bytes of UTF-8
+    offsets: Ids  # [sentences + 1]: where each begins in `values`, and the end of the last
 
 
 class Store:
@@ -78,6 +85,24 @@ class Store:
     def target_text(self, index: int) -> str:
         """Target sentence `index` as text."""
         return self._text["target"][index].tobytes().decode()
+
+    def blocks(self, size: int = 1 << 22) -> Iterator[range]:
+        """All rows in consecutive ranges, each of some `size` bytes of text on both sides together, or one row."""
+        ends = [self._text[side].offsets for side in SIDES]
+        start = 0
+        while start < self._length:
+            within = [int(np.searchsorted(end, end[start] + size // 2, side="right")) - 1 for end in ends]
+            stop = max(min(within), start + 1)
+            yield range(start, stop)
+            start = stop
+
+    def ids(self, side: str, rows: range) -> Flat:
+        """The ids of consecutive sentences of "source" or "target"."""
+        return self._ids[side].flat(rows)
+
+    def text(self, side: str, rows: range) -> Flat:
+        """The text of consecutive sentences of "source" or "target"."""
+        return self._text[side].flat(rows)
 
     def _open(self, name: str, dtype: str) -> _Ragged:
         ragged = _Ragged(_map(self.folder / name, dtype), _map(self.folder / f"{name}.offsets", "<i8"))
@@ -187,9 +212,9 @@ class StoreWriter:
         ids, text = ([_Ragged(*ragged.mapped()) for ragged in sides] for sides in (self._ids, self._text))
         for start in range(0, pairs, _BLOCK):
             stop = min(start + _BLOCK, pairs)
-            parts = [[ragged.between(start, stop) for ragged in sides] for sides in (ids, text)]
-            values = [[values.tobytes() for values, _ in sides] for sides in parts]
-            ends = [[ends * values.itemsize for values, ends in sides] for sides in parts]
+            parts = [[ragged.flat(range(start, stop)) for ragged in sides] for sides in (ids, text)]
+            values = [[part.values.tobytes() for part in sides] for sides in parts]
+            ends = [[part.offsets[1:] * part.values.itemsize for part in sides] for sides in parts]
             self._hash.update(_hashed(values[0], ends[0], values[1], ends[1]))
 
 
@@ -205,10 +230,9 @@ class _Ragged:
             raise IndexError(f"sentence {index} of {len(self.offsets) - 1}")
         return self.values[self.offsets[index] : self.offsets[index + 1]]
 
-    def between(self, start: int, stop: int) -> tuple[Ids, Ids]:
-        """Those sentences end to end, and where each of them ends there."""
-        bounds = self.offsets[start : stop + 1]
-        return self.values[bounds[0] : bounds[-1]], bounds[1:] - bounds[0]
+    def flat(self, rows: range) -> Flat:
+        offsets = self.offsets[rows.start : rows.stop + 1]
+        return Flat(self.values[offsets[0] : offsets[-1]], offsets - offsets[0])
 
 
 class _RaggedWriter:

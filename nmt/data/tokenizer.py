@@ -180,6 +180,11 @@ class Model:
         """The id of each piece that `scores` has."""
         return {piece: self._processor.piece_to_id(piece) for piece in self.scores}
 
+    @cached_property
+    def byte_ids(self) -> list[int]:
+        """The ids that spell the bytes of characters without a piece of their own."""
+        return [id for id in range(self.size) if self._processor.is_byte(id)]
+
     def words(self, lines: Sequence[str]) -> list[list[str]]:
         """What the pieces of each line spell, cut before each ▁: no piece lies across such a cut."""
         return [re.findall(f"{_SPACE}[^{_SPACE}]*", line) for line in self._processor.normalize(list(lines))]

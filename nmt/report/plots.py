@@ -1,4 +1,4 @@
-"""The report's charts: BLEU by source length, and what happened during training."""
+"""The charts of reports: BLEU by source length, what happened during training, what the data is like."""
 
 from __future__ import annotations
 
@@ -28,6 +28,16 @@ class Line:
     y: Sequence[float]
 
 
+@dataclass(frozen=True)
+class Histogram:
+    """A small chart of how often values occur."""
+
+    title: str  # of the x axis
+    edges: Sequence[float]  # of the bins, one more than there are
+    shares: Sequence[Sequence[float]]  # of each series, in each bin
+    logarithmic: bool = False  # the x axis, to base 2
+
+
 def length_chart(labels: Sequence[str], sentences: Sequence[int], lines: Sequence[Line], unit: str) -> Figure:
     """BLEU over buckets of source length, one line a system; each bucket says how many sentences it has."""
     figure = _figure(7.4, 3.6)
@@ -42,25 +52,64 @@ def length_chart(labels: Sequence[str], sentences: Sequence[int], lines: Sequenc
     return figure
 
 
+def histogram_chart(panels: Sequence[Histogram], names: Sequence[str]) -> Figure:
+    """Histograms side by side, in percent; `names` are the series, so that one has the same colour in every panel."""
+    figure, grid = _grid(len(panels))
+    for axes, panel in zip(grid, panels, strict=True):
+        for index, shares in enumerate(panel.shares):
+            colour = SERIES[index] if len(panel.shares) > 1 else MUTED
+            heights = [100 * share for share in shares]
+            axes.stairs(heights, panel.edges, fill=True, color=colour, alpha=0.22, linewidth=0)
+            axes.stairs(heights, panel.edges, color=colour, linewidth=1.6)
+        if panel.logarithmic:
+            axes.set_xscale("log", base=2)
+            axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+        axes.set_xlim(panel.edges[0], panel.edges[-1])
+        axes.set_ylim(bottom=0)
+        _finish(axes, panel.title, "% of the sentences")
+    _legend(figure, list(enumerate(names)), marker="")
+    return figure
+
+
+def frequency_chart(lines: Sequence[Line]) -> Figure:
+    """Frequency over rank, both logarithmic, after Zipf: one line for each vocabulary."""
+    figure = _figure(7.4, 3.2)
+    axes = figure.add_axes((0.08, 0.16, 0.9, 0.8))
+    for index, line in enumerate(lines):
+        axes.plot(line.x, line.y, **_style(index) | {"marker": ""})
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+    axes.minorticks_off()
+    _finish(axes, "rank of the piece", "occurrences in training")
+    _legend(figure, list(enumerate(line.name for line in lines)), marker="")
+    return figure
+
+
 def training_chart(panels: Sequence[tuple[str, str, Sequence[Line]]], names: Sequence[str]) -> Figure:
     """Small charts side by side: each panel is the title of its x axis, of its y axis, and the systems' lines.
 
     `names` are all the systems, so that a system has the same colour in every panel.
     """
-    rows = math.ceil(len(panels) / 2)
-    figure = _figure(7.4, 2.7 * rows)
-    grid = figure.subplots(rows, 2, squeeze=False, gridspec_kw={"wspace": 0.24, "hspace": 0.36})
-    figure.subplots_adjust(left=0.08, right=0.98, top=0.97, bottom=0.16 / rows + 0.02)
-    for axes, (x_title, y_title, lines) in zip(grid.flat, panels, strict=False):
+    figure, grid = _grid(len(panels))
+    for axes, (x_title, y_title, lines) in zip(grid, panels, strict=True):
         for line in lines:
             every = math.ceil(len(line.x) / 8)
             axes.plot(line.x, line.y, **_style(names.index(line.name)), markevery=every)
         _finish(axes, x_title, y_title)
-    for axes in list(grid.flat)[len(panels) :]:
-        axes.set_visible(False)
     shown = {line.name for _, _, lines in panels for line in lines}
     _legend(figure, [(index, name) for index, name in enumerate(names) if name in shown])
     return figure
+
+
+def _grid(panels: int) -> tuple[Figure, list[Any]]:
+    """A figure with so many small charts, two in a row."""
+    rows = math.ceil(panels / 2)
+    figure = _figure(7.4, 2.7 * rows)
+    grid = figure.subplots(rows, 2, squeeze=False, gridspec_kw={"wspace": 0.24, "hspace": 0.36})
+    figure.subplots_adjust(left=0.08, right=0.98, top=0.97, bottom=0.16 / rows + 0.02)
+    for axes in list(grid.flat)[panels:]:
+        axes.set_visible(False)
+    return figure, list(grid.flat)[:panels]
 
 
 def _figure(width: float, height: float) -> Figure:
@@ -94,12 +143,12 @@ def _finish(axes: Any, x_title: str, y_title: str) -> None:
         spine.set_linewidth(0.7)
 
 
-def _legend(figure: Figure, systems: Sequence[tuple[int, str]]) -> None:
+def _legend(figure: Figure, systems: Sequence[tuple[int, str]], **style: Any) -> None:
     """The systems' names, each with its place among all, above the charts in the colours and markers of their lines."""
     from matplotlib.font_manager import FontProperties
     from matplotlib.lines import Line2D
 
-    handles = [Line2D([], [], **_style(index), label=name) for index, name in systems]
+    handles = [Line2D([], [], **_style(index) | style, label=name) for index, name in systems]
     legend = figure.legend(
         handles=handles,
         loc="lower left",

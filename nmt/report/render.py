@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import sacrebleu
 
@@ -17,18 +16,10 @@ from nmt.evaluation.metrics import LABELS, METRICS
 from nmt.files import atomic_write
 from nmt.report.attention import SentenceMaps, draw
 from nmt.report.differences import Difference
-from nmt.report.heatmap import INK, LINE, to_svg
-from nmt.report.plots import GRID, MUTED, SERIES, Line, length_chart, training_chart
+from nmt.report.heatmap import to_svg
+from nmt.report.page import environment, inline_svg, p_value, render_page
+from nmt.report.plots import SERIES, Line, length_chart, training_chart
 from nmt.report.systems import System
-
-if TYPE_CHECKING:
-    from jinja2 import Environment
-
-TEMPLATES = Path(__file__).parent / "templates"
-# The colours of pictures inside the page follow the page's theme.
-THEME = {INK: "--ink", MUTED: "--muted", GRID: "--line", LINE: "--line"} | {
-    colour: f"--series-{number}" for number, colour in enumerate(SERIES, start=1)
-}
 
 
 @dataclass(frozen=True)
@@ -50,29 +41,14 @@ def write_report(report: Report, folder: Path) -> None:
     for name, svg in pictures.items():
         with atomic_write(folder / "figures" / f"{name}.svg") as file:
             file.write(svg)
-    environment = _environment()
     html = {name: inline_svg(svg, name) for name, svg in pictures.items()}
     links = {name: f"figures/{name}.svg" for name in pictures}
-    style = (TEMPLATES / "style.css").read_text(encoding="utf-8")
     with atomic_write(folder / "index.html") as file:
-        file.write(environment.get_template("index.html").render(**_context(report, html), style=style))
+        file.write(render_page("index.html", **_context(report, html)))
     with atomic_write(folder / "report.md") as file:
-        file.write(environment.get_template("report.md").render(**_context(report, links)))
+        file.write(environment().get_template("report.md").render(**_context(report, links), version=__version__))
     with atomic_write(folder / "results.json") as file:
         file.write(json.dumps(report.results, indent=2, ensure_ascii=False) + "\n")
-
-
-def inline_svg(svg: str, name: str) -> str:
-    """An SVG file as part of a page: no XML header, names of its own, no background, colours of the page's theme."""
-    svg = svg[svg.index("<svg") :]
-    svg = re.sub(r'\bid="', f'id="{name}-', svg)
-    svg = re.sub(r'href="#', f'href="#{name}-', svg)
-    svg = re.sub(r"url\(#", f"url(#{name}-", svg)
-    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
-    svg = svg.replace("fill: #ffffff", "fill: none")
-    for colour, variable in THEME.items():
-        svg = svg.replace(colour, f"var({variable})")
-    return svg.replace("<svg ", '<svg role="img" ', 1)
 
 
 def _pictures(report: Report) -> dict[str, str]:
@@ -140,7 +116,6 @@ def _context(report: Report, pictures: dict[str, str]) -> dict[str, Any]:
         "attention": [_maps(sentence, systems, pictures) for sentence in report.maps],
         "differences": [asdict(difference) for difference in report.differences],
         "joiner": "" if test_set["target_language"] in UNSPACED else " ",
-        "version": __version__,
         "sacrebleu": sacrebleu.__version__,
     }
     context["sections"] = [{"id": key, "title": title} for key, title, shown in _sections(context) if shown]
@@ -175,9 +150,7 @@ def _summary(results: dict[str, Any]) -> str:
         if {pair["system"], pair["other"]} == {best["name"], second["name"]}
     )
     verdict = "significant" if test["p_value"] < 0.05 else "not significant"
-    return (
-        f"{text}, {abs(test['difference']):.2f} ahead of {second['name']} ({verdict}, p {_p_value(test['p_value'])})."
-    )
+    return f"{text}, {abs(test['difference']):.2f} ahead of {second['name']} ({verdict}, p {p_value(test['p_value'])})."
 
 
 def _ranges(systems: Sequence[dict[str, Any]]) -> list[dict[str, float]]:
@@ -221,32 +194,3 @@ def _maps(sentence: SentenceMaps, systems: Sequence[dict[str, Any]], pictures: d
         for shown in sentence.maps
     ]
     return {"line": sentence.line, "source": sentence.source, "reference": sentence.reference, "maps": maps}
-
-
-def _environment() -> Environment:
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATES),
-        autoescape=lambda name: name is not None and name.endswith(".html"),
-        undefined=StrictUndefined,
-        keep_trailing_newline=True,
-    )
-    environment.filters.update(
-        decimals=lambda value, places: "–" if value is None else f"{value:.{places}f}",
-        signed=lambda value, places: f"{value:+.{places}f}".replace("-", "−"),
-        count=lambda value: "–" if value is None else f"{value:,}",
-        p_value=_p_value,
-        text=escape_markdown,
-        cell=lambda text: escape_markdown(text).replace("|", "\\|"),
-    )
-    return environment
-
-
-def _p_value(value: float) -> str:
-    return f"{value:.3f}" if value >= 0.001 else "< 0.001"
-
-
-def escape_markdown(text: str) -> str:
-    """Text that Markdown shows as it is."""
-    return re.sub(r"([\\`*_{}\[\]<>#~$])", r"\\\1", text)

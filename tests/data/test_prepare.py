@@ -67,7 +67,8 @@ def test_everything_read_is_stored_or_counted(config: Config) -> None:
     assert cleaning["kept"] == len(prepared.train) == cleaning["read"] - sum(cleaning["dropped"].values())
     long = cleaning["dropped"].pop("too_many_tokens")
     assert 0 < long < 500
-    assert cleaning["dropped"] == {"empty": 1, "control_character": 1, "too_long": 0, "ratio": 1, "duplicate": 1}
+    others = {rule: count for rule, count in cleaning["dropped"].items() if count}
+    assert others == {"empty": 1, "control_character": 1, "ratio": 1, "duplicate": 1}
     lengths = np.maximum(prepared.train.source_lengths, prepared.train.target_lengths)
     assert lengths.max() <= 60
     assert json.loads((prepared.folder / "report.json").read_text("utf-8")) == prepared.report | {

@@ -14,7 +14,7 @@ from nmt.errors import NmtError, UsageError
 from nmt.evaluation.evaluate import Settings
 from nmt.evaluation.metrics import METRICS, score
 from nmt.report.compare import Contestant, Request, compare
-from nmt.report.render import escape_markdown
+from nmt.report.page import escape_markdown
 from nmt.report.systems import read_history, run_names, unique_names
 from tests.evaluation.runs import MODELS, REFERENCES, SOURCES, make_run, write_lines, write_texts
 

@@ -1,0 +1,260 @@
+"""The data card of a prepared corpus: what it holds, what was dropped, and how it covers the texts to be translated."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nmt import __version__
+from nmt.config.schema import Config
+from nmt.data.cleaning import EXAMPLES, RULES, normalise_whitespace, switched_off
+from nmt.data.corpus import test_sets
+from nmt.data.prepare import Prepared
+from nmt.data.statistics import RATIO_EDGES, Counts, Overlap, SideCounts, TextCounts, count_lines, count_store, summary
+from nmt.data.store import SIDES
+from nmt.data.tokenizer import EOS, UNK, Model
+from nmt.evaluation.buckets import UNSPACED
+from nmt.evaluation.sets import sets_of
+from nmt.files import atomic_write
+from nmt.report.heatmap import to_svg
+from nmt.report.page import inline_svg, render_page
+from nmt.report.plots import Histogram, Line, frequency_chart, histogram_chart
+
+Pairs = list[tuple[str, str]]
+
+SECTIONS = ("Sizes", "Lengths", "Cleaning", "Coverage", "Overlap", "Vocabulary", "Round trip")
+BANDS = ((0, 0), (1, 9), (10, 99), (100, 999), (1000, None))  # occurrences of a piece in training
+_MOST_FREQUENT = 20  # pieces that are shown
+_UNSEEN = 40  # characters that are shown
+_BARS = 60  # of a histogram, at most
+
+
+def write_data_card(config: Config, prepared: Prepared, page: Path, log: Callable[[str], None]) -> dict[str, Any]:
+    """Write the page and, beside it under the same name, its figures as .json; returns the figures."""
+    sets = _sets(config, prepared)
+    log("counting what was prepared")
+    overlap = Overlap([pair for pairs in sets.values() for pair in pairs])
+    train = count_store(prepared.train, overlap)
+    figures = _figures(config, prepared, train, sets, overlap)
+    with atomic_write(page.with_suffix(".json")) as file:
+        file.write(json.dumps(figures, indent=1, ensure_ascii=False) + "\n")
+    with atomic_write(page) as file:
+        file.write(_page(figures))
+    return figures
+
+
+def _sets(config: Config, prepared: Prepared) -> dict[str, Pairs]:
+    """Validation and test text by name, white space normalised as that of training."""
+    texts = {"validation": prepared.val_lines}
+    if test_sets(config.data):
+        for test_set in sets_of(config):
+            texts[test_set.name] = list(zip(test_set.sources, test_set.references, strict=True))
+    return {
+        name: [(normalise_whitespace(source), normalise_whitespace(target)) for source, target in pairs]
+        for name, pairs in texts.items()
+    }
+
+
+# -- figures ------------------------------------------------------------------------------------------------------
+
+
+def _figures(
+    config: Config, prepared: Prepared, train: TextCounts, sets: dict[str, Pairs], overlap: Overlap
+) -> dict[str, Any]:
+    """What the .json holds."""
+    tokenizer, data = prepared.tokenizer, config.data
+    models = (tokenizer.source, tokenizer.target)
+    return {
+        "version": __version__,
+        "folder": prepared.folder.name,
+        "languages": [data.source_language, data.target_language],
+        "fingerprints": prepared.fingerprints,
+        "tokenizer": asdict(config.tokenizer) | {"joint": tokenizer.joint, "sizes": [model.size for model in models]},
+        "cleaning": prepared.report["cleaning"]
+        | {"settings": asdict(data.cleaning), "switched_off": switched_off(data.cleaning)},
+        "train": _text(train, models),
+        "sets": [_set(name, pairs, train, models, overlap) for name, pairs in sets.items()],
+        "histograms": {
+            kind: {side: getattr(_side(train, side), kind).tolist() for side in SIDES}
+            for kind in ("words", "characters", "tokens")
+        }
+        | {"ratio": {"log2_edges": RATIO_EDGES.tolist(), "pairs": train.ratios.tolist()}},
+        "vocabulary": _vocabulary(train, models, tokenizer.joint),
+        "round_trip": prepared.report["round_trip"],
+    }
+
+
+def _text(counts: TextCounts, models: tuple[Model, Model]) -> dict[str, Any]:
+    """Sizes of a text: of each side, lengths and how the vocabulary spells it."""
+    sides = {side: _sizes(_side(counts, side), model) for side, model in zip(SIDES, models, strict=True)}
+    return {"pairs": counts.pairs} | sides
+
+
+def _sizes(side: SideCounts, model: Model) -> dict[str, Any]:
+    ids = _by_id(side, model)
+    lengths = {kind: summary(getattr(side, kind)) for kind in ("words", "characters", "tokens")}
+    words, characters, tokens = (lengths[kind]["total"] for kind in ("words", "characters", "tokens"))
+    return {
+        **lengths,
+        "tokens_per_word": tokens / words if words else None,
+        "characters_per_token": characters / tokens if tokens else None,
+        "distinct_characters": int(np.count_nonzero(side.code_points)),
+        "unknown_tokens": int(ids[UNK]),
+        "byte_tokens": int(ids[model.byte_ids].sum()),
+    }
+
+
+def _set(name: str, pairs: Pairs, train: TextCounts, models: tuple[Model, Model], overlap: Overlap) -> dict[str, Any]:
+    """A validation or test set: its sizes, its characters that training lacks, its lines that training has."""
+    counts = count_lines(pairs, models)
+    found = overlap.of(pairs)
+    return {
+        "name": name,
+        **_text(counts, models),
+        "unseen_characters": {side: _unseen(_side(counts, side), _side(train, side)) for side in SIDES},
+        "in_training": {kind: len(rows) for kind, rows in found.items()},
+        "in_training_examples": [list(pairs[row]) for row in found["pair"][:EXAMPLES]],
+    }
+
+
+def _unseen(side: SideCounts, train: SideCounts) -> dict[str, Any]:
+    """Characters that the same side of the training text does not have, the most frequent first."""
+    codes = np.flatnonzero(side.code_points)
+    seen = np.zeros(max(len(side.code_points), len(train.code_points)), dtype=bool)
+    seen[np.flatnonzero(train.code_points)] = True
+    codes = codes[~seen[codes]]
+    occurrences = side.code_points[codes]
+    order = np.argsort(-occurrences, kind="stable")
+    return {
+        "distinct": len(codes),
+        "occurrences": int(occurrences.sum()),
+        "characters": "".join(map(chr, codes[order])),
+    }
+
+
+def _vocabulary(train: TextCounts, models: tuple[Model, Model], joint: bool) -> dict[str, Any]:
+    """How often the pieces of the vocabulary occur in training: each side's, and both together where it is joint."""
+    counts = [_by_id(_side(train, side), model) for side, model in zip(SIDES, models, strict=True)]
+    named = dict(zip(SIDES, zip(counts, models, strict=True), strict=True))
+    if joint:
+        named["both"] = (counts[0] + counts[1], models[0])
+    return {name: _usage(*entry) for name, entry in named.items()}
+
+
+def _usage(counts: Counts, model: Model) -> dict[str, Any]:
+    used = counts[EOS + 1 :]  # the special symbols before are no pieces
+    end = used.max(initial=0)
+    top = np.argsort(-used, kind="stable")[:_MOST_FREQUENT]
+    ranked = np.sort(used[used > 0])[::-1]
+    places = (
+        np.unique(np.rint(np.geomspace(1, len(ranked), 100)).astype(int)) if len(ranked) else np.zeros(0, dtype=int)
+    )
+    return {
+        "pieces": len(used),
+        "bands": [
+            {
+                "least": least,
+                "most": most,
+                "pieces": int(np.count_nonzero((used >= least) & (used <= (end if most is None else most)))),
+            }
+            for least, most in BANDS
+        ],
+        "most_frequent": [
+            [piece, int(used[row])] for piece, row in zip(model.pieces((top + EOS + 1).tolist()), top, strict=True)
+        ],
+        "frequency_of_rank": [[int(rank), int(ranked[rank - 1])] for rank in places],
+    }
+
+
+def _by_id(side: SideCounts, model: Model) -> Counts:
+    """Occurrences of every id of the vocabulary."""
+    return np.pad(side.ids, (0, model.size - len(side.ids)))
+
+
+def _side(counts: TextCounts, side: str) -> SideCounts:
+    return counts.source if side == "source" else counts.target
+
+
+# -- page ---------------------------------------------------------------------------------------------------------
+
+
+def _page(figures: dict[str, Any]) -> str:
+    cleaning, train = figures["cleaning"], figures["train"]
+    dropped = [
+        {
+            "rule": rule,
+            "meaning": meaning,
+            "count": cleaning["dropped"].get(rule, 0),
+            "off": rule in cleaning["switched_off"],
+        }
+        for rule, meaning in RULES.items()
+    ]
+    pictures = {"lengths": _length_chart(figures), "frequencies": _frequency_chart(figures)}
+    source, target = figures["languages"]
+    tokens = [train[side]["tokens"]["total"] for side in SIDES]
+    kept = f"{cleaning['kept']:,} of {cleaning['read']:,} training pairs kept"
+    return render_page(
+        "data_card.html",
+        title=f"{source} → {target}: data card",
+        languages=f"{source} → {target}",
+        lede=f"{kept}: {tokens[0]:,} source and {tokens[1]:,} target tokens.",
+        sections=[{"id": title.lower().replace(" ", "-"), "title": title} for title in SECTIONS],
+        figures=figures,
+        texts=[{"name": "training", **train}, *figures["sets"]],
+        spaced={side: code not in UNSPACED for side, code in zip(SIDES, figures["languages"], strict=True)},
+        language=dict(zip(SIDES, figures["languages"], strict=True)),
+        dropped=dropped,
+        most_dropped=max([entry["count"] for entry in dropped]),
+        shown_unseen=_UNSEEN,
+        pictures={name: inline_svg(svg, name) for name, svg in pictures.items()},
+    )
+
+
+def _length_chart(figures: dict[str, Any]) -> str:
+    """Lengths of both sides, and the ratio of the sides."""
+    kinds = ["tokens", "characters"]
+    if not set(UNSPACED).intersection(figures["languages"]):
+        kinds.insert(0, "words")
+    panels = [
+        Histogram(f"{kind} in a sentence", *_binned([figures["histograms"][kind][side] for side in SIDES]))
+        for kind in kinds
+    ]
+    ratio = figures["histograms"]["ratio"]
+    panels.append(
+        Histogram(
+            "target characters over source characters",
+            [2**edge for edge in ratio["log2_edges"]],
+            [_shares(ratio["pairs"])],
+            logarithmic=True,
+        )
+    )
+    return to_svg(histogram_chart(panels, figures["languages"]))
+
+
+def _binned(counts: Sequence[Sequence[int]]) -> tuple[list[float], list[list[float]]]:
+    """Edges of equal bins from 0 to where all but one in a thousand sentences end, and the share of each bin."""
+    arrays = [np.asarray(side) for side in counts]
+    end = max(int(np.searchsorted(np.cumsum(side), 0.999 * side.sum())) for side in arrays) + 1
+    width = -(-end // _BARS)
+    edges: list[float] = np.arange(0, end + width, width, dtype=float).tolist()
+    binned = [np.histogram(np.arange(len(side)), np.asarray(edges) - 0.5, weights=side)[0] for side in arrays]
+    return edges, [(side / total.sum()).tolist() for side, total in zip(binned, arrays, strict=True)]
+
+
+def _shares(counts: Sequence[int]) -> list[float]:
+    total = max(1, sum(counts))
+    return [count / total for count in counts]
+
+
+def _frequency_chart(figures: dict[str, Any]) -> str:
+    """Zipf's plot of each side's pieces."""
+    lines = [
+        Line(name, *zip(*figures["vocabulary"][side]["frequency_of_rank"], strict=True))
+        for side, name in zip(SIDES, figures["languages"], strict=True)
+    ]
+    return to_svg(frequency_chart(lines))

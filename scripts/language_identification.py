@@ -1,0 +1,68 @@
+"""How well and how fast lines of text are told to be in their language: PREFIX.LANGUAGE files, a line of a table each.
+
+    python scripts/language_identification.py multi30k/test_2016_flickr.{de,en} tatoeba/test.{de,en}
+
+Beside nmt's own (py3langid), --library lingua measures that package where it is installed. Speed is of CPU seconds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from nmt.data.corpus import read_lines
+from nmt.data.language_id import classifier
+from nmt.report.table import format_table
+
+Identify = Callable[[str], tuple[str, float]]
+
+
+def lingua() -> Identify:
+    """All of its languages, all of its models in memory."""
+    from lingua import LanguageDetectorBuilder
+
+    detector = LanguageDetectorBuilder.from_all_languages().with_preloaded_language_models().build()
+
+    def identify(text: str) -> tuple[str, float]:
+        best = detector.compute_language_confidence_values(text)[0]
+        return best.language.iso_code_639_1.name.lower(), best.value
+
+    return identify
+
+
+def measure(path: Path, identify: Identify, probability: float, most: int) -> list[str]:
+    """One row: how many lines are found right, surely right, and surely wrong, and how many a second."""
+    language, lines = path.name.rsplit(".", 1)[-1], read_lines(path)[:most]
+    started = time.process_time()
+    found = [identify(line) for line in lines]
+    seconds = time.process_time() - started
+    sure = [code for code, value in found if value >= probability]
+    right = sum(code == language for code, _ in found)
+    return [
+        str(Path(path.parent.name) / path.name),
+        f"{len(lines):,}",
+        f"{right / len(lines):.2%}",
+        f"{sure.count(language) / len(lines):.1%}",
+        f"{len(sure) - sure.count(language)}",
+        f"{len(lines) / seconds:,.0f}",
+    ]
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("files", nargs="+", type=Path, metavar="PREFIX.LANGUAGE")
+    parser.add_argument("--library", choices=["py3langid", "lingua"], default="py3langid")
+    parser.add_argument("--probability", type=float, default=0.9, help="from which on an answer is sure")
+    parser.add_argument("--lines", type=int, default=1000, help="of each file, at most")
+    arguments = parser.parse_args()
+    identify = lingua() if arguments.library == "lingua" else classifier()
+    rows = [measure(path, identify, arguments.probability, arguments.lines) for path in arguments.files]
+    header = ["text", "lines", "right", "surely right", "surely another", "a second"]
+    print(format_table(header, rows))
+
+
+if __name__ == "__main__":
+    main()
