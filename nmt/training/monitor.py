@@ -14,6 +14,7 @@ from typing import IO, Any
 from nmt.errors import NmtError
 from nmt.files import atomic_write
 from nmt.report.heatmap import heatmap_array
+from nmt.training.keeping import Averaged
 from nmt.training.limits import Progress
 from nmt.training.validation import AttentionMap, Sample, Validation
 
@@ -84,10 +85,11 @@ class Monitor:
             f"training diverged: {diagnosis}; back to step {progress.step:,}, and on with {lowered:g} times the rate"
         )
 
-    def averaged(self, progress: Progress, validation: Validation, steps: Iterable[int], taken: bool) -> None:
+    def averaged(self, progress: Progress, averaged: Averaged) -> None:
         """The mean of checkpoints was validated, and taken or not."""
+        steps, validation, taken = averaged
         figures = {"loss": validation.loss, "perplexity": validation.perplexity, "bleu": validation.bleu.score}
-        self._append("average", progress, figures | {"steps": list(steps), "taken": taken})
+        self._append("average", progress, figures | {"steps": steps, "taken": taken})
         self.say(
             f"average of steps {', '.join(f'{step:,}' for step in steps)}: loss {validation.loss:.3f}  "
             f"BLEU {validation.bleu.score:.2f}  ({'taken' if taken else 'not taken: the best checkpoint is better'})"

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import copy
 import os
 import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
-from typing import Any, NoReturn
+from typing import Any, Literal, NoReturn
 
 import torch
 from torch import Tensor
@@ -17,22 +16,14 @@ from nmt.data.batching import Update
 from nmt.device import autocast, random_state, set_random_state
 from nmt.errors import NmtError
 from nmt.models.seq2seq import Seq2Seq
-from nmt.training.average import average_checkpoints, delete_average, point_to_average, save_average
-from nmt.training.checkpoint import (
-    delete_others,
-    has_checkpoint,
-    load_newest,
-    save_checkpoint,
-    saved_steps,
-    set_pointer,
-)
 from nmt.training.ema import MovingAverage
 from nmt.training.health import Diverged, Health
+from nmt.training.keeping import Keeper
 from nmt.training.limits import Clock, Interrupted, Progress, Signals, end_reason, seconds_left
 from nmt.training.loss import batch_loss
 from nmt.training.monitor import Monitor
 from nmt.training.optim import Schedule, build_optimizer
-from nmt.training.validation import Validate
+from nmt.training.validation import Validate, Validation
 from nmt.training.window import Window
 
 UpdatesFrom = Callable[[int, int], Iterator[Update]]  # epoch and position of the first -> updates without end
@@ -65,7 +56,7 @@ class Trainer:
         self.average = MovingAverage(model, config.ema_decay)
         self.health = Health(device)
         self.waits = device.type != "cuda"  # for each update, to see whether it is a good one
-        self.start: tuple[dict[str, Tensor], dict[str, Any]] | None = None  # to go back to while there is no checkpoint
+        self.keeper = Keeper(config, run_dir, model)
         self.unsaved = True  # whether there is something that the last checkpoint does not hold
         self.signals = Signals()
         self.clock = Clock(0.0)
@@ -75,15 +66,14 @@ class Trainer:
     def run(self) -> None:
         """Train to a limit. After a signal, save a checkpoint and raise SystemExit with the signal's status."""
         with self.signals.caught():
-            if delete_average(self.run_dir):
+            if self.keeper.delete_average():
                 self.monitor.say("the average of checkpoints is deleted: further training makes it out of date")
             self.progress.ended = False
             self.model.train()
             self._validate_if_due()  # the one that a signal broke off before this resumption
             self._save_if_due()
             if self.progress.step == 0 and self.config.max_rollbacks:
-                weights = {name: weight.to("cpu", copy=True) for name, weight in self.model.state_dict().items()}
-                self.start = weights, copy.deepcopy(self.state_dict())
+                self.keeper.begin(self.state_dict())
             while True:
                 try:
                     self._train()
@@ -183,8 +173,8 @@ class Trainer:
         self.window.pause()
         started = self.clock.seconds
         try:
-            with self.average.applied(), self.signals.interruptible():
-                validation = self.validate()
+            with self.average.applied():
+                validation = self._validated()
         except Interrupted:
             self._leave()
         self.progress.seconds = self.clock.seconds
@@ -194,6 +184,11 @@ class Trainer:
         self.unsaved = True
         self.monitor.validation(self.progress, validation, best)
         self.window.resume()
+
+    def _validated(self) -> Validation:
+        """What the model's weights as they are come to; a signal raises Interrupted."""
+        with self.signals.interruptible():
+            return self.validate()
 
     def _save_if_due(self) -> None:
         due = self._is_due(self.config.checkpoint_every or self.config.validate_every)
@@ -206,16 +201,14 @@ class Trainer:
     # -- checkpoints and the end ---------------------------------------------------------------------------------
 
     def save(self) -> None:
-        """Write a checkpoint of the run as it is, then delete those it makes superfluous."""
+        """Write a checkpoint of the run as it is."""
         self.health.check()
         self.window.pause()
         self.progress.seconds = self.clock.seconds
         state = self.state_dict()
         with self.average.applied():
-            save_checkpoint(self.run_dir, self.progress.step, self.model, state)
-        self._tidy()
+            self.keeper.save(self.progress, state)
         self.unsaved = False
-        self.start = None
         self.window.resume()
 
     def state_dict(self) -> dict[str, Any]:
@@ -245,47 +238,28 @@ class Trainer:
         self.average.load_state_dict(state["average"])
         self.health.load_state_dict(state["health"])
         set_random_state(state["random"], self.device)
-        saved = saved_steps(self.run_dir)  # not those that a checkpoint since lost had made superfluous
-        self.progress.best = [entry for entry in self.progress.best if entry[1] in saved]
         self.clock = Clock(self.progress.seconds)
         self.unsaved = False
-        self._tidy()  # the process may have ended between a checkpoint and this
-
-    def _tidy(self) -> None:
-        """Point to the best checkpoint, and delete those that are neither among the best nor among the last."""
-        best, last = self._kept("best"), self._kept("last")
-        if best:
-            set_pointer(self.run_dir, "best", best[0])
-        delete_others(self.run_dir, {*best, *last})
-
-    def _kept(self, of: str) -> list[int]:
-        """The steps of the best or last checkpoints to keep, the best or the newest first."""
-        if of == "best":
-            return [step for _, step in self.progress.best]
-        return [step for step in saved_steps(self.run_dir)[::-1] if step <= self.progress.step][: self.config.keep_last]
+        self.keeper.went_on(self.progress)
 
     def _go_back(self, diagnosis: str) -> None:
         """After a bad update: on from the last checkpoint with a lower rate, max_rollbacks times at most."""
         done, most = self.progress.rollbacks, self.config.max_rollbacks
         if done >= most:
-            kept = "the last checkpoint is kept" if has_checkpoint(self.run_dir) else "there was no checkpoint yet"
+            kept = "the last checkpoint is kept" if self.keeper.has_checkpoint else "there was no checkpoint yet"
             tried = f" after {done} times going back to a lower rate" if done else ""
             raise NmtError(
                 f"training diverged{tried}: {diagnosis}; {kept}; in another run_dir, try a lower "
                 "training.learning_rate, a longer training.schedule.warmup_steps or a lower training.clip_norm"
             )
         clock = self.clock
-        if self.start is not None:
-            self.restore(self.start[0], copy.deepcopy(self.start[1]))
-        else:
-            newest = load_newest(self.run_dir, self.monitor.say)
-            self.restore(newest.weights, newest.state)
+        self.restore(*self.keeper.newest(self.monitor.say))
         self.optimizer.zero_grad(set_to_none=True)
         self.clock = clock  # what was lost counts too
         self.progress.rollbacks = done + 1
         self.schedule.lower(self.config.rollback_factor)
         self.monitor.went_back(self.progress, diagnosis, self.schedule.lowered)
-        if self.start is None:
+        if self.keeper.has_checkpoint:
             self.save()
 
     def _end(self, reason: str) -> None:
@@ -300,27 +274,17 @@ class Trainer:
         parameters = sum(parameter.numel() for parameter in self.model.parameters())
         self.monitor.end(self.progress, reason, parameters)
 
-    def _average_checkpoints(self, of: str) -> None:
-        """Make the mean of kept checkpoints the run's averaged one, if it validates no worse than the best."""
-        steps = self._kept(of)
-        if len(steps) < 2:
-            self.monitor.say(f"training.average={of}: the run has one checkpoint to average, so nothing to do")
-            return
-        weights = average_checkpoints(self.run_dir, steps)
-        own = {name: weight.clone() for name, weight in self.model.state_dict().items()}
-        self.model.load_state_dict(weights)
+    def _average_checkpoints(self, of: Literal["best", "last"]) -> None:
+        """Let the keeper try the mean of kept checkpoints, and tell what came of it."""
         try:
-            with self.signals.interruptible():
-                validation = self.validate()
+            averaged = self.keeper.average(of, self.progress, self._validated)
         except Interrupted:
             self.monitor.say("stopped before the average was validated; the same command goes on with that")
             raise SystemExit(self.signals.exit_status) from None
-        self.model.load_state_dict(own)  # what the training state keeps, and a raised limit goes on from
-        best = self.progress.best
-        taken = not best or validation.score(self.config.best_metric) >= best[0][0]
-        if taken:
-            point_to_average(self.run_dir, save_average(self.run_dir, weights, steps))
-        self.monitor.averaged(self.progress, validation, steps, taken)
+        if averaged is None:
+            self.monitor.say(f"training.average={of}: the run has one checkpoint to average, so nothing to do")
+        else:
+            self.monitor.averaged(self.progress, averaged)
 
     def _leave(self) -> NoReturn:
         """Save and end as the signal asks."""
