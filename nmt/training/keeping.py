@@ -20,6 +20,7 @@ from nmt.training.checkpoint import (
     saved_steps,
     set_pointer,
 )
+from nmt.training.distributed import World
 from nmt.training.limits import Progress
 from nmt.training.validation import Validation
 
@@ -33,18 +34,22 @@ class Averaged(NamedTuple):
 
 
 class Keeper:
-    """The checkpoints of a run directory, of which training.keep_best and training.keep_last stay."""
+    """The checkpoints of a run directory, of which training.keep_best and training.keep_last stay.
 
-    def __init__(self, config: TrainingConfig, run_dir: str | os.PathLike[str], model: Seq2Seq) -> None:
+    Of several processes rank 0 reads and writes them, and the others need not see the directory.
+    """
+
+    def __init__(self, config: TrainingConfig, run_dir: str | os.PathLike[str], model: Seq2Seq, world: World) -> None:
         self.config = config
         self.run_dir = run_dir
         self.model = model
+        self.world = world
         self._start: tuple[dict[str, Tensor], dict[str, Any]] | None = None
 
     @property
     def has_checkpoint(self) -> bool:
         """Whether there is a checkpoint to go on from."""
-        return has_checkpoint(self.run_dir)
+        return self.world.on_main(lambda: has_checkpoint(self.run_dir))
 
     def begin(self, state: dict[str, Any]) -> None:
         """Remember the weights and this state, to go back to them while there is no checkpoint."""
@@ -53,15 +58,19 @@ class Keeper:
 
     def save(self, progress: Progress, state: dict[str, Any]) -> None:
         """Write a checkpoint of the model as it is, then delete those it makes superfluous."""
-        save_checkpoint(self.run_dir, progress.step, self.model, state)
-        self._tidy(progress)
+
+        def write() -> None:
+            save_checkpoint(self.run_dir, progress.step, self.model, state)
+            self._tidy(progress)
+
+        self.world.on_main(write)
         self._start = None
 
     def newest(self, say: Callable[[str], None]) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """The weights and the state to go back to: the last checkpoint's, or those of the start."""
         if self._start is not None:
             return self._start[0], copy.deepcopy(self._start[1])
-        newest = load_newest(self.run_dir, say)
+        newest = self.world.on_main(lambda: load_newest(self.run_dir, say))
         return newest.weights, newest.state
 
     def went_on(self, progress: Progress) -> None:
@@ -69,25 +78,35 @@ class Keeper:
 
         The process may have ended between a checkpoint and the tidying up after it.
         """
-        saved = saved_steps(self.run_dir)  # not those that a checkpoint since lost had made superfluous
-        progress.best = [entry for entry in progress.best if entry[1] in saved]
-        self._tidy(progress)
+
+        def tidy() -> list[tuple[float, int]]:
+            saved = saved_steps(self.run_dir)  # not those that a checkpoint since lost had made superfluous
+            progress.best = [entry for entry in progress.best if entry[1] in saved]
+            self._tidy(progress)
+            return progress.best
+
+        progress.best = self.world.on_main(tidy)
 
     def delete_average(self) -> bool:
         """Delete the average of checkpoints, which further training makes out of date; whether there was one."""
-        return delete_average(self.run_dir)
+        return self.world.on_main(lambda: delete_average(self.run_dir))
 
     def average(
-        self, of: Literal["best", "last"], progress: Progress, validate: Callable[[], Validation]
+        self,
+        of: Literal["best", "last"],
+        progress: Progress,
+        validate: Callable[[], Validation],
+        say: Callable[[str], None],
     ) -> Averaged | None:
         """Make the mean of kept checkpoints the run's averaged one, if it validates no worse than the best.
 
-        None where the run has kept fewer than two.
+        None where the run has kept fewer than two, which is said.
         """
-        steps = self._kept(of, progress)
+        steps = self.world.on_main(lambda: self._kept(of, progress))
         if len(steps) < 2:
+            say(f"training.average={of}: the run has one checkpoint to average, so nothing to do")
             return None
-        weights = average_checkpoints(self.run_dir, steps)
+        weights = self.world.on_main(lambda: average_checkpoints(self.run_dir, steps))
         own = {name: weight.clone() for name, weight in self.model.state_dict().items()}
         self.model.load_state_dict(weights)
         try:
@@ -96,7 +115,7 @@ class Keeper:
             self.model.load_state_dict(own)  # what the training state keeps, and a raised limit goes on from
         taken = not progress.best or validation.score(self.config.best_metric) >= progress.best[0][0]
         if taken:
-            point_to_average(self.run_dir, save_average(self.run_dir, weights, steps))
+            self.world.on_main(lambda: point_to_average(self.run_dir, save_average(self.run_dir, weights, steps)))
         return Averaged(steps, validation, taken)
 
     def _tidy(self, progress: Progress) -> None:

@@ -88,7 +88,8 @@ def test_a_validation_says_what_its_parts_say(tmp_path: Path) -> None:
     prepared = prepare(config, lambda _: None)
     torch.manual_seed(3)
     model = build_model(config.model, prepared.tokenizer.source_size, prepared.tokenizer.target_size).train()
-    found = Validator(config, prepared, model, torch.device("cpu"))()
+    validator = Validator(config, prepared, model, torch.device("cpu"))
+    found = validator.combine([validator.share()])
     assert model.training
     model.eval()
     sources = (tmp_path / "text" / "val.aa").read_text("utf-8").splitlines()[:5]
