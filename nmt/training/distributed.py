@@ -184,7 +184,7 @@ def joined() -> Iterator[World]:
             yield world
         except SystemExit as leave:  # as all do, after a signal
             left = leave
-        dist.barrier()
+        world.gather(None)  # whoever keeps the store leaves no sooner than the others
     dist.destroy_process_group()
     if left is not None:
         raise left

@@ -84,6 +84,11 @@ def _train(
         torch.set_num_threads(training.threads)
     device = world.own_device(choose_device(training.device))
     prepared = world.in_turn(lambda: prepare(config, say, tokenizer))
+    if any(fingerprints != prepared.fingerprints for fingerprints in world.gather(prepared.fingerprints)):
+        raise NmtError(
+            f"the machines have prepared different data from {config.data.path}: let them have the same files there, or "
+            "put data.path and data.cache on a file system that all share"
+        )
     torch.manual_seed(config.seed)
     model = build_model(config.model, prepared.tokenizer.source_size, prepared.tokenizer.target_size).to(device)
     base = load_base(config.fine_tune, model, say) if newest is None else None

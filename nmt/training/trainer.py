@@ -88,9 +88,8 @@ class Trainer:
 
     def _train(self) -> None:
         """Train on from where the run is to the end."""
-        updates = self.updates(self.progress.epoch, self.progress.position)
-        with closing(self.window.waiting(updates)) as coming:
-            for update in coming:
+        with closing(self.window.waiting(self.updates(self.progress.epoch, self.progress.position))) as updates:
+            for update in updates:
                 self.progress.epoch, self.progress.position = update.epoch, update.position
                 if reason := end_reason(self.config, self.progress):
                     self._end(reason)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,7 @@ from nmt.training.checkpoint import find_checkpoint, load_training_state, load_w
 from nmt.training.distributed import World
 from nmt.training.run import train
 from tests.training.rank_gradients import CASES, gradients
-from tests.training.ranks import Ended, launched
+from tests.training.ranks import ALONE, ROOT, WAIT, Ended, launched
 from tests.training.tiny import assert_same_run, events, tiny_config
 
 LOST = "another process of this training has ended without a word"
@@ -145,3 +147,13 @@ def test_what_ends_one_process_ends_the_other_and_is_said_once(
     assert len(errors) == 1, ended
     assert ("this process can go on no more" if mishap.startswith("refused") else LOST) in errors[0]
     assert not any("Traceback" in process.said for process in ended)
+
+
+def test_what_torchrun_s_processes_are_told_wrongly_is_said_once(folder: Path) -> None:
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    arguments = ["-m", "nmt.cli.train", str(written(tiny_config(folder, "mistaken"))), "model.dropoot=1"]
+    environment = {**ALONE, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run([*command, *arguments], env=environment, stderr=subprocess.PIPE, text=True, timeout=WAIT)
+    assert done.returncode == 1
+    (said,) = [line for line in done.stderr.splitlines() if line.startswith("nmt-train: error: ")]
+    assert "dropoot" in said
