@@ -86,8 +86,8 @@ def _train(
     prepared = world.in_turn(lambda: prepare(config, say, tokenizer))
     if any(fingerprints != prepared.fingerprints for fingerprints in world.gather(prepared.fingerprints)):
         raise NmtError(
-            f"the machines have prepared different data from {config.data.path}: let them have the same files there, or "
-            "put data.path and data.cache on a file system that all share"
+            f"the machines have prepared different data from {config.data.path}: let them have the same files "
+            "there, or put data.path and data.cache on a file system that all share"
         )
     torch.manual_seed(config.seed)
     model = build_model(config.model, prepared.tokenizer.source_size, prepared.tokenizer.target_size).to(device)

@@ -20,7 +20,11 @@ from tests.training.ranks import ALONE, ROOT, WAIT, Ended, launched
 from tests.training.tiny import assert_same_run, events, tiny_config
 
 LOST = "another process of this training has ended without a word"
-STILL = {"model__dropout": 0.0}
+# What no chance and no further validation has a part in.
+STILL = {
+    "model__dropout": 0.0, "training__schedule": {"name": "constant", "warmup_steps": 2}, "training__ema_decay": 0.9,
+    "training__average": "last", "training__checkpoint_every": 1,
+}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -64,9 +68,8 @@ def test_two_processes_two_accumulations_and_one_pass_take_the_same_gradients(
 @pytest.fixture(scope="module")
 def together(folder: Path) -> list[Ended]:
     """Trainings by two processes, one after the other."""
-    still = {"training__ema_decay": 0.9, "training__average": "last", **STILL}
     jobs = [
-        written(tiny_config(folder, "still", training__max_steps=2, **still)),
+        written(tiny_config(folder, "still", training__max_steps=2, **STILL)),
         written(tiny_config(folder, "whole")),
         written(tiny_config(folder, "continued", training__max_steps=3)),
         written(tiny_config(folder, "continued")),
@@ -86,10 +89,9 @@ def together(folder: Path) -> list[Ended]:
 
 def test_two_processes_train_as_one_and_the_next_may_be_another_number(folder: Path, together: list[Ended]) -> None:
     """2 -> 1 -> 2 processes end where one does, and each validation finds the same."""
-    still = {"training__ema_decay": 0.9, "training__average": "last", **STILL}
-    train(tiny_config(folder, "still", training__max_steps=4, **still))
-    by_two(written(tiny_config(folder, "still", **still)))
-    train(tiny_config(folder, "still-alone", **still))
+    train(tiny_config(folder, "still", training__max_steps=4, **STILL))
+    by_two(written(tiny_config(folder, "still", **STILL)))
+    train(tiny_config(folder, "still-alone", **STILL))
     ours, theirs = (load_weights(folder / run, "last") for run in ("still", "still-alone"))
     assert ours[1].step == theirs[1].step == 6
     for name, weight in theirs[0].items():
