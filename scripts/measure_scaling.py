@@ -4,9 +4,9 @@
 
 On CPUs, two processes of one thread against one process of two: the same cores. On graphics cards, all there are (or
 --processes) against one. All train the same updates, in turn, several rounds of them; a rate is the median over the log
-lines of a run, the first of which are left out. The exchange of gradients is also timed by itself: torch's all-reduce
-of as many numbers as the model has weights, nothing else running. In training a part of it is hidden behind the
-backward pass, so that its share of an update is an upper bound.
+lines of a run, the first of which are left out. What an update exchanges is also timed by itself, nothing else running:
+torch's all-reduce of as many numbers as the model has weights, and the two small exchanges beside it. In training a
+part of that is hidden behind the backward pass, so that its share of an update is an upper bound.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ PAGE = f"""# Scaling
 
 How many target tokens a second several processes train on beside one, made by
 `python scripts/measure_scaling.py CONFIG.yaml|PRESET [key=value ...]`. Efficiency is the rate of all processes over
-that of one times their number; on a CPU, where both have the same cores, it is the plain quotient. The exchange is
-torch's all-reduce of the gradients by itself, and its share of an update that of the time between two updates: an upper
+that of one times their number; on a CPU, where both have the same cores, it is the plain quotient. The exchange is that
+of gradients, losses, clock and signals, timed by itself, and its share that of the time between two updates: an upper
 bound, since a part of it is hidden behind the backward pass.
 
 {BEGIN}
@@ -85,11 +85,10 @@ def measure(arguments: Namespace) -> None:
     one, all_of_them = Arrangement(1, several if on_cpu else None), Arrangement(several, 1 if on_cpu else None)
     prepare(config, say)
     rates: dict[Arrangement, list[float]] = {one: [], all_of_them: []}
-    per_update = 0.0
     with tempfile.TemporaryDirectory() as folder:
-        for number_ in range(arguments.rounds):
+        for turn in range(arguments.rounds):
             for arrangement, found in rates.items():
-                run_dir = Path(folder) / f"{number_}-{arrangement.processes}"
+                run_dir = Path(folder) / f"{turn}-{arrangement.processes}"
                 events = trained(config, arrangement, run_dir, arguments.updates)
                 found.append(median(event["target_tokens_per_second"] for event in events))
                 say(f"{arrangement}: {found[-1]:,.0f} target tokens/s")
@@ -97,18 +96,19 @@ def measure(arguments: Namespace) -> None:
         parameters = json.loads((run_dir / "environment.json").read_text("utf-8"))["parameters"]
         exchange = exchanged(all_of_them, parameters, Path(folder) / "exchange.json")
     ratios = [many / single for single, many in zip(*rates.values(), strict=True)]
+    given = shown(arguments.overrides)
     entry = {
-        "command": " ".join(["python scripts/measure_scaling.py", arguments.config, *shown(arguments.overrides)]),
+        "command": " ".join(["python scripts/measure_scaling.py", Path(arguments.config).name, *given]),
         "hardware": describe_hardware(device),
         "torch": torch.__version__,
         "parameters": parameters,
         "rates": {str(arrangement): page.spread(list(found)) for arrangement, found in rates.items()},
         "efficiency": page.spread([ratio if on_cpu else ratio / several for ratio in ratios]),
         "exchange_seconds": exchange,
-        "exchange_share": exchange / per_update,
+        "exchange_share": sum(exchange.values()) / per_update,
     }
     entries = json.loads(arguments.output.read_text("utf-8")) if arguments.output.is_file() else {}
-    name = " ".join([Path(arguments.config).stem, *shown(arguments.overrides)])
+    name = " ".join([Path(arguments.config).stem, *given])
     write(arguments.output, entries | {KEY: entries.get(KEY, {}) | {name: entry}})
 
 
@@ -125,10 +125,11 @@ def trained(config: Config, arrangement: Arrangement, run_dir: Path, updates: in
     return [event for event in map(json.loads, lines) if event["event"] == "train"][WARM_UP:]
 
 
-def exchanged(arrangement: Arrangement, numbers: int, result: Path) -> float:
-    """Seconds in which the processes add up so many numbers."""
+def exchanged(arrangement: Arrangement, numbers: int, result: Path) -> dict[str, float]:
+    """Seconds in which the processes add up so many gradients, the sums of losses, and agree on clock and signals."""
     launch(arrangement, "benchmarks.exchange", numbers, result)
-    return float(json.loads(result.read_text("utf-8")))
+    seconds: dict[str, float] = json.loads(result.read_text("utf-8"))
+    return seconds
 
 
 def launch(arrangement: Arrangement, module: str, *arguments: object) -> None:
@@ -165,7 +166,9 @@ def tables(entries: dict[str, Any]) -> list[str]:
             rows.append([name, arrangement, page.cell(rate, "{:,.0f}", True), efficiency, share])
         notes.append(
             f"- {name}: `{entry['command']}`; {entry['hardware']}, torch {entry['torch']}; {entry['parameters']:,} "
-            f"weights, exchanged in {1e3 * entry['exchange_seconds']:.1f} ms\n"
+            f"weights; gradients are exchanged in {1e3 * entry['exchange_seconds']['gradients']:.1f} ms, losses in "
+            f"{1e3 * entry['exchange_seconds']['losses']:.2f}, clock and signals in "
+            f"{1e3 * entry['exchange_seconds']['agreement']:.2f}\n"
         )
     headings = ["", "processes", "target tokens/s", "efficiency", "exchange, share of an update"]
     return [page.markdown_table(headings, 2, rows), "".join(notes)]

@@ -9,7 +9,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import torch
@@ -21,6 +21,7 @@ from nmt.training import keeping, monitor
 from nmt.training.distributed import joined
 from nmt.training.objective import Gradients
 from nmt.training.run import train
+from nmt.training.trial import Trial
 from nmt.training.validation import Validator
 
 
@@ -32,8 +33,12 @@ def kill(*_: Any) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def refuse(*_: Any) -> None:
+def refuse(*_: Any) -> NoReturn:
     raise NmtError("this process can go on no more")
+
+
+def find_little(*_: Any) -> int:
+    return 75
 
 
 def poison(gradients: Any, update: Any) -> None:
@@ -41,12 +46,13 @@ def poison(gradients: Any, update: Any) -> None:
     next(weight for weight in gradients._objective.parameters()).data.flatten()[0] = float("inf")
 
 
-MISHAPS: dict[str, tuple[Any, str, int, Callable[..., None]]] = {  # in which call of what
+MISHAPS: dict[str, tuple[Any, str, int, Callable[..., Any]]] = {  # in which call of what
     "terminated": (Gradients, "of", 5, terminate),
     "terminated in validation": (Validator, "nll", 1, terminate),
     "killed": (Gradients, "of", 5, kill),
     "refused": (Gradients, "of", 5, refuse),
     "refused in saving": (keeping, "save_checkpoint", 1, refuse),
+    "short of memory": (Trial, "find", 1, find_little),
     "poisoned": (Gradients, "of", 5, poison),
 }
 
@@ -58,8 +64,8 @@ def befall(mishap: str) -> Callable[[], None]:
 
     def struck(*arguments: Any) -> Any:
         calls.append(1)
-        if len(calls) == number:
-            happen(*arguments)
+        if len(calls) == number and (instead := happen(*arguments)) is not None:
+            return instead
         return original(*arguments)
 
     setattr(owner, name, struck)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -24,6 +25,7 @@ LOST = "another process of this training has ended without a word"
 STILL = {
     "model__dropout": 0.0, "training__schedule": {"name": "constant", "warmup_steps": 2}, "training__ema_decay": 0.9,
     "training__average": "last", "training__checkpoint_every": 1,
+    "training__subword_sampling": 0.1,
 }  # fmt: skip
 
 
@@ -68,6 +70,7 @@ def test_two_processes_two_accumulations_and_one_pass_take_the_same_gradients(
 @pytest.fixture(scope="module")
 def together(folder: Path) -> list[Ended]:
     """Trainings by two processes, one after the other."""
+    auto = {"training__tokens_per_device": "auto"}
     jobs = [
         written(tiny_config(folder, "still", training__max_steps=2, **STILL)),
         written(tiny_config(folder, "whole")),
@@ -78,6 +81,7 @@ def together(folder: Path) -> list[Ended]:
         f"{written(tiny_config(folder, 'unvalidated'))}:terminated in validation:1",
         written(tiny_config(folder, "unvalidated")),
         f"{written(tiny_config(folder, 'poisoned'))}:poisoned:1",
+        f"{written(tiny_config(folder, 'split', training__max_steps=1, **auto))}:short of memory:1",
     ]
     config = tiny_config(folder, "elsewhere")  # where rank 1, which writes nothing, does not find what rank 0 wrote
     others = [str(job).replace("whole", "elsewhere") for job in jobs]
@@ -126,6 +130,11 @@ def test_only_rank_0_writes_and_speaks(folder: Path, together: list[Ended]) -> N
     assert not (folder / "elsewhere").exists()
     assert set(together[1].said.splitlines()) == {"left with 143"}
     assert together[0].said.count("done at step 6") == 5
+
+
+def test_the_batches_of_all_are_as_small_as_one_process_needs_them(folder: Path, together: list[Ended]) -> None:
+    assert json.loads((folder / "split" / "environment.json").read_text("utf-8"))["tokens_per_device"] == 75
+    assert "training.tokens_per_device=auto: 75 of 150 fit into memory" in together[0].said
 
 
 def test_a_loss_that_is_bad_on_one_process_sends_all_back(folder: Path, together: list[Ended]) -> None:
