@@ -149,6 +149,9 @@ class Processes(World):
             self._store.set(f"{turn} main", "")
         if not self.local_rank:
             self._store.set(f"{turn} {machine}", "")
+        if self._store.add(f"{turn} done", 1) == self.size:
+            self._store.set(f"{turn} all", "")
+        self._wait(f"{turn} all")  # those that are done early would wait for the others only so long in what comes next
         return found
 
     def _next_turn(self) -> str:
