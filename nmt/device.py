@@ -90,6 +90,24 @@ def set_random_state(state: RandomState, device: torch.device) -> None:
         torch.cuda.set_rng_state(state["cuda"], device)
 
 
+def resume_random_state(states: list[RandomState] | RandomState, process: int, device: torch.device) -> None:
+    """Continue the random numbers of one of several processes, whose states are given; a single one counts as a list.
+
+    A process beyond those that there were gets numbers of its own, made from the state of the first.
+    """
+    states = states if isinstance(states, list) else [states]
+    known = process < len(states)
+    set_random_state(states[process if known else 0], device)
+    if not known:
+        branch_random_state(process)
+
+
+def branch_random_state(number: int) -> None:
+    """Random numbers of their own for process `number`, made from a state that all have; process 0 goes on with it."""
+    if number:
+        torch.manual_seed(int(torch.randint(2**62, ())) + number)
+
+
 @contextmanager
 def undisturbed_randomness(device: torch.device) -> Iterator[None]:
     """Whatever the block draws, the random numbers after it are those that would have come without it."""

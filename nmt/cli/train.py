@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from argparse import Namespace
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from nmt.cli.common import DONE, FAILED, Parser, run_command
 from nmt.errors import NmtError, UsageError
+
+if TYPE_CHECKING:
+    from nmt.training.distributed import World
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -28,11 +33,23 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _train(arguments: Namespace) -> int:
+    if int(os.environ.get("WORLD_SIZE", 1)) == 1:
+        return _train_as(arguments, None)
+    from nmt.training.distributed import joined
+
+    with joined() as world:
+        return _train_as(arguments, world)
+
+
+def _train_as(arguments: Namespace, world: World | None) -> int:
+    """Train as one of the processes that torchrun has started, or as the only one there is (None)."""
     from nmt.config.load import config_to_yaml, load_sweep
 
     configs = load_sweep(arguments.config, arguments.overrides)
     if len(configs) > 1 and not arguments.multirun:
         raise UsageError("an override names several values: add --multirun to train them one after the other")
+    if world is not None and (arguments.multirun or arguments.cfg):
+        raise UsageError("--multirun and --cfg are for a single process: start it without torchrun")
     if arguments.cfg:
         print("---\n".join(config_to_yaml(config) for config in configs), end="")
         return DONE
@@ -40,7 +57,7 @@ def _train(arguments: Namespace) -> int:
     from nmt.training.run import train
 
     if len(configs) == 1:
-        train(configs[0])
+        train(configs[0], world)
         return DONE
     status = DONE
     for number, config in enumerate(configs, start=1):

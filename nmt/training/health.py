@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from nmt.data.batching import Update
+from nmt.errors import NmtError
+from nmt.training.distributed import World
 
 _MEMORY = 0.9  # of the running mean of the loss
 
@@ -19,6 +21,16 @@ class Diverged(Exception):
     def __init__(self, diagnosis: str) -> None:
         super().__init__(diagnosis)
         self.diagnosis = diagnosis
+
+
+def gone_for_good(diagnosis: str, rollbacks: int, has_checkpoint: bool) -> NmtError:
+    """What ends a run that has gone back to a lower rate often enough."""
+    kept = "the last checkpoint is kept" if has_checkpoint else "there was no checkpoint yet"
+    tried = f" after {rollbacks} times going back to a lower rate" if rollbacks else ""
+    return NmtError(
+        f"training diverged{tried}: {diagnosis}; {kept}; in another run_dir, try a lower "
+        "training.learning_rate, a longer training.schedule.warmup_steps or a lower training.clip_norm"
+    )
 
 
 @dataclass(frozen=True)
@@ -37,6 +49,14 @@ class _Shape:
         source, target = (max(sides) for sides in zip(*lengths, strict=True))
         return cls(update.epoch, update.position, update.sentences, source, target)
 
+    def with_those_of(self, others: list[_Shape]) -> _Shape:
+        """The whole update's, from those that all processes have seen of it."""
+        return replace(
+            self,
+            source_length=max(other.source_length for other in others),
+            target_length=max(other.target_length for other in others),
+        )
+
     def __str__(self) -> str:
         return (
             f"number {self.position + 1:,} of epoch {self.epoch + 1}: {self.sentences:,} sentences of up to "
@@ -48,10 +68,12 @@ class Health:
     """Watches the loss and the gradient of every update, on the device, without waiting for it.
 
     An update is bad when its gradient is not finite, or when with it the running mean of the loss comes to more than
-    twice the lowest it has been, and a nat (the loss is in nats a target token).
+    twice the lowest it has been, and a nat (the loss is in nats a target token). Both are of the whole update, so that
+    all processes come to the same.
     """
 
-    def __init__(self, device: torch.device) -> None:
+    def __init__(self, device: torch.device, world: World) -> None:
+        self._world = world
         self._level = torch.full((2,), torch.inf, device=device)  # running mean of the loss, and the lowest it has been
         self._bad = torch.zeros(3, device=device)  # the first bad update: its step (0: none), loss, gradient norm
         self._seen: dict[int, _Shape] = {}  # by step, since the last check
@@ -75,9 +97,9 @@ class Health:
         """Raise Diverged if an update was bad; waits for the device."""
         step, loss, norm = self._bad.tolist()
         if step:
-            raise Diverged(
-                f"update {int(step):,} ({self._seen[int(step)]}) has loss {loss:.3g}, gradient norm {norm:.3g}"
-            )
+            shape = self._seen[int(step)]
+            shape = shape.with_those_of(self._world.gather(shape))
+            raise Diverged(f"update {int(step):,} ({shape}) has loss {loss:.3g}, gradient norm {norm:.3g}")
         self._seen.clear()
 
     def state_dict(self) -> dict[str, Any]:

@@ -112,12 +112,13 @@ class Signals:
 
     def __init__(self) -> None:
         self.received: int | None = None
+        self.heeded: int | None = None  # the one that all processes have agreed to end for
         self._interruptible = False
 
     @property
     def exit_status(self) -> int:
         """130 after Ctrl-C, 143 after SIGTERM."""
-        return 128 + (self.received or 0)
+        return 128 + (self.heeded or 0)
 
     @contextmanager
     def caught(self) -> Iterator[None]:

@@ -14,6 +14,7 @@ from typing import IO, Any
 from nmt.errors import NmtError
 from nmt.files import atomic_write
 from nmt.report.heatmap import heatmap_array
+from nmt.training.keeping import Averaged
 from nmt.training.limits import Progress
 from nmt.training.validation import AttentionMap, Sample, Validation
 
@@ -87,10 +88,11 @@ class Monitor:
             f"training diverged: {diagnosis}; back to step {progress.step:,}, and on with {lowered:g} times the rate"
         )
 
-    def averaged(self, progress: Progress, validation: Validation, steps: Iterable[int], taken: bool) -> None:
+    def averaged(self, progress: Progress, averaged: Averaged) -> None:
         """The mean of checkpoints was validated, and taken or not."""
+        steps, validation, taken = averaged
         figures = {"loss": validation.loss, "perplexity": validation.perplexity, "bleu": validation.bleu.score}
-        self._append("average", progress, figures | {"steps": list(steps), "taken": taken})
+        self._append("average", progress, figures | {"steps": steps, "taken": taken})
         self.say(
             f"average of steps {', '.join(f'{step:,}' for step in steps)}: loss {validation.loss:.3f}  "
             f"BLEU {validation.bleu.score:.2f}  ({'taken' if taken else 'not taken: the best checkpoint is better'})"
@@ -105,10 +107,12 @@ class Monitor:
         """Whether the live line is to be renewed; never where there is none."""
         return self.live and time.monotonic() - self._shown >= _REFRESH
 
-    def show(self, progress: Progress, loss: float, rate: float, left: float | None) -> None:
+    def show(self, progress: Progress, metrics: dict[str, Any], left: float | None) -> None:
         """Renew the live line: step, loss, tokens/s, time left."""
+        rate = metrics["source_tokens_per_second"] + metrics["target_tokens_per_second"]
         text = (
-            f"step {progress.step:,}  epoch {progress.epoch + 1}  loss {loss:.3f}  {rate:,.0f} tokens/s  {_left(left)}"
+            f"step {progress.step:,}  epoch {progress.epoch + 1}  loss {metrics['loss']:.3f}  "
+            f"{rate:,.0f} tokens/s  {_left(left)}"
         )
         self.stream.write("\r" + text.ljust(self._live_width))
         self.stream.flush()
@@ -186,3 +190,27 @@ def _escape(text: str) -> str:
 
 def _picture(attention: AttentionMap) -> Any:
     return heatmap_array(attention.weights, attention.source_tokens, attention.target_tokens)
+
+
+class Silent(Monitor):
+    """For the processes of a training that are not to write or say anything."""
+
+    def __init__(self) -> None:
+        """Nothing to go on with."""
+
+    def train(self, progress: Progress, metrics: dict[str, Any], left: float | None) -> None: ...
+
+    def validation(self, progress: Progress, validation: Validation, best: bool) -> None: ...
+
+    def went_back(self, progress: Progress, diagnosis: str, lowered: float) -> None: ...
+
+    def averaged(self, progress: Progress, averaged: Averaged) -> None: ...
+
+    def end(self, progress: Progress, reason: str, parameters: int) -> None: ...
+
+    def due(self) -> bool:
+        return False
+
+    def say(self, sentence: str) -> None: ...
+
+    def close(self) -> None: ...

@@ -6,7 +6,8 @@ import json
 import platform
 import subprocess
 import sys
-from contextlib import AbstractContextManager, closing
+from collections.abc import Callable
+from contextlib import AbstractContextManager, closing, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from nmt.data.mixture import Mixture
 from nmt.data.prepare import Prepared, prepare
 from nmt.data.sampling import SubwordSampling
 from nmt.data.tokenizer import Tokenizer
-from nmt.device import choose_device, describe_hardware, limit_kernel_caches, reuse_memory
+from nmt.device import branch_random_state, choose_device, describe_hardware, limit_kernel_caches, reuse_memory
 from nmt.errors import NmtError
 from nmt.files import atomic_write, locked, make_folder
 from nmt.models.build import build_model
@@ -29,12 +30,15 @@ from nmt.models.recurrent import Cell
 from nmt.models.seq2seq import Seq2Seq
 from nmt.resources import PACKAGE
 from nmt.training.checkpoint import CheckpointInfo, Newest, has_checkpoint, load_newest
+from nmt.training.distributed import World
 from nmt.training.fine_tune import freeze, inherit, load_base
 from nmt.training.limits import Progress, end_reason
-from nmt.training.monitor import Monitor
+from nmt.training.monitor import Monitor, Silent
 from nmt.training.trainer import Trainer
 from nmt.training.trial import Trial
 from nmt.training.validation import Validator
+
+Say = Callable[[str], None]
 
 # What may differ from the run that is continued: limits, logging, what is kept, and where the work is done.
 _MAY_CHANGE = {"run_dir", "data.workers"} | {
@@ -44,84 +48,108 @@ _MAY_CHANGE = {"run_dir", "data.workers"} | {
 }  # fmt: skip
 
 
-def train(config: Config) -> None:
+def train(config: Config, world: World | None = None) -> None:
     """Train what `config` describes in its run_dir, going on from the last checkpoint there.
 
     A run that has reached a limit is left as it is. Raises NmtError for what the user can mend, and SystemExit 130 or
-    143 after Ctrl-C or SIGTERM, once a checkpoint is saved.
+    143 after Ctrl-C or SIGTERM, once a checkpoint is saved. Of several processes, each calls it with the same
+    configuration; only rank 0 need see run_dir.
     """
+    world = world or World()
+    say = _say if world.is_main else _say_nothing
     config, tokenizer = inherit(config)
     assert config.run_dir, "load_config fills it in"
-    run_dir = make_folder(config.run_dir)
-    with alone(run_dir):
-        _refuse_other_config(run_dir, config)
-        newest: Newest | None = None
-        if has_checkpoint(run_dir):
-            newest = load_newest(run_dir, _say)
-            if reason := _finished(config, Progress.from_state_dict(newest.state["progress"])):
-                _say(f"{run_dir} is trained already: {reason} is reached; raise it to train further")
-                return
-        _train(config, run_dir, newest, tokenizer)
+    run_dir = Path(config.run_dir)
+    with alone(make_folder(run_dir)) if world.is_main else nullcontext():
+        newest = world.on_main(partial(_newest, run_dir, config))
+        if newest and (reason := _finished(config, Progress.from_state_dict(newest.state["progress"]))):
+            say(f"{run_dir} is trained already: {reason} is reached; raise it to train further")
+            return
+        _train(config, run_dir, newest, tokenizer, world, say)
 
 
-def _train(config: Config, run_dir: Path, newest: Newest | None, tokenizer: Tokenizer | None) -> None:
+def _newest(run_dir: Path, config: Config) -> Newest | None:
+    """The checkpoint to go on from, if there is one; refuses a run of another configuration."""
+    _refuse_other_config(run_dir, config)
+    return load_newest(run_dir, _say) if has_checkpoint(run_dir) else None
+
+
+def _train(
+    config: Config, run_dir: Path, newest: Newest | None, tokenizer: Tokenizer | None, world: World, say: Say
+) -> None:
     """Build all that training needs and let the trainer run; a tokenizer is given where none is to be trained."""
     limit_kernel_caches()
     reuse_memory()
     training = config.training
     if training.threads is not None:
         torch.set_num_threads(training.threads)
-    device = choose_device(training.device)
-    prepared = prepare(config, _say, tokenizer, live=sys.stderr.isatty())
+    device = world.own_device(choose_device(training.device))
+    live = world.is_main and sys.stderr.isatty()
+    prepared = world.in_turn(lambda: prepare(config, say, tokenizer, live))
+    if any(fingerprints != prepared.fingerprints for fingerprints in world.gather(prepared.fingerprints)):
+        raise NmtError(
+            f"the machines have prepared different data from {config.data.path}: let them have the same files "
+            "there, or put data.path and data.cache on a file system that all share"
+        )
     torch.manual_seed(config.seed)
     model = build_model(config.model, prepared.tokenizer.source_size, prepared.tokenizer.target_size).to(device)
-    base = load_base(config.fine_tune, model, _say) if newest is None else None
-    freeze(model, config.fine_tune.freeze, _say)
-    _write_records(config, run_dir, prepared, model, device, base)
+    base = load_base(config.fine_tune, model, say) if newest is None else None
+    freeze(model, config.fine_tune.freeze, say)
+    branch_random_state(world.rank)
+    world.on_main(lambda: _write_records(config, run_dir, prepared, model, device, base, world.size))
     if training.compile:
-        _compile(model, device)
+        _compile(model, device, say)
     mixture = Mixture.of(config.data, prepared.train)
-    mixture.tell(_say)
+    mixture.tell(say)
     updates = Updates(
         prepared.train,
         training.tokens_per_update,
         None if training.tokens_per_device == "auto" else training.tokens_per_device,
         config.seed,
+        rank=world.rank,
+        world_size=world.size,
         workers=training.workers,
         multiple=8 if device.type == "cuda" else 1,
         pin=device.type == "cuda",
         sampling=SubwordSampling.of(config, prepared.tokenizer),
         mixture=mixture,
     )
-    updates.tokens_per_device = _tokens_per_device(config, run_dir, Trial(updates, model, training, device))
+    updates.tokens_per_device = _tokens_per_device(config, run_dir, Trial(updates, model, training, device), world)
     progress = Progress() if newest is None else Progress.from_state_dict(newest.state["progress"])
-    with closing(Monitor(run_dir, progress)) as monitor:
-        validator = Validator(config, prepared, model, device, updates.tokens_per_device)
-        iterate = partial(updates.iterate, say=monitor.say)
-        trainer = Trainer(training, run_dir, model, iterate, validator, monitor, device)
+    with closing(Monitor(run_dir, progress) if world.is_main else Silent()) as monitor:
+        validator = Validator(config, prepared, model, device, updates.tokens_per_device, world)
+        iterate = partial(updates.iterate, say=monitor.say) if world.is_main else updates.iterate
+        trainer = Trainer(training, run_dir, model, iterate, validator, monitor, device, world)
         if newest is not None:
             trainer.restore(newest.weights, newest.state)
             monitor.say(f"continuing {run_dir} from step {progress.step:,}")
         trainer.run()
 
 
-def _tokens_per_device(config: Config, run_dir: Path, trial: Trial) -> int | None:
+def _tokens_per_device(config: Config, run_dir: Path, trial: Trial, world: World) -> int | None:
     """training.tokens_per_device, once it is tried; for auto what is found, which environment.json keeps.
 
-    A run that goes on begins with what it has had, since another split of its updates would round differently.
+    Of what several processes find it is the least. A run that goes on begins with what it has had, since another split
+    of its updates would round differently.
     """
     wanted = config.training.tokens_per_device
     if wanted != "auto":
         trial.check(wanted)
         return wanted
     path = run_dir / "environment.json"
-    environment = json.loads(path.read_text(encoding="utf-8"))
+    environment = world.on_main(lambda: json.loads(path.read_text(encoding="utf-8")))
     before = environment.get("tokens_per_device")
-    environment["tokens_per_device"] = found = trial.find(before)
-    with atomic_write(path) as file:
-        json.dump(environment, file, indent=2)
-    changed = "" if before in (None, found) else f" (it was {before}: from here on sums are rounded differently)"
-    _say(f"training.tokens_per_device=auto: {found} of {config.training.tokens_per_update} fit into memory{changed}")
+    found = min(world.gather(trial.find(before)))
+
+    def keep() -> None:
+        with atomic_write(path) as file:
+            json.dump(environment | {"tokens_per_device": found}, file, indent=2)
+        changed = "" if before in (None, found) else f" (it was {before}: from here on sums are rounded differently)"
+        _say(
+            f"training.tokens_per_device=auto: {found} of {config.training.tokens_per_update} fit into memory{changed}"
+        )
+
+    world.on_main(keep)
     return found
 
 
@@ -163,6 +191,7 @@ def _write_records(
     model: Seq2Seq,
     device: torch.device,
     base: CheckpointInfo | None,
+    processes: int,
 ) -> None:
     """config.yaml, the tokenizer and environment.json; refuses to continue on other data."""
     environment = {
@@ -170,7 +199,8 @@ def _write_records(
         "python": platform.python_version(),
         "torch": torch.__version__,
         "hardware": describe_hardware(device),
-        "cpu_threads": torch.get_num_threads(),
+        "processes": processes,
+        "cpu_threads": torch.get_num_threads(),  # of each
         "device": device.type,
         "git_commit": _git_commit(),
         "data": prepared.fingerprints,
@@ -218,19 +248,23 @@ def _git_commit() -> str | None:
         return None
 
 
-def _compile(model: Seq2Seq, device: torch.device) -> None:
+def _compile(model: Seq2Seq, device: torch.device, say: Say) -> None:
     """Compile the model's forward pass where that can be had; else say so and go on without."""
     if any(isinstance(module, torch.nn.RNNBase | Cell) for module in model.modules()):
-        _say("training.compile: recurrent models are trained without it, their time loops being written out")
+        say("training.compile: recurrent models are trained without it, their time loops being written out")
         return
     try:
         torch.compile(torch.nn.functional.gelu)(torch.ones(2, device=device))
     except Exception as error:  # whatever a backend raises, training works without it
         reason = str(error).strip().partition("\n")[0]
-        _say(f"training.compile: torch.compile can't be had here ({reason}); training goes on without it")
+        say(f"training.compile: torch.compile can't be had here ({reason}); training goes on without it")
         return
     model.compile(dynamic=True)
 
 
 def _say(sentence: str) -> None:
     print(sentence, file=sys.stderr, flush=True)
+
+
+def _say_nothing(sentence: str) -> None:
+    """For all processes but the one that tells the user."""

@@ -2,37 +2,28 @@
 
 from __future__ import annotations
 
-import copy
 import os
-import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
-from typing import Any, NoReturn
+from functools import partial
+from typing import Any, Literal, NoReturn
 
 import torch
 from torch import Tensor
 
 from nmt.config.schema import TrainingConfig
 from nmt.data.batching import Update
-from nmt.device import autocast, random_state, set_random_state
-from nmt.errors import NmtError
 from nmt.models.seq2seq import Seq2Seq
-from nmt.training.average import average_checkpoints, delete_average, point_to_average, save_average
-from nmt.training.checkpoint import (
-    delete_others,
-    has_checkpoint,
-    load_newest,
-    save_checkpoint,
-    saved_steps,
-    set_pointer,
-)
+from nmt.training.distributed import World
 from nmt.training.ema import MovingAverage
-from nmt.training.health import Diverged, Health
+from nmt.training.health import Diverged, Health, gone_for_good
+from nmt.training.keeping import Keeper
 from nmt.training.limits import Clock, Interrupted, Progress, Signals, end_reason, seconds_left
-from nmt.training.loss import batch_loss
 from nmt.training.monitor import Monitor
+from nmt.training.objective import Gradients
 from nmt.training.optim import Schedule, build_optimizer
-from nmt.training.validation import Validate
+from nmt.training.state import Part, TrainingState
+from nmt.training.validation import Validate, validated
 from nmt.training.window import Window
 
 UpdatesFrom = Callable[[int, int], Iterator[Update]]  # epoch and position of the first -> updates without end
@@ -50,22 +41,27 @@ class Trainer:
         validate: Validate,
         monitor: Monitor,
         device: torch.device,
+        world: World | None = None,
     ) -> None:
         self.config = config
-        self.run_dir = run_dir
         self.model = model
         self.updates = updates
         self.validate = validate
         self.monitor = monitor
         self.device = device
+        self.world = world or World()
         self.optimizer = build_optimizer(config.optimizer, model)
         self.schedule = Schedule(config)
         self.progress = Progress()
         self.window = Window(device)
         self.average = MovingAverage(model, config.ema_decay)
-        self.health = Health(device)
+        self.health = Health(device, self.world)
+        self.gradients = Gradients(model, config, device, self.world)
+        parts: dict[str, Part] = {"optimizer": self.optimizer, "schedule": self.schedule, "window": self.window}
+        parts |= {"average": self.average, "health": self.health}
+        self.state = TrainingState(run_dir, model, device, self.world, parts)
         self.waits = device.type != "cuda"  # for each update, to see whether it is a good one
-        self.start: tuple[dict[str, Tensor], dict[str, Any]] | None = None  # to go back to while there is no checkpoint
+        self.keeper = Keeper(config, run_dir, model, self.world)
         self.unsaved = True  # whether there is something that the last checkpoint does not hold
         self.signals = Signals()
         self.clock = Clock(0.0)
@@ -75,15 +71,14 @@ class Trainer:
     def run(self) -> None:
         """Train to a limit. After a signal, save a checkpoint and raise SystemExit with the signal's status."""
         with self.signals.caught():
-            if delete_average(self.run_dir):
+            if self.keeper.delete_average():
                 self.monitor.say("the average of checkpoints is deleted: further training makes it out of date")
             self.progress.ended = False
             self.model.train()
             self._validate_if_due()  # the one that a signal broke off before this resumption
             self._save_if_due()
             if self.progress.step == 0 and self.config.max_rollbacks:
-                weights = {name: weight.to("cpu", copy=True) for name, weight in self.model.state_dict().items()}
-                self.start = weights, copy.deepcopy(self.state_dict())
+                self.keeper.begin(self.state.state_dict(self.progress))
             while True:
                 try:
                     self._train()
@@ -93,7 +88,7 @@ class Trainer:
 
     def _train(self) -> None:
         """Train on from where the run is to the end."""
-        with closing(self._updates()) as updates:
+        with closing(self.window.waiting(self.updates(self.progress.epoch, self.progress.position))) as updates:
             for update in updates:
                 self.progress.epoch, self.progress.position = update.epoch, update.position
                 if reason := end_reason(self.config, self.progress):
@@ -103,21 +98,16 @@ class Trainer:
                 self._log_if_due()
                 self._validate_if_due()
                 self._save_if_due()
-                if self.signals.received is not None:
+                self._agree()
+                if self.signals.heeded is not None:
                     self._leave()
 
     def train_step(self, update: Update) -> None:
         """One update: gradients summed over its micro-batches and divided by all of its target tokens."""
         self.clock.start()
-        config, total = self.config, torch.zeros((), device=self.device)
-        for batch in update.batches:
-            with autocast(self.device, config.precision):
-                loss = batch_loss(self.model, batch, self.device, config.label_smoothing, config.rdrop)
-            (loss.smoothed / update.target_tokens).backward()
-            self.window.add_loss(loss)
-            total += loss.smoothed.detach()
+        losses = self.gradients.of(update)
         norm = self._clip()
-        self.health.watch(self.progress.step + 1, update, total / update.target_tokens, norm)
+        self.health.watch(self.progress.step + 1, update, losses[0] / update.target_tokens, norm)
         self._apply()
         self.optimizer.zero_grad(set_to_none=True)
         self.progress.step += 1
@@ -125,7 +115,7 @@ class Trainer:
         self.progress.position += 1
         self.progress.seconds = self.clock.seconds
         self.unsaved = True
-        self.window.add_update(update, norm)
+        self.window.add(update, losses, norm)
 
     def _clip(self) -> Tensor:
         """The norm of all gradients together, brought down to clip_norm where there is one (Pascanu et al. 2013)."""
@@ -149,14 +139,9 @@ class Trainer:
             group["lr"] = self.schedule.rate(self.progress.step + 1)
         self.optimizer.step()
 
-    def _updates(self) -> Generator[Update, None, None]:
-        """The updates from where the run is, and how long each was waited for."""
-        updates = self.updates(self.progress.epoch, self.progress.position)
-        while True:
-            started = time.monotonic()
-            update = next(updates)
-            self.window.add_wait(time.monotonic() - started)
-            yield update
+    def _agree(self) -> None:
+        """One clock and one signal for all processes: whatever follows from them, all do alike."""
+        self.progress.seconds, self.signals.heeded = self.world.agree(self.clock.seconds, self.signals.received)
 
     # -- between updates -----------------------------------------------------------------------------------------
 
@@ -168,9 +153,7 @@ class Trainer:
             self.monitor.train(self.progress, {**self.window.metrics(), "learning_rate": rate}, left)
             self.window.reset()
         elif self.monitor.due():
-            metrics = self.window.metrics()
-            speed = metrics["source_tokens_per_second"] + metrics["target_tokens_per_second"]
-            self.monitor.show(self.progress, metrics["loss"], speed, left)
+            self.monitor.show(self.progress, self.window.metrics(), left)
 
     def _validate_if_due(self) -> None:
         if self._is_due(self.config.validate_every) and self.progress.validated_step != self.progress.step:
@@ -181,13 +164,15 @@ class Trainer:
         self.health.check()
         self.clock.start()
         self.window.pause()
-        started = self.clock.seconds
+        self._agree()
+        started = self.progress.seconds
         try:
-            with self.average.applied(), self.signals.interruptible():
-                validation = self.validate()
+            with self.average.applied():
+                validation = validated(self.validate, self.signals, self.world)
         except Interrupted:
+            self._agree()
             self._leave()
-        self.progress.seconds = self.clock.seconds
+        self._agree()
         score, seconds = validation.score(self.config.best_metric), self.progress.seconds - started
         best = self.progress.validated(score, seconds, self.config.keep_best)
         self.schedule.validated(best)
@@ -206,86 +191,36 @@ class Trainer:
     # -- checkpoints and the end ---------------------------------------------------------------------------------
 
     def save(self) -> None:
-        """Write a checkpoint of the run as it is, then delete those it makes superfluous."""
+        """Write a checkpoint of the run as it is."""
         self.health.check()
         self.window.pause()
         self.progress.seconds = self.clock.seconds
-        state = self.state_dict()
+        state = self.state.state_dict(self.progress)
         with self.average.applied():
-            save_checkpoint(self.run_dir, self.progress.step, self.model, state)
-        self._tidy()
+            self.keeper.save(self.progress, state)
         self.unsaved = False
-        self.start = None
         self.window.resume()
 
-    def state_dict(self) -> dict[str, Any]:
-        """All that training goes on from, beside the weights."""
-        return {
-            "progress": self.progress.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "schedule": self.schedule.state_dict(),
-            "window": self.window.state_dict(),
-            "average": self.average.state_dict(),
-            "health": self.health.state_dict(),
-            "random": random_state(self.device),
-        }
-
     def restore(self, weights: dict[str, Tensor], state: dict[str, Any]) -> None:
-        """Go on from a checkpoint's weights and `state_dict`, as if there had been no interruption."""
-        if missing := self.state_dict().keys() - state.keys():
-            raise NmtError(
-                f"the checkpoints of {self.run_dir} have no {', '.join(sorted(missing))}: another version of nmt wrote "
-                "them; train anew with run_dir=OTHER, or from their weights with fine_tune.run"
-            )
-        self.model.load_state_dict(weights)
-        self.progress = Progress.from_state_dict(state["progress"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.schedule.load_state_dict(state["schedule"])
-        self.window.load_state_dict(state["window"])
-        self.average.load_state_dict(state["average"])
-        self.health.load_state_dict(state["health"])
-        set_random_state(state["random"], self.device)
-        saved = saved_steps(self.run_dir)  # not those that a checkpoint since lost had made superfluous
-        self.progress.best = [entry for entry in self.progress.best if entry[1] in saved]
+        """Go on from a checkpoint's weights and state, as if there had been no interruption."""
+        self.progress = self.state.restore(weights, state)
         self.clock = Clock(self.progress.seconds)
         self.unsaved = False
-        self._tidy()  # the process may have ended between a checkpoint and this
-
-    def _tidy(self) -> None:
-        """Point to the best checkpoint, and delete those that are neither among the best nor among the last."""
-        best, last = self._kept("best"), self._kept("last")
-        if best:
-            set_pointer(self.run_dir, "best", best[0])
-        delete_others(self.run_dir, {*best, *last})
-
-    def _kept(self, of: str) -> list[int]:
-        """The steps of the best or last checkpoints to keep, the best or the newest first."""
-        if of == "best":
-            return [step for _, step in self.progress.best]
-        return [step for step in saved_steps(self.run_dir)[::-1] if step <= self.progress.step][: self.config.keep_last]
+        self.keeper.went_on(self.progress)
 
     def _go_back(self, diagnosis: str) -> None:
         """After a bad update: on from the last checkpoint with a lower rate, max_rollbacks times at most."""
-        done, most = self.progress.rollbacks, self.config.max_rollbacks
-        if done >= most:
-            kept = "the last checkpoint is kept" if has_checkpoint(self.run_dir) else "there was no checkpoint yet"
-            tried = f" after {done} times going back to a lower rate" if done else ""
-            raise NmtError(
-                f"training diverged{tried}: {diagnosis}; {kept}; in another run_dir, try a lower "
-                "training.learning_rate, a longer training.schedule.warmup_steps or a lower training.clip_norm"
-            )
+        done = self.progress.rollbacks
+        if done >= self.config.max_rollbacks:
+            raise gone_for_good(diagnosis, done, self.keeper.has_checkpoint)
         clock = self.clock
-        if self.start is not None:
-            self.restore(self.start[0], copy.deepcopy(self.start[1]))
-        else:
-            newest = load_newest(self.run_dir, self.monitor.say)
-            self.restore(newest.weights, newest.state)
+        self.restore(*self.keeper.newest(self.monitor.say))
         self.optimizer.zero_grad(set_to_none=True)
         self.clock = clock  # what was lost counts too
         self.progress.rollbacks = done + 1
         self.schedule.lower(self.config.rollback_factor)
         self.monitor.went_back(self.progress, diagnosis, self.schedule.lowered)
-        if self.start is None:
+        if self.keeper.has_checkpoint:
             self.save()
 
     def _end(self, reason: str) -> None:
@@ -294,33 +229,23 @@ class Trainer:
             self._validate()
         if self.config.average is not None:
             self.save()  # it may be one of those averaged
-            self._average_checkpoints(self.config.average)
+            self._average(self.config.average)
         self.progress.ended = True
         self.save()
         parameters = sum(parameter.numel() for parameter in self.model.parameters())
         self.monitor.end(self.progress, reason, parameters)
 
-    def _average_checkpoints(self, of: str) -> None:
-        """Make the mean of kept checkpoints the run's averaged one, if it validates no worse than the best."""
-        steps = self._kept(of)
-        if len(steps) < 2:
-            self.monitor.say(f"training.average={of}: the run has one checkpoint to average, so nothing to do")
-            return
-        weights = average_checkpoints(self.run_dir, steps)
-        own = {name: weight.clone() for name, weight in self.model.state_dict().items()}
-        self.model.load_state_dict(weights)
+    def _average(self, of: Literal["best", "last"]) -> None:
+        """Let the keeper try the mean of kept checkpoints, and tell what came of it."""
+        validate = partial(validated, self.validate, self.signals, self.world)
         try:
-            with self.signals.interruptible():
-                validation = self.validate()
+            averaged = self.keeper.average(of, self.progress, validate, self.monitor.say)
         except Interrupted:
+            self._agree()
             self.monitor.say("stopped before the average was validated; the same command goes on with that")
             raise SystemExit(self.signals.exit_status) from None
-        self.model.load_state_dict(own)  # what the training state keeps, and a raised limit goes on from
-        best = self.progress.best
-        taken = not best or validation.score(self.config.best_metric) >= best[0][0]
-        if taken:
-            point_to_average(self.run_dir, save_average(self.run_dir, weights, steps))
-        self.monitor.averaged(self.progress, validation, steps, taken)
+        if averaged is not None:
+            self.monitor.averaged(self.progress, averaged)
 
     def _leave(self) -> NoReturn:
         """Save and end as the signal asks."""

@@ -50,11 +50,11 @@ class Trial:
         """Whether memory holds what a batch takes beside what training keeps there.
 
         That is two moments of each weight, perhaps its moving average, and, in an update that is divided, the gradients
-        of the batches before.
+        of the batches before, beside which several processes keep the buckets that gradients travel in.
         """
         model, config, device = self.model, self.config, self.device
         weights = [weight for weight in model.parameters() if weight.requires_grad]
-        copies = 2 if config.ema_decay is None else 3
+        copies = 2 + (config.ema_decay is not None) + (divided and self.updates.world_size > 1)
         training = model.training
         model.train()
         try:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import accumulate
-from typing import Protocol
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -19,9 +20,13 @@ from nmt.engines.native import NativeEngine
 from nmt.evaluation.metrics import Score, corpus_bleu
 from nmt.evaluation.tagged import rows_by_tag, target_language
 from nmt.models.seq2seq import Seq2Seq
+from nmt.training.distributed import World
+from nmt.training.limits import Interrupted, Signals
 from nmt.training.loss import batch_loss, perplexity
 from nmt.translate import Translator
 from nmt.translation.batches import batches
+
+T = TypeVar("T")
 
 SAMPLES = 4  # translations shown
 HEATMAPS = 2  # sentences whose attention is shown
@@ -66,12 +71,36 @@ class Validation:
         return self.bleu.score if metric == "bleu" else -self.loss
 
 
-class Validate(Protocol):
-    """What the trainer asks for."""
+@dataclass(frozen=True)
+class Share:
+    """What one of several processes found on its part of the validation set."""
 
-    def __call__(self) -> Validation:
-        """Validate the model as it is now, leaving it and the random numbers as they are."""
+    nll: float  # summed, in nats
+    hypotheses: list[str]  # of every so many lines
+    attention_maps: list[AttentionMap]
+
+
+class Validate(Protocol):
+    """What the trainer asks for: the work, which each process does for its share, and what follows from all shares."""
+
+    def share(self) -> Any:
+        """Validate the model as it is now on this process's share, leaving it and the random numbers as they are."""
         ...
+
+    def combine(self, shares: list[Any]) -> Validation:
+        """The outcome of the shares of all processes, by rank."""
+        ...
+
+
+def validated(validate: Validate, signals: Signals, world: World) -> Validation:
+    """What all processes together find; a signal to one of them raises Interrupted in all."""
+    share = None
+    with suppress(Interrupted), signals.interruptible():
+        share = validate.share()
+    shares = [share for share in world.gather(share) if share is not None]
+    if len(shares) < world.size:
+        raise Interrupted
+    return validate.combine(shares)
 
 
 class Validator:
@@ -84,9 +113,11 @@ class Validator:
         model: Seq2Seq,
         device: torch.device,
         tokens_per_device: int | None = None,
+        world: World | None = None,
     ) -> None:
         """tokens_per_device bounds the batches of the loss; None: training.tokens_per_update."""
         training = config.training
+        self.world = world or World()
         self.model = model
         self.device = device
         self.precision = training.precision
@@ -109,30 +140,45 @@ class Validator:
         self.shown = _spread(len(self.lines), SAMPLES)
         self.mapped = self._choose_heatmaps()
 
-    def __call__(self) -> Validation:
-        """Validate the model as it is now, leaving it and the random numbers as they are."""
+    def share(self) -> Share:
+        """Validate the model as it is now on this process's share, leaving it and the random numbers as they are."""
         training = self.model.training
         self.model.eval()
         try:
             with undisturbed_randomness(self.device), torch.no_grad():
-                loss = self.loss()
-                hypotheses = self.translator.translate([source for source, _ in self.lines], tag=self.tags)
-                maps = [self.attention_map(row) for row in self.mapped] if self.model.attends else []
+                nll = self.nll()
+                sources = [source for source, _ in self._mine(self.lines)]
+                hypotheses = self.translator.translate(sources, tag=self._mine(self.tags))
+                mapped = self.mapped if self.world.is_main and self.model.attends else []
+                return Share(nll, hypotheses, [self.attention_map(row) for row in mapped])
         finally:
             self.model.train(training)
+
+    def combine(self, shares: list[Share]) -> Validation:
+        """The outcome of the shares of all processes, by rank."""
+        hypotheses = [""] * len(self.lines)
+        for rank, share in enumerate(shares):
+            hypotheses[rank :: len(shares)] = share.hypotheses
+        loss = sum(share.nll for share in shares) / int(self.store.target_lengths.sum())
         by_tag = {tag: self._bleu(hypotheses, rows) for tag, rows in rows_by_tag(self.tags).items()}
         samples = [Sample(*self.lines[index], hypotheses[index]) for index in self.shown]
-        return Validation(loss, self._bleu(hypotheses, range(len(hypotheses))), samples, maps, by_tag)
+        return Validation(
+            loss, self._bleu(hypotheses, range(len(hypotheses))), samples, shares[0].attention_maps, by_tag
+        )
 
-    def loss(self) -> float:
-        """Negative log-likelihood of a target token, in nats."""
+    def nll(self) -> float:
+        """Negative log-likelihood of this process's share of the references, summed, in nats."""
         lengths = np.maximum(self.store.source_lengths, self.store.target_lengths).tolist()
         nll = torch.zeros((), device=self.device)
-        for rows in batches(lengths, self.tokens_per_batch):
+        for rows in self._mine(list(batches(lengths, self.tokens_per_batch))):
             batch = collate([self.store.source(row) for row in rows], [self.store.target(row) for row in rows])
             with autocast(self.device, self.precision):
                 nll += batch_loss(self.model, batch, self.device).nll
-        return float(nll) / int(self.store.target_lengths.sum())
+        return float(nll)
+
+    def _mine(self, items: list[T]) -> list[T]:
+        """This process's share: every so many, as neighbours are of like length."""
+        return items[self.world.rank :: self.world.size]
 
     def _bleu(self, hypotheses: Sequence[str], rows: Sequence[int]) -> Score:
         language = target_language(self.data, [self.tags[row] for row in rows])

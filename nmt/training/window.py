@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Generator, Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -10,7 +11,7 @@ import torch
 from torch import Tensor
 
 from nmt.data.batching import Update
-from nmt.training.loss import Loss, perplexity
+from nmt.training.loss import perplexity
 
 
 @dataclass
@@ -31,12 +32,9 @@ class Window:
         self._counts = _Counts()
         self._running_since = time.monotonic()
 
-    def add_loss(self, loss: Loss) -> None:
-        """Add the sums of a micro-batch."""
-        self._sums[:2] += torch.stack((loss.smoothed.detach(), loss.nll))
-
-    def add_update(self, update: Update, gradient_norm: Tensor) -> None:
-        """Add an update."""
+    def add(self, update: Update, losses: Tensor, gradient_norm: Tensor) -> None:
+        """Add an update: losses [2] are the sums over it, smoothed and nll."""
+        self._sums[:2] += losses
         self._sums[2] += gradient_norm
         counts = self._counts
         counts.updates += 1
@@ -44,9 +42,13 @@ class Window:
         counts.target_tokens += update.target_tokens
         counts.padded_tokens += update.padded_tokens
 
-    def add_wait(self, seconds: float) -> None:
-        """Add time during which the next update was not there yet."""
-        self._counts.waited += seconds
+    def waiting(self, updates: Iterator[Update]) -> Generator[Update, None, None]:
+        """The updates, and how long each was not there yet."""
+        while True:
+            started = time.monotonic()
+            update = next(updates)
+            self._counts.waited += time.monotonic() - started
+            yield update
 
     def pause(self) -> None:
         """Stop the time, for a validation or a checkpoint."""

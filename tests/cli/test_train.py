@@ -18,7 +18,7 @@ def trained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Config]:
     """The configurations handed to a trainer that only notes them, and fails for seed 13."""
     configs: list[Config] = []
 
-    def train(config: Config) -> None:
+    def train(config: Config, world: None = None) -> None:
         configs.append(config)
         if config.seed == 13:
             raise NmtError("the loss is not a number")

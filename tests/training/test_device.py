@@ -13,10 +13,13 @@ import torch
 
 from nmt.device import (
     autocast,
+    branch_random_state,
     choose_device,
     describe_hardware,
     has_bf16,
     limit_kernel_caches,
+    random_state,
+    resume_random_state,
     undisturbed_randomness,
 )
 from nmt.errors import NmtError
@@ -132,3 +135,21 @@ def test_freed_memory_is_used_again() -> None:
         command = [sys.executable, "-c", textwrap.dedent(script), reuse]
         faults[reuse] = int(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
     assert faults["yes"] * 10 < faults["no"]
+
+
+def test_each_process_goes_on_with_its_own_random_numbers_and_a_further_one_has_new_ones() -> None:
+    device = torch.device("cpu")
+    torch.manual_seed(1)
+    states = [random_state(device)]
+    branch_random_state(1)
+    states.append(random_state(device))
+    drawn = []
+    for process in range(3):
+        resume_random_state(states, process, device)
+        drawn.append(torch.rand(5))
+    for process, state in enumerate(states):
+        resume_random_state(state, 0, device)  # as a single process has saved it
+        assert torch.equal(torch.rand(5), drawn[process])
+    resume_random_state(states[:1], 2, device)
+    assert torch.equal(torch.rand(5), drawn[2])
+    assert len({tuple(numbers.tolist()) for numbers in drawn}) == 3

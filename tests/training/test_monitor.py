@@ -88,7 +88,8 @@ def test_a_validation_says_what_its_parts_say(tmp_path: Path) -> None:
     prepared = prepare(config, lambda _: None)
     torch.manual_seed(3)
     model = build_model(config.model, prepared.tokenizer.source_size, prepared.tokenizer.target_size).train()
-    found = Validator(config, prepared, model, torch.device("cpu"))()
+    validator = Validator(config, prepared, model, torch.device("cpu"))
+    found = validator.combine([validator.share()])
     assert model.training
     model.eval()
     sources = (tmp_path / "text" / "val.aa").read_text("utf-8").splitlines()[:5]
@@ -139,7 +140,8 @@ def test_a_terminal_has_a_live_line_and_a_pipe_plain_ones(tmp_path: Path) -> Non
     for stream in (terminal, pipe):
         monitor = Monitor(tmp_path, stream=stream)
         if monitor.due():
-            monitor.show(Progress(step=1234), 2.345, 5678.0, 3700.0)
+            rates = {"source_tokens_per_second": 2345.0, "target_tokens_per_second": 3333.0}
+            monitor.show(Progress(step=1234), {"loss": 2.345, **rates}, 3700.0)
         monitor.train(Progress(step=1234), METRICS, 61.0)
         monitor.say("news")
         monitor.close()

@@ -103,7 +103,7 @@ def test_a_run_killed_while_it_averages_makes_the_same_average(folder: Path, fun
     if not whole.is_dir():
         train(tiny_config(folder, whole.name, **changes))
     config = tiny_config(folder, run.name, **changes)
-    killed_in(config, f"nmt.training.trainer.{function}")
+    killed_in(config, f"nmt.training.keeping.{function}")
     assert not (run / "checkpoints" / "averaged").exists()
     train(config)
     assert_same_run(run, whole)
@@ -135,7 +135,7 @@ def test_a_signal_in_a_validation_breaks_it_off_and_it_comes_after_the_resumptio
     folder: Path, uninterrupted: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = folder / "signal-validation"
-    loss = Validator.loss
+    loss = Validator.nll
 
     for step in (3, 6):  # the second is that of the end
 
@@ -145,7 +145,7 @@ def test_a_signal_in_a_validation_breaks_it_off_and_it_comes_after_the_resumptio
             return loss(self)
 
         with monkeypatch.context() as patch, pytest.raises(SystemExit) as ended:
-            patch.setattr(Validator, "loss", signal_in_loss)
+            patch.setattr(Validator, "nll", signal_in_loss)
             train(tiny_config(folder, run.name))
         assert ended.value.code == 143
         assert find_checkpoint(run, "last").step == step
@@ -181,8 +181,8 @@ def test_a_signal_while_weights_and_their_average_change_places(
 
 def test_validation_disturbs_neither_weights_nor_random_numbers(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Even one that draws random numbers: validating twice ends in the weights of validating once."""
-    loss = Validator.loss
-    monkeypatch.setattr(Validator, "loss", lambda self: loss(self) + 0 * torch.rand(3).sum().item())
+    loss = Validator.nll
+    monkeypatch.setattr(Validator, "nll", lambda self: loss(self) + 0 * torch.rand(3).sum().item())
     weights = []
     for every in (3, 6):
         config = tiny_config(folder, f"every-{every}", training__validate_every=every)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 import torch
@@ -35,7 +35,20 @@ def update(position: int, *splits: int) -> Update:
     return Update(0, position, batches, tokens[0], tokens[1], sum(tokens), len(PAIRS))
 
 
-def never() -> Validation:
+class Finding(NamedTuple):
+    """A validation that finds what it is told to."""
+
+    find: Callable[[], Validation]
+
+    def share(self) -> Validation:
+        return self.find()
+
+    def combine(self, shares: list[Validation]) -> Validation:
+        (found,) = shares
+        return found
+
+
+def nothing() -> Validation:
     return Validation(1.0, Score("bleu", 0.0, ""), [], [])
 
 
@@ -48,7 +61,7 @@ def trainer(folder: Path, *splits: int, **config: Any) -> Trainer:
     model = tiny_model("rnnsearch").double()
     settings = TrainingConfig(**{"max_steps": 3, "learning_rate": 0.01, "patience": None, **config})
     settings.schedule.warmup_steps = 0
-    return Trainer(settings, folder, model, updates, never, Monitor(folder), CPU)
+    return Trainer(settings, folder, model, updates, Finding(nothing), Monitor(folder), CPU)
 
 
 def test_one_pass_equals_micro_batches_of_ragged_lengths(tmp_path: Path) -> None:
@@ -180,10 +193,10 @@ def test_the_moving_average_is_what_its_equation_says(tmp_path: Path) -> None:
 
     def validate() -> Validation:
         validated.extend(weight.detach().clone() for weight in run.model.parameters())
-        return never()
+        return nothing()
 
     run.train_step = follow  # type: ignore[method-assign]
-    run.validate = validate
+    run.validate = Finding(validate)
     run.run()
     saved, _ = load_weights(tmp_path, "last")
     for (name, weight), mean, seen in zip(run.model.named_parameters(), expected, validated, strict=True):
@@ -198,7 +211,7 @@ def test_the_average_of_the_best_is_taken_if_it_is_no_worse(
 ) -> None:
     coming = iter(scores)
     run = trainer(tmp_path, max_steps=6, validate_every=2, keep_best=2, average="best")
-    run.validate = lambda: Validation(1.0, Score("bleu", next(coming), "nrefs:1"), [], [])
+    run.validate = Finding(lambda: Validation(1.0, Score("bleu", next(coming), "nrefs:1"), [], []))
     run.run()
     (event,) = events(tmp_path, "average")
     assert (event["steps"], event["taken"], event["bleu"]) == ([4, 6], taken, scores[-1])
@@ -213,7 +226,7 @@ def test_the_average_of_the_best_is_taken_if_it_is_no_worse(
 def test_last_and_best_checkpoints_stay_and_patience_ends_the_run(tmp_path: Path) -> None:
     scores = iter([1.0, 5.0, 4.0, 3.0, 2.0])
     run = trainer(tmp_path, max_steps=None, patience=3, validate_every=2, checkpoint_every=4, keep_best=2)
-    run.validate = lambda: Validation(1.0, Score("bleu", next(scores), "nrefs:1"), [], [])
+    run.validate = Finding(lambda: Validation(1.0, Score("bleu", next(scores), "nrefs:1"), [], []))
     run.run()
     assert find_checkpoint(tmp_path, "best").step == 4
     assert find_checkpoint(tmp_path, "last").step == 10
@@ -227,6 +240,6 @@ def test_last_and_best_checkpoints_stay_and_patience_ends_the_run(tmp_path: Path
 def test_best_metric_loss_ranks_by_the_least_loss(tmp_path: Path) -> None:
     losses = iter([2.0, 1.0, 3.0])
     run = trainer(tmp_path, max_steps=3, validate_every=1, best_metric="loss")
-    run.validate = lambda: Validation(next(losses), Score("bleu", 0.0, ""), [], [])
+    run.validate = Finding(lambda: Validation(next(losses), Score("bleu", 0.0, ""), [], []))
     run.run()
     assert find_checkpoint(tmp_path, "best").step == 2

@@ -1,0 +1,193 @@
+"""The processes that train one model together: those that torchrun started, or just this one."""
+
+from __future__ import annotations
+
+import os
+import socket
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from datetime import timedelta
+from typing import Any, TypeVar, cast
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.distributed.distributed_c10d import PrefixStore, Store
+from torch.distributed.rendezvous import rendezvous
+from torch.nn.parallel import DistributedDataParallel
+
+from nmt.errors import NmtError
+from nmt.training.alarm import Alarm
+
+T = TypeVar("T")
+
+TIMEOUT = timedelta(minutes=10)  # for which a process waits for the others in what all of them do
+_AS_LONG_AS_IT_TAKES = timedelta(days=1000)
+
+
+class World:
+    """All processes of a training: here one, which does alone what several do together.
+
+    What all take part in, each calls, in the same order.
+    """
+
+    rank, local_rank, size = 0, 0, 1  # local_rank is counted on each machine
+
+    @property
+    def is_main(self) -> bool:
+        """Whether this is the process that writes, and tells the user."""
+        return self.rank == 0
+
+    def own_device(self, device: torch.device) -> torch.device:
+        """This process's device of that type."""
+        return device
+
+    def parallel(self, module: nn.Module) -> nn.Module:
+        """The module with rank 0's weights, whose gradients are the mean over all processes."""
+        return module
+
+    def keeping_gradients(self, module: nn.Module) -> AbstractContextManager[None]:
+        """During the block a `parallel` module adds up gradients of its own, for the next backward pass outside."""
+        return nullcontext()
+
+    def sum(self, tensor: Tensor) -> Tensor:
+        """The sum over all processes, in the place of the tensor; on a GPU, without waiting for it."""
+        return tensor
+
+    def agree(self, seconds: float, signal: int | None) -> tuple[float, int | None]:
+        """The time by rank 0's clock, and a signal that any process has received."""
+        return seconds, signal
+
+    def gather(self, item: T) -> list[T]:
+        """The items of all processes, by rank."""
+        return [item]
+
+    def on_main(self, work: Callable[[], T]) -> T:
+        """What `work` gives on rank 0, which alone does it, however long it takes."""
+        return work()
+
+    def in_turn(self, work: Callable[[], T]) -> T:
+        """`work` done by rank 0, then by the first process of each machine, then by the others.
+
+        So what rank 0, or else the first on a machine, makes and stores the others find, however long it takes.
+        """
+        return work()
+
+
+class Processes(World):
+    """Several processes, joined by torch.distributed: NCCL between graphics cards, gloo for everything else."""
+
+    def __init__(self, store: Store, rank: int, size: int) -> None:
+        self.rank, self.size = rank, size
+        self.local_rank = int(os.environ.get("LOCAL_RANK", 0))
+        self._store = PrefixStore("nmt", store)
+        self._turns = 0
+        nccl = torch.cuda.is_available() and dist.is_nccl_available()
+        backend = "cpu:gloo,cuda:nccl" if nccl else "gloo"
+        dist.init_process_group(backend, store=PrefixStore("group", store), rank=rank, world_size=size, timeout=TIMEOUT)
+
+    def own_device(self, device: torch.device) -> torch.device:
+        """A graphics card for each process of a machine; raises NmtError where there are too few."""
+        if device.type == "mps":
+            raise NmtError("several processes cannot share an mps device: set training.device=cpu")
+        if device.type != "cuda":
+            return device
+        if self.local_rank >= (cards := torch.cuda.device_count()):
+            raise NmtError(
+                f"process {self.local_rank + 1} of {socket.gethostname()} finds {cards} graphics cards there: "
+                f"start no more than {cards} by torchrun --nproc-per-node, or set training.device=cpu"
+            )
+        card = torch.device("cuda", self.local_rank)
+        torch.cuda.set_device(card)
+        return card
+
+    def parallel(self, module: nn.Module) -> nn.Module:
+        with warnings.catch_warnings():
+            # The keyword is about to be renamed; what takes its place still sends buffers at the start, and tables of
+            # positions may have grown to different lengths.
+            warnings.simplefilter("ignore", FutureWarning)
+            return DistributedDataParallel(module, broadcast_buffers=False, gradient_as_bucket_view=True)
+
+    def keeping_gradients(self, module: nn.Module) -> AbstractContextManager[None]:
+        return cast(DistributedDataParallel, module).no_sync()
+
+    def sum(self, tensor: Tensor) -> Tensor:
+        dist.all_reduce(tensor)
+        return tensor
+
+    def agree(self, seconds: float, signal: int | None) -> tuple[float, int | None]:
+        news = torch.tensor([seconds if self.is_main else 0.0, signal or 0], dtype=torch.float64)
+        dist.all_reduce(news, dist.ReduceOp.MAX)
+        seconds, number = news.tolist()
+        return seconds, int(number) or None
+
+    def gather(self, item: T) -> list[T]:
+        items: list[Any] = [None] * self.size
+        dist.all_gather_object(items, item)
+        return items
+
+    def on_main(self, work: Callable[[], T]) -> T:
+        turn = self._next_turn()
+        found: list[Any] = [None]
+        if self.is_main:
+            found = [work()]
+            self._store.set(turn, "")
+        else:
+            self._wait(turn)
+        dist.broadcast_object_list(found, src=0)
+        return cast(T, found[0])
+
+    def in_turn(self, work: Callable[[], T]) -> T:
+        turn, machine = self._next_turn(), socket.gethostname()
+        if not self.is_main:
+            self._wait(f"{turn} main")
+        if self.local_rank:
+            self._wait(f"{turn} {machine}")
+        found = work()
+        if self.is_main:
+            self._store.set(f"{turn} main", "")
+        if not self.local_rank:
+            self._store.set(f"{turn} {machine}", "")
+        if self._store.add(f"{turn} done", 1) == self.size:
+            self._store.set(f"{turn} all", "")
+        self._wait(f"{turn} all")  # those that are done early would wait for the others only so long in what comes next
+        return found
+
+    def _next_turn(self) -> str:
+        self._turns += 1
+        return f"turn {self._turns}"
+
+    def _wait(self, key: str) -> None:
+        self._store.wait([key], _AS_LONG_AS_IT_TAKES)
+
+
+@contextmanager
+def joined() -> Iterator[World]:
+    """The processes that torchrun, or whoever sets the same environment variables, has started; or just this one.
+
+    A failure in one of them ends all, and is told once: by an exception in the first to fail, and a SystemExit in the
+    others. Raises NmtError where they don't find each other, and where one of them is gone.
+    """
+    if int(os.environ.get("WORLD_SIZE", 1)) == 1:
+        yield World()
+        return
+    try:
+        store, rank, size = next(rendezvous("env://", timeout=TIMEOUT))
+        alarm = Alarm(store.clone(), size, keeps_store=rank == 0 and "TORCHELASTIC_USE_AGENT_STORE" not in os.environ)
+        world = Processes(store, rank, size)
+    except (ValueError, RuntimeError) as error:
+        raise NmtError(
+            f"the {os.environ['WORLD_SIZE']} processes of WORLD_SIZE did not find each other "
+            f"({str(error).strip().partition(chr(10))[0]}): start them with torchrun, or unset WORLD_SIZE"
+        ) from error
+    left: SystemExit | None = None
+    with alarm.watched():
+        try:
+            yield world
+        except SystemExit as leave:  # as all do, after a signal
+            left = leave
+        world.gather(None)  # whoever keeps the store leaves no sooner than the others
+    dist.destroy_process_group()
+    if left is not None:
+        raise left

@@ -1,0 +1,188 @@
+"""How much faster several processes train than one.
+
+    python scripts/measure_scaling.py CONFIG.yaml|PRESET [key=value ...] [--updates N] [--rounds N]
+
+On CPUs, two processes of one thread against one process of two: the same cores. On graphics cards, all there are (or
+--processes) against one. All train the same updates, in turn, several rounds of them; a rate is the median over the log
+lines of a run, the first of which are left out. What an update exchanges is also timed by itself, nothing else running:
+torch's all-reduce of as many numbers as the model has weights, and the two small exchanges beside it. In training a
+part of that is hidden behind the backward pass, so that its share of an update is an upper bound.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from argparse import Namespace
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import median
+from typing import Any, NamedTuple
+
+import torch
+from benchmarks import page
+
+from nmt.cli.common import Parser, number, run_command
+from nmt.config.load import load_config, save_config
+from nmt.config.schema import Config
+from nmt.data.prepare import prepare
+from nmt.device import choose_device, describe_hardware
+from nmt.errors import NmtError
+
+RESULTS = Path(__file__).resolve().parents[1] / "docs" / "results" / "data_and_scale.json"
+KEY = "scaling"
+BEGIN = page.begin("measure_scaling.py")
+PAGE = f"""# Scaling
+
+How many target tokens a second several processes train on beside one, made by
+`python scripts/measure_scaling.py CONFIG.yaml|PRESET [key=value ...]`. Efficiency is the rate of all processes over
+that of one times their number; on a CPU, where both have the same cores, it is the plain quotient. The exchange is that
+of gradients, losses, clock and signals, timed by itself, and its share that of the time between two updates: an upper
+bound, since a part of it is hidden behind the backward pass.
+
+{BEGIN}
+{page.END}
+"""
+LINES, WARM_UP = 6, 2  # log lines of a run, and those of them that are left out
+
+
+class Arrangement(NamedTuple):
+    """Processes, and the CPU threads of each (None: as they come)."""
+
+    processes: int
+    threads: int | None
+
+    def __str__(self) -> str:
+        threads = "" if self.threads is None else f" of {self.threads} thread{'s' * (self.threads > 1)}"
+        return f"{self.processes} process{'es' * (self.processes > 1)}{threads}"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Measure and return the exit status."""
+    parser = Parser(
+        "measure_scaling.py",
+        "CONFIG.yaml|PRESET [key=value ...] [--updates N] [--rounds N] [--processes N] [-o FILE.json]",
+        "Measure how much faster several processes train than one.",
+        "example: python scripts/measure_scaling.py multi30k_transformer data.path=FOLDER",
+    )
+    parser.add_config()
+    parser.add_argument("--updates", type=number(int, LINES), default=120, help="of each run (default: 120)")
+    parser.add_argument("--rounds", type=number(int, 1), default=3, help="runs of each arrangement (default: 3)")
+    parser.add_argument("--processes", type=number(int, 2), help="default: 2, or as many as there are graphics cards")
+    parser.add_argument("-o", "--output", type=Path, default=RESULTS, help="JSON whose key 'scaling' is written")
+    return run_command(parser, measure, argv)
+
+
+def measure(arguments: Namespace) -> None:
+    """Run the arrangements in turn and write down what they come to."""
+    config = load_config(arguments.config, arguments.overrides)
+    device = choose_device(config.training.device)
+    several = arguments.processes or (max(2, torch.cuda.device_count()) if device.type == "cuda" else 2)
+    on_cpu = device.type == "cpu"
+    one, all_of_them = Arrangement(1, several if on_cpu else None), Arrangement(several, 1 if on_cpu else None)
+    prepare(config, say)
+    rates: dict[Arrangement, list[float]] = {one: [], all_of_them: []}
+    with tempfile.TemporaryDirectory() as folder:
+        for turn in range(arguments.rounds):
+            for arrangement, found in rates.items():
+                run_dir = Path(folder) / f"{turn}-{arrangement.processes}"
+                events = trained(config, arrangement, run_dir, arguments.updates)
+                found.append(median(event["target_tokens_per_second"] for event in events))
+                say(f"{arrangement}: {found[-1]:,.0f} target tokens/s")
+        per_update = 60 * (events[-1]["minutes"] - events[0]["minutes"]) / (events[-1]["step"] - events[0]["step"])
+        parameters = json.loads((run_dir / "environment.json").read_text("utf-8"))["parameters"]
+        exchange = exchanged(all_of_them, parameters, Path(folder) / "exchange.json")
+    ratios = [many / single for single, many in zip(*rates.values(), strict=True)]
+    given = shown(arguments.overrides)
+    entry = {
+        "command": " ".join(["python scripts/measure_scaling.py", Path(arguments.config).name, *given]),
+        "hardware": describe_hardware(device),
+        "torch": torch.__version__,
+        "parameters": parameters,
+        "rates": {str(arrangement): page.spread(list(found)) for arrangement, found in rates.items()},
+        "efficiency": page.spread([ratio if on_cpu else ratio / several for ratio in ratios]),
+        "exchange_seconds": exchange,
+        "exchange_share": sum(exchange.values()) / per_update,
+    }
+    entries = json.loads(arguments.output.read_text("utf-8")) if arguments.output.is_file() else {}
+    name = " ".join([Path(arguments.config).stem, *given])
+    write(arguments.output, entries | {KEY: entries.get(KEY, {}) | {name: entry}})
+
+
+def trained(config: Config, arrangement: Arrangement, run_dir: Path, updates: int) -> list[dict[str, Any]]:
+    """The log lines of a run of so many updates, without those of its warm-up."""
+    training = config.training
+    training.max_steps, training.max_minutes, training.max_epochs, training.patience = updates, None, None, None
+    training.log_every, training.validate_every, training.validation_sentences = updates // LINES, updates + 1, 1
+    training.average, training.threads, config.run_dir = None, arrangement.threads, str(run_dir)
+    path = run_dir.with_suffix(".yaml")
+    save_config(config, path)
+    launch(arrangement, "nmt.cli.train", path)
+    lines = (run_dir / "metrics.jsonl").read_text("utf-8").splitlines()
+    return [event for event in map(json.loads, lines) if event["event"] == "train"][WARM_UP:]
+
+
+def exchanged(arrangement: Arrangement, numbers: int, result: Path) -> dict[str, float]:
+    """Seconds in which the processes add up so many gradients, the sums of losses, and agree on clock and signals."""
+    launch(arrangement, "benchmarks.exchange", numbers, result)
+    seconds: dict[str, float] = json.loads(result.read_text("utf-8"))
+    return seconds
+
+
+def launch(arrangement: Arrangement, module: str, *arguments: object) -> None:
+    """Run a module in one process, or by torchrun in several; raises NmtError where that fails."""
+    count = str(arrangement.processes)
+    torchrun = ["torch.distributed.run", "--standalone", "--nproc-per-node", count, "-m"]
+    command = [*(torchrun if arrangement.processes > 1 else []), module, *map(str, arguments)]
+    path = os.pathsep.join(filter(None, [str(Path(__file__).parent), os.environ.get("PYTHONPATH")]))
+    threads = {} if arrangement.threads is None else {"OMP_NUM_THREADS": str(arrangement.threads)}
+    environment = {**os.environ, "PYTHONPATH": path, **threads}
+    done = subprocess.run([sys.executable, "-m", *command], env=environment, stderr=subprocess.PIPE, text=True)
+    if done.returncode:
+        sys.stderr.write(done.stderr)
+        raise NmtError(f"{arrangement} could not be measured: its own messages are above")
+
+
+def write(path: Path, entries: dict[str, Any]) -> None:
+    """The JSON, and the table in scaling.md beside it."""
+    path.write_text(json.dumps(entries, indent=1) + "\n", "utf-8")
+    beside = path.with_name("scaling.md")
+    text = beside.read_text("utf-8") if beside.is_file() else PAGE
+    beside.write_text(page.between_marks(text, BEGIN, tables(entries[KEY])), "utf-8")
+    say(beside.read_text("utf-8"))
+
+
+def tables(entries: dict[str, Any]) -> list[str]:
+    """One row an arrangement, and a note for each configuration."""
+    rows, notes = [], []
+    for name, entry in entries.items():
+        for arrangement, rate in entry["rates"].items():
+            last = arrangement == [*entry["rates"]][-1]
+            efficiency = page.cell(entry["efficiency"], "{:.2f}", True) if last else ""
+            share = f"{entry['exchange_share']:.1%}" if last else ""
+            rows.append([name, arrangement, page.cell(rate, "{:,.0f}", True), efficiency, share])
+        notes.append(
+            f"- {name}: `{entry['command']}`; {entry['hardware']}, torch {entry['torch']}; {entry['parameters']:,} "
+            f"weights; gradients are exchanged in {1e3 * entry['exchange_seconds']['gradients']:.1f} ms, losses in "
+            f"{1e3 * entry['exchange_seconds']['losses']:.2f}, clock and signals in "
+            f"{1e3 * entry['exchange_seconds']['agreement']:.2f}\n"
+        )
+    headings = ["", "processes", "target tokens/s", "efficiency", "exchange, share of an update"]
+    return [page.markdown_table(headings, 2, rows), "".join(notes)]
+
+
+def shown(overrides: Sequence[str]) -> list[str]:
+    """Overrides without the places of this machine."""
+    return [key + "=FOLDER" if key in ("data.path", "data.cache") else f"{key}={value}"
+            for key, _, value in (override.partition("=") for override in overrides)]  # fmt: skip
+
+
+def say(sentence: str) -> None:
+    print(sentence, file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,92 @@
+"""What each of several processes does in test_distributed.py: trainings one after the other, with mishaps.
+
+python -m tests.training.rank_training CONFIG.yaml[:MISHAP:RANK] ...
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+import numpy as np
+import torch
+
+from nmt.cli.common import Parser, run_command
+from nmt.config.load import read_config
+from nmt.errors import NmtError
+from nmt.training import keeping, monitor
+from nmt.training.distributed import joined
+from nmt.training.objective import Gradients
+from nmt.training.run import train
+from nmt.training.trial import Trial
+from nmt.training.validation import Validator
+
+
+def terminate(*_: Any) -> None:
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def kill(*_: Any) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def refuse(*_: Any) -> NoReturn:
+    raise NmtError("this process can go on no more")
+
+
+def find_little(*_: Any) -> int:
+    return 75
+
+
+def poison(gradients: Any, update: Any) -> None:
+    """Let the first weight that this process takes a gradient of be infinite."""
+    next(weight for weight in gradients._objective.parameters()).data.flatten()[0] = float("inf")
+
+
+MISHAPS: dict[str, tuple[Any, str, int, Callable[..., Any]]] = {  # in which call of what
+    "terminated": (Gradients, "of", 5, terminate),
+    "terminated in validation": (Validator, "nll", 1, terminate),
+    "killed": (Gradients, "of", 5, kill),
+    "refused": (Gradients, "of", 5, refuse),
+    "refused in saving": (keeping, "save_checkpoint", 1, refuse),
+    "short of memory": (Trial, "find", 1, find_little),
+    "poisoned": (Gradients, "of", 5, poison),
+}
+
+
+def befall(mishap: str) -> Callable[[], None]:
+    """Let it happen; the function that is returned takes it back."""
+    owner, name, number, happen = MISHAPS[mishap]
+    original, calls = getattr(owner, name), []
+
+    def struck(*arguments: Any) -> Any:
+        calls.append(1)
+        if len(calls) == number and (instead := happen(*arguments)) is not None:
+            return instead
+        return original(*arguments)
+
+    setattr(owner, name, struck)
+    return lambda: setattr(owner, name, original)
+
+
+def work(arguments: Any) -> None:
+    with joined() as world:
+        for job in arguments.jobs:
+            path, mishap, rank = (*job.split(":"), "", "")[:3]
+            restore = befall(mishap) if mishap and int(rank) == world.rank else lambda: None
+            try:
+                train(read_config(path), world)
+            except SystemExit as left:
+                print(f"left with {left.code}", file=sys.stderr)
+            restore()
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    monitor.heatmap_array = lambda *attention: np.zeros((2, 2, 3), dtype=np.uint8)  # drawing takes longer than training
+    parser = Parser("ranks", "JOB ...", "Train.")
+    parser.add_argument("jobs", nargs="+")
+    sys.exit(run_command(parser, work))

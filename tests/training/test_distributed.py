@@ -1,0 +1,171 @@
+"""Several processes train as one does, stop together and fail together."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from nmt.config.load import save_config
+from nmt.config.schema import Config
+from nmt.training.checkpoint import find_checkpoint, load_training_state, load_weights
+from nmt.training.distributed import World
+from nmt.training.run import train
+from tests.training.rank_gradients import CASES, gradients
+from tests.training.ranks import ALONE, ROOT, WAIT, Ended, launched
+from tests.training.tiny import assert_same_run, events, tiny_config
+
+LOST = "another process of this training has ended without a word"
+# What neither chance nor further validations have a part in. The gradients of keys' biases are nothing but rounding
+# errors, which Adam would make as large as any other without the epsilon.
+STILL = {
+    "model__dropout": 0.0, "training__schedule": {"name": "constant", "warmup_steps": 2},
+    "training__optimizer": {"eps": 1e-3}, "training__subword_sampling": 0.1, "training__ema_decay": 0.9,
+    "training__average": "last", "training__checkpoint_every": 1,
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("distributed")
+
+
+def written(config: Config) -> Path:
+    """The configuration as a file."""
+    path = Path(f"{config.run_dir}-{config.training.max_steps}.yaml")
+    save_config(config, path)
+    return path
+
+
+def by_two(*jobs: object, others: tuple[object, ...] | None = None) -> list[Ended]:
+    """Two processes do these jobs; rank 1 does `others` in their place."""
+    return launched("tests.training.rank_training", [jobs, jobs if others is None else others])
+
+
+@pytest.fixture(scope="module")
+def of_two_processes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    file = tmp_path_factory.mktemp("gradients") / "gradients.pt"
+    ended = launched("tests.training.rank_gradients", [[file]] * 2)
+    assert [process.status for process in ended] == [0, 0], ended
+    found: dict[str, Any] = torch.load(file)
+    return found
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_two_processes_two_accumulations_and_one_pass_take_the_same_gradients(
+    of_two_processes: dict[str, Any], name: str
+) -> None:
+    """Of ragged updates, of one that is a single sentence, and where a process has none: sums, not means of means."""
+    for split in (of_two_processes[name], gradients(name, World(), whole=False)):
+        for number, (ours, theirs) in enumerate(zip(split, gradients(name, World(), whole=True), strict=True)):
+            assert ours.keys() == theirs.keys()
+            for key, gradient in theirs.items():
+                torch.testing.assert_close(ours[key], gradient, rtol=1e-4, atol=1e-6, msg=f"update {number}: {key}")
+
+
+@pytest.fixture(scope="module")
+def together(folder: Path) -> list[Ended]:
+    """Trainings by two processes, one after the other."""
+    auto = {"training__tokens_per_device": "auto"}
+    jobs = [
+        written(tiny_config(folder, "still", training__max_steps=2, **STILL)),
+        written(tiny_config(folder, "whole")),
+        written(tiny_config(folder, "continued", training__max_steps=3)),
+        written(tiny_config(folder, "continued")),
+        f"{written(tiny_config(folder, 'stopped'))}:terminated:1",
+        written(tiny_config(folder, "stopped")),
+        f"{written(tiny_config(folder, 'unvalidated'))}:terminated in validation:1",
+        written(tiny_config(folder, "unvalidated")),
+        f"{written(tiny_config(folder, 'poisoned'))}:poisoned:1",
+        f"{written(tiny_config(folder, 'split', training__max_steps=1, **auto))}:short of memory:1",
+    ]
+    config = tiny_config(folder, "elsewhere")  # where rank 1, which writes nothing, does not find what rank 0 wrote
+    others = [str(job).replace("whole", "elsewhere") for job in jobs]
+    written(config)
+    ended = by_two(*jobs, others=tuple(others))
+    assert [process.status for process in ended] == [0, 0], ended
+    return ended
+
+
+def test_two_processes_train_as_one_and_the_next_may_be_another_number(folder: Path, together: list[Ended]) -> None:
+    """2 -> 1 -> 2 processes end where one does, and each validation finds the same."""
+    train(tiny_config(folder, "still", training__max_steps=4, **STILL))
+    by_two(written(tiny_config(folder, "still", **STILL)))
+    train(tiny_config(folder, "still-alone", **STILL))
+    ours, theirs = (load_weights(folder / run, "last") for run in ("still", "still-alone"))
+    assert ours[1].step == theirs[1].step == 6
+    for name, weight in theirs[0].items():
+        torch.testing.assert_close(ours[0][name], weight, rtol=1e-3, atol=1e-5, msg=name)
+    for kind, keys in {
+        "train": ("loss", "gradient_norm"),
+        "validation": ("loss", "bleu"),
+        "average": ("loss",),
+    }.items():
+        last, alone = events(folder / "still", kind)[-1], events(folder / "still-alone", kind)[-1]
+        assert [last[key] for key in keys] == pytest.approx([alone[key] for key in keys], rel=1e-4), kind
+
+
+def test_a_run_of_two_processes_continues_bit_for_bit(folder: Path, together: list[Ended]) -> None:
+    for run in ("continued", "stopped", "unvalidated"):
+        assert_same_run(folder / run, folder / "whole")
+
+
+def test_each_process_draws_its_own_dropout(folder: Path, together: list[Ended]) -> None:
+    first, second = load_training_state(find_checkpoint(folder / "whole", "last"))["random"]
+    assert not torch.equal(first["cpu"], second["cpu"])
+
+
+def test_a_signal_to_one_process_stops_all_once_rank_0_has_saved(together: list[Ended]) -> None:
+    for process in together:
+        assert process.said.count("left with 143") == 2
+    assert "stopped at step 5" in together[0].said
+    assert "stopped at step 3" in together[0].said  # the validation is done by the resumption
+
+
+def test_only_rank_0_writes_and_speaks(folder: Path, together: list[Ended]) -> None:
+    assert not (folder / "elsewhere").exists()
+    assert set(together[1].said.splitlines()) == {"left with 143"}
+    assert together[0].said.count("done at step 6") == 5
+
+
+def test_the_batches_of_all_are_as_small_as_one_process_needs_them(folder: Path, together: list[Ended]) -> None:
+    assert json.loads((folder / "split" / "environment.json").read_text("utf-8"))["tokens_per_device"] == 75
+    assert "training.tokens_per_device=auto: 75 of 150 fit into memory" in together[0].said
+
+
+def test_a_loss_that_is_bad_on_one_process_sends_all_back(folder: Path, together: list[Ended]) -> None:
+    (rollback,) = events(folder / "poisoned", "rollback")
+    assert rollback["step"] == 3
+    assert "update 5 " in rollback["diagnosis"]
+    assert find_checkpoint(folder / "poisoned", "last").step == 6
+
+
+@pytest.mark.parametrize(
+    ("mishap", "rank", "statuses"),
+    [("refused", 1, [1, 1]), ("refused in saving", 0, [1, 1]), ("killed", 1, [1, -9]), ("killed", 0, [-9, 1])],
+)
+def test_what_ends_one_process_ends_the_other_and_is_said_once(
+    folder: Path, mishap: str, rank: int, statuses: list[int]
+) -> None:
+    config = tiny_config(folder, f"{mishap}-{rank}".replace(" ", "-"))
+    ended = by_two(f"{written(config)}:{mishap}:{rank}")
+    assert [process.status for process in ended] == statuses, ended
+    errors = [line for process in ended for line in process.said.splitlines() if "error" in line]
+    assert len(errors) == 1, ended
+    assert ("this process can go on no more" if mishap.startswith("refused") else LOST) in errors[0]
+    assert not any("Traceback" in process.said for process in ended)
+
+
+def test_what_torchrun_s_processes_are_told_wrongly_is_said_once(folder: Path) -> None:
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    arguments = ["-m", "nmt.cli.train", str(written(tiny_config(folder, "mistaken"))), "model.dropoot=1"]
+    environment = {**ALONE, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run([*command, *arguments], env=environment, stderr=subprocess.PIPE, text=True, timeout=WAIT)
+    assert done.returncode == 1
+    (said,) = [line for line in done.stderr.splitlines() if line.startswith("nmt-train: error: ")]
+    assert "dropoot" in said
