@@ -24,7 +24,7 @@ from typing import Any
 
 from experiment import Experiment, count_lines, mean_and_deviation, parser
 
-from nmt.config.schema import CorpusConfig
+from nmt.config.data import CorpusConfig
 from nmt.errors import NmtError
 
 NAME, TAG = "back_translation", "bt"

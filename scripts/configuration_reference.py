@@ -1,6 +1,6 @@
 """Write the tables of docs/configuration.md from the schema: every key, its default, its values and its comment.
 
-Run it after a change to nmt/config/schema.py or models.py; a test compares.
+Run it after a change to nmt/config/schema.py, data.py or models.py; a test compares.
 """
 
 from __future__ import annotations
@@ -13,17 +13,17 @@ import types
 from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from nmt.config import schema
+from nmt.config import data, schema
 from nmt.config.models import MODEL_FAMILIES
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "configuration.md"
 MARK = "<!-- from here on written by scripts/configuration_reference.py -->\n"
 SECTIONS = [  # heading, prefix of the keys, owner
     ("At the top", "", schema.Config),
-    ("data", "data.", schema.DataConfig),
-    ("data.train[N], data.val, data.test.NAME", "", schema.CorpusConfig),
-    ("data.cleaning", "data.cleaning.", schema.CleaningConfig),
-    ("tokenizer", "tokenizer.", schema.TokenizerConfig),
+    ("data", "data.", data.DataConfig),
+    ("data.train[N], data.val, data.test.NAME", "", data.CorpusConfig),
+    ("data.cleaning", "data.cleaning.", data.CleaningConfig),
+    ("tokenizer", "tokenizer.", data.TokenizerConfig),
     *((f"model with model.family={family}", "model.", cls) for family, cls in MODEL_FAMILIES.items()),
     ("training", "training.", schema.TrainingConfig),
     ("training.optimizer", "training.optimizer.", schema.OptimizerConfig),

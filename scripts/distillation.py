@@ -25,7 +25,7 @@ from typing import Any
 
 from experiment import Experiment, mean_and_deviation, numbers, parser
 
-from nmt.config.schema import CorpusConfig
+from nmt.config.data import CorpusConfig
 from nmt.errors import NmtError
 
 NAME = "distillation"

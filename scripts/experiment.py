@@ -17,8 +17,8 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
+from nmt.config.data import CorpusConfig, DataConfig
 from nmt.config.load import load_config, save_config
-from nmt.config.schema import CorpusConfig, DataConfig
 from nmt.data.corpus import read_corpus, resolve
 from nmt.errors import NmtError
 from nmt.files import atomic_write

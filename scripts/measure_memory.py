@@ -18,7 +18,7 @@ from collections.abc import Iterable
 from itertools import count, islice
 from pathlib import Path
 
-from nmt.config.schema import DataConfig
+from nmt.config.data import DataConfig
 from nmt.data.corpus import read_corpus, resolve
 
 RESULTS = Path(__file__).resolve().parents[1] / "docs" / "results" / "memory.json"

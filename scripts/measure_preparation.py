@@ -28,7 +28,7 @@ from itertools import count, islice
 from pathlib import Path
 from typing import Any
 
-from nmt.config.schema import DataConfig
+from nmt.config.data import DataConfig
 from nmt.data.corpus import read_corpus, resolve
 
 RESULTS = Path(__file__).resolve().parents[1] / "docs" / "results"

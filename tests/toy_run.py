@@ -8,8 +8,9 @@ from pathlib import Path
 
 import torch
 
+from nmt.config.data import CleaningConfig, DataConfig, TokenizerConfig
 from nmt.config.load import save_config
-from nmt.config.schema import CleaningConfig, Config, DataConfig, SearchConfig, TokenizerConfig, TrainingConfig
+from nmt.config.schema import Config, SearchConfig, TrainingConfig
 from nmt.data.tokenizer import Tokenizer
 from nmt.models.build import build_model
 from nmt.models.seq2seq import Seq2Seq

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 from hashlib import blake2b
 from typing import Any, NamedTuple
 
-from nmt.config.schema import CleaningConfig
+from nmt.config.data import CleaningConfig
 from nmt.data import language_id
 from nmt.data.rules import PAIR_RULES, Limits, skeleton
 from nmt.data.seen import Seen

@@ -17,7 +17,7 @@ from itertools import chain, islice, zip_longest
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
-from nmt.config.schema import CorpusConfig, DataConfig
+from nmt.config.data import CorpusConfig, DataConfig
 from nmt.data import hub
 from nmt.data.digests import Digests
 from nmt.data.extent import Extent

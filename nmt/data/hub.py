@@ -12,7 +12,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from nmt.config.schema import CorpusConfig
+from nmt.config.data import CorpusConfig
 from nmt.data.extent import Extent
 from nmt.errors import ConfigError, NmtError, Unfinished
 

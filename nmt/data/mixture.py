@@ -15,7 +15,7 @@ from math import ceil, floor
 import numpy as np
 from numpy.typing import NDArray
 
-from nmt.config.schema import DataConfig
+from nmt.config.data import DataConfig
 from nmt.data.corpus import corpus_name
 from nmt.data.store import Store
 from nmt.errors import ConfigError, NmtError

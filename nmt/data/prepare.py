@@ -9,7 +9,8 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
-from nmt.config.schema import Config, TokenizerConfig
+from nmt.config.data import TokenizerConfig
+from nmt.config.schema import Config
 from nmt.data import cleaning
 from nmt.data.cleaning import normalise_whitespace
 from nmt.data.corpus import Corpora, Pair, digest, read_corpus, resolve

@@ -12,8 +12,8 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import NamedTuple
 
+from nmt.config.data import CleaningConfig
 from nmt.config.languages import known_as
-from nmt.config.schema import CleaningConfig
 from nmt.data.language_id import identify
 
 Pair = tuple[str, str]  # source and target, white space normalised

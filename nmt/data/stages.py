@@ -18,7 +18,7 @@ from itertools import chain, compress
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
-from nmt.config.schema import CorpusConfig, DataConfig
+from nmt.config.data import CorpusConfig, DataConfig
 from nmt.data.blocks import Blocks, State, characters_of, keys_of, lines_of, spread, state_of
 from nmt.data.cleaning import Cleaner, Examined, Rules
 from nmt.data.corpus import Pair, languages_of, read_blocks, size

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import sentencepiece
 
-from nmt.config.schema import TokenizerConfig
+from nmt.config.data import TokenizerConfig
 from nmt.data.cleaning import normalise_whitespace
 from nmt.errors import ConfigError, NmtError
 from nmt.files import atomic_write, make_folder

@@ -18,7 +18,7 @@ from nmt.evaluation.tagged import rows_by_tag, target_language
 from nmt.files import atomic_write
 
 if TYPE_CHECKING:
-    from nmt.config.schema import DataConfig
+    from nmt.config.data import DataConfig
     from nmt.models.seq2seq import Seq2Seq
     from nmt.run import LoadedRun
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from nmt.config.schema import DataConfig
+from nmt.config.data import DataConfig
 
 
 def rows_by_tag(tags: Sequence[str | None]) -> dict[str, list[int]]:

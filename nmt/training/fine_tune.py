@@ -9,7 +9,8 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from nmt.config.schema import Config, DataConfig, FineTuneConfig, TokenizerConfig
+from nmt.config.data import DataConfig, TokenizerConfig
+from nmt.config.schema import Config, FineTuneConfig
 from nmt.config.typed import nearest
 from nmt.data.tokenizer import Tokenizer
 from nmt.errors import ConfigError, NmtError, require

@@ -15,8 +15,9 @@ import pytest
 from nmt.cli import align, evaluate, translate
 from nmt.cli.translate_file import _belongings
 from nmt.cli.translate_options import make_parser
+from nmt.config.data import CorpusConfig, DataConfig
 from nmt.config.load import read_config, save_config
-from nmt.config.schema import Config, CorpusConfig, DataConfig
+from nmt.config.schema import Config
 from nmt.data.batching import collate
 from nmt.engines.native import NativeEngine
 from nmt.errors import ConfigError, NmtError

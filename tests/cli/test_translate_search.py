@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 import pytest
 
 from nmt.cli import align, translate
+from nmt.config.data import TokenizerConfig
 from nmt.config.load import save_config
-from nmt.config.schema import TokenizerConfig
 from nmt.data.tokenizer import Tokenizer
 from nmt.errors import NmtError
 from nmt.evaluation.align import END

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
+from nmt.config.data import CorpusConfig
 from nmt.config.load import config_from_dict, config_to_dict
 from nmt.config.models import LuongConfig, TransformerConfig
-from nmt.config.schema import CorpusConfig
 from nmt.config.typed import keys, nearest
 from nmt.errors import ConfigError
 

@@ -7,8 +7,8 @@ import sys
 
 import pytest
 
+from nmt.config.data import CleaningConfig, DataConfig
 from nmt.config.languages import IDENTIFIED
-from nmt.config.schema import CleaningConfig, DataConfig
 from nmt.data import language_id
 from nmt.data.cleaning import EXAMPLES, RULES, Cleaner, Rules, normalise_whitespace, switched_off, tell
 from nmt.errors import ConfigError, NmtError

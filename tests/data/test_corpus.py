@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from nmt.config.schema import CorpusConfig, DataConfig
+from nmt.config.data import CorpusConfig, DataConfig
 from nmt.data import hub
 from nmt.data.corpus import corpus_name, digest, read_corpus, read_lines, resolve
 from nmt.data.corpus import test_sets as sets_of_tests

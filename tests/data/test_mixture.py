@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from nmt.config.schema import CorpusConfig, DataConfig
+from nmt.config.data import CorpusConfig, DataConfig
 from nmt.data.batching import Updates, cut
 from nmt.data.mixture import Mixture, Part, tempered
 from nmt.data.store import Store, StoreWriter

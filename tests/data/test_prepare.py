@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 
 from nmt.cli import prepare as command
+from nmt.config.data import CorpusConfig, DataConfig, TokenizerConfig
 from nmt.config.models import TransformerConfig
-from nmt.config.schema import Config, CorpusConfig, DataConfig, TokenizerConfig
+from nmt.config.schema import Config
 from nmt.data import prepare as module
 from nmt.data.prepare import Prepared, prepare
 from nmt.data.tokenizer import EOS, UNK

@@ -17,8 +17,8 @@ import numpy as np
 import pytest
 import sentencepiece
 
+from nmt.config.data import TokenizerConfig
 from nmt.config.load import load_config
-from nmt.config.schema import TokenizerConfig
 from nmt.data.batching import Batch, Updates
 from nmt.data.sampling import SubwordSampling
 from nmt.data.store import Store, StoreWriter

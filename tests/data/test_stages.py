@@ -14,9 +14,10 @@ from typing import Any
 
 import pytest
 
+from nmt.config.data import CorpusConfig, DataConfig, TokenizerConfig
 from nmt.config.load import save_config
 from nmt.config.models import TransformerConfig
-from nmt.config.schema import Config, CorpusConfig, DataConfig, TokenizerConfig, TrainingConfig
+from nmt.config.schema import Config, TrainingConfig
 from nmt.data import corpus, hub, stages
 from nmt.data.prepare import Prepared, prepare
 from nmt.errors import NmtError, Unfinished

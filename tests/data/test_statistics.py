@@ -8,7 +8,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from nmt.config.schema import TokenizerConfig
+from nmt.config.data import TokenizerConfig
 from nmt.data.statistics import RATIO_EDGES, Overlap, TextCounts, count_lines, count_store, quantile, summary
 from nmt.data.store import SIDES, Store, StoreWriter
 from nmt.data.tokenizer import EOS, Tokenizer

@@ -8,7 +8,8 @@ from typing import Literal, cast
 import numpy as np
 import pytest
 
-from nmt.config.schema import Config, CorpusConfig, DataConfig, TokenizerConfig
+from nmt.config.data import CorpusConfig, DataConfig, TokenizerConfig
+from nmt.config.schema import Config
 from nmt.config.typed import from_dict, to_dict
 from nmt.data.prepare import prepare
 from nmt.data.sampling import SubwordSampling

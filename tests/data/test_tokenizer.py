@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from nmt.config.schema import TokenizerConfig
+from nmt.config.data import TokenizerConfig
 from nmt.data.tokenizer import BOS, EOS, PAD, UNK, Tokenizer
 from nmt.errors import ConfigError, NmtError
 from nmt.resources import embedded_corpus

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import torch
 
+from nmt.config.data import CorpusConfig, DataConfig, TokenizerConfig
 from nmt.config.load import save_config
 from nmt.config.models import LuongConfig, ModelConfig, RnnEncDecConfig, RnnSearchConfig, TransformerConfig
-from nmt.config.schema import Config, CorpusConfig, DataConfig, SearchConfig, TokenizerConfig, TrainingConfig
+from nmt.config.schema import Config, SearchConfig, TrainingConfig
 from nmt.data.tokenizer import Tokenizer
 from nmt.models.build import build_model
 from nmt.training.checkpoint import save_checkpoint, set_pointer

@@ -9,9 +9,9 @@ from typing import Any
 
 import torch
 
+from nmt.config.data import TokenizerConfig
 from nmt.config.load import save_config
 from nmt.config.models import TransformerConfig
-from nmt.config.schema import TokenizerConfig
 from nmt.data.tokenizer import EOS, Tokenizer
 from nmt.models.build import build_model
 from nmt.models.seq2seq import Seq2Seq

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from nmt.config.schema import TokenizerConfig
+from nmt.config.data import TokenizerConfig
 from nmt.data.tokenizer import Tokenizer
 from nmt.export.ctranslate2 import export, pieces, specification
 from nmt.export.record import ExportRecord

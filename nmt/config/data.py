@@ -1,0 +1,197 @@
+"""The keys of data: corpora, cleaning and the tokenizer, each a typed dataclass that checks itself."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import Literal
+
+from nmt.config.languages import IDENTIFIED, known_as
+from nmt.errors import require
+
+TAG = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,31}")  # what a tag may be called
+
+
+@dataclass(kw_only=True)
+class CorpusConfig:
+    """Where one parallel corpus comes from: exactly one of prefix, source + target, tsv or hub."""
+
+    prefix: str | None = None  # PREFIX.LANGUAGE, also .gz and .xz
+    source: str | None = None  # a file of source lines ...
+    target: str | None = None  # ... and the file that answers it line by line
+    tsv: str | None = None  # one file, a column for each language
+    columns: list[str] | None = None  # the tsv's languages in order; default: source, target
+    hub: str | None = None  # a `datasets` name or a local path
+    config: str | None = None  # the data set's configuration, e.g. de-en
+    split: str = "train"
+    field: str = "translation"  # the column of nested pairs; without it, one column for each language
+    streaming: bool = False  # read the data set over the network, without a copy of it on this machine
+    source_language: str | None = None  # default: data.source_language
+    target_language: str | None = None  # default: data.target_language
+    tag: str | None = None  # of what kind the pairs are, told to the model by a symbol before the source
+    name: str | None = None  # of a training corpus in the log; default: that of its file or data set
+    weight: float = 1.0  # how often a training corpus comes by in an epoch: 2 = twice, 0.5 = half of it in turn
+
+    def check(self, key: str, trained: bool = False) -> None:
+        """Refuse a corpus with no source or several, and what only a corpus that is trained on has."""
+        kinds = [self.prefix, self.source, self.tsv, self.hub]
+        require(
+            sum(kind is not None for kind in kinds) == 1,
+            f"{key}: give exactly one of prefix, source (with target), tsv or hub",
+        )
+        require((self.source is None) == (self.target is None), f"{key}: source and target go together")
+        require(self.columns is None or self.tsv is not None, f"{key}.columns belongs to a tsv")
+        require(not self.streaming or self.hub is not None, f"{key}.streaming belongs to a data set (hub)")
+        require(
+            self.tag is None or TAG.fullmatch(self.tag) is not None,
+            f"{key}.tag={self.tag}: a tag has up to 32 letters of a to z, digits, and - _ . between them",
+        )
+        require(self.weight > 0, f"{key}.weight must be above 0 (take the corpus out of the list for none of it)")
+        require(
+            trained or (self.weight == 1 and self.name is None),
+            f"{key}: only corpora of data.train have a weight and a name",
+        )
+
+
+@dataclass(kw_only=True)
+class CleaningConfig:
+    """Which pairs are dropped before training; every rule counts what it drops."""
+
+    max_words: int = 250  # whitespace-separated words on either side
+    max_tokens: int = 256  # subword tokens with end of sentence on either side: the length a model is trained for
+    max_ratio: float | None = 4.0  # longer side over shorter side, in characters; null = no limit
+    deduplicate: bool = True  # keep the first of identical pairs
+    near_duplicates: bool = False  # keep the first of pairs that differ in nothing but case and what is no letter
+    control_characters: bool = True  # drop pairs that contain control characters
+    min_letter_ratio: float | None = None  # letters over characters that are no spaces, on either side; null = no limit
+    copies: bool = False  # drop pairs whose sides are the same but for case and what is no letter
+    max_repeats: int | None = None  # times in a row that a side may have the same words or string; null = no limit
+    wrong_language: float | None = None  # drop pairs with a side in another language with at least this probability
+
+    def check(self) -> None:
+        """Refuse limits under which no pair could pass."""
+        require(self.max_words >= 1, "data.cleaning.max_words must be at least 1")
+        require(self.max_tokens >= 2, "data.cleaning.max_tokens must be at least 2 (one token and end of sentence)")
+        require(self.max_ratio is None or self.max_ratio >= 1, "data.cleaning.max_ratio must be at least 1")
+        require(
+            self.min_letter_ratio is None or 0 < self.min_letter_ratio <= 1,
+            "data.cleaning.min_letter_ratio must be above 0 and at most 1, or null for none",
+        )
+        require(self.max_repeats is None or self.max_repeats >= 1, "data.cleaning.max_repeats must be at least 1")
+        require(
+            self.wrong_language is None or 0.5 <= self.wrong_language <= 1,
+            "data.cleaning.wrong_language is a probability from 0.5 to 1, or null for none",
+        )
+
+
+@dataclass(kw_only=True)
+class DataConfig:
+    """What to train, validate and test on, and in which direction."""
+
+    source_language: str
+    target_language: str
+    path: str | None = None  # a folder of {train,val,test}.{source_language,target_language}; stands in for the rest
+    train: list[CorpusConfig] = field(default_factory=list)
+    val: CorpusConfig | list[CorpusConfig] | None = None  # several, as with several tags, are validated on as one
+    test: dict[str, CorpusConfig | list[CorpusConfig]] = field(default_factory=dict)
+    temperature: float | None = None  # T: corpora of n pairs come by in proportion to n^(1/T); without weights
+    cleaning: CleaningConfig = field(default_factory=CleaningConfig)
+    cache: str = "data/prepared"  # where prepared stores are kept, each under the key of its content
+    workers: int | None = None  # processes that prepare; 1: this one alone; default: the cores it may use, at most 16
+
+    def check(self) -> None:
+        """Refuse equal languages and missing or ambiguous corpora."""
+        require(
+            self.source_language != self.target_language,
+            f"data.source_language and data.target_language are both {self.source_language!r}",
+        )
+        require(self.workers is None or self.workers >= 1, "data.workers must be at least 1")
+        self.cleaning.check()
+        require(self.temperature is None or self.temperature > 0, "data.temperature must be above 0")
+        self._check_languages("data", self.source_language, self.target_language)
+        if self.path is not None:
+            require(self.temperature is None, "data.temperature mixes the corpora of data.train: leave data.path out")
+            return
+        require(bool(self.train), "data.train names no corpus: set data.path=FOLDER or data.train")
+        require(self.val is not None, "data.val is missing: set data.path=FOLDER or data.val")
+        for index, corpus in enumerate(self.train):
+            corpus.check(f"data.train[{index}]", trained=True)
+            self._check_languages(f"data.train[{index}]", corpus.source_language, corpus.target_language)
+        require(
+            self.temperature is None or all(corpus.weight == 1 for corpus in self.train),
+            "data.temperature sets the weights of all corpora: leave out weight, or data.temperature",
+        )
+        for key, corpora in self.held_out().items():
+            require(bool(corpora), f"{key} names no corpus")
+            for corpus in corpora:
+                corpus.check(key)
+
+    def _check_languages(self, key: str, source: str | None, target: str | None) -> None:
+        """Refuse languages that a rule about them does not know."""
+        for side, language in (("source", source), ("target", target)):
+            require(
+                self.cleaning.wrong_language is None or language is None or known_as(language) is not None,
+                f"data.cleaning.wrong_language cannot tell {key}.{side}_language={language} from others; "
+                f"it knows {', '.join(sorted(IDENTIFIED))}",
+            )
+
+    def held_out(self) -> dict[str, list[CorpusConfig]]:
+        """The corpora of data.val and of each test set, by their keys."""
+        sets = {f"data.test.{name}": corpora for name, corpora in self.test.items()}
+        if self.val is not None:
+            sets["data.val"] = self.val
+        return {key: corpora if isinstance(corpora, list) else [corpora] for key, corpora in sets.items()}
+
+    @property
+    def tags(self) -> list[str]:
+        """The tags of the training corpora, each once."""
+        corpora = [] if self.path is not None else self.train
+        return list(dict.fromkeys(corpus.tag for corpus in corpora if corpus.tag is not None))
+
+    @property
+    def always_tagged(self) -> bool:
+        """Whether there is no training text without a tag."""
+        return self.path is None and all(corpus.tag is not None for corpus in self.train)
+
+    def target_language_of(self, tag: str | None) -> str:
+        """The target language of the training text with a tag."""
+        languages = [corpus.target_language for corpus in self.train if tag is not None and corpus.tag == tag]
+        return next(filter(None, languages), self.target_language)
+
+    def check_tags(self) -> None:
+        """Refuse to validate or test on a tag that is not trained, or on none where all that is trained has one."""
+        if self.path is not None:
+            return
+        there = ", ".join(self.tags) or "none"
+        for key, corpora in self.held_out().items():
+            for corpus in corpora:
+                require(
+                    corpus.tag is None or corpus.tag in self.tags,
+                    f"{key}.tag={corpus.tag} is no tag of data.train, which has {there}",
+                )
+                require(
+                    corpus.tag is not None or not self.always_tagged,
+                    f"{key}.tag is missing: all of data.train has a tag ({there})",
+                )
+
+
+@dataclass(kw_only=True)
+class TokenizerConfig:
+    """How text becomes ids (SentencePiece)."""
+
+    algorithm: Literal["unigram", "bpe", "char", "word"] = "unigram"
+    vocab_size: int = 8000
+    joint: bool = True  # one vocabulary for both languages
+    byte_fallback: bool = False  # spell unknown characters as bytes
+    character_coverage: float = 1.0
+    normalization: Literal["identity", "nfkc", "nmt_nfkc"] = "identity"  # anything but identity alters targets
+
+    def check(self) -> None:
+        """Refuse a vocabulary too small for its special symbols."""
+        least = 300 if self.byte_fallback else 8
+        require(self.vocab_size >= least, f"tokenizer.vocab_size must be at least {least}")
+        require(
+            not (self.byte_fallback and self.algorithm == "word"),
+            "tokenizer.byte_fallback cannot be had with tokenizer.algorithm=word: spaces would come back as bytes",
+        )
+        require(0.9 <= self.character_coverage <= 1.0, "tokenizer.character_coverage must be from 0.9 to 1")
