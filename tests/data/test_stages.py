@@ -19,7 +19,7 @@ from nmt.config.models import TransformerConfig
 from nmt.config.schema import Config, CorpusConfig, DataConfig, TokenizerConfig, TrainingConfig
 from nmt.data import corpus, hub, stages
 from nmt.data.prepare import Prepared, prepare
-from nmt.errors import NmtError, Unfinished
+from nmt.errors import ConfigError, NmtError, Unfinished
 from tests.data.test_prepare import BAD, VAL, embedded, write
 
 PAIRS = embedded("train", 900)
@@ -397,3 +397,11 @@ def test_streams_of_json_lines_and_of_flat_columns(tmp_path: Path, stream: Corpu
     assert list(corpus.read_corpus(flat, "de", "en")) == FIRST
     with pytest.raises(NmtError, match="has no 'fr'"):
         list(corpus.read_corpus(flat, "de", "fr"))
+
+
+def test_what_cannot_be_is_refused(config: Config, stream: CorpusConfig) -> None:
+    with pytest.raises(ConfigError, match=r"data\.train\[0\]\.streaming belongs to a data set"):
+        CorpusConfig(prefix="text", streaming=True).check("data.train[0]")
+    stream.check("data.train[0]")
+    with pytest.raises(ConfigError, match=r"data\.workers must be at least 1"):
+        dataclasses.replace(config.data, workers=0).check()
