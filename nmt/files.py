@@ -75,7 +75,7 @@ def resumable_directory(path: str | os.PathLike[str], wait: Callable[[], None]) 
             return
         try:
             partial.mkdir(exist_ok=True)
-            for half_written in partial.rglob(".*.partial"):
+            for half_written in list(partial.rglob(".*.partial")):
                 shutil.rmtree(half_written) if half_written.is_dir() else half_written.unlink()
             yield partial
             _sync_tree(partial)

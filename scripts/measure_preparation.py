@@ -233,7 +233,8 @@ def table(found: dict[str, Any]) -> str:
     return "\n".join(rows)
 
 
-if __name__ == "__main__":
+def parse(argv: list[str]) -> argparse.Namespace:
+    """The arguments of the command."""
     parser = argparse.ArgumentParser(usage=__doc__)
     parser.add_argument("folder")
     parser.add_argument("source")
@@ -241,4 +242,8 @@ if __name__ == "__main__":
     parser.add_argument("pairs", type=int, nargs="?", default=10_000_000)
     parser.add_argument("--work", help="where the text and the stores lie meanwhile")
     parser.add_argument("--skip", choices=["one"])
-    main(parser.parse_args())
+    return parser.parse_args(argv)
+
+
+if __name__ == "__main__":
+    main(parse(sys.argv[1:]))

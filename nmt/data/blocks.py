@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -100,6 +101,6 @@ def _read(path: Path, name: str) -> NDArray[Any]:
     try:
         with np.load(path, allow_pickle=False) as arrays:
             found: NDArray[Any] = arrays[name]
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, BadZipFile) as error:
         raise NmtError(f"{path} is damaged: remove the folder {path.parents[1]} and prepare again") from error
     return found

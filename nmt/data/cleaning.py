@@ -30,14 +30,15 @@ EXAMPLES = 3  # kept for each rule
 _EXAMPLE_CHARACTERS = 200
 
 _SPACE_CHARACTERS = " \t\n\r\v\f"
+_OTHER_SPACES = re.compile(f"[{_SPACE_CHARACTERS[1:]}]")
 _SPACES = re.compile(f"[{_SPACE_CHARACTERS}]+")
 
 
 def normalise_whitespace(text: str) -> str:
     """Every run of ASCII white space as one space, none at either end."""
-    if text.isprintable() and "  " not in text:  # the space is the only white space that is printable
-        return text.strip(" ")
-    return _SPACES.sub(" ", text).strip(_SPACE_CHARACTERS)
+    if "  " in text or (not text.isprintable() and _OTHER_SPACES.search(text)):  # of these, only the space is printable
+        text = _SPACES.sub(" ", text)
+    return text.strip(_SPACE_CHARACTERS)
 
 
 def switched_off(config: CleaningConfig) -> list[str]:

@@ -158,7 +158,8 @@ def size(corpus: CorpusConfig, source_language: str, target_language: str) -> in
     """The bytes of a corpus's files; None for a stream."""
     if hub.streams(corpus):
         return None
-    return sum(path.stat().st_size for path in _paths(corpus, source_language, target_language))
+    paths = _paths(corpus, *languages_of(corpus, source_language, target_language))
+    return sum(path.stat().st_size for path in paths)
 
 
 # -- finding ------------------------------------------------------------------------------------------------------

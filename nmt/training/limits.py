@@ -118,7 +118,7 @@ class Signals:
     @property
     def exit_status(self) -> int:
         """130 after Ctrl-C, 143 after SIGTERM."""
-        return 128 + (self.heeded or 0)
+        return 128 + (self.heeded or self.received or 0)
 
     @contextmanager
     def caught(self) -> Iterator[None]:

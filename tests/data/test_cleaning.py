@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pickle
+import random
+import re
 import sys
 
 import pytest
@@ -81,6 +83,13 @@ def test_ascii_white_space_is_normalised_and_other_spaces_stay() -> None:
     assert normalise_whitespace(" \ta\v\fb  c\r\n") == "a b c"
     assert normalise_whitespace("a\u00a0 b\u2009\u3000c") == "a\u00a0 b\u2009\u3000c"
     assert clean([("  two \t words", "zwei\r Wörter ")])[0] == [("two words", "zwei Wörter")]
+
+
+def test_normalisation_is_its_definition_for_any_text() -> None:
+    draw = random.Random(1)
+    for _ in range(3000):
+        text = "".join(draw.choices("  \t\n\r\v\fabc\u00a0\u2028\x07\x1c", k=draw.randint(0, 12)))
+        assert normalise_whitespace(text) == re.sub("[ \t\n\r\v\f]+", " ", text).strip(" "), repr(text)
 
 
 def test_duplicates_are_of_both_sides() -> None:

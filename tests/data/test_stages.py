@@ -20,7 +20,7 @@ from nmt.config.models import TransformerConfig
 from nmt.config.schema import Config, TrainingConfig
 from nmt.data import corpus, hub, stages
 from nmt.data.prepare import Prepared, prepare
-from nmt.errors import NmtError, Unfinished
+from nmt.errors import ConfigError, NmtError, Unfinished
 from tests.data.test_prepare import BAD, VAL, embedded, write
 
 PAIRS = embedded("train", 900)
@@ -136,10 +136,10 @@ def expected(config: Config, tmp_path: Path) -> dict[str, bytes]:
     ("workers", "kills", "said"),
     [
         (1, ["Blocks write 0 before"], "training the tokenizer"),
-        (2, ["Blocks write 4 after", "Blocks write 3 after"], "going on after 520 pairs that were read before"),
+        (2, ["Blocks write 4 after", "Blocks write 3 after"], "going on after 524 pairs that were read before"),
         (1, ["Tokenizer train 0 before"], "training the tokenizer"),
         (2, ["Tokenizer save 0 after"], "training the tokenizer"),
-        (1, ["StoreWriter extend 2 after"], "865 pairs encoded"),
+        (1, ["StoreWriter extend 2 after"], "900 pairs encoded"),
         (2, ["StoreWriter extend 4 after"], "pairs that were encoded before"),
         (1, ["Blocks delete 1 before", "StoreWriter extend 1 after"], "pairs that were encoded before"),
         (2, ["prepare _store_val 0 before"], "0 pairs encoded"),
@@ -398,3 +398,11 @@ def test_streams_of_json_lines_and_of_flat_columns(tmp_path: Path, stream: Corpu
     assert list(corpus.read_corpus(flat, "de", "en")) == FIRST
     with pytest.raises(NmtError, match="has no 'fr'"):
         list(corpus.read_corpus(flat, "de", "fr"))
+
+
+def test_what_cannot_be_is_refused(config: Config, stream: CorpusConfig) -> None:
+    with pytest.raises(ConfigError, match=r"data\.train\[0\]\.streaming belongs to a data set"):
+        CorpusConfig(prefix="text", streaming=True).check("data.train[0]")
+    stream.check("data.train[0]")
+    with pytest.raises(ConfigError, match=r"data\.workers must be at least 1"):
+        dataclasses.replace(config.data, workers=0).check()
