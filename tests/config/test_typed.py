@@ -92,7 +92,7 @@ def test_text_that_yaml_takes_for_something_else() -> None:
 
 @pytest.mark.parametrize("given", [None, 3, "embedded", [1]])
 def test_section_must_have_keys(given: Any) -> None:
-    assert refusal(values(data=given)).endswith("train, val, test, cleaning, cache)")
+    assert refusal(values(data=given)).endswith("train, val, test, temperature, cleaning, cache)")
     assert refusal(values(model=given)).startswith("model=")
 
 
