@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from nmt.config.schema import CorpusConfig
+from nmt.config.data import CorpusConfig
 from nmt.data.corpus import read_corpus
 from nmt.data.extent import Extent
 from nmt.progress import Progress

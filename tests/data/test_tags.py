@@ -135,7 +135,8 @@ def test_sampled_segmentations_keep_the_tag(config: Config, algorithm: Literal["
     config.tokenizer.algorithm, config.tokenizer.vocab_size = algorithm, 40
     prepared = prepare(config, lambda line: None)
     bt = prepared.tokenizer.tags["bt"]
-    sampling = SubwordSampling(prepared.tokenizer, algorithm, 0.5, "both", 256)
+    alpha = {"bpe": 0.5, "unigram": 0.01}[algorithm]  # so that much is segmented in unusual ways
+    sampling = SubwordSampling(prepared.tokenizer, algorithm, alpha, "both", 256)
     rows = np.arange(0, 240, 3)
     drawn = sampling.draw(prepared.train, rows, seed=1, epoch=0, position=0)
     assert {int(drawn.source(index)[0]) == bt for index in range(40)} == {False}
