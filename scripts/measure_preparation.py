@@ -77,7 +77,7 @@ def write_corpus(data: DataConfig, work: Path, pairs: int) -> None:
     """Write train and val of the languages into the folder."""
     corpora, languages = resolve(data), (data.source_language, data.target_language)
     write(work, "train", languages, islice(perturbed(lambda: read_corpus(corpora.train[0], *languages)), pairs))
-    write(work, "val", languages, islice(read_corpus(corpora.val, *languages), 200))
+    write(work, "val", languages, islice(read_corpus(corpora.val[0], *languages), 200))
 
 
 def perturbed(text: Callable[[], Iterator[tuple[str, str]]]) -> Iterator[tuple[str, str]]:
