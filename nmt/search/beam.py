@@ -63,7 +63,7 @@ def beam_search(
     if not 1 <= n_best <= beam_size:
         raise ValueError(f"n_best={n_best} is not from 1 to beam_size={beam_size}")
     found: dict[int, list[Hypothesis]] = {}
-    remaining = Remaining(max_lengths)
+    remaining = Remaining(max_lengths, beam_size)
     open_, pool = _start(max_lengths.size(0), beam_size, max_lengths.device)
     last = torch.full_like(max_lengths, bos)  # [rows]
     for length in range(1, remaining.longest + 1):

@@ -38,7 +38,7 @@ def sample(
     """
     batch, samples = uniforms.shape[:2]
     found: dict[int, list[Hypothesis]] = {}
-    remaining = Remaining(max_lengths)
+    remaining = Remaining(max_lengths, samples)
     last = max_lengths.new_full((batch, samples), bos)
     tokens = last.new_empty(batch, samples, 0)
     log_prob = torch.zeros(batch, samples, device=last.device)

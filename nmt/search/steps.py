@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 BLOCK = 64  # tokens of the vocabulary
-_WORTH_COPYING = 1 / 8  # of the rows: leaving them out of memory and state costs as much as some steps with them
+_WORTH_COPYING = 1 / 8  # of a batch, row by row: to copy memory and state without them takes as long as some steps
 LOOK_EVERY = {"cpu": 1, "cuda": 8, "mps": 8}  # steps: a look costs nothing on a CPU, but an accelerator is waited for
 
 
@@ -19,7 +19,9 @@ class Remaining:
     is answered at once; its row goes on, unread, until the batch is worth copying without all such rows.
     """
 
-    def __init__(self, max_lengths: Tensor) -> None:
+    def __init__(self, max_lengths: Tensor, width: int = 1) -> None:
+        """width is how many rows of a step each sentence has, which the copy is worth sooner for."""
+        self.worth_copying = _WORTH_COPYING / width
         self.limits: list[int] = max_lengths.tolist()
         self.sentences: list[int | None] = list(range(len(self.limits)))  # of each row, None once it is answered
         self.interval = LOOK_EVERY[max_lengths.device.type]
@@ -40,7 +42,7 @@ class Remaining:
         for row, _ in left:
             self.sentences[row] = None
         stay = [row for row, sentence in enumerate(self.sentences) if sentence is not None]
-        if len(stay) > (1 - _WORTH_COPYING) * len(self.sentences):
+        if len(stay) > (1 - self.worth_copying) * len(self.sentences):
             return left, None
         self.sentences = [self.sentences[row] for row in stay]
         return left, torch.tensor(stay, dtype=torch.long, device=leaving.device)
