@@ -34,9 +34,11 @@ class Int8Linear(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """x [..., in] -> [..., out]."""
         rows, scale = quantise_rows(x.reshape(-1, x.size(-1)).float())
-        y = torch._int_mm(rows, self.weight).float().mul_(scale).mul_(self.scale)
-        if self.bias is not None:
-            y.add_(self.bias)
+        products = torch._int_mm(rows, self.weight)  # [rows, out] int32
+        y = products.view(torch.float32)  # as wide, so that each number is converted where it stands:
+        y.copy_(products)  # memory is what this takes its time for
+        y.mul_(scale)
+        y = y.mul_(self.scale) if self.bias is None else torch.addcmul(self.bias, y, self.scale, out=y)
         return y.view(*x.shape[:-1], -1)
 
 
