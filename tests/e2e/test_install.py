@@ -23,11 +23,11 @@ def test_install(options: list[str], tmp_path: Path) -> None:
     python = environment / "bin" / "python"
     # what nmt depends on is borrowed from here, nmt itself is not: nothing is downloaded
     purelib = subprocess.check_output(
-        [python, "-c", "import site; print(site.getsitepackages()[0])"], text=True
+        [python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"], text=True
     ).strip()
     borrowed = tmp_path / "borrowed"
     borrowed.mkdir()
-    for folder in site.getsitepackages():
+    for folder in filter(os.path.isdir, site.getsitepackages()):  # Debian names some that are not there
         for entry in Path(folder).iterdir():
             if entry.name != "nmt" and not entry.name.startswith(("nmt-", "_nmt", "__editable__")):
                 (borrowed / entry.name).symlink_to(entry)
