@@ -22,7 +22,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from experiment import Experiment, count_lines, mean_and_deviation, parser
+from experiment import Experiment, among, count_lines, mean_and_deviation, parser
 
 from nmt.config.data import CorpusConfig
 from nmt.errors import NmtError
@@ -40,11 +40,10 @@ METHODS = {"beam": [], "sampling": ["--sample", "1", "--seed", "1"]}
 def main() -> None:
     options = parser(__doc__, NAME)
     options.add_argument("--method", choices=METHODS, default="beam", help="how to back-translate (beam)")
-    options.add_argument("--systems", default="baseline,tagged,oracle", help="which to train (baseline,tagged,oracle)")
+    default = "baseline,tagged,oracle"
+    options.add_argument("--systems", type=among(SYSTEMS), default=default, help=f"which to train ({default})")
     arguments = options.parse_intermixed_args()
-    systems = arguments.systems.split(",")
-    if unknown := set(systems) - set(SYSTEMS):
-        options.error(f"--systems has {', '.join(sorted(unknown))}: choose from {', '.join(SYSTEMS)}")
+    systems = arguments.systems
     try:
         experiment = Experiment(arguments)
         results = run(experiment, systems, METHODS[arguments.method])

@@ -23,7 +23,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from experiment import Experiment, mean_and_deviation, numbers, parser
+from experiment import Experiment, among, mean_and_deviation, numbers, parser
 
 from nmt.config.data import CorpusConfig
 from nmt.errors import NmtError
@@ -44,11 +44,10 @@ def main() -> None:
     options.add_argument("--teacher-updates", type=int, help="default: --updates")
     options.add_argument("--student", default=STUDENT, help=f"the student's keys, commas between ({STUDENT})")
     options.add_argument("--beam-size", type=int, default=5, help="of the teacher's search (5)")
-    options.add_argument("--students", default=",".join(STUDENTS), help=f"which to train ({','.join(STUDENTS)})")
+    default = ",".join(STUDENTS)
+    options.add_argument("--students", type=among(STUDENTS), default=default, help=f"which to train ({default})")
     arguments = options.parse_intermixed_args()
-    students = arguments.students.split(",")
-    if unknown := set(students) - set(STUDENTS):
-        options.error(f"--students has {', '.join(sorted(unknown))}: choose from {', '.join(STUDENTS)}")
+    students = arguments.students
     try:
         experiment = Experiment(arguments)
         results = run(experiment, students)

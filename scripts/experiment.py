@@ -12,14 +12,15 @@ import os
 import shlex
 import subprocess
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
 from nmt.config.data import CorpusConfig, DataConfig
 from nmt.config.load import load_config, save_config
-from nmt.data.corpus import read_corpus, resolve
+from nmt.data.corpora import resolve
+from nmt.data.corpus import read_corpus
 from nmt.errors import NmtError
 from nmt.files import atomic_write
 from nmt.run import run_fingerprint
@@ -162,6 +163,19 @@ def parser(description: str | None, name: str) -> argparse.ArgumentParser:
     made.add_argument("--runs", type=Path, default=Path("runs") / name, help=f"where runs and text lie (runs/{name})")
     made.add_argument("--results", type=Path, default=RESULTS, help="where the page goes (docs/results)")
     return made
+
+
+def among(known: Iterable[str]) -> Callable[[str], list[str]]:
+    """An argument type: some of the known words with commas between."""
+
+    def parse(text: str) -> list[str]:
+        words = text.split(",")
+        if unknown := set(words).difference(known):
+            there = ", ".join(known)
+            raise argparse.ArgumentTypeError(f"{', '.join(sorted(unknown))} is not there: choose from {there}")
+        return words
+
+    return parse
 
 
 def numbers(text: str) -> list[int]:

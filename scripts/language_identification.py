@@ -2,7 +2,7 @@
 
     python scripts/language_identification.py multi30k/test_2016_flickr.{de,en} tatoeba/test.{de,en}
 
-Beside nmt's own (py3langid), --library lingua measures that package where it is installed. Speed is of CPU seconds.
+Beside nmt's own (py3langid), --identifier lingua measures that package where it is installed. Speed is of CPU seconds.
 """
 
 from __future__ import annotations
@@ -54,11 +54,11 @@ def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("files", nargs="+", type=Path, metavar="PREFIX.LANGUAGE")
-    parser.add_argument("--library", choices=["py3langid", "lingua"], default="py3langid")
+    parser.add_argument("--identifier", choices=["py3langid", "lingua"], default="py3langid")
     parser.add_argument("--probability", type=float, default=0.9, help="from which on an answer is sure")
     parser.add_argument("--lines", type=int, default=1000, help="of each file, at most")
     arguments = parser.parse_args()
-    identify = lingua() if arguments.library == "lingua" else classifier()
+    identify = lingua() if arguments.identifier == "lingua" else classifier()
     rows = [measure(path, identify, arguments.probability, arguments.lines) for path in arguments.files]
     header = ["text", "lines", "right", "surely right", "surely another", "a second"]
     print(format_table(header, rows))

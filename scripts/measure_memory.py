@@ -1,9 +1,9 @@
-"""Peak resident memory of preparing a corpus and of training a small Transformer on it, each a process of its own.
+"""Peak resident memory of training a small Transformer on many pairs; of preparing them, see measure_preparation.py.
 
 usage: python scripts/measure_memory.py FOLDER SOURCE_LANGUAGE TARGET_LANGUAGE [PAIRS]
 
-The pairs of FOLDER's train files are repeated, numbered so that none is a duplicate, up to PAIRS (default: 1,000,000).
-Writes docs/results/memory.json.
+The pairs are those of measure_preparation.py: FOLDER's train files, repeated and perturbed up to PAIRS (default:
+1,000,000). They are prepared first. Writes docs/results/memory.json.
 """
 
 from __future__ import annotations
@@ -14,19 +14,14 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterable
-from itertools import count, islice
 from pathlib import Path
 
+from measure_preparation import SMALL, write_corpus
+
 from nmt.config.data import DataConfig
-from nmt.data.corpus import read_corpus, resolve
 
 RESULTS = Path(__file__).resolve().parents[1] / "docs" / "results" / "memory.json"
-SMALL = [
-    *("model.model_dim=128", "model.ffn_dim=256", "model.encoder_layers=2", "model.decoder_layers=2"),
-    *("training.max_minutes=null", "training.max_steps=150", "training.validate_every=150"),
-    *("training.validation_sentences=50", "training.tokens_per_update=2048", "tokenizer.vocab_size=8000"),
-]
+LONGER = ["training.max_steps=150", "training.validate_every=150", "training.validation_sentences=50"]
 
 
 def main(folder: str, source: str, target: str, pairs: int) -> None:
@@ -35,33 +30,11 @@ def main(folder: str, source: str, target: str, pairs: int) -> None:
         write_corpus(DataConfig(source_language=source, target_language=target, path=folder), work, pairs)
         languages = [f"data.source_language={source}", f"data.target_language={target}"]
         places = [f"data.path={work}", f"data.cache={work / 'prepared'}", f"run_dir={work / 'run'}"]
-        arguments = ["embedded", *places, *languages, *SMALL]
-        results: dict[str, object] = {"pairs": pairs}
-        for command in ("nmt-prepare", "nmt-train"):
-            results[command] = measure([str(Path(sys.executable).with_name(command)), *arguments])
-            print(command, results[command])
-    RESULTS.write_text(json.dumps(results, indent=1) + "\n", "utf-8")
-
-
-def write_corpus(data: DataConfig, work: Path, pairs: int) -> None:
-    corpora = resolve(data)
-    languages = (data.source_language, data.target_language)
-
-    numbered = (
-        (f"{source} {number}", f"{target} {number}")
-        for number in count()
-        for source, target in read_corpus(corpora.train[0], *languages)
-    )
-    write_pairs(work / "train", languages, islice(numbered, pairs))
-    write_pairs(work / "val", languages, islice(read_corpus(corpora.val[0], *languages), 200))
-
-
-def write_pairs(prefix: Path, languages: tuple[str, str], pairs: Iterable[tuple[str, str]]) -> None:
-    one, other = (prefix.with_suffix(f".{language}") for language in languages)
-    with one.open("w", encoding="utf-8") as sources, other.open("w", encoding="utf-8") as targets:
-        for source, target in pairs:
-            sources.write(source + "\n")
-            targets.write(target + "\n")
+        arguments = ["embedded", *places, *languages, *SMALL, *LONGER]
+        measure([str(Path(sys.executable).with_name("nmt-prepare")), *arguments])
+        found = measure([str(Path(sys.executable).with_name("nmt-train")), *arguments])
+    print(found)
+    RESULTS.write_text(json.dumps({"pairs": pairs, "nmt-train": found}, indent=1) + "\n", "utf-8")
 
 
 def measure(command: list[str]) -> dict[str, int]:

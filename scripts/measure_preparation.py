@@ -29,7 +29,8 @@ from pathlib import Path
 from typing import Any
 
 from nmt.config.data import DataConfig
-from nmt.data.corpus import read_corpus, resolve
+from nmt.data.corpora import resolve
+from nmt.data.corpus import read_corpus
 
 RESULTS = Path(__file__).resolve().parents[1] / "docs" / "results"
 FIGURES, PAGE = RESULTS / "data_and_scale.json", RESULTS / "preparation.md"

@@ -96,7 +96,8 @@ def measure(arguments: Namespace) -> None:
         parameters = json.loads((run_dir / "environment.json").read_text("utf-8"))["parameters"]
         exchange = exchanged(all_of_them, parameters, Path(folder) / "exchange.json")
     ratios = [many / single for single, many in zip(*rates.values(), strict=True)]
-    given = shown(arguments.overrides)
+    sizes = [f"--updates {arguments.updates}", f"--rounds {arguments.rounds}"]
+    given = [*shown(arguments.overrides), *sizes]
     entry = {
         "command": " ".join(["python scripts/measure_scaling.py", Path(arguments.config).name, *given]),
         "hardware": describe_hardware(device),

@@ -67,15 +67,15 @@ class Rules:
     def __init__(self, config: CleaningConfig, languages: tuple[str, str]) -> None:
         """`languages` of source and target. Raises NmtError where a rule needs an extra that is not installed."""
         self.config = config
-        self.languages = languages
+        self._limits = Limits(config, languages)
+        self._asked = [name for name in PAIR_RULES if name not in switched_off(config)]
         if config.wrong_language is not None:
             language_id.classifier()
 
     def examine(self, pair: tuple[str, str]) -> Examined:
         """Normalise a pair's white space and apply the rules to it."""
         source, target = clean = normalise_whitespace(pair[0]), normalise_whitespace(pair[1])
-        limits = Limits(self.config, self.languages)
-        broken = next((name for name, rule in PAIR_RULES.items() if rule.breaks(clean, limits)), None)
+        broken = next((name for name in self._asked if PAIR_RULES[name].breaks(clean, self._limits)), None)
         key = near_key = 0
         if broken is None and self.config.deduplicate:
             key = _key(source, target)

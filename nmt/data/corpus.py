@@ -11,70 +11,22 @@ import os
 import sys
 import zlib
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from hashlib import blake2b
 from itertools import chain, islice, zip_longest
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
-from nmt.config.data import CorpusConfig, DataConfig
+from nmt.config.data import CorpusConfig
 from nmt.data import hub
 from nmt.data.digests import Digests
 from nmt.data.extent import Extent
 from nmt.errors import ConfigError, NmtError
-from nmt.resources import embedded_corpus
 
 Pair = tuple[str, str]
 
-EMBEDDED = "embedded"  # the data.path of the corpus that comes with nmt
-_SUFFIXES = ("", ".gz", ".xz")
+SUFFIXES = ("", ".gz", ".xz")
 _OPENERS: dict[str, Callable[..., object]] = {".gz": gzip.open, ".xz": lzma.open}
 _BLOCK = 10_000  # pairs
-_VAL_NAMES = ("val", "dev", "valid", "validation")
-
-
-@dataclass(frozen=True)
-class Corpora:
-    """The corpora of an experiment, each one explicit."""
-
-    train: list[CorpusConfig]
-    val: list[CorpusConfig]
-    test: dict[str, list[CorpusConfig]]
-
-
-def resolve(data: DataConfig) -> Corpora:
-    """The corpora that a configuration names; data.path stands in for all of them.
-
-    In the folder data.path lie train, val (or dev, valid, validation) and any number of test sets (test*), each as
-    NAME.{source_language,target_language}, also .gz or .xz, or as NAME.tsv. Raises NmtError for what is missing.
-    """
-    folder = _folder(data)
-    if folder is not None:
-        return Corpora(
-            train=[_in_folder(folder, ("train",), data)],
-            val=[_in_folder(folder, _VAL_NAMES, data)],
-            test=test_sets(data),
-        )
-    if data.val is None:
-        raise ConfigError("data.val is missing: set data.path=FOLDER or data.val")
-    return Corpora(data.train, data.held_out()["data.val"], test_sets(data))
-
-
-def test_sets(data: DataConfig) -> dict[str, list[CorpusConfig]]:
-    """The corpora of each test set by name; in a folder (data.path), each test* of which both languages are there."""
-    folder = _folder(data)
-    if folder is None:
-        held_out = data.held_out()
-        return {name: held_out[f"data.test.{name}"] for name in data.test}
-    endings = [f".{data.source_language}{suffix}" for suffix in _SUFFIXES] + [".tsv"]
-    names = {
-        path.name.removesuffix(ending)
-        for path in folder.glob("test*")
-        for ending in endings
-        if path.name.endswith(ending)
-    }
-    found = {name: _find(folder, name, data) for name in sorted(names)}
-    return {name: [corpus] for name, corpus in found.items() if corpus is not None}
 
 
 def read_corpus(
@@ -162,43 +114,7 @@ def size(corpus: CorpusConfig, source_language: str, target_language: str) -> in
     return sum(path.stat().st_size for path in paths)
 
 
-# -- finding ------------------------------------------------------------------------------------------------------
-
-
-def _folder(data: DataConfig) -> Path | None:
-    if data.path is None:
-        return None
-    folder = Path(data.path)
-    if folder.is_dir():
-        return folder
-    if data.path == EMBEDDED:
-        return embedded_corpus()
-    if folder.exists():
-        raise ConfigError(f"data.path={data.path} is a file: name the folder of {{train,val,test}}.LANGUAGE")
-    raise ConfigError(f"data.path={data.path}: there is no such folder")
-
-
-def _in_folder(folder: Path, names: tuple[str, ...], data: DataConfig) -> CorpusConfig:
-    for name in names:
-        if (corpus := _find(folder, name, data)) is not None:
-            return corpus
-    files = {
-        name: [f"{name}.{language}" for language in (data.source_language, data.target_language)] for name in names
-    }
-    there = {file for pair in files.values() for file in pair if _existing(folder / file)}
-    name = next((name for name in names if there.intersection(files[name])), names[0])
-    lacking = " and ".join(file for file in files[name] if file not in there)
-    others = "".join(f"{other}.*, " for other in names if other != name)
-    raise NmtError(f"data.path={data.path} lacks {lacking} (also looked for {others}.gz, .xz and {name}.tsv)")
-
-
-def _find(folder: Path, name: str, data: DataConfig) -> CorpusConfig | None:
-    """The corpus of that name in a folder, if both languages are there."""
-    files = [_existing(folder / f"{name}.{language}") for language in (data.source_language, data.target_language)]
-    if files[0] is not None and files[1] is not None:
-        return CorpusConfig(source=str(files[0]), target=str(files[1]))
-    tsv = folder / f"{name}.tsv"
-    return CorpusConfig(tsv=str(tsv)) if tsv.is_file() else None
+# -- its files ------------------------------------------------------------------------------------------------------
 
 
 def _paths(corpus: CorpusConfig, source_language: str, target_language: str) -> Iterable[Path]:
@@ -217,15 +133,15 @@ def _files(corpus: CorpusConfig, source_language: str, target_language: str) -> 
     paths = []
     for language in (source_language, target_language):
         wanted = Path(f"{corpus.prefix}.{language}")
-        if (path := _existing(wanted)) is None:
+        if (path := existing(wanted)) is None:
             raise NmtError(f"{wanted} is missing (also looked for .gz and .xz)")
         paths.append(path)
     return paths[0], paths[1]
 
 
-def _existing(path: Path) -> Path | None:
+def existing(path: Path) -> Path | None:
     """`path`, or its compressed form, whichever is there."""
-    candidates = [path.with_name(path.name + suffix) for suffix in _SUFFIXES]
+    candidates = [path.with_name(path.name + suffix) for suffix in SUFFIXES]
     return next((candidate for candidate in candidates if candidate.is_file()), None)
 
 

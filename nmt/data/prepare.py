@@ -13,7 +13,8 @@ from nmt.config.data import TokenizerConfig
 from nmt.config.schema import Config
 from nmt.data import cleaning
 from nmt.data.cleaning import normalise_whitespace
-from nmt.data.corpus import Corpora, Pair, digest, read_corpus, resolve
+from nmt.data.corpora import Corpora, resolve
+from nmt.data.corpus import Pair, digest, read_corpus
 from nmt.data.digests import Digests
 from nmt.data.stages import CleanedText, Crew, clean, store, tidy, workers_for
 from nmt.data.store import Store, StoreWriter

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nmt.data.corpus import test_sets
+from nmt.data.corpora import test_sets
 from nmt.errors import NmtError
 from nmt.evaluation.metrics import METRICS, length_ratio, score
 from nmt.evaluation.sets import EvaluationSet, digest, sets_of

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nmt.config.schema import Config
-from nmt.data.corpus import Pair, read_corpus, read_lines, test_sets
+from nmt.data.corpora import test_sets
+from nmt.data.corpus import Pair, read_corpus, read_lines
 from nmt.errors import NmtError
 from nmt.evaluation.metrics import check_counts
 

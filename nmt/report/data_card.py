@@ -13,7 +13,7 @@ import numpy as np
 from nmt import __version__
 from nmt.config.schema import Config
 from nmt.data.cleaning import EXAMPLES, RULES, normalise_whitespace, switched_off
-from nmt.data.corpus import test_sets
+from nmt.data.corpora import test_sets
 from nmt.data.prepare import Prepared
 from nmt.data.statistics import RATIO_EDGES, Counts, Overlap, SideCounts, TextCounts, count_lines, count_store, summary
 from nmt.data.store import SIDES

@@ -12,8 +12,9 @@ import pytest
 
 from nmt.config.data import CorpusConfig, DataConfig
 from nmt.data import hub
-from nmt.data.corpus import corpus_name, digest, read_corpus, read_lines, resolve
-from nmt.data.corpus import test_sets as sets_of_tests
+from nmt.data.corpora import resolve
+from nmt.data.corpora import test_sets as sets_of_tests
+from nmt.data.corpus import corpus_name, digest, read_corpus, read_lines
 from nmt.data.digests import Digests
 from nmt.errors import ConfigError, NmtError
 

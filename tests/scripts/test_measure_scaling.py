@@ -39,8 +39,9 @@ def test_figures_are_written_beside_others_and_shown(tmp_path: Path, monkeypatch
     assert order == [1, 2, 1, 2]
     written = json.loads(output.read_text())
     assert written["other"] == {"kept": 1}
-    assert set(written["scaling"]) == {"earlier", "embedded training.device=cpu data.path=FOLDER"}
-    ours = written["scaling"]["embedded training.device=cpu data.path=FOLDER"]
+    key = "embedded training.device=cpu data.path=FOLDER --updates 120 --rounds 2"
+    assert set(written["scaling"]) == {"earlier", key}
+    ours = written["scaling"][key]
     assert ours["efficiency"] == {"median": 1.75, "low": 1.5, "high": 2.0}
     assert ours["exchange_share"] == pytest.approx(0.1)  # an update takes a second
     page = (tmp_path / "scaling.md").read_text()
