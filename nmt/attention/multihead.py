@@ -1,13 +1,13 @@
 """Multi-head attention (Vaswani et al. 2017, section 3.2.2), as self-attention and over an encoder's states.
 
-Keys and values are one tensor, [rows, heads, 2, length, head_dim], so that one copy moves both.
+In a search the hypotheses of a sentence are further queries to what they share: the source, and each other's past.
 """
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
 
+from nmt.attention.cache import KeysValues, Past
 from nmt.attention.kernels import full_attention, full_attention_weights
 
 
@@ -38,22 +38,16 @@ class SelfAttention(nn.Module):
         context = full_attention(query, key, value, mask=mask[:, None, None, :], dropout=self._dropout())
         return self._output(context)
 
-    def decode(self, x: Tensor, past: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Decoder side: x [rows, length, dim] sees `past` and, causally, itself.
+    def decode(self, x: Tensor) -> Tensor:
+        """Decoder side, from the start: x [rows, length, dim] sees, causally, itself."""
+        query, key, value = self._project(x).unbind(2)
+        return self._output(full_attention(query, key, value, causal=True, dropout=self._dropout()))
 
-        The keys and values of the past and of x are handed on.
-        """
-        projected = self._project(x)
-        query, now = projected[:, :, 0], projected[:, :, 1:]
-        if past is None:
-            context = full_attention(query, *now.unbind(2), causal=True, dropout=self._dropout())
-            return self._output(context), now
-        now = torch.cat((past, now), dim=3)
-        mask = None
-        if x.size(1) > 1:  # a forced prefix after a past: query i is at position past + i
-            total, length = now.size(3), x.size(1)
-            mask = torch.ones(length, total, dtype=torch.bool, device=x.device).tril(total - length)
-        return self._output(full_attention(query, *now.unbind(2), mask=mask)), now
+    def extend(self, x: Tensor, past: Past) -> Tensor:
+        """Decoder side, after a past: x [rows, length, dim] sees that and, causally, itself, and is kept with it."""
+        query, key, value = self._project(x.view(past.cache.batch, -1, x.size(2))).unbind(2)
+        every = past.cache.write(past.layer, key, value)
+        return self._output(full_attention(query, every.keys.mT, every.values, mask=past.mask)).view_as(x)
 
     def _project(self, x: Tensor) -> Tensor:
         """Queries, keys and values [rows, heads, 3, length, head_dim]."""
@@ -78,13 +72,15 @@ class CrossAttention(nn.Module):
         self.kv_projection = nn.Linear(model_dim, 2 * model_dim)
         self.output_projection = nn.Linear(model_dim, model_dim)
 
-    def read(self, states: Tensor) -> Tensor:
-        """Keys and values [batch, heads, 2, src_len, head_dim] of the encoder's states [batch, src_len, dim]."""
-        memory = split_heads(self.kv_projection(states), 2, self.num_heads)
-        return memory if self.training else memory.contiguous()  # a search reads it at every step
+    def read(self, states: Tensor) -> KeysValues:
+        """What the encoder's states [batch, src_len, dim] are to each query."""
+        key, value = split_heads(self.kv_projection(states), 2, self.num_heads).unbind(2)
+        if self.training:
+            return KeysValues(key.mT, value)
+        return KeysValues(key.mT.contiguous(), value.contiguous())  # a search reads them at every step
 
     def forward(
-        self, x: Tensor, memory: Tensor, mask: Tensor, need_weights: bool = False
+        self, x: Tensor, memory: KeysValues, mask: Tensor, need_weights: bool = False
     ) -> tuple[Tensor, Tensor | None]:
         """x [rows, tgt_len, dim] -> the same shape, and weights [rows, heads, tgt_len, src_len] when asked for.
 
@@ -93,9 +89,9 @@ class CrossAttention(nn.Module):
         """
         rows, tgt_len, dim = x.shape
         query = split_heads(self.query_projection(x).view(mask.size(0), -1, dim), 1, self.num_heads)[:, :, 0]
-        key, value = memory.unbind(2)
+        key = memory.keys.mT
         mask = mask[:, None, None, :]  # [batch, 1, 1, src_len]
-        context = full_attention(query, key, value, mask=mask, dropout=self.dropout if self.training else 0.0)
+        context = full_attention(query, key, memory.values, mask=mask, dropout=self.dropout if self.training else 0.0)
         output = self.output_projection(merge_heads(context).view(rows, tgt_len, dim))
         if not need_weights:
             return output, None

@@ -16,7 +16,7 @@ from torch.nn.functional import cross_entropy
 TOKENS_AT_ONCE = 512  # forced targets whose logits are in memory together
 
 Memory = Any  # a NamedTuple of tensors, one row a sentence
-State = Any  # a NamedTuple of tensors, one row a hypothesis; every leaf is batch-first
+State = Any  # a NamedTuple of tensors, one row a hypothesis, batch-first, or of `Rows`
 # token ids [rows] -> log-probs [rows, vocab], a tensor of the caller's own, and the next state
 Step = Callable[[Tensor, Memory, State], tuple[Tensor, State]]
 
@@ -140,9 +140,22 @@ class Seq2Seq(nn.Module):
         return weights
 
 
-def tree_map(function: Callable[[Tensor], Tensor], tree: Tree) -> Tree:
-    """Apply `function` to every tensor of a tree of (named) tuples; other leaves stay."""
-    if isinstance(tree, Tensor):
+@runtime_checkable
+class Rows(Protocol):
+    """A leaf of a state that knows by itself how to take rows of what it holds; see `select` and `reorder`."""
+
+    def select(self, rows: Tensor) -> Any:
+        """The given rows [n]."""
+        ...
+
+    def reorder(self, parents: Tensor) -> Any:
+        """The rows parents [batch, hypotheses]."""
+        ...
+
+
+def tree_map(function: Callable[[Any], Any], tree: Tree) -> Tree:
+    """Apply `function` to every leaf of a tree of (named) tuples that has rows; others stay."""
+    if isinstance(tree, Tensor | Rows):
         return cast(Tree, function(tree))
     if isinstance(tree, tuple):
         leaves = [tree_map(function, leaf) for leaf in tree]
@@ -152,4 +165,16 @@ def tree_map(function: Callable[[Tensor], Tensor], tree: Tree) -> Tree:
 
 def select(tree: Tree, rows: Tensor) -> Tree:
     """The given rows [n] of every leaf of a memory or a state, in that order."""
-    return tree_map(lambda leaf: leaf.index_select(0, rows), tree)
+    return tree_map(lambda leaf: leaf.index_select(0, rows) if isinstance(leaf, Tensor) else leaf.select(rows), tree)
+
+
+def reorder(state: State, parents: Tensor) -> State:
+    """The state of hypotheses that go on from parents [batch, hypotheses], rows of `state`.
+
+    That is `select` of these rows, for which a leaf may do less: a sentence's parents are its own hypotheses, and
+    sentences are those of the state or, in the same order, fewer.
+    """
+    rows = parents.flatten()
+    return tree_map(
+        lambda leaf: leaf.index_select(0, rows) if isinstance(leaf, Tensor) else leaf.reorder(parents), state
+    )

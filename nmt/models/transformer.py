@@ -8,6 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from nmt.attention.cache import Cache, KeysValues, Past
 from nmt.attention.multihead import CrossAttention, SelfAttention
 from nmt.attention.position import SinusoidalPositions
 from nmt.config.models import TransformerConfig
@@ -18,14 +19,14 @@ from nmt.models.seq2seq import Decoded, Encoded
 class TransformerMemory(NamedTuple):
     """What every step needs of a source sentence: each layer's cross-attention keys and values, and the mask."""
 
-    layers: tuple[Tensor, ...]  # [batch, heads, 2, src_len, head_dim] each
+    layers: tuple[KeysValues, ...]
     mask: Tensor  # [batch, src_len] bool, True = may attend
 
 
 class TransformerState(NamedTuple):
     """The self-attention keys and values of each layer over the tokens decoded so far."""
 
-    layers: tuple[Tensor, ...]  # [rows, heads, 2, past_len, head_dim] each
+    cache: Cache
 
 
 class TokenEmbedding(nn.Module):
@@ -107,15 +108,16 @@ class DecoderLayer(nn.Module):
         self.feed_forward_residual = Residual(config)
 
     def forward(
-        self, x: Tensor, memory: Tensor, mask: Tensor, past: Tensor | None, need_weights: bool
-    ) -> tuple[Tensor, Tensor, Tensor | None]:
-        """x [rows, tgt_len, dim] -> the same shape, the past with x, and cross-attention weights when asked for."""
-        context, now = self.self_attention.decode(self.self_residual.enter(x), past)
-        x = self.self_residual.add(x, context)
+        self, x: Tensor, memory: KeysValues, mask: Tensor, past: Past | None, need_weights: bool
+    ) -> tuple[Tensor, Tensor | None]:
+        """x [rows, tgt_len, dim] -> the same shape, and cross-attention weights when asked for."""
+        entered = self.self_residual.enter(x)
+        attended = self.self_attention.decode(entered) if past is None else self.self_attention.extend(entered, past)
+        x = self.self_residual.add(x, attended)
         context, weights = self.cross_attention(self.cross_residual.enter(x), memory, mask, need_weights)
         x = self.cross_residual.add(x, context)
         x = self.feed_forward_residual.add(x, self.feed_forward(self.feed_forward_residual.enter(x)))
-        return x, now, weights
+        return x, weights
 
 
 def _final_norm(config: TransformerConfig) -> nn.Module:
@@ -158,8 +160,7 @@ class TransformerDecoder(nn.Module):
 
     def init_state(self, memory: TransformerMemory, max_len: int) -> TransformerState:
         """No past yet; caches grow with the tokens decoded, so max_len reserves nothing."""
-        nothing = memory.layers[0][:, :, :, :0]
-        return TransformerState(tuple(nothing for _ in self.layers))
+        return TransformerState(Cache.empty(memory.layers[0], len(self.layers)))
 
     def forward(
         self,
@@ -170,15 +171,15 @@ class TransformerDecoder(nn.Module):
         need_weights: bool = False,
     ) -> tuple[Decoded, TransformerState | None]:
         """Decode tokens [rows, tgt_len] after `state`; see `nmt.models.seq2seq.Decoder`."""
-        x = self.embedding(tokens, 0 if state is None else state.layers[0].size(3))
-        nows, all_weights = [], []
-        for index, layer in enumerate(self._decoder_layers()):
-            past = None if state is None else state.layers[index]
-            x, now, weights = layer(x, memory.layers[index], memory.mask, past, need_weights)
-            nows.append(now)
+        x = self.embedding(tokens, 0 if state is None else state.cache.length)
+        cache = None if state is None else state.cache.extended(tokens.size(1))
+        pasts = [None] * len(self.layers) if cache is None else cache.pasts(tokens.size(1))
+        all_weights = []
+        for layer, of_layer, past in zip(self._decoder_layers(), memory.layers, pasts, strict=True):
+            x, weights = layer(x, of_layer, memory.mask, past, need_weights)
             all_weights.append(weights)
         decoded = Decoded(self.norm(x), torch.stack(all_weights, dim=1) if need_weights else None)
-        return decoded, None if state is None else TransformerState(tuple(nows))
+        return decoded, None if cache is None else TransformerState(cache)
 
     def _decoder_layers(self) -> list[DecoderLayer]:
         return [layer for layer in self.layers if isinstance(layer, DecoderLayer)]

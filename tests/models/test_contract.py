@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from nmt.models.seq2seq import Decoder, Encoder, select, tree_map
+from nmt.models.seq2seq import Decoder, Encoder, State, reorder, select
 from tests.models.variants import VARIANTS, random_batch, tiny_model
 
 ALL = pytest.mark.parametrize("name", VARIANTS)
@@ -107,18 +107,52 @@ def test_finished_sentences_leave(name: str) -> None:
 
 
 @ALL
-def test_a_state_handed_on_is_batch_first_and_unchanged(name: str) -> None:
+def test_a_beam_goes_on_from_its_parents(name: str) -> None:
+    """Hypotheses become more, change places and lose whole sentences, as forcing each one's tokens says."""
     model = tiny_model(name)
     src, mask = random_batch(LENGTHS)
     memory = model.read(src, mask)
-    state = model.init_state(memory, 5)
-    sizes: list[int] = []
-    tree_map(lambda leaf: sizes.append(leaf.size(0)) or leaf, (memory, state))  # type: ignore[func-returns-value]
-    assert set(sizes) == {3}
-    copy = tree_map(torch.clone, state)
-    first, _ = model.step(torch.tensor([4, 5, 6]), memory, state)
-    again, _ = model.step(torch.tensor([4, 5, 6]), memory, copy)
-    assert torch.equal(first, again)
+    state = model.init_state(memory, 20)
+    said = torch.empty(3, 1, 0, dtype=torch.long)  # [batch, hypotheses, steps]
+    sentences = torch.arange(3)
+    random = torch.Generator().manual_seed(1)
+    for step in range(19):
+        tokens = torch.randint(4, 10, said.shape[:2], generator=random)
+        log_probs, state = model.step(tokens.flatten(), select(memory, sentences), state)
+        said = torch.cat((said, tokens.unsqueeze(2)), dim=2)
+        rows = sentences.repeat_interleave(said.size(1))
+        hidden = model(src[rows], mask[rows], said.flatten(0, 1))
+        forced = model.projection(hidden[:, -1]).log_softmax(-1)
+        torch.testing.assert_close(log_probs, forced, atol=1e-5, rtol=1e-5)
+        hypotheses = said.size(1)
+        kept = torch.tensor([0, 2]) if step == 11 else torch.arange(len(sentences))
+        parents = torch.randint(hypotheses, (len(kept), 3), generator=random)
+        said = said[kept].gather(1, parents.unsqueeze(2).expand(-1, -1, said.size(2)))
+        sentences = sentences[kept]
+        state = reorder(state, parents + kept.unsqueeze(1) * hypotheses)
+
+
+@ALL
+def test_a_state_is_handed_on_by_value(name: str) -> None:
+    """What comes of a state does not depend on what else was made of it."""
+    model = tiny_model(name)
+    src, mask = random_batch(LENGTHS)
+    memory = model.read(src, mask)
+    start = model.init_state(memory, 5)
+    tokens, others = torch.tensor([4, 5, 6]), torch.tensor([7, 8, 9])
+
+    def two_steps(first: State) -> torch.Tensor:
+        return model.step(others, memory, model.step(tokens, memory, first)[1])[0]
+
+    expected = two_steps(start)
+    _, once = model.step(tokens, memory, start)
+    _, twice = model.step(tokens, memory, once)
+    model.step(others, memory, reorder(start, torch.tensor([[0], [1], [2]])))
+    assert torch.equal(two_steps(start), expected)
+    assert torch.equal(model.step(others, memory, once)[0], expected)
+    again, _ = model.step(tokens, memory, twice)
+    replayed = model.step(tokens, memory, model.step(tokens, memory, model.step(tokens, memory, start)[1])[1])[0]
+    assert torch.equal(again, replayed)
 
 
 @ATTENDING

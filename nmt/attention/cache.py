@@ -1,0 +1,156 @@
+"""The keys and values of what hypotheses have said, kept where they were written while hypotheses change places."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn.functional import pad
+
+_BLOCK = 8  # positions are read in multiples of it: products over fewer take a slow path on CPUs
+
+
+class KeysValues(NamedTuple):
+    """What attention looks at. Keys lie as the product with queries reads them fastest."""
+
+    keys: Tensor  # [batch, heads, head_dim, length]
+    values: Tensor  # [batch, heads, length, head_dim]
+
+
+class Cache:
+    """The past of hypotheses in every layer of a decoder: by value, so that one state may be stepped from twice.
+
+    The hypotheses of a sentence are neighbours, and at each position its memory has a place for each of them. A search
+    that goes on from other hypotheses (`reorder`) moves no keys or values: `places` says of each hypothesis at which
+    place each of its tokens was written. Those of a sentence attend to all of its memory at once, by a mask.
+    """
+
+    def __init__(self, layers: tuple[KeysValues, ...], width: int, places: Tensor, written: list[int]) -> None:
+        self._layers = layers  # each with length = capacity * width, position by position
+        self._width = width  # places at a position
+        self._places = places  # [batch, hypotheses, length]
+        self._written = written  # [positions]: shared by all that share the layers, so that no two write the same
+
+    @classmethod
+    def empty(cls, like: KeysValues, layers: int) -> Cache:
+        """No past, for one hypothesis each of as many sentences as `like` has, in as many heads of the same size."""
+        batch, heads, head_dim, _ = like.keys.shape
+        nothing = KeysValues(
+            like.keys.new_zeros(batch, heads, head_dim, 0), like.values.new_zeros(batch, heads, 0, head_dim)
+        )
+        places = torch.zeros(batch, 1, 0, dtype=torch.long, device=like.keys.device)
+        return cls((nothing,) * layers, 1, places, [0])
+
+    @property
+    def length(self) -> int:
+        """How many tokens each hypothesis has."""
+        return self._places.size(2)
+
+    @property
+    def batch(self) -> int:
+        """How many sentences there are."""
+        return self._places.size(0)
+
+    def extended(self, tokens: int) -> Cache:
+        """With so many further tokens of each hypothesis, for each layer to `write`."""
+        batch, hypotheses, length = self._places.shape
+        own = torch.arange(hypotheses, device=self._places.device).view(1, -1, 1).expand(batch, -1, tokens)
+        places = torch.cat((self._places, own), dim=2)
+        layers, written = self._layers, self._written
+        capacity = layers[0].values.size(2) // self._width
+        if length + tokens > capacity or written[0] > length:  # too small, or another state went on from here
+            used = length * self._width
+            more = _in_blocks(max(2 * length, length + tokens)) * self._width - used
+            layers = tuple(
+                KeysValues(pad(keys[..., :used], (0, more)), pad(values[:, :, :used], (0, 0, 0, more)))
+                for keys, values in layers
+            )
+            written = [length]
+        written[0] = length + tokens
+        return Cache(layers, self._width, places, written)
+
+    def write(self, layer: int, keys: Tensor, values: Tensor) -> KeysValues:
+        """Keep those of the last tokens, [batch, heads, hypotheses * tokens, head_dim], and return all there are."""
+        hypotheses = self._places.size(1)
+        tokens = keys.size(2) // hypotheses
+        memory = self._layers[layer]
+        now = slice(self.length - tokens, self.length)
+        for there, here in ((memory.keys.mT, keys), (memory.values, values)):
+            each_place = there.unflatten(2, (-1, self._width))[:, :, now, :hypotheses]
+            each_place.copy_(here.unflatten(2, (hypotheses, tokens)).transpose(2, 3))
+        end = _in_blocks(self.length) * self._width
+        return KeysValues(memory.keys[..., :end], memory.values[:, :, :end])
+
+    def mask(self, tokens: int) -> Tensor:
+        """What the last tokens may see of what `write` returns: [batch, 1, hypotheses * tokens, length] bool."""
+        positions = torch.arange(_in_blocks(self.length), device=self._places.device)
+        places = pad(self._places, (0, positions.size(0) - self.length), value=-1)
+        own = places.unsqueeze(3) == torch.arange(self._width, device=places.device)
+        own = own.unsqueeze(2)  # [batch, hypotheses, 1, positions, width]
+        if tokens > 1:
+            until = positions[self.length - tokens : self.length].unsqueeze(1)
+            own = own & (positions <= until).unsqueeze(2)
+        return own.flatten(3).flatten(1, 2).unsqueeze(1)
+
+    def pasts(self, tokens: int) -> list[Past]:
+        """What each layer is given, having been extended by so many tokens."""
+        mask = self.mask(tokens)
+        return [Past(self, layer, mask) for layer in range(len(self._layers))]
+
+    def reorder(self, parents: Tensor) -> Cache:
+        """Hypotheses that go on from parents [batch, hypotheses], rows of the present batch * hypotheses.
+
+        A sentence's are its own, and sentences that stay keep their order.
+        """
+        batch, hypotheses, length = self._places.shape
+        layers, places = self._layers, self._places
+        if parents.size(0) != batch:
+            stay = parents[:, 0] // hypotheses
+            layers, places = _map(lambda leaf: leaf.index_select(0, stay), layers), places.index_select(0, stay)
+        places = places.gather(1, (parents % hypotheses).unsqueeze(2).expand(-1, -1, length))
+        width = max(self._width, parents.size(1))
+        if width > self._width:  # a place more for each further hypothesis
+            more = (0, width - self._width)
+            layers = tuple(
+                KeysValues(
+                    pad(keys.unflatten(3, (-1, self._width)), more).flatten(3),
+                    pad(values.unflatten(2, (-1, self._width)), (0, 0, *more)).flatten(2, 3),
+                )
+                for keys, values in layers
+            )
+        return Cache(layers, width, places, self._written if layers is self._layers else [length])
+
+    def select(self, rows: Tensor) -> Cache:
+        """The given rows [n] of batch * hypotheses, each from then on the only hypothesis of a sentence."""
+        hypotheses, length = self._places.shape[1:]
+        layers = _map(lambda leaf: leaf.index_select(0, rows // hypotheses), self._layers)
+        if self._width > 1:
+            places = self._places.flatten(0, 1)[rows] + self._width * torch.arange(length, device=rows.device)
+            places = places.view(-1, 1, 1, length)
+            layers = tuple(
+                KeysValues(
+                    keys.gather(3, places.expand(-1, *keys.shape[1:3], -1)),
+                    values.gather(2, places.mT.expand(-1, values.size(1), -1, values.size(3))),
+                )
+                for keys, values in layers
+            )
+        return Cache(layers, 1, self._places.new_zeros(rows.size(0), 1, length), [length])
+
+
+class Past(NamedTuple):
+    """A cache that was extended by the tokens which a layer of a decoder is given, for that layer."""
+
+    cache: Cache
+    layer: int
+    mask: Tensor  # what these tokens may see
+
+
+def _map(function: Callable[[Tensor], Tensor], layers: tuple[KeysValues, ...]) -> tuple[KeysValues, ...]:
+    return tuple(KeysValues(function(keys), function(values)) for keys, values in layers)
+
+
+def _in_blocks(positions: int) -> int:
+    """Rounded up to whole blocks."""
+    return -(-positions // _BLOCK) * _BLOCK

@@ -1,0 +1,96 @@
+"""The cache against the plain way: each row's keys and values in a tensor of their own."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+from nmt.attention.cache import Cache, KeysValues
+from nmt.attention.kernels import full_attention
+
+HEADS, DIM = 2, 4
+
+
+class Plain:
+    """Rows [batch * hypotheses, heads, length, dim] that are copied whenever they change places."""
+
+    def __init__(self, rows: Tensor, hypotheses: int) -> None:
+        self.rows, self.hypotheses = rows, hypotheses
+
+    def attended(self, query: Tensor) -> Tensor:
+        """What query [rows, heads, tokens, dim] of the last tokens makes of all."""
+        tokens, length = query.size(2), self.rows.size(2)
+        causal = torch.ones(tokens, length, dtype=torch.bool).tril(length - tokens)
+        return full_attention(query, self.rows, 2 * self.rows, mask=causal)
+
+    def reordered(self, parents: Tensor) -> Plain:
+        return Plain(self.rows[parents.flatten()], parents.size(1))
+
+
+def start(batch: int) -> tuple[Cache, Plain]:
+    like = KeysValues(torch.zeros(batch, HEADS, DIM, 3), torch.zeros(batch, HEADS, 3, DIM))
+    return Cache.empty(like, layers=1), Plain(torch.zeros(batch, HEADS, 0, DIM), 1)
+
+
+def step(cache: Cache, plain: Plain, tokens: int, random: torch.Generator) -> tuple[Cache, Plain]:
+    """So many further tokens of each row, with which both must answer alike."""
+    hypotheses = plain.hypotheses
+    new, query = (torch.randn(plain.rows.size(0), HEADS, tokens, DIM, generator=random) for _ in range(2))
+    plain = Plain(torch.cat((plain.rows, new), dim=2), hypotheses)
+
+    def grouped(x: Tensor) -> Tensor:
+        return x.unflatten(0, (-1, hypotheses)).transpose(1, 2).flatten(2, 3)
+
+    cache = cache.extended(tokens)
+    past = cache.write(0, grouped(new), 2 * grouped(new))
+    answer = full_attention(grouped(query), past.keys.mT, past.values, mask=cache.mask(tokens))
+    torch.testing.assert_close(answer, grouped(plain.attended(query)), atol=1e-5, rtol=1e-5)
+    return cache, plain
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_hypotheses_keep_their_past(seed: int) -> None:
+    """Beams of changing width, parents at random, sentences that leave, rows taken one by one."""
+    random = torch.Generator().manual_seed(seed)
+
+    def number(least: int, most: int) -> int:
+        return int(torch.randint(least, most + 1, (), generator=random))
+
+    cache, plain = start(batch=4)
+    for _ in range(12):
+        cache, plain = step(cache, plain, number(1, 4), random)
+        rows = plain.rows.size(0)
+        if number(1, 5) == 1:
+            chosen = torch.randint(rows, (number(2, 6),), generator=random)
+            cache, plain = cache.select(chosen), Plain(plain.rows[chosen], 1)
+            continue
+        stay = torch.arange(rows // plain.hypotheses)
+        if len(stay) > 1 and number(1, 4) == 1:
+            stay = stay[stay != number(0, len(stay) - 1)]
+        parents = torch.randint(plain.hypotheses, (len(stay), number(1, 4)), generator=random)
+        parents = parents + stay.unsqueeze(1) * plain.hypotheses
+        cache, plain = cache.reorder(parents), plain.reordered(parents)
+    assert cache.length == plain.rows.size(2) >= 12
+
+
+def test_two_may_go_on_from_one() -> None:
+    random = torch.Generator().manual_seed(1)
+    first = step(*start(2), 3, random)
+    one = step(*first, 1, random)
+    other = step(*first, 2, random)
+    step(*one, 1, random)
+    step(*other, 1, random)
+    step(*first, 1, random)
+
+
+def test_no_memory_is_copied_where_hypotheses_change_places() -> None:
+    random = torch.Generator().manual_seed(1)
+    nothing = torch.zeros(2, HEADS, 2, DIM)
+    cache, plain = step(*start(2), 1, random)
+    parents = torch.tensor([[0, 0], [1, 1]])
+    cache, plain = step(cache.reorder(parents), plain.reordered(parents), 1, random)
+    before = cache.write(0, nothing, nothing)
+    parents = torch.tensor([[1, 0], [3, 3]])
+    after = cache.reorder(parents).extended(1).write(0, nothing, nothing)
+    assert [leaf.data_ptr() for leaf in before] == [leaf.data_ptr() for leaf in after]
