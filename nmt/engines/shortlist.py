@@ -36,7 +36,7 @@ SPECIALS = (PAD, UNK, BOS, EOS)  # in every list, and the first of all ids: so t
 class Shortlist(NamedTuple):
     """What the lists of sentences are put together from."""
 
-    likely: Tensor  # [source_size, best] target ids; PAD where a source token has fewer
+    likely: Tensor  # [source_size, best] target ids; PAD where a source token has fewer, and for PAD itself
     frequent: Tensor  # [first] target ids
     target_size: int
 
