@@ -30,7 +30,8 @@ LINES = made_up_lines(12, seed=6)
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("shortlist")
-    train(tiny_config(folder, search={"beam_size": 2, "max_length_ratio": 1.0, "shortlist": True}))
+    search = {"beam_size": 2, "min_length_ratio": 0.8, "max_length_ratio": 1.0, "shortlist": True}
+    train(tiny_config(folder, search=search))
     return folder / "run"
 
 
