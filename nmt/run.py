@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from nmt.models.seq2seq import Seq2Seq
     from nmt.training.checkpoint import CheckpointInfo
 
+SHORTLIST = "shortlist.safetensors"  # in a run directory, where nmt-shortlist has made one
+
 
 @dataclass(frozen=True)
 class LoadedRun:
@@ -77,15 +79,16 @@ def load_runs(run_dirs: Sequence[str | os.PathLike[str]], checkpoint: str | int 
 
 
 def run_fingerprint(run_dir: str | os.PathLike[str], checkpoint: str | int | None = None) -> str:
-    """A hash of all that a run translates with: configuration, tokenizer and the weights of a checkpoint."""
+    """A hash of all that a run translates with: configuration, tokenizer, shortlist and the weights of a checkpoint."""
     from nmt.training.checkpoint import WEIGHTS, find_checkpoint
 
     read_run_config(run_dir)  # it is a run
     weights = find_checkpoint(run_dir, checkpoint).path / WEIGHTS
     total = blake2b(digest_size=16)
-    for path in (Path(run_dir) / "config.yaml", *sorted((Path(run_dir) / "tokenizer").iterdir()), weights):
-        with path.open("rb") as file:
-            total.update(file_digest(file, "blake2b").digest())
+    path = Path(run_dir)
+    for file in (path / "config.yaml", *sorted((path / "tokenizer").iterdir()), weights, *path.glob(SHORTLIST)):
+        with file.open("rb") as content:
+            total.update(file_digest(content, "blake2b").digest())
     return total.hexdigest()
 
 

@@ -80,6 +80,7 @@ class Translator:
         from nmt.device import choose_device
         from nmt.engines.int8 import quantise
         from nmt.engines.native import NativeEngine, streams_on
+        from nmt.engines.shortlist import Shortlist
         from nmt.models.ensemble import Ensemble
 
         runs = load_runs(run_dirs, checkpoint)
@@ -93,8 +94,9 @@ class Translator:
             precision = "fp32"  # of all the rest
         if precision is not None:
             search = dataclasses.replace(search, precision=precision)
-        native = NativeEngine(model, streams or streams_on(place))
-        return cls(native, runs[0].tokenizer, search, max_tokens, warn, *_of_text(run_dirs))
+        tokenizer = runs[0].tokenizer
+        native = NativeEngine(model, streams or streams_on(place), lambda: Shortlist.load(run_dirs[0], tokenizer))
+        return cls(native, tokenizer, search, max_tokens, warn, *_of_text(run_dirs))
 
     def translate(
         self,

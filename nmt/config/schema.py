@@ -162,6 +162,7 @@ class SearchConfig:
     max_length_offset: int = 10
     tokens_per_batch: int = 4096  # padded source tokens times beam_size
     precision: PRECISIONS = "auto"  # auto: bf16 on CUDA, fp32 elsewhere
+    shortlist: bool = False  # score only the tokens that nmt-shortlist found likely for the source
 
     def check(self) -> None:
         """Refuse sizes out of range."""

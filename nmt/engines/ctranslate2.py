@@ -78,6 +78,11 @@ class CTranslate2Engine:
             raise NmtError("search.coverage_penalty needs the native engine: CTranslate2 has another formula for it")
         if options.min_length_ratio:
             raise NmtError("search.min_length_ratio needs the native engine: CTranslate2 has one least length a batch")
+        if options.shortlist:
+            raise NmtError(
+                "search.shortlist needs the native engine: CTranslate2 has one vocabulary map a batch, in which "
+                "sentences would depend on their company"
+            )
         return options if options.beam_size == 1 else dataclasses.replace(options, **OWN_RULES)
 
     def search(

@@ -24,12 +24,22 @@ class Int8Linear(nn.Module):
     scale: Tensor  # [out]
     bias: Tensor | None  # [out]
 
-    def __init__(self, linear: nn.Linear) -> None:
+    def __init__(self, weight: Tensor, scale: Tensor, bias: Tensor | None) -> None:
         super().__init__()
+        self.register_buffer("weight", weight)
+        self.register_buffer("scale", scale)
+        self.register_buffer("bias", bias)
+
+    @classmethod
+    def of(cls, linear: nn.Linear) -> Int8Linear:
+        """A linear map in floating point, rounded."""
         weight, scale = quantise_rows(linear.weight.detach().float())
-        self.register_buffer("weight", weight.t().contiguous())
-        self.register_buffer("scale", scale.squeeze(1))
-        self.register_buffer("bias", None if linear.bias is None else linear.bias.detach().float())
+        bias = None if linear.bias is None else linear.bias.detach().float()
+        return cls(weight.t().contiguous(), scale.squeeze(1), bias)
+
+    def narrow(self, ids: Tensor) -> Int8Linear:
+        """The same map to some of its outputs, ids [n]."""
+        return Int8Linear(self.weight[:, ids], self.scale[ids], None if self.bias is None else self.bias[ids])
 
     def forward(self, x: Tensor) -> Tensor:
         """x [..., in] -> [..., out]."""
@@ -60,4 +70,4 @@ def quantise(model: nn.Module) -> None:
         if isinstance(module, Seq2Seq | FeedForward | SelfAttention | CrossAttention):
             for name, child in list(module.named_children()):
                 if isinstance(child, nn.Linear):
-                    setattr(module, name, Int8Linear(child))
+                    setattr(module, name, Int8Linear.of(child))

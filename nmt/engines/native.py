@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import partial
+from functools import cached_property, partial
 from typing import NamedTuple
 
 import torch
@@ -15,6 +15,7 @@ from nmt.config.schema import SearchConfig
 from nmt.data.batching import collate
 from nmt.data.tokenizer import BOS, EOS, PAD
 from nmt.device import autocast
+from nmt.engines.shortlist import Shortlist
 from nmt.errors import NmtError
 from nmt.models.ensemble import Ensemble
 from nmt.models.seq2seq import Seq2Seq, Step
@@ -42,10 +43,19 @@ class NativeEngine:
     The model is put in evaluation mode while searching, and back. torch's random numbers are left alone.
     """
 
-    def __init__(self, model: Seq2Seq | Ensemble, streams: int = 1) -> None:
-        """Batches searched side by side in threads share the cores; a model in training has one stream."""
+    def __init__(
+        self,
+        model: Seq2Seq | Ensemble,
+        streams: int = 1,
+        load_shortlist: Callable[[], Shortlist] | None = None,
+    ) -> None:
+        """Batches searched side by side in threads share the cores; a model in training has one stream.
+
+        load_shortlist is called once, when search.shortlist first asks for it.
+        """
         self.model = model
         self.streams = streams
+        self._load_shortlist = load_shortlist
 
     @contextmanager
     def sharing(self, streams: int) -> Iterator[Callable[[], None]]:
@@ -57,7 +67,9 @@ class NativeEngine:
             torch.set_num_threads(threads)  # for threads to come, whose default it has become
 
     def adopt(self, options: SearchConfig) -> SearchConfig:
-        """The options as they are: this engine has them all."""
+        """The options as they are: this engine has them all, given a shortlist where one is asked for."""
+        if options.shortlist:
+            _ = self._shortlist
         return options
 
     def search(
@@ -71,19 +83,21 @@ class NativeEngine:
         self._check_coverage(options)
         device = self._device
         src, mask = self._batch(sources)
-        limits = _Limits.of(sources, options, prefixes)
+        listing = self._shortlist.of(src, prefixes) if options.shortlist else None
+        limits = _Limits.of(sources, options, prefixes if listing is None else listing.numbers(prefixes))
         search: Callable[..., list[list[Hypothesis]]] = greedy_search
         if options.beam_size > 1:
             search = partial(beam_search, beam_size=options.beam_size, n_best=n_best, stop=options.stop)
         with self._evaluating(), autocast(device, options.precision):
-            memory = self.model.read(src, mask)
-            state = self.model.init_state(memory, int(limits.max_lengths.max()))
-            step: Step = self.model.step
+            model = self.model if listing is None else listing.narrow(self.model)
+            memory = model.read(src, mask)
+            state = model.init_state(memory, int(limits.max_lengths.max()))
+            step: Step = model.step
             coverage = None
             if options.coverage_penalty:
-                step, coverage = covering(self.model.weighted_step, options.coverage_penalty)
+                step, coverage = covering(model.weighted_step, options.coverage_penalty)
                 state = uncovered(state, mask)
-            return search(
+            found = search(
                 step,
                 memory,
                 state,
@@ -93,6 +107,7 @@ class NativeEngine:
                 length_penalty=LengthPenalty.of(options),
                 coverage=coverage,
             )
+        return found if listing is None else listing.hypotheses(found)
 
     def sample(
         self,
@@ -143,6 +158,12 @@ class NativeEngine:
             Forced(row[: len(target)], penalty)
             for row, target, penalty in zip(log_probs.tolist(), targets, penalties.tolist(), strict=True)
         ]
+
+    @cached_property
+    def _shortlist(self) -> Shortlist:
+        if self._load_shortlist is None:
+            raise NmtError("search.shortlist=true needs a run directory, which nmt-shortlist has made a shortlist for")
+        return self._load_shortlist().to(self._device)
 
     @property
     def _device(self) -> torch.device:

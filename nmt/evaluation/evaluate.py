@@ -110,6 +110,8 @@ def weights_digest(model: Seq2Seq) -> str:
 
 def _identity(run: LoadedRun, test_set: EvaluationSet, settings: Settings) -> dict[str, Any]:
     """Everything that the translations depend on."""
+    from nmt.engines.shortlist import Shortlist
+
     search = run.config.search
     return {
         "weights_sha256": weights_digest(run.model),
@@ -124,6 +126,7 @@ def _identity(run: LoadedRun, test_set: EvaluationSet, settings: Settings) -> di
         "max_length_ratio": search.max_length_ratio,
         "max_length_offset": search.max_length_offset,
         "precision": search.precision,
+        "shortlist": Shortlist.load(run.path, run.tokenizer).digest if search.shortlist else None,
     }
 
 
@@ -161,10 +164,13 @@ def _translate(
     """Translations and the seconds they took, loading not counted."""
     from nmt.device import choose_device
     from nmt.engines.native import NativeEngine, streams_on
+    from nmt.engines.shortlist import Shortlist
     from nmt.translate import Translator
 
     device, data = choose_device(settings.device), run.config.data
-    engine = NativeEngine(run.model.to(device), streams_on(device))
+    engine = NativeEngine(
+        run.model.to(device), streams_on(device), lambda: Shortlist.load(run.path, run.tokenizer)
+    )  # fmt: skip
     translator = Translator(
         engine,
         run.tokenizer,

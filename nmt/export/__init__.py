@@ -1,1 +1,1 @@
-"""Trained systems in the formats of other programs."""
+"""What is made of a trained system for other programs, or for faster search."""

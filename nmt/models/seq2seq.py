@@ -101,15 +101,22 @@ class Seq2Seq(nn.Module):
 
     def step(self, tokens: Tensor, memory: Memory, state: State) -> tuple[Tensor, State]:
         """One search step: the last token of each row [rows] -> log-probabilities [rows, vocab] and the new state."""
-        decoded, state = self.decoder(tokens.unsqueeze(1), memory, state)
-        return self._log_probs(decoded), state
+        decoded, state = self._decode(tokens, memory, state)
+        return self._log_probs(decoded, memory), state
 
     def weighted_step(self, tokens: Tensor, memory: Memory, state: State) -> tuple[Tensor, Tensor, State]:
         """A step, with the attention weights averaged over layers and heads [rows, src_len] in its middle."""
-        decoded, state = self.decoder(tokens.unsqueeze(1), memory, state, need_weights=True)
-        return self._log_probs(decoded), decoded.weights.flatten(1, 3).mean(1), state
+        decoded, state = self._decode(tokens, memory, state, need_weights=True)
+        return self._log_probs(decoded, memory), cast(Tensor, decoded.weights).flatten(1, 3).mean(1), state
 
-    def _log_probs(self, decoded: Decoded) -> Tensor:
+    def _decode(
+        self, tokens: Tensor, memory: Memory, state: State, need_weights: bool = False
+    ) -> tuple[Decoded, State]:
+        decoded, state = self.decoder(tokens.unsqueeze(1), memory, state, need_weights=need_weights)
+        return decoded, state
+
+    def _log_probs(self, decoded: Decoded, memory: Memory) -> Tensor:
+        """The step's log-probabilities; `memory` is for a model whose sentences differ in what they may say."""
         logits = self.projection(decoded.hidden.squeeze(1))
         return torch.log_softmax(logits.float(), dim=-1)
 

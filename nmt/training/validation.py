@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -131,7 +132,7 @@ class Validator:
         self.translator = Translator(
             NativeEngine(model),
             prepared.tokenizer,
-            config.search,
+            dataclasses.replace(config.search, shortlist=False),  # which is made after training
             config.data.cleaning.max_tokens,
             warn=_not_while_training,
             language=config.data.source_language,

@@ -168,6 +168,7 @@ def test_int8_computes_in_int8_and_says_nearly_the_same(systems) -> None:
     [
         ({"coverage_penalty": 0.2}, "search.coverage_penalty needs the native engine"),
         ({"min_length_ratio": 0.5}, "search.min_length_ratio needs the native engine"),
+        ({"shortlist": True}, "search.shortlist needs the native engine"),
     ],
 )
 def test_what_it_cannot_do_is_refused(systems, options: dict[str, float], sentence: str) -> None:

@@ -20,7 +20,7 @@ def test_the_error_is_that_of_rounding(bias: bool) -> None:
     linear = nn.Linear(96, 50, bias=bias)
     x = torch.randn(7, 3, 96) * torch.logspace(-3, 3, 7)[:, None, None]
     with torch.inference_mode():
-        y, exact = Int8Linear(linear)(x), linear.double()(x.double())
+        y, exact = Int8Linear.of(linear)(x), linear.double()(x.double())
     # half a step of each factor, times the other one
     weight = linear.weight.detach().abs()
     steps_x, steps_w = x.abs().amax(-1, keepdim=True).double() / 254, weight.amax(1) / 254
@@ -37,7 +37,7 @@ def test_integers_are_exact() -> None:
     x[:, 1] = -127
     linear = nn.Linear(64, 40, bias=False)
     linear.weight.data = weight
-    torch.testing.assert_close(Int8Linear(linear)(x), x @ weight.t(), rtol=1e-6, atol=0)
+    torch.testing.assert_close(Int8Linear.of(linear)(x), x @ weight.t(), rtol=1e-6, atol=0)
 
 
 def test_a_row_of_zeros_and_the_largest_values() -> None:
@@ -48,7 +48,7 @@ def test_a_row_of_zeros_and_the_largest_values() -> None:
 
 def test_a_row_does_not_depend_on_its_company() -> None:
     torch.manual_seed(3)
-    layer = Int8Linear(nn.Linear(256, 600))
+    layer = Int8Linear.of(nn.Linear(256, 600))
     x = torch.randn(37, 256)
     together = layer(x)
     assert all(torch.equal(together[row], layer(x[row : row + 1])[0]) for row in range(37))

@@ -1,0 +1,46 @@
+"""nmt-shortlist: which target tokens a source token is likely to need, for searches that score no others."""
+
+from __future__ import annotations
+
+import sys
+from argparse import Namespace
+from collections.abc import Sequence
+
+from nmt.cli.common import Parser, number, run_command
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit status."""
+    parser = Parser(
+        "nmt-shortlist",
+        "RUN_DIR [--best N] [--first N]",
+        "Make a run's shortlist from its training data: the target tokens that each source token is likely to need,\n"
+        "for nmt-translate --search shortlist=true, which scores no others. Prints its file.",
+        "example: nmt-shortlist runs/my",
+    )
+    parser.add_argument("run_dir", metavar="RUN_DIR", help="a run directory of nmt-train")
+    parser.add_argument(
+        "--best", metavar="N", type=number(int, 1), default=50, help="translations of each source token; default: 50"
+    )
+    parser.add_argument(
+        "--first",
+        metavar="N",
+        type=number(int, 0),
+        default=100,
+        help="most frequent target tokens, for every sentence; default: 100",
+    )
+    return run_command(parser, _shortlist, argv)
+
+
+def _shortlist(arguments: Namespace) -> None:
+    from nmt.export.shortlist import make_shortlist
+
+    print(make_shortlist(arguments.run_dir, arguments.best, arguments.first, _tell))
+
+
+def _tell(line: str) -> None:
+    print(f"nmt-shortlist: {line}", file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
