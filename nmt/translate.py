@@ -209,7 +209,7 @@ class Translator:
         first_line: int = 1,
         progress: Callable[[int], None] | None = None,
     ) -> list[Translation]:
-        """The given translation of each line, scored as search would score the same tokens, with its `token_scores`.
+        """The given translation of each line, scored as search, without a shortlist, would score its tokens.
 
         Nothing is segmented: a line longer than the model was trained for is scored as a whole, and `warn` is told. An
         empty line that is answered by an empty one has log-probability 0.

@@ -18,7 +18,6 @@ Writes docs/results/back_translation.{md,json}.
 from __future__ import annotations
 
 import sys
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +48,9 @@ def main() -> None:
         results = run(experiment, systems, METHODS[arguments.method])
     except NmtError as error:
         sys.exit(f"back_translation.py: {error}")
-    experiment.write(NAME, page(experiment, systems, results), {"options": sys.argv[2:], "systems": results})
+    name = NAME if arguments.method == "beam" else f"{NAME}_{arguments.method}"
+    lines = page(experiment, name, systems, results)
+    experiment.write(name, lines, {"options": experiment.arguments, "systems": results})
 
 
 def run(experiment: Experiment, systems: list[str], method: list[str]) -> dict[str, dict[int, Any]]:
@@ -74,7 +75,7 @@ def run(experiment: Experiment, systems: list[str], method: list[str]) -> dict[s
         run_dir = experiment.train(f"{system}-{seed}", [first, *more], seed)
         return system, seed, experiment.evaluate(run_dir)
 
-    with ThreadPoolExecutor(experiment.options.jobs) as jobs:
+    with experiment.side_by_side() as jobs:
         seeds = experiment.options.seeds
         waiting = {}
         if {"tagged", "untagged"}.intersection(systems):
@@ -96,17 +97,17 @@ def run(experiment: Experiment, systems: list[str], method: list[str]) -> dict[s
     return results
 
 
-def page(experiment: Experiment, systems: list[str], results: dict[str, dict[int, Any]]) -> list[str]:
+def page(experiment: Experiment, name: str, systems: list[str], results: dict[str, dict[int, Any]]) -> list[str]:
     options = experiment.options
     some = results[systems[0]][options.seeds[0]]
     half = count_lines(experiment.text / f"first.{experiment.target}")
     lines = [
         "# Back-translation",
         "",
-        f"`python scripts/back_translation.py FOLDER {' '.join(sys.argv[2:])}`: `{options.config}`, "
+        f"`python scripts/back_translation.py FOLDER {' '.join(experiment.arguments)}`: `{options.config}`, "
         f"{options.updates:,} updates each, {experiment.source} to {experiment.target}; half is {half:,} pairs. "
         f"BLEU on {experiment.test}, beam {some['beam_size']} (`{some['bleu']['signature']}`). "
-        f"Figures: [{NAME}.json]({NAME}.json).",
+        f"Figures: [{name}.json]({name}.json).",
         "",
         f"| system | trained on | {' | '.join(f'seed {seed}' for seed in options.seeds)} | mean | deviation |",
         "|---|---|" + "---:|" * (len(options.seeds) + 2),

@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import json
 import sys
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +52,7 @@ def main() -> None:
         results = run(experiment, students)
     except NmtError as error:
         sys.exit(f"distillation.py: {error}")
-    experiment.write(NAME, page(experiment, results), {"options": sys.argv[2:], **results})
+    experiment.write(NAME, page(experiment, results), {"options": experiment.arguments, **results})
 
 
 def run(experiment: Experiment, students: list[str]) -> dict[str, Any]:
@@ -62,7 +61,7 @@ def run(experiment: Experiment, students: list[str]) -> dict[str, Any]:
     original = experiment.write_text("train", experiment.train_pairs())
     experiment.held_out("val"), experiment.held_out(str(experiment.test))  # before several trainings want them at once
     updates = options.teacher_updates or options.updates
-    with ThreadPoolExecutor(options.jobs) as jobs:
+    with experiment.side_by_side() as jobs:
         teachers = options.teachers or list(
             jobs.map(
                 lambda seed: experiment.train(f"teacher-{seed}", [original], seed, updates=updates),
@@ -113,7 +112,7 @@ def page(experiment: Experiment, results: dict[str, Any]) -> list[str]:
     lines = [
         "# Sequence-level distillation",
         "",
-        f"`python scripts/distillation.py FOLDER {' '.join(sys.argv[2:])}`: `{options.config}`, students of "
+        f"`python scripts/distillation.py FOLDER {' '.join(experiment.arguments)}`: `{options.config}`, students of "
         f"{options.updates:,} updates with `{options.student}`, {experiment.source} to {experiment.target}, on "
         f"{some['hardware']}. BLEU and sentences a second on {experiment.test}, beam {some['beam']['beam_size']} and "
         f"greedy, mean over {len(options.seeds)} seed(s) (`{some['beam']['bleu']['signature']}`). "

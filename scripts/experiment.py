@@ -7,17 +7,20 @@ made them are the same; so a script that was stopped goes on by the same command
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import os
 import shlex
 import subprocess
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
-from nmt.config.data import CorpusConfig, DataConfig
+from nmt.config.data import CorpusConfig
 from nmt.config.load import load_config, save_config
 from nmt.data.corpora import resolve
 from nmt.data.corpus import read_corpus
@@ -72,14 +75,14 @@ class Experiment:
         config = load_config(self.options.config, [*self.options.overrides, *more])
         languages = (self.target, self.source) if turned else (self.source, self.target)
         held_out = [self.held_out("val"), self.held_out(str(self.test))]
-        config.data = DataConfig(
+        config.data = dataclasses.replace(
+            config.data,
             source_language=languages[0],
             target_language=languages[1],
+            path=None,
             train=list(corpora),
             val=held_out[0],
             test={str(self.test): held_out[1]},
-            cleaning=config.data.cleaning,
-            cache=config.data.cache,
         )
         run_dir = self.runs / name
         config.seed, config.run_dir = seed, str(run_dir)
@@ -87,7 +90,7 @@ class Experiment:
         training.max_steps = updates or self.options.updates
         training.max_minutes, training.max_epochs, training.patience = None, None, None
         training.validate_every = max(training.max_steps // 10, min(training.max_steps, 100))
-        training.threads = self.threads or training.threads
+        training.threads = training.threads or self.threads
         save_config(config, self.runs / f"{name}.yaml")
         self.command(name, "nmt-train", self.runs / f"{name}.yaml")
         return run_dir
@@ -116,7 +119,7 @@ class Experiment:
         words = [*run_dirs, "-i", source, "-o", answers, "--resume", *options]
         self.command(name, "nmt-translate", *words)
         if answers != output:
-            records = map(json.loads, answers.read_text("utf-8").splitlines())
+            records = map(json.loads, answers.read_text("utf-8").split("\n")[:-1])
             write_lines(output, [record["hypotheses"][0]["text"] for record in records])
         return output
 
@@ -141,6 +144,21 @@ class Experiment:
             )
         if done.returncode:
             raise NmtError(f"{program} ended with status {done.returncode}: the end of {path} says why")
+
+    @contextmanager
+    def side_by_side(self) -> Iterator[ThreadPoolExecutor]:
+        """Threads for --jobs trainings at a time; once one has failed, or all are interrupted, no other is begun."""
+        with ThreadPoolExecutor(self.options.jobs) as jobs:
+            try:
+                yield jobs
+            except BaseException:
+                jobs.shutdown(wait=False, cancel_futures=True)
+                raise
+
+    @property
+    def arguments(self) -> list[str]:
+        """Those of the command line, without the folder."""
+        return [word for word in sys.argv[1:] if word != str(self.options.folder)]
 
     def write(self, name: str, lines: Sequence[str], figures: dict[str, Any]) -> None:
         """The page and its figures."""

@@ -194,4 +194,4 @@ class TokenizerConfig:
             not (self.byte_fallback and self.algorithm == "word"),
             "tokenizer.byte_fallback cannot be had with tokenizer.algorithm=word: spaces would come back as bytes",
         )
-        require(0.9 <= self.character_coverage <= 1.0, "tokenizer.character_coverage must be from 0.9 to 1")
+        require(0.98 <= self.character_coverage <= 1.0, "tokenizer.character_coverage must be from 0.98 to 1")

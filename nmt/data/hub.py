@@ -93,7 +93,9 @@ def _columns(corpus: CorpusConfig, rows: Any, languages: tuple[str, str]) -> Cal
     nested = _check_columns(corpus, rows, languages)
 
     def pairs_of(block: Any) -> Iterator[tuple[str, str]]:
-        sides = ([cell[lang] for cell in block[corpus.field]] if nested else block[lang] for lang in languages)
+        sides = (
+            [(cell or {}).get(lang) for cell in block[corpus.field]] if nested else block[lang] for lang in languages
+        )
         for source, target in zip(*sides, strict=True):
             yield _line(source), _line(target)
 
@@ -105,7 +107,9 @@ def files(corpus: CorpusConfig) -> list[Path]:
     return [Path(file["filename"]) for file in _load(corpus).cache_files]
 
 
-def _line(text: str | None) -> str:
+def _line(text: object) -> str:
+    if text is not None and not isinstance(text, str):
+        raise ConfigError(f"a column of a data set is not text: it has {text!r}")
     return " ".join((text or "").splitlines())
 
 
@@ -123,6 +127,10 @@ def _load(corpus: CorpusConfig, streaming: bool = False) -> Any:
     except Exception as error:  # every layer below (HTTP, hub, builders, Arrow) has exceptions of its own
         raise _refusal(corpus, error) from error
     if not isinstance(splits, dict):  # a single split that was saved alone
+        if corpus.split not in ("train", str(splits.split)):  # the default, or its own name
+            raise ConfigError(
+                f"the data set {name} is one split that was saved alone, not {corpus.split!r}: leave split out"
+            )
         return splits
     if corpus.split not in splits:
         raise ConfigError(f"the data set {name} has no split {corpus.split!r}: there are {', '.join(splits)}")

@@ -52,6 +52,8 @@ def prepare(
     mend, and Unfinished where the same call may succeed later.
     """
     corpora = resolve(config.data)
+    if config.data.path is not None and config.data.train:
+        log(f"data: data.path={config.data.path} stands in for data.train, data.val and data.test")
     folder = Path(config.data.cache) / _key(config, corpora, tokenizer)
     with resumable_directory(folder, lambda: log(f"data: another process prepares {folder}: waiting for it")) as work:
         if work is None:
@@ -98,6 +100,9 @@ def _key(config: Config, corpora: Corpora, tokenizer: Tokenizer | None) -> str:
     tags = [corpus.tag for corpus in (*corpora.train, *corpora.val)]
     if any(tags):
         parts["tags"] = tags
+    own_languages = [(corpus.source_language, corpus.target_language) for corpus in corpora.train]
+    if data.cleaning.wrong_language is not None and any(map(any, own_languages)):
+        parts["corpus_languages"] = own_languages
     hashed = blake2b(json.dumps(parts, sort_keys=True).encode(), digest_size=8).hexdigest()
     return f"{languages[0]}-{languages[1]}-{hashed}"
 

@@ -9,7 +9,9 @@ _GROWTH = 1.5
 
 
 class Seen:
-    """The keys (0 to 2**64 - 1) that were added; exact, in 12 to 19 bytes a key where a set of ints takes some 100.
+    """The keys (0 to 2**64 - 1) that were added; exact.
+
+    12 to 19 bytes a key, 31 while the table grows, where a set of ints takes some 100.
 
     Open addressing with linear probing (Knuth, The Art of Computer Programming, vol. 3, sec. 6.4): a key lies at its
     place, or at the next that was free. Keys are taken to be spread evenly, as hashes are.

@@ -110,7 +110,9 @@ def clean(data: DataConfig, corpora: Sequence[CorpusConfig], folder: Path, crew:
     progress.end()
     with atomic_write(done) as file:
         json.dump(cleaner.report(), file)
-    return cleaner
+    counts = Cleaner(data.cleaning)  # without the keys of duplicates, which nothing asks for any more
+    counts.restore(cleaner.report())
+    return counts
 
 
 def _raw_blocks(data: DataConfig, corpora: Sequence[CorpusConfig], state: State, crew: Crew) -> Iterator[_Read]:

@@ -75,6 +75,6 @@ class ScoringEngine(Protocol):
     ) -> list[Forced]:
         """The log-probabilities of each target of a batch, ids with the end of sentence where it finished.
 
-        Its score is that which `Engine.search` has for a hypothesis of these ids.
+        Its score is that which `Engine.search` has for a hypothesis of these ids, without a shortlist.
         """
         ...

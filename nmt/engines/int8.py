@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import torch
 from torch import Tensor, nn
 
@@ -17,7 +19,8 @@ class Int8Linear(nn.Module):
     """y = x W^T + b with W and x rounded to integers from -127 to 127, each row of both with a scale of its own.
 
     The scale is a row's largest magnitude over 127 ("absmax", as in Dettmers et al. 2022, section 2). Sums of products
-    of integers are exact, so a row's answer does not depend on the rows beside it.
+    of integers are exact, so a row's answer does not depend on the rows beside it. On x86 without VNNI, W is rounded to
+    integers from -64 to 64 for that.
     """
 
     weight: Tensor  # [in, out] int8
@@ -33,7 +36,7 @@ class Int8Linear(nn.Module):
     @classmethod
     def of(cls, linear: nn.Linear) -> Int8Linear:
         """A linear map in floating point, rounded."""
-        weight, scale = quantise_rows(linear.weight.detach().float())
+        weight, scale = quantise_rows(linear.weight.detach().float(), _largest_weight())
         bias = None if linear.bias is None else linear.bias.detach().float()
         return cls(weight.t().contiguous(), scale.squeeze(1), bias)
 
@@ -52,9 +55,17 @@ class Int8Linear(nn.Module):
         return y.view(*x.shape[:-1], -1)
 
 
-def quantise_rows(x: Tensor) -> tuple[Tensor, Tensor]:
+@cache
+def _largest_weight() -> int:
+    """127, or 64 where the CPU adds products in pairs of 16 bits, which would saturate: x86 without VNNI."""
+    most = torch.full((64, 64), _LARGEST, dtype=torch.int8)
+    exact = int(torch._int_mm(most, most)[0, 0]) == 64 * _LARGEST**2
+    return _LARGEST if exact else 64
+
+
+def quantise_rows(x: Tensor, largest: int = _LARGEST) -> tuple[Tensor, Tensor]:
     """x [rows, dim] as int8 and the scales [rows, 1] that bring it back; a row of zeros stays one."""
-    scale = x.abs().amax(dim=1, keepdim=True).clamp_(min=1e-30) / _LARGEST
+    scale = x.abs().amax(dim=1, keepdim=True).clamp_(min=1e-30) / largest
     return (x / scale).round_().to(torch.int8), scale
 
 

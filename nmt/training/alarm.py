@@ -57,7 +57,7 @@ class Alarm:
             if not self._is_first():
                 raise SystemExit(_FAILED) from None
             if _says_lost(error):
-                raise NmtError(_LOST) from error
+                raise NmtError(f"{_LOST} ({str(error).strip().partition(chr(10))[0]})") from error
             raise
         finally:
             self._over.set()
@@ -78,7 +78,7 @@ class Alarm:
     def _watch(self) -> None:
         try:
             while not self._over.wait(_LOOK):
-                if self._store.add("failed", 0):
+                if self._store.add("failed", 0) and not self._over.is_set():  # set: it is this process's own failure
                     self._store.add("left", 1)
                     break
             else:

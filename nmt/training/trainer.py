@@ -194,7 +194,7 @@ class Trainer:
         """Write a checkpoint of the run as it is."""
         self.health.check()
         self.window.pause()
-        self.progress.seconds = self.clock.seconds
+        self.progress.seconds, _ = self.world.agree(self.clock.seconds, None)  # for what is decided by it next
         state = self.state.state_dict(self.progress)
         with self.average.applied():
             self.keeper.save(self.progress, state)
