@@ -19,13 +19,11 @@ from nmt.errors import NmtError
 from nmt.run import read_run_config
 from nmt.training.fine_tune import inherit
 
-BEST, FIRST = 50, 100
-
 
 def make_shortlist(
     run_dir: str | os.PathLike[str],
-    best: int = BEST,
-    first: int = FIRST,
+    best: int,
+    first: int,
     log: Callable[[str], None] = lambda line: None,
 ) -> Path:
     """Write the shortlist of a run into its directory and return the file, complete or absent.

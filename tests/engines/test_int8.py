@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import os
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -84,3 +87,15 @@ def test_company_changes_nothing_in_what_is_found(variant: str) -> None:
         alone = [engine.search([source], settings, 1)[0] for source in sources]
         assert [one[0].tokens for one in together] == [one[0].tokens for one in alone]
         assert len({tuple(one[0].tokens) for one in together}) > 1
+
+
+def test_integers_are_exact_on_older_processors() -> None:
+    """Without VNNI pairs of products are added in 16 bits; a row of ones and equal weights reaches the largest sums."""
+    code = (
+        "import torch; from torch import nn; from nmt.engines.int8 import Int8Linear;"
+        "linear = nn.Linear(512, 32, bias=False); nn.init.constant_(linear.weight, 0.5);"
+        "print(Int8Linear.of(linear)(torch.ones(40, 512)).sub(256).abs().max().item())"
+    )
+    environment = os.environ | {"ONEDNN_MAX_CPU_ISA": "AVX2"}
+    answer = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert float(answer.stdout) < 1e-3
