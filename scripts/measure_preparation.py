@@ -4,7 +4,7 @@ usage: python scripts/measure_preparation.py FOLDER SOURCE_LANGUAGE TARGET_LANGU
 
 The pairs of FOLDER's train files are repeated up to PAIRS (default: 10,000,000); from the second time on two words of
 each side are swapped and its number is put behind it, so that none is an exact duplicate. They are prepared by one
-process, by two, and by two of which all are killed in the middle and started again; then a small Transformer is trained
+process, by two, and by two whose command is killed in the middle and given again; then a small Transformer is trained
 to its first update. --skip one leaves out the first. Memory is the sum over the process tree of each process's
 proportional share (Pss of /proc/PID/smaps_rollup), looked at twice a second; that of mapped files is part of it.
 
@@ -31,6 +31,8 @@ from typing import Any
 from nmt.config.data import DataConfig
 from nmt.data.corpora import resolve
 from nmt.data.corpus import read_corpus
+from nmt.errors import NmtError
+from nmt.files import atomic_write
 
 RESULTS = Path(__file__).resolve().parents[1] / "docs" / "results"
 FIGURES, PAGE = RESULTS / "data_and_scale.json", RESULTS / "preparation.md"
@@ -49,7 +51,7 @@ def main(arguments: argparse.Namespace) -> None:
         data = DataConfig(source_language=languages[0], target_language=languages[1], path=arguments.folder)
         write_corpus(data, work, arguments.pairs)
         found: dict[str, Any] = {
-            "command": " ".join(["python scripts/measure_preparation.py FOLDER", *languages, str(arguments.pairs)]),
+            "command": command(arguments),
             "text": Path(arguments.folder).name,
             "pairs": arguments.pairs,
             "cores": len(os.sched_getaffinity(0)),
@@ -66,9 +68,17 @@ def main(arguments: argparse.Namespace) -> None:
         print("killed:", found["killed_and_rerun"], flush=True)
         found["first_update"] = first_update(work, languages)
     figures = json.loads(FIGURES.read_text("utf-8")) if FIGURES.is_file() else {}
-    FIGURES.write_text(json.dumps(figures | {"preparation": found}, indent=1) + "\n", "utf-8")
-    PAGE.write_text(page(found), "utf-8")
+    for path, text in ((FIGURES, json.dumps(figures | {"preparation": found}, indent=1) + "\n"), (PAGE, page(found))):
+        with atomic_write(path) as file:
+            file.write(text)
     print(table(found))
+
+
+def command(arguments: argparse.Namespace) -> str:
+    """The command as the results name it, without what is particular to one machine."""
+    skipped = ["--skip", arguments.skip] if arguments.skip else []
+    words = [arguments.source, arguments.target, str(arguments.pairs), *skipped]
+    return " ".join(["python scripts/measure_preparation.py FOLDER", *words])
 
 
 # -- text ---------------------------------------------------------------------------------------------------------
@@ -194,9 +204,13 @@ def first_update(work: Path, languages: tuple[str, str]) -> dict[str, Any]:
     command = [sys.executable, "-m", "nmt.cli.train", *arguments_for(work, "two", languages), f"run_dir={work / 'run'}"]
     watched = Watched(command)
     assert watched.process.stderr is not None
+    said = []
     for line in watched.process.stderr:
+        said.append(line)
         if line.startswith("step 1 "):
             break
+    else:
+        raise SystemExit("".join(said))
     seconds, peak = time.monotonic() - watched.started, watched.peak
     watched.end()
     return {"seconds": round(seconds, 1), "peak_mib": peak >> 20}
@@ -247,4 +261,7 @@ def parse(argv: list[str]) -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    main(parse(sys.argv[1:]))
+    try:
+        main(parse(sys.argv[1:]))
+    except NmtError as error:
+        raise SystemExit(f"measure_preparation.py: {error}") from None

@@ -27,7 +27,7 @@ def _no_counts() -> Counts:
 
 @dataclass
 class SideCounts:
-    """Counts of one side of a text. Tokens are without the end of sentence."""
+    """Counts of one side of a text. Tokens are pieces of the text: neither the end of sentence nor a tag."""
 
     words: Counts = field(default_factory=_no_counts)  # sentences by their words, which spaces separate
     characters: Counts = field(default_factory=_no_counts)  # sentences by their characters
@@ -35,16 +35,17 @@ class SideCounts:
     ids: Counts = field(default_factory=_no_counts)  # occurrences of each id of the vocabulary
     code_points: Counts = field(default_factory=_no_counts)  # occurrences of each Unicode character
 
-    def add(self, text: Flat, ids: Flat) -> Counts:
+    def add(self, text: Flat, ids: Flat, model: Model) -> Counts:
         """Count further sentences, white space normalised; returns the number of characters of each."""
         sizes = np.diff(text.offsets)
         words = np.where(sizes > 0, _per_sentence(text.values == ord(" "), text.offsets) + 1, 0)
         characters = _per_sentence((text.values & 0xC0) != 0x80, text.offsets)  # not the later bytes of a character
+        pieces = ~np.isin(ids.values, [EOS, *model.tags.values()])
         code_points = np.frombuffer(text.values.tobytes().decode().encode("utf-32-le"), dtype="<u4")
         self.words = _sum(self.words, np.bincount(words))
         self.characters = _sum(self.characters, np.bincount(characters))
-        self.tokens = _sum(self.tokens, np.bincount(np.diff(ids.offsets) - 1))
-        self.ids = _sum(self.ids, np.bincount(ids.values[ids.values != EOS]))
+        self.tokens = _sum(self.tokens, np.bincount(_per_sentence(pieces, ids.offsets)))
+        self.ids = _sum(self.ids, np.bincount(ids.values[pieces]))
         self.code_points = _sum(self.code_points, np.bincount(code_points))
         return characters
 
@@ -62,9 +63,9 @@ class TextCounts:
         """How many pairs were counted."""
         return int(self.source.words.sum())
 
-    def add(self, texts: Sequence[Flat], ids: Sequence[Flat]) -> None:
-        """Count further pairs: text and ids of source and target."""
-        source, target = self.source.add(texts[0], ids[0]), self.target.add(texts[1], ids[1])
+    def add(self, texts: Sequence[Flat], ids: Sequence[Flat], models: tuple[Model, Model]) -> None:
+        """Count further pairs: text and ids of source and target, which the models encoded."""
+        source, target = map(SideCounts.add, (self.source, self.target), texts, ids, models)
         both = (source > 0) & (target > 0)
         ratios = np.log2(target[both] / source[both])
         self.ratios += np.histogram(np.clip(ratios, RATIO_EDGES[0], RATIO_EDGES[-1]), RATIO_EDGES)[0]
@@ -99,12 +100,12 @@ class Overlap:
         }
 
 
-def count_store(store: Store, overlap: Overlap) -> TextCounts:
+def count_store(store: Store, models: tuple[Model, Model], overlap: Overlap) -> TextCounts:
     """Count all of a store of normalised text, and look in it for what `overlap` wants."""
     counts = TextCounts()
     for rows in store.blocks():
         texts = [store.text(side, rows) for side in SIDES]
-        counts.add(texts, [store.ids(side, rows) for side in SIDES])
+        counts.add(texts, [store.ids(side, rows) for side in SIDES], models)
         overlap.look_in(*texts)
     return counts
 
@@ -115,7 +116,7 @@ def count_lines(pairs: Sequence[tuple[str, str]], models: tuple[Model, Model]) -
     sides = [[pair[side] for pair in pairs] for side in range(2)]
     texts = [_flat([np.frombuffer(line.encode(), dtype="u1") for line in lines]) for lines in sides]
     encoded = [model.encode(lines) for lines, model in zip(sides, models, strict=True)]
-    counts.add(texts, [_flat([np.asarray(ids, dtype=np.int64) for ids in rows]) for rows in encoded])
+    counts.add(texts, [_flat([np.asarray(ids, dtype=np.int64) for ids in rows]) for rows in encoded], models)
     return counts
 
 

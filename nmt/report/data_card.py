@@ -39,7 +39,7 @@ def write_data_card(config: Config, prepared: Prepared, page: Path, log: Callabl
     sets = _sets(config, prepared)
     log("counting what was prepared")
     overlap = Overlap([pair for pairs in sets.values() for pair in pairs])
-    train = count_store(prepared.train, overlap)
+    train = count_store(prepared.train, _models(prepared), overlap)
     figures = _figures(config, prepared, train, sets, overlap)
     with atomic_write(page.with_suffix(".json")) as file:
         file.write(json.dumps(figures, indent=1, ensure_ascii=False) + "\n")
@@ -67,8 +67,7 @@ def _figures(
     config: Config, prepared: Prepared, train: TextCounts, sets: dict[str, Pairs], overlap: Overlap
 ) -> dict[str, Any]:
     """What the .json holds."""
-    tokenizer, data = prepared.tokenizer, config.data
-    models = (tokenizer.source, tokenizer.target)
+    tokenizer, data, models = prepared.tokenizer, config.data, _models(prepared)
     return {
         "version": __version__,
         "folder": prepared.folder.name,
@@ -87,6 +86,10 @@ def _figures(
         "vocabulary": _vocabulary(train, models, tokenizer.joint),
         "round_trip": prepared.report["round_trip"],
     }
+
+
+def _models(prepared: Prepared) -> tuple[Model, Model]:
+    return prepared.tokenizer.source, prepared.tokenizer.target
 
 
 def _text(counts: TextCounts, models: tuple[Model, Model]) -> dict[str, Any]:

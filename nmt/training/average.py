@@ -34,7 +34,7 @@ from nmt.training.checkpoint import (
 def kept_steps(run_dir: str | os.PathLike[str], of: Literal["best", "last"], count: int | None = None) -> list[int]:
     """The steps of the best or last `count` checkpoints that a run has kept, the best or the newest first.
 
-    count=None takes all of the best, or the last training.keep_last. Raises NmtError where there are fewer than count,
+    count=None takes all of the best, or the last training.keep_last. Raises NmtError where fewer than count are kept,
     or fewer than two.
     """
     config = read_run_config(run_dir)
@@ -43,7 +43,7 @@ def kept_steps(run_dir: str | os.PathLike[str], of: Literal["best", "last"], cou
         progress = load_training_state(find_checkpoint(run_dir, "last"))["progress"]
         steps = [step for _, step in progress["best"] if step in saved]
     else:
-        steps = saved[::-1][: count or config.training.keep_last]
+        steps = saved[::-1][: config.training.keep_last]  # older ones were kept for being good
     least = max(2, count or 0)
     if len(steps) < least:
         raise NmtError(

@@ -11,7 +11,7 @@ import pytest
 from nmt.config.data import TokenizerConfig
 from nmt.data.statistics import RATIO_EDGES, Overlap, TextCounts, count_lines, count_store, quantile, summary
 from nmt.data.store import SIDES, Store, StoreWriter
-from nmt.data.tokenizer import EOS, Tokenizer
+from nmt.data.tokenizer import EOS, Model, Tokenizer
 
 PAIRS = [
     ("ein Hund", "a dog"),
@@ -25,16 +25,22 @@ PAIRS = [
 @pytest.fixture(scope="module")
 def tokenizer() -> Tokenizer:
     sides = [[pair[side] for pair in PAIRS] for side in range(2)]
-    return Tokenizer.train(TokenizerConfig(algorithm="char", vocab_size=40, joint=True), *sides)
+    return Tokenizer.train(TokenizerConfig(algorithm="char", vocab_size=40, joint=True), *sides, tags=["web"])
 
 
 @pytest.fixture(scope="module")
 def store(tokenizer: Tokenizer, tmp_path_factory: pytest.TempPathFactory) -> Store:
+    """The pairs, every other one with a tag."""
     folder = tmp_path_factory.mktemp("store")
     with StoreWriter(folder, tokenizer.source_size, tokenizer.target_size) as writer:
-        for source, target in PAIRS:
-            writer.add(tokenizer.encode_source([source])[0], tokenizer.encode_target([target])[0], source, target)
+        for number, (source, target) in enumerate(PAIRS):
+            ids = tokenizer.tag_ids("web" if number % 2 else None) + tokenizer.encode_source([source])[0]
+            writer.add(ids, tokenizer.encode_target([target])[0], source, target)
     return Store.open(folder)
+
+
+def models(tokenizer: Tokenizer) -> tuple[Model, Model]:
+    return tokenizer.source, tokenizer.target
 
 
 def check(counts: TextCounts, pairs: list[tuple[str, str]], tokenizer: Tokenizer) -> None:
@@ -56,8 +62,8 @@ def check(counts: TextCounts, pairs: list[tuple[str, str]], tokenizer: Tokenizer
     assert counts.ratios.tolist() == expected.tolist() and counts.ratios.sum() == len(ratios)
 
 
-def test_a_store_is_counted_whole(store: Store, tokenizer: Tokenizer) -> None:
-    check(count_store(store, Overlap([])), PAIRS, tokenizer)
+def test_a_store_is_counted_whole_and_tags_are_no_tokens(store: Store, tokenizer: Tokenizer) -> None:
+    check(count_store(store, models(tokenizer), Overlap([])), PAIRS, tokenizer)
 
 
 def test_blocks_are_all_rows_once(store: Store, monkeypatch: pytest.MonkeyPatch, tokenizer: Tokenizer) -> None:
@@ -67,15 +73,15 @@ def test_blocks_are_all_rows_once(store: Store, monkeypatch: pytest.MonkeyPatch,
         assert (len(blocks) == len(PAIRS)) == (size == 1) and (len(blocks) == 1) == (size == 1 << 20)
     blocks = Store.blocks
     monkeypatch.setattr(Store, "blocks", lambda store: blocks(store, 60))
-    check(count_store(store, Overlap([])), PAIRS, tokenizer)
+    check(count_store(store, models(tokenizer), Overlap([])), PAIRS, tokenizer)
 
 
 def test_lines_are_counted_with_empty_ones(tokenizer: Tokenizer) -> None:
     pairs = [("", "a dog"), *PAIRS[:3], ("ja", "")]
-    check(count_lines(pairs, (tokenizer.source, tokenizer.target)), pairs, tokenizer)
+    check(count_lines(pairs, models(tokenizer)), pairs, tokenizer)
 
 
-def test_overlap_is_of_whole_lines_and_of_pairs_in_one_row(store: Store) -> None:
+def test_overlap_is_of_whole_lines_and_of_pairs_in_one_row(store: Store, tokenizer: Tokenizer) -> None:
     pairs = [
         ("ein Hund", "a dog"),  # a pair of the store
         ("ein Hund", "size yes, size yes"),  # both there, in different rows
@@ -85,7 +91,7 @@ def test_overlap_is_of_whole_lines_and_of_pairs_in_one_row(store: Store) -> None
         ("ein Hund", "neu"),
     ]
     overlap = Overlap(pairs)
-    count_store(store, overlap)
+    count_store(store, models(tokenizer), overlap)
     assert overlap.of(pairs) == {"source": [0, 1, 5], "target": [0, 1, 3], "pair": [0]}
 
 
