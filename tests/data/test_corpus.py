@@ -254,7 +254,14 @@ def test_saved_data_sets_and_folders_of_files(tmp_path: Path, datasets: Any, sha
             read(CorpusConfig(hub=where), "de", "fr")
     with pytest.raises(NmtError, match=r"folder \(configuration cs-de\) could not be loaded: .*cs-de"):
         read(CorpusConfig(hub=str(tmp_path / "folder"), config="cs-de"))
-    assert read(CorpusConfig(hub=str(tmp_path / "alone"))) == READ
+    alone, renamed = str(tmp_path / "alone"), str(tmp_path / "renamed")
+    assert read(CorpusConfig(hub=alone)) == READ
+    datasets.Dataset.from_list(rows.to_list(), split="test").save_to_disk(renamed)
+    for split in ("train", "test"):  # the default, or its own name
+        assert read(CorpusConfig(hub=renamed, split=split)) == READ
+    for where, split in ((alone, "test"), (renamed, "validation")):
+        with pytest.raises(ConfigError, match=f"is one split that was saved alone, not '{split}': leave split out"):
+            read(CorpusConfig(hub=where, split=split))
 
 
 def test_digest_of_a_data_set_follows_its_rows(tmp_path: Path, datasets: Any) -> None:

@@ -132,6 +132,22 @@ def test_changed_text_or_settings_are_prepared_anew(config: Config, tmp_path: Pa
     assert {folder.name for folder in folders} == {path.name for path in (tmp_path / "cache").iterdir()}
 
 
+def test_own_languages_of_a_corpus_shape_what_is_stored_where_they_are_looked_at(config: Config) -> None:
+    def keys() -> set[str]:
+        found = set()
+        for language in (None, "nl"):
+            config.data.train[0].source_language = language
+            found.add(module._key(config, module.resolve(config.data), None))
+        return found
+
+    text = str(config.data.path)
+    config.data.path, config.data.val = None, CorpusConfig(prefix=f"{text}/val")
+    config.data.train = [CorpusConfig(source=f"{text}/train.de", target=f"{text}/train.en")]
+    assert len(keys()) == 1
+    config.data.cleaning.wrong_language = 0.8
+    assert len(keys()) == 2
+
+
 def test_preparation_is_a_function_of_text_and_settings(config: Config, tmp_path: Path) -> None:
     first = run(config).fingerprints
     config.data.cache = str(tmp_path / "elsewhere")

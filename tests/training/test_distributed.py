@@ -169,3 +169,12 @@ def test_what_torchrun_s_processes_are_told_wrongly_is_said_once(folder: Path) -
     assert done.returncode == 1
     (said,) = [line for line in done.stderr.splitlines() if line.startswith("nmt-train: error: ")]
     assert "dropoot" in said
+
+
+def test_torchrun_restarts_what_failed() -> None:
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    environment = {**ALONE, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    arguments = ["--max-restarts", "1", "-m", "tests.training.rank_restart"]
+    done = subprocess.run([*command, *arguments], env=environment, capture_output=True, text=True, timeout=WAIT)
+    assert (done.returncode, done.stdout) == (0, "attempt 1: [0, 1], rank 0\n"), done.stderr
+    assert "the first attempt fails" in done.stderr
