@@ -17,16 +17,15 @@ import argparse
 import json
 import os
 import platform
-import signal
-import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Iterator
 from itertools import count, islice
 from pathlib import Path
 from typing import Any
+
+from benchmarks.watched import Watched
 
 from nmt.config.data import DataConfig
 from nmt.data.corpora import resolve
@@ -41,7 +40,6 @@ SMALL = [
     *("training.max_minutes=null", "training.max_steps=1", "training.validate_every=1", "training.log_every=1"),
     *("training.validation_sentences=8", "training.tokens_per_update=2048", "tokenizer.vocab_size=8000"),
 ]
-LOOKS = 0.5  # seconds between two looks at memory
 
 
 def main(arguments: argparse.Namespace) -> None:
@@ -120,49 +118,6 @@ def write(work: Path, name: str, languages: tuple[str, str], pairs: Iterator[tup
 # -- measuring ----------------------------------------------------------------------------------------------------
 
 
-class Watched:
-    """A command that runs in a process group of its own, with its memory looked at."""
-
-    def __init__(self, command: list[str]) -> None:
-        self.started = time.monotonic()
-        self.process = subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
-        )
-        self.peak = 0
-        threading.Thread(target=self._look, daemon=True).start()
-
-    def _look(self) -> None:
-        while self.process.poll() is None:
-            self.peak = max(self.peak, sum(map(proportional_bytes, tree(self.process.pid))))
-            time.sleep(LOOKS)
-
-    def end(self) -> str:
-        """Wait for it; what it printed. Ends this program where it failed."""
-        out, err = self.process.communicate()
-        self.seconds = time.monotonic() - self.started
-        if self.process.returncode:
-            raise SystemExit(err)
-        return out.strip()
-
-
-def tree(pid: int) -> list[int]:
-    """A process and those that it started, and those that they started."""
-    try:
-        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    except OSError:
-        return []
-    return [pid, *(each for child in children for each in tree(int(child)))]
-
-
-def proportional_bytes(pid: int) -> int:
-    """Memory of a process: pages that several share count in parts."""
-    try:
-        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
-    except OSError:
-        return 0
-    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:")), 0)
-
-
 def prepare(work: Path, cache: str, languages: tuple[str, str], workers: int) -> Watched:
     """Start a preparation."""
     command = [sys.executable, "-m", "nmt.cli.prepare", *arguments_for(work, cache, languages)]
@@ -191,8 +146,7 @@ def killed(work: Path, languages: tuple[str, str], after: float) -> dict[str, An
     """A preparation of two workers whose first process is killed, and the same command again."""
     first = prepare(work, "killed", languages, 2)
     time.sleep(after)
-    os.kill(first.process.pid, signal.SIGKILL)
-    first.process.communicate()
+    first.kill()
     again = prepare(work, "killed", languages, 2)
     folder = Path(again.end())
     fingerprint = json.loads((folder / "train" / "store.json").read_text("utf-8"))["fingerprint"]

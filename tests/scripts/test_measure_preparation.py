@@ -13,6 +13,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts"))
 
 import measure_preparation as script
+from benchmarks import watched
 
 TEXT = [("ein Hund läuft", "a dog runs"), ("zwei Katzen schlafen hier", "two cats sleep here"), ("ja", "yes")]
 
@@ -31,12 +32,12 @@ def test_memory_is_that_of_the_whole_tree() -> None:
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
     with subprocess.Popen([sys.executable, "-c", parent], **pipes) as process:  # type: ignore[call-overload]
         process.stdout.readline()
-        pids = script.tree(process.pid)
+        pids = watched.tree(process.pid)
         assert len(pids) == 2
-        assert sum(map(script.proportional_bytes, pids)) > 64 << 20 > script.proportional_bytes(process.pid)
+        assert sum(map(watched.proportional_bytes, pids)) > 64 << 20 > watched.proportional_bytes(process.pid)
         process.stdin.write(b"\n")
         process.stdin.close()
-    assert script.tree(process.pid) == []
+    assert watched.tree(process.pid) == []
 
 
 def test_the_script_measures_and_leaves_other_results_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -47,7 +48,7 @@ def test_the_script_measures_and_leaves_other_results_alone(tmp_path: Path, monk
             (folder / f"{name}.{language}").write_text("".join(f"{pair[side]}\n" for pair in TEXT), "utf-8")
     monkeypatch.setattr(script, "FIGURES", tmp_path / "figures.json")
     monkeypatch.setattr(script, "PAGE", tmp_path / "page.md")
-    monkeypatch.setattr(script, "LOOKS", 0.05)  # it prepares 400 pairs in little more than one look
+    monkeypatch.setattr(watched, "LOOKS", 0.05)  # it prepares 400 pairs in little more than one look
     monkeypatch.setattr(script, "SMALL", [*script.SMALL, "tokenizer.vocab_size=60"])
     (tmp_path / "figures.json").write_text('{"scaling": 1}', "utf-8")
     script.main(script.parse([str(folder), "de", "en", "400", "--work", str(tmp_path)]))

@@ -1,0 +1,149 @@
+"""Translation of a corpus by several processes: speed, memory, and what a kill in the middle costs.
+
+usage: python scripts/measure_corpus.py RUN_DIR SOURCE_FILE [LINES] [--workers N] [--beam-size N] [--work DIR]
+
+The lines of SOURCE_FILE are repeated up to a tenth of LINES (default: 1,000,000), and up to LINES. The tenth is
+translated in one go; of the whole all processes are killed in the middle, and the command is given again with --resume.
+Finished shards must not be touched again, and every repetition of a line must have the same translation, in its place.
+
+Writes docs/results/corpus_translation.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from itertools import cycle, islice
+from pathlib import Path
+from typing import Any
+
+from benchmarks.watched import LOOKS, Watched
+
+from nmt.files import atomic_write
+
+RESULTS = Path(__file__).resolve().parents[1] / "docs" / "results" / "corpus_translation.json"
+
+
+def main(arguments: argparse.Namespace) -> None:
+    """Measure, and write what was found."""
+    lines = Path(arguments.source).read_bytes().splitlines(keepends=True)
+    with tempfile.TemporaryDirectory(dir=arguments.work) as name:
+        tenth, whole = (Corpus(Path(name), lines, count) for count in (arguments.lines // 10, arguments.lines))
+        first = watch(arguments, tenth)
+        first.end()
+        say("a tenth", figures(tenth.count, first))
+        killed = watch(arguments, whole)
+        while killed.process.poll() is None and whole.written() < 5 * tenth.output.stat().st_size:
+            time.sleep(LOOKS)
+        killed.kill(group=True)
+        finished = whole.finished()
+        say("killed", {"seconds": round(killed.seconds, 1), "finished_shards": len(finished)})
+        again = watch(arguments, whole, "--resume")
+        kept = shards_kept(whole, finished, again)
+        again.end()
+        found = {
+            "command": f"python scripts/measure_corpus.py RUN_DIR FILE {arguments.lines} --workers {arguments.workers} "
+            f"--beam-size {arguments.beam_size}",
+            "cores": len(os.sched_getaffinity(0)),
+            "python": platform.python_version(),
+            "tenth": figures(tenth.count, first),
+            "killed": {"seconds": round(killed.seconds, 1), "peak_mib": killed.peak >> 20},
+            "finished_shards": len(finished),
+            "finished_shards_kept": kept,
+            "resumed": {"seconds": round(again.seconds, 1), "peak_mib": again.peak >> 20},
+            "lines": whole.count,
+            "lines_out_of_place": tenth.out_of_place() + whole.out_of_place(),
+        }
+    with atomic_write(RESULTS) as file:
+        file.write(json.dumps(found, indent=1) + "\n")
+    say("found", found)
+
+
+class Corpus:
+    """Lines repeated in a file, and their translation beside it."""
+
+    def __init__(self, folder: Path, lines: list[bytes], count: int) -> None:
+        self.period, self.count = len(lines), count
+        self.source, self.output = folder / f"{count}.source", folder / f"{count}.output"
+        with self.source.open("wb") as file:
+            file.writelines(islice(cycle(lines), count))
+
+    def finished(self) -> dict[Path, os.stat_result]:
+        """The finished shards, each with its size and time; none while they are being joined."""
+        folder = self.output.with_name(f"{self.output.name}.parts")
+        try:
+            return {path: path.stat() for path in folder.glob("shard-*")}
+        except FileNotFoundError:
+            return {}
+
+    def written(self) -> int:
+        """Bytes in finished shards."""
+        return sum(stat.st_size for stat in self.finished().values())
+
+    def translations(self) -> Iterator[bytes]:
+        """The translation, line by line."""
+        with self.output.open("rb") as file:
+            yield from file
+
+    def out_of_place(self) -> int:
+        """Lines that are not the translation that their source had the first time, and lines too few or too many."""
+        first = list(islice(self.translations(), self.period))
+        pairs = zip(self.translations(), islice(cycle(first), self.count), strict=False)
+        right = sum(line == expected for line, expected in pairs)
+        return max(self.count, sum(1 for _ in self.translations())) - right
+
+
+def watch(arguments: argparse.Namespace, corpus: Corpus, *more: str) -> Watched:
+    """Start the translation of a corpus."""
+    command = [sys.executable, "-m", "nmt.cli.translate", arguments.run_dir]
+    files = ["--input", str(corpus.source), "--output", str(corpus.output)]
+    numbers = ["--workers", str(arguments.workers), "--beam-size", str(arguments.beam_size)]
+    return Watched([*command, *files, *numbers, *more])
+
+
+def shards_kept(corpus: Corpus, finished: dict[Path, os.stat_result], running: Watched) -> int:
+    """How many of the finished shards are as they were when the last of the others is about to be done."""
+    kept = 0
+    while running.process.poll() is None:
+        there = corpus.finished()
+        if finished.keys() <= there.keys():
+            kept = sum(there[path].st_mtime_ns == stat.st_mtime_ns for path, stat in finished.items())
+        time.sleep(1)
+    return kept
+
+
+def figures(lines: int, watched: Watched) -> dict[str, Any]:
+    """The figures of a translation in one go."""
+    return {
+        "lines": lines,
+        "seconds": round(watched.seconds, 1),
+        "lines_per_second": round(lines / watched.seconds),
+        "peak_mib": watched.peak >> 20,
+    }
+
+
+def say(name: str, found: dict[str, Any]) -> None:
+    """Tell at once: the whole takes long."""
+    print(f"{name}:", json.dumps(found), flush=True)
+
+
+def parse(argv: list[str]) -> argparse.Namespace:
+    """The arguments of the command."""
+    parser = argparse.ArgumentParser(usage=__doc__)
+    parser.add_argument("run_dir")
+    parser.add_argument("source")
+    parser.add_argument("lines", type=int, nargs="?", default=1_000_000)
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--beam-size", type=int, default=1)
+    parser.add_argument("--work", help="where the text lies meanwhile")
+    return parser.parse_args(argv)
+
+
+if __name__ == "__main__":
+    main(parse(sys.argv[1:]))
