@@ -160,7 +160,7 @@ class SearchConfig:
     min_length_ratio: float = 0.0  # a hypothesis has at least ratio * source tokens, the end of sentence included
     max_length_ratio: float = 2.0  # a hypothesis has at most ratio * source tokens + max_length_offset tokens
     max_length_offset: int = 10
-    tokens_per_batch: int = 4096  # padded source tokens times beam_size
+    tokens_per_batch: int = 8192  # padded source tokens times beam_size
     precision: PRECISIONS = "auto"  # auto: bf16 on CUDA, fp32 elsewhere
     shortlist: bool = False  # score only the tokens that nmt-shortlist found likely for the source
 
