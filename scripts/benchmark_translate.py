@@ -10,9 +10,10 @@ STREAMSxTHREADS are batches searched side by side and the threads of each. The e
 export (nmt-export).
 
 With --reference it takes turns with CTranslate2 itself, of an export made for the purpose: float32 and int8, with the
-threads as streams of one each and as one stream of all. Where `transformers` is installed, the run's weights are
-searched by its MarianMTModel as well, which takes post-norm models only. Greedy translations in fp32 should be the
-same: where fewer than 99 of 100 are, a line on stderr says so. Figures go to docs/results/translation_speed.json, a
+threads as streams of one each and as one stream of all. Where they are installed, the run's weights are searched by
+`transformers` as well, whose MarianMTModel is post-norm, and by OpenNMT-py, whose Transformer is pre-norm. Greedy
+translations in fp32 should be the same: where fewer than 99 of 100 are, a line on stderr says so. On another --device
+it takes turns with CTranslate2 there, in float16 and float32. Figures go to docs/results/translation_speed.json, a
 table of them to the page beside it, or to the place that -o names.
 """
 
@@ -29,8 +30,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from benchmarks import reference_marian, reference_opennmt
 from benchmarks.processes import measured_apart
-from benchmarks.reference_marian import why_not
 from benchmarks.translation_results import note, summarise, table, write
 
 import nmt
@@ -157,15 +158,21 @@ def choose_systems(arguments: Namespace, run: LoadedRun) -> tuple[list[System], 
         return systems, left_out
     if not isinstance(run.config.model, TransformerConfig):
         raise UsageError(f"--reference has nothing to set beside model.family={run.config.model.family}")
+    if arguments.device != "cpu":
+        return [*systems, *(System("ctranslate2", "", precision, 1, 1) for precision in ("fp16", "fp32"))], left_out
     total = streams * threads
     for precision in ("fp32", "int8"):
         systems += [System("ctranslate2", "", precision, *each) for each in dict.fromkeys([(total, 1), (1, total)])]
-    missing = importlib.util.find_spec("transformers") is None
-    if reason := "it is not installed" if missing else why_not(run.config.model):
-        left_out.append(f"transformers, because {reason}")
-        say(f"left out: {left_out[-1]}")
-    else:
-        systems.append(System("transformers", "", "fp32", 1, total))
+    for name, package, why_not in (
+        ("transformers", "transformers", reference_marian.why_not),
+        ("OpenNMT-py", "onmt", reference_opennmt.why_not),
+    ):
+        missing = importlib.util.find_spec(package) is None
+        if reason := "it is not installed" if missing else why_not(run.config.model):
+            left_out.append(f"{name}, because {reason}")
+            say(f"left out: {left_out[-1]}")
+        else:
+            systems.append(System(name, "", "fp32", 1, total))
     return systems, left_out
 
 
@@ -194,8 +201,8 @@ def measure(system: System, asked: dict[str, Any]) -> dict[str, Any]:
 def describe(arguments: Namespace, run: LoadedRun, beam_size: int, left_out: list[str]) -> dict[str, Any]:
     """What an entry says beside its figures."""
     versions = {}
-    for name in ("torch", "ctranslate2", "transformers"):
-        found = importlib.util.find_spec(name) is not None
+    for name, package in (("torch",) * 2, ("ctranslate2",) * 2, ("transformers",) * 2, ("OpenNMT-py", "onmt")):
+        found = importlib.util.find_spec(package) is not None
         versions[name] = importlib.metadata.version(name) if found else None
     return {
         "command": command(arguments),

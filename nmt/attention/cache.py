@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -19,6 +19,32 @@ class KeysValues(NamedTuple):
     values: Tensor  # [batch, heads, length, head_dim]
 
 
+class Kept(Protocol):
+    """What a decoder asks of a cache."""
+
+    @property
+    def batch(self) -> int:
+        """How many sentences there are."""
+        ...
+
+    @property
+    def length(self) -> int | Tensor:
+        """How many tokens each hypothesis has."""
+        ...
+
+    def extended(self, tokens: int) -> Kept:
+        """With so many further tokens of each hypothesis, for each layer to `write`."""
+        ...
+
+    def write(self, layer: int, keys: Tensor, values: Tensor) -> KeysValues:
+        """Keep those of the last tokens, [batch, heads, hypotheses * tokens, head_dim], and return all there are."""
+        ...
+
+    def pasts(self, tokens: int) -> list[Past]:
+        """What each layer is given, having been extended by so many tokens."""
+        ...
+
+
 class Cache:
     """The past of hypotheses in every layer of a decoder: by value, so that one state may be stepped from twice.
 
@@ -28,7 +54,7 @@ class Cache:
     """
 
     def __init__(self, layers: tuple[KeysValues, ...], width: int, places: Tensor, written: list[int]) -> None:
-        self._layers = layers  # each with length = capacity * width, position by position
+        self.layers = layers  # each with length = capacity * width, position by position
         self._width = width  # places at a position
         self._places = places  # [batch, hypotheses, length]
         self._written = written  # [positions]: shared by all that share the layers, so that no two write the same
@@ -58,7 +84,7 @@ class Cache:
         batch, hypotheses, length = self._places.shape
         own = torch.arange(hypotheses, device=self._places.device).view(1, -1, 1).expand(batch, -1, tokens)
         places = torch.cat((self._places, own), dim=2)
-        layers, written = self._layers, self._written
+        layers, written = self.layers, self._written
         capacity = layers[0].values.size(2) // self._width
         if length + tokens > capacity or written[0] > length:  # too small, or another state went on from here
             used = length * self._width
@@ -75,7 +101,7 @@ class Cache:
         """Keep those of the last tokens, [batch, heads, hypotheses * tokens, head_dim], and return all there are."""
         hypotheses = self._places.size(1)
         tokens = keys.size(2) // hypotheses
-        memory = self._layers[layer]
+        memory = self.layers[layer]
         now = slice(self.length - tokens, self.length)
         for there, here in ((memory.keys.mT, keys), (memory.values, values)):
             each_place = there.unflatten(2, (-1, self._width))[:, :, now, :hypotheses]
@@ -97,7 +123,7 @@ class Cache:
     def pasts(self, tokens: int) -> list[Past]:
         """What each layer is given, having been extended by so many tokens."""
         mask = self.mask(tokens)
-        return [Past(self, layer, mask) for layer in range(len(self._layers))]
+        return [Past(self, layer, mask) for layer in range(len(self.layers))]
 
     def reorder(self, parents: Tensor) -> Cache:
         """Hypotheses that go on from parents [batch, hypotheses], rows of the present batch * hypotheses.
@@ -105,7 +131,7 @@ class Cache:
         A sentence's are its own, and sentences that stay keep their order.
         """
         batch, hypotheses, length = self._places.shape
-        layers, places = self._layers, self._places
+        layers, places = self.layers, self._places
         if parents.size(0) != batch:
             stay = parents[:, 0] // hypotheses
             layers, places = _map(lambda leaf: leaf.index_select(0, stay), layers), places.index_select(0, stay)
@@ -120,31 +146,36 @@ class Cache:
                 )
                 for keys, values in layers
             )
-        return Cache(layers, width, places, self._written if layers is self._layers else [length])
+        return Cache(layers, width, places, self._written if layers is self.layers else [length])
 
     def select(self, rows: Tensor) -> Cache:
         """The given rows [n] of batch * hypotheses, each from then on the only hypothesis of a sentence."""
         hypotheses, length = self._places.shape[1:]
-        layers = _map(lambda leaf: leaf.index_select(0, rows // hypotheses), self._layers)
+        layers = _map(lambda leaf: leaf.index_select(0, rows // hypotheses), self.layers)
         if self._width > 1:
-            places = self._places.flatten(0, 1)[rows] + self._width * torch.arange(length, device=rows.device)
-            places = places.view(-1, 1, 1, length)
-            layers = tuple(
-                KeysValues(
-                    keys.gather(3, places.expand(-1, *keys.shape[1:3], -1)),
-                    values.gather(2, places.mT.expand(-1, values.size(1), -1, values.size(3))),
-                )
-                for keys, values in layers
-            )
+            layers = alone(layers, self._width, self._places.flatten(0, 1)[rows])
         return Cache(layers, 1, self._places.new_zeros(rows.size(0), 1, length), [length])
 
 
 class Past(NamedTuple):
     """A cache that was extended by the tokens which a layer of a decoder is given, for that layer."""
 
-    cache: Cache
+    cache: Kept
     layer: int
     mask: Tensor  # what these tokens may see
+
+
+def alone(layers: tuple[KeysValues, ...], width: int, places: Tensor) -> tuple[KeysValues, ...]:
+    """What single hypotheses have, of memories with so many places at a position: at places [batch, length]."""
+    length = places.size(1)
+    at = (places + width * torch.arange(length, device=places.device)).view(-1, 1, 1, length)
+    return tuple(
+        KeysValues(
+            keys.gather(3, at.expand(-1, *keys.shape[1:3], -1)),
+            values.gather(2, at.mT.expand(-1, values.size(1), -1, values.size(3))),
+        )
+        for keys, values in layers
+    )
 
 
 def _map(function: Callable[[Tensor], Tensor], layers: tuple[KeysValues, ...]) -> tuple[KeysValues, ...]:

@@ -77,7 +77,9 @@ class CrossAttention(nn.Module):
         key, value = split_heads(self.kv_projection(states), 2, self.num_heads).unbind(2)
         if self.training:
             return KeysValues(key.mT, value)
-        return KeysValues(key.mT.contiguous(), value.contiguous())  # a search reads them at every step
+        # a search reads them at every step: on a CPU by a product, elsewhere by the fused kernel, which wants rows
+        keys = key.mT.contiguous() if key.device.type == "cpu" else key.contiguous().mT
+        return KeysValues(keys, value.contiguous())
 
     def forward(
         self, x: Tensor, memory: KeysValues, mask: Tensor, need_weights: bool = False

@@ -15,10 +15,11 @@ from nmt.config.schema import SearchConfig
 from nmt.data.batching import collate
 from nmt.data.tokenizer import BOS, EOS, PAD
 from nmt.device import autocast
+from nmt.engines.replay import Replayed, fixed, recorder
 from nmt.engines.shortlist import Shortlist
 from nmt.errors import NmtError
 from nmt.models.ensemble import Ensemble
-from nmt.models.seq2seq import Seq2Seq, Step
+from nmt.models.seq2seq import Seq2Seq, State, Step
 from nmt.search.beam import beam_search
 from nmt.search.constraints import Constraints
 from nmt.search.coverage import covering, uncovered
@@ -91,12 +92,13 @@ class NativeEngine:
         with self._evaluating(), autocast(device, options.precision):
             model = self.model if listing is None else listing.narrow(self.model)
             memory = model.read(src, mask)
-            state = model.init_state(memory, int(limits.max_lengths.max()))
+            state = model.init_state(memory, limits.longest)
             step: Step = model.step
             coverage = None
             if options.coverage_penalty:
                 step, coverage = covering(model.weighted_step, options.coverage_penalty)
                 state = uncovered(state, mask)
+            step, state = self._recorded(step, state, limits, options)
             found = search(
                 step,
                 memory,
@@ -125,15 +127,16 @@ class NativeEngine:
         device = self._device
         src, mask = self._batch(sources)
         limits = _Limits.of(sources, options, prefixes)
-        longest = int(limits.max_lengths.max())
         with self._evaluating(), autocast(device, options.precision):
             memory = self.model.read(src, mask)
+            state = self.model.init_state(memory, limits.longest)
+            step, state = self._recorded(self.model.step, state, limits, options)
             return sample(
-                self.model.step,
+                step,
                 memory,
-                self.model.init_state(memory, longest),
+                state,
                 bos=BOS,
-                uniforms=uniform_numbers(sampling.seed, keys, samples, longest),
+                uniforms=uniform_numbers(sampling.seed, keys, samples, limits.longest),
                 max_lengths=limits.max_lengths.to(device),
                 constraints=limits.constraints(device),
                 sampling=sampling,
@@ -158,6 +161,12 @@ class NativeEngine:
             Forced(row[: len(target)], penalty)
             for row, target, penalty in zip(log_probs.tolist(), targets, penalties.tolist(), strict=True)
         ]
+
+    def _recorded(self, step: Step, state: State, limits: _Limits, options: SearchConfig) -> tuple[Step, State]:
+        """The step and its first state as a device can record them, where that is asked for."""
+        if not options.cuda_graphs:
+            return step, state
+        return Replayed(step, recorder(self._device)), fixed(state, limits.longest)
 
     @cached_property
     def _shortlist(self) -> Shortlist:
@@ -212,6 +221,11 @@ class _Limits(NamedTuple):
         sizes = torch.tensor([len(ids) for ids in prefixes])
         ids = [torch.tensor(ids, dtype=torch.long) for ids in prefixes]
         return cls(torch.maximum(most, sizes + options.max_length_offset), least, pad_sequence(ids, True, -1))
+
+    @property
+    def longest(self) -> int:
+        """The most tokens that any may have."""
+        return int(self.max_lengths.max())
 
     def constraints(self, device: torch.device) -> Constraints:
         """The limits as the search's constraints; PAD and BOS are never said."""

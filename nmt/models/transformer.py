@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from nmt.attention.cache import Cache, KeysValues, Past
+from nmt.attention.cache import Cache, Kept, KeysValues, Past
 from nmt.attention.multihead import CrossAttention, SelfAttention
 from nmt.attention.position import SinusoidalPositions
 from nmt.config.models import TransformerConfig
@@ -26,7 +26,7 @@ class TransformerMemory(NamedTuple):
 class TransformerState(NamedTuple):
     """The self-attention keys and values of each layer over the tokens decoded so far."""
 
-    cache: Cache
+    cache: Kept
 
 
 class TokenEmbedding(nn.Module):
@@ -39,7 +39,7 @@ class TokenEmbedding(nn.Module):
         self.scale = math.sqrt(embedding.embedding_dim)
         self.dropout = Dropout(dropout)
 
-    def forward(self, tokens: Tensor, start: int = 0) -> Tensor:
+    def forward(self, tokens: Tensor, start: int | Tensor = 0) -> Tensor:
         """tokens [rows, length], the first at position `start` -> [rows, length, dim]."""
         positions = self.positions(start, tokens.size(1))
         embedded: Tensor = self.dropout(self.embedding(tokens) * self.scale + positions)
@@ -159,7 +159,8 @@ class TransformerDecoder(nn.Module):
         return TransformerMemory(layers, encoded.mask)
 
     def init_state(self, memory: TransformerMemory, max_len: int) -> TransformerState:
-        """No past yet; caches grow with the tokens decoded, so max_len reserves nothing."""
+        """No past yet; caches grow with the tokens decoded, and max_len is room for positions alone."""
+        self.embedding.positions(0, max_len)
         return TransformerState(Cache.empty(memory.layers[0], len(self.layers)))
 
     def forward(

@@ -7,6 +7,7 @@ from typing import Any
 from nmt.data.tokenizer import Tokenizer
 
 Answer = tuple[str, int]
+COMPUTE_TYPES = {"fp32": "float32", "fp16": "float16", "int8": "int8"}
 
 
 class PlainCTranslate2:
@@ -25,8 +26,8 @@ class PlainCTranslate2:
         self.beam_size = asked["beam_size"]
         self.translator = ctranslate2.Translator(
             asked["export"],
-            "cpu",
-            compute_type={"fp32": "float32", "bf16": "bfloat16"}.get(asked["precision"], asked["precision"]),
+            asked["device"],
+            compute_type=COMPUTE_TYPES[asked["precision"]],
             inter_threads=asked["streams"],
             intra_threads=asked["threads"],
         )

@@ -6,22 +6,18 @@ every token, which takes minus infinity for those that are never generated.
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.rnn import pad_sequence
 
+from benchmarks.reference_engine import ReferenceEngine, copy_weights
 from benchmarks.reference_transformers import marian_config
 from nmt.attention.position import sinusoids
 from nmt.config.models import TransformerConfig
 from nmt.config.schema import SearchConfig
 from nmt.data.tokenizer import BOS, EOS, PAD
 from nmt.run import LoadedRun
-from nmt.search.hypothesis import Hypothesis
 
 
 def why_not(model: object) -> str | None:
@@ -31,48 +27,27 @@ def why_not(model: object) -> str | None:
     return "Marian has post-norm layers only" if model.norm == "pre" else None
 
 
-class MarianEngine:
-    """Searches with MarianMTModel on the CPU; see `nmt.engines.engine.Engine`. Its hypotheses have no scores."""
+class MarianEngine(ReferenceEngine):
+    """Searches with MarianMTModel."""
 
-    streams = 1
+    batch_size = 64
 
     def __init__(self, run: LoadedRun) -> None:
         self.model = marian(run)
 
-    def sharing(self, streams: int) -> AbstractContextManager[Callable[[], object]]:
-        """Nothing to share: one stream has all cores."""
-        return nullcontext(lambda: None)
-
-    def adopt(self, options: SearchConfig) -> SearchConfig:
-        """By its own rules, which are CTranslate2's."""
-        return dataclasses.replace(options, length_normalisation="power", stop="full")
-
-    def search(
-        self,
-        sources: Sequence[Sequence[int]],
-        options: SearchConfig,
-        n_best: int,
-        prefixes: Sequence[Sequence[int]] | None = None,
-    ) -> list[list[Hypothesis]]:
-        """The best hypothesis of each sentence of a batch."""
-        assert n_best == 1 and prefixes is None, "nothing else is measured"
-        src = pad_sequence([torch.tensor(ids) for ids in sources], batch_first=True, padding_value=PAD)
-        with torch.inference_mode():
-            found = self.model.generate(
-                input_ids=src,
-                attention_mask=(src != PAD).long(),
-                max_new_tokens=max(options.longest(len(ids)) for ids in sources),
-                num_beams=options.beam_size,
-                do_sample=False,
-                length_penalty=options.length_penalty,
-                early_stopping=options.beam_size > 1,  # once as many have finished as the beam is wide
-            )
-        return [[_hypothesis(ids)] for ids in found[:, 1:].tolist()]
-
-
-def _hypothesis(ids: list[int]) -> Hypothesis:
-    finished = EOS in ids
-    return Hypothesis(ids[: ids.index(EOS)] if finished else [id for id in ids if id != PAD], 0.0, 0.0, finished)
+    def decode(self, src: Tensor, lengths: Tensor, options: SearchConfig, longest: int) -> list[list[int]]:
+        """The best target ids of src [batch, src_len], at most `longest` of each."""
+        found: Tensor = self.model.generate(
+            input_ids=src,
+            attention_mask=(src != PAD).long(),
+            max_new_tokens=longest,
+            num_beams=options.beam_size,
+            do_sample=False,
+            length_penalty=options.length_penalty,
+            early_stopping=options.beam_size > 1,  # once as many have finished as the beam is wide
+        )
+        answers: list[list[int]] = found[:, 1:].tolist()
+        return answers
 
 
 def marian(run: LoadedRun) -> Any:
@@ -99,11 +74,7 @@ def _copy_weights(ours: nn.Module, theirs: nn.Module, config: TransformerConfig)
     """Every weight of ours to its place in theirs."""
 
     def copy(name: str, *places: str) -> None:
-        for kind in ("weight", "bias"):
-            if f"{name}.{kind}" not in weights:
-                continue
-            for part, place in zip(weights[f"{name}.{kind}"].chunk(len(places)), places, strict=True):
-                theirs.get_parameter(f"{place}.{kind}").copy_(part)
+        copy_weights(weights, name, theirs, *places)
 
     weights: dict[str, Tensor] = ours.state_dict()
     copy("projection", "lm_head")

@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, Any  # noqa: E402
 from benchmarks.memory import peak_memory_mib  # noqa: E402
 
 if TYPE_CHECKING:
+    from nmt.engines.engine import Engine
+    from nmt.run import LoadedRun
     from nmt.translate import Translator
 
 WARM_UP = 32  # sentences
@@ -43,13 +45,15 @@ def nmt(asked: dict[str, Any]) -> Callable[[list[str]], list[Answer]]:
 def transformers(asked: dict[str, Any]) -> Callable[[list[str]], list[Answer]]:
     """The run's weights in `transformers`."""
     from benchmarks.reference_marian import MarianEngine
-    from nmt.run import load_run
-    from nmt.translate import Translator
 
-    run = load_run(asked["run"], asked["checkpoint"])
-    limit = run.config.data.cleaning.max_tokens
-    translator = Translator(MarianEngine(run), run.tokenizer, run.config.search, limit, warn=lambda _: None)
-    return translating(translator, asked)
+    return elsewhere(MarianEngine, asked)
+
+
+def opennmt(asked: dict[str, Any]) -> Callable[[list[str]], list[Answer]]:
+    """The run's weights in OpenNMT-py."""
+    from benchmarks.reference_opennmt import OpenNMTEngine
+
+    return elsewhere(OpenNMTEngine, asked)
 
 
 def ctranslate2(asked: dict[str, Any]) -> Callable[[list[str]], list[Answer]]:
@@ -59,7 +63,18 @@ def ctranslate2(asked: dict[str, Any]) -> Callable[[list[str]], list[Answer]]:
     return PlainCTranslate2(asked)
 
 
-SYSTEMS = {"nmt": nmt, "ctranslate2": ctranslate2, "transformers": transformers}
+SYSTEMS = {"nmt": nmt, "ctranslate2": ctranslate2, "transformers": transformers, "OpenNMT-py": opennmt}
+
+
+def elsewhere(engine: Callable[[LoadedRun], Engine], asked: dict[str, Any]) -> Callable[[list[str]], list[Answer]]:
+    """The run's weights in another program's engine."""
+    from nmt.run import load_run
+    from nmt.translate import Translator
+
+    run = load_run(asked["run"], asked["checkpoint"])
+    limit = run.config.data.cleaning.max_tokens
+    translator = Translator(engine(run), run.tokenizer, run.config.search, limit, warn=lambda _: None)
+    return translating(translator, asked)
 
 
 def translating(translator: Translator, asked: dict[str, Any]) -> Callable[[list[str]], list[Answer]]:

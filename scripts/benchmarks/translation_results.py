@@ -110,7 +110,7 @@ def table(entries: Mapping[str, Any]) -> str:
 def note(entry: Mapping[str, Any]) -> str:
     """Command, hardware and what the figures rest on."""
     environment = entry["environment"]
-    programs = ("torch", "ctranslate2", "transformers")
+    programs = ("torch", "ctranslate2", "transformers", "OpenNMT-py")
     versions = ", ".join(f"{name} {environment[name]}" for name in programs if environment.get(name))
     sentence = (
         f"`{entry['command']}`; {environment['hardware']}, {versions}; {entry['model']}, {entry['parameters']:,} "

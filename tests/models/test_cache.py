@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor
 
 from nmt.attention.cache import Cache, KeysValues
+from nmt.attention.fixed_cache import FixedCache
 from nmt.attention.kernels import full_attention
 
 HEADS, DIM = 2, 4
@@ -33,7 +36,7 @@ def start(batch: int) -> tuple[Cache, Plain]:
     return Cache.empty(like, layers=1), Plain(torch.zeros(batch, HEADS, 0, DIM), 1)
 
 
-def step(cache: Cache, plain: Plain, tokens: int, random: torch.Generator) -> tuple[Cache, Plain]:
+def step(cache: Any, plain: Plain, tokens: int, random: torch.Generator) -> tuple[Any, Plain]:
     """So many further tokens of each row, with which both must answer alike."""
     hypotheses = plain.hypotheses
     new, query = (torch.randn(plain.rows.size(0), HEADS, tokens, DIM, generator=random) for _ in range(2))
@@ -49,15 +52,19 @@ def step(cache: Cache, plain: Plain, tokens: int, random: torch.Generator) -> tu
     return cache, plain
 
 
+@pytest.mark.parametrize("room", [None, 48], ids=["growing", "fixed"])
 @pytest.mark.parametrize("seed", range(20))
-def test_hypotheses_keep_their_past(seed: int) -> None:
+def test_hypotheses_keep_their_past(seed: int, room: int | None) -> None:
     """Beams of changing width, parents at random, sentences that leave, rows taken one by one."""
     random = torch.Generator().manual_seed(seed)
 
     def number(least: int, most: int) -> int:
         return int(torch.randint(least, most + 1, (), generator=random))
 
+    cache: Any
     cache, plain = start(batch=4)
+    if room is not None:
+        cache = FixedCache.of(cache, room)
     for _ in range(12):
         cache, plain = step(cache, plain, number(1, 4), random)
         rows = plain.rows.size(0)
@@ -71,7 +78,7 @@ def test_hypotheses_keep_their_past(seed: int) -> None:
         parents = torch.randint(plain.hypotheses, (len(stay), number(1, 4)), generator=random)
         parents = parents + stay.unsqueeze(1) * plain.hypotheses
         cache, plain = cache.reorder(parents), plain.reordered(parents)
-    assert cache.length == plain.rows.size(2) >= 12
+    assert int(cache.length) == plain.rows.size(2) >= 12
 
 
 def test_two_may_go_on_from_one() -> None:
@@ -94,3 +101,18 @@ def test_no_memory_is_copied_where_hypotheses_change_places() -> None:
     parents = torch.tensor([[1, 0], [3, 3]])
     after = cache.reorder(parents).extended(1).write(0, nothing, nothing)
     assert [leaf.data_ptr() for leaf in before] == [leaf.data_ptr() for leaf in after]
+
+
+def test_no_shape_tells_of_the_length_where_all_room_is_there() -> None:
+    random = torch.Generator().manual_seed(1)
+    growing, plain = start(2)
+    cache: FixedCache = FixedCache.of(growing, 9)
+    seen = []
+    for _ in range(2):
+        cache, plain = step(cache, plain, 1, random)
+        coming = cache.extended(1)
+        seen.append([*coming.write(0, *torch.zeros(2, 2, HEADS, 1, DIM)), coming.mask(1), coming.places])
+    assert [leaf.shape for leaf in seen[0]] == [leaf.shape for leaf in seen[1]]
+    assert [leaf.data_ptr() for leaf in seen[0][:2]] == [leaf.data_ptr() for leaf in seen[1][:2]]
+    keys, values, *_ = seen[0]
+    assert keys.mT.is_contiguous() and values.is_contiguous()

@@ -51,6 +51,8 @@ def test_every_system_translates_with_the_same_weights(kind: str, source: Path, 
     systems: list[tuple[str, dict[str, Any]]] = [("nmt", {}), ("nmt", {"engine": "ctranslate2"}), ("ctranslate2", {})]
     if kind != PRE and importlib.util.find_spec("transformers"):
         systems.append(("transformers", {}))
+    if kind == PRE and importlib.util.find_spec("onmt"):
+        systems.append(("OpenNMT-py", {}))
     expected = [
         one.hypotheses[0] for one in Translator.load(run, device="cpu").translate_nbest(LINES[:30], beam_size=1)
     ]
@@ -66,15 +68,21 @@ def test_every_system_translates_with_the_same_weights(kind: str, source: Path, 
             assert window["tokens"] == sum(len(one.tokens) + one.finished for one in expected)
 
 
-def test_a_beam_of_transformers_is_that_of_its_own_rules(source: Path, tmp_path: Path) -> None:
-    pytest.importorskip("transformers")
-    run = make_exportable(tmp_path / "run", POST)
+@pytest.mark.parametrize(
+    ("program", "package", "kind", "least"),
+    [("transformers", "transformers", POST, 20), ("OpenNMT-py", "onmt", PRE, 15)],  # the other stops a bit sooner
+)
+def test_a_beam_of_others_is_that_of_their_own_rules(
+    program: str, package: str, kind: str, least: int, source: Path, tmp_path: Path
+) -> None:
+    pytest.importorskip(package)
+    run = make_exportable(tmp_path / "run", kind)
     assert export.main([str(run)]) == 0
     texts = [
         translating.main(asked(run, source, system, engine="ctranslate2", beam_size=3), time.perf_counter())["texts"]
-        for system in ("transformers", "nmt")
+        for system in (program, "nmt")
     ]
-    assert sum(one == other for one, other in zip(*texts, strict=True)) >= 20
+    assert sum(one == other for one, other in zip(*texts, strict=True)) >= least
 
 
 def window(sentences: int, seconds: float, texts: list[str]) -> dict[str, Any]:
@@ -99,7 +107,7 @@ def test_ratios_are_paired_and_texts_compared() -> None:
 
 @pytest.fixture
 def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Rounds without a process of their own, and without `transformers`."""
+    """Rounds without a process of their own, and without what may not be installed."""
 
     def measured(system: Any, specification: dict[str, Any]) -> dict[str, Any]:
         return translating.main(specification | {"system": system.kind, **system._asdict()}, time.perf_counter())
@@ -107,7 +115,9 @@ def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
     find = importlib.util.find_spec
     monkeypatch.setattr(benchmark_translate, "measure", measured)
     monkeypatch.setattr(
-        benchmark_translate.importlib.util, "find_spec", lambda name: None if name == "transformers" else find(name)
+        benchmark_translate.importlib.util,
+        "find_spec",
+        lambda name: None if name in ("transformers", "onmt") else find(name),
     )
 
 
@@ -139,7 +149,8 @@ def test_benchmark_writes_what_it_measured(source: Path, tmp_path: Path, capsys:
         assert list(entry["systems"]) == names
         assert [len(system["rounds"]) for system in entry["systems"].values()] == [2] * 5
         assert list(entry["ratios"]) == list(entry["shared"]) == names[1:]
-        assert entry["left_out"] == ["transformers, because it is not installed"]
+        missing = [f"{name}, because it is not installed" for name in ("transformers", "OpenNMT-py")]
+        assert entry["left_out"] == missing
         assert (entry["sentences"], entry["checkpoint"]) == (8, "step-0000000012")
         assert entry["systems"][names[0]]["same_alone"]["median"] == 1
     assert str(tmp_path) not in output.read_text("utf-8"), "no folder of this machine"
