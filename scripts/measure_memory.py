@@ -19,6 +19,7 @@ from pathlib import Path
 from measure_preparation import SMALL, write_corpus
 
 from nmt.config.data import DataConfig
+from nmt.files import atomic_write
 
 RESULTS = Path(__file__).resolve().parents[1] / "docs" / "results" / "memory.json"
 LONGER = ["training.max_steps=150", "training.validate_every=150", "training.validation_sentences=50"]
@@ -34,7 +35,8 @@ def main(folder: str, source: str, target: str, pairs: int) -> None:
         measure([str(Path(sys.executable).with_name("nmt-prepare")), *arguments])
         found = measure([str(Path(sys.executable).with_name("nmt-train")), *arguments])
     print(found)
-    RESULTS.write_text(json.dumps({"pairs": pairs, "nmt-train": found}, indent=1) + "\n", "utf-8")
+    with atomic_write(RESULTS) as file:
+        file.write(json.dumps({"pairs": pairs, "nmt-train": found}, indent=1) + "\n")
 
 
 def measure(command: list[str]) -> dict[str, int]:

@@ -31,6 +31,7 @@ from nmt.config.schema import Config
 from nmt.data.prepare import prepare
 from nmt.device import choose_device, describe_hardware
 from nmt.errors import NmtError
+from nmt.files import atomic_write
 
 RESULTS = Path(__file__).resolve().parents[1] / "docs" / "results" / "data_and_scale.json"
 KEY = "scaling"
@@ -149,11 +150,13 @@ def launch(arrangement: Arrangement, module: str, *arguments: object) -> None:
 
 def write(path: Path, entries: dict[str, Any]) -> None:
     """The JSON, and the table in scaling.md beside it."""
-    path.write_text(json.dumps(entries, indent=1) + "\n", "utf-8")
     beside = path.with_name("scaling.md")
     text = beside.read_text("utf-8") if beside.is_file() else PAGE
-    beside.write_text(page.between_marks(text, BEGIN, tables(entries[KEY])), "utf-8")
-    say(beside.read_text("utf-8"))
+    shown = page.between_marks(text, BEGIN, tables(entries[KEY]))
+    for place, written in ((path, json.dumps(entries, indent=1) + "\n"), (beside, shown)):
+        with atomic_write(place) as file:
+            file.write(written)
+    say(shown)
 
 
 def tables(entries: dict[str, Any]) -> list[str]:

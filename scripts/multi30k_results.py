@@ -9,6 +9,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from nmt.files import atomic_write
+
 
 def main(runs: Path, output: Path, overrides: list[str]) -> None:
     report = json.loads((runs / "report" / "results.json").read_text("utf-8"))
@@ -17,9 +19,13 @@ def main(runs: Path, output: Path, overrides: list[str]) -> None:
     figures.mkdir(parents=True, exist_ok=True)
     for picture in sorted((runs / "report" / "figures").glob("*.svg")):
         shutil.copy(picture, figures)
-    (output / "multi30k.json").write_text(json.dumps({"overrides": overrides, "buckets": report["buckets"],
-        "significance": report["significance"], "systems": systems}, indent=1) + "\n", "utf-8")  # fmt: skip
-    (output / "multi30k.md").write_text(page(report, systems, overrides, figures), "utf-8")
+    found = {"overrides": overrides, "buckets": report["buckets"], "significance": report["significance"]}
+    for ending, text in (
+        ("json", json.dumps(found | {"systems": systems}, indent=1) + "\n"),
+        ("md", page(report, systems, overrides, figures)),
+    ):
+        with atomic_write(output / f"multi30k.{ending}") as file:
+            file.write(text)
 
 
 def trained(run: Path) -> dict[str, Any]:

@@ -21,6 +21,8 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import Any, NamedTuple
 
+from nmt.files import atomic_write
+
 RESULTS = Path(__file__).resolve().parents[1] / "docs" / "results"
 RUNS = Path("runs/training_methods")
 TEST = "test_2016_flickr"
@@ -163,11 +165,10 @@ def write(
             f"| {method} | {keys} | {each} | {mean(scores):.2f} | {deviation} "
             f"| {mean(run['updates'] for run in runs):,.0f} | {mean(run['val_bleu'] for run in runs):.2f} |"
         )
-    RESULTS.mkdir(parents=True, exist_ok=True)
-    (RESULTS / "training_methods.md").write_text("\n".join(lines) + "\n", "utf-8")
-    (RESULTS / "training_methods.json").write_text(
-        json.dumps({"minutes": minutes, "overrides": overrides, "methods": figures}, indent=1) + "\n", "utf-8"
-    )
+    record = {"minutes": minutes, "overrides": overrides, "methods": figures}
+    for ending, text in (("md", "\n".join(lines)), ("json", json.dumps(record, indent=1))):
+        with atomic_write(RESULTS / f"training_methods.{ending}") as file:
+            file.write(f"{text}\n")
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import lzma
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -271,6 +272,20 @@ def test_digest_of_a_data_set_follows_its_rows(tmp_path: Path, datasets: Any) ->
     corpora = (CorpusConfig(hub=str(tmp_path / name)) for name in ("one", "same", "other"))
     one, same, other = (digest(corpus, "de", "en", DIGESTS) for corpus in corpora)
     assert one == same != other
+
+
+def test_cells_that_are_empty_or_not_text(datasets: Any, tmp_path: Path) -> None:
+    """Nothing in a cell is an empty side, which cleaning then counts; a number or a list is a wrong column."""
+    nested = {"translation": [{"de": "eins", "en": None}, None, {"de": None, "en": "two"}]}
+    for name, columns in (("flat", {"de": ["eins", None, None], "en": [None, None, "two"]}), ("nested", nested)):
+        datasets.Dataset.from_dict(columns).save_to_disk(str(tmp_path / name))
+        pairs = read(CorpusConfig(hub=str(tmp_path / name)))
+        assert pairs == [("eins", ""), ("", ""), ("", "two")], name
+    for value in (3, ["ein", "Satz"]):
+        where = tmp_path / type(value).__name__
+        datasets.Dataset.from_dict({"de": [value], "en": ["one"]}).save_to_disk(str(where))
+        with pytest.raises(ConfigError, match=rf"a column of a data set is not text: it has {re.escape(repr(value))}"):
+            read(CorpusConfig(hub=str(where)))
 
 
 def test_a_hub_out_of_reach_is_one_sentence(datasets: Any, monkeypatch: pytest.MonkeyPatch) -> None:
