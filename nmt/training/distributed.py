@@ -177,7 +177,8 @@ def joined() -> Iterator[World]:
         keeps_store = rank == 0 and os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True"
         # torchrun's store outlives a restart, with all that was said in it before
         start = f"start {os.environ.get('TORCHELASTIC_RESTART_COUNT', 0)}"
-        alarm = Alarm(PrefixStore(start, store.clone()), size, keeps_store=keeps_store)
+        silence = TIMEOUT.total_seconds()
+        alarm = Alarm(PrefixStore(start, store.clone()), rank, size, silence, keeps_store=keeps_store)
         store = PrefixStore(start, store)
         world = Processes(store, rank, size)
     except (ValueError, RuntimeError) as error:

@@ -24,6 +24,18 @@ class Ended(NamedTuple):
 
 def launched(module: str, arguments: Sequence[Sequence[object]]) -> list[Ended]:
     """`python -m module` as one process for each list of arguments, with the environment that torchrun would set."""
+    processes = started(module, arguments)
+    try:
+        said = [process.communicate(timeout=WAIT)[1] for process in processes]
+        return [Ended(process.returncode, text) for process, text in zip(processes, said, strict=True)]
+    finally:
+        for process in processes:
+            process.kill()
+            process.wait()
+
+
+def started(module: str, arguments: Sequence[Sequence[object]]) -> list[subprocess.Popen[str]]:
+    """The processes of `launched`, which nobody waits for."""
     processes = []
     port = free_port()
     for rank, own in enumerate(arguments):
@@ -33,13 +45,7 @@ def launched(module: str, arguments: Sequence[Sequence[object]]) -> list[Ended]:
         }  # fmt: skip
         command = [sys.executable, "-m", module, *map(str, own)]
         processes.append(subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True))
-    try:
-        said = [process.communicate(timeout=WAIT)[1] for process in processes]
-        return [Ended(process.returncode, text) for process, text in zip(processes, said, strict=True)]
-    finally:
-        for process in processes:
-            process.kill()
-            process.wait()
+    return processes
 
 
 def free_port() -> int:

@@ -17,7 +17,7 @@ from nmt.training.checkpoint import find_checkpoint, load_training_state, load_w
 from nmt.training.distributed import World
 from nmt.training.run import train
 from tests.training.rank_gradients import CASES, gradients
-from tests.training.ranks import ALONE, ROOT, WAIT, Ended, launched
+from tests.training.ranks import ALONE, ROOT, WAIT, Ended, launched, started
 from tests.training.tiny import assert_same_run, events, tiny_config
 
 LOST = "another process of this training has ended without a word"
@@ -178,3 +178,17 @@ def test_torchrun_restarts_what_failed() -> None:
     done = subprocess.run([*command, *arguments], env=environment, capture_output=True, text=True, timeout=WAIT)
     assert (done.returncode, done.stdout) == (0, "attempt 1: [0, 1], rank 0\n"), done.stderr
     assert "the first attempt fails" in done.stderr
+
+
+def test_a_process_that_falls_silent_is_not_waited_for() -> None:
+    """Its connections stay open, as those to a machine that vanished do."""
+    waiting, silent = started("tests.training.rank_silent", [[], []])
+    try:
+        _, said = waiting.communicate(timeout=WAIT)
+        assert waiting.returncode == 1
+        assert said.count("nmt-train: error: process 1 of this training has not been heard of for 5 seconds: ") == 1
+        assert "Traceback" not in said
+        assert silent.poll() is None, "it was only stopped"
+    finally:
+        silent.kill()
+        silent.communicate()
