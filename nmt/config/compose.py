@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import re
+import threading
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -26,6 +27,7 @@ from nmt.errors import ConfigError, UsageError
 from nmt.resources import presets
 
 _NODE = "__nmt__"  # the private name under which hydra finds the configuration being composed
+_ONE_AT_A_TIME = threading.Lock()  # hydra has one of everything, which threads would share
 _SECTIONS = {field.name for field in dataclasses.fields(Config)} - {"seed", "run_dir"}
 
 
@@ -139,8 +141,8 @@ def _chooses(entry: object, groups: dict[str, str]) -> bool:
 def _hydra(folder: Path, node: DictConfig, overrides: list[str]) -> DictConfig:
     """Let hydra compose `node`, whose defaults are looked up in `folder` and then among the presets."""
     node = _merge(node, {"hydra": {"searchpath": [f"file://{presets()}"]}})
-    ConfigStore.instance().store(name=_NODE, node=node)
-    with _one_sentence(), warnings.catch_warnings():
+    with _ONE_AT_A_TIME, _one_sentence(), warnings.catch_warnings():
+        ConfigStore.instance().store(name=_NODE, node=node)
         warnings.filterwarnings("ignore", message=".*_self_")  # a list without it ends with it, as the manual says
         with initialize_config_dir(str(folder.resolve()), job_name="nmt", version_base="1.3"):
             return hydra_compose(_NODE, overrides)

@@ -1,6 +1,7 @@
 """CONFIG, presets, groups, overrides and sweeps to configurations, and where their runs go."""
 
 import re
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -253,3 +254,10 @@ def test_read_config_names_the_file() -> None:
         read_config("c.yaml")
     with pytest.raises(ConfigError, match=r"nowhere\.yaml could not be read"):
         read_config("nowhere.yaml")
+
+
+def test_threads_compose_at_the_same_time() -> None:
+    seeds = range(12)
+    with ThreadPoolExecutor(6) as threads:
+        configs = list(threads.map(lambda seed: load_config("embedded", [f"seed={seed}"]), seeds))
+    assert [config.seed for config in configs] == list(seeds)
