@@ -3,25 +3,25 @@
 usage: python scripts/measure_memory.py FOLDER SOURCE_LANGUAGE TARGET_LANGUAGE [PAIRS]
 
 The pairs are those of measure_preparation.py: FOLDER's train files, repeated and perturbed up to PAIRS (default:
-1,000,000). They are prepared first. Writes docs/results/memory.json.
+1,000,000). They are prepared first. Writes the entry "memory" of docs/results/data_and_scale.json and its part of the
+page beside it.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
+from benchmarks import data_and_scale
 from measure_preparation import SMALL, write_corpus
 
 from nmt.config.data import DataConfig
-from nmt.files import atomic_write
 
-RESULTS = Path(__file__).resolve().parents[1] / "docs" / "results" / "memory.json"
 LONGER = ["training.max_steps=150", "training.validate_every=150", "training.validation_sentences=50"]
 
 
@@ -35,8 +35,21 @@ def main(folder: str, source: str, target: str, pairs: int) -> None:
         measure([str(Path(sys.executable).with_name("nmt-prepare")), *arguments])
         found = measure([str(Path(sys.executable).with_name("nmt-train")), *arguments])
     print(found)
-    with atomic_write(RESULTS) as file:
-        file.write(json.dumps({"pairs": pairs, "nmt-train": found}, indent=1) + "\n")
+    command = " ".join(["python scripts/measure_memory.py FOLDER", source, target, str(pairs)])
+    entry = {"command": command, "text": Path(folder).name, "pairs": pairs, **found}
+    data_and_scale.write(data_and_scale.RESULTS, Path(__file__).name, "memory", entry, part)
+
+
+def part(entry: dict[str, Any]) -> list[str]:
+    """The results as a part of the page."""
+    return [
+        f"## Memory of training on {entry['pairs']:,} pairs",
+        "",
+        "Peak resident memory of `nmt-train` (150 updates of a small Transformer and a validation), on text of",
+        f"{entry['text']}, repeated and perturbed, with one thread: {entry['peak_mib']:,} MiB, in {entry['seconds']} "
+        f"seconds. By `{entry['command']}`.",
+        "",
+    ]
 
 
 def measure(command: list[str]) -> dict[str, int]:

@@ -8,7 +8,7 @@ process, by two, and by two whose command is killed in the middle and given agai
 to its first update. --skip one leaves out the first. Memory is the sum over the process tree of each process's
 proportional share (Pss of /proc/PID/smaps_rollup), looked at twice a second; that of mapped files is part of it.
 
-Writes the entry "preparation" of docs/results/data_and_scale.json and docs/results/preparation.md.
+Writes the entry "preparation" of docs/results/data_and_scale.json and its part of the page beside it.
 """
 
 from __future__ import annotations
@@ -25,16 +25,14 @@ from itertools import count, islice
 from pathlib import Path
 from typing import Any
 
+from benchmarks import data_and_scale
 from benchmarks.watched import Watched
 
 from nmt.config.data import DataConfig
 from nmt.data.corpora import resolve
 from nmt.data.corpus import read_corpus
 from nmt.errors import NmtError
-from nmt.files import atomic_write
 
-RESULTS = Path(__file__).resolve().parents[1] / "docs" / "results"
-FIGURES, PAGE = RESULTS / "data_and_scale.json", RESULTS / "preparation.md"
 SMALL = [
     *("model.model_dim=128", "model.ffn_dim=256", "model.encoder_layers=2", "model.decoder_layers=2"),
     *("training.max_minutes=null", "training.max_steps=1", "training.validate_every=1", "training.log_every=1"),
@@ -65,10 +63,7 @@ def main(arguments: argparse.Namespace) -> None:
         found["killed_and_rerun"] = killed(work, languages, found["two_workers"]["seconds"] / 2)
         print("killed:", found["killed_and_rerun"], flush=True)
         found["first_update"] = first_update(work, languages)
-    figures = json.loads(FIGURES.read_text("utf-8")) if FIGURES.is_file() else {}
-    for path, text in ((FIGURES, json.dumps(figures | {"preparation": found}, indent=1) + "\n"), (PAGE, page(found))):
-        with atomic_write(path) as file:
-            file.write(text)
+    data_and_scale.write(data_and_scale.RESULTS, Path(__file__).name, "preparation", found, part)
     print(table(found))
 
 
@@ -173,17 +168,21 @@ def first_update(work: Path, languages: tuple[str, str]) -> dict[str, Any]:
 # -- the page -----------------------------------------------------------------------------------------------------
 
 
-def page(found: dict[str, Any]) -> str:
-    """The results as a page."""
+def part(found: dict[str, Any]) -> list[str]:
+    """The results as a part of the page."""
     same = {found[name]["fingerprint"] for name in ("one_process", "two_workers", "killed_and_rerun") if name in found}
-    verdict = "All stores have the same fingerprint." if len(same) == 1 else "**The stores differ.**"
-    return (
-        f"# Preparation of {found['pairs']:,} pairs\n\n"
-        f"Text of {found['text']}, repeated and perturbed, a joint vocabulary of 8,000, {found['cores']} cores; by\n"
-        f"`{found['command']}`. Memory is the sum of the processes' proportional shares (Pss), looked at twice a\n"
-        "second. Figures: [data_and_scale.json](data_and_scale.json), under `preparation`.\n\n"
-        f"{table(found)}\n\n{verdict}\n"
-    )
+    return [
+        f"## Preparation of {found['pairs']:,} pairs",
+        "",
+        f"Text of {found['text']}, repeated and perturbed, a joint vocabulary of 8,000, {found['cores']} cores; by",
+        f"`{found['command']}`. Memory is the sum of the processes' proportional shares (Pss), looked at twice a",
+        "second.",
+        "",
+        table(found),
+        "",
+        "All stores have the same fingerprint." if len(same) == 1 else "**The stores differ.**",
+        "",
+    ]
 
 
 def table(found: dict[str, Any]) -> str:

@@ -23,7 +23,7 @@ from statistics import median
 from typing import Any, NamedTuple
 
 import torch
-from benchmarks import page
+from benchmarks import data_and_scale, page
 
 from nmt.cli.common import Parser, number, run_command
 from nmt.config.load import load_config, save_config
@@ -31,21 +31,15 @@ from nmt.config.schema import Config
 from nmt.data.prepare import prepare
 from nmt.device import choose_device, describe_hardware
 from nmt.errors import NmtError
-from nmt.files import atomic_write
 
-RESULTS = Path(__file__).resolve().parents[1] / "docs" / "results" / "data_and_scale.json"
 KEY = "scaling"
-BEGIN = page.begin("measure_scaling.py")
-PAGE = f"""# Scaling
+INTRODUCTION = """## Scaling
 
 How many target tokens a second several processes train on beside one, made by
 `python scripts/measure_scaling.py CONFIG.yaml|PRESET [key=value ...]`. Efficiency is the rate of all processes over
 that of one times their number; on a CPU, where both have the same cores, it is the plain quotient. The exchange is that
 of gradients, losses, clock and signals, timed by itself, and its share that of the time between two updates: an upper
 bound, since a part of it is hidden behind the backward pass.
-
-{BEGIN}
-{page.END}
 """
 LINES, WARM_UP = 6, 2  # log lines of a run, and those of them that are left out
 
@@ -73,7 +67,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--updates", type=number(int, LINES), default=120, help="of each run (default: 120)")
     parser.add_argument("--rounds", type=number(int, 1), default=3, help="runs of each arrangement (default: 3)")
     parser.add_argument("--processes", type=number(int, 2), help="default: 2, or as many as there are graphics cards")
-    parser.add_argument("-o", "--output", type=Path, default=RESULTS, help="JSON whose key 'scaling' is written")
+    parser.add_argument(
+        "-o", "--output", type=Path, default=data_and_scale.RESULTS, help="JSON whose key 'scaling' is written"
+    )
     return run_command(parser, measure, argv)
 
 
@@ -111,7 +107,9 @@ def measure(arguments: Namespace) -> None:
     }
     entries = json.loads(arguments.output.read_text("utf-8")) if arguments.output.is_file() else {}
     name = " ".join([Path(arguments.config).stem, *given])
-    write(arguments.output, entries | {KEY: entries.get(KEY, {}) | {name: entry}})
+    every = entries.get(KEY, {}) | {name: entry}
+    data_and_scale.write(arguments.output, Path(__file__).name, KEY, every, tables)
+    say("\n".join(tables(every)))
 
 
 def trained(config: Config, arrangement: Arrangement, run_dir: Path, updates: int) -> list[dict[str, Any]]:
@@ -148,17 +146,6 @@ def launch(arrangement: Arrangement, module: str, *arguments: object) -> None:
         raise NmtError(f"{arrangement} could not be measured: its own messages are above")
 
 
-def write(path: Path, entries: dict[str, Any]) -> None:
-    """The JSON, and the table in scaling.md beside it."""
-    beside = path.with_name("scaling.md")
-    text = beside.read_text("utf-8") if beside.is_file() else PAGE
-    shown = page.between_marks(text, BEGIN, tables(entries[KEY]))
-    for place, written in ((path, json.dumps(entries, indent=1) + "\n"), (beside, shown)):
-        with atomic_write(place) as file:
-            file.write(written)
-    say(shown)
-
-
 def tables(entries: dict[str, Any]) -> list[str]:
     """One row an arrangement, and a note for each configuration."""
     rows, notes = [], []
@@ -175,7 +162,7 @@ def tables(entries: dict[str, Any]) -> list[str]:
             f"{1e3 * entry['exchange_seconds']['agreement']:.2f}\n"
         )
     headings = ["", "processes", "target tokens/s", "efficiency", "exchange, share of an update"]
-    return [page.markdown_table(headings, 2, rows), "".join(notes)]
+    return [INTRODUCTION, page.markdown_table(headings, 2, rows), "".join(notes)]
 
 
 def shown(overrides: Sequence[str]) -> list[str]:

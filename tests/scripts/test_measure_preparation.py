@@ -46,8 +46,7 @@ def test_the_script_measures_and_leaves_other_results_alone(tmp_path: Path, monk
     for side, language in enumerate(("de", "en")):
         for name in ("train", "val"):
             (folder / f"{name}.{language}").write_text("".join(f"{pair[side]}\n" for pair in TEXT), "utf-8")
-    monkeypatch.setattr(script, "FIGURES", tmp_path / "figures.json")
-    monkeypatch.setattr(script, "PAGE", tmp_path / "page.md")
+    monkeypatch.setattr(script.data_and_scale, "RESULTS", tmp_path / "figures.json")
     monkeypatch.setattr(watched, "LOOKS", 0.05)  # it prepares 400 pairs in little more than one look
     monkeypatch.setattr(script, "SMALL", [*script.SMALL, "tokenizer.vocab_size=60"])
     (tmp_path / "figures.json").write_text('{"scaling": 1}', "utf-8")
@@ -58,4 +57,4 @@ def test_the_script_measures_and_leaves_other_results_alone(tmp_path: Path, monk
     stores = {found[name]["fingerprint"] for name in ("one_process", "two_workers", "killed_and_rerun")}
     assert len(stores) == 1
     assert min(found["first_update"]["peak_mib"], found["one_process"]["peak_mib"]) > 30
-    assert "All stores have the same fingerprint." in (tmp_path / "page.md").read_text("utf-8")
+    assert "All stores have the same fingerprint." in (tmp_path / "figures.md").read_text("utf-8")
