@@ -147,7 +147,8 @@ def benchmark(arguments: Namespace) -> None:
 def choose_systems(arguments: Namespace, run: LoadedRun) -> tuple[list[System], list[str]]:
     """The programs to measure, nmt first, and why others are left out."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    streams, threads = arguments.threads or (cores, 1)
+    kind = arguments.device.partition(":")[0]
+    streams, threads = arguments.threads or (cores if kind == "cpu" else 1, 1)
     systems = [
         System("nmt", engine, precision, streams, threads)
         for engine in arguments.engine
@@ -158,7 +159,10 @@ def choose_systems(arguments: Namespace, run: LoadedRun) -> tuple[list[System], 
         return systems, left_out
     if not isinstance(run.config.model, TransformerConfig):
         raise UsageError(f"--reference has nothing to set beside model.family={run.config.model.family}")
-    if arguments.device != "cpu":
+    if kind not in ("cpu", "cuda"):
+        raise UsageError(f"--reference has nothing to set beside --device {arguments.device}: choose cpu or cuda")
+    if kind == "cuda":
+        left_out += [f"{name}, which is measured on CPUs" for name in ("transformers", "OpenNMT-py")]
         return [*systems, *(System("ctranslate2", "", precision, 1, 1) for precision in ("fp16", "fp32"))], left_out
     total = streams * threads
     for precision in ("fp32", "int8"):
@@ -236,6 +240,7 @@ def command(arguments: Namespace) -> str:
     """The command line, without this machine's folders."""
     options = [
         *(["--checkpoint", arguments.checkpoint] if arguments.checkpoint else []),
+        *(["--device", arguments.device] if arguments.device != "cpu" else []),
         *(["--engine", *arguments.engine, "--precision", *arguments.precision]),
         *(["--threads", "x".join(map(str, arguments.threads))] if arguments.threads else []),
         *(["--beam-size", *map(str, arguments.beam_size)] if arguments.beam_size else []),

@@ -68,9 +68,13 @@ class NativeEngine:
             torch.set_num_threads(threads)  # for threads to come, whose default it has become
 
     def adopt(self, options: SearchConfig) -> SearchConfig:
-        """The options as they are: this engine has them all, given a shortlist where one is asked for."""
+        """The options as they are: this engine has them all, given what a shortlist and recording need."""
         if options.shortlist:
             _ = self._shortlist
+        if options.cuda_graphs:
+            recorder(self._device)
+            if self.streams > 1:
+                raise NmtError(f"search.cuda_graphs=true records for one stream, and there are {self.streams}")
         return options
 
     def search(

@@ -8,6 +8,7 @@ leave the batch.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache, partial
 from typing import Any, NamedTuple, cast
 
 import torch
@@ -74,18 +75,37 @@ def fixed(state: State, room: int) -> State:
 
 
 def recorder(device: torch.device) -> Record:
-    """What records steps on a device. Raises NmtError where nothing does."""
+    """What records the steps of one search on a device. Raises NmtError where nothing does."""
     if device.type != "cuda":
-        raise NmtError(f"search.cuda_graphs=true needs a CUDA device, and the model is on {device.type}: leave it out")
-    return cuda_graph
+        raise NmtError(
+            f"search.cuda_graphs=true needs a CUDA device, and the model is on {device.type}: leave it out, or add "
+            "--search cuda_graphs=false"
+        )
+    # One pool for all recordings of a search, of which only the last is replayed; searches side by side share none.
+    return partial(cuda_graph, device, torch.cuda.graph_pool_handle())
 
 
-def cuda_graph(function: Callable[[], Any]) -> tuple[Any, Callable[[], None]]:
-    """Records as a CUDA graph."""
+def cuda_graph(device: torch.device, pool: Any, function: Callable[[], Any]) -> tuple[Any, Callable[[], None]]:
+    """Records as a CUDA graph, with memory of the pool.
+
+    torch.cuda.graph would do it, and first give all cached memory back, at every recording.
+    """
     graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
-        answer = function()
+    with torch.cuda.device(device):
+        torch.cuda.synchronize()
+        with torch.cuda.stream(_capturing(device)):
+            graph.capture_begin(pool=pool, capture_error_mode="thread_local")
+            try:
+                answer = function()
+            finally:
+                graph.capture_end()
     return answer, graph.replay
+
+
+@cache
+def _capturing(device: torch.device) -> torch.cuda.Stream:
+    """The stream of a device that graphs are recorded on: libraries keep a workspace for each there is."""
+    return torch.cuda.Stream(device)
 
 
 def leaves(tree: Any) -> list[Tensor]:

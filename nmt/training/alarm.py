@@ -39,12 +39,13 @@ _SIGNS = (
 class Alarm:
     """Watches, in a thread, a counter of failures in the store that the processes have found each other by.
 
-    Each process counts there, too, as long as it lives, and rank 0 looks whether the others do: a process may wait for
-    another for as long as its work takes (`nmt.training.distributed.World.in_turn`), but not for one that is gone.
+    Each process counts there, too, as long as it lives. Rank 0 looks whether the others do, and they whether it does: a
+    process may wait for another for as long as its work takes (`nmt.training.distributed.World.in_turn`), but not for
+    one that is gone.
     """
 
     def __init__(self, store: Store, rank: int, size: int, silence: float, *, keeps_store: bool) -> None:
-        """silence: seconds without a word of a process, after which it is given up.
+        """silence: seconds without a word of a process, or of the store, after which it is given up.
 
         keeps_store: whether the store is in this process, and ends with it.
         """
@@ -54,7 +55,10 @@ class Alarm:
         self._silence = silence
         self._keeps_store = keeps_store
         self._over = threading.Event()
-        self._heard = {other: (0, time.monotonic()) for other in range(1, size)}  # the last count, and since when
+        self._looks = 0
+        # The last count of each that is watched, and how many looks have found it. Seconds would be those of this
+        # process's own suspension, too.
+        self._heard = dict.fromkeys(range(1, size) if rank == 0 else (0,), (0, 0))
 
     @contextmanager
     def watched(self) -> Iterator[None]:
@@ -63,12 +67,15 @@ class Alarm:
         Where it fails itself, and is the first to, the exception goes on (NmtError for one that says that another
         process is gone); where it is not, a SystemExit does.
         """
-        threading.Thread(target=self._watch, name="alarm", daemon=True).start()
+        watch = threading.Thread(target=self._watch, name="alarm", daemon=True)
+        watch.start()
+        threading.Thread(target=self._watch_the_store, name="alarm of the store", daemon=True).start()
         try:
             yield
         except BaseException as error:
             self._over.set()
             if not self._is_first():
+                watch.join(2 * _PATIENCE)  # it may be the one that was first, and about to end this process
                 raise SystemExit(_FAILED) from None
             if _says_lost(error):
                 raise NmtError(f"{_LOST} ({str(error).strip().partition(chr(10))[0]})") from error
@@ -82,12 +89,16 @@ class Alarm:
             if self._store.add("failed", 1) > 1:
                 self._store.add("left", 1)
                 return False
-            ends = time.monotonic() + _PATIENCE
-            while self._keeps_store and self._store.add("left", 0) < self._size - 1 and time.monotonic() < ends:
-                time.sleep(_LOOK / 5)
+            self._let_others_leave()
         except RuntimeError:  # the store is gone
             pass
         return True
+
+    def _let_others_leave(self) -> None:
+        """The store stays until the others have heard the alarm."""
+        ends = time.monotonic() + _PATIENCE
+        while self._keeps_store and self._store.add("left", 0) < self._size - 1 and time.monotonic() < ends:
+            time.sleep(_LOOK / 5)
 
     def _watch(self) -> None:
         try:
@@ -96,28 +107,49 @@ class Alarm:
                     self._store.add("left", 1)
                     break
                 self._store.add(f"alive {self._rank}", 1)
-                if self._rank == 0 and (gone := self._silent()) is not None and self._is_first():
-                    print(f"nmt-train: error: {_SILENT.format(rank=gone, seconds=self._silence)}", file=sys.stderr)
+                if (gone := self._silent()) is not None:
+                    if self._store.add("failed", 1) == 1:
+                        _tell(_SILENT.format(rank=gone, seconds=self._silence))
+                        self._let_others_leave()
+                    else:
+                        self._store.add("left", 1)
                     break
+                self._looks += 1
             else:
                 return
         except RuntimeError:  # the store is gone, and the process that keeps it
             if self._over.wait(_PATIENCE):
                 return
-            print(f"nmt-train: error: {_LOST}", file=sys.stderr)
-        with suppress(ValueError, OSError):
-            sys.stderr.flush()
-        os._exit(_FAILED)  # the main thread may wait for something that will never come
+            _tell(_LOST)
+        _leave()  # the main thread may wait for something that will never come
 
     def _silent(self) -> int | None:
         """A process that has not been heard of for too long."""
-        now = time.monotonic()
-        for other, (count, since) in self._heard.items():
-            if (latest := self._store.add(f"alive {other}", 0)) != count:
-                self._heard[other] = (latest, now)
-            elif now - since > self._silence:
+        for other, (count, looks) in self._heard.items():
+            latest = self._store.add(f"alive {other}", 0)
+            self._heard[other] = (latest, looks + 1 if latest == count else 0)
+            if self._heard[other][1] * _LOOK > self._silence:
                 return other
         return None
+
+    def _watch_the_store(self) -> None:
+        """The store's own machine may be gone: a question to it then has no answer, and no end."""
+        before, looks = -1, 0
+        while not self._over.wait(_LOOK):
+            before, looks = self._looks, looks + 1 if self._looks == before else 0
+            if looks * _LOOK > self._silence + _PATIENCE:
+                _tell(_LOST)
+                _leave()
+
+
+def _tell(sentence: str) -> None:
+    print(f"nmt-train: error: {sentence}", file=sys.stderr, flush=True)
+
+
+def _leave() -> None:
+    with suppress(ValueError, OSError):
+        sys.stderr.flush()
+    os._exit(_FAILED)
 
 
 def _says_lost(error: BaseException) -> bool:

@@ -132,7 +132,8 @@ class Validator:
         self.translator = Translator(
             NativeEngine(model),
             prepared.tokenizer,
-            dataclasses.replace(config.search, shortlist=False),  # which is made after training
+            # a shortlist is made after training; graphs would be recorded while batches are prefetched
+            dataclasses.replace(config.search, shortlist=False, cuda_graphs=False),
             config.data.cleaning.max_tokens,
             warn=_not_while_training,
             language=config.data.source_language,

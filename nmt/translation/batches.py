@@ -10,7 +10,7 @@ from typing import TypeVar
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
 
-_SMALLEST = 16  # of a budget, the part that a batch is worth its own steps for
+_SMALLEST = 1 / 16  # of a budget: less is not worth the steps of a batch
 
 
 def batches(lengths: Sequence[int], budget: int, streams: int = 1) -> Iterator[list[int]]:
@@ -21,7 +21,7 @@ def batches(lengths: Sequence[int], budget: int, streams: int = 1) -> Iterator[l
     batches cost more than they gain.
     """
     left = sum(lengths)
-    least = math.ceil(min(budget / _SMALLEST, left / streams))
+    least = math.ceil(min(budget * _SMALLEST, left / streams))
     batch: list[int] = []
     limit = budget
     for index in sorted(range(len(lengths)), key=lambda index: -lengths[index]):

@@ -24,9 +24,11 @@ class PlainCTranslate2:
         target = self.tokenizer.target
         self.ids = {piece: id for id, piece in enumerate(target.pieces(range(target.size)))}
         self.beam_size = asked["beam_size"]
+        kind, _, index = asked["device"].partition(":")
         self.translator = ctranslate2.Translator(
             asked["export"],
-            asked["device"],
+            kind,
+            device_index=int(index or 0),
             compute_type=COMPUTE_TYPES[asked["precision"]],
             inter_threads=asked["streams"],
             intra_threads=asked["threads"],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -19,7 +20,7 @@ from nmt.search.hypothesis import Hypothesis
 class ReferenceEngine(ABC):
     """Searches on the CPU by another program's own rules; see `nmt.engines.engine.Engine`.
 
-    Batches of more sentences than the program is fast with are divided. Hypotheses have no scores.
+    Batches of more than `batch_size` sentences are divided evenly. Hypotheses have no scores.
     """
 
     streams = 1
@@ -30,7 +31,7 @@ class ReferenceEngine(ABC):
         return nullcontext(lambda: None)
 
     def adopt(self, options: SearchConfig) -> SearchConfig:
-        """Their rules, which are CTranslate2's."""
+        """Their rules: CTranslate2's, or, what nmt has no option for, an end that comes sooner."""
         return dataclasses.replace(options, length_normalisation="power", stop="full")
 
     def search(
@@ -43,8 +44,9 @@ class ReferenceEngine(ABC):
         """The best hypothesis of each sentence of a batch."""
         assert n_best == 1 and prefixes is None, "nothing else is measured"
         found: list[list[int]] = []
-        for first in range(0, len(sources), self.batch_size):
-            batch = sources[first : first + self.batch_size]
+        size = math.ceil(len(sources) / math.ceil(len(sources) / self.batch_size))
+        for first in range(0, len(sources), size):
+            batch = sources[first : first + size]
             src = pad_sequence([torch.tensor(ids) for ids in batch], batch_first=True, padding_value=PAD)
             longest = max(options.longest(len(ids)) for ids in batch)
             with torch.inference_mode():

@@ -1,7 +1,8 @@
 """The decoding of OpenNMT-py 3.5: the run's own weights in its model, searched by its Translator.
 
 It has pre-norm layers only. Its positions are a table, which takes the toolkit's, and its generator has a bias, which
-takes minus infinity for tokens that are never generated. Its requirements name an old torch; it works with newer ones:
+takes minus infinity for tokens that are never generated. A beam ends once its best hypothesis has, which is sooner than
+nmt's rules. Its requirements name an old torch; it works with newer ones:
 `pip install --no-deps OpenNMT-py==3.5.1`, and then the rest of what it asks for without torch.
 """
 

@@ -106,3 +106,20 @@ def test_only_cuda_records() -> None:
         NativeEngine(model("transformer-pre")).search(sources(), OPTIONS, 1)
     with pytest.raises(NmtError, match="on mps"):
         recorder(torch.device("mps"))
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("beam_size", [1, 4])
+@pytest.mark.parametrize("variant", [*VARIANTS, "ensemble"])
+def test_graphs_find_what_steps_find(variant: str, beam_size: int) -> None:
+    engine = NativeEngine(model(variant).to("cuda"))
+    options = dataclasses.replace(OPTIONS, beam_size=beam_size)
+    plain = engine.search(sources(), dataclasses.replace(options, cuda_graphs=False), 1)
+    found = engine.search(sources(), options, 1)
+    assert [[one.tokens for one in each] for each in found] == [[one.tokens for one in each] for each in plain]
+
+
+def test_streams_are_refused(counted: Recorder) -> None:
+    with pytest.raises(NmtError, match=r"search\.cuda_graphs=true records for one stream, and there are 2"):
+        NativeEngine(model("transformer-pre"), streams=2).adopt(OPTIONS)
+    assert NativeEngine(model("transformer-pre")).adopt(OPTIONS) == OPTIONS

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -10,9 +11,11 @@ from typing import Any
 
 import pytest
 import torch
+from torch.distributed import HashStore, PrefixStore
 
 from nmt.config.load import save_config
 from nmt.config.schema import Config
+from nmt.training.alarm import Alarm
 from nmt.training.checkpoint import find_checkpoint, load_training_state, load_weights
 from nmt.training.distributed import World
 from nmt.training.run import train
@@ -180,15 +183,37 @@ def test_torchrun_restarts_what_failed() -> None:
     assert "the first attempt fails" in done.stderr
 
 
-def test_a_process_that_falls_silent_is_not_waited_for() -> None:
-    """Its connections stay open, as those to a machine that vanished do."""
-    waiting, silent = started("tests.training.rank_silent", [[], []])
+@pytest.mark.parametrize(
+    ("ranks", "silent", "where", "sentence"),
+    [
+        (2, 1, "turn", "process 1 of this training has not been heard of for 5 seconds"),
+        (3, 2, "collective", "(process 2 of this training has not been heard of|another process of this training)"),
+        (2, 0, "turn", LOST),  # with the store, which it keeps
+    ],
+)
+def test_a_process_that_falls_silent_is_not_waited_for(ranks: int, silent: int, where: str, sentence: str) -> None:
+    """Its connections stay open, as those to a machine that vanished do. One of the others says so, and all end."""
+    processes = started("tests.training.rank_silent", [[silent, where]] * ranks)
+    waiting = [process for rank, process in enumerate(processes) if rank != silent]
     try:
-        _, said = waiting.communicate(timeout=WAIT)
-        assert waiting.returncode == 1
-        assert said.count("nmt-train: error: process 1 of this training has not been heard of for 5 seconds: ") == 1
-        assert "Traceback" not in said
-        assert silent.poll() is None, "it was only stopped"
+        said = "".join(process.communicate(timeout=WAIT)[1] for process in waiting)
+        assert [process.returncode for process in waiting] == [1] * len(waiting), said
+        assert said.count("nmt-train: error: ") == len(re.findall(f"nmt-train: error: {sentence}", said)) == 1
+        assert "Traceback" not in said and "terminate" not in said
+        assert processes[silent].poll() is None, "it was only stopped"
     finally:
-        silent.kill()
-        silent.communicate()
+        for process in processes:
+            process.kill()
+            process.communicate()
+
+
+def test_a_process_that_was_stopped_itself_accuses_nobody() -> None:
+    """Silence is counted in looks: of a suspension it has had none."""
+    alarm = Alarm(HashStore(), 0, 2, 30.0, keeps_store=True)
+    assert [alarm._silent() for _ in range(60)] == [None] * 60, "a look is half a second"
+    assert alarm._silent() == 1
+    alarm = Alarm(store := HashStore(), 0, 2, 30.0, keeps_store=True)
+    other = PrefixStore("alarm", store)
+    for _ in range(3):
+        assert [alarm._silent() for _ in range(50)] == [None] * 50
+        other.add("alive 1", 1)

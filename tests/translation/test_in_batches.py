@@ -48,7 +48,7 @@ def test_no_stream_is_without_work_and_no_batch_too_large(streams: int, budget: 
 def test_streams_are_done_at_about_the_same_time() -> None:
     """The next batch goes to the stream that is free first, as threads take them: none works much longer than another.
 
-    Batches of the whole budget each would leave one stream with a third of the work more than its share.
+    Batches of the whole budget each would leave one stream with half as much work again as its share.
     """
     lengths, budget = [10] * 400, 1000
     busy = [0, 0, 0]
