@@ -36,6 +36,7 @@ class Quality:
     command: str
     systems: dict[str, System]
     minutes: list[int]  # at which validation scores are shown
+    remarks: str = ""  # in Markdown, after the figures
 
     def run(self, overrides: list[str]) -> None:
         """Train, or go on with, all systems; score them; write the page and its figures."""
@@ -76,7 +77,11 @@ class Quality:
         for minutes in self.minutes:
             reached = [best_by(system["validations"], minutes) for system in found.values()]
             lines.append(f"| {minutes} | " + " | ".join(reached) + " |")
-        return "\n".join(lines) + "\n"
+        lines += ["", "Perplexity at the best validation, in training (with dropout) and on validation text:", ""]
+        for name, system in found.items():
+            training, validation = (f"{system['perplexities'][text]:.1f}" for text in ("training", "validation"))
+            lines.append(f"- {name}: {training} and {validation}, after {system['updates']:,} updates")
+        return "\n".join([*lines, *(["", self.remarks] if self.remarks else [])]) + "\n"
 
     def row(self, name: str, system: dict[str, Any], test: str) -> str:
         """A line of the table."""
@@ -104,8 +109,17 @@ def figures(system: System) -> dict[str, Any]:
         "scores": scores,
         "parameters": environment["parameters"],
         "validations": [(event["minutes"], event["bleu"]) for event in events if event["event"] == "validation"],
+        **at_the_best(events),
         **trained(run_dir),
     }
+
+
+def at_the_best(events: list[dict[str, Any]]) -> dict[str, Any]:
+    """Updates and perplexities at the best validation; that of training is of the last line of the log before."""
+    best = max((event for event in events if event["event"] == "validation"), key=lambda event: event["bleu"])
+    before = [event for event in events if event["event"] == "train" and event["step"] <= best["step"]]
+    perplexities = {"training": before[-1]["perplexity"], "validation": best["perplexity"]}
+    return {"updates": best["step"], "perplexities": perplexities}
 
 
 def best_by(validations: list[tuple[float, float]], minutes: float) -> str:
