@@ -11,6 +11,7 @@ from typing import Any
 
 from multi30k_results import trained
 from train_side_by_side import main as train_side_by_side
+from train_side_by_side import overrides_of
 
 from nmt.config.load import load_config
 from nmt.files import atomic_write
@@ -43,7 +44,8 @@ class Quality:
         presets = [system.preset for system in self.systems.values()]
         if status := train_side_by_side([*presets, *overrides]):
             sys.exit(status)
-        self.write({name: figures(system) for name, system in self.systems.items()})
+        told = overrides_of(len(presets), overrides)
+        self.write({name: figures(system, told) for name, system in self.systems.items()})
 
     def write(self, found: dict[str, dict[str, Any]]) -> None:
         """Write the page and its figures."""
@@ -93,9 +95,9 @@ class Quality:
         )
 
 
-def figures(system: System) -> dict[str, Any]:
-    """The test scores of a system's run, and what its records say."""
-    run_dir = Path(str(load_config(system.preset).run_dir))
+def figures(system: System, overrides: list[str]) -> dict[str, Any]:
+    """The test scores of a system's run with these overrides, and what its records say."""
+    run_dir = Path(str(load_config(system.preset, overrides).run_dir))
     scores = {}
     for test in system.tests:
         path = run_dir / "evaluations" / test / "scores.json"

@@ -70,13 +70,19 @@ class Lanes:
                 return
 
 
+def overrides_of(lanes: int, given: list[str]) -> list[str]:
+    """What each training of so many lanes is told: its share of the cores, unless that is given, and what is given."""
+    if any(override.startswith("training.threads=") for override in given):
+        return given
+    return [f"training.threads={max(1, (os.cpu_count() or 1) // lanes)}", *given]
+
+
 def main(arguments: list[str]) -> int:
     """Train as the arguments say; returns the exit status."""
     lanes = [argument.split(",") for argument in arguments if "=" not in argument]
     if not lanes:
         sys.exit(__doc__)
-    threads = max(1, (os.cpu_count() or 1) // len(lanes))
-    work = Lanes(lanes, [f"training.threads={threads}", *(argument for argument in arguments if "=" in argument)])
+    work = Lanes(lanes, overrides_of(len(lanes), [argument for argument in arguments if "=" in argument]))
 
     def stop(number: int, _frame: FrameType | None) -> None:
         work.stop(128 + number)  # the main thread only waits and so never holds the lock
