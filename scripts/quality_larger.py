@@ -24,8 +24,8 @@ REMARKS = """What limits them:
 - Canada's laws: time. At some 1,500 target tokens a second two hours are less than one pass over the 506,438 pairs; the
   model finds validation text no harder than what it is trained on, and the scores rise to the end.
 - News: text. Of 193,301 pairs 28,601 are news, test sets of other years; the rest are Tatoeba's short sentences, of
-  which it translates new ones well. News is three times as perplexing to it as what it is trained on. Published systems for
-  newstest2014 have seen millions of pairs."""
+  which it translates new ones well. News is three times as perplexing to it as what it is trained on. Published systems
+  for newstest2014 have seen millions of pairs."""
 
 
 def main() -> None:
