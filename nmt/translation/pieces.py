@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import NamedTuple
@@ -70,11 +71,11 @@ def in_batches(
 ) -> list[list[Hypothesis]]:
     """What `answer`, by the engine, says to each piece, asked in batches of at most `budget` padded tokens.
 
-    The engine's streams share them, so that all have work until the end.
+    Where that is little text for the engine's streams, batches are smaller, so that each stream has some of it.
     """
     found: list[list[Hypothesis]] = [[] for _ in pieces]
     lengths = [len(piece.ids) for piece in pieces]
-    order = list(batches(lengths, budget, engine.streams))
+    order = list(batches(lengths, min(budget, math.ceil(sum(lengths) / engine.streams))))
     streams = max(1, min(engine.streams, len(order)))
     with engine.sharing(streams) as begin:
         answers = side_by_side(answer, [[pieces[index] for index in batch] for batch in order], streams, begin)
