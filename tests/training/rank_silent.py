@@ -16,7 +16,7 @@ from nmt.training import distributed
 
 def main(silent: int, where: str) -> None:
     """Join the others; the silent one stops, and the others wait for it."""
-    distributed.TIMEOUT = timedelta(seconds=5)
+    distributed.TIMEOUT = timedelta(seconds=10)
     with distributed.joined() as world:
 
         def stop() -> None:

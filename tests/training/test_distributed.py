@@ -186,7 +186,7 @@ def test_torchrun_restarts_what_failed() -> None:
 @pytest.mark.parametrize(
     ("ranks", "silent", "where", "sentence"),
     [
-        (2, 1, "turn", "process 1 of this training has not been heard of for 5 seconds"),
+        (2, 1, "turn", "process 1 of this training has not been heard of for 10 seconds"),
         (3, 2, "collective", "(process 2 of this training has not been heard of|another process of this training)"),
         (2, 0, "turn", LOST),  # with the store, which it keeps
     ],
