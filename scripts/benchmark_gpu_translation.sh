@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Translation speed of a trained run on one GPU, in bf16, with steps recorded as CUDA graphs and without, beside CTranslate2
-# in float16 and float32 on the same card; in under 8 minutes. Prints the tables and renews docs/results/translation_speed.*.
+# in float16 and float32 on the same card; meant to take under 8 minutes. Prints the tables and renews docs/results/translation_speed.*.
 # usage: scripts/benchmark_gpu_translation.sh RUN_DIR SOURCE [option of benchmark_translate.py ...]
 set -euo pipefail
 run=$1 source=$2

@@ -26,7 +26,6 @@ Record = Callable[[Callable[[], Any]], tuple[Any, Callable[[], None]]]
 class _Recording(NamedTuple):
     """A recorded step: what it reads, what it answers, and how to do it again."""
 
-    memory: list[Tensor]
     given: list[Tensor]  # tokens and state, to be overwritten
     answer: Any
     replay: Callable[[], None]
@@ -54,7 +53,7 @@ class Replayed:
         if self._recording is None:
             own = copied((tokens, state))  # what replays read stays where it is
             answer, replay = self._record(lambda: self._step(own[0], memory, own[1]))
-            self._recording = _Recording(of_memory, leaves(own), answer, replay)
+            self._recording = _Recording(leaves(own), answer, replay)
         else:
             for place, leaf in zip(self._recording.given, given, strict=True):
                 if place is not leaf:
