@@ -55,6 +55,7 @@ class Alarm:
         self._silence = silence
         self._keeps_store = keeps_store
         self._over = threading.Event()
+        self._left = threading.Event()  # and nothing is asked of the store any more
         self._looks = 0
         # The last count of each that is watched, and how many looks have found it. Seconds would be those of this
         # process's own suspension, too.
@@ -82,6 +83,7 @@ class Alarm:
             raise
         finally:
             self._over.set()
+            self._left.set()
 
     def _is_first(self) -> bool:
         """Whether no other process has failed before; sounds the alarm."""
@@ -133,9 +135,12 @@ class Alarm:
         return None
 
     def _watch_the_store(self) -> None:
-        """The store's own machine may be gone: a question to it then has no answer, and no end."""
+        """The store's own machine may be gone: a question to it then has no answer, and no end.
+
+        Not even the question of a process that has failed for that very reason, whether it is the first.
+        """
         before, looks = -1, 0
-        while not self._over.wait(_LOOK):
+        while not self._left.wait(_LOOK):
             before, looks = self._looks, looks + 1 if self._looks == before else 0
             if looks * _LOOK > self._silence + _PATIENCE:
                 _tell(_LOST)

@@ -172,22 +172,17 @@ def joined() -> Iterator[World]:
     if int(os.environ.get("WORLD_SIZE", 1)) == 1:
         yield World()
         return
-    try:
+    with _finding_each_other():
         store, rank, size = next(rendezvous("env://", timeout=TIMEOUT))
         keeps_store = rank == 0 and os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True"
         # torchrun's store outlives a restart, with all that was said in it before
         start = f"start {os.environ.get('TORCHELASTIC_RESTART_COUNT', 0)}"
         silence = TIMEOUT.total_seconds()
         alarm = Alarm(PrefixStore(start, store.clone()), rank, size, silence, keeps_store=keeps_store)
-        store = PrefixStore(start, store)
-        world = Processes(store, rank, size)
-    except (ValueError, RuntimeError) as error:
-        raise NmtError(
-            f"the {os.environ['WORLD_SIZE']} processes of WORLD_SIZE did not find each other "
-            f"({str(error).strip().partition(chr(10))[0]}): start them with torchrun, or unset WORLD_SIZE"
-        ) from error
     left: SystemExit | None = None
     with alarm.watched():
+        with _finding_each_other():
+            world = Processes(PrefixStore(start, store), rank, size)
         try:
             yield world
         except SystemExit as leave:  # as all do, after a signal
@@ -196,3 +191,14 @@ def joined() -> Iterator[World]:
     dist.destroy_process_group()
     if left is not None:
         raise left
+
+
+@contextmanager
+def _finding_each_other() -> Iterator[None]:
+    try:
+        yield
+    except (ValueError, RuntimeError) as error:
+        raise NmtError(
+            f"the {os.environ['WORLD_SIZE']} processes of WORLD_SIZE did not find each other "
+            f"({str(error).strip().partition(chr(10))[0]}): start them with torchrun, or unset WORLD_SIZE"
+        ) from error

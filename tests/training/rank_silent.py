@@ -1,6 +1,7 @@
-"""A process of several, of which one falls silent, as if its machine had vanished: `rank_silent RANK turn|collective`.
+"""A process of several, of which one falls silent, as if its machine had vanished: `rank_silent RANK WHERE`.
 
-It stops in its turn, which the others wait for as long as it takes, or when all do something together.
+WHERE: it stops while the processes join (`joining`), in its turn, which the others wait for as long as it takes
+(`turn`), or when all do something together (`collective`).
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import os
 import signal
 import sys
 from datetime import timedelta
+from typing import Any
 
 from nmt.errors import NmtError
 from nmt.training import distributed
@@ -17,12 +19,19 @@ from nmt.training import distributed
 def main(silent: int, where: str) -> None:
     """Join the others; the silent one stops, and the others wait for it."""
     distributed.TIMEOUT = timedelta(seconds=10)
+
+    def stop() -> None:
+        if int(os.environ["RANK"]) == silent:
+            os.kill(os.getpid(), signal.SIGSTOP)
+
+    class Joining(distributed.Processes):
+        def __init__(self, *known: Any) -> None:
+            stop()
+            super().__init__(*known)
+
+    if where == "joining":
+        distributed.Processes = Joining  # type: ignore[misc]
     with distributed.joined() as world:
-
-        def stop() -> None:
-            if world.rank == silent:
-                os.kill(os.getpid(), signal.SIGSTOP)
-
         if where == "turn":
             world.in_turn(stop)
         else:

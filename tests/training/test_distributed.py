@@ -189,6 +189,14 @@ def test_torchrun_restarts_what_failed() -> None:
         (2, 1, "turn", "process 1 of this training has not been heard of for 10 seconds"),
         (3, 2, "collective", "(process 2 of this training has not been heard of|another process of this training)"),
         (2, 0, "turn", LOST),  # with the store, which it keeps
+        (2, 0, "collective", LOST),
+        (2, 0, "joining", LOST),
+        (
+            2,
+            1,
+            "joining",
+            "(process 1 of this training has not been heard of|the 2 processes of WORLD_SIZE did not find)",
+        ),
     ],
 )
 def test_a_process_that_falls_silent_is_not_waited_for(ranks: int, silent: int, where: str, sentence: str) -> None:
