@@ -111,14 +111,9 @@ class Cache:
 
     def mask(self, tokens: int) -> Tensor:
         """What the last tokens may see of what `write` returns: [batch, 1, hypotheses * tokens, length] bool."""
-        positions = torch.arange(_in_blocks(self.length), device=self._places.device)
-        places = pad(self._places, (0, positions.size(0) - self.length), value=-1)
-        own = places.unsqueeze(3) == torch.arange(self._width, device=places.device)
-        own = own.unsqueeze(2)  # [batch, hypotheses, 1, positions, width]
-        if tokens > 1:
-            until = positions[self.length - tokens : self.length].unsqueeze(1)
-            own = own & (positions <= until).unsqueeze(2)
-        return own.flatten(3).flatten(1, 2).unsqueeze(1)
+        places = pad(self._places, (0, _in_blocks(self.length) - self.length), value=-1)
+        until = torch.arange(self.length - tokens, self.length, device=places.device)
+        return visible(places, self._width, until)
 
     def pasts(self, tokens: int) -> list[Past]:
         """What each layer is given, having been extended by so many tokens."""
@@ -163,6 +158,18 @@ class Past(NamedTuple):
     cache: Kept
     layer: int
     mask: Tensor  # what these tokens may see
+
+
+def visible(places: Tensor, width: int, until: Tensor) -> Tensor:
+    """What tokens of hypotheses at places [batch, hypotheses, length] see of memories with `width` places a position.
+
+    until [tokens] is each one's own position, the last that it sees: [batch, 1, hypotheses * tokens, length * width].
+    """
+    own = (places.unsqueeze(3) == torch.arange(width, device=places.device)).unsqueeze(2)
+    if until.size(0) > 1:  # of one token there is nothing that it may not see
+        positions = torch.arange(places.size(2), device=places.device)
+        own = own & (positions <= until.unsqueeze(1)).unsqueeze(2)
+    return own.flatten(3).flatten(1, 2).unsqueeze(1)
 
 
 def alone(layers: tuple[KeysValues, ...], width: int, places: Tensor) -> tuple[KeysValues, ...]:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from nmt.attention.cache import Cache, KeysValues, Past, alone
+from nmt.attention.cache import Cache, KeysValues, Past, alone, visible
 
 
 class FixedCache(NamedTuple):
@@ -67,14 +67,7 @@ class FixedCache(NamedTuple):
 
     def mask(self, tokens: int) -> Tensor:
         """What the last tokens may see of the room: [batch, 1, hypotheses * tokens, room * width] bool."""
-        device = self.places.device
-        own = self.places.unsqueeze(3) == torch.arange(self.width, device=device)
-        own = own.unsqueeze(2)  # [batch, hypotheses, 1, room, width]
-        if tokens > 1:
-            positions = torch.arange(self.places.size(2), device=device)
-            until = self._last(self.length, tokens).unsqueeze(1)
-            own = own & (positions <= until).unsqueeze(2)
-        return own.flatten(3).flatten(1, 2).unsqueeze(1)
+        return visible(self.places, self.width, self._last(self.length, tokens))
 
     def reorder(self, parents: Tensor) -> FixedCache:
         """Hypotheses that go on from parents [batch, hypotheses]; see `Cache.reorder`."""

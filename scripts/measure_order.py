@@ -1,0 +1,75 @@
+"""Time and memory that the order of an epoch takes, which every process of a training makes for itself.
+
+usage: python scripts/measure_order.py STORE [PAIRS] [TOKENS_PER_UPDATE]
+
+STORE is a prepared store (data.cache/KEY/train), whose lengths are repeated up to PAIRS (default: 100,000,000); updates
+are of 64,000 tokens. Writes the entry "order" of docs/results/data_and_scale.json and its part of the page beside it.
+"""
+
+from __future__ import annotations
+
+import resource
+import sys
+import time
+from typing import Any, cast
+
+import numpy as np
+import torch
+from benchmarks import data_and_scale
+
+from nmt.data.batching import Updates
+from nmt.data.store import Store
+from nmt.device import describe_hardware
+
+
+class Repeated:
+    """The lengths of a store over and over again: all that an order is made from."""
+
+    def __init__(self, store: Store, pairs: int) -> None:
+        self.source_lengths, self.target_lengths = (
+            np.resize(lengths, pairs) for lengths in (store.source_lengths, store.target_lengths)
+        )
+
+    def __len__(self) -> int:
+        return len(self.source_lengths)
+
+
+def main(folder: str, pairs: int = 100_000_000, tokens_per_update: int = 64_000) -> None:
+    """Measure, and write what was found."""
+    updates = Updates(cast(Store, Repeated(Store.open(folder), pairs)), tokens_per_update)
+    lengths = peak()
+    started = time.perf_counter()
+    count = len(updates.epoch(0))
+    entry: dict[str, Any] = {
+        "command": f"python scripts/measure_order.py STORE {pairs} {tokens_per_update}",
+        "hardware": describe_hardware(torch.device("cpu")),
+        "pairs": pairs,
+        "updates": count,
+        "seconds": round(time.perf_counter() - started, 1),
+        "peak_mib": peak(),
+        "lengths_mib": lengths,
+    }
+    print(entry)
+    data_and_scale.write(data_and_scale.RESULTS, "measure_order.py", "order", entry, part)
+
+
+def part(entry: dict[str, Any]) -> list[str]:
+    """The results as a part of the page."""
+    return [
+        f"## The order of an epoch of {entry['pairs']:,} pairs",
+        "",
+        f"{entry['updates']:,} updates are put in order in {entry['seconds']} seconds; memory peaks at",
+        f"{entry['peak_mib']:,} MiB ({entry['lengths_mib']:,} before). By `{entry['command']}`; {entry['hardware']}.",
+        "",
+    ]
+
+
+def peak() -> int:
+    """This process's peak resident memory, MiB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10
+
+
+if __name__ == "__main__":
+    if len(sys.argv) not in (2, 3, 4):
+        raise SystemExit(__doc__)
+    main(sys.argv[1], *map(int, sys.argv[2:]))
