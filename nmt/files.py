@@ -76,7 +76,7 @@ def resumable_directory(path: str | os.PathLike[str], wait: Callable[[], None]) 
         try:
             partial.mkdir(exist_ok=True)
             for half_written in list(partial.rglob(".*.partial")):
-                shutil.rmtree(half_written) if half_written.is_dir() else half_written.unlink()
+                shutil.rmtree(half_written) if half_written.is_dir() else half_written.unlink(missing_ok=True)
             yield partial
             _sync_tree(partial)
             partial.replace(path)

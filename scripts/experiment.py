@@ -1,7 +1,7 @@
 """What the scripts that train and compare systems have in common: text, installed commands, scores, pages.
 
 All lies in one folder. Runs there are gone on with or found trained, translations there are kept while the runs that
-made them are the same; so a script that was stopped goes on by the same command.
+made them are the same; so a script that was stopped goes on by the same command. Other text wants another folder.
 """
 
 from __future__ import annotations
@@ -39,7 +39,8 @@ class Experiment:
         self.options = options
         self.runs: Path = options.runs
         self.text = self.runs / "text"
-        self.config = load_config(options.config, [f"data.path={options.folder.resolve()}", *options.overrides])
+        self.overrides = [f"data.path={options.folder.resolve()}", *options.overrides]
+        self.config = load_config(options.config, self.overrides)
         self.source, self.target = self.config.data.source_language, self.config.data.target_language
         self.corpora = resolve(self.config.data)
         self.test = options.test_set or next(iter(self.corpora.test), None)
@@ -48,10 +49,16 @@ class Experiment:
         self.threads = max(1, (os.cpu_count() or 1) // options.jobs) if options.jobs > 1 else None
 
     def write_text(self, name: str, pairs: Iterable[tuple[str, str]]) -> CorpusConfig:
-        """A corpus in the folder of text."""
+        """A corpus in the folder of text; raises NmtError where that has another one of the name."""
         sides = list(zip(*pairs, strict=True))
         for language, lines in zip((self.source, self.target), sides, strict=True):
-            write_lines(self.text / f"{name}.{language}", lines)
+            path = self.text / f"{name}.{language}"
+            if not path.is_file():
+                write_lines(path, lines)
+            elif path.read_text("utf-8") != "".join(f"{line}\n" for line in lines):
+                raise NmtError(
+                    f"{path} is not what {self.options.folder} has now: choose another --runs for other text"
+                )
         return CorpusConfig(prefix=str(self.text / name))
 
     def train_pairs(self) -> list[tuple[str, str]]:
@@ -72,7 +79,7 @@ class Experiment:
 
         It has the overrides and `more`, as many updates as told (default: --updates), validated ten times at most.
         """
-        config = load_config(self.options.config, [*self.options.overrides, *more])
+        config = load_config(self.options.config, [*self.overrides, *more])
         languages = (self.target, self.source) if turned else (self.source, self.target)
         held_out = [self.held_out("val"), self.held_out(str(self.test))]
         config.data = dataclasses.replace(
@@ -98,9 +105,7 @@ class Experiment:
     def held_out(self, name: str) -> CorpusConfig:
         """The validation or test set of that name, copied beside the rest."""
         (corpus,) = self.corpora.val if name == "val" else self.corpora.test[name]
-        if not (self.text / f"{name}.{self.target}").is_file():
-            return self.write_text(name, read_corpus(corpus, self.source, self.target))
-        return CorpusConfig(prefix=str(self.text / name))
+        return self.write_text(name, read_corpus(corpus, self.source, self.target))
 
     def translate(
         self, name: str, run_dirs: Sequence[Path], source: Path, language: str, options: Sequence[str]
@@ -124,15 +129,15 @@ class Experiment:
         return output
 
     def evaluate(self, run_dir: Path, *more: str) -> dict[str, Any]:
-        """The scores of a run on the test set."""
-        self.command(f"{run_dir.name}-evaluation", "nmt-evaluate", run_dir, "--test-set", self.test, *more)
-        scores: dict[str, Any] = json.loads(
-            (run_dir / "evaluations" / str(self.test) / "scores.json").read_text("utf-8")
-        )
-        return scores
+        """The scores of a run on the test set of the folder, whatever the run itself has under that name."""
+        prefix = self.held_out(str(self.test)).prefix
+        files = ["--source", f"{prefix}.{self.source}", "--reference", f"{prefix}.{self.target}"]
+        said = self.command(f"{run_dir.name}-evaluation", "nmt-evaluate", run_dir, *files, "--json", *more)
+        scores: dict[str, Any] = json.loads(said)[0]
+        return {key: value for key, value in scores.items() if key != "system"}  # a path
 
-    def command(self, name: str, *words: object) -> None:
-        """Run an installed command of the Python that runs this; what it says is in a log of that name."""
+    def command(self, name: str, *words: object) -> str:
+        """What an installed command of the Python that runs this gives out; that and what it tells is in a log."""
         path = self.runs / "logs" / f"{name}.txt"
         path.parent.mkdir(parents=True, exist_ok=True)
         program, *arguments = map(str, words)
@@ -140,14 +145,20 @@ class Experiment:
         with path.open("a", encoding="utf-8") as log:
             print(f"$ {shlex.join([program, *arguments])}", file=log, flush=True)
             done = subprocess.run(
-                [Path(sys.executable).with_name(program), *arguments], stdout=log, stderr=log, env=environment
+                [Path(sys.executable).with_name(program), *arguments],
+                stdout=subprocess.PIPE,
+                stderr=log,
+                env=environment,
+                text=True,
             )
+            log.write(done.stdout)
         if done.returncode:
             raise NmtError(f"{program} ended with status {done.returncode}: the end of {path} says why")
+        return done.stdout
 
     @contextmanager
     def side_by_side(self) -> Iterator[ThreadPoolExecutor]:
-        """Threads for --jobs trainings at a time; once one has failed, or all are interrupted, no other is begun."""
+        """Threads for --jobs trainings at a time; after a failure is seen, or Ctrl-C, no more begin."""
         with ThreadPoolExecutor(self.options.jobs) as jobs:
             try:
                 yield jobs
@@ -158,7 +169,7 @@ class Experiment:
     @property
     def arguments(self) -> list[str]:
         """Those of the command line, without the folder."""
-        return [word for word in sys.argv[1:] if word != str(self.options.folder)]
+        return [word for word in sys.argv[1:] if Path(word) != self.options.folder]
 
     def write(self, name: str, lines: Sequence[str], figures: dict[str, Any]) -> None:
         """The page and its figures."""

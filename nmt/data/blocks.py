@@ -17,7 +17,7 @@ from zipfile import BadZipFile
 import numpy as np
 from numpy.typing import NDArray
 
-from nmt.errors import NmtError
+from nmt.errors import NmtError, Unfinished
 from nmt.files import atomic_write, make_folder
 
 _SIDES = ("source", "target")
@@ -101,6 +101,10 @@ def _read(path: Path, name: str) -> NDArray[Any]:
     try:
         with np.load(path, allow_pickle=False) as arrays:
             found: NDArray[Any] = arrays[name]
-    except (OSError, ValueError, KeyError, BadZipFile) as error:
+    except OSError as error:
+        raise Unfinished(
+            f"{path} could not be read: {error.strerror or error}; the same command goes on with it"
+        ) from error
+    except (ValueError, KeyError, BadZipFile) as error:
         raise NmtError(f"{path} is damaged: remove the folder {path.parents[1]} and prepare again") from error
     return found

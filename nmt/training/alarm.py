@@ -87,34 +87,33 @@ class Alarm:
 
     def _is_first(self) -> bool:
         """Whether no other process has failed before; sounds the alarm."""
-        try:
-            if self._store.add("failed", 1) > 1:
-                self._store.add("left", 1)
-                return False
-            self._let_others_leave()
-        except RuntimeError:  # the store is gone
-            pass
-        return True
+        first = True
+        with suppress(RuntimeError):  # the store is gone
+            first = self._store.add("failed", 1) == 1
+            self._let_others_leave(first)
+        return first
 
-    def _let_others_leave(self) -> None:
-        """The store stays until the others have heard the alarm."""
+    def _let_others_leave(self, first: bool) -> None:
+        """Say that the alarm was heard, if it is not this process's own; its store stays until all others have."""
+        if not first:
+            self._store.add(f"left {self._rank}", 1)
         ends = time.monotonic() + _PATIENCE
-        while self._keeps_store and self._store.add("left", 0) < self._size - 1 and time.monotonic() < ends:
+        while self._keeps_store and time.monotonic() < ends:
+            if sum(self._store.add(f"left {rank}", 0) > 0 for rank in range(self._size)) == self._size - 1:
+                break
             time.sleep(_LOOK / 5)
 
     def _watch(self) -> None:
         try:
             while not self._over.wait(_LOOK):
                 if self._store.add("failed", 0) and not self._over.is_set():  # set: it is this process's own failure
-                    self._store.add("left", 1)
+                    self._let_others_leave(False)
                     break
                 self._store.add(f"alive {self._rank}", 1)
                 if (gone := self._silent()) is not None:
-                    if self._store.add("failed", 1) == 1:
+                    if first := self._store.add("failed", 1) == 1:
                         _tell(_SILENT.format(rank=gone, seconds=self._silence))
-                        self._let_others_leave()
-                    else:
-                        self._store.add("left", 1)
+                    self._let_others_leave(first)
                     break
                 self._looks += 1
             else:

@@ -86,6 +86,9 @@ class Processes(World):
         nccl = torch.cuda.is_available() and dist.is_nccl_available()
         backend = "cpu:gloo,cuda:nccl" if nccl else "gloo"
         dist.init_process_group(backend, store=PrefixStore("group", store), rank=rank, world_size=size, timeout=TIMEOUT)
+        # LOCAL_RANK is no guide to it: containers on one machine have a name each
+        machine = socket.gethostname()
+        self._machine, self._is_first_there = machine, self.gather(machine).index(machine) == rank
 
     def own_device(self, device: torch.device) -> torch.device:
         """A graphics card for each process of a machine; raises NmtError where there are too few."""
@@ -139,16 +142,16 @@ class Processes(World):
         return cast(T, found[0])
 
     def in_turn(self, work: Callable[[], T]) -> T:
-        turn, machine = self._next_turn(), socket.gethostname()
+        turn = self._next_turn()
         if not self.is_main:
             self._wait(f"{turn} main")
-        if self.local_rank:
-            self._wait(f"{turn} {machine}")
+        if not self._is_first_there:
+            self._wait(f"{turn} {self._machine}")
         found = work()
         if self.is_main:
             self._store.set(f"{turn} main", "")
-        if not self.local_rank:
-            self._store.set(f"{turn} {machine}", "")
+        if self._is_first_there:
+            self._store.set(f"{turn} {self._machine}", "")
         if self._store.add(f"{turn} done", 1) == self.size:
             self._store.set(f"{turn} all", "")
         self._wait(f"{turn} all")  # those that are done early would wait for the others only so long in what comes next
@@ -174,9 +177,10 @@ def joined() -> Iterator[World]:
         return
     with _finding_each_other():
         store, rank, size = next(rendezvous("env://", timeout=TIMEOUT))
-        keeps_store = rank == 0 and os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True"
-        # torchrun's store outlives a restart, with all that was said in it before
-        start = f"start {os.environ.get('TORCHELASTIC_RESTART_COUNT', 0)}"
+        of_agent = os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
+        keeps_store = rank == 0 and not of_agent
+        # torchrun's own store outlives a restart, with all that was said in it before
+        start = f"start {os.environ.get('TORCHELASTIC_RESTART_COUNT', 0)}" if of_agent else "start"
         silence = TIMEOUT.total_seconds()
         alarm = Alarm(PrefixStore(start, store.clone()), rank, size, silence, keeps_store=keeps_store)
     left: SystemExit | None = None

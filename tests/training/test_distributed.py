@@ -215,6 +215,17 @@ def test_a_process_that_falls_silent_is_not_waited_for(ranks: int, silent: int, 
             process.communicate()
 
 
+@pytest.mark.parametrize("failing", [0, 1, 2])
+def test_an_error_in_one_of_three_is_said_once(failing: int) -> None:
+    """Rank 0 keeps the store, and stays until all have heard the alarm."""
+    ended = launched("tests.training.rank_silent", [[failing, "error"]] * 3)
+    assert [process.status for process in ended] == [1] * 3, ended
+    assert [process.said.count("nmt-train: error: this one fails") for process in ended] == [
+        rank == failing for rank in range(3)
+    ], ended
+    assert sum(process.said.count("error") for process in ended) == 1, ended
+
+
 def test_a_process_that_was_stopped_itself_accuses_nobody() -> None:
     """Silence is counted in looks: of a suspension it has had none."""
     alarm = Alarm(HashStore(), 0, 2, 30.0, keeps_store=True)
