@@ -1,27 +1,34 @@
-"""A process of torchrun whose first attempt fails on rank 1 while the other waits; prints what the next one finds."""
+"""A process of torchrun whose first attempt fails on rank 1 while the other waits; prints what the next one finds.
+
+`rank_restart MISHAP FILE`: it raises an error or is killed (`error`, `killed`), and FILE is there afterwards.
+"""
 
 from __future__ import annotations
 
 import os
+import signal
 import sys
+from pathlib import Path
 
 from nmt.errors import NmtError
 from nmt.training.distributed import joined
 
 
-def main() -> None:
+def main(mishap: str, done: Path) -> None:
     """Fail in the first attempt; in the next one do what a training does together."""
-    first = os.environ["TORCHELASTIC_RESTART_COUNT"] == "0"
     with joined() as world:
         ranks = world.gather(world.rank)
-        if first and world.rank == 1:
+        if world.rank == 1 and not done.exists():
+            done.touch()
+            if mishap == "killed":
+                os.kill(os.getpid(), signal.SIGKILL)
             raise NmtError("the first attempt fails")
         turn = world.in_turn(lambda: f"rank {world.rank}")
-        world.on_main(lambda: print(f"attempt {os.environ['TORCHELASTIC_RESTART_COUNT']}: {ranks}, {turn}"))
+        world.on_main(lambda: print(f"{ranks}, {turn}"))
 
 
 if __name__ == "__main__":
     try:
-        main()
+        main(sys.argv[1], Path(sys.argv[2]))
     except NmtError as error:
         sys.exit(str(error))

@@ -20,7 +20,7 @@ from nmt.training.checkpoint import find_checkpoint, load_training_state, load_w
 from nmt.training.distributed import World
 from nmt.training.run import train
 from tests.training.rank_gradients import CASES, gradients
-from tests.training.ranks import ALONE, ROOT, WAIT, Ended, launched, started
+from tests.training.ranks import ALONE, ROOT, WAIT, Ended, free_port, launched, started
 from tests.training.tiny import assert_same_run, events, tiny_config
 
 LOST = "another process of this training has ended without a word"
@@ -174,13 +174,33 @@ def test_what_torchrun_s_processes_are_told_wrongly_is_said_once(folder: Path) -
     assert "dropoot" in said
 
 
-def test_torchrun_restarts_what_failed() -> None:
+def test_torchrun_restarts_what_failed(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     environment = {**ALONE, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    arguments = ["--max-restarts", "1", "-m", "tests.training.rank_restart"]
+    arguments = ["--max-restarts", "1", "-m", "tests.training.rank_restart", "error", str(tmp_path / "done")]
     done = subprocess.run([*command, *arguments], env=environment, capture_output=True, text=True, timeout=WAIT)
-    assert (done.returncode, done.stdout) == (0, "attempt 1: [0, 1], rank 0\n"), done.stderr
+    assert (done.returncode, done.stdout) == (0, "[0, 1], rank 0\n"), done.stderr
     assert "the first attempt fails" in done.stderr
+
+
+def test_torchrun_restarts_on_several_machines(tmp_path: Path) -> None:
+    """Two torchruns: the one that sees a process killed counts a restart, and the other one may not."""
+    command = [sys.executable, "-m", "torch.distributed.run", "--nnodes", "2", "--nproc-per-node", "1"]
+    meeting = ["--rdzv-backend", "c10d", "--rdzv-endpoint", f"127.0.0.1:{free_port()}", "--rdzv-id", "test"]
+    environment = {**ALONE, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1"}
+    arguments = ["--max-restarts", "2", "-m", "tests.training.rank_restart", "killed", str(tmp_path / "done")]
+    machines = [
+        subprocess.Popen([*command, *meeting, *arguments], env=environment, stdout=subprocess.PIPE, text=True)
+        for _ in range(2)
+    ]
+    try:
+        said = [machine.communicate(timeout=WAIT)[0] for machine in machines]
+    finally:
+        for machine in machines:
+            machine.terminate()  # it ends its processes
+            machine.wait()
+    assert [machine.returncode for machine in machines] == [0, 0]
+    assert sorted(said) == ["", "[0, 1], rank 0\n"]
 
 
 @pytest.mark.parametrize(
