@@ -3,7 +3,8 @@
 usage: python scripts/measure_order.py STORE [PAIRS] [TOKENS_PER_UPDATE]
 
 STORE is a prepared store (data.cache/KEY/train), whose lengths are repeated up to PAIRS (default: 100,000,000); updates
-are of 64,000 tokens. Writes the entry "order" of docs/results/data_and_scale.json and its part of the page beside it.
+are of 64,000 tokens, in lengths of a multiple of 8 as on a GPU. Writes the entry "order" of
+docs/results/data_and_scale.json and its part of the page beside it.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from benchmarks import data_and_scale
 from nmt.data.batching import Updates
 from nmt.data.store import Store
 from nmt.device import describe_hardware
+from nmt.errors import NmtError
 
 
 class Repeated:
@@ -36,7 +38,7 @@ class Repeated:
 
 def main(folder: str, pairs: int = 100_000_000, tokens_per_update: int = 64_000) -> None:
     """Measure, and write what was found."""
-    updates = Updates(cast(Store, Repeated(Store.open(folder), pairs)), tokens_per_update)
+    updates = Updates(cast(Store, Repeated(Store.open(folder), pairs)), tokens_per_update, multiple=8)
     lengths = peak()
     started = time.perf_counter()
     count = len(updates.epoch(0))
@@ -70,6 +72,9 @@ def peak() -> int:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) not in (2, 3, 4):
+    if len(sys.argv) not in (2, 3, 4) or not all(word.isdigit() for word in sys.argv[2:]):
         raise SystemExit(__doc__)
-    main(sys.argv[1], *map(int, sys.argv[2:]))
+    try:
+        main(sys.argv[1], *map(int, sys.argv[2:]))
+    except NmtError as error:
+        sys.exit(f"measure_order.py: {error}")

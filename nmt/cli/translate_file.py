@@ -19,6 +19,7 @@ from nmt.run import run_fingerprint
 from nmt.translation.shards import Shards, open_shards, read_source
 
 _LOOK = 1.0  # seconds between two looks at what other ranks have finished
+_SILENCE = 600.0  # seconds without a finished shard after which others are not waited for
 
 # Options that say where the work is done and what it is called, not what comes out.
 _OF_THE_PLACE = {
@@ -90,12 +91,26 @@ def _work(shards: Shards, arguments: Namespace, ranks: Ranks, interruptible: Int
         progress = Progress(shards.lines, done)
         counter = Counter(lambda lines: progress.reach(max(progress.done, done + lines)))
         translate_shards(shards, arguments, translator, counter, interruptible)
-        while shards.unfinished():  # other ranks are at them
-            progress.reach(shards.finished_lines())
-            with interruptible():
-                time.sleep(_LOOK)
+        while not _all_finished(shards, progress, interruptible):
+            tell(f"{_SILENCE:.0f} seconds without news of other processes: what they were at is translated here")
+            shards.release()
+            translate_shards(shards, arguments, translator, counter, interruptible)
     progress.reach(shards.lines)
     progress.end()
+
+
+def _all_finished(shards: Shards, progress: Progress, interruptible: Interruptible) -> bool:
+    """Wait for what other ranks are at; False where they finish nothing for too long."""
+    known, since = shards.unfinished(), time.monotonic()
+    while unfinished := shards.unfinished():
+        if len(unfinished) < len(known):
+            known, since = unfinished, time.monotonic()
+        elif time.monotonic() - since > _SILENCE:
+            return False
+        progress.reach(shards.finished_lines())
+        with interruptible():
+            time.sleep(_LOOK)
+    return True
 
 
 def _help(arguments: Namespace, ranks: Ranks, interruptible: Interruptible) -> None:

@@ -105,6 +105,6 @@ def _read(path: Path, name: str) -> NDArray[Any]:
         raise Unfinished(
             f"{path} could not be read: {error.strerror or error}; the same command goes on with it"
         ) from error
-    except (ValueError, KeyError, BadZipFile) as error:
+    except (ValueError, KeyError, EOFError, BadZipFile) as error:
         raise NmtError(f"{path} is damaged: remove the folder {path.parents[1]} and prepare again") from error
     return found

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from nmt.cli import translate_file
 from nmt.translation import shards
 from tests.cli.file_job import SHARDS, FileJob, finished, wait_for
 from tests.toy_run import make_run
@@ -85,3 +86,23 @@ def test_a_part_is_not_overwritten_and_not_mixed_with_another(
     assert "with another --on-error and another --beam-size: call it" in refusal("--resume", *options)
     assert finished(output) == 2
     assert not output.exists()
+
+
+def test_what_a_lost_process_was_at_is_translated_all_the_same(
+    job: FileJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    take = shards.Shards.take
+    lost = {2, 5}
+
+    def take_unless_lost(self: shards.Shards, index: int) -> bool:
+        """Another process is faster to take some, and is heard of no more."""
+        taken = take(self, index)
+        return taken and not (index in lost and lost.discard(index) is None)
+
+    monkeypatch.setattr(shards.Shards, "take", take_unless_lost)
+    monkeypatch.setattr(translate_file, "_SILENCE", 0.2)
+    monkeypatch.setattr(translate_file, "_LOOK", 0.05)
+    assert job.call(tmp_path / "out.txt") == 0
+    assert (tmp_path / "out.txt").read_bytes() == job.expected
+    assert "without news of other processes: what they were at is translated here" in capsys.readouterr().err
+    assert not lost

@@ -19,6 +19,7 @@ from nmt.config.load import save_config
 from nmt.config.models import TransformerConfig
 from nmt.config.schema import Config, TrainingConfig
 from nmt.data import corpus, hub, stages
+from nmt.data.blocks import lines_of
 from nmt.data.prepare import Prepared, prepare
 from nmt.errors import ConfigError, NmtError, Unfinished
 from tests.data.test_prepare import BAD, VAL, embedded, write
@@ -406,3 +407,15 @@ def test_what_cannot_be_is_refused(config: Config, stream: CorpusConfig) -> None
     stream.check("data.train[0]")
     with pytest.raises(ConfigError, match=r"data\.workers must be at least 1"):
         dataclasses.replace(config.data, workers=0).check()
+
+
+def test_a_block_that_cannot_be_read_now_is_not_damaged(tmp_path: Path) -> None:
+    """What is prepared is kept for what passes, such as a network's disk, and only for that."""
+    (tmp_path / "a.npz").mkdir()
+    with pytest.raises(Unfinished, match=r"a.npz could not be read: Is a directory; the same command goes on"):
+        lines_of(tmp_path / "a.npz", 0)
+    for content in (b"", b"PK\x03\x04", b"nothing"):
+        (tmp_path / "b.npz").write_bytes(content)
+        with pytest.raises(NmtError, match=r"b.npz is damaged") as caught:
+            lines_of(tmp_path / "b.npz", 0)
+        assert not isinstance(caught.value, Unfinished)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from nmt.errors import NmtError
 from nmt.resources import embedded_corpus
 from nmt.run import read_run_config
 
@@ -89,3 +91,17 @@ def test_distillation(folder: Path) -> None:
     ]
     assert len(Path(str(corpora[1].target)).read_text("utf-8").splitlines()) == 160
     assert f"| both | both | {small['parameters']:,} | " in (folder / "out" / "distillation.md").read_text("utf-8")
+
+
+def test_other_text_in_the_same_folder_is_refused(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(SCRIPTS)
+    experiment = importlib.import_module("experiment")
+    words = [str(folder / "text"), "--config", "embedded", "--runs", str(folder / "runs")]
+    made = experiment.Experiment(experiment.parser(None, "some").parse_args(words))
+    made.write_text("first", made.train_pairs()), made.held_out("val")
+    made.write_text("first", made.train_pairs()), made.held_out("val")  # as a script does that goes on
+    with pytest.raises(NmtError, match=r"first.de is not what .*text has now: choose another --runs"):
+        made.write_text("first", made.train_pairs()[1:])
+    (folder / "text" / "dev.en").write_text("other\n" * 4)
+    with pytest.raises(NmtError, match=r"val.en is not what"):
+        made.held_out("val")
