@@ -9,7 +9,6 @@ docs/results/data_and_scale.json and its part of the page beside it.
 
 from __future__ import annotations
 
-import resource
 import sys
 import time
 from typing import Any, cast
@@ -17,6 +16,7 @@ from typing import Any, cast
 import numpy as np
 import torch
 from benchmarks import data_and_scale
+from benchmarks.memory import peak_memory_mib
 
 from nmt.data.batching import Updates
 from nmt.data.store import Store
@@ -39,7 +39,7 @@ class Repeated:
 def main(folder: str, pairs: int = 100_000_000, tokens_per_update: int = 64_000) -> None:
     """Measure, and write what was found."""
     updates = Updates(cast(Store, Repeated(Store.open(folder), pairs)), tokens_per_update, multiple=8)
-    lengths = peak()
+    lengths = round(peak_memory_mib())
     started = time.perf_counter()
     count = len(updates.epoch(0))
     entry: dict[str, Any] = {
@@ -48,7 +48,7 @@ def main(folder: str, pairs: int = 100_000_000, tokens_per_update: int = 64_000)
         "pairs": pairs,
         "updates": count,
         "seconds": round(time.perf_counter() - started, 1),
-        "peak_mib": peak(),
+        "peak_mib": round(peak_memory_mib()),
         "lengths_mib": lengths,
     }
     print(entry)
@@ -64,11 +64,6 @@ def part(entry: dict[str, Any]) -> list[str]:
         f"{entry['peak_mib']:,} MiB ({entry['lengths_mib']:,} before). By `{entry['command']}`; {entry['hardware']}.",
         "",
     ]
-
-
-def peak() -> int:
-    """This process's peak resident memory, MiB."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10
 
 
 if __name__ == "__main__":

@@ -101,9 +101,9 @@ def _work(shards: Shards, arguments: Namespace, ranks: Ranks, interruptible: Int
 
 def _all_finished(shards: Shards, progress: Progress, interruptible: Interruptible) -> bool:
     """Wait for what other ranks are at; False where they finish nothing for too long."""
-    known, since = shards.unfinished(), time.monotonic()
-    while unfinished := shards.unfinished():
-        if len(unfinished) < len(known):
+    known, since = len(shards.unfinished()), time.monotonic()
+    while unfinished := len(shards.unfinished()):
+        if unfinished < known:
             known, since = unfinished, time.monotonic()
         elif time.monotonic() - since > _SILENCE:
             return False

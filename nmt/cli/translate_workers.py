@@ -147,16 +147,11 @@ class Ranks:
             return
         import torch.distributed as dist
 
-        try:
-            with _mortal():
-                dist.init_process_group("gloo")
-                self._group = dist.new_group(timeout=timedelta(days=1))  # rank 0 may have a large file to read
-        except (ValueError, RuntimeError) as error:
-            reason = str(error).strip().partition("\n")[0]
-            raise NmtError(
-                f"the {self.count} processes of WORLD_SIZE did not find each other ({reason}): "
-                "start them with torchrun, or unset WORLD_SIZE"
-            ) from error
+        from nmt.training.distributed import finding_each_other
+
+        with finding_each_other(), _mortal():
+            dist.init_process_group("gloo")
+            self._group = dist.new_group(timeout=timedelta(days=1))  # rank 0 may have a large file to read
 
     def share(self, shards: Shards | None) -> Shards | None:
         """The shards that rank 0 gives, in every rank; None where it gives none.

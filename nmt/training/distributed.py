@@ -175,7 +175,7 @@ def joined() -> Iterator[World]:
     if int(os.environ.get("WORLD_SIZE", 1)) == 1:
         yield World()
         return
-    with _finding_each_other():
+    with finding_each_other():
         store, rank, size = next(rendezvous("env://", timeout=TIMEOUT))
         of_agent = os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
         keeps_store = rank == 0 and not of_agent
@@ -185,7 +185,7 @@ def joined() -> Iterator[World]:
         alarm = Alarm(PrefixStore(start, store.clone()), rank, size, silence, keeps_store=keeps_store)
     left: SystemExit | None = None
     with alarm.watched():
-        with _finding_each_other():
+        with finding_each_other():
             world = Processes(PrefixStore(start, store), rank, size)
         try:
             yield world
@@ -198,7 +198,8 @@ def joined() -> Iterator[World]:
 
 
 @contextmanager
-def _finding_each_other() -> Iterator[None]:
+def finding_each_other() -> Iterator[None]:
+    """Raise NmtError where the processes that are to meet in the block don't."""
     try:
         yield
     except (ValueError, RuntimeError) as error:
