@@ -55,6 +55,11 @@ def has_bf16(device: torch.device) -> bool:
     return device.type == "cpu" and bool(_cpu_flags() & {"avx512_bf16", "amx_bf16", "bf16"})
 
 
+def has_vnni() -> bool:
+    """Whether an x86 processor multiplies 8-bit integers into sums of 32 bits; False where Linux does not tell."""
+    return bool(_cpu_flags() & {"avx512_vnni", "avx_vnni"})
+
+
 @cache
 def _cpu_flags() -> frozenset[str]:
     """What the processor says it can do (x86: flags, ARM: Features); nothing where Linux does not tell."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import platform
 import subprocess
 import sys
 
@@ -12,13 +13,23 @@ import torch
 from torch import nn
 
 from nmt.config.schema import SearchConfig
+from nmt.engines import int8
 from nmt.engines.int8 import Int8Linear, quantise, quantise_rows
 from nmt.engines.native import NativeEngine
 from tests.models.variants import VARIANTS, random_batch, tiny_model
 
 
+@pytest.fixture(params=[False, True], ids=["of-signed", "in-pairs"])
+def in_pairs(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
+    """Both kinds of products, whichever the processor would take."""
+    if request.param and platform.machine().lower() not in ("x86_64", "amd64"):
+        pytest.skip("only x86 has it")
+    monkeypatch.setattr(int8, "_adds_in_pairs", lambda: request.param)
+    return bool(request.param)
+
+
 @pytest.mark.parametrize("bias", [True, False])
-def test_the_error_is_that_of_rounding(bias: bool) -> None:
+def test_the_error_is_that_of_rounding(bias: bool, in_pairs: bool) -> None:
     torch.manual_seed(1)
     linear = nn.Linear(96, 50, bias=bias)
     x = torch.randn(7, 3, 96) * torch.logspace(-3, 3, 7)[:, None, None]
@@ -26,21 +37,26 @@ def test_the_error_is_that_of_rounding(bias: bool) -> None:
         y, exact = Int8Linear.of(linear)(x), linear.double()(x.double())
     # half a step of each factor, times the other one
     weight = linear.weight.detach().abs()
-    steps_x, steps_w = x.abs().amax(-1, keepdim=True).double() / 254, weight.amax(1) / 254
+    steps_x = x.abs().amax(-1, keepdim=True).double() / 254
+    steps_w = weight.amax(1) / (128 if in_pairs else 254)
     bound = steps_x * weight.sum(1) + x.abs().double().sum(-1, keepdim=True) * steps_w + 96 * steps_x * steps_w
     assert ((y - exact).abs() <= bound * 1.001).all()
     assert (y - exact).abs().max() > 0
 
 
-def test_integers_are_exact() -> None:
+def test_integers_are_exact(in_pairs: bool) -> None:
     torch.manual_seed(2)
-    weight = torch.randint(-127, 128, (40, 64)).float()
-    weight[:, 0] = 127
+    largest = 64 if in_pairs else 127
+    weight = torch.randint(-largest, largest + 1, (40, 64)).float()
+    weight[:, 0] = largest
     x = torch.randint(-127, 128, (9, 64)).float()
     x[:, 1] = -127
     linear = nn.Linear(64, 40, bias=False)
     linear.weight.data = weight
-    torch.testing.assert_close(Int8Linear.of(linear)(x), x @ weight.t(), rtol=1e-6, atol=0)
+    layer = Int8Linear.of(linear)
+    torch.testing.assert_close(layer(x), x @ weight.t(), rtol=1e-6, atol=0)
+    ids = torch.tensor([3, 1, 39])
+    assert torch.equal(layer.narrow(ids)(x), layer(x)[:, ids])
 
 
 def test_a_row_of_zeros_and_the_largest_values() -> None:
@@ -49,6 +65,7 @@ def test_a_row_of_zeros_and_the_largest_values() -> None:
     torch.testing.assert_close(scale[1], torch.tensor([0.02]))
 
 
+@pytest.mark.usefixtures("in_pairs")
 def test_a_row_does_not_depend_on_its_company() -> None:
     torch.manual_seed(3)
     layer = Int8Linear.of(nn.Linear(256, 600))
