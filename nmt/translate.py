@@ -79,7 +79,7 @@ class Translator:
             return cls(*load_exported(run_dir, checkpoint, device, precision, streams), warn, *_of_text(run_dirs))
         from nmt.device import choose_device
         from nmt.engines.int8 import quantise
-        from nmt.engines.native import NativeEngine, streams_on
+        from nmt.engines.native import NativeEngine
         from nmt.engines.shortlist import Shortlist
         from nmt.models.ensemble import Ensemble
 
@@ -95,7 +95,7 @@ class Translator:
         if precision is not None:
             search = dataclasses.replace(search, precision=precision)
         tokenizer = runs[0].tokenizer
-        native = NativeEngine(model, streams or streams_on(place), lambda: Shortlist.load(run_dirs[0], tokenizer))
+        native = NativeEngine.alone(model, place, lambda: Shortlist.load(run_dirs[0], tokenizer), streams)
         return cls(native, tokenizer, search, max_tokens, warn, *_of_text(run_dirs))
 
     def translate(

@@ -15,6 +15,7 @@ from nmt.config.schema import SearchConfig
 from nmt.data.batching import collate
 from nmt.data.tokenizer import BOS, EOS, PAD
 from nmt.device import autocast
+from nmt.engines.layout import lay_out
 from nmt.engines.replay import Replayed, fixed, recorder
 from nmt.engines.shortlist import Shortlist
 from nmt.errors import NmtError
@@ -57,6 +58,20 @@ class NativeEngine:
         self.model = model
         self.streams = streams
         self._load_shortlist = load_shortlist
+
+    @classmethod
+    def alone(
+        cls,
+        model: Seq2Seq | Ensemble,
+        device: torch.device,
+        load_shortlist: Callable[[], Shortlist] | None = None,
+        streams: int | None = None,
+    ) -> NativeEngine:
+        """The engine of a model that from now on only searches: on that device, laid out for it; see `streams_on`."""
+        model.to(device)
+        if device.type == "cpu":
+            lay_out(model)
+        return cls(model, streams or streams_on(device), load_shortlist)
 
     @contextmanager
     def sharing(self, streams: int) -> Iterator[Callable[[], None]]:

@@ -23,6 +23,7 @@ from torch import Tensor, nn
 
 from nmt.data.tokenizer import BOS, EOS, PAD, UNK, Tokenizer
 from nmt.engines.int8 import Int8Linear
+from nmt.engines.layout import lay_out
 from nmt.errors import NmtError
 from nmt.files import atomic_write
 from nmt.models.ensemble import Ensemble
@@ -161,4 +162,6 @@ def narrow(projection: nn.Module, ids: Tensor) -> nn.Linear:
     few = nn.Linear(projection.in_features, ids.numel(), bias=projection.bias is not None, device="meta")
     for name, whole in projection.named_parameters():
         setattr(few, name, nn.Parameter(whole.index_select(0, ids), requires_grad=False))
+    if ids.device.type == "cpu":
+        lay_out(few)
     return few

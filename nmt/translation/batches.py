@@ -11,13 +11,20 @@ Answer = TypeVar("Answer")
 
 
 def batches(lengths: Sequence[int], budget: int) -> Iterator[list[int]]:
-    """Indices in batches, longest first, of at most `budget` padded tokens each, but of at least one."""
+    """Indices in batches, longest first, of at most `budget` padded tokens each, but of at least one.
+
+    With a quarter of the budget a batch is large enough to end where more than a tenth of it would be padding.
+    """
     batch: list[int] = []
+    tokens = 0  # of the batch, without padding
     for index in sorted(range(len(lengths)), key=lambda index: -lengths[index]):
-        if batch and lengths[batch[0]] * (len(batch) + 1) > budget:
+        padded = lengths[batch[0]] * (len(batch) + 1) if batch else 0
+        padding = padded - tokens - lengths[index]
+        if padded > budget or (padded > budget / 4 and padding > padded / 10):
             yield batch
-            batch = []
+            batch, tokens = [], 0
         batch.append(index)
+        tokens += lengths[index]
     if batch:
         yield batch
 
