@@ -22,7 +22,8 @@ def full_attention(
     For few queries keys are read fastest where key.mT is contiguous.
     """
     if query.device.type == "cpu" and query.size(2) <= _FEW_QUERIES and not causal and not dropout:
-        return full_attention_weights(query, key, mask=mask).to(value.dtype) @ value
+        weights = full_attention_weights(query, key, mask=mask).to(value.dtype)
+        return torch.bmm(weights.flatten(0, 1), value.flatten(0, 1)).view(query.shape)
     key = key if key.stride(-1) == 1 else key.contiguous()
     return functional.scaled_dot_product_attention(
         query, key, value, attn_mask=mask, is_causal=causal, dropout_p=dropout
@@ -31,7 +32,8 @@ def full_attention(
 
 def full_attention_weights(query: Tensor, key: Tensor, *, mask: Tensor | None = None) -> Tensor:
     """The weights [batch, heads, queries, keys] that `full_attention` uses and does not always show."""
-    scores = (query / math.sqrt(query.size(-1))) @ key.transpose(-2, -1)
-    if mask is not None:
-        scores = torch.where(mask, scores, -math.inf)
-    return torch.softmax(scores.float(), dim=-1)
+    hidden = query.new_zeros(1, 1, 1, 1) if mask is None else torch.where(mask, 0.0, -math.inf).to(query.dtype)
+    hidden = hidden.expand(*query.shape[:2], -1, key.size(2)).flatten(0, 1)  # [batch * heads, queries or 1, keys]
+    # one call adds up, scales and masks; a search makes two of these in every layer at every step
+    scores = torch.baddbmm(hidden, query.flatten(0, 1), key.mT.flatten(0, 1), alpha=1 / math.sqrt(query.size(3)))
+    return torch.softmax(scores.float(), dim=-1).view(*query.shape[:3], -1)

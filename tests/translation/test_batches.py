@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
+import random
 import threading
 import time
 
 import pytest
 
-from nmt.translation.batches import side_by_side
+from nmt.translation.batches import batches, side_by_side
+
+
+@pytest.mark.parametrize("budget", [1, 60, 400, 100_000])
+def test_batches_keep_their_budget_and_large_ones_have_little_padding(budget: int) -> None:
+    draw = random.Random(budget)
+    lengths = [draw.randint(1, 60) for _ in range(500)]
+    made = list(batches(lengths, budget))
+    assert sorted(index for batch in made for index in batch) == list(range(500))
+    for batch in made:
+        padded = max(lengths[index] for index in batch) * len(batch)
+        assert len(batch) == 1 or padded <= budget
+        assert padded <= budget / 4 or padded - sum(lengths[index] for index in batch) <= padded / 10
 
 
 @pytest.mark.parametrize("streams", [1, 3])
