@@ -8,9 +8,9 @@ from torch import nn
 def lay_out(model: nn.Module) -> None:
     """Let the longer side of each linear map's weight lie consecutively in memory, for good.
 
-    torch keeps weights [out, in] row by row, for products of many rows. For one row to some dozens, products on a CPU
-    read a weight that is wider than long 1.3 to 3 times as fast column by column. The numbers stay what they are; a
-    weight that is an embedding, too, is laid out as a copy, since tokens are looked up by rows.
+    torch keeps weights [out, in] row by row. Where `out` is no smaller than `in`, products of one row to some dozens
+    read them faster column by column on a CPU. The numbers stay what they are; a weight that is an embedding, too, is
+    laid out as a copy, since tokens are looked up by rows.
     """
     for module in model.modules():
         if isinstance(module, nn.Linear) and module.out_features >= module.in_features:

@@ -213,7 +213,7 @@ class NativeEngine:
     def _evaluating(self) -> Iterator[None]:
         """Evaluation mode without gradients, and back to the mode before."""
         training = self.model.training
-        if training:  # either way takes a millisecond, of a short sentence's forty
+        if training:  # to go through all modules takes a while, for a single sentence
             self.model.eval()
         try:
             with torch.inference_mode():
