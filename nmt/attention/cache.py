@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
+from nmt.attention.kernels import bias_of
+
 _BLOCK = 8  # positions are read in multiples of it: products over fewer take a slow path on CPUs
 
 
@@ -50,7 +52,7 @@ class Cache:
 
     The hypotheses of a sentence are neighbours, and at each position its memory has a place for each of them. A search
     that goes on from other hypotheses (`reorder`) moves no keys or values: `places` says of each hypothesis at which
-    place each of its tokens was written. Those of a sentence attend to all of its memory at once, by a mask.
+    place each of its tokens was written. Those of a sentence attend to all of its memory at once, by a bias.
     """
 
     def __init__(self, layers: tuple[KeysValues, ...], width: int, places: Tensor, written: list[int]) -> None:
@@ -99,26 +101,31 @@ class Cache:
 
     def write(self, layer: int, keys: Tensor, values: Tensor) -> KeysValues:
         """Keep those of the last tokens, [batch, heads, hypotheses * tokens, head_dim], and return all there are."""
-        hypotheses = self._places.size(1)
-        tokens = keys.size(2) // hypotheses
+        hypotheses, length = self._places.shape[1:]
+        width, tokens = self._width, keys.size(2) // hypotheses
         memory = self.layers[layer]
-        now = slice(self.length - tokens, self.length)
         for there, here in ((memory.keys.mT, keys), (memory.values, values)):
-            each_place = there.unflatten(2, (-1, self._width))[:, :, now, :hypotheses]
-            each_place.copy_(here.unflatten(2, (hypotheses, tokens)).transpose(2, 3))
-        end = _in_blocks(self.length) * self._width
-        return KeysValues(memory.keys[..., :end], memory.values[:, :, :end])
+            now = there.narrow(2, (length - tokens) * width, tokens * width)
+            if tokens > 1 or hypotheses < width:  # position by position, at each the first places
+                now = now.unflatten(2, (tokens, width)).narrow(3, 0, hypotheses)
+                here = here.unflatten(2, (hypotheses, tokens)).transpose(2, 3)
+            now.copy_(here)
+        end = _in_blocks(length) * width
+        return KeysValues(memory.keys.narrow(3, 0, end), memory.values.narrow(2, 0, end))
 
-    def mask(self, tokens: int) -> Tensor:
-        """What the last tokens may see of what `write` returns: [batch, 1, hypotheses * tokens, length] bool."""
+    def bias(self, tokens: int) -> Tensor:
+        """What the last tokens may see of what `write` returns: [batch or 1, 1, hypotheses * tokens, length]."""
+        if self._width == tokens == 1:  # as in greedy search, at every step
+            there = torch.arange(_in_blocks(self.length), device=self._places.device) < self.length
+            return bias_of(there.view(1, 1, 1, -1))
         places = pad(self._places, (0, _in_blocks(self.length) - self.length), value=-1)
         until = torch.arange(self.length - tokens, self.length, device=places.device)
-        return visible(places, self._width, until)
+        return bias_of(visible(places, self._width, until))
 
     def pasts(self, tokens: int) -> list[Past]:
         """What each layer is given, having been extended by so many tokens."""
-        mask = self.mask(tokens)
-        return [Past(self, layer, mask) for layer in range(len(self.layers))]
+        bias = self.bias(tokens)
+        return [Past(self, layer, bias) for layer in range(len(self.layers))]
 
     def reorder(self, parents: Tensor) -> Cache:
         """Hypotheses that go on from parents [batch, hypotheses], rows of the present batch * hypotheses.
@@ -157,7 +164,7 @@ class Past(NamedTuple):
 
     cache: Kept
     layer: int
-    mask: Tensor  # what these tokens may see
+    bias: Tensor  # of what these tokens may see; see `nmt.attention.kernels`
 
 
 def visible(places: Tensor, width: int, until: Tensor) -> Tensor:

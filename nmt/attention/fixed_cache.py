@@ -8,12 +8,13 @@ import torch
 from torch import Tensor
 
 from nmt.attention.cache import Cache, KeysValues, Past, alone, visible
+from nmt.attention.kernels import bias_of
 
 
 class FixedCache(NamedTuple):
     """What `Cache` keeps, with room for all tokens from the start, and with its numbers on the device, too.
 
-    Attention looks at all of the room, and a mask hides what is not yet there. A step writes where it is told to, so a
+    Attention looks at all of the room, and a bias hides what is not yet there. A step writes where it is told to, so a
     state can be stepped from once only.
     """
 
@@ -62,12 +63,12 @@ class FixedCache(NamedTuple):
 
     def pasts(self, tokens: int) -> list[Past]:
         """What each layer is given, having been extended by so many tokens."""
-        mask = self.mask(tokens)
-        return [Past(self, layer, mask) for layer in range(len(self.layers))]
+        bias = self.bias(tokens)
+        return [Past(self, layer, bias) for layer in range(len(self.layers))]
 
-    def mask(self, tokens: int) -> Tensor:
-        """What the last tokens may see of the room: [batch, 1, hypotheses * tokens, room * width] bool."""
-        return visible(self.places, self.width, self._last(self.length, tokens))
+    def bias(self, tokens: int) -> Tensor:
+        """What the last tokens may see of the room: [batch, 1, hypotheses * tokens, room * width]."""
+        return bias_of(visible(self.places, self.width, self._last(self.length, tokens)))
 
     def reorder(self, parents: Tensor) -> FixedCache:
         """Hypotheses that go on from parents [batch, hypotheses]; see `Cache.reorder`."""

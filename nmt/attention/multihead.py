@@ -32,11 +32,10 @@ class SelfAttention(nn.Module):
         self.qkv_projection = nn.Linear(model_dim, 3 * model_dim)
         self.output_projection = nn.Linear(model_dim, model_dim)
 
-    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
-        """Encoder side: x [batch, length, dim], mask [batch, length] bool, True = may attend."""
+    def forward(self, x: Tensor, bias: Tensor) -> Tensor:
+        """Encoder side: x [batch, length, dim], bias [batch, 1, 1, length]; see `nmt.attention.kernels`."""
         query, key, value = self._project(x).unbind(2)
-        context = full_attention(query, key, value, mask=mask[:, None, None, :], dropout=self._dropout())
-        return self._output(context)
+        return self._output(full_attention(query, key, value, bias=bias, dropout=self._dropout()))
 
     def decode(self, x: Tensor) -> Tensor:
         """Decoder side, from the start: x [rows, length, dim] sees, causally, itself."""
@@ -47,7 +46,7 @@ class SelfAttention(nn.Module):
         """Decoder side, after a past: x [rows, length, dim] sees that and, causally, itself, and is kept with it."""
         query, key, value = self._project(x.view(past.cache.batch, -1, x.size(2))).unbind(2)
         every = past.cache.write(past.layer, key, value)
-        return self._output(full_attention(query, every.keys.mT, every.values, mask=past.mask)).view_as(x)
+        return self._output(full_attention(query, every.keys.mT, every.values, bias=past.bias)).view_as(x)
 
     def _project(self, x: Tensor) -> Tensor:
         """Queries, keys and values [rows, heads, 3, length, head_dim]."""
@@ -82,21 +81,20 @@ class CrossAttention(nn.Module):
         return KeysValues(keys, value.contiguous())
 
     def forward(
-        self, x: Tensor, memory: KeysValues, mask: Tensor, need_weights: bool = False
+        self, x: Tensor, memory: KeysValues, bias: Tensor, need_weights: bool = False
     ) -> tuple[Tensor, Tensor | None]:
         """x [rows, tgt_len, dim] -> the same shape, and weights [rows, heads, tgt_len, src_len] when asked for.
 
-        memory is what `read` made and mask is [batch, src_len]. rows is a multiple of the memory's rows: the hypotheses
-        of a sentence become further queries to it.
+        memory is what `read` made and bias is [batch, 1, 1, src_len]. rows is a multiple of the memory's rows: the
+        hypotheses of a sentence become further queries to it.
         """
         rows, tgt_len, dim = x.shape
-        query = split_heads(self.query_projection(x).view(mask.size(0), -1, dim), 1, self.num_heads)[:, :, 0]
-        key = memory.keys.mT
-        mask = mask[:, None, None, :]  # [batch, 1, 1, src_len]
-        context = full_attention(query, key, memory.values, mask=mask, dropout=self.dropout if self.training else 0.0)
+        key, value = memory.keys.mT, memory.values
+        query = self.query_projection(x).view(key.size(0), -1, self.num_heads, key.size(3)).transpose(1, 2)
+        context = full_attention(query, key, value, bias=bias, dropout=self.dropout if self.training else 0.0)
         output = self.output_projection(merge_heads(context).view(rows, tgt_len, dim))
         if not need_weights:
             return output, None
-        weights = full_attention_weights(query, key, mask=mask)  # [batch, heads, beam * tgt_len, src_len]
+        weights = full_attention_weights(query, key, bias=bias)  # [batch, heads, beam * tgt_len, src_len]
         weights = weights.unflatten(2, (-1, tgt_len)).transpose(1, 2).flatten(0, 1)
         return output, weights

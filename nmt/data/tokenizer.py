@@ -191,6 +191,8 @@ class Model:
 
     def encode(self, lines: Sequence[str]) -> list[list[int]]:
         """Ids of each line, ending with EOS."""
+        if len(lines) == 1:  # SentencePiece starts a thread for a list, which waits where the cores are busy
+            return [self._processor.encode(lines[0], out_type=int, add_eos=True)]
         ids: list[list[int]] = self._processor.encode(list(lines), out_type=int, add_eos=True, num_threads=1)
         return ids
 

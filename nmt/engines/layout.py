@@ -1,18 +1,69 @@
-"""How weights lie in memory: what a product takes its time for where there are few rows, as in a step of a search."""
+"""A model made ready, for good, for searching on a CPU: how its weights lie in memory and how its parts are called."""
 
 from __future__ import annotations
 
-from torch import nn
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+_WORTH_THREADS = 1 << 16  # weights of a linear map: with fewer, threads take longer to meet than to work
 
 
 def lay_out(model: nn.Module) -> None:
-    """Let the longer side of each linear map's weight lie consecutively in memory, for good.
+    """Lay the weights of linear maps out for products of few rows, and shorten the way to the parts of modules.
 
     torch keeps weights [out, in] row by row. Where `out` is no smaller than `in`, products of one row to some dozens
-    read them faster column by column on a CPU. The numbers stay what they are; a weight that is an embedding, too, is
-    laid out as a copy, since tokens are looked up by rows.
+    read them faster column by column. The numbers stay what they are; a weight that is an embedding, too, is laid out
+    as a copy, since tokens are looked up by rows.
+
+    torch looks a module's parts up in a function of Python, which is asked for what an instance's own attributes lack,
+    and calls them through two more. So parts become attributes, and those that only compute become functions: hooks on
+    these are passed by, and the model has to stay on its device.
     """
     for module in model.modules():
         if isinstance(module, nn.Linear) and module.out_features >= module.in_features:
             columns = module.weight.detach().t().contiguous().t()
             module.weight = nn.Parameter(columns, requires_grad=False)
+    for module in model.modules():
+        for name, part in module.named_children():
+            module.__dict__[name] = _shortened(part)
+
+
+def _shortened(part: nn.Module) -> Any:
+    """What may be called in place of a part, with its weights where others read them."""
+    if type(part) is nn.Linear:
+        return Product(part)
+    if type(part) is nn.Embedding:
+        return partial(torch.embedding, part.weight)
+    if type(part) is nn.LayerNorm:
+        shape, weight, bias, eps = part.normalized_shape, part.weight, part.bias, part.eps
+        return partial(torch.layer_norm, normalized_shape=shape, weight=weight, bias=bias, eps=eps)
+    return part
+
+
+class Product:
+    """A linear map as a function: x W^T + b.
+
+    Libraries share products out among threads, but not that of a single row. It is made of as many parts here, of
+    outputs, as there are threads.
+    """
+
+    def __init__(self, linear: nn.Linear) -> None:
+        self.weight = weight = linear.weight.detach()  # [out, in], by rows or columns
+        self.bias = None if linear.bias is None else linear.bias.detach()
+        self.out_features, self.in_features = weight.shape
+        parts = torch.get_num_threads()
+        self._parts = parts if weight.numel() >= _WORTH_THREADS and self.out_features % parts == 0 else 1
+        if self._parts > 1:
+            self._weights = weight.unflatten(0, (parts, -1)).mT  # [parts, in, out / parts]
+            self._biases = weight.new_zeros(1) if self.bias is None else self.bias.view(parts, 1, -1)
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """x [..., in] -> [..., out]."""
+        if self._parts == 1 or x.numel() > self.in_features or torch.get_num_threads() == 1:
+            return functional.linear(x, self.weight, self.bias)
+        products = torch.baddbmm(self._biases, x.expand(self._parts, 1, -1), self._weights)
+        return products.view(*x.shape[:-1], self.out_features)

@@ -193,7 +193,7 @@ class NativeEngine:
             raise NmtError("search.shortlist=true needs a run directory, which nmt-shortlist has made a shortlist for")
         return self._load_shortlist().to(self._device)
 
-    @property
+    @cached_property
     def _device(self) -> torch.device:
         return next(self.model.parameters()).device
 

@@ -7,8 +7,10 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from nmt.attention.cache import Cache, Kept, KeysValues, Past
+from nmt.attention.kernels import bias_of
 from nmt.attention.multihead import CrossAttention, SelfAttention
 from nmt.attention.position import SinusoidalPositions
 from nmt.config.models import TransformerConfig
@@ -17,10 +19,10 @@ from nmt.models.seq2seq import Decoded, Encoded
 
 
 class TransformerMemory(NamedTuple):
-    """What every step needs of a source sentence: each layer's cross-attention keys and values, and the mask."""
+    """What every step needs of a source sentence: cross-attention's keys and values, and where they are padding."""
 
     layers: tuple[KeysValues, ...]
-    mask: Tensor  # [batch, src_len] bool, True = may attend
+    bias: Tensor  # [batch, 1, 1, src_len]; see `nmt.attention.kernels`
 
 
 class TransformerState(NamedTuple):
@@ -42,8 +44,8 @@ class TokenEmbedding(nn.Module):
     def forward(self, tokens: Tensor, start: int | Tensor = 0) -> Tensor:
         """tokens [rows, length], the first at position `start` -> [rows, length, dim]."""
         positions = self.positions(start, tokens.size(1))
-        embedded: Tensor = self.dropout(self.embedding(tokens) * self.scale + positions)
-        return embedded
+        embedded = torch.add(positions, self.embedding(tokens), alpha=self.scale)
+        return self.dropout(embedded) if self.training else embedded
 
 
 class FeedForward(nn.Module):
@@ -53,11 +55,12 @@ class FeedForward(nn.Module):
         super().__init__()
         self.inner = nn.Linear(config.model_dim, config.ffn_dim)
         self.outer = nn.Linear(config.ffn_dim, config.model_dim)
-        self.activation = nn.ReLU() if config.activation == "relu" else nn.GELU()
+        self.activation = torch.relu if config.activation == "relu" else functional.gelu
         self.dropout = Dropout(config.ffn_dropout)
 
     def forward(self, x: Tensor) -> Tensor:
-        output: Tensor = self.outer(self.dropout(self.activation(self.inner(x))))
+        inner = self.activation(self.inner(x))
+        output: Tensor = self.outer(self.dropout(inner) if self.training else inner)
         return output
 
 
@@ -76,7 +79,7 @@ class Residual(nn.Module):
 
     def add(self, x: Tensor, output: Tensor) -> Tensor:
         """The sublayer's output added to what came in."""
-        x = x + self.dropout(output)
+        x = x + (self.dropout(output) if self.training else output)
         return x if self.pre else self.norm(x)
 
 
@@ -90,8 +93,8 @@ class EncoderLayer(nn.Module):
         self.attention_residual = Residual(config)
         self.feed_forward_residual = Residual(config)
 
-    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
-        x = self.attention_residual.add(x, self.self_attention(self.attention_residual.enter(x), mask))
+    def forward(self, x: Tensor, bias: Tensor) -> Tensor:
+        x = self.attention_residual.add(x, self.self_attention(self.attention_residual.enter(x), bias))
         return self.feed_forward_residual.add(x, self.feed_forward(self.feed_forward_residual.enter(x)))
 
 
@@ -108,13 +111,13 @@ class DecoderLayer(nn.Module):
         self.feed_forward_residual = Residual(config)
 
     def forward(
-        self, x: Tensor, memory: KeysValues, mask: Tensor, past: Past | None, need_weights: bool
+        self, x: Tensor, memory: KeysValues, bias: Tensor, past: Past | None, need_weights: bool
     ) -> tuple[Tensor, Tensor | None]:
         """x [rows, tgt_len, dim] -> the same shape, and cross-attention weights when asked for."""
         entered = self.self_residual.enter(x)
         attended = self.self_attention.decode(entered) if past is None else self.self_attention.extend(entered, past)
         x = self.self_residual.add(x, attended)
-        context, weights = self.cross_attention(self.cross_residual.enter(x), memory, mask, need_weights)
+        context, weights = self.cross_attention(self.cross_residual.enter(x), memory, bias, need_weights)
         x = self.cross_residual.add(x, context)
         x = self.feed_forward_residual.add(x, self.feed_forward(self.feed_forward_residual.enter(x)))
         return x, weights
@@ -137,8 +140,9 @@ class TransformerEncoder(nn.Module):
     def forward(self, src: Tensor, mask: Tensor) -> Encoded:
         """src, mask [batch, src_len]."""
         x = self.embedding(src)
+        bias = bias_of(mask)[:, None, None]
         for layer in self.layers:
-            x = layer(x, mask)
+            x = layer(x, bias)
         return Encoded(self.norm(x), mask, ())
 
 
@@ -156,7 +160,7 @@ class TransformerDecoder(nn.Module):
     def read(self, encoded: Encoded) -> TransformerMemory:
         """Each layer's keys and values over the source, once a sentence."""
         layers = tuple(layer.cross_attention.read(encoded.states) for layer in self._decoder_layers())
-        return TransformerMemory(layers, encoded.mask)
+        return TransformerMemory(layers, bias_of(encoded.mask)[:, None, None])
 
     def init_state(self, memory: TransformerMemory, max_len: int) -> TransformerState:
         """No past yet; caches grow with the tokens decoded, and max_len is room for positions alone."""
@@ -177,7 +181,7 @@ class TransformerDecoder(nn.Module):
         pasts = [None] * len(self.layers) if cache is None else cache.pasts(tokens.size(1))
         all_weights = []
         for layer, of_layer, past in zip(self._decoder_layers(), memory.layers, pasts, strict=True):
-            x, weights = layer(x, of_layer, memory.mask, past, need_weights)
+            x, weights = layer(x, of_layer, memory.bias, past, need_weights)
             all_weights.append(weights)
         decoded = Decoded(self.norm(x), torch.stack(all_weights, dim=1) if need_weights else None)
         return decoded, None if cache is None else TransformerState(cache)

@@ -21,7 +21,8 @@ class Constraints(NamedTuple):
 
         A token that is demanded keeps its log-probability, so that a forced hypothesis has the score of its tokens.
         """
-        log_probs[:, list(self.banned)] = -math.inf
+        for token in self.banned:  # one after the other: an index of several is made into a tensor at every step
+            log_probs.select(1, token).fill_(-math.inf)
         if self.min_lengths is not None:
             too_short = self._each_row(self.min_lengths > length, log_probs)
             log_probs[:, self.eos].masked_fill_(too_short, -math.inf)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 BLOCK = 64  # tokens of the vocabulary
+_FEW_ROWS = 4
 _WORTH_COPYING = 1 / 8  # of a batch, row by row: to copy memory and state without them takes as long as some steps
 LOOK_EVERY = {"cpu": 1, "cuda": 8, "mps": 8}  # steps: a look costs nothing on a CPU, but an accelerator is waited for
 
@@ -51,8 +52,12 @@ class Remaining:
 def best_token(log_probs: Tensor) -> tuple[Tensor, Tensor]:
     """The highest of each row of log_probs [rows, vocab] and its token [rows], of equals the lower one.
 
-    A maximum of blocks and then one within a block: several times faster than max, which keeps indices throughout.
+    A maximum of blocks and then one within a block: several times faster, of more than a few rows, than max, which
+    keeps indices throughout.
     """
+    if log_probs.size(0) <= _FEW_ROWS:
+        value, tokens = log_probs.max(1)
+        return value, tokens
     vocab = log_probs.size(1)
     block = _block_maxima(log_probs).argmax(1, keepdim=True)
     tokens = (block * BLOCK + torch.arange(BLOCK, device=log_probs.device)).clamp_(max=vocab - 1)

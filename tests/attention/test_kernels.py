@@ -6,21 +6,23 @@ import pytest
 import torch
 from torch.nn.functional import scaled_dot_product_attention
 
-from nmt.attention.kernels import full_attention, full_attention_weights
+from nmt.attention.kernels import bias_of, full_attention, full_attention_weights
 
 
+@pytest.mark.parametrize("batch", [3, 8, 9])
 @pytest.mark.parametrize("queries", [1, 5, 8, 9])
 @pytest.mark.parametrize("masked", ["no", "per sentence", "per query"])
-def test_contexts_and_weights_are_torch_s(queries: int, masked: str) -> None:
+def test_contexts_and_weights_are_torch_s(batch: int, queries: int, masked: str) -> None:
     torch.manual_seed(queries)
-    query, key, value = (torch.randn(3, 2, length, 4) for length in (queries, 7, 7))
-    mask = None
+    query, key, value = (torch.randn(batch, 2, length, 4) for length in (queries, 7, 7))
+    mask = bias = None
     if masked != "no":
-        mask = torch.rand(3, 1, 1 if masked == "per sentence" else queries, 7) < 0.5
+        mask = torch.rand(batch, 1, 1 if masked == "per sentence" else queries, 7) < 0.5
         mask[..., 2] = True  # something is left to attend to
+        bias = bias_of(mask)
     wanted = scaled_dot_product_attention(query, key, value, attn_mask=mask)
-    torch.testing.assert_close(full_attention(query, key, value, mask=mask), wanted)
-    weights = full_attention_weights(query, key, mask=mask)
+    torch.testing.assert_close(full_attention(query, key, value, bias=bias), wanted)
+    weights = full_attention_weights(query, key, bias=bias)
     torch.testing.assert_close(weights @ value, wanted)
     if mask is not None:
         assert not weights.masked_select(~mask.expand_as(weights)).any()

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 import torch
 from torch import nn
 
 from nmt.config.schema import SearchConfig
-from nmt.engines.layout import lay_out
+from nmt.engines.layout import Product, lay_out
 from nmt.engines.native import NativeEngine
 from tests.models.variants import VARIANTS, random_batch, tiny_model
 
@@ -28,6 +30,55 @@ def test_a_tied_embedding_keeps_its_rows() -> None:
     lay_out(nn.ModuleList([embedding, projection]))
     assert embedding.weight.is_contiguous() and not projection.weight.is_contiguous()
     assert torch.equal(embedding.weight, projection.weight)
+
+
+@pytest.fixture
+def three_threads() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize(("size", "out"), [(96, 768), (768, 96), (64, 1024), (4, 6)])
+def test_a_row_alone_is_what_it_is_in_company(size: int, out: int, bias: bool, three_threads: None) -> None:
+    """Made of three parts of the outputs, where three divides them and there is enough to do."""
+    torch.manual_seed(1)
+    holder = nn.ModuleDict({"map": nn.Linear(size, out, bias=bias)})
+    linear = holder["map"]
+    rows = torch.randn(2, 4, size)
+    wanted = linear(rows).detach()
+    lay_out(holder)
+    product = holder.__dict__["map"]
+    assert isinstance(product, Product)
+    torch.testing.assert_close(product(rows), wanted, atol=1e-5, rtol=1e-5)
+    for shape in ((size,), (1, size), (1, 1, size)):
+        one = product(rows[1, 2].view(shape))
+        torch.testing.assert_close(one, wanted[1, 2].view(*shape[:-1], out), atol=1e-5, rtol=1e-5)
+    asked = [event.name for event in _operations(lambda: product(rows[:1, :1]))]
+    assert ("aten::baddbmm" in asked) == (out in (768, 96))
+    torch.set_num_threads(1)
+    assert "aten::baddbmm" not in [event.name for event in _operations(lambda: product(rows[:1, :1]))]
+
+
+def _operations(function: Callable[[], object]) -> list[Any]:
+    with torch.profiler.profile() as profile:
+        function()
+    return list(profile.events())
+
+
+def test_parts_are_found_and_called_without_torch_s_functions() -> None:
+    model = tiny_model("transformer-pre", 40)
+    hidden = torch.randn(2, 3, model.projection.in_features)
+    names = [name for name, _ in model.named_parameters()]
+    norm = model.encoder.norm(hidden)
+    lay_out(model)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(nn.Module, "__getattr__", lambda module, name: pytest.fail(f"{name} is looked up by torch"))
+        torch.testing.assert_close(model.encoder.norm(hidden), norm)
+        assert model.projection(hidden).shape == (2, 3, 40)
+    assert set(names) <= {name for name, _ in model.named_parameters()}
 
 
 @pytest.mark.parametrize("variant", VARIANTS)

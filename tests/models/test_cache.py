@@ -10,7 +10,7 @@ from torch import Tensor
 
 from nmt.attention.cache import Cache, KeysValues
 from nmt.attention.fixed_cache import FixedCache
-from nmt.attention.kernels import full_attention
+from nmt.attention.kernels import bias_of, full_attention
 
 HEADS, DIM = 2, 4
 
@@ -25,7 +25,7 @@ class Plain:
         """What query [rows, heads, tokens, dim] of the last tokens makes of all."""
         tokens, length = query.size(2), self.rows.size(2)
         causal = torch.ones(tokens, length, dtype=torch.bool).tril(length - tokens)
-        return full_attention(query, self.rows, 2 * self.rows, mask=causal)
+        return full_attention(query, self.rows, 2 * self.rows, bias=bias_of(causal))
 
     def reordered(self, parents: Tensor) -> Plain:
         return Plain(self.rows[parents.flatten()], parents.size(1))
@@ -47,7 +47,7 @@ def step(cache: Any, plain: Plain, tokens: int, random: torch.Generator) -> tupl
 
     cache = cache.extended(tokens)
     past = cache.write(0, grouped(new), 2 * grouped(new))
-    answer = full_attention(grouped(query), past.keys.mT, past.values, mask=cache.mask(tokens))
+    answer = full_attention(grouped(query), past.keys.mT, past.values, bias=cache.bias(tokens))
     torch.testing.assert_close(answer, grouped(plain.attended(query)), atol=1e-5, rtol=1e-5)
     return cache, plain
 
@@ -111,7 +111,7 @@ def test_no_shape_tells_of_the_length_where_all_room_is_there() -> None:
     for _ in range(2):
         cache, plain = step(cache, plain, 1, random)
         coming = cache.extended(1)
-        seen.append([*coming.write(0, *torch.zeros(2, 2, HEADS, 1, DIM)), coming.mask(1), coming.places])
+        seen.append([*coming.write(0, *torch.zeros(2, 2, HEADS, 1, DIM)), coming.bias(1), coming.places])
     assert [leaf.shape for leaf in seen[0]] == [leaf.shape for leaf in seen[1]]
     assert [leaf.data_ptr() for leaf in seen[0][:2]] == [leaf.data_ptr() for leaf in seen[1][:2]]
     keys, values, *_ = seen[0]
