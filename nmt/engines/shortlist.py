@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from nmt.data.tokenizer import BOS, EOS, PAD, UNK, Tokenizer
 from nmt.engines.int8 import Int8Linear
-from nmt.engines.layout import lay_out
+from nmt.engines.layout import Product
 from nmt.errors import NmtError
 from nmt.files import atomic_write
 from nmt.models.ensemble import Ensemble
@@ -154,14 +154,15 @@ class Narrowed(Seq2Seq):
         return torch.log_softmax(logits, dim=-1)
 
 
-def narrow(projection: nn.Module, ids: Tensor) -> nn.Linear:
-    """A linear map, in floats or integers, to some of its outputs: ids [n]."""
+def narrow(projection: nn.Module | Product, ids: Tensor) -> nn.Linear:
+    """A linear map, in floats or integers, to some of its outputs: ids [n]. Weights lie as they did."""
     if isinstance(projection, Int8Linear):
         return cast(nn.Linear, projection.narrow(ids))  # in whose place it stands in the whole model, too
-    assert isinstance(projection, nn.Linear)
-    few = nn.Linear(projection.in_features, ids.numel(), bias=projection.bias is not None, device="meta")
-    for name, whole in projection.named_parameters():
-        setattr(few, name, nn.Parameter(whole.index_select(0, ids), requires_grad=False))
-    if ids.device.type == "cpu":
-        lay_out(few)
+    assert isinstance(projection, nn.Linear | Product)
+    weight, bias = projection.weight, projection.bias
+    few = nn.Linear(weight.size(1), ids.numel(), bias=bias is not None, device="meta")
+    chosen = weight.index_select(0, ids) if weight.is_contiguous() else weight.t().index_select(1, ids).t()
+    few.weight = nn.Parameter(chosen, requires_grad=False)
+    if bias is not None:
+        few.bias = nn.Parameter(bias.index_select(0, ids), requires_grad=False)
     return few

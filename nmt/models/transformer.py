@@ -55,7 +55,7 @@ class FeedForward(nn.Module):
         super().__init__()
         self.inner = nn.Linear(config.model_dim, config.ffn_dim)
         self.outer = nn.Linear(config.ffn_dim, config.model_dim)
-        self.activation = torch.relu if config.activation == "relu" else functional.gelu
+        self.activation = torch.relu_ if config.activation == "relu" else functional.gelu
         self.dropout = Dropout(config.ffn_dropout)
 
     def forward(self, x: Tensor) -> Tensor:

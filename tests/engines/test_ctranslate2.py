@@ -119,6 +119,7 @@ def test_what_is_found_for_a_sentence_does_not_depend_on_the_others(systems, bea
 
 
 def test_streams_share_the_cores(systems, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = systems("post relu shared tied").folder  # made before there is another Translator
     asked = []
 
     class Translator:
@@ -128,7 +129,6 @@ def test_streams_share_the_cores(systems, monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(ctranslate2, "Translator", Translator)
     monkeypatch.setattr("os.sched_getaffinity", lambda _: range(8), raising=False)
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    folder = systems("post relu shared tied").folder
     for streams, said in ((None, 8), (1, 1), (2, 2), (99, 8)):
         assert CTranslate2Engine(folder, "cpu", streams=streams).streams == said
     monkeypatch.setenv("OMP_NUM_THREADS", "2")
