@@ -46,7 +46,7 @@ def greedy_search(
             covered = torch.where(done, covered, coverage(state))
         log_prob = log_prob + value.masked_fill(done, 0.0)
         last = best.masked_fill(done, eos)
-        done = done | (last == eos)
+        done = last == eos  # and what was done, whose token is the end of sentence again
         tokens = torch.cat([tokens, last.unsqueeze(1)], dim=1)
         if not remaining.look_now(length):
             continue
