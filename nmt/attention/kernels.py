@@ -22,16 +22,19 @@ def bias_of(mask: Tensor) -> Tensor:
     return torch.where(mask, 0.0, -math.inf)
 
 
+def by_products(x: Tensor) -> bool:
+    """Whether few queries to what [batch, ...] says of each sentence go by products: they want key.mT contiguous."""
+    return x.device.type == "cpu" and x.size(0) > _FEW_SENTENCES
+
+
 def full_attention(
     query: Tensor, key: Tensor, value: Tensor, *, bias: Tensor | None = None, causal: bool = False, dropout: float = 0.0
 ) -> Tensor:
     """Scaled dot-product attention (Vaswani et al. 2017, eq. 1): [batch, heads, queries, head_dim] each.
 
-    bias broadcasts to [batch, heads, queries, keys]; causal lets query i see keys 0..i. For few queries of many
-    sentences keys are read fastest where key.mT is contiguous.
+    bias broadcasts to [batch, heads, queries, keys]; causal lets query i see keys 0..i.
     """
-    plain = query.device.type == "cpu" and not causal and not dropout
-    if plain and query.size(2) <= _FEW_QUERIES and query.size(0) > _FEW_SENTENCES:
+    if query.size(2) <= _FEW_QUERIES and by_products(query) and not causal and not dropout:
         return full_attention_weights(query, key, bias=bias).to(value.dtype) @ value
     key = key if key.stride(-1) == 1 else key.contiguous()
     bias = bias if bias is None else bias.to(query.dtype)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from nmt.attention.cache import KeysValues, Past
-from nmt.attention.kernels import full_attention, full_attention_weights
+from nmt.attention.kernels import by_products, full_attention, full_attention_weights
 
 
 def split_heads(x: Tensor, parts: int, num_heads: int) -> Tensor:
@@ -76,8 +76,8 @@ class CrossAttention(nn.Module):
         key, value = split_heads(self.kv_projection(states), 2, self.num_heads).unbind(2)
         if self.training:
             return KeysValues(key.mT, value)
-        # a search reads them at every step: on a CPU by a product, elsewhere by the fused kernel, which wants rows
-        keys = key.mT.contiguous() if key.device.type == "cpu" else key.contiguous().mT
+        # a search reads them at every step: by products or by the fused kernel, which wants rows
+        keys = key.mT.contiguous() if by_products(key) else key.contiguous().mT
         return KeysValues(keys, value.contiguous())
 
     def forward(

@@ -35,7 +35,7 @@ def lay_out(model: nn.Module) -> None:
 def _shortened(part: nn.Module) -> Any:
     """What may be called in place of a part, with its weights where others read them."""
     if type(part) is nn.Linear:
-        return Product(part)
+        return Product(part.weight.detach(), None if part.bias is None else part.bias.detach())
     if type(part) is nn.Embedding:
         return partial(torch.embedding, part.weight)
     if type(part) is nn.LayerNorm:
@@ -51,15 +51,22 @@ class Product:
     outputs, as there are threads.
     """
 
-    def __init__(self, linear: nn.Linear) -> None:
-        self.weight = weight = linear.weight.detach()  # [out, in], by rows or columns
-        self.bias = None if linear.bias is None else linear.bias.detach()
+    def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
+        self.weight = weight  # [out, in], by rows or columns
+        self.bias = bias  # [out]
         self.out_features, self.in_features = weight.shape
         parts = torch.get_num_threads()
-        self._parts = parts if weight.numel() >= _WORTH_THREADS and self.out_features % parts == 0 else 1
+        shared = weight.device.type == "cpu" and weight.numel() >= _WORTH_THREADS and self.out_features % parts == 0
+        self._parts = parts if shared else 1
         if self._parts > 1:
             self._weights = weight.unflatten(0, (parts, -1)).mT  # [parts, in, out / parts]
-            self._biases = weight.new_zeros(1) if self.bias is None else self.bias.view(parts, 1, -1)
+            self._biases = weight.new_zeros(1) if bias is None else bias.view(parts, 1, -1)
+
+    def narrow(self, ids: Tensor) -> Product:
+        """The same map to some of its outputs, ids [n]; weights lie as they did."""
+        weight = self.weight
+        chosen = weight.index_select(0, ids) if weight.is_contiguous() else weight.t().index_select(1, ids).t()
+        return Product(chosen, None if self.bias is None else self.bias.index_select(0, ids))
 
     def __call__(self, x: Tensor) -> Tensor:
         """x [..., in] -> [..., out]."""

@@ -154,15 +154,7 @@ class Narrowed(Seq2Seq):
         return torch.log_softmax(logits, dim=-1)
 
 
-def narrow(projection: nn.Module | Product, ids: Tensor) -> nn.Linear:
-    """A linear map, in floats or integers, to some of its outputs: ids [n]. Weights lie as they did."""
-    if isinstance(projection, Int8Linear):
-        return cast(nn.Linear, projection.narrow(ids))  # in whose place it stands in the whole model, too
-    assert isinstance(projection, nn.Linear | Product)
-    weight, bias = projection.weight, projection.bias
-    few = nn.Linear(weight.size(1), ids.numel(), bias=bias is not None, device="meta")
-    chosen = weight.index_select(0, ids) if weight.is_contiguous() else weight.t().index_select(1, ids).t()
-    few.weight = nn.Parameter(chosen, requires_grad=False)
-    if bias is not None:
-        few.bias = nn.Parameter(bias.index_select(0, ids), requires_grad=False)
-    return few
+def narrow(projection: nn.Linear | Product | Int8Linear, ids: Tensor) -> nn.Linear:
+    """A linear map, in floats or integers, to some of its outputs: ids [n]."""
+    whole = Product(projection.weight, projection.bias) if isinstance(projection, nn.Linear) else projection
+    return cast(nn.Linear, whole.narrow(ids))  # in whose place it stands in the whole model, too
