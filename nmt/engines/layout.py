@@ -47,20 +47,19 @@ def _shortened(part: nn.Module) -> Any:
 class Product:
     """A linear map as a function: x W^T + b.
 
-    Libraries share products out among threads, but not that of a single row. It is made of as many parts here, of
-    outputs, as there are threads.
+    Libraries share products out among threads, but not that of a single row. Here it is made of as many parts, of
+    outputs, as there are threads, or of fewer where that does not divide the outputs.
     """
 
     def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
         self.weight = weight  # [out, in], by rows or columns
         self.bias = bias  # [out]
         self.out_features, self.in_features = weight.shape
-        parts = torch.get_num_threads()
-        shared = weight.device.type == "cpu" and weight.numel() >= _WORTH_THREADS and self.out_features % parts == 0
-        self._parts = parts if shared else 1
-        if self._parts > 1:
-            self._weights = weight.unflatten(0, (parts, -1)).mT  # [parts, in, out / parts]
-            self._biases = weight.new_zeros(1) if bias is None else bias.view(parts, 1, -1)
+        self._parts = 1
+        if weight.device.type == "cpu" and weight.numel() >= _WORTH_THREADS:
+            self._parts = _divisor(self.out_features, torch.get_num_threads())
+            self._weights = weight.unflatten(0, (self._parts, -1)).mT  # [parts, in, out / parts]
+            self._biases = weight.new_zeros(1) if bias is None else bias.view(self._parts, 1, -1)
 
     def narrow(self, ids: Tensor) -> Product:
         """The same map to some of its outputs, ids [n]; weights lie as they did."""
@@ -74,3 +73,8 @@ class Product:
             return functional.linear(x, self.weight, self.bias)
         products = torch.baddbmm(self._biases, x.expand(self._parts, 1, -1), self._weights)
         return products.view(*x.shape[:-1], self.out_features)
+
+
+def _divisor(number: int, most: int) -> int:
+    """The largest number up to `most` that divides `number`."""
+    return next(parts for parts in range(min(most, number), 0, -1) if number % parts == 0)

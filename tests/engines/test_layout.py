@@ -43,7 +43,7 @@ def three_threads() -> Iterator[None]:
 @pytest.mark.parametrize("bias", [True, False])
 @pytest.mark.parametrize(("size", "out"), [(96, 768), (768, 96), (64, 1024), (4, 6)])
 def test_a_row_alone_is_what_it_is_in_company(size: int, out: int, bias: bool, three_threads: None) -> None:
-    """Made of three parts of the outputs, where three divides them and there is enough to do."""
+    """Made of parts of the outputs where there is enough to do: three, or two where three do not divide them."""
     torch.manual_seed(1)
     holder = nn.ModuleDict({"map": nn.Linear(size, out, bias=bias)})
     linear = holder["map"]
@@ -57,7 +57,7 @@ def test_a_row_alone_is_what_it_is_in_company(size: int, out: int, bias: bool, t
         one = product(rows[1, 2].view(shape))
         torch.testing.assert_close(one, wanted[1, 2].view(*shape[:-1], out), atol=1e-5, rtol=1e-5)
     asked = [event.name for event in _operations(lambda: product(rows[:1, :1]))]
-    assert ("aten::baddbmm" in asked) == (out in (768, 96))
+    assert ("aten::baddbmm" in asked) == (size > 4)
     torch.set_num_threads(1)
     assert "aten::baddbmm" not in [event.name for event in _operations(lambda: product(rows[:1, :1]))]
 
