@@ -67,8 +67,9 @@ class Translator:
     ) -> Translator:
         """The translator of a run directory, or of several as an ensemble; see `load_runs` for what is refused.
 
-        precision is auto, fp32, bf16 or, on a CPU, int8; None takes the run's search.precision. An ensemble searches as
-        its first run's configuration says, and translates lines as long as the shortest limit of its runs whole.
+        precision is auto, fp32, bf16 or, on a CPU, fp16 or int8; None takes the run's search.precision. An ensemble
+        searches as its first run's configuration says, and translates lines as long as the shortest limit of its runs
+        whole.
         engine=ctranslate2 searches with the run's export and without torch. On a CPU `streams` batches are searched
         side by side, with an equal share of the cores each; None: with a core each, 4 at most in the native engine.
         """
@@ -78,8 +79,8 @@ class Translator:
 
             return cls(*load_exported(run_dir, checkpoint, device, precision, streams), warn, *_of_text(run_dirs))
         from nmt.device import choose_device
-        from nmt.engines.int8 import quantise
         from nmt.engines.native import NativeEngine
+        from nmt.engines.rounded import round_weights
         from nmt.engines.shortlist import Shortlist
         from nmt.models.ensemble import Ensemble
 
@@ -89,8 +90,8 @@ class Translator:
         model = runs[0].model if len(runs) == 1 else Ensemble([run.model for run in runs])
         place = choose_device(device)
         model.to(place)
-        if precision == "int8":
-            quantise(model)
+        if precision == "fp16" or precision == "int8":
+            round_weights(model, precision)
             precision = "fp32"  # of all the rest
         if precision is not None:
             search = dataclasses.replace(search, precision=precision)

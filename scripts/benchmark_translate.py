@@ -79,7 +79,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--engine", choices=["native", "ctranslate2"], nargs="+", default=["native"], help="default: native"
     )
     parser.add_argument(
-        "--precision", choices=["fp32", "bf16", "int8"], nargs="+", default=["fp32"], help="default: fp32"
+        "--precision", choices=["fp32", "bf16", "fp16", "int8"], nargs="+", default=["fp32"], help="default: fp32"
     )
     parser.add_argument("--device", default="cpu", help="of nmt; default: cpu")
     parser.add_argument("--threads", metavar="SxT", type=split, help=f"default: {cores}x1")

@@ -48,7 +48,9 @@ def make_parser() -> Parser:
         help="what searches; ctranslate2 takes an export of a Transformer (nmt-export); default: native",
     )
     parser.add_argument(
-        "--precision", choices=["auto", "fp32", "bf16", "int8"], help="int8 on a CPU; default: search.precision"
+        "--precision",
+        choices=["auto", "fp32", "bf16", "fp16", "int8"],
+        help="fp16 and int8 are for CPUs; default: search.precision",
     )
     return parser
 

@@ -25,7 +25,7 @@ from nmt.run import read_run_config
 from nmt.search.hypothesis import Hypothesis, hypothesis
 from nmt.search.penalties import LengthPenalty
 
-COMPUTE_TYPES = {"fp32": "float32", "bf16": "bfloat16", "int8": "int8"}
+COMPUTE_TYPES = {"fp32": "float32", "fp16": "float16", "bf16": "bfloat16", "int8": "int8"}
 OWN_RULES: dict[str, Any] = {"length_normalisation": "power", "stop": "full"}
 _NEARLY_ZERO = 1e-9  # as alpha: 0 itself has another stopping rule, and no score shows the difference
 

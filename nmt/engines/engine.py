@@ -11,7 +11,8 @@ from nmt.search.distribution import Sampling
 from nmt.search.forced import Forced
 from nmt.search.hypothesis import Hypothesis
 
-Precision = PRECISIONS | Literal["int8"]  # int8: the weights' products in whole numbers, on a CPU
+# on a CPU fp16: weights in 16 bits, multiplied in fp32; int8: products in whole numbers
+Precision = PRECISIONS | Literal["fp16", "int8"]
 
 
 class Engine(Protocol):

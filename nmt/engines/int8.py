@@ -9,11 +9,7 @@ from functools import cache
 import torch
 from torch import Tensor, nn
 
-from nmt.attention.multihead import CrossAttention, SelfAttention
 from nmt.device import has_vnni
-from nmt.errors import NmtError
-from nmt.models.seq2seq import Seq2Seq
-from nmt.models.transformer import FeedForward
 
 _LARGEST = 127
 _LARGEST_IN_PAIRS = 64  # of weights: 2 * 255 * 64 fits into 16 bits
@@ -101,18 +97,3 @@ def quantise_rows(x: Tensor, largest: int = _LARGEST) -> tuple[Tensor, Tensor]:
     """x [rows, dim] as int8 and the scales [rows, 1] that bring it back; a row of zeros stays one."""
     scale = x.abs().amax(dim=1, keepdim=True).clamp_(min=1e-30) / largest
     return (x / scale).round_().to(torch.int8), scale
-
-
-def quantise(model: nn.Module) -> None:
-    """Replace, for good, the linear maps that take most of a search's time: the Transformer's and the vocabulary's.
-
-    Recurrent cells and scores, which read their weights themselves, stay as they are. Raises NmtError for a model that
-    is not on the CPU.
-    """
-    if (device := next(model.parameters()).device).type != "cpu":
-        raise NmtError(f"int8 is for CPUs: on {device.type} choose --precision bf16, or --device cpu")
-    for module in list(model.modules()):
-        if isinstance(module, Seq2Seq | FeedForward | SelfAttention | CrossAttention):
-            for name, child in list(module.named_children()):
-                if isinstance(child, nn.Linear):
-                    setattr(module, name, Int8Linear.of(child))

@@ -22,6 +22,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from nmt.data.tokenizer import BOS, EOS, PAD, UNK, Tokenizer
+from nmt.engines.fp16 import HalfLinear
 from nmt.engines.int8 import Int8Linear
 from nmt.engines.layout import Product
 from nmt.errors import NmtError
@@ -154,7 +155,7 @@ class Narrowed(Seq2Seq):
         return torch.log_softmax(logits, dim=-1)
 
 
-def narrow(projection: nn.Linear | Product | Int8Linear, ids: Tensor) -> nn.Linear:
-    """A linear map, in floats or integers, to some of its outputs: ids [n]."""
+def narrow(projection: nn.Linear | Product | HalfLinear | Int8Linear, ids: Tensor) -> nn.Linear:
+    """A linear map, in any precision, to some of its outputs: ids [n]."""
     whole = Product(projection.weight, projection.bias) if isinstance(projection, nn.Linear) else projection
     return cast(nn.Linear, whole.narrow(ids))  # in whose place it stands in the whole model, too

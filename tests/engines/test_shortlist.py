@@ -16,8 +16,8 @@ from torch import nn
 from nmt.config.data import TokenizerConfig
 from nmt.config.schema import SearchConfig
 from nmt.data.tokenizer import EOS, Tokenizer
-from nmt.engines.int8 import quantise
 from nmt.engines.native import NativeEngine
+from nmt.engines.rounded import round_weights
 from nmt.engines.shortlist import SPECIALS, Shortlist
 from nmt.errors import NmtError
 from nmt.models.ensemble import Ensemble
@@ -141,7 +141,7 @@ def test_each_model_of_an_ensemble_has_the_list(beta: float) -> None:
 @pytest.mark.parametrize("variant", ["transformer-post", "transformer-pre", "rnnsearch"])
 def test_in_integers_company_changes_nothing_at_all(variant: str, beam_size: int) -> None:
     model = tiny_model(variant, SIZE, seed=10)
-    quantise(model)
+    round_weights(model, "int8")
     options = dataclasses.replace(OPTIONS, beam_size=beam_size)
     check_same(find(model, everything(), options), find(model, None, options))
     together = find(model, some(), options)

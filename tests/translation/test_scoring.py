@@ -9,14 +9,15 @@ import torch
 
 from nmt.config.schema import SearchConfig
 from nmt.data.tokenizer import BOS, EOS
-from nmt.engines.int8 import quantise
 from nmt.engines.native import NativeEngine
+from nmt.engines.rounded import round_weights
 from nmt.errors import NmtError, UsageError
 from nmt.models.ensemble import Ensemble
 from nmt.search.penalties import LengthPenalty
 from nmt.translate import Translator
 from nmt.translation.hypotheses import TextHypothesis, Translation
 from nmt.translation.scoring import force
+from tests.engines.rounding import PRECISIONS
 from tests.models.variants import VARIANTS
 from tests.test_translate import LINES, make
 from tests.toy_run import MAX_TOKENS, made_up_lines, toy_config, toy_model, toy_tokenizer
@@ -105,9 +106,10 @@ def test_given_translations_are_scored_in_their_order_by_teacher_forcing() -> No
         check_tokens(one.hypotheses[0])
 
 
-def test_a_model_in_integers_is_scored_too() -> None:
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_a_model_of_fewer_bits_is_scored_too(precision: str) -> None:
     translator = make_ensemble(beam_size=2)
-    quantise(translator.engine.model)
+    round_weights(translator.engine.model, precision)
     segments = [one.hypotheses[0].segments[0] for one in translator.translate_nbest(LINES[:6])]
     forced = force(
         translator.engine,
