@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from nmt.training.checkpoint import CheckpointInfo
 
 SHORTLIST = "shortlist.safetensors"  # in a run directory, where nmt-shortlist has made one
+DRAFT = "draft.safetensors"  # and nmt-draft
 
 
 @dataclass(frozen=True)

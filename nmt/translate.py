@@ -79,6 +79,7 @@ class Translator:
 
             return cls(*load_exported(run_dir, checkpoint, device, precision, streams), warn, *_of_text(run_dirs))
         from nmt.device import choose_device
+        from nmt.engines.draft import Draft
         from nmt.engines.native import NativeEngine
         from nmt.engines.rounded import round_weights
         from nmt.engines.shortlist import Shortlist
@@ -96,7 +97,13 @@ class Translator:
         if precision is not None:
             search = dataclasses.replace(search, precision=precision)
         tokenizer = runs[0].tokenizer
-        native = NativeEngine.alone(model, place, lambda: Shortlist.load(run_dirs[0], tokenizer), streams)
+        native = NativeEngine.alone(
+            model,
+            place,
+            lambda: Shortlist.load(run_dirs[0], tokenizer),
+            lambda: Draft.load(run_dirs[0], tokenizer),
+            streams,
+        )
         return cls(native, tokenizer, search, max_tokens, warn, *_of_text(run_dirs))
 
     def translate(

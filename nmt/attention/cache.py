@@ -106,7 +106,7 @@ class Cache:
         memory = self.layers[layer]
         for there, here in ((memory.keys.mT, keys), (memory.values, values)):
             now = there.narrow(2, (length - tokens) * width, tokens * width)
-            if tokens > 1 or hypotheses < width:  # position by position, at each the first places
+            if hypotheses < width or (tokens > 1 and width > 1):  # position by position, at each the first places
                 now = now.unflatten(2, (tokens, width)).narrow(3, 0, hypotheses)
                 here = here.unflatten(2, (hypotheses, tokens)).transpose(2, 3)
             now.copy_(here)
@@ -115,17 +115,22 @@ class Cache:
 
     def bias(self, tokens: int) -> Tensor:
         """What the last tokens may see of what `write` returns: [batch or 1, 1, hypotheses * tokens, length]."""
-        if self._width == tokens == 1:  # as in greedy search, at every step
-            there = torch.arange(_in_blocks(self.length), device=self._places.device) < self.length
-            return bias_of(there.view(1, 1, 1, -1))
-        places = pad(self._places, (0, _in_blocks(self.length) - self.length), value=-1)
-        until = torch.arange(self.length - tokens, self.length, device=places.device)
+        device, positions = self._places.device, _in_blocks(self.length)
+        until = torch.arange(self.length - tokens, self.length, device=device)
+        if self._width == 1:  # as in greedy search, at every step
+            return bias_of(torch.arange(positions, device=device) <= until.view(1, 1, -1, 1))
+        places = pad(self._places, (0, positions - self.length), value=-1)
         return bias_of(visible(places, self._width, until))
 
     def pasts(self, tokens: int) -> list[Past]:
         """What each layer is given, having been extended by so many tokens."""
         bias = self.bias(tokens)
         return [Past(self, layer, bias) for layer in range(len(self.layers))]
+
+    def until(self, length: int) -> Cache:
+        """The first so many tokens of each hypothesis: those after it are overwritten, also in what shares them."""
+        self._written[0] = length
+        return Cache(self.layers, self._width, self._places[:, :, :length], self._written)
 
     def reorder(self, parents: Tensor) -> Cache:
         """Hypotheses that go on from parents [batch, hypotheses], rows of the present batch * hypotheses.

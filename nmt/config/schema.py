@@ -163,6 +163,7 @@ class SearchConfig:
     tokens_per_batch: int = 8192  # padded source tokens times beam_size
     precision: PRECISIONS = "auto"  # auto: bf16 on CUDA, fp32 elsewhere
     shortlist: bool = False  # score only the tokens that nmt-shortlist found likely for the source
+    draft: bool = False  # greedy search of a sentence alone takes several guessed tokens in a step (nmt-draft)
     cuda_graphs: bool = False  # record steps on a CUDA device and replay them without Python
 
     def check(self) -> None:

@@ -33,13 +33,25 @@ class Lexicon(NamedTuple):
 
         Where there are fewer, `filler` stands.
         """
-        order = np.lexsort((-self.probabilities, self.sources))  # stable
-        sources, targets = self.sources[order], self.targets[order]
-        rank = np.arange(len(sources)) - np.searchsorted(sources, sources)
-        kept = rank < count
+        return self.most_probable(count, source_size, filler)[0]
+
+    def most_probable(self, count: int, source_size: int, filler: int) -> tuple[Integers, NDArray[np.float64]]:
+        """What `best` returns, and the probabilities [source_size, count], 0 beside a filler."""
+        chosen, rank = ranked(self.sources, self.probabilities, count)
         table = np.full((source_size, count), filler, dtype=np.int64)
-        table[sources[kept], rank[kept]] = targets[kept]
-        return table
+        table[self.sources[chosen], rank] = self.targets[chosen]
+        probabilities = np.zeros((source_size, count))
+        probabilities[self.sources[chosen], rank] = self.probabilities[chosen]
+        return table, probabilities
+
+
+def ranked(groups: Integers, scores: NDArray[np.float64], count: int) -> tuple[Integers, Integers]:
+    """The entries with the `count` highest scores of each group, and each one's rank in it; of equals the earlier."""
+    order = np.lexsort((-scores, groups))  # stable
+    of_order = groups[order]
+    rank = np.arange(len(order)) - np.searchsorted(of_order, of_order)
+    kept = rank < count
+    return order[kept], rank[kept]
 
 
 class _Links(NamedTuple):

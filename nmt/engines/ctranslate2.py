@@ -83,6 +83,8 @@ class CTranslate2Engine:
                 "search.shortlist needs the native engine: CTranslate2 has one vocabulary map a batch, in which "
                 "sentences would depend on their company"
             )
+        if options.draft:
+            raise NmtError("search.draft needs the native engine: CTranslate2 takes one token a step")
         if options.cuda_graphs:
             raise NmtError("search.cuda_graphs needs the native engine: CTranslate2 records nothing")
         return options if options.beam_size == 1 else dataclasses.replace(options, **OWN_RULES)

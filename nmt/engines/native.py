@@ -15,6 +15,7 @@ from nmt.config.schema import SearchConfig
 from nmt.data.batching import collate
 from nmt.data.tokenizer import BOS, EOS, PAD
 from nmt.device import autocast
+from nmt.engines.draft import Draft
 from nmt.engines.layout import lay_out
 from nmt.engines.replay import Replayed, fixed, recorder
 from nmt.engines.shortlist import Shortlist
@@ -25,6 +26,7 @@ from nmt.search.beam import beam_search
 from nmt.search.constraints import Constraints
 from nmt.search.coverage import covering, uncovered
 from nmt.search.distribution import Sampling
+from nmt.search.drafted import drafted_search
 from nmt.search.forced import Forced
 from nmt.search.greedy import greedy_search
 from nmt.search.hypothesis import Hypothesis
@@ -50,14 +52,16 @@ class NativeEngine:
         model: Seq2Seq | Ensemble,
         streams: int = 1,
         load_shortlist: Callable[[], Shortlist] | None = None,
+        load_draft: Callable[[], Draft] | None = None,
     ) -> None:
         """Batches searched side by side in threads share the cores; a model in training has one stream.
 
-        load_shortlist is called once, when search.shortlist first asks for it.
+        load_shortlist is called once, when search.shortlist first asks for it, and load_draft for search.draft.
         """
         self.model = model
         self.streams = streams
         self._load_shortlist = load_shortlist
+        self._load_draft = load_draft
 
     @classmethod
     def alone(
@@ -65,13 +69,14 @@ class NativeEngine:
         model: Seq2Seq | Ensemble,
         device: torch.device,
         load_shortlist: Callable[[], Shortlist] | None = None,
+        load_draft: Callable[[], Draft] | None = None,
         streams: int | None = None,
     ) -> NativeEngine:
         """The engine of a model that from now on only searches: on that device, laid out for it; see `streams_on`."""
         model.to(device)
         if device.type == "cpu":
             lay_out(model)
-        return cls(model, streams or streams_on(device), load_shortlist)
+        return cls(model, streams or streams_on(device), load_shortlist, load_draft)
 
     @contextmanager
     def sharing(self, streams: int) -> Iterator[Callable[[], None]]:
@@ -83,9 +88,11 @@ class NativeEngine:
             torch.set_num_threads(threads)  # for threads to come, whose default it has become
 
     def adopt(self, options: SearchConfig) -> SearchConfig:
-        """The options as they are: this engine has them all, given what a shortlist and recording need."""
+        """The options as they are: this engine has them all, given what shortlist, draft and recording need."""
         if options.shortlist:
             _ = self._shortlist
+        if options.draft:
+            self._check_draft(options)
         if options.cuda_graphs:
             recorder(self._device)
             if self.streams > 1:
@@ -108,15 +115,18 @@ class NativeEngine:
         search: Callable[..., list[list[Hypothesis]]] = greedy_search
         if options.beam_size > 1:
             search = partial(beam_search, beam_size=options.beam_size, n_best=n_best, stop=options.stop)
+        drafted = options.draft and len(sources) == 1
+        if drafted:
+            drafter = self._draft.of(sources[0])
+            search = partial(drafted_search, drafter=drafter if listing is None else listing.drafter(drafter))
         with self._evaluating(), autocast(device, options.precision):
             model = self.model if listing is None else listing.narrow(self.model)
             memory = model.read(src, mask)
             state = model.init_state(memory, limits.longest)
-            step: Step = model.step
-            coverage = None
+            step: Step = model.steps if drafted else model.step
             if options.coverage_penalty:
                 step, coverage = covering(model.weighted_step, options.coverage_penalty)
-                state = uncovered(state, mask)
+                search, state = partial(search, coverage=coverage), uncovered(state, mask)
             step, state = self._recorded(step, state, limits, options)
             found = search(
                 step,
@@ -126,7 +136,6 @@ class NativeEngine:
                 max_lengths=limits.max_lengths.to(device),
                 constraints=limits.constraints(device),
                 length_penalty=LengthPenalty.of(options),
-                coverage=coverage,
             )
         return found if listing is None else listing.hypotheses(found)
 
@@ -181,6 +190,20 @@ class NativeEngine:
             for row, target, penalty in zip(log_probs.tolist(), targets, penalties.tolist(), strict=True)
         ]
 
+    def _check_draft(self, options: SearchConfig) -> None:
+        for name, value in (("beam_size", 1), ("coverage_penalty", 0), ("cuda_graphs", False)):
+            if getattr(options, name) != value:
+                raise NmtError(
+                    "search.draft=true is for greedy search without more: choose "
+                    f"search.{name}={str(value).lower()}, or search.draft=false"
+                )
+        if not self.model.rewinds:
+            raise NmtError(
+                "search.draft=true needs a decoder that can take tokens back, such as a Transformer's: a recurrent "
+                "state has no way back"
+            )
+        _ = self._draft
+
     def _recorded(self, step: Step, state: State, limits: _Limits, options: SearchConfig) -> tuple[Step, State]:
         """The step and its first state as a device can record them, where that is asked for."""
         if not options.cuda_graphs:
@@ -192,6 +215,12 @@ class NativeEngine:
         if self._load_shortlist is None:
             raise NmtError("search.shortlist=true needs a run directory, which nmt-shortlist has made a shortlist for")
         return self._load_shortlist().to(self._device)
+
+    @cached_property
+    def _draft(self) -> Draft:
+        if self._load_draft is None:
+            raise NmtError("search.draft=true needs a run directory, which nmt-draft has made a draft for")
+        return self._load_draft()
 
     @cached_property
     def _device(self) -> torch.device:

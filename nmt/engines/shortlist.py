@@ -9,27 +9,25 @@ RUN_DIR/shortlist.safetensors    the likely translations and the frequent tokens
 
 from __future__ import annotations
 
-import json
+import itertools
 import math
 import os
 from collections.abc import Sequence
-from hashlib import blake2b
 from pathlib import Path
 from typing import NamedTuple, cast
 
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from nmt.data.tokenizer import BOS, EOS, PAD, UNK, Tokenizer
 from nmt.engines.fp16 import HalfLinear
 from nmt.engines.int8 import Int8Linear
 from nmt.engines.layout import Product
-from nmt.errors import NmtError
-from nmt.files import atomic_write
+from nmt.engines.tables import digest, load_tables, save_tables
 from nmt.models.ensemble import Ensemble
 from nmt.models.seq2seq import Decoded, Memory, Seq2Seq, State
 from nmt.run import SHORTLIST
+from nmt.search.drafted import Drafter
 from nmt.search.hypothesis import Hypothesis
 
 SPECIALS = (PAD, UNK, BOS, EOS)  # in every list, and the first of all ids: so they have the same numbers in any
@@ -44,41 +42,20 @@ class Shortlist(NamedTuple):
 
     def save(self, run_dir: str | os.PathLike[str], tokenizer: Tokenizer) -> Path:
         """Write it into a run directory, for that tokenizer's ids, and return the file: complete or absent."""
-        from safetensors.torch import save
-
-        header = {"tokenizer": tokenizer.fingerprint, "digest": self.digest}
-        tensors = {"likely": self.likely.int(), "frequent": self.frequent.int()}
-        path = Path(run_dir) / SHORTLIST
-        with atomic_write(path, "wb") as file:
-            file.write(save(tensors, {"nmt": json.dumps(header)}))
-        return path
+        tables = {"likely": self.likely.int(), "frequent": self.frequent.int()}
+        return save_tables(Path(run_dir) / SHORTLIST, tables, tokenizer)
 
     @classmethod
     def load(cls, run_dir: str | os.PathLike[str], tokenizer: Tokenizer) -> Shortlist:
         """The shortlist of a run. Raises NmtError where it is missing, damaged or of another tokenizer."""
-        path, again = Path(run_dir) / SHORTLIST, f"run nmt-shortlist {run_dir}"
-        if not path.is_file():
-            raise NmtError(f"search.shortlist=true needs {path}, which is not there yet: {again}")
-        try:
-            with safe_open(path, "pt") as file:
-                header = json.loads((file.metadata() or {})["nmt"])
-                read = cls(file.get_tensor("likely").long(), file.get_tensor("frequent").long(), tokenizer.target_size)
-            if header["digest"] != read.digest:
-                raise ValueError("its checksum is another")
-        except (OSError, KeyError, ValueError, SafetensorError) as error:
-            raise NmtError(f"{path} is truncated or corrupted ({error}): {again}") from error
-        if header["tokenizer"] != tokenizer.fingerprint:
-            raise NmtError(f"{path} was made for another vocabulary than that of {run_dir}: {again}")
-        return read
+        path = Path(run_dir) / SHORTLIST
+        tables = load_tables(path, tokenizer, "search.shortlist=true", "nmt-shortlist")
+        return cls(tables["likely"], tables["frequent"], tokenizer.target_size)
 
     @property
     def digest(self) -> str:
         """The same where all lists are."""
-        state = blake2b(digest_size=16)
-        for tensor in (self.likely, self.frequent):
-            state.update(f"{list(tensor.shape)}".encode())
-            state.update(tensor.cpu().numpy().tobytes())
-        return state.hexdigest()
+        return digest({"likely": self.likely, "frequent": self.frequent})
 
     def to(self, device: torch.device) -> Shortlist:
         """The same on a device."""
@@ -115,11 +92,29 @@ class Listing(NamedTuple):
         ids = self.ids.tolist()
         return [[one._replace(tokens=[ids[number] for number in one.tokens]) for one in each] for each in found]
 
+    def drafter(self, drafter: Drafter) -> Drafter:
+        """What guesses in ids, in these numbers."""
+        return NumberedDrafter(drafter, self.ids.tolist())
+
     def narrow(self, model: Seq2Seq | Ensemble) -> Seq2Seq | Ensemble:
         """The model as it speaks to this batch, in these numbers; it shares the weights of the whole one."""
         if isinstance(model, Ensemble):
             return Ensemble([Narrowed(cast(Seq2Seq, one), self) for one in model.models])
         return Narrowed(model, self)
+
+
+class NumberedDrafter:
+    """Guesses in a listing's numbers; what is not listed ends them."""
+
+    def __init__(self, drafter: Drafter, ids: list[int]) -> None:
+        self._drafter = drafter
+        self._ids = ids
+        self._numbers = {id: number for number, id in enumerate(ids)}
+
+    def guess(self, said: Sequence[int], count: int) -> list[int]:
+        """See `nmt.search.drafted.Drafter`."""
+        guessed = self._drafter.guess([self._ids[number] for number in said], count)
+        return [self._numbers[id] for id in itertools.takewhile(self._numbers.__contains__, guessed)]
 
 
 class ListedMemory(NamedTuple):
@@ -149,8 +144,8 @@ class Narrowed(Seq2Seq):
     ) -> tuple[Decoded, State]:
         return super()._decode(self.listing.ids[tokens], memory.memory, state, need_weights)
 
-    def _log_probs(self, decoded: Decoded, memory: ListedMemory) -> Tensor:
-        logits = self.projection(decoded.hidden.squeeze(1)).float()  # [rows, listed]
+    def _log_probs(self, hidden: Tensor, memory: ListedMemory) -> Tensor:
+        logits = self.projection(hidden).float()  # [rows, listed]
         logits.view(*memory.outside.shape[:1], -1, logits.size(1)).add_(memory.outside.unsqueeze(1))
         return torch.log_softmax(logits, dim=-1)
 

@@ -163,12 +163,18 @@ def _translate(
 ) -> tuple[list[str], float]:
     """Translations and the seconds they took, loading not counted."""
     from nmt.device import choose_device
+    from nmt.engines.draft import Draft
     from nmt.engines.native import NativeEngine
     from nmt.engines.shortlist import Shortlist
     from nmt.translate import Translator
 
     device, data = choose_device(settings.device), run.config.data
-    engine = NativeEngine.alone(run.model, device, lambda: Shortlist.load(run.path, run.tokenizer))
+    engine = NativeEngine.alone(
+        run.model,
+        device,
+        lambda: Shortlist.load(run.path, run.tokenizer),
+        lambda: Draft.load(run.path, run.tokenizer),
+    )
     translator = Translator(
         engine,
         run.tokenizer,

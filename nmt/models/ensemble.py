@@ -27,6 +27,11 @@ class Ensemble(nn.Module):
         """Whether every model has attention weights to show."""
         return all(model.attends for model in self._models())
 
+    @property
+    def rewinds(self) -> bool:
+        """Whether every model's state can go back."""
+        return all(model.rewinds for model in self._models())
+
     def read(self, src: Tensor, src_mask: Tensor) -> Memory:
         """Each model's memory of src, one row a sentence."""
         return tuple(model.read(src, src_mask) for model in self._models())
@@ -39,6 +44,12 @@ class Ensemble(nn.Module):
         """One search step of all models: [rows] -> the mean's log-probabilities [rows, vocab] and the new states."""
         parts = zip(self._models(), memory, state, strict=True)
         log_probs, states = zip(*(model.step(tokens, *part) for model, *part in parts), strict=True)
+        return log_mean(log_probs), states
+
+    def steps(self, tokens: Tensor, memory: Memory, state: State) -> tuple[Tensor, State]:
+        """Several steps of all models in one; see `Seq2Seq.steps`."""
+        parts = zip(self._models(), memory, state, strict=True)
+        log_probs, states = zip(*(model.steps(tokens, *part) for model, *part in parts), strict=True)
         return log_mean(log_probs), states
 
     def weighted_step(self, tokens: Tensor, memory: Memory, state: State) -> tuple[Tensor, Tensor, State]:

@@ -46,6 +46,7 @@ class AttentionalOutput(nn.Module):
 
 class _LuongDecoder(nn.Module):
     attends = True
+    rewinds = False
 
     def __init__(self, config: LuongConfig, embedding: nn.Embedding) -> None:
         super().__init__()

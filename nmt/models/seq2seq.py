@@ -49,9 +49,10 @@ class Encoder(Protocol):
 
 @runtime_checkable
 class Decoder(Protocol):
-    """Target prefixes to hidden states; `attends` says whether weights can be asked for."""
+    """Target prefixes to hidden states."""
 
-    attends: bool
+    attends: bool  # whether weights can be asked for
+    rewinds: bool  # whether its state can go back to what it was some tokens before; see `rewind`
 
     def read(self, encoded: Encoded) -> Memory:
         """Compute once a sentence what every step needs: projected keys, cross-attention keys and values."""
@@ -85,6 +86,11 @@ class Seq2Seq(nn.Module):
         """Whether the decoder has attention weights to show."""
         return cast(Decoder, self.decoder).attends
 
+    @property
+    def rewinds(self) -> bool:
+        """Whether the decoder's state can go back."""
+        return cast(Decoder, self.decoder).rewinds
+
     def forward(self, src: Tensor, src_mask: Tensor, tgt_in: Tensor) -> Tensor:
         """Teacher forcing: src, src_mask [batch, src_len], tgt_in [batch, tgt_len] -> hidden [batch, tgt_len, dim]."""
         memory = self.read(src, src_mask)
@@ -101,23 +107,32 @@ class Seq2Seq(nn.Module):
 
     def step(self, tokens: Tensor, memory: Memory, state: State) -> tuple[Tensor, State]:
         """One search step: the last token of each row [rows] -> log-probabilities [rows, vocab] and the new state."""
+        decoded, state = self._decode(tokens.unsqueeze(1), memory, state)
+        return self._log_probs(decoded.hidden.squeeze(1), memory), state
+
+    def steps(self, tokens: Tensor, memory: Memory, state: State) -> tuple[Tensor, State]:
+        """Several steps in one: tokens [rows, count] in turn -> log-probabilities [rows, count, vocab] after each."""
         decoded, state = self._decode(tokens, memory, state)
-        return self._log_probs(decoded, memory), state
+        return self._log_probs(decoded.hidden.flatten(0, 1), memory).view(*tokens.shape, -1), state
 
     def weighted_step(self, tokens: Tensor, memory: Memory, state: State) -> tuple[Tensor, Tensor, State]:
         """A step, with the attention weights averaged over layers and heads [rows, src_len] in its middle."""
-        decoded, state = self._decode(tokens, memory, state, need_weights=True)
-        return self._log_probs(decoded, memory), cast(Tensor, decoded.weights).flatten(1, 3).mean(1), state
+        decoded, state = self._decode(tokens.unsqueeze(1), memory, state, need_weights=True)
+        return (
+            self._log_probs(decoded.hidden.squeeze(1), memory),
+            cast(Tensor, decoded.weights).flatten(1, 3).mean(1),
+            state,
+        )
 
     def _decode(
         self, tokens: Tensor, memory: Memory, state: State, need_weights: bool = False
     ) -> tuple[Decoded, State]:
-        decoded, state = self.decoder(tokens.unsqueeze(1), memory, state, need_weights=need_weights)
+        decoded, state = self.decoder(tokens, memory, state, need_weights=need_weights)
         return decoded, state
 
-    def _log_probs(self, decoded: Decoded, memory: Memory) -> Tensor:
-        """The step's log-probabilities; `memory` is for a model whose sentences differ in what they may say."""
-        logits = self.projection(decoded.hidden.squeeze(1))
+    def _log_probs(self, hidden: Tensor, memory: Memory) -> Tensor:
+        """hidden [rows, dim] -> [rows, vocab]; `memory` is for a model whose sentences differ in what they may say."""
+        logits = self.projection(hidden)
         return torch.log_softmax(logits.float(), dim=-1)
 
     def force(
@@ -160,6 +175,15 @@ class Rows(Protocol):
         ...
 
 
+@runtime_checkable
+class Rewinding(Protocol):
+    """A leaf of a state that can go back."""
+
+    def until(self, length: int) -> Any:
+        """What it was after so many tokens."""
+        ...
+
+
 def tree_map(function: Callable[[Any], Any], tree: Tree) -> Tree:
     """Apply `function` to every leaf of a tree of (named) tuples that has rows; others stay."""
     if isinstance(tree, Tensor | Rows):
@@ -185,3 +209,13 @@ def reorder(state: State, parents: Tensor) -> State:
     return tree_map(
         lambda leaf: leaf.index_select(0, rows) if isinstance(leaf, Tensor) else leaf.reorder(parents), state
     )
+
+
+def rewind(state: State, length: int) -> State:
+    """The state after the first so many tokens, for a decoder that `rewinds`; `state` is not to be used any more."""
+
+    def back(leaf: Any) -> Any:
+        assert isinstance(leaf, Rewinding), f"a state with {type(leaf).__name__} has no way back"
+        return leaf.until(length)
+
+    return tree_map(back, state)

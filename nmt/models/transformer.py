@@ -150,6 +150,7 @@ class TransformerDecoder(nn.Module):
     """A stack of decoder layers over embedded target tokens."""
 
     attends = True
+    rewinds = True
 
     def __init__(self, config: TransformerConfig, embedding: nn.Embedding) -> None:
         super().__init__()

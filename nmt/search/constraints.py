@@ -34,6 +34,10 @@ class Constraints(NamedTuple):
             log_probs[rows] = -math.inf
             log_probs[rows, tokens] = kept
 
+    def demanded(self, sentence: int) -> list[int]:
+        """The tokens that the hypotheses of a sentence must begin with."""
+        return [] if self.prefixes is None else [token for token in self.prefixes[sentence].tolist() if token >= 0]
+
     @staticmethod
     def _each_row(of_sentences: Tensor, log_probs: Tensor) -> Tensor:
         """[batch] -> [batch * beam]."""

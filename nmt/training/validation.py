@@ -133,7 +133,7 @@ class Validator:
             NativeEngine(model),
             prepared.tokenizer,
             # a shortlist is made after training; graphs would be recorded while batches are prefetched
-            dataclasses.replace(config.search, shortlist=False, cuda_graphs=False),
+            dataclasses.replace(config.search, shortlist=False, draft=False, cuda_graphs=False),
             config.data.cleaning.max_tokens,
             warn=_not_while_training,
             language=config.data.source_language,
