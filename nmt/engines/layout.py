@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+_FEW_ROWS = 32
 _WORTH_THREADS = 1 << 16  # weights of a linear map: with fewer, threads take longer to meet than to work
 
 
@@ -47,8 +48,8 @@ def _shortened(part: nn.Module) -> Any:
 class Product:
     """A linear map as a function: x W^T + b.
 
-    Libraries share products out among threads, but not that of a single row. Here it is made of as many parts, of
-    outputs, as there are threads, or of fewer where that does not divide the outputs.
+    Libraries share products out among threads, but not that of a single row, and badly those of few. Here they are made
+    of as many parts, of outputs, as there are threads, or of fewer where that does not divide the outputs.
     """
 
     def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
@@ -69,10 +70,12 @@ class Product:
 
     def __call__(self, x: Tensor) -> Tensor:
         """x [..., in] -> [..., out]."""
-        if self._parts == 1 or x.numel() > self.in_features or torch.get_num_threads() == 1:
+        rows = x.numel() // self.in_features
+        if self._parts == 1 or rows > _FEW_ROWS or torch.get_num_threads() == 1:
             return functional.linear(x, self.weight, self.bias)
-        products = torch.baddbmm(self._biases, x.expand(self._parts, 1, -1), self._weights)
-        return products.view(*x.shape[:-1], self.out_features)
+        of_each_part = x.reshape(1, rows, self.in_features).expand(self._parts, -1, -1)
+        products = torch.baddbmm(self._biases, of_each_part, self._weights)
+        return products.transpose(0, 1).reshape(*x.shape[:-1], self.out_features)
 
 
 def _divisor(number: int, most: int) -> int:

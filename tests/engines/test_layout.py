@@ -42,12 +42,12 @@ def three_threads() -> Iterator[None]:
 
 @pytest.mark.parametrize("bias", [True, False])
 @pytest.mark.parametrize(("size", "out"), [(96, 768), (768, 96), (64, 1024), (4, 6)])
-def test_a_row_alone_is_what_it_is_in_company(size: int, out: int, bias: bool, three_threads: None) -> None:
+def test_few_rows_are_what_they_are_in_company(size: int, out: int, bias: bool, three_threads: None) -> None:
     """Made of parts of the outputs where there is enough to do: three, or two where three do not divide them."""
     torch.manual_seed(1)
     holder = nn.ModuleDict({"map": nn.Linear(size, out, bias=bias)})
     linear = holder["map"]
-    rows = torch.randn(2, 4, size)
+    rows = torch.randn(2, 40, size)
     wanted = linear(rows).detach()
     lay_out(holder)
     product = holder.__dict__["map"]
@@ -56,10 +56,15 @@ def test_a_row_alone_is_what_it_is_in_company(size: int, out: int, bias: bool, t
     for shape in ((size,), (1, size), (1, 1, size)):
         one = product(rows[1, 2].view(shape))
         torch.testing.assert_close(one, wanted[1, 2].view(*shape[:-1], out), atol=1e-5, rtol=1e-5)
-    asked = [event.name for event in _operations(lambda: product(rows[:1, :1]))]
-    assert ("aten::baddbmm" in asked) == (size > 4)
+    for count in (0, 1, 2, 5, 16):
+        torch.testing.assert_close(product(rows[:, :count]), wanted[:, :count], atol=1e-5, rtol=1e-5)
+
+    def in_parts(count: int) -> bool:
+        return "aten::baddbmm" in [event.name for event in _operations(lambda: product(rows[:1, :count]))]
+
+    assert in_parts(1) == in_parts(32) == (size > 4) and not in_parts(33)
     torch.set_num_threads(1)
-    assert "aten::baddbmm" not in [event.name for event in _operations(lambda: product(rows[:1, :1]))]
+    assert not in_parts(1)
 
 
 def _operations(function: Callable[[], object]) -> list[Any]:
