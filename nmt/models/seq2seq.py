@@ -175,15 +175,6 @@ class Rows(Protocol):
         ...
 
 
-@runtime_checkable
-class Rewinding(Protocol):
-    """A leaf of a state that can go back."""
-
-    def until(self, length: int) -> Any:
-        """What it was after so many tokens."""
-        ...
-
-
 def tree_map(function: Callable[[Any], Any], tree: Tree) -> Tree:
     """Apply `function` to every leaf of a tree of (named) tuples that has rows; others stay."""
     if isinstance(tree, Tensor | Rows):
@@ -212,10 +203,12 @@ def reorder(state: State, parents: Tensor) -> State:
 
 
 def rewind(state: State, length: int) -> State:
-    """The state after the first so many tokens, for a decoder that `rewinds`; `state` is not to be used any more."""
+    """The state after the first so many tokens, for a decoder that `rewinds`; `state` is not to be used any more.
 
-    def back(leaf: Any) -> Any:
-        assert isinstance(leaf, Rewinding), f"a state with {type(leaf).__name__} has no way back"
-        return leaf.until(length)
-
-    return tree_map(back, state)
+    Its leaves say by `until(length)` what they were then.
+    """
+    if isinstance(state, tuple):
+        parts = [rewind(part, length) for part in state]
+        return type(state)(*parts) if hasattr(state, "_fields") else tuple(parts)
+    assert hasattr(state, "until"), f"a state with {type(state).__name__} has no way back"
+    return state.until(length)
