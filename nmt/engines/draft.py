@@ -1,7 +1,8 @@
 """Guesses of how a translation goes on, for `nmt.search.drafted`: cheap ones, without a model.
 
 What is guessed is the token that is probable after the last ones, by n-grams, and as a translation of some source
-token, by the lexicon: of the highest p(token | last tokens)^(1/2) * (least + max over the source of t(token | source)).
+token, by the lexicon: that with the highest p(token | last tokens)^(1/2) * (least + max over the source of t(token |
+source) * closeness), where close is the source token behind the one that the last token translates.
 
 RUN_DIR/draft.safetensors    n-grams and lexicon of the training data, with the tokenizer they belong to
 """
@@ -9,10 +10,10 @@ RUN_DIR/draft.safetensors    n-grams and lexicon of the training data, with the 
 from __future__ import annotations
 
 import os
+from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 import torch
 
 from nmt.data.continuations import ORDER, Continuations, pack
@@ -24,24 +25,26 @@ from nmt.run import DRAFT
 CONTINUATIONS = 16  # of each context
 TRANSLATIONS = 10  # of each source token
 _LEAST = 0.01  # what a token counts that translates none of the source
+_CLOSENESS = (1.0, 0.5, 0.2, 0.1)  # by distance from the source token that is due, the last for all beyond
+_FAR = len(_CLOSENESS) - 1
+_ALIGNED = 0.1  # from which a token counts as a source token's translation
 
 
 class Draft:
     """What the guesses of all sentences are made of."""
 
-    def __init__(self, tables: Tables, target_size: int) -> None:
+    def __init__(self, tables: Tables) -> None:
         self._tables = tables
-        self.target_size = target_size
         self._rows = {context: row for row, context in enumerate(tables["contexts"].tolist())}
-        self.tokens = tables["tokens"].long().numpy()  # [contexts, CONTINUATIONS]
-        self.scores = tables["probabilities"].float().sqrt().numpy()
+        self._tokens = tables["tokens"].long().numpy()  # [contexts, CONTINUATIONS]
+        self._scores = tables["probabilities"].float().sqrt().numpy()
         self.likely = tables["likely"].long().numpy()  # [source_size, TRANSLATIONS]
         self.translations = tables["translations"].float().numpy()
 
     @classmethod
-    def of_data(cls, continuations: Continuations, lexicon: Lexicon, tokenizer: Tokenizer) -> Draft:
+    def of_data(cls, continuations: Continuations, lexicon: Lexicon, source_size: int) -> Draft:
         """From what was learned from training data."""
-        likely, translations = lexicon.most_probable(TRANSLATIONS, tokenizer.source_size, PAD)
+        likely, translations = lexicon.most_probable(TRANSLATIONS, source_size, PAD)
         tables = {
             "contexts": torch.from_numpy(continuations.contexts),
             "tokens": torch.from_numpy(continuations.tokens).int(),
@@ -49,7 +52,7 @@ class Draft:
             "likely": torch.from_numpy(likely).int(),
             "translations": torch.from_numpy(translations).half(),
         }
-        return cls(tables, tokenizer.target_size)
+        return cls(tables)
 
     def save(self, run_dir: str | os.PathLike[str], tokenizer: Tokenizer) -> Path:
         """Write it into a run directory, for that tokenizer's ids, and return the file: complete or absent."""
@@ -58,38 +61,72 @@ class Draft:
     @classmethod
     def load(cls, run_dir: str | os.PathLike[str], tokenizer: Tokenizer) -> Draft:
         """The draft of a run. Raises NmtError where it is missing, damaged or of another tokenizer."""
-        tables = load_tables(Path(run_dir) / DRAFT, tokenizer, "search.draft=true", "nmt-draft")
-        return cls(tables, tokenizer.target_size)
+        return cls(load_tables(Path(run_dir) / DRAFT, tokenizer, "search.draft=true", "nmt-draft"))
 
     def of(self, source: Sequence[int]) -> SentenceDrafter:
         """What guesses for a sentence, given as source ids."""
         return SentenceDrafter(self, source)
 
-    def row(self, last: Sequence[int]) -> int | None:
-        """The row of the longest context that is known of the last ORDER ids."""
-        found = (self._rows.get(pack(last[start:])) for start in range(ORDER))
-        return next((row for row in found if row is not None), None)
+    def continuations(self, last: Sequence[int]) -> list[tuple[int, float]]:
+        """The tokens after the longest context that is known of the last ORDER ids, with their scores."""
+        for start in range(ORDER):
+            row = self._rows.get(pack(last[start:]))
+            if row is not None:
+                return list(zip(self._tokens[row].tolist(), self._scores[row].tolist(), strict=True))
+        return []
 
 
 class SentenceDrafter:
-    """Guesses for one sentence; see `nmt.search.drafted.Drafter`."""
+    """Guesses for one sentence, whose translation only grows; see `nmt.search.drafted.Drafter`."""
 
     def __init__(self, draft: Draft, source: Sequence[int]) -> None:
         self._draft = draft
-        self._expected = np.full(draft.target_size, _LEAST, dtype=np.float32)
-        rows = list(source)
-        np.maximum.at(self._expected, draft.likely[rows], _LEAST + draft.translations[rows])
+        self._translates = defaultdict[int, list[tuple[int, float]]](list)  # places in the source, by target token
+        likely, translations = draft.likely[list(source)].tolist(), draft.translations[list(source)].tolist()
+        for place, (tokens, probabilities) in enumerate(zip(likely, translations, strict=True)):
+            for token, probability in zip(tokens, probabilities, strict=True):
+                self._translates[token].append((place, probability))
+        self._read = 0  # tokens of the translation
+        self._due = 0  # the place in the source that is next
 
     def guess(self, said: Sequence[int], count: int) -> list[int]:
         """Up to `count` ids that may follow those said so far."""
-        draft = self._draft
-        last = [BOS] * ORDER + [*said[-ORDER:]]
+        for token in said[self._read :]:
+            self._due = self._after(token, self._due)
+        self._read = len(said)
+        last, due = [BOS] * ORDER + [*said[-ORDER:]], self._due
         guessed: list[int] = []
         while len(guessed) < count and EOS not in last[-1:]:
-            row = draft.row(last[-ORDER:])
-            if row is None:
+            continuations = self._draft.continuations(last[-ORDER:])
+            if not continuations:
                 break
-            tokens = draft.tokens[row]
-            last.append(int(tokens[(draft.scores[row] * self._expected[tokens]).argmax()]))
-            guessed.append(last[-1])
+            token = self._likeliest(continuations, due)
+            guessed.append(token)
+            last.append(token)
+            due = self._after(token, due)
         return guessed
+
+    def _likeliest(self, continuations: list[tuple[int, float]], due: int) -> int:
+        """The token with the highest product; scores fall, so those that could not reach it are left out."""
+        highest, found = 0.0, continuations[0][0]
+        for token, score in continuations:
+            if score * (_LEAST + 1.0) <= highest:
+                break
+            product = score * (_LEAST + self._best(token, due)[0])
+            if product > highest:
+                highest, found = product, token
+        return found
+
+    def _best(self, token: int, due: int) -> tuple[float, int]:
+        """How much speaks for a token when a place is due, and the place in the source that does."""
+        best, found = 0.0, due
+        for place, probability in self._translates.get(token, ()):
+            worth = probability * _CLOSENESS[min(abs(place - due), _FAR)]
+            if worth > best:
+                best, found = worth, place
+        return best, found
+
+    def _after(self, token: int, due: int) -> int:
+        """The place that is due after a token: that behind the one it translates, if it is one's translation."""
+        worth, place = self._best(token, due)
+        return place + 1 if worth > _ALIGNED else due

@@ -245,7 +245,8 @@ class NativeEngine:
         if training:  # to go through all modules takes a while, for a single sentence
             self.model.eval()
         try:
-            with torch.inference_mode():
+            # torch looks whether arguments override its functions, which packed weights answer slowly: by an exception
+            with torch.inference_mode(), torch._C.DisableTorchFunctionSubclass():
                 yield
         finally:
             if training:

@@ -21,4 +21,5 @@ def make_draft(run_dir: str | os.PathLike[str], log: Callable[[str], None] = lam
     prepared = prepared_again(Path(run_dir), "draft", log)
     pairs = pairs_to_learn_from(prepared.train, log)
     continuations = learn_continuations([target for _, target in pairs], CONTINUATIONS, BOS)
-    return Draft.of_data(continuations, learn_lexicon(pairs), prepared.tokenizer).save(run_dir, prepared.tokenizer)
+    draft = Draft.of_data(continuations, learn_lexicon(pairs), prepared.tokenizer.source_size)
+    return draft.save(run_dir, prepared.tokenizer)

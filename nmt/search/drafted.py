@@ -14,11 +14,11 @@ from nmt.search.hypothesis import Hypothesis, hypothesis
 from nmt.search.penalties import LengthPenalty
 from nmt.search.steps import best_token
 
-GUESSES = 3  # at once: a fourth is seldom reached
+GUESSES = 4  # at once: a fifth is seldom reached
 
 
 class Drafter(Protocol):
-    """What guesses how the translation of a sentence goes on."""
+    """What guesses how the translation of a sentence goes on, which only grows."""
 
     def guess(self, said: Sequence[int], count: int) -> list[int]:
         """Up to `count` tokens that may follow those said so far, the end of sentence being the last of any."""

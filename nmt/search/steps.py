@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 BLOCK = 64  # tokens of the vocabulary
-_FEW_ROWS = 4
+_FEW_ROWS = 5
 _WORTH_COPYING = 1 / 8  # of a batch, row by row: to copy memory and state without them takes as long as some steps
 LOOK_EVERY = {"cpu": 1, "cuda": 8, "mps": 8}  # steps: a look costs nothing on a CPU, but an accelerator is waited for
 

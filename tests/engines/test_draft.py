@@ -35,7 +35,9 @@ def tokenizer() -> Tokenizer:
 def draft(own: Tokenizer) -> Draft:
     sources, targets = own.encode_source(LINES), own.encode_target(LINES)
     pairs = [(np.array(source), np.array(target)) for source, target in zip(sources, targets, strict=True)]
-    return Draft.of_data(learn_continuations([each for _, each in pairs], 16, BOS), learn_lexicon(pairs), own)
+    return Draft.of_data(
+        learn_continuations([each for _, each in pairs], 16, BOS), learn_lexicon(pairs), own.source_size
+    )
 
 
 def test_guesses_follow_the_text_and_the_source() -> None:
@@ -58,7 +60,7 @@ def test_guesses_follow_the_text_and_the_source() -> None:
 def test_what_was_never_seen_ends_the_guesses() -> None:
     own = tokenizer()
     (source, *_), unseen = own.encode_source(LINES), own.target_size - 1
-    made = Draft.of_data(learn_continuations([np.array([5, EOS])], 16, BOS), learn_lexicon([]), own)
+    made = Draft.of_data(learn_continuations([np.array([5, EOS])], 16, BOS), learn_lexicon([]), own.source_size)
     assert made.of(source).guess([], 3) == [5, EOS]
     assert made.of(source).guess([unseen], 3) == []
 
