@@ -78,6 +78,17 @@ def test_company_changes_nothing_in_what_is_found_in_fp16(beam_size: int) -> Non
     assert len({tuple(one[0].tokens) for one in together}) > 1
 
 
+def test_a_search_does_not_look_for_overrides(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each look at a packed weight would cost more than a small product."""
+    model, enabled = tiny_model("transformer-pre", 40), []
+    read = model.read
+    monkeypatch.setattr(
+        model, "read", lambda *given: enabled.append(torch._C._is_torch_function_enabled()) or read(*given)
+    )
+    NativeEngine(model).search([[5, 6, 3]], SearchConfig(beam_size=1), 1)
+    assert enabled == [False] and torch._C._is_torch_function_enabled()
+
+
 @pytest.mark.parametrize("precision", PRECISIONS)
 def test_other_devices_are_refused(precision: str) -> None:
     with pytest.raises(NmtError, match=f"{precision} is for CPUs: on meta choose --precision bf16, or --device cpu"):
