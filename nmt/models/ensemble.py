@@ -42,9 +42,8 @@ class Ensemble(nn.Module):
 
     def step(self, tokens: Tensor, memory: Memory, state: State) -> tuple[Tensor, State]:
         """One search step of all models: [rows] -> the mean's log-probabilities [rows, vocab] and the new states."""
-        parts = zip(self._models(), memory, state, strict=True)
-        log_probs, states = zip(*(model.step(tokens, *part) for model, *part in parts), strict=True)
-        return log_mean(log_probs), states
+        log_probs, state = self.steps(tokens.unsqueeze(1), memory, state)
+        return log_probs.squeeze(1), state
 
     def steps(self, tokens: Tensor, memory: Memory, state: State) -> tuple[Tensor, State]:
         """Several steps of all models in one; see `Seq2Seq.steps`."""

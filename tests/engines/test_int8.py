@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import platform
 import subprocess
@@ -12,12 +11,8 @@ import pytest
 import torch
 from torch import nn
 
-from nmt.config.schema import SearchConfig
 from nmt.engines import int8
 from nmt.engines.int8 import Int8Linear, quantise_rows
-from nmt.engines.native import NativeEngine
-from nmt.engines.rounded import round_weights
-from tests.models.variants import random_batch, tiny_model
 
 
 @pytest.fixture(params=[False, True], ids=["of-signed", "in-pairs"])
@@ -73,22 +68,6 @@ def test_a_row_does_not_depend_on_its_company() -> None:
     x = torch.randn(37, 256)
     together = layer(x)
     assert all(torch.equal(together[row], layer(x[row : row + 1])[0]) for row in range(37))
-
-
-@pytest.mark.parametrize("variant", ["transformer-post", "transformer-pre"])
-def test_company_changes_nothing_in_what_is_found(variant: str) -> None:
-    model = tiny_model(variant, 40)
-    round_weights(model, "int8")
-    options = SearchConfig(beam_size=3, length_penalty=0.6, max_length_ratio=1.0, max_length_offset=3)
-    engine = NativeEngine(model)
-    for beam_size in (1, 3):
-        settings = dataclasses.replace(options, beam_size=beam_size)
-        src, _ = random_batch([5, 3, 7, 2, 9, 4], 40)
-        sources = [[token for token in row if token] for row in src.tolist()]
-        together = engine.search(sources, settings, 1)
-        alone = [engine.search([source], settings, 1)[0] for source in sources]
-        assert [one[0].tokens for one in together] == [one[0].tokens for one in alone]
-        assert len({tuple(one[0].tokens) for one in together}) > 1
 
 
 def test_integers_are_exact_on_older_processors() -> None:

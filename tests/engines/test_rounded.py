@@ -63,12 +63,16 @@ def test_weights_that_lie_by_columns_are_the_same_and_some_outputs_are_those_of_
     torch.testing.assert_close(layer.narrow(ids)(x), layer(x)[:, ids], rtol=1e-6, atol=1e-6)
 
 
-@needs_fbgemm
 @pytest.mark.parametrize("beam_size", [1, 3])
-def test_company_changes_nothing_in_what_is_found_in_fp16(beam_size: int) -> None:
-    model = tiny_model("transformer-pre", 40)
-    round_weights(model, "fp16")
-    options = override_search(SearchConfig(), [f"beam_size={beam_size}", "max_length_ratio=1", "max_length_offset=3"])
+@pytest.mark.parametrize("precision", PRECISIONS)
+@pytest.mark.parametrize("variant", ["transformer-post", "transformer-pre"])
+def test_company_changes_nothing_in_what_is_found(variant: str, precision: str, beam_size: int) -> None:
+    model = tiny_model(variant, 40)
+    round_weights(model, precision)
+    options = override_search(
+        SearchConfig(),
+        [f"beam_size={beam_size}", "length_penalty=0.6", "max_length_ratio=1", "max_length_offset=3"],
+    )
     engine = NativeEngine.alone(model, torch.device("cpu"))
     src, _ = random_batch([5, 3, 7, 2, 9, 4], 40)
     sources = [[token for token in row if token] for row in src.tolist()]
