@@ -38,7 +38,7 @@ class Kept(Protocol):
         """With so many further tokens of each hypothesis, for each layer to `write`."""
         ...
 
-    def write(self, layer: int, keys: Tensor, values: Tensor) -> KeysValues:
+    def write(self, layer: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
         """Keep those of the last tokens, [batch, heads, hypotheses * tokens, head_dim], and return all there are."""
         ...
 
@@ -99,19 +99,19 @@ class Cache:
         written[0] = length + tokens
         return Cache(layers, self._width, places, written)
 
-    def write(self, layer: int, keys: Tensor, values: Tensor) -> KeysValues:
+    def write(self, layer: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
         """Keep those of the last tokens, [batch, heads, hypotheses * tokens, head_dim], and return all there are."""
         hypotheses, length = self._places.shape[1:]
         width, tokens = self._width, keys.size(2) // hypotheses
-        memory = self.layers[layer]
-        for there, here in ((memory.keys.mT, keys), (memory.values, values)):
+        every_key, every_value = self.layers[layer].keys.mT, self.layers[layer].values
+        for there, here in ((every_key, keys), (every_value, values)):
             now = there.narrow(2, (length - tokens) * width, tokens * width)
             if hypotheses < width or (tokens > 1 and width > 1):  # position by position, at each the first places
                 now = now.unflatten(2, (tokens, width)).narrow(3, 0, hypotheses)
                 here = here.unflatten(2, (hypotheses, tokens)).transpose(2, 3)
             now.copy_(here)
         end = _in_blocks(length) * width
-        return KeysValues(memory.keys.narrow(3, 0, end), memory.values.narrow(2, 0, end))
+        return every_key.narrow(2, 0, end), every_value.narrow(2, 0, end)
 
     def bias(self, tokens: int) -> Tensor:
         """What the last tokens may see of what `write` returns: [batch or 1, 1, hypotheses * tokens, length]."""
@@ -169,7 +169,7 @@ class Past(NamedTuple):
 
     cache: Kept
     layer: int
-    bias: Tensor  # of what these tokens may see; see `nmt.attention.kernels`
+    bias: Tensor | None  # of what these tokens may see, None: everything; see `nmt.attention.kernels`
 
 
 def visible(places: Tensor, width: int, until: Tensor) -> Tensor:

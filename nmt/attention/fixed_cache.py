@@ -50,16 +50,16 @@ class FixedCache(NamedTuple):
         length = self.length + tokens
         return FixedCache(self.layers, self.places.index_copy(2, self._last(length, tokens), own), length)
 
-    def write(self, layer: int, keys: Tensor, values: Tensor) -> KeysValues:
+    def write(self, layer: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
         """Keep those of the last tokens, [batch, heads, hypotheses * tokens, head_dim], and return all the room."""
         hypotheses, room = self.places.shape[1:]
         tokens = keys.size(2) // hypotheses
-        memory = self.layers[layer]
+        room_for_keys, room_for_values = self.layers[layer].keys.mT, self.layers[layer].values
         now = self._last(self.length, tokens)
-        for there, here in ((memory.keys.mT, keys), (memory.values, values)):
+        for there, here in ((room_for_keys, keys), (room_for_values, values)):
             each_place = there.unflatten(2, (room, self.width)).narrow(3, 0, hypotheses)
             each_place.index_copy_(2, now, here.unflatten(2, (hypotheses, tokens)).transpose(2, 3))
-        return memory
+        return room_for_keys, room_for_values
 
     def pasts(self, tokens: int) -> list[Past]:
         """What each layer is given, having been extended by so many tokens."""

@@ -24,7 +24,7 @@ def bias_of(mask: Tensor) -> Tensor:
 
 def by_products(x: Tensor) -> bool:
     """Whether few queries to what [batch, ...] says of each sentence go by products: they want key.mT contiguous."""
-    return x.device.type == "cpu" and x.size(0) > _FEW_SENTENCES
+    return x.size(0) > _FEW_SENTENCES and x.is_cpu
 
 
 def full_attention(

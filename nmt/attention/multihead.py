@@ -45,8 +45,8 @@ class SelfAttention(nn.Module):
     def extend(self, x: Tensor, past: Past) -> Tensor:
         """Decoder side, after a past: x [rows, length, dim] sees that and, causally, itself, and is kept with it."""
         query, key, value = self._project(x.view(past.cache.batch, -1, x.size(2))).unbind(2)
-        every = past.cache.write(past.layer, key, value)
-        return self._output(full_attention(query, every.keys.mT, every.values, bias=past.bias)).view_as(x)
+        context = full_attention(query, *past.cache.write(past.layer, key, value), bias=past.bias)
+        return self._output(context).view_as(x)
 
     def _project(self, x: Tensor) -> Tensor:
         """Queries, keys and values [rows, heads, 3, length, head_dim]."""

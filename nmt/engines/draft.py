@@ -1,4 +1,4 @@
-"""Guesses of how a translation goes on, for `nmt.search.drafted`: cheap ones, without a model.
+"""Guesses of how a translation goes on, for `nmt.search.single`: cheap ones, without a model.
 
 What is guessed is the token that is probable after the last ones, by n-grams, and as a translation of some source
 token, by the lexicon: that with the highest p(token | last tokens)^(1/2) * (least + max over the source of t(token |
@@ -10,8 +10,7 @@ RUN_DIR/draft.safetensors    n-grams and lexicon of the training data, with the 
 from __future__ import annotations
 
 import os
-from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import torch
@@ -63,29 +62,30 @@ class Draft:
         """The draft of a run. Raises NmtError where it is missing, damaged or of another tokenizer."""
         return cls(load_tables(Path(run_dir) / DRAFT, tokenizer, "search.draft=true", "nmt-draft"))
 
-    def of(self, source: Sequence[int]) -> SentenceDrafter:
-        """What guesses for a sentence, given as source ids."""
-        return SentenceDrafter(self, source)
+    def of(self, source: Sequence[int], least: float = 0.0) -> SentenceDrafter:
+        """What guesses for a sentence, given as source ids, while that is more probable than `least` to be right."""
+        return SentenceDrafter(self, source, least)
 
-    def continuations(self, last: Sequence[int]) -> list[tuple[int, float]]:
+    def continuations(self, last: Sequence[int]) -> Iterable[tuple[int, float]]:
         """The tokens after the longest context that is known of the last ORDER ids, with their scores."""
         for start in range(ORDER):
             row = self._rows.get(pack(last[start:]))
             if row is not None:
-                return list(zip(self._tokens[row].tolist(), self._scores[row].tolist(), strict=True))
-        return []
+                return zip(self._tokens[row].tolist(), self._scores[row].tolist(), strict=True)
+        return ()
 
 
 class SentenceDrafter:
-    """Guesses for one sentence, whose translation only grows; see `nmt.search.drafted.Drafter`."""
+    """Guesses for one sentence, whose translation only grows; see `nmt.search.single.Drafter`."""
 
-    def __init__(self, draft: Draft, source: Sequence[int]) -> None:
+    def __init__(self, draft: Draft, source: Sequence[int], least: float) -> None:
         self._draft = draft
-        self._translates = defaultdict[int, list[tuple[int, float]]](list)  # places in the source, by target token
+        self._least = least
+        self._translates: dict[int, list[tuple[int, float]]] = {}  # places in the source, by target token
         likely, translations = draft.likely[list(source)].tolist(), draft.translations[list(source)].tolist()
         for place, (tokens, probabilities) in enumerate(zip(likely, translations, strict=True)):
             for token, probability in zip(tokens, probabilities, strict=True):
-                self._translates[token].append((place, probability))
+                self._translates.setdefault(token, []).append((place, probability))
         self._read = 0  # tokens of the translation
         self._due = 0  # the place in the source that is next
 
@@ -96,26 +96,26 @@ class SentenceDrafter:
         self._read = len(said)
         last, due = [BOS] * ORDER + [*said[-ORDER:]], self._due
         guessed: list[int] = []
+        probability = 1.0  # that all of them are right
         while len(guessed) < count and EOS not in last[-1:]:
-            continuations = self._draft.continuations(last[-ORDER:])
-            if not continuations:
+            token, share = self._likeliest(last[-ORDER:], due)
+            probability *= share
+            if probability <= self._least:
                 break
-            token = self._likeliest(continuations, due)
             guessed.append(token)
             last.append(token)
             due = self._after(token, due)
         return guessed
 
-    def _likeliest(self, continuations: list[tuple[int, float]], due: int) -> int:
-        """The token with the highest product; scores fall, so those that could not reach it are left out."""
-        highest, found = 0.0, continuations[0][0]
-        for token, score in continuations:
-            if score * (_LEAST + 1.0) <= highest:
-                break
-            product = score * (_LEAST + self._best(token, due)[0])
+    def _likeliest(self, last: Sequence[int], due: int) -> tuple[int, float]:
+        """The token with the highest product, and its share of the sum of all, which is about how often it is right."""
+        highest, found, total = 0.0, EOS, 0.0
+        for token, score in self._draft.continuations(last):
+            product = score * (_LEAST + self._best(token, due)[0] if token in self._translates else _LEAST)
+            total += product
             if product > highest:
                 highest, found = product, token
-        return found
+        return found, highest / total if total else 0.0
 
     def _best(self, token: int, due: int) -> tuple[float, int]:
         """How much speaks for a token when a place is due, and the place in the source that does."""

@@ -39,8 +39,19 @@ class HalfLinear(nn.Module):
 
     def narrow(self, ids: Tensor) -> HalfLinear:
         """The same map to some of its outputs, ids [n]."""
-        weight, bias = self._unpacked
-        return HalfLinear(weight.index_select(0, ids), None if bias is None else bias.index_select(0, ids))
+        return HalfLinear(
+            self.weight.index_select(0, ids), None if self.bias is None else self.bias.index_select(0, ids)
+        )
+
+    @property
+    def weight(self) -> Tensor:
+        """What rounding has left of W [out, in], in float32."""
+        return self._unpacked[0]
+
+    @property
+    def bias(self) -> Tensor | None:
+        """b [out]."""
+        return self._unpacked[1]
 
     @cached_property
     def _unpacked(self) -> tuple[Tensor, Tensor | None]:

@@ -9,8 +9,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from nmt.attention.multihead import CrossAttention
+from nmt.engines.absorbed import AbsorbingAttention
+from nmt.engines.int8 import Int8Linear
+
 _FEW_ROWS = 32
-_WORTH_THREADS = 1 << 16  # weights of a linear map: with fewer, threads take longer to meet than to work
+_WORTH_THREADS = 1 << 17  # weights of a linear map: with fewer, threads take longer to meet than to work
 
 
 def lay_out(model: nn.Module) -> None:
@@ -31,6 +35,10 @@ def lay_out(model: nn.Module) -> None:
     for module in model.modules():
         for name, part in module.named_children():
             module.__dict__[name] = _shortened(part)
+    kinds = {type(module) for module in model.modules()}
+    direct = {kind: type(kind.__name__, (kind,), {"__call__": kind.forward}) for kind in kinds}
+    for module in model.modules():
+        module.__class__ = direct[type(module)]
 
 
 def _shortened(part: nn.Module) -> Any:
@@ -42,6 +50,8 @@ def _shortened(part: nn.Module) -> Any:
     if type(part) is nn.LayerNorm:
         shape, weight, bias, eps = part.normalized_shape, part.weight, part.bias, part.eps
         return partial(torch.layer_norm, normalized_shape=shape, weight=weight, bias=bias, eps=eps)
+    if type(part) is CrossAttention and not isinstance(part.query_projection, Int8Linear):
+        return AbsorbingAttention(part)
     return part
 
 
@@ -70,12 +80,14 @@ class Product:
 
     def __call__(self, x: Tensor) -> Tensor:
         """x [..., in] -> [..., out]."""
+        shape = (*x.shape[:-1], self.out_features)
         rows = x.numel() // self.in_features
         if self._parts == 1 or rows > _FEW_ROWS or torch.get_num_threads() == 1:
             return functional.linear(x, self.weight, self.bias)
-        of_each_part = x.reshape(1, rows, self.in_features).expand(self._parts, -1, -1)
-        products = torch.baddbmm(self._biases, of_each_part, self._weights)
-        return products.transpose(0, 1).reshape(*x.shape[:-1], self.out_features)
+        if x.dim() != 3 or x.size(0) != 1:
+            x = x.reshape(1, rows, self.in_features)
+        products = torch.baddbmm(self._biases, x.expand(self._parts, -1, -1), self._weights)
+        return products.view(shape) if rows == 1 else products.transpose(0, 1).reshape(shape)
 
 
 def _divisor(number: int, most: int) -> int:

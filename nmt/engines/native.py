@@ -8,7 +8,7 @@ from functools import cached_property, partial
 from typing import NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
 from nmt.config.schema import SearchConfig
@@ -18,7 +18,7 @@ from nmt.device import autocast
 from nmt.engines.draft import Draft
 from nmt.engines.layout import lay_out
 from nmt.engines.replay import Replayed, fixed, recorder
-from nmt.engines.shortlist import Shortlist
+from nmt.engines.shortlist import Listing, Shortlist
 from nmt.errors import NmtError
 from nmt.models.ensemble import Ensemble
 from nmt.models.seq2seq import Seq2Seq, State, Step
@@ -26,12 +26,12 @@ from nmt.search.beam import beam_search
 from nmt.search.constraints import Constraints
 from nmt.search.coverage import covering, uncovered
 from nmt.search.distribution import Sampling
-from nmt.search.drafted import drafted_search
 from nmt.search.forced import Forced
 from nmt.search.greedy import greedy_search
 from nmt.search.hypothesis import Hypothesis
 from nmt.search.penalties import LengthPenalty, coverage_penalty
 from nmt.search.sampling import sample, uniform_numbers
+from nmt.search.single import Drafter, single_search
 
 _MOST_STREAMS = 4  # beyond it threads wait for each other's Python
 
@@ -115,15 +115,14 @@ class NativeEngine:
         search: Callable[..., list[list[Hypothesis]]] = greedy_search
         if options.beam_size > 1:
             search = partial(beam_search, beam_size=options.beam_size, n_best=n_best, stop=options.stop)
-        drafted = options.draft and len(sources) == 1
-        if drafted:
-            drafter = self._draft.of(sources[0])
-            search = partial(drafted_search, drafter=drafter if listing is None else listing.drafter(drafter))
+        alone = self._alone(sources, options)
+        if alone:
+            search = partial(single_search, drafter=self._drafter(sources[0], listing) if options.draft else None)
         with self._evaluating(), autocast(device, options.precision):
             model = self.model if listing is None else listing.narrow(self.model)
             memory = model.read(src, mask)
             state = model.init_state(memory, limits.longest)
-            step: Step = model.steps if drafted else model.step
+            step: Step = model.steps if alone else model.step
             if options.coverage_penalty:
                 step, coverage = covering(model.weighted_step, options.coverage_penalty)
                 search, state = partial(search, coverage=coverage), uncovered(state, mask)
@@ -204,6 +203,15 @@ class NativeEngine:
             )
         _ = self._draft
 
+    def _alone(self, sources: Sequence[Sequence[int]], options: SearchConfig) -> bool:
+        """Whether a batch is one sentence, for greedy search without more, and waiting for each token costs nothing."""
+        without_more = options.beam_size == 1 and not options.coverage_penalty and not options.cuda_graphs
+        return len(sources) == 1 and without_more and (options.draft or self._device.type == "cpu")
+
+    def _drafter(self, source: Sequence[int], listing: Listing | None) -> Drafter:
+        drafter = self._draft.of(source, self._least_sure)
+        return drafter if listing is None else listing.drafter(drafter)
+
     def _recorded(self, step: Step, state: State, limits: _Limits, options: SearchConfig) -> tuple[Step, State]:
         """The step and its first state as a device can record them, where that is asked for."""
         if not options.cuda_graphs:
@@ -221,6 +229,12 @@ class NativeEngine:
         if self._load_draft is None:
             raise NmtError("search.draft=true needs a run directory, which nmt-draft has made a draft for")
         return self._load_draft()
+
+    @cached_property
+    def _least_sure(self) -> float:
+        """How probable guesses must be: with weights in fp32, each that a CPU's step is given makes it longer."""
+        in_fp32 = any(isinstance(module, nn.Linear) for module in self.model.modules())
+        return 0.4 if in_fp32 and self._device.type == "cpu" else 0.2
 
     @cached_property
     def _device(self) -> torch.device:

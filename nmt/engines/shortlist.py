@@ -27,8 +27,8 @@ from nmt.engines.tables import digest, load_tables, save_tables
 from nmt.models.ensemble import Ensemble
 from nmt.models.seq2seq import Decoded, Memory, Seq2Seq, State
 from nmt.run import SHORTLIST
-from nmt.search.drafted import Drafter
 from nmt.search.hypothesis import Hypothesis
+from nmt.search.single import Drafter
 
 SPECIALS = (PAD, UNK, BOS, EOS)  # in every list, and the first of all ids: so they have the same numbers in any
 
@@ -112,7 +112,7 @@ class NumberedDrafter:
         self._numbers = {id: number for number, id in enumerate(ids)}
 
     def guess(self, said: Sequence[int], count: int) -> list[int]:
-        """See `nmt.search.drafted.Drafter`."""
+        """See `nmt.search.single.Drafter`."""
         guessed = self._drafter.guess([self._ids[number] for number in said], count)
         return [self._numbers[id] for id in itertools.takewhile(self._numbers.__contains__, guessed)]
 

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from nmt.attention.cache import Cache, Kept, KeysValues, Past
+from nmt.attention.joined_cache import FEW_SENTENCES, JoinedCache
 from nmt.attention.kernels import bias_of
 from nmt.attention.multihead import CrossAttention, SelfAttention
 from nmt.attention.position import SinusoidalPositions
@@ -166,6 +167,9 @@ class TransformerDecoder(nn.Module):
     def init_state(self, memory: TransformerMemory, max_len: int) -> TransformerState:
         """No past yet; caches grow with the tokens decoded, and max_len is room for positions alone."""
         self.embedding.positions(0, max_len)
+        batch, device = memory.bias.size(0), memory.bias.device
+        if batch <= FEW_SENTENCES and device.type == "cpu":
+            return TransformerState(JoinedCache.empty(len(self.layers), batch, device))
         return TransformerState(Cache.empty(memory.layers[0], len(self.layers)))
 
     def forward(

@@ -86,7 +86,7 @@ def top_extensions(prefixes: Tensor, log_probs: Tensor, k: int) -> tuple[Tensor,
     candidates = candidates.masked_fill_(tokens >= vocab, -math.inf).flatten(1)
     values, places = top_candidates(candidates, k)
     indices = indices.gather(1, places)
-    if log_probs.device.type == "cpu":
+    if log_probs.is_cpu:
         across = (values[:, k - 1] == least) & (least > -math.inf)  # an equal may be in a block that was not chosen
         if across.any():
             ties = across.nonzero().flatten()
@@ -113,7 +113,7 @@ def top_candidates(candidates: Tensor, k: int) -> tuple[Tensor, Tensor]:
     make every step wait for the device.
     """
     values, indices = candidates.topk(min(k + 1, candidates.size(1)))
-    if values.size(1) > k and candidates.device.type == "cpu":
+    if values.size(1) > k and candidates.is_cpu:
         across = (values[:, k - 1] == values[:, k]) & (values[:, k] > -math.inf)
         if across.any():
             rows = across.nonzero().flatten()

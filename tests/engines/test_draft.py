@@ -57,6 +57,24 @@ def test_guesses_follow_the_text_and_the_source() -> None:
     assert made.of(sources[0]).guess([*said, EOS], 3) == []
 
 
+def test_guesses_are_as_probable_as_is_asked() -> None:
+    """Fewer where more certainty is asked, and of these a larger share is right."""
+    own = tokenizer()
+    made, guesses, shares = draft(own), [], []
+    for least in (0.0, 0.3, 0.7):
+        right = total = 0
+        for source, target in zip(own.encode_source(LINES), own.encode_target(LINES), strict=True):
+            drafter = made.of(source, least)
+            for place in range(len(target)):
+                guessed = drafter.guess(target[:place], 2)
+                total += len(guessed)
+                right += sum(guess == said for guess, said in zip(guessed, target[place:], strict=False))
+        guesses.append(total)
+        shares.append(right / total)
+    assert guesses == sorted(guesses, reverse=True) and len(set(guesses)) == 3
+    assert shares == sorted(shares) and shares[-1] > 0.7
+
+
 def test_what_was_never_seen_ends_the_guesses() -> None:
     own = tokenizer()
     (source, *_), unseen = own.encode_source(LINES), own.target_size - 1
@@ -85,9 +103,9 @@ def test_the_answers_are_those_without(name: str, shortlist: bool, monkeypatch: 
     asked: list[int] = []
     guess = Draft.of
 
-    def counting(self: Draft, source: Sequence[int]) -> object:
+    def counting(self: Draft, source: Sequence[int], least: float) -> object:
         asked.append(len(source))
-        return guess(self, source)
+        return guess(self, source, least)
 
     monkeypatch.setattr(Draft, "of", counting)
     assert engine.adopt(options) == options

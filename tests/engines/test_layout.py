@@ -41,7 +41,7 @@ def three_threads() -> Iterator[None]:
 
 
 @pytest.mark.parametrize("bias", [True, False])
-@pytest.mark.parametrize(("size", "out"), [(96, 768), (768, 96), (64, 1024), (4, 6)])
+@pytest.mark.parametrize(("size", "out"), [(192, 768), (768, 192), (128, 1024), (4, 6)])
 def test_few_rows_are_what_they_are_in_company(size: int, out: int, bias: bool, three_threads: None) -> None:
     """Made of parts of the outputs where there is enough to do: three, or two where three do not divide them."""
     torch.manual_seed(1)

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from nmt.attention.cache import Cache, KeysValues
 from nmt.attention.fixed_cache import FixedCache
+from nmt.attention.joined_cache import JoinedCache
 from nmt.attention.kernels import bias_of, full_attention
 
 HEADS, DIM = 2, 4
@@ -43,18 +44,22 @@ def step(cache: Any, plain: Plain, tokens: int, random: torch.Generator) -> tupl
     plain = Plain(torch.cat((plain.rows, new), dim=2), hypotheses)
 
     def grouped(x: Tensor) -> Tensor:
-        return x.unflatten(0, (-1, hypotheses)).transpose(1, 2).flatten(2, 3)
+        return x.unflatten(0, (cache.batch, -1)).transpose(1, 2).flatten(2, 3)
 
     cache = cache.extended(tokens)
-    past = cache.write(0, grouped(new), 2 * grouped(new))
-    answer = full_attention(grouped(query), past.keys.mT, past.values, bias=cache.bias(tokens))
+    keys, values = cache.write(0, grouped(new), 2 * grouped(new))
+    answer = full_attention(grouped(query), keys, values, bias=cache.pasts(tokens)[0].bias)
     torch.testing.assert_close(answer, grouped(plain.attended(query)), atol=1e-5, rtol=1e-5)
     return cache, plain
 
 
-@pytest.mark.parametrize("room", [None, 48], ids=["growing", "fixed"])
+def joined(batch: int) -> JoinedCache:
+    return JoinedCache.empty(1, batch, torch.device("cpu"))
+
+
+@pytest.mark.parametrize("kind", ["growing", "fixed", "joined"])
 @pytest.mark.parametrize("seed", range(20))
-def test_hypotheses_keep_their_past(seed: int, room: int | None) -> None:
+def test_hypotheses_keep_their_past(seed: int, kind: str) -> None:
     """Beams of changing width, parents at random, sentences that leave, rows taken one by one."""
     random = torch.Generator().manual_seed(seed)
 
@@ -63,8 +68,10 @@ def test_hypotheses_keep_their_past(seed: int, room: int | None) -> None:
 
     cache: Any
     cache, plain = start(batch=4)
-    if room is not None:
-        cache = FixedCache.of(cache, room)
+    if kind == "fixed":
+        cache = FixedCache.of(cache, room=48)
+    if kind == "joined":
+        cache = joined(batch=4)
     for _ in range(12):
         cache, plain = step(cache, plain, number(1, 4), random)
         rows = plain.rows.size(0)
@@ -81,14 +88,28 @@ def test_hypotheses_keep_their_past(seed: int, room: int | None) -> None:
     assert int(cache.length) == plain.rows.size(2) >= 12
 
 
-def test_two_may_go_on_from_one() -> None:
+@pytest.mark.parametrize("kind", ["growing", "joined"])
+def test_two_may_go_on_from_one(kind: str) -> None:
     random = torch.Generator().manual_seed(1)
-    first = step(*start(2), 3, random)
+    cache, plain = start(2)
+    first = step(joined(2) if kind == "joined" else cache, plain, 3, random)
     one = step(*first, 1, random)
     other = step(*first, 2, random)
     step(*one, 1, random)
     step(*other, 1, random)
     step(*first, 1, random)
+
+
+@pytest.mark.parametrize("kind", ["growing", "joined"])
+def test_a_past_goes_back(kind: str) -> None:
+    random = torch.Generator().manual_seed(1)
+    cache: Any
+    cache, plain = start(2)
+    cache, plain = step(joined(2) if kind == "joined" else cache, plain, 5, random)
+    for length in (3, 1):
+        cache, plain = step(cache.until(length), Plain(plain.rows[:, :, :length], 1), 2, random)
+        assert cache.length == length + 2
+        cache, plain = step(cache, plain, 1, random)
 
 
 def test_no_memory_is_copied_where_hypotheses_change_places() -> None:
@@ -115,4 +136,4 @@ def test_no_shape_tells_of_the_length_where_all_room_is_there() -> None:
     assert [leaf.shape for leaf in seen[0]] == [leaf.shape for leaf in seen[1]]
     assert [leaf.data_ptr() for leaf in seen[0][:2]] == [leaf.data_ptr() for leaf in seen[1][:2]]
     keys, values, *_ = seen[0]
-    assert keys.mT.is_contiguous() and values.is_contiguous()
+    assert keys.is_contiguous() and values.is_contiguous()

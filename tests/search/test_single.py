@@ -11,10 +11,10 @@ from torch import Tensor
 from nmt.models.ensemble import Ensemble
 from nmt.models.seq2seq import Memory, Seq2Seq, State, rewind
 from nmt.search.constraints import Constraints
-from nmt.search.drafted import GUESSES, drafted_search
 from nmt.search.greedy import greedy_search
 from nmt.search.hypothesis import Hypothesis
 from nmt.search.penalties import LengthPenalty
+from nmt.search.single import GUESSES, single_search
 from tests.models.variants import VARIANTS, tiny_model
 
 PAD, UNK, BOS, EOS = range(4)
@@ -81,7 +81,7 @@ def drafted(
         given.append(tokens.size(1))
         return model.steps(tokens, memory, state)
 
-    return found(model, source, kind, longest, drafted_search, steps, drafter=drafter), given
+    return found(model, source, kind, longest, single_search, steps, drafter=drafter), given
 
 
 def check_same(ours: Hypothesis, theirs: Hypothesis) -> None:

@@ -1,4 +1,4 @@
-"""Greedy search of one sentence by guesses: some tokens are guessed, and the model says how far it agrees."""
+"""Greedy search of one sentence: by guesses, where something drafts, of which the model says how far it agrees."""
 
 from __future__ import annotations
 
@@ -25,30 +25,33 @@ class Drafter(Protocol):
         ...
 
 
-def drafted_search(
+def single_search(
     steps: Step,
     memory: Memory,
     state: State,
     *,
-    drafter: Drafter,
     bos: int,
     max_lengths: Tensor,
     constraints: Constraints,
     length_penalty: LengthPenalty = LengthPenalty(),  # noqa: B008 (a constant)
+    drafter: Drafter | None = None,
 ) -> list[list[Hypothesis]]:
-    """What `greedy_search` finds for a batch of one sentence, but for rounding, in fewer steps of several tokens each.
+    """What `greedy_search` finds for a batch of one sentence, but for rounding, with fewer operations a step.
 
-    Speculative decoding (Leviathan et al. 2023), where the tokens that are drafted need no model: as long as the
-    model's best token is the one that was guessed, the answer to the next guess is already there. steps takes tokens
-    [1, count] and answers [1, count, vocab], and the state must be one that can go back (`nmt.models.seq2seq.rewind`).
+    steps takes tokens [1, count] and answers [1, count, vocab]: what must be said is one step. With a drafter this is
+    speculative decoding (Leviathan et al. 2023), where the tokens that are drafted need no model: as long as the
+    model's best token is the one that was guessed, the answer to the next guess is already there. For that the state
+    must be one that can go back (`nmt.models.seq2seq.rewind`).
     """
     longest = int(max_lengths[0])
     demanded = constraints.demanded(0)
     said: list[int] = []
     log_prob = 0.0
     while len(said) < longest and constraints.eos not in said[-1:]:
-        coming = demanded[len(said) :]
-        guessed = [*coming, *drafter.guess([*said, *coming], GUESSES)][: longest - len(said) - 1]
+        guessed = demanded[len(said) :]
+        if drafter is not None:
+            guessed += drafter.guess([*said, *guessed], GUESSES)
+        guessed = guessed[: longest - len(said) - 1]
         given = torch.tensor([[said[-1] if said else bos, *guessed]], device=max_lengths.device)
         log_probs, state = steps(given, memory, state)
         for place in range(given.size(1)):
@@ -60,6 +63,7 @@ def drafted_search(
             found = found[: found.index(constraints.eos) + 1]
         said += found
         log_prob += sum(values[: len(found)])
-        state = rewind(state, len(said))
+        if agreed < len(guessed):
+            state = rewind(state, len(said))
     finished = said[-1] == constraints.eos
     return [[hypothesis(said[:-1] if finished else said, log_prob, length_penalty, finished)]]
