@@ -25,8 +25,8 @@ def lay_out(model: nn.Module) -> None:
     as a copy, since tokens are looked up by rows.
 
     torch looks a module's parts up in a function of Python, which is asked for what an instance's own attributes lack,
-    and calls them through two more. So parts become attributes, and those that only compute become functions: hooks on
-    these are passed by, and the model has to stay on its device.
+    and calls them through two more. So parts become attributes, those that only compute become functions, and others
+    are called directly: hooks are passed by, and the model has to stay on its device.
     """
     for module in model.modules():
         if isinstance(module, nn.Linear) and module.out_features >= module.in_features:
