@@ -69,8 +69,9 @@ class Alarm:
         process is gone); where it is not, a SystemExit does.
         """
         watch = threading.Thread(target=self._watch, name="alarm", daemon=True)
+        watch_of_store = threading.Thread(target=self._watch_the_store, name="alarm of the store", daemon=True)
         watch.start()
-        threading.Thread(target=self._watch_the_store, name="alarm of the store", daemon=True).start()
+        watch_of_store.start()
         try:
             yield
         except BaseException as error:
@@ -84,6 +85,9 @@ class Alarm:
         finally:
             self._over.set()
             self._left.set()
+            # A thread that the end of the interpreter finds in a call of the store would abort the process.
+            for thread in (watch, watch_of_store):
+                thread.join(_PATIENCE)
 
     def _is_first(self) -> bool:
         """Whether no other process has failed before; sounds the alarm."""

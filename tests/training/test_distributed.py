@@ -6,6 +6,8 @@ import json
 import re
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -256,3 +258,20 @@ def test_a_process_that_was_stopped_itself_accuses_nobody() -> None:
     for _ in range(3):
         assert [alarm._silent() for _ in range(50)] == [None] * 50
         other.add("alive 1", 1)
+
+
+def test_the_alarm_leaves_no_thread_in_a_call_of_the_store() -> None:
+    """There it would be when the interpreter ends, which aborts the process."""
+    asked = threading.Event()
+
+    class Slow(HashStore):
+        def add(self, key: str, number: int) -> int:
+            asked.set()
+            time.sleep(0.5)
+            return super().add(key, number)
+
+    alarm = Alarm(HashStore(), 1, 2, 30.0, keeps_store=False)
+    alarm._store = Slow()
+    with alarm.watched():
+        assert asked.wait(30)
+    assert not [thread.name for thread in threading.enumerate() if thread.name.startswith("alarm")]
