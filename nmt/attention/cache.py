@@ -62,13 +62,11 @@ class Cache:
         self._written = written  # [positions]: shared by all that share the layers, so that no two write the same
 
     @classmethod
-    def empty(cls, like: KeysValues, layers: int) -> Cache:
-        """No past, for one hypothesis each of as many sentences as `like` has, in as many heads of the same size."""
-        batch, heads, head_dim, _ = like.keys.shape
-        nothing = KeysValues(
-            like.keys.new_zeros(batch, heads, head_dim, 0), like.values.new_zeros(batch, heads, 0, head_dim)
-        )
-        places = torch.zeros(batch, 1, 0, dtype=torch.long, device=like.keys.device)
+    def empty(cls, like: Tensor, layers: int) -> Cache:
+        """No past, for one hypothesis each of as many sentences as keys [batch, heads, head_dim, n], and for the like."""
+        batch, heads, head_dim, _ = like.shape
+        nothing = KeysValues(like.new_zeros(batch, heads, head_dim, 0), like.new_zeros(batch, heads, 0, head_dim))
+        places = torch.zeros(batch, 1, 0, dtype=torch.long, device=like.device)
         return cls((nothing,) * layers, 1, places, [0])
 
     @property

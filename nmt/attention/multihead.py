@@ -5,21 +5,33 @@ In a search the hypotheses of a sentence are further queries to what they share:
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from torch import Tensor, nn
 
-from nmt.attention.cache import KeysValues, Past
+from nmt.attention.cache import Past
 from nmt.attention.kernels import by_products, full_attention, full_attention_weights
 
 
-def split_heads(x: Tensor, parts: int, num_heads: int) -> Tensor:
-    """A projection's [rows, length, parts * dim] -> [rows, heads, parts, length, head_dim]."""
+class Source(NamedTuple):
+    """What attention over an encoder's states looks at. Keys lie as the product with queries reads them fastest."""
+
+    keys: Tensor  # [batch, heads, head_dim, src_len]
+    values: Tensor  # [batch, heads, src_len, head_dim]
+    bias: Tensor  # [batch, 1, 1, src_len]; see `nmt.attention.kernels`
+
+
+def split_heads(x: Tensor, parts: int, num_heads: int) -> tuple[Tensor, ...]:
+    """A projection's [rows, length, parts * dim] -> so many parts [rows, heads, length, head_dim]."""
     rows, length, _ = x.shape
-    return x.view(rows, length, parts, num_heads, -1).permute(0, 3, 2, 1, 4)
+    if length == 1:  # where there is nothing to transpose
+        return x.view(rows, parts, num_heads, 1, -1).unbind(1)
+    return x.view(rows, length, parts, num_heads, -1).permute(2, 0, 3, 1, 4).unbind()
 
 
 def merge_heads(x: Tensor) -> Tensor:
     """[rows, heads, length, head_dim] -> [rows, length, dim]."""
-    return x.transpose(1, 2).flatten(2)
+    return x.reshape(x.size(0), 1, -1) if x.size(2) == 1 else x.transpose(1, 2).flatten(2)
 
 
 class SelfAttention(nn.Module):
@@ -34,23 +46,21 @@ class SelfAttention(nn.Module):
 
     def forward(self, x: Tensor, bias: Tensor) -> Tensor:
         """Encoder side: x [batch, length, dim], bias [batch, 1, 1, length]; see `nmt.attention.kernels`."""
-        query, key, value = self._project(x).unbind(2)
+        query, key, value = split_heads(self.qkv_projection(x), 3, self.num_heads)
         return self._output(full_attention(query, key, value, bias=bias, dropout=self._dropout()))
 
     def decode(self, x: Tensor) -> Tensor:
         """Decoder side, from the start: x [rows, length, dim] sees, causally, itself."""
-        query, key, value = self._project(x).unbind(2)
+        query, key, value = split_heads(self.qkv_projection(x), 3, self.num_heads)
         return self._output(full_attention(query, key, value, causal=True, dropout=self._dropout()))
 
     def extend(self, x: Tensor, past: Past) -> Tensor:
         """Decoder side, after a past: x [rows, length, dim] sees that and, causally, itself, and is kept with it."""
-        query, key, value = self._project(x.view(past.cache.batch, -1, x.size(2))).unbind(2)
-        context = full_attention(query, *past.cache.write(past.layer, key, value), bias=past.bias)
-        return self._output(context).view_as(x)
-
-    def _project(self, x: Tensor) -> Tensor:
-        """Queries, keys and values [rows, heads, 3, length, head_dim]."""
-        return split_heads(self.qkv_projection(x), 3, self.num_heads)
+        batch = past.cache.batch
+        if x.size(0) != batch:
+            return self.extend(x.view(batch, -1, x.size(2)), past).view_as(x)
+        query, key, value = split_heads(self.qkv_projection(x), 3, self.num_heads)
+        return self._output(full_attention(query, *past.cache.write(past.layer, key, value), bias=past.bias))
 
     def _output(self, context: Tensor) -> Tensor:
         output: Tensor = self.output_projection(merge_heads(context))
@@ -71,25 +81,22 @@ class CrossAttention(nn.Module):
         self.kv_projection = nn.Linear(model_dim, 2 * model_dim)
         self.output_projection = nn.Linear(model_dim, model_dim)
 
-    def read(self, states: Tensor) -> KeysValues:
-        """What the encoder's states [batch, src_len, dim] are to each query."""
-        key, value = split_heads(self.kv_projection(states), 2, self.num_heads).unbind(2)
+    def read(self, states: Tensor, bias: Tensor) -> Source:
+        """What the encoder's states [batch, src_len, dim] are to each query; bias [batch, 1, 1, src_len]."""
+        key, value = split_heads(self.kv_projection(states), 2, self.num_heads)
         if self.training:
-            return KeysValues(key.mT, value)
+            return Source(key.mT, value, bias)
         # a search reads them at every step: by products or by the fused kernel, which wants rows
         keys = key.mT.contiguous() if by_products(key) else key.contiguous().mT
-        return KeysValues(keys, value.contiguous())
+        return Source(keys, value.contiguous(), bias)
 
-    def forward(
-        self, x: Tensor, memory: KeysValues, bias: Tensor, need_weights: bool = False
-    ) -> tuple[Tensor, Tensor | None]:
+    def forward(self, x: Tensor, memory: Source, need_weights: bool = False) -> tuple[Tensor, Tensor | None]:
         """x [rows, tgt_len, dim] -> the same shape, and weights [rows, heads, tgt_len, src_len] when asked for.
 
-        memory is what `read` made and bias is [batch, 1, 1, src_len]. rows is a multiple of the memory's rows: the
-        hypotheses of a sentence become further queries to it.
+        memory is what `read` made. rows is a multiple of its rows: the hypotheses of a sentence become further queries.
         """
         rows, tgt_len, dim = x.shape
-        key, value = memory.keys.mT, memory.values
+        key, value, bias = memory.keys.mT, memory.values, memory.bias
         query = self.query_projection(x).view(key.size(0), -1, self.num_heads, key.size(3)).transpose(1, 2)
         context = full_attention(query, key, value, bias=bias, dropout=self.dropout if self.training else 0.0)
         output = self.output_projection(merge_heads(context).view(rows, tgt_len, dim))

@@ -8,17 +8,26 @@ from typing import NamedTuple, cast
 import torch
 from torch import Tensor
 
-from nmt.attention.cache import KeysValues
 from nmt.attention.joined_cache import FEW_SENTENCES
-from nmt.attention.multihead import CrossAttention, split_heads
+from nmt.attention.multihead import CrossAttention, Source, split_heads
 
 
 class Absorbed(NamedTuple):
     """What attention looks at, by heads and positions."""
 
     keys: Tensor  # [batch, dim, heads * src_len]: products with them are scores
-    bias: Tensor  # [batch, 1, heads * src_len], of the scores
     values: Tensor  # [batch, heads * src_len, dim]: weighted, they sum to the output
+    bias: Tensor  # [batch, 1, heads * src_len], of the scores
+    offset: Tensor  # [batch, 1, dim], of the output
+
+    def attended(self, x: Tensor, num_heads: int) -> tuple[Tensor, Tensor]:
+        """The output [batch, queries, dim] for queries x of that shape, and the weights [queries, heads, src_len].
+
+        Of a batch, the queries to all of its sentences are one after the other.
+        """
+        scores = torch.baddbmm(self.bias, x, self.keys)
+        weights = torch.softmax(scores.view(-1, num_heads, scores.size(2) // num_heads), dim=-1)
+        return torch.baddbmm(self.offset, weights.view_as(scores), self.values), weights
 
 
 class AbsorbingAttention:
@@ -34,33 +43,30 @@ class AbsorbingAttention:
         self._attention = attention
         self._num_heads = attention.num_heads
 
-    def read(self, states: Tensor) -> KeysValues | Absorbed:
-        """What the encoder's states [batch, src_len, dim] are to each query."""
+    def read(self, states: Tensor, bias: Tensor) -> Source | Absorbed:
+        """See `CrossAttention.read`."""
         attention = self._attention
         batch, src_len, dim = states.shape
         if batch > FEW_SENTENCES or src_len * self._num_heads > dim or torch.is_autocast_enabled(states.device.type):
-            return attention.read(states)
-        key, value = split_heads(attention.kv_projection(states), 2, self._num_heads).unbind(2)
+            return attention.read(states, bias)
+        key, value = split_heads(attention.kv_projection(states), 2, self._num_heads)
         key = key * (1 / math.sqrt(key.size(3)))
         query, output = attention.query_projection, attention.output_projection
         by_heads = (self._num_heads, -1)
         return Absorbed(
             keys=(key @ query.weight.unflatten(0, by_heads)).flatten(1, 2).mT,
-            bias=(key @ query.bias.view(*by_heads, 1)).view(batch, 1, -1),
             values=(value @ output.weight.t().unflatten(0, by_heads)).flatten(1, 2),
+            bias=((key @ query.bias.view(*by_heads, 1)).mT + bias).view(batch, 1, -1),
+            offset=output.bias.expand(batch, 1, -1),
         )
 
     def __call__(
-        self, x: Tensor, memory: KeysValues | Absorbed, bias: Tensor, need_weights: bool = False
+        self, x: Tensor, memory: Source | Absorbed, need_weights: bool = False
     ) -> tuple[Tensor, Tensor | None]:
         """See `CrossAttention.forward`."""
-        if isinstance(memory, KeysValues):
-            return cast("tuple[Tensor, Tensor | None]", self._attention(x, memory, bias, need_weights))
-        batch, dim, size = memory.keys.shape
-        scores = torch.baddbmm(memory.bias, x.view(batch, -1, dim), memory.keys)
-        weights = torch.softmax(scores.view(batch, -1, self._num_heads, bias.size(3)).add_(bias), dim=-1)
-        output = torch.baddbmm(self._attention.output_projection.bias, weights.view(batch, -1, size), memory.values)
+        if isinstance(memory, Source):
+            return cast("tuple[Tensor, Tensor | None]", self._attention(x, memory, need_weights))
+        output, weights = memory.attended(x.view(memory.bias.size(0), -1, x.size(2)), self._num_heads)
         if not need_weights:
             return output.view_as(x), None
-        of_tokens = weights.view(*x.shape[:2], *weights.shape[2:])  # [rows, tgt_len, heads, src_len]
-        return output.view_as(x), of_tokens.transpose(1, 2)
+        return output.view_as(x), weights.view(*x.shape[:2], *weights.shape[1:]).transpose(1, 2)

@@ -12,6 +12,8 @@ from torch.nn import functional
 from nmt.attention.multihead import CrossAttention
 from nmt.engines.absorbed import AbsorbingAttention
 from nmt.engines.int8 import Int8Linear
+from nmt.engines.single_layer import SingleLayer
+from nmt.models.transformer import DecoderLayer
 
 _FEW_ROWS = 32
 _WORTH_THREADS = 1 << 17  # weights of a linear map: with fewer, threads take longer to meet than to work
@@ -35,6 +37,9 @@ def lay_out(model: nn.Module) -> None:
     for module in model.modules():
         for name, part in module.named_children():
             module.__dict__[name] = _shortened(part)
+    for module in model.modules():
+        if type(module) is DecoderLayer:
+            module.__class__ = SingleLayer
     kinds = {type(module) for module in model.modules()}
     direct = {kind: type(kind.__name__, (kind,), {"__call__": kind.forward}) for kind in kinds}
     for module in model.modules():
@@ -67,6 +72,7 @@ class Product:
         self.bias = bias  # [out]
         self.out_features, self.in_features = weight.shape
         self._parts = 1
+        self._single = torch.Size((1, 1, self.in_features))
         if weight.device.type == "cpu" and weight.numel() >= _WORTH_THREADS:
             self._parts = _divisor(self.out_features, torch.get_num_threads())
             self._weights = weight.unflatten(0, (self._parts, -1)).mT  # [parts, in, out / parts]
@@ -80,10 +86,14 @@ class Product:
 
     def __call__(self, x: Tensor) -> Tensor:
         """x [..., in] -> [..., out]."""
-        shape = (*x.shape[:-1], self.out_features)
-        rows = x.numel() // self.in_features
-        if self._parts == 1 or rows > _FEW_ROWS or torch.get_num_threads() == 1:
+        if self._parts == 1 or torch.get_num_threads() == 1:
             return functional.linear(x, self.weight, self.bias)
+        if x.shape == self._single:
+            return torch.baddbmm(self._biases, x.expand(self._parts, -1, -1), self._weights).view(1, 1, -1)
+        rows = x.numel() // self.in_features
+        if rows > _FEW_ROWS:
+            return functional.linear(x, self.weight, self.bias)
+        shape = (*x.shape[:-1], self.out_features)
         if x.dim() != 3 or x.size(0) != 1:
             x = x.reshape(1, rows, self.in_features)
         products = torch.baddbmm(self._biases, x.expand(self._parts, -1, -1), self._weights)

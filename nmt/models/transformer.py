@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from nmt.attention.cache import Cache, Kept, KeysValues, Past
+from nmt.attention.cache import Cache, Kept, Past
 from nmt.attention.joined_cache import FEW_SENTENCES, JoinedCache
 from nmt.attention.kernels import bias_of
-from nmt.attention.multihead import CrossAttention, SelfAttention
+from nmt.attention.multihead import CrossAttention, SelfAttention, Source
 from nmt.attention.position import SinusoidalPositions
 from nmt.config.models import TransformerConfig
 from nmt.models.dropout import Dropout
@@ -20,10 +20,9 @@ from nmt.models.seq2seq import Decoded, Encoded
 
 
 class TransformerMemory(NamedTuple):
-    """What every step needs of a source sentence: cross-attention's keys and values, and where they are padding."""
+    """What every step needs of a source sentence: what cross-attention looks at, layer by layer."""
 
-    layers: tuple[KeysValues, ...]
-    bias: Tensor  # [batch, 1, 1, src_len]; see `nmt.attention.kernels`
+    layers: tuple[Source, ...]
 
 
 class TransformerState(NamedTuple):
@@ -112,13 +111,13 @@ class DecoderLayer(nn.Module):
         self.feed_forward_residual = Residual(config)
 
     def forward(
-        self, x: Tensor, memory: KeysValues, bias: Tensor, past: Past | None, need_weights: bool
+        self, x: Tensor, memory: Source, past: Past | None, need_weights: bool
     ) -> tuple[Tensor, Tensor | None]:
         """x [rows, tgt_len, dim] -> the same shape, and cross-attention weights when asked for."""
         entered = self.self_residual.enter(x)
         attended = self.self_attention.decode(entered) if past is None else self.self_attention.extend(entered, past)
         x = self.self_residual.add(x, attended)
-        context, weights = self.cross_attention(self.cross_residual.enter(x), memory, bias, need_weights)
+        context, weights = self.cross_attention(self.cross_residual.enter(x), memory, need_weights)
         x = self.cross_residual.add(x, context)
         x = self.feed_forward_residual.add(x, self.feed_forward(self.feed_forward_residual.enter(x)))
         return x, weights
@@ -161,16 +160,18 @@ class TransformerDecoder(nn.Module):
 
     def read(self, encoded: Encoded) -> TransformerMemory:
         """Each layer's keys and values over the source, once a sentence."""
-        layers = tuple(layer.cross_attention.read(encoded.states) for layer in self._decoder_layers())
-        return TransformerMemory(layers, bias_of(encoded.mask)[:, None, None])
+        bias = bias_of(encoded.mask)[:, None, None]
+        return TransformerMemory(
+            tuple(layer.cross_attention.read(encoded.states, bias) for layer in self._decoder_layers())
+        )
 
     def init_state(self, memory: TransformerMemory, max_len: int) -> TransformerState:
         """No past yet; caches grow with the tokens decoded, and max_len is room for positions alone."""
         self.embedding.positions(0, max_len)
-        batch, device = memory.bias.size(0), memory.bias.device
-        if batch <= FEW_SENTENCES and device.type == "cpu":
-            return TransformerState(JoinedCache.empty(len(self.layers), batch, device))
-        return TransformerState(Cache.empty(memory.layers[0], len(self.layers)))
+        keys = memory.layers[0].keys
+        if keys.size(0) <= FEW_SENTENCES and keys.is_cpu:
+            return TransformerState(JoinedCache.empty(len(self.layers), keys.size(0), keys.device))
+        return TransformerState(Cache.empty(keys, len(self.layers)))
 
     def forward(
         self,
@@ -186,7 +187,7 @@ class TransformerDecoder(nn.Module):
         pasts = [None] * len(self.layers) if cache is None else cache.pasts(tokens.size(1))
         all_weights = []
         for layer, of_layer, past in zip(self._decoder_layers(), memory.layers, pasts, strict=True):
-            x, weights = layer(x, of_layer, memory.bias, past, need_weights)
+            x, weights = layer(x, of_layer, past, need_weights)
             all_weights.append(weights)
         decoded = Decoded(self.norm(x), torch.stack(all_weights, dim=1) if need_weights else None)
         return decoded, None if cache is None else TransformerState(cache)
