@@ -63,7 +63,7 @@ class Cache:
 
     @classmethod
     def empty(cls, like: Tensor, layers: int) -> Cache:
-        """No past, for one hypothesis each of as many sentences as keys [batch, heads, head_dim, n], and for the like."""
+        """No past, for one hypothesis each of as many sentences as there are keys [batch, heads, head_dim, n] of."""
         batch, heads, head_dim, _ = like.shape
         nothing = KeysValues(like.new_zeros(batch, heads, head_dim, 0), like.new_zeros(batch, heads, 0, head_dim))
         places = torch.zeros(batch, 1, 0, dtype=torch.long, device=like.device)

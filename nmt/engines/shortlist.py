@@ -145,8 +145,8 @@ class Narrowed(Seq2Seq):
         return super()._decode(self.listing.ids[tokens], memory.memory, state, need_weights)
 
     def _log_probs(self, hidden: Tensor, memory: ListedMemory) -> Tensor:
-        logits = self.projection(hidden).float()  # [rows, listed]
-        logits.view(*memory.outside.shape[:1], -1, logits.size(1)).add_(memory.outside.unsqueeze(1))
+        logits = self.projection(hidden).float()  # [..., listed]
+        logits.view(memory.outside.size(0), -1, logits.size(-1)).add_(memory.outside.unsqueeze(1))
         return torch.log_softmax(logits, dim=-1)
 
 

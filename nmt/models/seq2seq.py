@@ -113,7 +113,7 @@ class Seq2Seq(nn.Module):
     def steps(self, tokens: Tensor, memory: Memory, state: State) -> tuple[Tensor, State]:
         """Several steps in one: tokens [rows, count] in turn -> log-probabilities [rows, count, vocab] after each."""
         decoded, state = self._decode(tokens, memory, state)
-        return self._log_probs(decoded.hidden.flatten(0, 1), memory).view(*tokens.shape, -1), state
+        return self._log_probs(decoded.hidden, memory), state
 
     def weighted_step(self, tokens: Tensor, memory: Memory, state: State) -> tuple[Tensor, Tensor, State]:
         """A step, with the attention weights averaged over layers and heads [rows, src_len] in its middle."""
@@ -131,7 +131,7 @@ class Seq2Seq(nn.Module):
         return decoded, state
 
     def _log_probs(self, hidden: Tensor, memory: Memory) -> Tensor:
-        """hidden [rows, dim] -> [rows, vocab]; `memory` is for a model whose sentences differ in what they may say."""
+        """hidden [..., dim] -> [..., vocab]; `memory` is for a model whose sentences differ in what they may say."""
         logits = self.projection(hidden)
         return torch.log_softmax(logits.float(), dim=-1)
 

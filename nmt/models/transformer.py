@@ -110,9 +110,7 @@ class DecoderLayer(nn.Module):
         self.cross_residual = Residual(config)
         self.feed_forward_residual = Residual(config)
 
-    def forward(
-        self, x: Tensor, memory: Source, past: Past | None, need_weights: bool
-    ) -> tuple[Tensor, Tensor | None]:
+    def forward(self, x: Tensor, memory: Source, past: Past | None, need_weights: bool) -> tuple[Tensor, Tensor | None]:
         """x [rows, tgt_len, dim] -> the same shape, and cross-attention weights when asked for."""
         entered = self.self_residual.enter(x)
         attended = self.self_attention.decode(entered) if past is None else self.self_attention.extend(entered, past)

@@ -47,22 +47,27 @@ def single_search(
     demanded = constraints.demanded(0)
     said: list[int] = []
     log_prob = 0.0
+    given = torch.tensor([[bos]], device=max_lengths.device)
     while len(said) < longest and constraints.eos not in said[-1:]:
         guessed = demanded[len(said) :]
         if drafter is not None:
             guessed += drafter.guess([*said, *guessed], GUESSES)
         guessed = guessed[: longest - len(said) - 1]
-        given = torch.tensor([[said[-1] if said else bos, *guessed]], device=max_lengths.device)
+        if guessed:
+            given = torch.tensor([[said[-1] if said else bos, *guessed]], device=max_lengths.device)
         log_probs, state = steps(given, memory, state)
+        of_places = log_probs[0]
         for place in range(given.size(1)):
-            constraints.apply(log_probs[:, place], len(said) + place + 1)
-        values, tokens = (each.tolist() for each in best_token(log_probs[0]))
+            constraints.apply(of_places.narrow(0, place, 1), len(said) + place + 1)
+        values, best = best_token(of_places)
+        tokens = best.tolist()
         agreed = next((place for place, guess in enumerate(guessed) if tokens[place] != guess), len(guessed))
         found = tokens[: agreed + 1]
         if constraints.eos in found:
             found = found[: found.index(constraints.eos) + 1]
         said += found
-        log_prob += sum(values[: len(found)])
+        log_prob += sum(values.tolist()[: len(found)])
+        given = best[len(found) - 1].view(1, 1)
         if agreed < len(guessed):
             state = rewind(state, len(said))
     finished = said[-1] == constraints.eos

@@ -8,10 +8,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from nmt.attention.cache import KeysValues
 from nmt.attention.joined_cache import FEW_SENTENCES
 from nmt.attention.kernels import bias_of
-from nmt.attention.multihead import CrossAttention
+from nmt.attention.multihead import CrossAttention, Source
 from nmt.config.schema import SearchConfig
 from nmt.engines.absorbed import Absorbed, AbsorbingAttention
 from nmt.engines.fp16 import HalfLinear, has_fbgemm
@@ -54,10 +53,10 @@ def test_absorbed_maps_change_nothing(
             setattr(plain, name, HalfLinear.of(part))
     states, x, bias = asked(batch, hypotheses, tokens, src_len=HEAD_DIM)
     absorbing = AbsorbingAttention(plain)
-    memory = absorbing.read(states)
+    memory = absorbing.read(states, bias)
     assert isinstance(memory, Absorbed)
-    expected, expected_weights = plain(x, plain.read(states), bias, need_weights)
-    output, weights = absorbing(x, memory, bias, need_weights)
+    expected, expected_weights = plain(x, plain.read(states, bias), need_weights)
+    output, weights = absorbing(x, memory, need_weights)
     torch.testing.assert_close(output, expected, rtol=1e-4, atol=1e-5)
     assert (weights is None) == (not need_weights)
     if need_weights:
@@ -70,11 +69,12 @@ def test_many_or_long_sentences_and_bf16_are_read_as_ever() -> None:
     absorbing = AbsorbingAttention(attention())
     for batch, src_len in ((FEW_SENTENCES + 1, 3), (1, HEAD_DIM + 1)):
         states, x, bias = asked(batch, 2, 1, src_len)
-        memory = absorbing.read(states)
-        assert isinstance(memory, KeysValues)
-        torch.testing.assert_close(absorbing(x, memory, bias)[0], attention()(x, attention().read(states), bias)[0])
+        memory = absorbing.read(states, bias)
+        assert isinstance(memory, Source)
+        torch.testing.assert_close(absorbing(x, memory)[0], attention()(x, attention().read(states, bias))[0])
     with torch.autocast("cpu", torch.bfloat16):
-        assert isinstance(absorbing.read(torch.randn(1, 3, DIM)), KeysValues)
+        states, _, bias = asked(1, 1, 1, src_len=3)
+        assert isinstance(absorbing.read(states, bias), Source)
 
 
 @pytest.mark.parametrize("precision", ["fp32", "fp16", "int8"])
@@ -90,7 +90,7 @@ def test_a_model_laid_out_absorbs_what_has_floating_point_weights(precision: str
     assert isinstance(decoder, TransformerDecoder)
     with torch.inference_mode():
         memory = model.read(torch.tensor([[5, 6, 3]]), torch.ones(1, 3, dtype=torch.bool))
-    assert all(isinstance(each, KeysValues if precision == "int8" else Absorbed) for each in memory.layers)
+    assert all(isinstance(each, Source if precision == "int8" else Absorbed) for each in memory.layers)
     if before is not None:
         options = SearchConfig(beam_size=3, max_length_ratio=1.0, max_length_offset=3)
         sources = [[5, 9, 3], [7, 8, 12, 3]]

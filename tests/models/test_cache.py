@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from nmt.attention.cache import Cache, KeysValues
+from nmt.attention.cache import Cache
 from nmt.attention.fixed_cache import FixedCache
 from nmt.attention.joined_cache import JoinedCache
 from nmt.attention.kernels import bias_of, full_attention
@@ -33,8 +33,7 @@ class Plain:
 
 
 def start(batch: int) -> tuple[Cache, Plain]:
-    like = KeysValues(torch.zeros(batch, HEADS, DIM, 3), torch.zeros(batch, HEADS, 3, DIM))
-    return Cache.empty(like, layers=1), Plain(torch.zeros(batch, HEADS, 0, DIM), 1)
+    return Cache.empty(torch.zeros(batch, HEADS, DIM, 3), layers=1), Plain(torch.zeros(batch, HEADS, 0, DIM), 1)
 
 
 def step(cache: Any, plain: Plain, tokens: int, random: torch.Generator) -> tuple[Any, Plain]:
