@@ -13,7 +13,7 @@ from nmt.attention.multihead import CrossAttention
 from nmt.engines.absorbed import AbsorbingAttention
 from nmt.engines.int8 import Int8Linear
 from nmt.engines.single_layer import SingleLayer
-from nmt.models.transformer import DecoderLayer
+from nmt.models.transformer import DecoderLayer, Residual
 
 _FEW_ROWS = 32
 _WORTH_THREADS = 1 << 17  # weights of a linear map: with fewer, threads take longer to meet than to work
@@ -27,8 +27,9 @@ def lay_out(model: nn.Module) -> None:
     as a copy, since tokens are looked up by rows.
 
     torch looks a module's parts up in a function of Python, which is asked for what an instance's own attributes lack,
-    and calls them through two more. So parts become attributes, those that only compute become functions, and others
-    are called directly: hooks are passed by, and the model has to stay on its device.
+    and calls them through two more. So parts become attributes, those that only compute become functions, as does what
+    surrounds a sublayer with norms inside, and others are called directly: hooks are passed by, and the model has to
+    stay on its device.
     """
     for module in model.modules():
         if isinstance(module, nn.Linear) and module.out_features >= module.in_features:
@@ -40,6 +41,8 @@ def lay_out(model: nn.Module) -> None:
     for module in model.modules():
         if type(module) is DecoderLayer:
             module.__class__ = SingleLayer
+        if isinstance(module, Residual) and module.pre:
+            module.__dict__.update(enter=module.norm, add=torch.add)
     kinds = {type(module) for module in model.modules()}
     direct = {kind: type(kind.__name__, (kind,), {"__call__": kind.forward}) for kind in kinds}
     for module in model.modules():
