@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import NamedTuple
@@ -79,11 +80,14 @@ def in_batches(
     streams = max(1, min(engine.streams, len(order)))
     with engine.sharing(streams) as begin:
         answers = side_by_side(answer, [[pieces[index] for index in batch] for batch in order], streams, begin)
+        to_come = Counter(piece.line for piece in pieces)
         for batch, answered in zip(order, answers, strict=True):
             for index, hypotheses in zip(batch, answered, strict=True):
                 found[index] = hypotheses
+            of_lines = Counter(pieces[index].line for index in batch)
+            to_come -= of_lines
             if progress is not None:
-                progress(len({pieces[index].line for index in batch}))
+                progress(sum(line not in to_come for line in of_lines))
     return found
 
 

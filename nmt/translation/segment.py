@@ -20,15 +20,19 @@ _WINDOW = 2000  # characters in which sentences are looked for at once: sentence
 
 
 def split_to_fit(line: str, fits: Callable[[str], bool], language: str) -> list[str]:
-    """Cut a line into the longest pieces that fit, which joined give the line again.
+    """Cut a line that does not fit into pieces that do, which joined give the line again.
 
-    Cuts lie at ends of sentences, as written in `language` (a code such as "de"); only in a sentence that does not fit,
-    after clauses; then between words; and only in a word that does not fit, between characters. A single character
-    counts as fitting.
+    These are its sentences, as written in `language` (a code such as "de"), each alone: it is single sentences that
+    models are trained on, and several at once they leave out. A sentence that does not fit is cut into the longest
+    pieces that do: after clauses; then between words; and only in a word that does not fit, between characters. A
+    single character counts as fitting.
     """
     if fits(line):
         return [line]
-    return _pack(list(_sentences(line, language)), fits, 0)
+    pieces = []
+    for sentence in _sentences(line, language):
+        pieces += [sentence] if fits(sentence) else _pack(_units(sentence, 0), fits, 1)
+    return pieces
 
 
 def join_translations(sources: Sequence[str], translations: Sequence[str]) -> str:

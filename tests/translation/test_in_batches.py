@@ -41,3 +41,18 @@ def test_no_stream_is_without_work_and_no_batch_too_large(streams: int, budget: 
     assert sorted(map(len, seen), reverse=True) == sizes
     assert engine.shared == [min(streams, len(sizes))]
     assert sorted(line for batch in seen for line in batch) == list(range(8))
+
+
+def test_a_line_in_segments_is_done_with_its_last_one() -> None:
+    pieces = [Piece(line, segment, "", [line] * (5 - segment), []) for line in range(3) for segment in range(line + 1)]
+    told: list[int] = []
+    done: list[int] = []
+
+    def answer(batch: list[Piece]) -> list[Any]:
+        done.append(len({piece.line for piece in batch}))
+        return [[piece.line] for piece in batch]
+
+    in_batches(answer, cast(Engine, Streams(1)), pieces, 10, told.append)
+    assert sum(done) > 3, "no line is in two batches"
+    assert sum(told) == 3
+    assert told[0] < done[0]

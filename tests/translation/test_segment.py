@@ -21,13 +21,15 @@ def test_a_line_that_fits_stays_whole() -> None:
     assert split("One. Two. Three.", 3) == ["One. Two. Three."]
 
 
-def test_sentences_are_packed() -> None:
+def test_sentences_stand_alone_where_a_line_does_not_fit() -> None:
     assert split("One two. Three! Four five? Six seven eight. Nine.", 4) == [
-        "One two. Three! ",
+        "One two. ",
+        "Three! ",
         "Four five? ",
-        "Six seven eight. Nine.",
+        "Six seven eight. ",
+        "Nine.",
     ]
-    assert split('He said: "No." She left. They stayed.', 5) == ['He said: "No." She left. ', "They stayed."]
+    assert split('He said: "No." She left. They stayed.', 5) == ['He said: "No." ', "She left. ", "They stayed."]
 
 
 def test_a_long_sentence_is_cut_at_clauses_then_words_then_characters() -> None:
@@ -58,7 +60,8 @@ def test_scripts_without_spaces() -> None:
         "好。",
     ]
     assert split_characters("彼は「行く。」と言った。私も行く。", 12, "ja") == [
-        "彼は「行く。」と言った。",
+        "彼は「行く。」",
+        "と言った。",
         "私も行く。",
     ]
 
@@ -67,7 +70,7 @@ def test_sentences_are_found_the_same_in_a_line_of_any_length() -> None:
     sentence = "Das ist z. B. ein Satz. "
     assert split(sentence * 1000, 6, "de") == [sentence] * 1000
     long = "Ein " + "sehr " * 1000 + "langer Satz. "
-    assert split(long + sentence * 3, 1003, "de") == [long, sentence * 3]
+    assert split(long + sentence * 3, 1003, "de") == [long, *[sentence] * 3]
 
 
 def test_marks_stay_with_their_character() -> None:
