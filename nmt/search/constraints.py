@@ -34,6 +34,14 @@ class Constraints(NamedTuple):
             log_probs[rows] = -math.inf
             log_probs[rows, tokens] = kept
 
+    def allow(self, token: int, length: int) -> bool:
+        """Whether a batch's only sentence may say `token` as number `length`, which `apply` then changes nothing of."""
+        if token in self.banned:
+            return False
+        if self.prefixes is not None and length <= self.prefixes.size(1):
+            return int(self.prefixes[0, length - 1]) in (token, -1)
+        return token != self.eos or self.min_lengths is None or int(self.min_lengths[0]) <= length
+
     def demanded(self, sentence: int) -> list[int]:
         """The tokens that the hypotheses of a sentence must begin with."""
         return [] if self.prefixes is None else [token for token in self.prefixes[sentence].tolist() if token >= 0]

@@ -57,10 +57,13 @@ def single_search(
             given = torch.tensor([[said[-1] if said else bos, *guessed]], device=max_lengths.device)
         log_probs, state = steps(given, memory, state)
         of_places = log_probs[0]
-        for place in range(given.size(1)):
-            constraints.apply(of_places.narrow(0, place, 1), len(said) + place + 1)
         values, best = best_token(of_places)
         tokens = best.tolist()
+        if not all(constraints.allow(token, length) for length, token in enumerate(tokens, start=len(said) + 1)):
+            for length, of_place in enumerate(of_places.split(1), start=len(said) + 1):
+                constraints.apply(of_place, length)
+            values, best = best_token(of_places)
+            tokens = best.tolist()
         agreed = next((place for place, guess in enumerate(guessed) if tokens[place] != guess), len(guessed))
         found = tokens[: agreed + 1]
         if constraints.eos in found:

@@ -90,6 +90,18 @@ def check_same(ours: Hypothesis, theirs: Hypothesis) -> None:
     assert ours.score == pytest.approx(theirs.score, abs=1e-4)
 
 
+@pytest.mark.parametrize("kind", LIMITS)
+def test_a_token_is_allowed_where_constraints_leave_it_as_it_is(kind: str) -> None:
+    refused = 0
+    for length in range(1, 9):
+        log_probs = torch.zeros(1, SIZE)
+        constraints(kind).apply(log_probs, length)
+        allowed = [constraints(kind).allow(token, length) for token in range(SIZE)]
+        assert allowed == (log_probs[0] == 0).tolist()
+        refused += SIZE - sum(allowed)
+    assert refused > 2 * 8 or kind == "plain"
+
+
 def models() -> dict[str, Seq2Seq | Ensemble]:
     made: dict[str, Seq2Seq | Ensemble] = {name: tiny_model(name, SIZE, seed=5) for name in REWINDING}
     made["ensemble"] = Ensemble([tiny_model(name, SIZE, seed=6) for name in REWINDING])
