@@ -243,11 +243,10 @@ class NativeEngine:
     def _batch(self, sources: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
         """Source ids [batch, src_len] and their mask, on the model's device."""
         if len({len(ids) for ids in sources}) == 1:  # as for a single sentence, which each operation delays
-            src = torch.tensor(sources)
-            mask = torch.ones_like(src, dtype=torch.bool)
-        else:
-            src = pad_sequence([torch.tensor(ids) for ids in sources], batch_first=True, padding_value=PAD)
-            mask = torch.arange(src.size(1)) < torch.tensor([[len(ids)] for ids in sources])
+            src = torch.tensor(sources, device=self._device)
+            return src, torch.ones_like(src, dtype=torch.bool)
+        src = pad_sequence([torch.tensor(ids) for ids in sources], batch_first=True, padding_value=PAD)
+        mask = torch.arange(src.size(1)) < torch.tensor([[len(ids)] for ids in sources])
         return src.to(self._device), mask.to(self._device)
 
     def _check_coverage(self, options: SearchConfig) -> None:
