@@ -38,8 +38,8 @@ class Constraints(NamedTuple):
         """Whether a batch's only sentence may say `token` as number `length`, which `apply` then changes nothing of."""
         if token in self.banned:
             return False
-        if self.prefixes is not None and length <= self.prefixes.size(1):
-            return int(self.prefixes[0, length - 1]) in (token, -1)
+        if length <= len(demanded := self.demanded(0)):
+            return token == demanded[length - 1]
         return token != self.eos or self.min_lengths is None or int(self.min_lengths[0]) <= length
 
     def demanded(self, sentence: int) -> list[int]:

@@ -90,16 +90,18 @@ def check_same(ours: Hypothesis, theirs: Hypothesis) -> None:
     assert ours.score == pytest.approx(theirs.score, abs=1e-4)
 
 
-@pytest.mark.parametrize("kind", LIMITS)
-def test_a_token_is_allowed_where_constraints_leave_it_as_it_is(kind: str) -> None:
-    refused = 0
+@pytest.mark.parametrize(
+    ("least", "prefix"), [*LIMITS.values(), (torch.tensor([5]), torch.tensor([[5, 9, -1, -1, -1, -1]]))]
+)
+def test_a_token_is_allowed_where_constraints_leave_it_as_it_is(least: Tensor | None, prefix: Tensor | None) -> None:
+    limits, refused = Constraints(EOS, (PAD, BOS), least, prefix), 0
     for length in range(1, 9):
         log_probs = torch.zeros(1, SIZE)
-        constraints(kind).apply(log_probs, length)
-        allowed = [constraints(kind).allow(token, length) for token in range(SIZE)]
+        limits.apply(log_probs, length)
+        allowed = [limits.allow(token, length) for token in range(SIZE)]
         assert allowed == (log_probs[0] == 0).tolist()
         refused += SIZE - sum(allowed)
-    assert refused > 2 * 8 or kind == "plain"
+    assert refused > 2 * 8 or (least is None and prefix is None)
 
 
 def models() -> dict[str, Seq2Seq | Ensemble]:
