@@ -25,7 +25,7 @@ def add_search_options(parser: Parser) -> None:
     """Sampling, scoring, prefixes and attention."""
     parser.add_argument("--sample", metavar="N", type=number(int, 1), help="a JSON object a line with N samples")
     parser.add_argument(
-        "--mbr", metavar="N", type=number(int, 1), help="the sample most like all of N samples (needs 'nmt[mbr]')"
+        "--mbr", metavar="N", type=number(int, 1), help="the sample most like all of N samples (needs the extra mbr)"
     )
     parser.add_argument("--temperature", metavar="T", type=number(float, 0), help="of sampling; default: 1")
     parser.add_argument("--top-k", metavar="K", type=number(int, 1), help="sample from the K most probable tokens")

@@ -161,7 +161,8 @@ def test_ctranslate2_that_is_not_installed_is_one_sentence(
     run: Path, call, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setitem(sys.modules, "ctranslate2", None)
-    sentence = "this needs the package ctranslate2, which is not installed: pip install 'nmt[ctranslate2]'\n"
+    sentence = "this needs the package ctranslate2, which is not installed: "
+    sentence += "run pip install -e '.[ctranslate2]' in the folder of nmt's source\n"
     assert call(run, "--engine", "ctranslate2")[::2] == (1, f"nmt-translate: error: {sentence}")
     assert export.main([str(run)]) == 1
     assert capsys.readouterr().err == f"nmt-export: error: {sentence}"

@@ -154,7 +154,7 @@ def test_varieties_of_one_language_are_not_told_apart() -> None:
 def test_without_the_extra_language_identification_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "py3langid", None)
     language_id.classifier.cache_clear()
-    with pytest.raises(NmtError, match=r"pip install 'nmt\[langid\]'"):
+    with pytest.raises(NmtError, match=r"pip install -e '\.\[langid\]'"):
         Rules(CleaningConfig(wrong_language=0.9), ("de", "en"))
 
 

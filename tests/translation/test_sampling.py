@@ -102,5 +102,5 @@ def test_minimum_bayes_risk_decoding_takes_one_of_the_samples() -> None:
 
 def test_without_the_extra_one_sentence_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "fastchrf", None)
-    with pytest.raises(NmtError, match=r"pip install 'nmt\[mbr\]'"):
+    with pytest.raises(NmtError, match=r"pip install -e '\.\[mbr\]'"):
         make().translate_mbr(["ba."], 2)
