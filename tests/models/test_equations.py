@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 
 import numpy as np
 import pytest
@@ -224,6 +225,19 @@ def test_sinusoids() -> None:
             angle = position / 10000 ** (2 * i / 8)
             np.testing.assert_allclose(table[position, 2 * i], np.sin(angle), atol=1e-5)
             np.testing.assert_allclose(table[position, 2 * i + 1], np.cos(angle), atol=1e-5)
+
+
+def test_embeddings_of_the_transformer_are_scaled_before_positions_are_added() -> None:
+    """Embedding weights times sqrt(d_model) (Vaswani et al. 2017, section 3.4), plus PE (section 3.5)."""
+    model = tiny_model("transformer-post")
+    tokens = torch.tensor([[4, 7, 4, 10]])
+    for embedding in (model.encoder.embedding, model.decoder.embedding):
+        table = embedding.embedding.weight.detach().double().numpy()
+        d_model = table.shape[1]
+        for pos, (token, embedded) in enumerate(zip(tokens[0], embedding(tokens)[0].detach(), strict=True)):
+            angles = pos / 10000 ** (np.arange(0, d_model, 2) / d_model)
+            pe = np.stack([np.sin(angles), np.cos(angles)], axis=1).reshape(-1)
+            np.testing.assert_allclose(embedded, math.sqrt(d_model) * table[token] + pe, atol=1e-5)
 
 
 @pytest.mark.parametrize("norm", ["pre", "post"])

@@ -186,6 +186,13 @@ def test_equals_of_the_last_one_kept_stay_too() -> None:
     assert (Sampling(top_p=1.0, top_k=VOCAB).weights(log_probs) > 0).all()
 
 
+@pytest.mark.parametrize(("p", "kept"), [(0.5, 1), (0.501, 2), (0.749, 2), (0.75, 2), (0.751, 3), (0.875, 3), (1, 5)])
+def test_the_nucleus_is_the_smallest_set_that_reaches_p(p: float, kept: int) -> None:
+    """Its probabilities add up to p or more (Holtzman et al. 2020, eq. 2): one that ends exactly at p is complete."""
+    weights = Sampling(top_p=p).weights(torch.tensor([[0.125, 0.5, 0.0625, 0.0625, 0.25]]).double().log())
+    assert int((weights > 0).sum()) == kept
+
+
 def test_nan_an_empty_batch_and_settings_that_mean_nothing() -> None:
     table = Table(sentences=1, seed=0)
     assert samples(table, [], [], 3) == []
