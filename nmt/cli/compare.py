@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from nmt.cli.common import Parser, run_command
 from nmt.cli.evaluate import add_settings, settings_of
+from nmt.config.languages import is_language
 from nmt.errors import UsageError
 
 if TYPE_CHECKING:
@@ -42,8 +43,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--languages",
         metavar="SRC-TGT",
-        type=_direction,
-        help="such as de-zh, where no run tells: chooses BLEU's tokenizer",
+        type=direction,
+        help="such as de-zh or en-zh-CN, where no run tells: chooses BLEU's tokenizer",
     )
     parser.add_argument(
         "--sentences",
@@ -66,11 +67,18 @@ def line_numbers(text: str) -> list[int]:
     return list(dict.fromkeys(numbers))
 
 
-def _direction(text: str) -> tuple[str, str]:
-    source, dash, target = text.partition("-")
-    if not (source and dash and target):
+def direction(text: str) -> tuple[str, str]:
+    """An argument type: two languages with a dash between them, which may have dashes of their own (en-zh-CN)."""
+    parts = text.split("-")
+    if len(parts) < 2 or not all(parts):
         raise ArgumentTypeError(f"{text!r} is no direction such as de-en")
-    return source, target
+    splits = [("-".join(parts[:cut]), "-".join(parts[cut:])) for cut in range(1, len(parts))]
+    likely = [split for split in splits if all(map(is_language, split))] if len(splits) > 1 else splits
+    if len(likely) != 1:
+        raise ArgumentTypeError(
+            f"{text!r} may be read in several ways: write a region or script with _, as in en-zh_CN"
+        )
+    return likely[0]
 
 
 def _compare(arguments: Namespace) -> None:

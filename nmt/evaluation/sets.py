@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from nmt.config.languages import language_of
 from nmt.config.schema import Config
 from nmt.data.corpora import test_sets
 from nmt.data.corpus import Pair, read_corpus, read_lines
@@ -91,11 +92,14 @@ def sets_of(config: Config, names: Sequence[str] | None = None) -> list[Evaluati
 
 
 def set_from_sacrebleu(name: str, source_language: str, target_language: str, others: Sequence[str]) -> EvaluationSet:
-    """One of sacreBLEU's own test sets (wmt14/full, wmt20, ...), downloaded by sacreBLEU on first use."""
+    """Return one of sacreBLEU's own test sets (wmt14/full, wmt20, ...), which it downloads on first use.
+
+    sacreBLEU has its language pairs in ISO 639-1, such as en-zh; here the languages may be spelled in any way.
+    """
     import sacrebleu
     from sacrebleu.dataset import DATASETS
 
-    pair = f"{source_language}-{target_language}"
+    pair = f"{language_of(source_language)}-{language_of(target_language)}"
     if name not in DATASETS:
         known = f"this configuration has {', '.join(others)}" if others else "this configuration has none"
         raise NmtError(f"no test set {name!r}: {known}, and sacreBLEU has none of that name (sacrebleu --list)")

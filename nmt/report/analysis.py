@@ -7,8 +7,9 @@ from collections.abc import Callable, Sequence
 from itertools import combinations
 from typing import Any
 
+from nmt.config.languages import is_unspaced
 from nmt.config.load import config_to_dict
-from nmt.evaluation.buckets import UNSPACED, bucket_scores, length_buckets, source_lengths
+from nmt.evaluation.buckets import bucket_scores, length_buckets, source_lengths
 from nmt.evaluation.metrics import METRICS, length_ratio
 from nmt.evaluation.sets import EvaluationSet
 from nmt.evaluation.significance import SAMPLES, SEED, Estimate, Statistics, estimate, p_value, resample_counts
@@ -56,7 +57,7 @@ def analyse(
         },
         "seed_groups": seed_groups(systems, entries),
         "buckets": {
-            "unit": "characters" if languages[0] in UNSPACED else "words",
+            "unit": "characters" if is_unspaced(languages[0]) else "words",
             "ranges": [{"label": bucket.label, "sentences": len(bucket.sentences)} for bucket in buckets],
         },
     }

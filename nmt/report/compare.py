@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from nmt.config.languages import language_of
 from nmt.errors import NmtError, UsageError
 from nmt.evaluation.buckets import source_lengths
 from nmt.evaluation.evaluate import Settings
@@ -89,9 +90,9 @@ def _test_set(request: Request, runs: Sequence[LoadedRun]) -> EvaluationSet:
 
 
 def _languages(request: Request, runs: Sequence[LoadedRun]) -> tuple[str, str]:
-    """The direction, which all runs must share."""
+    """Return the direction, which all runs must share, as the first spells it."""
     directions = {run.path: (run.config.data.source_language, run.config.data.target_language) for run in runs}
-    if len(set(directions.values())) > 1:
+    if len({tuple(map(language_of, direction)) for direction in directions.values()}) > 1:
         told = ", ".join(f"{path} {source}-{target}" for path, (source, target) in directions.items())
         raise NmtError(f"these runs translate in different directions: {told}")
     if request.languages is not None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nmt import __version__
+from nmt.config.languages import html_language
 from nmt.report.heatmap import INK, LINE
 from nmt.report.plots import GRID, MUTED, SERIES
 
@@ -57,6 +58,7 @@ def environment() -> Environment:
         percent=percent,
         p_value=p_value,
         visible=visible,
+        html_language=html_language,
         text=escape_markdown,
         cell=lambda text: escape_markdown(text).replace("|", "\\|"),
     )

@@ -11,7 +11,7 @@ from typing import Any
 import sacrebleu
 
 from nmt import __version__
-from nmt.evaluation.buckets import UNSPACED
+from nmt.config.languages import is_unspaced
 from nmt.evaluation.metrics import LABELS, METRICS
 from nmt.files import atomic_write
 from nmt.report.attention import SentenceMaps, draw
@@ -115,7 +115,7 @@ def _context(report: Report, pictures: dict[str, str]) -> dict[str, Any]:
         "runs": [entry for entry in systems if entry["model"] is not None],
         "attention": [_maps(sentence, systems, pictures) for sentence in report.maps],
         "differences": [asdict(difference) for difference in report.differences],
-        "joiner": "" if test_set["target_language"] in UNSPACED else " ",
+        "joiner": "" if is_unspaced(test_set["target_language"]) else " ",
         "sacrebleu": sacrebleu.__version__,
     }
     context["sections"] = [{"id": key, "title": title} for key, title, shown in _sections(context) if shown]
