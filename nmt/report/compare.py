@@ -12,6 +12,7 @@ from nmt.errors import NmtError, UsageError
 from nmt.evaluation.buckets import source_lengths
 from nmt.evaluation.evaluate import Settings
 from nmt.evaluation.sets import EvaluationSet, set_from_files, sets_of
+from nmt.evaluation.significance import Method
 from nmt.files import make_folder
 from nmt.report.analysis import analyse
 from nmt.report.attention import SentenceMaps, attention_maps, choose_sentences
@@ -46,6 +47,7 @@ class Request:
     checkpoint: str | None = None
     tag: str | None = None  # of all lines; default: the test set's
     settings: Settings = field(default_factory=Settings)
+    significance: Method = "bootstrap"
 
 
 def compare(request: Request, log: Callable[[str], None]) -> dict[str, Any]:
@@ -56,7 +58,7 @@ def compare(request: Request, log: Callable[[str], None]) -> dict[str, Any]:
     languages = _languages(request, list(runs.values()))
     _check_sentences(request.sentences, test_set)
     systems = _systems(request, runs, test_set, log)
-    results = analyse(systems, test_set, languages, log)
+    results = analyse(systems, test_set, languages, log, request.significance)
     lines = request.sentences
     if lines is None:
         answered = [all(texts) for texts in zip(*(system.hypotheses for system in systems), strict=True)]

@@ -53,7 +53,7 @@ def environment() -> Environment:
     )
     environment.filters.update(
         decimals=lambda value, places: "–" if value is None else f"{value:.{places}f}",
-        signed=lambda value, places: f"{value:+.{places}f}".replace("-", "−"),
+        signed=signed,
         count=lambda value: "–" if value is None else f"{value:,}",
         percent=percent,
         p_value=p_value,
@@ -63,6 +63,11 @@ def environment() -> Environment:
         cell=lambda text: escape_markdown(text).replace("|", "\\|"),
     )
     return environment
+
+
+def signed(value: float, places: int) -> str:
+    """A difference with its sign."""
+    return f"{value:+.{places}f}".replace("-", "−")
 
 
 def p_value(value: float) -> str:
