@@ -53,6 +53,11 @@ def build_metric(name: str, target_language: str = "") -> Any:
         return BLEU(tokenize="char")
 
 
+def bleu_tokenizer(target_language: str) -> str:
+    """Return the name of the tokenizer that BLEU takes for a language here, as the signature has it."""
+    return str(build_metric("bleu", target_language).tokenizer_signature)
+
+
 def score(
     hypotheses: Sequence[str],
     references: Sequence[str],
