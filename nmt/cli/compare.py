@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from nmt.cli.common import Parser, run_command
 from nmt.cli.evaluate import add_settings, settings_of
+from nmt.config.languages import is_language
 from nmt.errors import UsageError
 
 if TYPE_CHECKING:
@@ -42,14 +43,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--languages",
         metavar="SRC-TGT",
-        type=_direction,
-        help="such as de-zh, where no run tells: chooses BLEU's tokenizer",
+        type=direction,
+        help="such as de-zh or en-zh-CN, where no run tells: chooses BLEU's tokenizer",
     )
     parser.add_argument(
         "--sentences",
         metavar="LINES",
         type=line_numbers,
         help="lines (from 1) whose attention is shown, such as 3,17; default: a short, a median and a long one",
+    )
+    parser.add_argument(
+        "--significance",
+        choices=("bootstrap", "randomisation"),
+        default="bootstrap",
+        help="how differences are tested: by paired bootstrap resampling (default) or approximate randomisation",
     )
     add_settings(parser)
     return run_command(parser, _compare, argv)
@@ -66,11 +73,18 @@ def line_numbers(text: str) -> list[int]:
     return list(dict.fromkeys(numbers))
 
 
-def _direction(text: str) -> tuple[str, str]:
-    source, dash, target = text.partition("-")
-    if not (source and dash and target):
+def direction(text: str) -> tuple[str, str]:
+    """An argument type: two languages with a dash between them, which may have dashes of their own (en-zh-CN)."""
+    parts = text.split("-")
+    if len(parts) < 2 or not all(parts):
         raise ArgumentTypeError(f"{text!r} is no direction such as de-en")
-    return source, target
+    splits = [("-".join(parts[:cut]), "-".join(parts[cut:])) for cut in range(1, len(parts))]
+    likely = [split for split in splits if all(map(is_language, split))] if len(splits) > 1 else splits
+    if len(likely) != 1:
+        raise ArgumentTypeError(
+            f"{text!r} may be read in several ways: write a region or script with _, as in en-zh_CN"
+        )
+    return likely[0]
 
 
 def _compare(arguments: Namespace) -> None:
@@ -91,6 +105,7 @@ def _compare(arguments: Namespace) -> None:
         checkpoint=arguments.checkpoint,
         tag=arguments.tag,
         settings=settings_of(arguments),
+        significance=arguments.significance,
     )
     results = compare(request, _tell)
     print(_table(results))
@@ -112,7 +127,7 @@ def _tell(sentence: str) -> None:
 
 
 def _table(results: dict[str, Any]) -> str:
-    """BLEU of every system with its interval, and how it stands against the baseline."""
+    """The scores of every system, BLEU's interval, and how it stands against the baseline."""
     from nmt.evaluation.metrics import LABELS, METRICS
     from nmt.report.table import format_table
 
@@ -128,12 +143,15 @@ def _table(results: dict[str, Any]) -> str:
                 entry["name"],
                 *(f"{entry['scores'][name]['score']:.2f}" for name in METRICS),
                 f"{low:.1f}-{high:.1f}",
-                f"{test['p_value']:.3f}" if test else "-",
+                *_against_baseline(test),
             ]
         )
-    header = ["system", *(LABELS[name] for name in METRICS), "BLEU 95%", f"p vs {results['systems'][0]['name']}"]
+    scores = [*(LABELS[name] for name in METRICS), "BLEU 95%"]
+    header = ["system", *scores, "Δ BLEU", "Δ 95%", f"p vs {results['significance']['baseline']}"]
     signature = results["systems"][0]["scores"]["bleu"]["signature"]
     lines = [format_table(header, rows)]
+    if baseline:
+        lines.append(f"p: two-sided, by {results['significance']['method']}")
     for group in results["seed_groups"]:
         bleu = group["scores"]["bleu"]
         names = ", ".join(group["systems"])
@@ -141,6 +159,16 @@ def _table(results: dict[str, Any]) -> str:
             f"{names}: BLEU {bleu['mean']:.2f} ± {bleu['standard_deviation']:.2f} over {len(group['seeds'])} seeds"
         )
     return "\n".join([*lines, "", f"BLEU: {signature}"])
+
+
+def _against_baseline(test: dict[str, Any] | None) -> list[str]:
+    """The difference in BLEU, its interval and p; dashes for the baseline itself."""
+    from nmt.report.page import p_value
+
+    if test is None:
+        return ["-", "-", "-"]
+    low, high = test["confidence_interval"]
+    return [f"{test['difference']:+.2f}", f"{low:+.2f} to {high:+.2f}", p_value(test["p_value"])]
 
 
 if __name__ == "__main__":

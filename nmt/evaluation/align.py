@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from nmt.config.languages import is_unspaced
 from nmt.errors import NmtError, UsageError
 from nmt.evaluation.alignment_error import Link
-from nmt.evaluation.buckets import UNSPACED
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -148,7 +148,7 @@ def _units(line: str, pieces: Sequence[str], language: str) -> tuple[list[str], 
     """The words of a line and the word of each piece; the last piece, the end of sentence, is one more."""
     words = line.split()
     body = pieces[:-1]
-    if language in UNSPACED and len(words) == 1:
+    if is_unspaced(language) and len(words) == 1:
         shown = [piece.replace(MARK, "") or MARK for piece in body]
         return shown, list(range(len(pieces)))
     last = max(len(words) - 1, 0)

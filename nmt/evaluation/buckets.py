@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from nmt.config.languages import is_unspaced
 from nmt.evaluation.significance import Statistics
 
 EDGES = (10, 15, 20, 25, 35, 50)  # the longest source of each bucket, in words; one more bucket has the rest
 LEAST = 50  # sentences: BLEU of fewer says little, so such a bucket joins its shorter neighbour
-UNSPACED = ("zh", "ja", "th")  # written without spaces: their length is counted in characters
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Bucket:
 
 def source_lengths(lines: Sequence[str], language: str = "") -> list[int]:
     """The length of each line in words; in characters for a language written without spaces."""
-    if language in UNSPACED:
+    if is_unspaced(language):
         return [len("".join(line.split())) for line in lines]
     return [len(line.split()) for line in lines]
 

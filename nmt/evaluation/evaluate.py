@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nmt.data.corpora import test_sets
-from nmt.errors import NmtError
+from nmt.config.typed import to_dict
+from nmt.evaluation.kept import Kept, find_translations, folder_of, make_way, scores_key, translation_key, write
 from nmt.evaluation.metrics import METRICS, length_ratio, score
-from nmt.evaluation.sets import EvaluationSet, digest, sets_of
+from nmt.evaluation.sets import EvaluationSet, digest
 from nmt.evaluation.tagged import rows_by_tag, target_language
-from nmt.files import atomic_write
 
 if TYPE_CHECKING:
-    from nmt.config.data import DataConfig
-    from nmt.models.seq2seq import Seq2Seq
-    from nmt.run import LoadedRun
+    from torch import device as Device
 
-HYPOTHESES, SCORES = "hypotheses.txt", "scores.json"
+    from nmt.config.data import DataConfig
+    from nmt.config.schema import SearchConfig
+    from nmt.run import LoadedRun
 
 
 @dataclass(frozen=True)
@@ -32,6 +29,16 @@ class Settings:
     beam_size: int | None = None
     length_penalty: float | None = None
     device: str = "auto"
+
+    def resolve(self, search: SearchConfig) -> SearchConfig:
+        """Return a run's search settings with these in their places; refuses impossible ones."""
+        resolved = replace(
+            search,
+            beam_size=search.beam_size if self.beam_size is None else self.beam_size,
+            length_penalty=search.length_penalty if self.length_penalty is None else self.length_penalty,
+        )
+        resolved.check()
+        return resolved
 
 
 @dataclass(frozen=True)
@@ -48,41 +55,49 @@ class Evaluation:
 def evaluate(
     run: LoadedRun, test_set: EvaluationSet, settings: Settings, log: Callable[[str], None] = lambda line: None
 ) -> Evaluation:
-    """Translate and score a test set and keep both in RUN/evaluations/NAME; what is already there is used again.
+    """Translate and score a test set, and keep both in RUN/evaluations/NAME; what is already there is used again.
 
-    Kept translations count while weights, search settings and source are the same; they are scored anew if the
-    reference has changed.
+    No two texts share a folder (see `folder_of`); of one text, the last evaluation is kept. Translations are used again
+    while nothing that they depend on has changed (see `translation_key`), also for another reference.
     """
-    name = _folder_name(run, test_set)
-    folder = run.path / "evaluations" / name
-    wanted = _identity(run, test_set, settings)
-    kept = _read(folder, wanted)
-    if kept is not None and kept.record["reference_sha256"] == test_set.reference_digest:
-        return kept
+    from nmt.device import choose_device
+
+    search, device = settings.resolve(run.config.search), choose_device(settings.device)
+    key = translation_key(run, test_set, search, device)
+    keys = {"translation_key": key, "scores_key": scores_key(key, run, test_set)}
+    folder = folder_of(run, test_set)
+    kept = find_translations(run, key, folder)
+    if kept is not None and kept.folder == folder and kept.record.get("scores_key") == keys["scores_key"]:
+        return Evaluation(folder.name, folder, kept.hypotheses, kept.record, reused=True)
     if kept is not None:
         hypotheses, seconds = kept.hypotheses, kept.record["seconds"]
     else:
         count = f"{len(test_set.sources):,} sentences"
-        log(f"{run.path}: translating {name}, {count}, with checkpoint {run.checkpoint.name}")
-        hypotheses, seconds = _translate(run, test_set, settings, log)
-    data = run.config.data
-    rows_of = rows_by_tag(test_set.tags or [])
-    by_tag = {tag: _scores(hypotheses, test_set, rows, data) for tag, rows in rows_of.items()}
+        log(f"{run.path}: translating {test_set.name}, {count}, with checkpoint {run.checkpoint.name}")
+        hypotheses, seconds = _translate(run, test_set, search, device, log)
     record = {
-        **_scores(hypotheses, test_set, range(len(hypotheses)), data),
-        **({"tags": by_tag} if by_tag else {}),
+        **_all_scores(hypotheses, test_set, run.config.data),
         "seconds": seconds,
         "sentences_per_second": len(hypotheses) / max(seconds, 1e-9),
         "checkpoint": run.checkpoint.name,
-        **wanted,
-        "reference_sha256": test_set.reference_digest,
+        "device": device.type,
+        **to_dict(search),
+        **keys,
+        **test_set.digests,
         "hypotheses_sha256": digest(hypotheses),
     }
-    with atomic_write(folder / HYPOTHESES) as file:
-        file.writelines(line + "\n" for line in hypotheses)
-    with atomic_write(folder / SCORES) as file:  # last: its digest of the hypotheses says that both belong together
-        file.write(json.dumps(record, indent=2, ensure_ascii=False) + "\n")
-    return Evaluation(name, folder, hypotheses, record, reused=kept is not None)
+    folder = folder_of(run, test_set)  # again: another process may have taken the name while this one translated
+    make_way(folder, test_set)
+    write(Kept(folder, hypotheses, record))
+    return Evaluation(folder.name, folder, hypotheses, record, reused=kept is not None)
+
+
+def _all_scores(hypotheses: Sequence[str], test_set: EvaluationSet, data: DataConfig) -> dict[str, Any]:
+    """The scores of all lines and, where lines have tags, of those of each tag."""
+    rows_of = rows_by_tag(test_set.tags or [])
+    by_tag = {tag: _scores(hypotheses, test_set, rows, data) for tag, rows in rows_of.items()}
+    of_all = _scores(hypotheses, test_set, range(len(hypotheses)), data)
+    return {**of_all, **({"tags": by_tag} if by_tag else {})}
 
 
 def _scores(
@@ -99,76 +114,16 @@ def _scores(
     }
 
 
-def weights_digest(model: Seq2Seq) -> str:
-    """SHA-256 of a model's parameters: the same for the same weights, wherever they lie."""
-    state = hashlib.sha256()
-    for name, tensor in sorted(model.state_dict().items()):
-        state.update(name.encode())
-        state.update(tensor.detach().cpu().contiguous().numpy().tobytes())
-    return state.hexdigest()
-
-
-def _identity(run: LoadedRun, test_set: EvaluationSet, settings: Settings) -> dict[str, Any]:
-    """Everything that the translations depend on."""
-    from nmt.engines.shortlist import Shortlist
-
-    search = run.config.search
-    return {
-        "weights_sha256": weights_digest(run.model),
-        "source_sha256": test_set.source_digest,
-        "tags_sha256": None if test_set.tags is None else digest([tag or "" for tag in test_set.tags]),
-        "beam_size": search.beam_size if settings.beam_size is None else settings.beam_size,
-        "length_penalty": search.length_penalty if settings.length_penalty is None else settings.length_penalty,
-        "length_normalisation": search.length_normalisation,
-        "coverage_penalty": search.coverage_penalty,
-        "stop": search.stop,
-        "min_length_ratio": search.min_length_ratio,
-        "max_length_ratio": search.max_length_ratio,
-        "max_length_offset": search.max_length_offset,
-        "precision": search.precision,
-        "shortlist": Shortlist.load(run.path, run.tokenizer).digest if search.shortlist else None,
-    }
-
-
-def _read(folder: Path, wanted: dict[str, Any]) -> Evaluation | None:
-    """What is kept in `folder` if it is what is wanted, else None."""
-    try:
-        record = json.loads((folder / SCORES).read_text(encoding="utf-8"))
-        hypotheses = (folder / HYPOTHESES).read_bytes().decode("utf-8").split("\n")[:-1]
-    except (OSError, ValueError):
-        return None
-    same = all(record.get(key) == value for key, value in wanted.items())
-    if not same or record.get("hypotheses_sha256") != digest(hypotheses):
-        return None
-    return Evaluation(folder.name, folder, hypotheses, record, reused=True)
-
-
-def _folder_name(run: LoadedRun, test_set: EvaluationSet) -> str:
-    """The set's name; with the head of its digest where the run's configuration gives that name to another text, or to
-    the same with other tags.
-    """
-    if test_set.configured:
-        return test_set.name
-    try:
-        same_name = sets_of(run.config, [test_set.name]) if test_set.name in test_sets(run.config.data) else []
-    except NmtError:  # the configured text is not here, so this may not take its place
-        return f"{test_set.name}-{test_set.source_digest[:8]}"
-    if any((other.source_digest, other.tags) != (test_set.source_digest, test_set.tags) for other in same_name):
-        return f"{test_set.name}-{test_set.source_digest[:8]}"
-    return test_set.name
-
-
 def _translate(
-    run: LoadedRun, test_set: EvaluationSet, settings: Settings, log: Callable[[str], None]
+    run: LoadedRun, test_set: EvaluationSet, search: SearchConfig, device: Device, log: Callable[[str], None]
 ) -> tuple[list[str], float]:
     """Translations and the seconds they took, loading not counted."""
-    from nmt.device import choose_device
     from nmt.engines.draft import Draft
     from nmt.engines.native import NativeEngine
     from nmt.engines.shortlist import Shortlist
     from nmt.translate import Translator
 
-    device, data = choose_device(settings.device), run.config.data
+    data = run.config.data
     engine = NativeEngine.alone(
         run.model,
         device,
@@ -176,22 +131,10 @@ def _translate(
         lambda: Draft.load(run.path, run.tokenizer),
     )
     translator = Translator(
-        engine,
-        run.tokenizer,
-        run.config.search,
-        data.cleaning.max_tokens,
-        log,
-        data.source_language,
-        data.always_tagged,
+        engine, run.tokenizer, search, data.cleaning.max_tokens, log, data.source_language, data.always_tagged
     )
     progress = _Progress(len(test_set.sources), log)
-    translations = translator.translate_nbest(
-        test_set.sources,
-        beam_size=settings.beam_size,
-        length_penalty=settings.length_penalty,
-        tags=test_set.tags,
-        progress=progress.add,
-    )
+    translations = translator.translate_nbest(test_set.sources, tags=test_set.tags, progress=progress.add)
     return [translation.text for translation in translations], progress.seconds
 
 

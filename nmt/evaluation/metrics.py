@@ -11,6 +11,7 @@ from sacrebleu.metrics.bleu import BLEU
 from sacrebleu.metrics.chrf import CHRF
 from sacrebleu.metrics.ter import TER
 
+from nmt.config.languages import macrolanguage_of
 from nmt.errors import NmtError
 
 METRICS = ("bleu", "chrf", "ter")
@@ -37,18 +38,24 @@ class Score:
 def build_metric(name: str, target_language: str = "") -> Any:
     """sacreBLEU's metric of this name with its default settings, as the `sacrebleu` command has them.
 
-    BLEU's tokenizer follows the target language (`sacrebleu -l`): zh for Chinese, MeCab for Japanese and Korean;
-    where MeCab is not installed, characters, and the log says so. The signature names what was used.
+    BLEU's tokenizer follows the target language (`sacrebleu -l`), however its code is spelled: zh for Chinese, MeCab
+    for Japanese and Korean; where MeCab is not installed, characters, and the log says so. The signature names it.
     """
     if name == "chrf":
         return CHRF()
     if name == "ter":
         return TER()
+    language = macrolanguage_of(target_language)
     try:
-        return BLEU(trg_lang=target_language)
+        return BLEU(trg_lang=language)
     except RuntimeError:  # raised by sacreBLEU's MeCab tokenizers
-        _note_characters(target_language)
+        _note_characters(language)
         return BLEU(tokenize="char")
+
+
+def bleu_tokenizer(target_language: str) -> str:
+    """Return the name of the tokenizer that BLEU takes for a language here, as the signature has it."""
+    return str(build_metric("bleu", target_language).tokenizer_signature)
 
 
 def score(
@@ -114,11 +121,11 @@ def _corpus_score(name: str, hypotheses: Sequence[str], references: Sequence[str
 _noted: set[str] = set()
 
 
-def _note_characters(target_language: str) -> None:
-    if target_language not in _noted:
-        _noted.add(target_language)
+def _note_characters(language: str) -> None:
+    if language not in _noted:
+        _noted.add(language)
         logger.warning(
             "BLEU is computed on characters: sacreBLEU's tokenizer for %s needs MeCab (pip install 'sacrebleu[%s]')",
-            target_language,
-            target_language,
+            language,
+            language,
         )

@@ -7,11 +7,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from nmt.config.data import DataConfig
+from nmt.config.languages import language_of
 from nmt.config.schema import Config
 from nmt.data.corpora import test_sets
-from nmt.data.corpus import Pair, read_corpus, read_lines
+from nmt.data.corpus import SUFFIXES, Pair, read_corpus, read_lines
 from nmt.errors import NmtError
 from nmt.evaluation.metrics import check_counts
+
+Digests = dict[str, str | None]
+TEXT_DIGESTS = ("source_sha256", "reference_sha256", "tags_sha256")
 
 
 @dataclass(frozen=True)
@@ -21,7 +26,7 @@ class EvaluationSet:
     name: str
     sources: list[str]
     references: list[str]
-    configured: bool = False  # the run's own configuration names it so
+    configured: DataConfig | None = None  # which names it so
     tags: list[str | None] | None = None  # of each line, where there are any
 
     def tagged(self, tag: str | None) -> EvaluationSet:
@@ -29,6 +34,12 @@ class EvaluationSet:
         if tag is None or self.tags == [tag] * len(self.sources):
             return self
         return EvaluationSet(f"{self.name}-{tag}", self.sources, self.references, tags=[tag] * len(self.sources))
+
+    @property
+    def digests(self) -> Digests:
+        """What tells one text from another: by TEXT_DIGESTS, the last None where no line has a tag."""
+        tags = None if self.tags is None else digest([tag or "" for tag in self.tags])
+        return dict(zip(TEXT_DIGESTS, (self.source_digest, self.reference_digest, tags), strict=True))
 
     @property
     def source_digest(self) -> str:
@@ -59,10 +70,17 @@ def read_text(path: str | Path) -> list[str]:
 
 
 def set_from_files(source: str | Path, reference: str | Path, name: str | None = None) -> EvaluationSet:
-    """The set of a source and a reference file, named after the source file unless told."""
+    """Return the set of a source and a reference file.
+
+    Unless told otherwise it is named after the source file without its last ending, that of a compressed file aside:
+    news.2014 for news.2014.de.gz.
+    """
     sources, references = read_text(source), read_text(reference)
     check_counts(sources, references, str(source), str(reference))
-    return EvaluationSet(name or Path(source).name.split(".")[0], sources, references)
+    if name is None:
+        file = Path(source)
+        name = Path(file.stem if file.suffix in SUFFIXES else file.name).stem
+    return EvaluationSet(name, sources, references)
 
 
 def sets_of(config: Config, names: Sequence[str] | None = None) -> list[EvaluationSet]:
@@ -86,16 +104,19 @@ def sets_of(config: Config, names: Sequence[str] | None = None) -> list[Evaluati
         if not pairs:
             raise NmtError(f"data.test.{name} has no lines")
         sources, references = [source for source, _ in pairs], [reference for _, reference in pairs]
-        sets.append(EvaluationSet(name, sources, references, True, tags if any(tags) else None))
+        sets.append(EvaluationSet(name, sources, references, data, tags if any(tags) else None))
     return sets
 
 
 def set_from_sacrebleu(name: str, source_language: str, target_language: str, others: Sequence[str]) -> EvaluationSet:
-    """One of sacreBLEU's own test sets (wmt14/full, wmt20, ...), downloaded by sacreBLEU on first use."""
+    """Return one of sacreBLEU's own test sets (wmt14/full, wmt20, ...), which it downloads on first use.
+
+    sacreBLEU has its language pairs in ISO 639-1, such as en-zh; here the languages may be spelled in any way.
+    """
     import sacrebleu
     from sacrebleu.dataset import DATASETS
 
-    pair = f"{source_language}-{target_language}"
+    pair = f"{language_of(source_language)}-{language_of(target_language)}"
     if name not in DATASETS:
         known = f"this configuration has {', '.join(others)}" if others else "this configuration has none"
         raise NmtError(f"no test set {name!r}: {known}, and sacreBLEU has none of that name (sacrebleu --list)")

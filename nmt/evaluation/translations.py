@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from nmt.config.languages import is_unspaced
 from nmt.evaluation.align import WordAttention, pool, word_attention
-from nmt.evaluation.buckets import UNSPACED
 from nmt.translation.hypotheses import Translation
 
 if TYPE_CHECKING:
@@ -50,13 +50,13 @@ def _joined(translation: Translation, parts: list[WordAttention], languages: tup
         translation.source,
         [segment.source for segment in segments],
         [part.source_words for part in parts],
-        languages[0] not in UNSPACED,
+        not is_unspaced(languages[0]),
     )
     target_words, target_units = _merge(
         translation.text,
         [segment.text for segment in segments],
         [part.target_words for part in parts],
-        languages[1] not in UNSPACED,
+        not is_unspaced(languages[1]),
     )
     weights = np.zeros((len(target_units), len(source_units)), dtype=np.float32)
     row = column = 0

@@ -7,14 +7,30 @@ from collections.abc import Callable, Sequence
 from itertools import combinations
 from typing import Any
 
+from nmt.config.languages import is_unspaced
 from nmt.config.load import config_to_dict
-from nmt.evaluation.buckets import UNSPACED, bucket_scores, length_buckets, source_lengths
+from nmt.evaluation.buckets import bucket_scores, length_buckets, source_lengths
 from nmt.evaluation.metrics import METRICS, length_ratio
 from nmt.evaluation.sets import EvaluationSet
-from nmt.evaluation.significance import SAMPLES, SEED, Estimate, Statistics, estimate, p_value, resample_counts
+from nmt.evaluation.significance import (
+    SAMPLES,
+    SEED,
+    TRIALS,
+    Estimate,
+    Method,
+    Statistics,
+    compare,
+    estimate,
+    resample_counts,
+    sacrebleu_p_value,
+)
 from nmt.report.systems import System
 
 Results = dict[str, Any]
+METHODS: dict[Method, str] = {
+    "bootstrap": "paired bootstrap resampling",
+    "randomisation": "approximate randomisation",
+}
 
 
 def analyse(
@@ -22,6 +38,7 @@ def analyse(
     test_set: EvaluationSet,
     languages: tuple[str, str],
     log: Callable[[str], None] = lambda line: None,
+    method: Method = "bootstrap",
 ) -> Results:
     """Score, resample and break down every system; the first is the baseline that the others are tested against."""
     counts = resample_counts(len(test_set.references))
@@ -48,15 +65,16 @@ def analyse(
         },
         "systems": entries,
         "significance": {
-            "method": "paired bootstrap resampling",
-            "samples": SAMPLES,
+            "method": METHODS[method],
+            "trials": TRIALS if method == "randomisation" else SAMPLES,  # that the p-values are shares of
+            "samples": SAMPLES,  # that the intervals are taken from
             "seed": SEED,
             "baseline": systems[0].name,
-            "pairs": _pairs(systems, estimates),
+            "pairs": _pairs(systems, estimates, method),
         },
         "seed_groups": seed_groups(systems, entries),
         "buckets": {
-            "unit": "characters" if languages[0] in UNSPACED else "words",
+            "unit": "characters" if is_unspaced(languages[0]) else "words",
             "ranges": [{"label": bucket.label, "sentences": len(bucket.sentences)} for bucket in buckets],
         },
     }
@@ -82,23 +100,29 @@ def _entry(system: System, estimates: dict[str, Estimate]) -> Results:
     }
 
 
-def _pairs(systems: Sequence[System], estimates: Sequence[dict[str, Estimate]]) -> list[Results]:
+def _pairs(systems: Sequence[System], estimates: Sequence[dict[str, Estimate]], method: Method) -> list[Results]:
     """Every two systems, first against the baseline; a difference is the later one's score minus the earlier one's."""
     return [
         {
             "system": systems[later].name,
             "other": systems[earlier].name,
             "baseline": earlier == 0,
-            "metrics": {
-                name: {
-                    "difference": estimates[later][name].score.score - estimates[earlier][name].score.score,
-                    "p_value": p_value(estimates[earlier][name], estimates[later][name]),
-                }
-                for name in METRICS
-            },
+            "metrics": {name: _test(estimates[earlier][name], estimates[later][name], method) for name in METRICS},
         }
         for earlier, later in combinations(range(len(systems)), 2)
     ]
+
+
+def _test(first: Estimate, second: Estimate, method: Method) -> Results:
+    comparison = compare(first, second, method)
+    entry: Results = {
+        "difference": comparison.difference,
+        "confidence_interval": list(comparison.confidence_interval),
+        "p_value": comparison.p_value,
+    }
+    if method == "bootstrap":
+        entry["sacrebleu_p_value"] = sacrebleu_p_value(first, second)
+    return entry
 
 
 def seed_groups(systems: Sequence[System], entries: Sequence[Results]) -> list[Results]:

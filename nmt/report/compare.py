@@ -7,10 +7,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from nmt.config.languages import language_of
 from nmt.errors import NmtError, UsageError
 from nmt.evaluation.buckets import source_lengths
 from nmt.evaluation.evaluate import Settings
 from nmt.evaluation.sets import EvaluationSet, set_from_files, sets_of
+from nmt.evaluation.significance import Method
 from nmt.files import make_folder
 from nmt.report.analysis import analyse
 from nmt.report.attention import SentenceMaps, attention_maps, choose_sentences
@@ -45,6 +47,7 @@ class Request:
     checkpoint: str | None = None
     tag: str | None = None  # of all lines; default: the test set's
     settings: Settings = field(default_factory=Settings)
+    significance: Method = "bootstrap"
 
 
 def compare(request: Request, log: Callable[[str], None]) -> dict[str, Any]:
@@ -55,7 +58,7 @@ def compare(request: Request, log: Callable[[str], None]) -> dict[str, Any]:
     languages = _languages(request, list(runs.values()))
     _check_sentences(request.sentences, test_set)
     systems = _systems(request, runs, test_set, log)
-    results = analyse(systems, test_set, languages, log)
+    results = analyse(systems, test_set, languages, log, request.significance)
     lines = request.sentences
     if lines is None:
         answered = [all(texts) for texts in zip(*(system.hypotheses for system in systems), strict=True)]
@@ -89,9 +92,9 @@ def _test_set(request: Request, runs: Sequence[LoadedRun]) -> EvaluationSet:
 
 
 def _languages(request: Request, runs: Sequence[LoadedRun]) -> tuple[str, str]:
-    """The direction, which all runs must share."""
+    """Return the direction, which all runs must share, as the first spells it."""
     directions = {run.path: (run.config.data.source_language, run.config.data.target_language) for run in runs}
-    if len(set(directions.values())) > 1:
+    if len({tuple(map(language_of, direction)) for direction in directions.values()}) > 1:
         told = ", ".join(f"{path} {source}-{target}" for path, (source, target) in directions.items())
         raise NmtError(f"these runs translate in different directions: {told}")
     if request.languages is not None:

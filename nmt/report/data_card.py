@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from nmt import __version__
+from nmt.config.languages import is_unspaced
 from nmt.config.schema import Config
 from nmt.data.cleaning import EXAMPLES, RULES, normalise_whitespace, switched_off
 from nmt.data.corpora import test_sets
@@ -18,7 +19,6 @@ from nmt.data.prepare import Prepared
 from nmt.data.statistics import RATIO_EDGES, Counts, Overlap, SideCounts, TextCounts, count_lines, count_store, summary
 from nmt.data.store import SIDES
 from nmt.data.tokenizer import EOS, UNK, Model
-from nmt.evaluation.buckets import UNSPACED
 from nmt.evaluation.sets import sets_of
 from nmt.files import atomic_write
 from nmt.report.heatmap import to_svg
@@ -209,7 +209,7 @@ def _page(figures: dict[str, Any]) -> str:
         sections=[{"id": title.lower().replace(" ", "-"), "title": title} for title in SECTIONS],
         figures=figures,
         texts=[{"name": "training", **train}, *figures["sets"]],
-        spaced={side: code not in UNSPACED for side, code in zip(SIDES, figures["languages"], strict=True)},
+        spaced={side: not is_unspaced(code) for side, code in zip(SIDES, figures["languages"], strict=True)},
         language=dict(zip(SIDES, figures["languages"], strict=True)),
         dropped=dropped,
         most_dropped=max([entry["count"] for entry in dropped]),
@@ -221,7 +221,7 @@ def _page(figures: dict[str, Any]) -> str:
 def _length_chart(figures: dict[str, Any]) -> str:
     """Lengths of both sides, and the ratio of the sides."""
     kinds = ["tokens", "characters"]
-    if not set(UNSPACED).intersection(figures["languages"]):
+    if not any(map(is_unspaced, figures["languages"])):
         kinds.insert(0, "words")
     panels = [
         Histogram(f"{kind} in a sentence", *_binned([figures["histograms"][kind][side] for side in SIDES]))

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 
-from nmt.evaluation.buckets import UNSPACED
+from nmt.config.languages import is_unspaced
 from nmt.evaluation.metrics import sentence_bleu, sentence_chrf
 
 COUNT = 12
@@ -78,7 +78,7 @@ def mark(hypothesis: str, reference: str, target_language: str = "") -> list[Spa
 
     Compared word by word, or by character for a language written without spaces.
     """
-    joiner = "" if target_language in UNSPACED else " "
+    joiner = "" if is_unspaced(target_language) else " "
     words, truth = (list(text) if not joiner else text.split() for text in (hypothesis, reference))
     spans = []
     position = 0

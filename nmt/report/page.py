@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nmt import __version__
+from nmt.config.languages import html_language
 from nmt.report.heatmap import INK, LINE
 from nmt.report.plots import GRID, MUTED, SERIES
 
@@ -52,15 +53,21 @@ def environment() -> Environment:
     )
     environment.filters.update(
         decimals=lambda value, places: "–" if value is None else f"{value:.{places}f}",
-        signed=lambda value, places: f"{value:+.{places}f}".replace("-", "−"),
+        signed=signed,
         count=lambda value: "–" if value is None else f"{value:,}",
         percent=percent,
         p_value=p_value,
         visible=visible,
+        html_language=html_language,
         text=escape_markdown,
         cell=lambda text: escape_markdown(text).replace("|", "\\|"),
     )
     return environment
+
+
+def signed(value: float, places: int) -> str:
+    """A difference with its sign."""
+    return f"{value:+.{places}f}".replace("-", "−")
 
 
 def p_value(value: float) -> str:

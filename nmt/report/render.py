@@ -11,13 +11,14 @@ from typing import Any
 import sacrebleu
 
 from nmt import __version__
-from nmt.evaluation.buckets import UNSPACED
+from nmt.config.languages import is_unspaced
 from nmt.evaluation.metrics import LABELS, METRICS
 from nmt.files import atomic_write
+from nmt.report.analysis import METHODS
 from nmt.report.attention import SentenceMaps, draw
 from nmt.report.differences import Difference
 from nmt.report.heatmap import to_svg
-from nmt.report.page import environment, inline_svg, p_value, render_page
+from nmt.report.page import environment, inline_svg, p_value, render_page, signed
 from nmt.report.plots import SERIES, Line, length_chart, training_chart
 from nmt.report.systems import System
 
@@ -106,6 +107,8 @@ def _context(report: Report, pictures: dict[str, str]) -> dict[str, Any]:
         "systems": systems,
         "metrics": [_metric(name, systems) for name in METRICS],
         "samples": results["significance"]["samples"],
+        "trials": results["significance"]["trials"],
+        "shuffled": results["significance"]["method"] == METHODS["randomisation"],
         "pairs": pairs,
         "seed_groups": results["seed_groups"],
         "unit": results["buckets"]["unit"],
@@ -115,7 +118,7 @@ def _context(report: Report, pictures: dict[str, str]) -> dict[str, Any]:
         "runs": [entry for entry in systems if entry["model"] is not None],
         "attention": [_maps(sentence, systems, pictures) for sentence in report.maps],
         "differences": [asdict(difference) for difference in report.differences],
-        "joiner": "" if test_set["target_language"] in UNSPACED else " ",
+        "joiner": "" if is_unspaced(test_set["target_language"]) else " ",
         "sacrebleu": sacrebleu.__version__,
     }
     context["sections"] = [{"id": key, "title": title} for key, title, shown in _sections(context) if shown]
@@ -144,13 +147,18 @@ def _summary(results: dict[str, Any]) -> str:
     if len(ranked) == 1:
         return f"{text}."
     second = ranked[1]
-    test = next(
-        pair["metrics"]["bleu"]
+    pair = next(
+        pair
         for pair in results["significance"]["pairs"]
         if {pair["system"], pair["other"]} == {best["name"], second["name"]}
     )
+    test = pair["metrics"]["bleu"]
+    low, high = sorted(bound if pair["system"] == best["name"] else -bound for bound in test["confidence_interval"])
     verdict = "significant" if test["p_value"] < 0.05 else "not significant"
-    return f"{text}, {abs(test['difference']):.2f} ahead of {second['name']} ({verdict}, p {p_value(test['p_value'])})."
+    return (
+        f"{text}, {abs(test['difference']):.2f} ahead of {second['name']} (95% interval {signed(low, 2)} to "
+        f"{signed(high, 2)}; {verdict}, p {p_value(test['p_value'])})."
+    )
 
 
 def _ranges(systems: Sequence[dict[str, Any]]) -> list[dict[str, float]]:

@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterator, Sequence
 
 from sentencex import segment
 
+from nmt.config.languages import language_of
+
 _CLOSING = "\"'”’»)\\]」』）】》"
 # Where a piece of a sentence may end, best place first. White space belongs to the piece before it.
 _BREAKS = (
@@ -54,7 +56,7 @@ def join_translations(sources: Sequence[str], translations: Sequence[str]) -> st
 
 def _sentences(line: str, language: str) -> Iterator[str]:
     """The sentences of a line, with the white space after them."""
-    language = re.split("[-_]", language.lower())[0]  # sentencex knows no regions
+    language = language_of(language)  # sentencex knows no regions, scripts or three letters
     start, window = 0, _WINDOW
     while start < len(line):
         found = segment(language, line[start : start + window])

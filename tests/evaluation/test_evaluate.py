@@ -1,18 +1,25 @@
-"""Evaluations are kept in the run and used again exactly while nothing has changed."""
+"""Evaluations are kept in the run, each text's in its own folder, and used again exactly while nothing has changed."""
 
 from __future__ import annotations
 
+import dataclasses
+import gzip
 import json
 from pathlib import Path
+from typing import Any, get_args, get_type_hints
 
 import pytest
 import torch
 
-from nmt.errors import NmtError
-from nmt.evaluation.evaluate import Settings, evaluate
+from nmt.config.load import read_config, save_config
+from nmt.config.schema import Config, SearchConfig
+from nmt.engines.shortlist import Shortlist
+from nmt.errors import ConfigError, NmtError
+from nmt.evaluation.evaluate import Evaluation, Settings, evaluate
+from nmt.evaluation.kept import CANNOT_MATTER, scores_key, translation_key
 from nmt.evaluation.metrics import METRICS, score
 from nmt.evaluation.sets import EvaluationSet, set_from_files, sets_of
-from nmt.run import load_run
+from nmt.run import LoadedRun, load_run
 from nmt.training.checkpoint import save_weights
 from tests.evaluation.runs import REFERENCES, SOURCES, make_run, write_lines, write_texts
 
@@ -80,19 +87,173 @@ def test_damaged_or_edited_hypotheses_are_not_trusted(run_dir: Path) -> None:
     assert not again.reused and again.hypotheses == first.hypotheses
 
 
+# -- the key ------------------------------------------------------------------------------------------------------
+
+
+def other_value(field: Any, value: Any) -> Any:
+    """Another value of a search setting, by its type."""
+    if isinstance(value, bool):
+        return not value
+    if isinstance(value, str):
+        return next(choice for choice in get_args(get_type_hints(SearchConfig)[field.name]) if choice != value)
+    return value + 1
+
+
+@pytest.mark.parametrize("field", dataclasses.fields(SearchConfig), ids=lambda field: field.name)
+def test_every_search_setting_is_in_the_key(field: Any, run_dir: Path) -> None:
+    run = load_run(run_dir)
+    (test_set,) = sets_of(run.config)
+    Shortlist(torch.zeros(1, 1), torch.zeros(1), 1).save(run_dir, run.tokenizer)
+    changed = dataclasses.replace(
+        run.config.search, **{field.name: other_value(field, getattr(run.config.search, field.name))}
+    )
+    keys = [translation_key(run, test_set, search, torch.device("cpu")) for search in (run.config.search, changed)]
+    assert (keys[0] == keys[1]) == (f"search.{field.name}" in CANNOT_MATTER)
+
+
+def test_the_key_has_all_of_the_configuration_but_what_is_named(run_dir: Path) -> None:
+    run = load_run(run_dir)
+    (test_set,) = sets_of(run.config)
+
+    def key(**changes: Any) -> str:
+        other = dataclasses.replace(run, config=dataclasses.replace(run.config, **changes))
+        return translation_key(other, test_set, other.config.search, torch.device("cpu"))
+
+    config = run.config
+    changes: dict[str, Any] = {
+        "model": dataclasses.replace(config.model, dropout=0.75),
+        "data": dataclasses.replace(config.data, cleaning=dataclasses.replace(config.data.cleaning, max_tokens=7)),
+        "tokenizer": dataclasses.replace(config.tokenizer, vocab_size=91),
+        "training": dataclasses.replace(config.training, max_steps=9),
+        "fine_tune": dataclasses.replace(config.fine_tune, run="elsewhere"),
+        "search": dataclasses.replace(config.search, beam_size=7),
+        "seed": 9,
+        "run_dir": "elsewhere",
+    }
+    assert changes.keys() == {field.name for field in dataclasses.fields(Config)}
+    for name, value in changes.items():
+        assert (key(**{name: value}) == key()) == (name in CANNOT_MATTER), name
+
+
+def test_text_tags_device_and_weights_are_in_the_key(run_dir: Path) -> None:
+    run = load_run(run_dir)
+    (test_set,) = sets_of(run.config)
+
+    def key(one: EvaluationSet = test_set, device: str = "cpu") -> str:
+        return translation_key(run, one, run.config.search, torch.device(device))
+
+    first = key()
+    others = [
+        key(dataclasses.replace(test_set, sources=test_set.sources[::-1])),
+        key(test_set.tagged("x")),
+        key(device="cuda"),
+        key(device="mps"),  # which computes in fp32, as the CPU does
+    ]
+    with torch.no_grad():
+        next(run.model.parameters()).add_(1)
+    assert len({first, *others, key()}) == 6
+    assert scores_key(first, run, test_set) != scores_key(first, run, dataclasses.replace(test_set, references=SOURCES))
+
+
+def test_impossible_settings_are_refused_before_anything_is_translated(run_dir: Path) -> None:
+    run = load_run(run_dir)
+    with pytest.raises(ConfigError, match="beam_size must be at least 1"):
+        evaluate(run, EvaluationSet("other", SOURCES, REFERENCES), Settings(beam_size=0, device="cpu"))
+
+
+# -- the folders --------------------------------------------------------------------------------------------------
+
+
+def kept(run: LoadedRun, test_set: EvaluationSet) -> Evaluation:
+    """The evaluation of a text, whose folder must have that text's sources and references."""
+    found = evaluate(run, test_set, SETTINGS)
+    record = json.loads((found.folder / "scores.json").read_text(encoding="utf-8"))
+    assert record == found.record and test_set.digests.items() <= record.items()
+    assert found.folder == run.path / "evaluations" / found.set_name
+    return found
+
+
+def test_texts_share_no_folder_and_each_finds_its_own_again(run_dir: Path, tmp_path: Path) -> None:
+    sources = {
+        tmp_path / "news.2014.de": SOURCES[:1],
+        tmp_path / "news.2015.de": SOURCES[1:2],
+        tmp_path / "more" / "news.2014.de": SOURCES[2:3],  # the same name elsewhere
+        tmp_path / "most" / "news.2014.txt": SOURCES[3:4],
+        tmp_path / "text.de": SOURCES[4:5],
+    }
+    sets = []
+    for path, lines in sources.items():
+        sets.append(set_from_files(write_lines(path, lines), write_lines(path.with_suffix(".en"), REFERENCES[:1])))
+    sets.append(dataclasses.replace(sets[0], references=REFERENCES[1:2]))  # only the reference differs
+    sets.append(sets[0].tagged(None))
+    run = load_run(run_dir)
+    found = [kept(run, test_set) for test_set in sets]
+    assert len({each.folder for each in found}) == len(sets) - 1, "the last one is the first one"
+    assert found[0].set_name == "news.2014" and found[1].set_name == "news.2015"
+    assert [each.reused for each in found] == [False] * 5 + [True] * 2
+    again = [kept(load_run(run_dir), test_set) for test_set in reversed(sets)]
+    assert [each.folder for each in reversed(again)] == [each.folder for each in found]
+    assert all(each.reused for each in again)
+
+
+def test_a_compressed_file_is_the_text_in_it(run_dir: Path, tmp_path: Path) -> None:
+    source, reference = write_texts(tmp_path / "files")
+    run = load_run(run_dir)
+    plain = kept(run, set_from_files(source, reference))
+    with gzip.open(tmp_path / "text.de.gz", "wt", encoding="utf-8") as file:
+        file.writelines(line + "\n" for line in SOURCES)
+    compressed = kept(run, set_from_files(tmp_path / "text.de.gz", reference))
+    assert compressed.folder == plain.folder and compressed.reused
+    assert plain.set_name == "text"
+
+
 def test_another_text_does_not_take_the_place_of_a_configured_set(run_dir: Path) -> None:
     run = load_run(run_dir)
     (test_set,) = sets_of(run.config)
-    same = evaluate(run, EvaluationSet("test", SOURCES, REFERENCES), SETTINGS)
-    other = evaluate(run, EvaluationSet("test", SOURCES[:2], REFERENCES[:2]), SETTINGS)
+    other = kept(run, EvaluationSet("test", SOURCES[:2], REFERENCES[:2]))
+    same = kept(run, EvaluationSet("test", SOURCES, REFERENCES))
     assert same.set_name == "test"
     assert other.set_name.startswith("test-")
-    assert evaluate(run, test_set, SETTINGS).reused
+    assert kept(run, test_set).reused
+
+
+def test_another_runs_test_set_does_not_take_the_name_of_a_runs_own(run_dir: Path, tmp_path: Path) -> None:
+    texts = tmp_path / "more"
+    write_lines(texts / "text.de", SOURCES[:3])
+    write_lines(texts / "text.en", REFERENCES[:3])
+    other = load_run(make_run(tmp_path / "second", "luong", texts))
+    run = load_run(run_dir)
+    (theirs,) = sets_of(other.config)
+    assert theirs.name == "test"
+    assert kept(run, theirs).set_name.startswith("test-")
+    assert kept(run, sets_of(run.config)[0]).set_name == kept(other, theirs).set_name == "test"
+
+
+def test_a_configured_set_that_changes_leaves_the_old_evaluation(run_dir: Path, tmp_path: Path) -> None:
+    run = load_run(run_dir)
+    old = kept(run, sets_of(run.config)[0])
+    write_lines(tmp_path / "text.en", REFERENCES[::-1])
+    new = kept(run, sets_of(run.config)[0])
+    assert new.set_name == "test" and new.reused and new.hypotheses == old.hypotheses
+    assert new.record["chrf"] != old.record["chrf"]
+    before = kept(run, EvaluationSet("test", SOURCES, REFERENCES))
+    assert before.reused and before.record == old.record and before.folder != new.folder
+
+
+def test_a_run_whose_data_is_not_here_is_evaluated_on_files(run_dir: Path) -> None:
+    config = read_config(run_dir / "config.yaml")
+    config.data = dataclasses.replace(config.data, path="not/here", train=[], val=None, test={})
+    save_config(config, run_dir / "config.yaml")
+    run = load_run(run_dir)
+    first = kept(run, EvaluationSet("test", SOURCES, REFERENCES))
+    assert kept(run, EvaluationSet("test", SOURCES, REFERENCES)).folder == first.folder
 
 
 def test_a_set_is_named_after_its_source_file(tmp_path: Path) -> None:
     source, reference = write_texts(tmp_path)
     assert set_from_files(source, reference) == EvaluationSet("text", SOURCES, REFERENCES)
+    for file, name in (("news.2014.de", "news.2014"), ("a.de", "a"), (".de", ".de"), ("plain", "plain")):
+        assert set_from_files(write_lines(tmp_path / file, SOURCES), reference).name == name
 
 
 def test_unequal_files_are_refused_with_both_counts(tmp_path: Path) -> None:
@@ -123,6 +284,8 @@ def test_a_set_of_sacrebleu_is_read_or_its_failed_download_is_one_sentence(
     config = load_run(run_dir).config
     monkeypatch.setattr(sacrebleu, "get_source_file", lambda name, pair: str(source))
     monkeypatch.setattr(sacrebleu, "get_reference_files", lambda name, pair: [str(reference)])
+    assert sets_of(config, ["wmt14/full"]) == [EvaluationSet("wmt14-full", SOURCES, REFERENCES)]
+    config.data.source_language, config.data.target_language = "deu_Latn", "en-GB"
     assert sets_of(config, ["wmt14/full"]) == [EvaluationSet("wmt14-full", SOURCES, REFERENCES)]
 
     def fail(name: str, pair: str) -> str:

@@ -81,7 +81,29 @@ def test_every_pair_is_tested_and_marked_against_the_baseline(results: dict[str,
     scores = {system["name"]: system["scores"]["bleu"]["score"] for system in results["systems"]}
     for pair in pairs:
         assert pair["metrics"]["bleu"]["difference"] == pytest.approx(scores[pair["system"]] - scores[pair["other"]])
+        low, high = pair["metrics"]["bleu"]["confidence_interval"]
+        assert low <= pair["metrics"]["bleu"]["difference"] <= high
         assert 0 < pair["metrics"]["bleu"]["p_value"] <= 1
+
+
+def test_the_test_of_significance_is_told_with_its_interval(folder: Path, results: dict[str, Any]) -> None:
+    assert results["significance"]["method"] == "paired bootstrap resampling"
+    contestants = [Contestant(folder / "other.txt", "a"), Contestant(folder / "text.en", "b")]
+    files = (folder / "text.de", folder / "text.en")
+    shuffled = compare(
+        Request(contestants, folder / "shuffled", *files, significance="randomisation"), lambda line: None
+    )
+    assert shuffled["significance"]["method"] == "approximate randomisation"
+    (pair,) = shuffled["significance"]["pairs"]
+    differing = sum(one != other for one, other in zip(OTHER, REFERENCES, strict=True))
+    extreme = 2 / 2**differing  # the reference wins by most where all are swapped, or none
+    assert pair["metrics"]["bleu"]["p_value"] == pytest.approx(extreme, abs=0.01)
+    low, high = pair["metrics"]["bleu"]["confidence_interval"]
+    page = Page((folder / "shuffled" / "index.html").read_text(encoding="utf-8"))
+    markdown = (folder / "shuffled" / "report.md").read_text(encoding="utf-8")
+    for text in (page.text, markdown):
+        assert "Riezler & Maxwell" in text and "Koehn" not in text
+        assert f"{low:+.2f} to {high:+.2f}" in text and f"{pair['metrics']['bleu']['p_value']:.3f}" in text
 
 
 def test_runs_that_differ_only_in_seed_are_averaged(results: dict[str, Any]) -> None:

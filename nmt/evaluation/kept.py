@@ -1,0 +1,182 @@
+"""What is kept of evaluations: under which key they are found again, and in which folder each text has its own.
+
+An evaluation is RUN/evaluations/NAME/ with hypotheses.txt and scores.json. The key of its translations is a hash of
+all that could change them; the folder belongs to one text, whatever it was translated with.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nmt import __version__
+from nmt.config.load import config_to_dict
+from nmt.data.corpora import test_sets
+from nmt.errors import NmtError
+from nmt.evaluation.metrics import bleu_tokenizer
+from nmt.evaluation.sets import TEXT_DIGESTS, Digests, EvaluationSet, digest, sets_of
+from nmt.evaluation.tagged import target_language
+from nmt.files import atomic_write
+
+if TYPE_CHECKING:
+    from torch import device as Device
+
+    from nmt.config.schema import SearchConfig
+    from nmt.models.seq2seq import Seq2Seq
+    from nmt.run import LoadedRun
+
+FOLDER, HYPOTHESES, SCORES = "evaluations", "hypotheses.txt", "scores.json"
+# Keys of a run's configuration that change no translation; all others are part of the key.
+CANNOT_MATTER = (
+    "run_dir",  # where the run lies
+    "seed",  # of training, whose outcome is in the key as the weights; so are the next two
+    "training",
+    "fine_tune",
+)
+_LIBRARIES = ("torch", "sentencepiece", "sentencex", "langcodes")  # whose other versions may translate otherwise
+
+
+@dataclass(frozen=True)
+class Kept:
+    """An evaluation that was found: its translations, and what scores.json says."""
+
+    folder: Path
+    hypotheses: list[str]
+    record: dict[str, Any]
+
+
+def translation_key(run: LoadedRun, test_set: EvaluationSet, search: SearchConfig, device: Device) -> str:
+    """Return a hash of all that the translations of a test set depend on, `search` being the run's as overridden."""
+    from nmt.device import computes_bf16
+    from nmt.engines.shortlist import Shortlist
+
+    config = config_to_dict(replace(run.config, search=search))
+    parts = {
+        "config": {key: value for key, value in config.items() if key not in CANNOT_MATTER},
+        "weights": weights_digest(run.model),
+        "tokenizer": run.tokenizer.fingerprint,
+        "shortlist": Shortlist.load(run.path, run.tokenizer).digest if search.shortlist else None,
+        "source": test_set.source_digest,
+        "tags": test_set.tags,
+        "device": device.type,
+        "bf16": computes_bf16(device, search.precision),
+        "versions": {"nmt": __version__, **{name: version(name) for name in _LIBRARIES}},
+    }
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def weights_digest(model: Seq2Seq) -> str:
+    """SHA-256 of a model's parameters: the same for the same weights, wherever they lie."""
+    state = hashlib.sha256()
+    for name, tensor in sorted(model.state_dict().items()):
+        state.update(name.encode())
+        state.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return state.hexdigest()
+
+
+def scores_key(translations: str, run: LoadedRun, test_set: EvaluationSet) -> str:
+    """Return a hash of all that the scores depend on, given the key of the translations."""
+    tags = test_set.tags or [None]
+    data = run.config.data
+    languages = {target_language(data, tags), *(target_language(data, [tag]) for tag in tags)}
+    parts = {
+        "translations": translations,
+        "reference": test_set.reference_digest,
+        "tokenizers": [bleu_tokenizer(language) for language in sorted(languages)],
+        "sacrebleu": version("sacrebleu"),
+    }
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def find_translations(run: LoadedRun, key: str, own: Path) -> Kept | None:
+    """Return an evaluation whose translations have this key, that in the folder `own` first."""
+    folders = [own, *(path.parent for path in sorted((run.path / FOLDER).glob(f"*/{SCORES}")))]
+    found = (read(folder) for folder in folders)
+    return next((kept for kept in found if kept is not None and kept.record.get("translation_key") == key), None)
+
+
+def read(folder: Path) -> Kept | None:
+    """Return the evaluation in a folder; None where there is none, or one that is damaged or was edited."""
+    record = _record(folder)
+    try:
+        hypotheses = (folder / HYPOTHESES).read_bytes().decode("utf-8").split("\n")[:-1]
+    except (OSError, ValueError):
+        return None
+    return Kept(folder, hypotheses, record) if record.get("hypotheses_sha256") == digest(hypotheses) else None
+
+
+def write(kept: Kept) -> None:
+    """Write an evaluation into its folder."""
+    with atomic_write(kept.folder / HYPOTHESES) as file:
+        file.writelines(line + "\n" for line in kept.hypotheses)
+    with atomic_write(kept.folder / SCORES) as file:  # last: its digest of the hypotheses says that both go together
+        file.write(json.dumps(kept.record, indent=2, ensure_ascii=False) + "\n")
+
+
+def folder_of(run: LoadedRun, test_set: EvaluationSet) -> Path:
+    """Return the folder of a text: NAME, or NAME and the head of a digest where NAME is another text's.
+
+    NAME is always that of the text which the run's configuration calls so; see `make_way`.
+    """
+    plain = run.path / FOLDER / test_set.name
+    own = _with_digest(plain, test_set.digests)
+    data = run.config.data
+    if test_set.configured == data:
+        return plain
+    try:
+        named = sets_of(run.config, [test_set.name]) if test_set.name in test_sets(data) else []
+    except NmtError:  # what the configuration calls so is not here to compare with
+        return _choose(own, test_set.digests)
+    if not named:
+        return _choose([plain, *own], test_set.digests)
+    return plain if named[0].digests == test_set.digests else _choose(own, test_set.digests)
+
+
+def make_way(folder: Path, test_set: EvaluationSet) -> None:
+    """Move what a folder has of another text out of the way, to that text's NAME with a digest.
+
+    That is needed where a configured test set has changed: its name is the new text's, and the old one's evaluation is
+    kept.
+    """
+    there = _text_in(folder)
+    if there is None or there == test_set.digests:
+        return
+    aside = _choose(_with_digest(folder, there), there)
+    if _text_in(aside) == there:  # that text has been evaluated under this name since
+        return
+    try:
+        folder.rename(aside)
+    except OSError as error:
+        raise NmtError(f"{folder} has another text and could not be moved to {aside}: {error.strerror}") from error
+
+
+def _choose(folders: Sequence[Path], text: Digests) -> Path:
+    """The folder that has this text, or else the first that has none."""
+    texts = [_text_in(folder) for folder in folders]
+    return folders[texts.index(text if text in texts else None)]
+
+
+def _with_digest(plain: Path, text: Digests) -> list[Path]:
+    """The names of a text's own: the second for two texts whose digests begin alike."""
+    digest_of_all = hashlib.sha256(json.dumps(text, sort_keys=True).encode()).hexdigest()
+    return [plain.with_name(f"{plain.name}-{head}") for head in (digest_of_all[:8], digest_of_all)]
+
+
+def _text_in(folder: Path) -> Digests | None:
+    """The digests of the text whose evaluation is in a folder; None where there is none."""
+    record = _record(folder)
+    return {key: record.get(key) for key in TEXT_DIGESTS} if "source_sha256" in record else None
+
+
+def _record(folder: Path) -> dict[str, Any]:
+    """What scores.json says; nothing where it is missing or damaged."""
+    try:
+        record = json.loads((folder / SCORES).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return record if isinstance(record, dict) else {}
