@@ -25,7 +25,7 @@ RULES = {name: rule.meaning for name, rule in PAIR_RULES.items()} | {
     "near_duplicate": "a pair with the same letters came before",
     "too_many_tokens": "a side has more than max_tokens tokens",
 }
-MENDED = "a side had line ends or control characters within it, which became spaces"
+MENDED = "a side had line ends or control characters, which became spaces"
 _KEYS = {name: rule.key for name, rule in PAIR_RULES.items()} | {
     "duplicate": "deduplicate",
     "near_duplicate": "near_duplicates",
