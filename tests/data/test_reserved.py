@@ -14,6 +14,7 @@ import sentencepiece
 from nmt.config.data import TokenizerConfig
 from nmt.data.characters import find_foreign
 from nmt.data.reserved import inside, normaliser, outside
+from nmt.data.sampling import SubwordSampling
 from nmt.data.tokenizer import EOS, UNK, Tokenizer
 from nmt.errors import NmtError
 from nmt.translation.lines import LineReader
@@ -128,3 +129,13 @@ def test_an_older_vocabulary_with_control_characters_answers_lines_of_text() -> 
         assert reader.line(f"{text}\n".encode(), 2).text == text
     with pytest.raises(NmtError):
         reader.line("\x85\n".encode(), 2)
+
+
+def test_segmentations_that_are_drawn_spell_reserved_characters_too() -> None:
+    lines = [f"a▁b {name} ▅ man" for name in NAMES]
+    tokenizer = train(lines * 5 + PLAIN, algorithm="bpe", vocab_size=80)
+    sampling = SubwordSampling(tokenizer, "bpe", 0.5, "both", 100)
+    assert sampling.source is not None
+    drawn = [sampling.source.draw(lines, random.Random(seed)) for seed in range(5)]
+    assert [[tokenizer.decode_target(ids) for ids in each] for each in drawn] == [lines] * 5
+    assert len({tuple(map(tuple, each)) for each in drawn}) == 5, "they are drawn"
