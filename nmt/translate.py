@@ -17,7 +17,7 @@ from nmt.run import load_runs, read_run_config
 from nmt.search.distribution import Sampling
 from nmt.search.hypothesis import Hypothesis
 from nmt.search.penalties import LengthPenalty
-from nmt.translation.hypotheses import Translation, about_unfinished, as_text, assemble
+from nmt.translation.hypotheses import Translation, about_unfinished, assemble, text_of
 from nmt.translation.pieces import Piece, in_batches, pieces_of, prefixes_of
 from nmt.translation.scoring import score_translations, with_token_scores
 
@@ -135,11 +135,11 @@ class Translator:
 
         beam_size (1 = greedy) and length_penalty default to the search configuration. A line of nothing but white space
         is answered by an empty one. A line in segments has one hypothesis: the segments' best ones joined,
-        log-probabilities summed, scored as a whole. prefixes are what the hypotheses of each line begin with, empty for
-        anything; white space at their ends is dropped. `tags` are one for all lines or one for each; NmtError is raised
-        for one that the model does not know, or where it needs one. With token_scores, each hypothesis is forced
-        through the model again for the log-probabilities of its tokens. Warnings count lines from first_line;
-        `progress` is told after each batch how many more lines are done.
+        log-probabilities summed, scored as a whole. prefixes are what the hypotheses of each line begin with, as they
+        are given; an empty one, or one of nothing but white space, asks for nothing. `tags` are one for all lines or
+        one for each; NmtError is raised for one that the model does not know, or where it needs one. With token_scores,
+        each hypothesis is forced through the model again for the log-probabilities of its tokens. Warnings count lines
+        from first_line; `progress` is told after each batch how many more lines are done.
         """
         options = self._options(beam_size, length_penalty)
         if not 1 <= n_best <= options.beam_size:
@@ -201,7 +201,10 @@ class Translator:
         options = self._options(None, None)
         pieces = self._pieces(lines, first_line, prefixes, tags)
         found = self._sample(pieces, samples, sampling, options, first_line, progress)
-        texts = [[as_text(self.tokenizer, one.tokens) for one in each] for each in found]
+        texts = [
+            [text_of(one.tokens, piece, self.tokenizer) for one in each]
+            for piece, each in zip(pieces, found, strict=True)
+        ]
         chosen = [[each[mbr.choose(of_piece, utility)]] for each, of_piece in zip(found, texts, strict=True)]
         translations = assemble(lines, pieces, chosen, self.tokenizer, LengthPenalty.of(options))
         self._warn_unfinished(translations, first_line)

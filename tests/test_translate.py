@@ -174,12 +174,6 @@ def test_progress_adds_up_to_the_lines_that_say_something() -> None:
     assert sum(done) == sum(bool(line.strip()) for line in LINES)
 
 
-def test_a_line_break_spelled_by_bytes_does_not_end_an_answer(monkeypatch: pytest.MonkeyPatch) -> None:
-    translator = make()
-    monkeypatch.setattr(translator.tokenizer, "decode_target", lambda ids: "a\nb\r\nc\u2028d")
-    assert translator.translate(["ba."]) == ["a b  c\u2028d"]
-
-
 def test_batches_hold_every_index_once_within_the_budget() -> None:
     lengths = [5, 30, 1, 7, 7, 2, 12, 3]
     found = list(batches(lengths, 20))

@@ -62,7 +62,7 @@ class CleaningConfig:
     max_ratio: float | None = 4.0  # longer side over shorter side, in characters; null = no limit
     deduplicate: bool = True  # keep the first of identical pairs
     near_duplicates: bool = False  # keep the first of pairs that differ in nothing but case and what is no letter
-    control_characters: bool = True  # drop pairs that contain control characters
+    control_characters: bool = True  # drop pairs that contain control characters; false: put spaces in their place
     min_letter_ratio: float | None = None  # letters over characters that are no spaces, on either side; null = no limit
     copies: bool = False  # drop pairs whose sides are the same but for case and what is no letter
     max_repeats: int | None = None  # times in a row that a side may have the same words or string; null = no limit

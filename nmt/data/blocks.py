@@ -17,6 +17,7 @@ from zipfile import BadZipFile
 import numpy as np
 from numpy.typing import NDArray
 
+from nmt.data.reserved import normaliser
 from nmt.errors import NmtError, Unfinished
 from nmt.files import atomic_write, make_folder
 
@@ -76,11 +77,12 @@ def lines_of(path: Path, side: int) -> list[str]:
     return _read(path, _SIDES[side]).tobytes().decode().split("\n")[:-1]
 
 
-def characters_of(path: Path) -> tuple[Counter[str], Counter[str]]:
-    """How often each character occurs in its source and in its target lines, which line ends are not part of."""
+def characters_of(path: Path, normalization: str) -> tuple[Counter[str], Counter[str]]:
+    """How often a tokenizer with that normalization meets each character in its source and in its target lines."""
     counts = []
+    normalise = normaliser(normalization)
     for side in _SIDES:
-        codes = np.frombuffer(_read(path, side).tobytes().decode().encode("utf-32-le"), "<u4")
+        codes = np.frombuffer(normalise(_read(path, side).tobytes().decode()).encode("utf-32-le"), "<u4")
         found = np.bincount(codes)
         counts.append(Counter({chr(code): int(found[code]) for code in np.flatnonzero(found) if chr(code) != "\n"}))
     return counts[0], counts[1]

@@ -1,7 +1,9 @@
 """Which sentence pairs are trained on: filters that count what they drop.
 
-White space is normalised first: runs of ASCII white space (space, tab, line breaks, vertical tab, form feed) become
-one space and those at either end go. Other spaces, such as the no-break space of French, are text.
+White space is normalised first: runs of spaces, tabs and characters that end lines become one space, and those at
+either end go. Other spaces, such as the no-break space of French, are text. So what is kept is lines of text
+(nmt.data.characters): other control characters cost the pair or, where data.cleaning.control_characters is false,
+become spaces. How many of the pairs kept were mended so is counted.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ from typing import Any, NamedTuple
 
 from nmt.config.data import CleaningConfig
 from nmt.data import language_id
+from nmt.data.characters import LINE_ENDS, as_line, find_foreign
 from nmt.data.rules import PAIR_RULES, Limits, skeleton
 from nmt.data.seen import Seen
 
@@ -22,6 +25,7 @@ RULES = {name: rule.meaning for name, rule in PAIR_RULES.items()} | {
     "near_duplicate": "a pair with the same letters came before",
     "too_many_tokens": "a side has more than max_tokens tokens",
 }
+MENDED = "a side had line ends or control characters, which became spaces"
 _KEYS = {name: rule.key for name, rule in PAIR_RULES.items()} | {
     "duplicate": "deduplicate",
     "near_duplicate": "near_duplicates",
@@ -29,13 +33,13 @@ _KEYS = {name: rule.key for name, rule in PAIR_RULES.items()} | {
 EXAMPLES = 3  # kept for each rule
 _EXAMPLE_CHARACTERS = 200
 
-_SPACE_CHARACTERS = " \t\n\r\v\f"
+_SPACE_CHARACTERS = f" \t{LINE_ENDS}"
 _OTHER_SPACES = re.compile(f"[{_SPACE_CHARACTERS[1:]}]")
 _SPACES = re.compile(f"[{_SPACE_CHARACTERS}]+")
 
 
 def normalise_whitespace(text: str) -> str:
-    """Every run of ASCII white space as one space, none at either end."""
+    """Every run of spaces, tabs and characters that end lines as one space, none at either end."""
     if "  " in text or (not text.isprintable() and _OTHER_SPACES.search(text)):  # of these, only the space is printable
         text = _SPACES.sub(" ", text)
     return text.strip(_SPACE_CHARACTERS)
@@ -47,13 +51,14 @@ def switched_off(config: CleaningConfig) -> list[str]:
 
 
 class Examined(NamedTuple):
-    """A pair with its white space normalised, and what a look at it alone tells."""
+    """A pair as lines of text, and what a look at it alone tells."""
 
     source: str
     target: str
     broken: str | None  # the first rule that it breaks
     key: int  # equal for duplicates; 0 where a rule is broken or duplicates may stay
     near_key: int  # equal for near-duplicates; 0 likewise
+    mended: bool = False  # it had characters that no line of text has, which are spaces now
 
     @property
     def keys(self) -> tuple[int, ...]:
@@ -73,7 +78,10 @@ class Rules:
             language_id.classifier()
 
     def examine(self, pair: tuple[str, str]) -> Examined:
-        """Normalise a pair's white space and apply the rules to it."""
+        """Make lines of text of a pair and apply the rules to it."""
+        mended = any(map(find_foreign, pair))
+        if mended and not self.config.control_characters:
+            pair = as_line(pair[0]), as_line(pair[1])
         source, target = clean = normalise_whitespace(pair[0]), normalise_whitespace(pair[1])
         broken = next((name for name in self._asked if PAIR_RULES[name].breaks(clean, self._limits)), None)
         key = near_key = 0
@@ -81,7 +89,7 @@ class Rules:
             key = _key(source, target)
         if broken is None and self.config.near_duplicates:
             near_key = _key(skeleton(source), skeleton(target))
-        return Examined(source, target, broken, key, near_key)
+        return Examined(source, target, broken, key, near_key, mended)
 
 
 class Cleaner:
@@ -95,6 +103,7 @@ class Cleaner:
         self.config = config
         self.read = 0
         self.kept = 0
+        self.mended = 0  # of those kept, before any was dropped for its tokens
         self.dropped: Counter[str] = Counter()
         self.examples: dict[str, list[tuple[str, str]]] = {rule: [] for rule in RULES}
         self._seen = Seen()
@@ -110,6 +119,7 @@ class Cleaner:
             self._count(rule, examined.source, examined.target)
             return False
         self.kept += 1
+        self.mended += examined.mended
         return True
 
     def drop_too_many_tokens(self, source: str, target: str) -> None:
@@ -120,6 +130,7 @@ class Cleaner:
     def restore(self, report: dict[str, Any], keys: Iterable[Sequence[int]] = ()) -> None:
         """Go on after what a report tells; `keys` are those of the pairs kept, for the duplicates among later ones."""
         self.read, self.kept, self.dropped = report["read"], report["kept"], Counter(report["dropped"])
+        self.mended = report["mended"]
         self.examples |= {rule: [(pair[0], pair[1]) for pair in pairs] for rule, pairs in report["examples"].items()}
         for key, near_key in keys:
             self._seen.add(key)
@@ -131,6 +142,7 @@ class Cleaner:
         return {
             "read": self.read,
             "kept": self.kept,
+            "mended": self.mended,
             "dropped": {rule: self.dropped[rule] for rule in RULES},
             "examples": {rule: [list(pair) for pair in pairs] for rule, pairs in self.examples.items() if pairs},
         }
@@ -160,6 +172,8 @@ def tell(report: dict[str, Any], log: Callable[[str], None]) -> None:
     """A cleaning report as lines of text: what was read, kept and dropped by each rule, with an example of it."""
     read, kept = report["read"], report["kept"]
     log(f"training pairs: {read:,} read, {kept:,} kept, {read - kept:,} dropped")
+    if mended := report["mended"]:
+        log(f"  {mended:,} mended ({MENDED})")
     for rule, count in report["dropped"].items():
         if count:
             source, target = report["examples"][rule][0]

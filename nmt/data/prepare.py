@@ -23,7 +23,7 @@ from nmt.errors import NmtError
 from nmt.files import atomic_directory, atomic_write, resumable_directory
 from nmt.progress import fresh_line
 
-FORMAT = 1  # of the prepared folder; a new number makes new keys
+FORMAT = 2  # of the prepared folder; a new number makes new keys
 _TOKENIZER_CHARACTERS = 30_000_000  # of text a tokenizer is trained on, at most: some 20 bytes of memory each
 _KNOWN_CHARACTER = 10  # occurrences that make a character known even where the tokenizer is trained on less than all
 
@@ -136,7 +136,7 @@ def _prepare(config: Config, corpora: Corpora, work: Path, crew: Crew, tokenizer
 def _train_tokenizer(config: TokenizerConfig, tags: Sequence[str], work: Path, crew: Crew) -> Tokenizer:
     """A tokenizer trained on the text, or, for the sake of memory, on lines evenly spread over it."""
     text = CleanedText(work)
-    characters = text.characters(crew)
+    characters = text.characters(crew, config.normalization)
     share = min(1.0, _TOKENIZER_CHARACTERS / sum(counts.total() for counts in characters))
     crew.say(f"training the tokenizer on {share:.0%} of the text")
     known: list[Set[str]] = [set(), set()]

@@ -14,11 +14,11 @@ from typing import NamedTuple
 
 from nmt.config.data import CleaningConfig
 from nmt.config.languages import known_as
+from nmt.data.characters import has_control
 from nmt.data.language_id import identify
 
 Pair = tuple[str, str]  # source and target, white space normalised
 
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _LONGEST_PHRASE = 10  # words that are looked for as one unit of a repetition
 _LONGEST_STRING = 20  # characters, within a word or in text without spaces
 _SURE_LETTERS = 20  # with fewer, a side may be a name or a title that both languages share
@@ -57,13 +57,11 @@ def _empty(pair: Pair, _: Limits) -> bool:
 
 
 def _control_character(pair: Pair, limits: Limits) -> bool:
-    return limits.config.control_characters and any(  # which are not printable
-        not side.isprintable() and _CONTROL.search(side) is not None for side in pair
-    )
+    return limits.config.control_characters and any(map(has_control, pair))
 
 
 def _too_long(pair: Pair, limits: Limits) -> bool:
-    return max(side.count(" ") for side in pair) >= limits.config.max_words
+    return max(len(side.split()) for side in pair) > limits.config.max_words
 
 
 def _ratio(pair: Pair, limits: Limits) -> bool:

@@ -150,10 +150,10 @@ class CleanedText:
         """Source (0) or target (1) lines, or a share of them, evenly spread."""
         return spread(chain.from_iterable(lines_of(path, side) for path in self._paths), share)
 
-    def characters(self, crew: Crew) -> tuple[Counter[str], Counter[str]]:
-        """How often each character occurs in source and in target."""
+    def characters(self, crew: Crew, normalization: str) -> tuple[Counter[str], Counter[str]]:
+        """How often a tokenizer with that normalization meets each character in source and in target."""
         totals: tuple[Counter[str], Counter[str]] = (Counter(), Counter())
-        with closing(crew.build(characters_of, iter(self._paths))) as found:
+        with closing(crew.build(partial(characters_of, normalization=normalization), iter(self._paths))) as found:
             for counts in found:
                 for total, count in zip(totals, counts, strict=True):
                     total.update(count)

@@ -6,6 +6,7 @@ costs time and no memory. Lengths are counted as histograms: counts[n] sentences
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -18,6 +19,7 @@ from nmt.data.store import SIDES, Flat, Store
 from nmt.data.tokenizer import EOS, Model
 
 Counts = NDArray[np.int64]
+_WHITE_SPACE = [code for code in range(sys.maxunicode + 1) if chr(code).isspace()]
 RATIO_EDGES = np.linspace(-3, 3, 61)  # binary logarithms of target characters over source characters
 
 
@@ -29,7 +31,7 @@ def _no_counts() -> Counts:
 class SideCounts:
     """Counts of one side of a text. Tokens are pieces of the text: neither the end of sentence nor a tag."""
 
-    words: Counts = field(default_factory=_no_counts)  # sentences by their words, which spaces separate
+    words: Counts = field(default_factory=_no_counts)  # sentences by their words, as str.split() gives them
     characters: Counts = field(default_factory=_no_counts)  # sentences by their characters
     tokens: Counts = field(default_factory=_no_counts)  # sentences by their tokens
     ids: Counts = field(default_factory=_no_counts)  # occurrences of each id of the vocabulary
@@ -37,11 +39,10 @@ class SideCounts:
 
     def add(self, text: Flat, ids: Flat, model: Model) -> Counts:
         """Count further sentences, white space normalised; returns the number of characters of each."""
-        sizes = np.diff(text.offsets)
-        words = np.where(sizes > 0, _per_sentence(text.values == ord(" "), text.offsets) + 1, 0)
         characters = _per_sentence((text.values & 0xC0) != 0x80, text.offsets)  # not the later bytes of a character
         pieces = ~np.isin(ids.values, [EOS, *model.tags.values()])
         code_points = np.frombuffer(text.values.tobytes().decode().encode("utf-32-le"), dtype="<u4")
+        words = _words(code_points, np.concatenate(([0], np.cumsum(characters))))
         self.words = _sum(self.words, np.bincount(words))
         self.characters = _sum(self.characters, np.bincount(characters))
         self.tokens = _sum(self.tokens, np.bincount(_per_sentence(pieces, ids.offsets)))
@@ -146,6 +147,14 @@ def _per_sentence(mask: NDArray[np.bool_], offsets: NDArray[Any]) -> Counts:
     before: Counts = np.concatenate(([0], np.cumsum(mask, dtype=np.int64)))
     counts: Counts = before[offsets[1:]] - before[offsets[:-1]]
     return counts
+
+
+def _words(code_points: NDArray[np.uint32], offsets: NDArray[np.int64]) -> Counts:
+    """How many words each sentence has: what white space, of any kind that Unicode has, separates."""
+    space = np.isin(code_points, _WHITE_SPACE)
+    after_space = np.concatenate(([True], space))  # of each character, and of the end
+    after_space[offsets] = True  # a sentence begins there
+    return _per_sentence(~space & after_space[:-1], offsets)
 
 
 def _sum(one: Counts, other: NDArray[Any]) -> Counts:

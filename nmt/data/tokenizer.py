@@ -10,20 +10,25 @@ from functools import cached_property
 from hashlib import blake2b
 from itertools import chain
 from pathlib import Path
+from typing import NamedTuple
 
 import sentencepiece
 
 from nmt.config.data import TokenizerConfig
+from nmt.data.characters import as_line
 from nmt.data.cleaning import normalise_whitespace
+from nmt.data.reserved import SPACE, Learnable, inside, normaliser, outside
 from nmt.errors import ConfigError, NmtError
 from nmt.files import atomic_write, make_folder
 
 PAD, UNK, BOS, EOS = 0, 1, 2, 3
 
+Span = tuple[int, int]  # where in a line something stands: its first character, and the one after its last
+
 _THREADS = 8  # of training, on every machine: the sums of unigram training depend on how lines are dealt out
 _LONGEST_LINE = 1 << 20  # bytes; SentencePiece would skip longer ones (by default, those over 4192) without a word
-_SPACE = "▁"  # how SentencePiece writes the space before a word
-_TAG = re.compile(f"<tag{_SPACE}(.+)>")  # no piece of text has a space in the middle, whatever the text
+_SYMBOLS = ["<pad>", "<unk>", "<s>", "</s>"]  # by their ids
+_TAG = re.compile(f"<tag{SPACE}(.+)>")  # no piece of text has a space in the middle, whatever the text
 
 
 class Tokenizer:
@@ -128,9 +133,31 @@ class Tokenizer:
         """Ids of each line as it is, without BOS, ending with EOS."""
         return self.target.encode(lines)
 
+    def locate_source(self, line: str) -> Located:
+        """Ids of a line as `encode_source` gives them, and where in the line, as it is, each piece stands."""
+        normal = normalise_whitespace(line)
+        located = self.source.locate(normal)
+        if normal == line:
+            return located
+        places = _places(normal, line)
+        spans = [(places[start], places[end - 1] + 1 if end > start else places[start]) for start, end in located.spans]
+        return Located(located.ids, spans)
+
+    def locate_target(self, line: str) -> Located:
+        """Ids of a line as `encode_target` gives them, and where in the line each piece stands."""
+        return self.target.locate(line)
+
     def decode_target(self, ids: Sequence[int]) -> str:
-        """The text of ids; PAD, BOS and EOS have none, UNK is shown as ⁇."""
+        """The text of ids, which is one line of text; PAD, BOS and EOS have none, UNK is shown as ⁇.
+
+        Characters that no line of text has (nmt.data.characters), which bytes may spell and vocabularies of older runs
+        may hold, are spaces in it.
+        """
         return self.target.decode(ids)
+
+    def decode_after(self, before: Sequence[int], ids: Sequence[int]) -> str:
+        """The text that `ids` add to that of the ids before them: after some, it begins with a space at a new word."""
+        return self.decode_target([*before, *ids])[len(self.decode_target(before)) :]
 
     def source_pieces(self, ids: Sequence[int]) -> list[str]:
         """The pieces of source ids; ▁ stands for the space before a word."""
@@ -139,6 +166,16 @@ class Tokenizer:
     def target_pieces(self, ids: Sequence[int]) -> list[str]:
         """The pieces of target ids; ▁ stands for the space before a word."""
         return self.target.pieces(ids)
+
+
+class Located(NamedTuple):
+    """A line as ids, and where in it each of its pieces stands.
+
+    The spans begin in the order of the line. One is empty where several pieces spell one character: the last has it.
+    """
+
+    ids: list[int]  # ending with EOS
+    spans: list[Span]  # of every id but EOS
 
 
 class Model:
@@ -152,17 +189,17 @@ class Model:
         except RuntimeError as error:
             raise ValueError("no SentencePiece model") from error
         self.size: int = self._processor.get_piece_size()
-        self._names: list[str] = [self._processor.id_to_piece(id) for id in range(self.size)]
-        if self._names[: EOS + 1] != ["<pad>", "<unk>", "<s>", "</s>"]:
+        self.names: list[str] = [self._processor.id_to_piece(id) for id in range(self.size)]  # of ids, all different
+        if self.names[: EOS + 1] != _SYMBOLS:
             raise ValueError("a SentencePiece model with other special symbols")
         self.tags = {
             match[1]: id
-            for id, name in enumerate(self._names)
+            for id, name in enumerate(self.names)
             if self._processor.is_control(id) and (match := _TAG.fullmatch(name))
         }
         first = EOS + 1 + len(self.tags)
-        if all(name.startswith(_SPACE) for name in self._names[first:]):  # words are never split, unknown ones too
-            self._names[UNK] = f"{_SPACE}<unk>"
+        if all(name.startswith(SPACE) for name in self.names[first:]):  # words are never split, unknown ones too
+            self.names[UNK] = f"{SPACE}<unk>"
 
     @cached_property
     def scores(self) -> dict[str, float]:
@@ -187,23 +224,28 @@ class Model:
 
     def words(self, lines: Sequence[str]) -> list[list[str]]:
         """What the pieces of each line spell, cut before each ▁: no piece lies across such a cut."""
-        return [re.findall(f"{_SPACE}[^{_SPACE}]*", line) for line in self._processor.normalize(list(lines))]
+        return [re.findall(f"{SPACE}[^{SPACE}]*", line) for line in self._processor.normalize(list(map(inside, lines)))]
 
     def encode(self, lines: Sequence[str]) -> list[list[int]]:
         """Ids of each line, ending with EOS."""
-        if len(lines) == 1:  # SentencePiece starts a thread for a list, which waits where the cores are busy
-            return [self._processor.encode(lines[0], out_type=int, add_eos=True)]
-        ids: list[list[int]] = self._processor.encode(list(lines), out_type=int, add_eos=True, num_threads=1)
+        texts = list(map(inside, lines))
+        if len(texts) == 1:  # SentencePiece starts a thread for a list, which waits where the cores are busy
+            return [self._processor.encode(texts[0], out_type=int, add_eos=True)]
+        ids: list[list[int]] = self._processor.encode(texts, out_type=int, add_eos=True, num_threads=1)
         return ids
 
+    def locate(self, line: str) -> Located:
+        """Ids of a line, ending with EOS, and where in it each piece stands."""
+        found = self._processor.encode(inside(line), out_type="offset_mapping")
+        return Located([*found["ids"], EOS], [(int(start), int(end)) for start, end in found["offsets"]])
+
     def decode(self, ids: Sequence[int]) -> str:
-        """The text of ids."""
-        text: str = self._processor.decode([int(id) for id in ids])
-        return text
+        """The text of ids, as one line."""
+        return as_line(outside(self._processor.decode([int(id) for id in ids])))
 
     def pieces(self, ids: Sequence[int]) -> list[str]:
-        """The piece of each id."""
-        return [self._names[id] for id in ids]
+        """The piece of each id, as text; those of different ids may look the same, unlike `names`."""
+        return [as_line(outside(self.names[id])) for id in ids]
 
 
 def _train(
@@ -215,22 +257,25 @@ def _train(
     cannot be that of a piece learned from text either.
     """
     model = io.BytesIO()
+    controls = [f"<tag{SPACE}{tag}>" for tag in tags]  # the ids after EOS
+    learnable = Learnable(config.normalization, [*_SYMBOLS, *controls], _LONGEST_LINE)
+    known = set("".join(map(normaliser(config.normalization), characters)))
     try:
         sentencepiece.SentencePieceTrainer.train(
-            sentence_iterator=iter(lines),
+            sentence_iterator=learnable.lines(lines),
             model_writer=model,
             model_type=config.algorithm,
             vocab_size=config.vocab_size,
             byte_fallback=config.byte_fallback,
             character_coverage=config.character_coverage,
-            required_chars="".join(sorted(characters - {" ", _SPACE})),
+            required_chars="".join(sorted(known - {" "})),
             normalization_rule_name=config.normalization,
             remove_extra_whitespaces=False,  # the text has none; a target line that has some survives
             pad_id=PAD,
             unk_id=UNK,
             bos_id=BOS,
             eos_id=EOS,
-            control_symbols=[f"<tag{_SPACE}{tag}>" for tag in tags],  # the ids after EOS
+            control_symbols=controls,
             input_sentence_size=0,
             shuffle_input_sentence=False,
             max_sentence_length=_LONGEST_LINE,
@@ -240,6 +285,18 @@ def _train(
     except RuntimeError as error:
         raise _refusal(config, str(error), of_language) from error
     return model.getvalue()
+
+
+def _places(normal: str, line: str) -> list[int]:
+    """Where each character of a line with its white space normalised stands in the line as it was."""
+    places: list[int] = []
+    place = 0
+    for character in normal:
+        while character != " " and normalise_whitespace(line[place]) == "":
+            place += 1  # what one space stands for, and what stood before the text
+        places.append(place)
+        place += 1
+    return [*places, len(line)]
 
 
 def _refusal(config: TokenizerConfig, message: str, of_language: str) -> NmtError:

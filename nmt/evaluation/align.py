@@ -6,9 +6,11 @@ layer and head; by default the heads of the penultimate layer are averaged, whic
 
 from __future__ import annotations
 
+import re
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,10 +22,9 @@ from nmt.evaluation.alignment_error import Link
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from nmt.data.tokenizer import Tokenizer
+    from nmt.data.tokenizer import Span, Tokenizer
     from nmt.models.seq2seq import Seq2Seq
 
-MARK = "▁"  # SentencePiece writes the space before a word so
 END = "</s>"
 TOKENS_PER_BATCH = 4096  # padded target tokens forced through the decoder at once
 
@@ -68,6 +69,17 @@ class WordAttention:
         return [*self.source_words, END], [*self.target_words, END]
 
 
+class PieceAttention(NamedTuple):
+    """The attention between the pieces of two lines, and where in its line each piece stands.
+
+    None is for what is no text and counts as the end of sentence: that itself, and a tag before the source.
+    """
+
+    weights: NDArray[np.float32]  # [target pieces, source pieces]; each row sums to one
+    source: list[Span | None]
+    target: list[Span | None]
+
+
 def word_attention(
     model: Seq2Seq,
     tokenizer: Tokenizer,
@@ -83,76 +95,99 @@ def word_attention(
     A target word has the mean of its pieces' weights, each summed over the pieces of a source word. A line without
     spaces in a language that is written so (zh, ja, th) has its pieces as words. The model must have attention.
     """
+    found = piece_attention(model, tokenizer, sources, targets, selection, tags)
+    return [on_words(*each, languages) for each in zip(found, sources, targets, strict=True)]
+
+
+def piece_attention(
+    model: Seq2Seq,
+    tokenizer: Tokenizer,
+    sources: Sequence[str],
+    targets: Sequence[str],
+    selection: Selection = DEFAULT,
+    tags: Sequence[str | None] | None = None,
+) -> list[PieceAttention]:
+    """The attention of `model` when it is forced to answer each source line with its target line, on pieces."""
     if not model.attends:
         raise NmtError("this model has no attention: it reads the source as one fixed vector, so there is no alignment")
     heads = [tokenizer.tag_ids(tag) for tag in tags or [None] * len(sources)]
-    source_ids = [[*head, *ids] for head, ids in zip(heads, tokenizer.encode_source(sources), strict=True)]
-    target_ids = tokenizer.encode_target(targets)
-    results: list[WordAttention | None] = [None] * len(sources)
+    located = [tokenizer.locate_source(line) for line in sources], [tokenizer.locate_target(line) for line in targets]
+    source_ids = [[*head, *line.ids] for head, line in zip(heads, located[0], strict=True)]
+    target_ids = [line.ids for line in located[1]]
+    results: dict[int, PieceAttention] = {}
     for rows in _batches(source_ids, target_ids):
         weights = _force(model, [source_ids[row] for row in rows], [target_ids[row] for row in rows])
         for row, sentence in zip(rows, weights, strict=True):
-            piece_weights = selection(sentence)[: len(target_ids[row]), : len(source_ids[row])].float().cpu().numpy()
-            head = len(heads[row])
-            pieces = tokenizer.source_pieces(source_ids[row][head:])
-            source_words, source_units = _units(sources[row], pieces, languages[0])
-            source_units = [source_units[-1]] * head + source_units
-            target_words, target_units = _units(targets[row], tokenizer.target_pieces(target_ids[row]), languages[1])
-            results[row] = WordAttention(
-                source_words, target_words, pool(piece_weights, target_units, source_units, target_words, source_words)
+            results[row] = PieceAttention(
+                selection(sentence)[: len(target_ids[row]), : len(source_ids[row])].float().cpu().numpy(),
+                [*(None for _ in heads[row]), *located[0][row].spans, None],
+                [*located[1][row].spans, None],
             )
-    return [result for result in results if result is not None]
+    return [results[row] for row in range(len(results))]
+
+
+def on_words(found: PieceAttention, source: str, target: str, languages: tuple[str, str] = ("", "")) -> WordAttention:
+    """The attention between pieces as that between the words of their lines."""
+    source_words, source_units = _units(source, found.source, languages[0])
+    target_words, target_units = _units(target, found.target, languages[1])
+    return WordAttention(
+        source_words,
+        target_words,
+        pool(found.weights, target_units, source_units, len(target_words), len(source_words)),
+    )
 
 
 def pool(
     weights: NDArray[np.float32],
-    target_units: Sequence[int],
-    source_units: Sequence[int],
-    target_words: Sequence[str],
-    source_words: Sequence[str],
+    target_units: Sequence[range],
+    source_units: Sequence[range],
+    target_words: int,
+    source_words: int,
 ) -> NDArray[np.float32]:
     """Piece weights [tgt_len, src_len] to word weights [target words + 1, source words + 1].
 
-    Means over a target word's pieces, sums over a source word's; the units are the word of each piece. A word without
-    pieces has weight zero.
+    Means over a target word's pieces, sums over a source word's. The units are the words of each piece: one that lies
+    in several source words gives each an equal share. A word without pieces has weight zero.
     """
-    into_source = np.zeros((len(source_units), len(source_words) + 1), dtype=np.float32)
-    into_source[np.arange(len(source_units)), source_units] = 1
-    into_target = np.zeros((len(target_words) + 1, len(target_units)), dtype=np.float32)
-    into_target[target_units, np.arange(len(target_units))] = 1
+    into_source = np.zeros((len(source_units), source_words + 1), dtype=np.float32)
+    for piece, words in enumerate(source_units):
+        into_source[piece, words] = 1 / len(words)
+    into_target = np.zeros((target_words + 1, len(target_units)), dtype=np.float32)
+    for piece, words in enumerate(target_units):
+        into_target[words, piece] = 1
     into_target /= np.maximum(into_target.sum(1, keepdims=True), 1)
     return np.asarray(into_target @ weights @ into_source, dtype=np.float32)
 
 
-def word_ids(pieces: Sequence[str]) -> list[int]:
-    """The word that each piece belongs to, counted from 0.
+def word_spans(line: str) -> list[Span]:
+    """Where in a line each of the words stands that `line.split()` gives."""
+    return [match.span() for match in re.finditer(r"\S+", line)]
 
-    A word begins after a mark or a space; a mark alone belongs to the word that follows.
+
+def words_of_pieces(words: Sequence[Span], pieces: Sequence[Span]) -> list[range]:
+    """The words that each piece lies in, counted from 0, given where in the line words and pieces stand.
+
+    A piece with characters of several words, such as one for all that is unknown in a row, belongs to each of them; one
+    without any, such as a space, to the word that follows it or, behind the last, to that.
     """
-    ids = []
-    word, inside = -1, False
-    for piece in pieces:
-        first = None
-        for character in piece:
-            if character == MARK or character.isspace():
-                inside = False
-                continue
-            if not inside:
-                word, inside = word + 1, True
-            first = word if first is None else first
-        ids.append(word + 1 if first is None else first)
-    return ids
+    starts, ends = [start for start, _ in words], [end for _, end in words]
+    found = []
+    for start, end in pieces:
+        first, behind = bisect_right(ends, start), bisect_left(starts, end)
+        first = min(first, max(len(words) - 1, 0))
+        found.append(range(first, max(behind, first + 1)))
+    return found
 
 
-def _units(line: str, pieces: Sequence[str], language: str) -> tuple[list[str], list[int]]:
-    """The words of a line and the word of each piece; the last piece, the end of sentence, is one more."""
-    words = line.split()
-    body = pieces[:-1]
+def _units(line: str, pieces: Sequence[Span | None], language: str) -> tuple[list[str], list[range]]:
+    """The words of a line and which of them each piece lies in; what is no text is one more, the end of sentence."""
+    spans = [span for span in pieces if span is not None]
+    words = word_spans(line)
     if is_unspaced(language) and len(words) == 1:
-        shown = [piece.replace(MARK, "") or MARK for piece in body]
-        return shown, list(range(len(pieces)))
-    last = max(len(words) - 1, 0)
-    return words, [*(min(word, last) for word in word_ids(body)), len(words)]
+        words = [span for span in spans if line[slice(*span)].strip()] or words
+    end = range(len(words), len(words) + 1)
+    of_text = iter(words_of_pieces(words, spans))
+    return [line[slice(*span)].strip() for span in words], [end if span is None else next(of_text) for span in pieces]
 
 
 def _batches(sources: Sequence[Sequence[int]], targets: Sequence[Sequence[int]]) -> Iterator[list[int]]:

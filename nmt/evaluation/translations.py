@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from nmt.config.languages import is_unspaced
-from nmt.evaluation.align import WordAttention, pool, word_attention
+from nmt.evaluation.align import PieceAttention, WordAttention, on_words, piece_attention
 from nmt.translation.hypotheses import Translation
 
 if TYPE_CHECKING:
-    from nmt.data.tokenizer import Tokenizer
+    from nmt.data.tokenizer import Span, Tokenizer
     from nmt.models.seq2seq import Seq2Seq
 
 
@@ -31,62 +30,34 @@ def translation_attention(
     chosen = [translation.hypotheses[0].segments for translation in translations]
     sources = [segment.source for segments in chosen for segment in segments]
     targets = [segment.text for segments in chosen for segment in segments]
-    tags = [tag] * len(sources)
-    found = iter(word_attention(model, tokenizer, sources, targets, languages=languages, tags=tags))
-    return [
-        _joined(translation, [next(found) for _ in segments], languages)
-        for translation, segments in zip(translations, chosen, strict=True)
-    ]
+    found = iter(piece_attention(model, tokenizer, sources, targets, tags=[tag] * len(sources)))
+    return [_of_line(translation, found, languages) for translation in translations]
 
 
-def _joined(translation: Translation, parts: list[WordAttention], languages: tuple[str, str]) -> WordAttention:
-    """The attention of a line, given that of its segments."""
-    if len(parts) == 1:
-        return parts[0]
-    if not parts:
-        return WordAttention([], [], np.ones((1, 1), dtype=np.float32))
+def _of_line(translation: Translation, found: Iterator[PieceAttention], languages: tuple[str, str]) -> WordAttention:
+    """The attention of a line, given that of its segments, which come next in `found`."""
     segments = translation.hypotheses[0].segments
-    source_words, source_units = _merge(
-        translation.source,
-        [segment.source for segment in segments],
-        [part.source_words for part in parts],
-        not is_unspaced(languages[0]),
-    )
-    target_words, target_units = _merge(
-        translation.text,
-        [segment.text for segment in segments],
-        [part.target_words for part in parts],
-        not is_unspaced(languages[1]),
-    )
-    weights = np.zeros((len(target_units), len(source_units)), dtype=np.float32)
+    if not segments:
+        return WordAttention([], [], np.ones((1, 1), dtype=np.float32))
+    parts = [next(found) for _ in segments]
+    source = _places(translation.source, [segment.source for segment in segments], [part.source for part in parts])
+    target = _places(translation.text, [segment.text for segment in segments], [part.target for part in parts])
+    weights = np.zeros((len(target), len(source)), dtype=np.float32)
     row = column = 0
     for part in parts:
         height, width = part.weights.shape
         weights[row : row + height, column : column + width] = part.weights
         row, column = row + height, column + width
-    return WordAttention(
-        source_words, target_words, pool(weights, target_units, source_units, target_words, source_words)
-    )
+    whole = PieceAttention(weights, source, target)
+    return on_words(whole, translation.source, translation.text, languages)
 
 
-def _merge(
-    line: str, segments: Sequence[str], words: Sequence[Sequence[str]], spaced: bool
-) -> tuple[list[str], list[int]]:
-    """The words of a line, and which of them each word of its segments is; after a segment's, its end of sentence.
-
-    In a language with spaces, a word that lies across the cut is one word.
-    """
-    merged: list[str] = []
-    units: list[int | None] = []
-    place = 0
-    for segment, of_segment in zip(segments, words, strict=True):
-        place = line.index(segment, place)
-        edge = line[place - 1 : place] + segment[:1]
-        across = bool(spaced and merged and of_segment) and not any(map(str.isspace, edge))
-        first = len(merged) - across
-        units += [*range(first, first + len(of_segment)), None]
-        if across:
-            merged[-1] += of_segment[0]
-        merged += of_segment[1:] if across else of_segment
-        place += len(segment)
-    return merged, [len(merged) if unit is None else unit for unit in units]
+def _places(line: str, segments: Sequence[str], spans: Sequence[Sequence[Span | None]]) -> list[Span | None]:
+    """Where in a line the pieces of its segments stand, given where they stand in those."""
+    found: list[Span | None] = []
+    end = 0
+    for segment, of_segment in zip(segments, spans, strict=True):
+        place = line.index(segment, end)
+        found += [None if span is None else (place + span[0], place + span[1]) for span in of_segment]
+        end = place + len(segment)
+    return found

@@ -48,8 +48,8 @@ def export(run: LoadedRun, folder: str | os.PathLike[str] | None = None) -> Path
         raise NmtError(f"{path} is there and is no export, which could be replaced: choose another folder")
     positions = max(_LEAST_POSITIONS, longest(run.config))
     spec = specification(config, run.model.state_dict(), positions)
-    spec.register_source_vocabulary(pieces(run.tokenizer.source_pieces(range(run.tokenizer.source_size))))
-    spec.register_target_vocabulary(pieces(run.tokenizer.target_pieces(range(run.tokenizer.target_size))))
+    spec.register_source_vocabulary(pieces(run.tokenizer.source.names))
+    spec.register_target_vocabulary(pieces(run.tokenizer.target.names))
     spec.validate()
     spec.optimize(quantization="float32")  # also finds equal weights, such as tied ones, and keeps them once
     record = ExportRecord.of(run.checkpoint, run.tokenizer, positions)

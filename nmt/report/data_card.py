@@ -13,7 +13,7 @@ import numpy as np
 from nmt import __version__
 from nmt.config.languages import is_unspaced
 from nmt.config.schema import Config
-from nmt.data.cleaning import EXAMPLES, RULES, normalise_whitespace, switched_off
+from nmt.data.cleaning import EXAMPLES, MENDED, RULES, normalise_whitespace, switched_off
 from nmt.data.corpora import test_sets
 from nmt.data.prepare import Prepared
 from nmt.data.statistics import RATIO_EDGES, Counts, Overlap, SideCounts, TextCounts, count_lines, count_store, summary
@@ -211,6 +211,7 @@ def _page(figures: dict[str, Any]) -> str:
         texts=[{"name": "training", **train}, *figures["sets"]],
         spaced={side: not is_unspaced(code) for side, code in zip(SIDES, figures["languages"], strict=True)},
         language=dict(zip(SIDES, figures["languages"], strict=True)),
+        mended_meaning=MENDED,
         dropped=dropped,
         most_dropped=max([entry["count"] for entry in dropped]),
         shown_unseen=_UNSEEN,

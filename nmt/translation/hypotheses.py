@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from nmt.data.cleaning import normalise_whitespace
 from nmt.data.tokenizer import EOS, Tokenizer
 from nmt.search.hypothesis import Hypothesis
 from nmt.search.penalties import LengthPenalty
@@ -100,15 +101,23 @@ def about_unfinished(translations: Sequence[Translation], first_line: int) -> st
     )
 
 
-def as_text(tokenizer: Tokenizer, ids: Sequence[int]) -> str:
-    """Target ids as one line of text."""
-    text = tokenizer.decode_target(ids)
-    return text.replace("\n", " ").replace("\r", " ")  # spelled by bytes, a line break would end the answer
+def text_of(tokens: Sequence[int], piece: Piece, tokenizer: Tokenizer) -> str:
+    """The text of a hypothesis of a piece: its prefix as it was given, and what the search added.
+
+    The prefix's own tokens need not spell it, since the vocabulary may lack some of its characters. What was added is
+    read behind them, so it begins with a space where it begins a word; where the prefix ends in one, that is enough.
+    """
+    if not piece.begun:
+        return tokenizer.decode_target(tokens)
+    length = len(piece.prefix)
+    added = tokenizer.decode_after(tokens[:length], tokens[length:])
+    ends_in_space = not normalise_whitespace(piece.begun[-1])
+    return piece.begun + (added.removeprefix(" ") if ends_in_space else added)
 
 
 def _as_text(hypothesis: Hypothesis, piece: Piece, tokenizer: Tokenizer) -> TextHypothesis:
     tokens = hypothesis.tokens
-    text = as_text(tokenizer, tokens)
+    text = text_of(tokens, piece, tokenizer)
     segment = Segment(piece.text, piece.ids, text, [*tokens, EOS] if hypothesis.finished else tokens)
     return TextHypothesis(text, hypothesis.log_prob, hypothesis.score, tokens, hypothesis.finished, [segment])
 

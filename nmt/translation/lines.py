@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import os
-import re
 import select
 import stat
-import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import IO, Literal, NamedTuple
 
+from nmt.data.characters import as_line, find_foreign, name_of
 from nmt.errors import NmtError
 
 OnError = Literal["stop", "skip", "replace"]
 
-# What no text has in the middle of a line: control characters other than the tab, and Unicode's own line ends.
-_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029]")
-_NAMES = {0x00: "NUL", 0x0B: "vertical tab", 0x0C: "form feed", 0x0D: "carriage return", 0x1B: "escape", 0x85: "NEL"}
 _GRACE = 0.01  # seconds that a pipe gets to deliver more before what it delivered is answered
 _CHUNK = 1 << 16  # bytes: what a pipe holds
 
@@ -52,8 +48,9 @@ class LineReader:
     """Reads lines of UTF-8, or one column of tab-separated values, and decides what becomes of those that are broken.
 
     Only a line feed ends a line; a carriage return before it belongs to the end, and a byte order mark at the beginning
-    is no text. Broken is a line that is not UTF-8 or that holds a control character. on_error: stop raises NmtError,
-    skip takes it for empty, replace puts U+FFFD for broken bytes and spaces for control characters.
+    is no text. Broken is a line that is not UTF-8 or that holds a character that no line of text has
+    (nmt.data.characters). on_error: stop raises NmtError, skip takes the line for empty, replace puts U+FFFD for broken
+    bytes and spaces for such characters.
     """
 
     name: str  # of the input, in sentences
@@ -169,10 +166,8 @@ def _decode(cell: bytes, place: int) -> tuple[str, str | None]:
     except UnicodeDecodeError as error:
         text = cell.decode("utf-8", errors="replace")
         problem = f"is not valid UTF-8 ({error.reason} at byte {place + error.start + 1} of the line)"
-    if found := _CONTROL.search(text):
+    if found := find_foreign(text):
         byte = place + len(text[: found.start()].encode()) + 1
-        code = ord(found[0])
-        name = _NAMES.get(code) or unicodedata.name(found[0], "a control character")
-        problem = problem or f"holds U+{code:04X} ({name}) at byte {byte} of the line"
-        text = _CONTROL.sub(" ", text)
+        problem = problem or f"holds U+{ord(found[0]):04X} ({name_of(found[0])}) at byte {byte} of the line"
+        text = as_line(text)
     return text, problem

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import NamedTuple
 
+from nmt.data.characters import as_line
 from nmt.data.cleaning import normalise_whitespace
 from nmt.data.tokenizer import Tokenizer
 from nmt.engines.engine import Engine
@@ -24,6 +25,7 @@ class Piece(NamedTuple):
     text: str
     ids: list[int]  # source ids with the tag, if there is one, and the end of sentence
     prefix: list[int]  # target ids that the translation begins with
+    begun: str = ""  # the text that they stand for, as it was given
 
 
 def pieces_of(
@@ -43,9 +45,10 @@ def pieces_of(
     """
     pieces = []
     said = [index for index, line in enumerate(lines) if line.strip()]
-    begun = [""] * len(said) if prefixes is None else [normalise_whitespace(prefixes[index]) for index in said]
+    given = [""] * len(said) if prefixes is None else [_asked(prefixes[index]) for index in said]
+    asked = [normalise_whitespace(prefix) for prefix in given]
     encoded = tokenizer.encode_source([lines[index] for index in said])
-    for index, ids, (*prefix, _) in zip(said, encoded, tokenizer.encode_target(begun), strict=True):
+    for index, ids, begun, (*prefix, _) in zip(said, encoded, given, tokenizer.encode_target(asked), strict=True):
         segments, of_segments = [lines[index]], [ids]
         tag = tokenizer.tag_ids(tags[index] if tags is not None else None)
         room = max_tokens - len(tag)
@@ -58,8 +61,8 @@ def pieces_of(
             )
         for number, (text, segment) in enumerate(zip(segments, of_segments, strict=True)):
             if len(segment) > 1:  # the tokenizer finds something in it
-                pieces.append(Piece(index, number, text, [*tag, *segment], prefix))
-                prefix = []
+                pieces.append(Piece(index, number, text, [*tag, *segment], prefix, begun))
+                prefix, begun = [], ""
     return pieces
 
 
@@ -95,6 +98,12 @@ def prefixes_of(pieces: list[Piece]) -> list[list[int]] | None:
     """What the hypotheses of each piece begin with; None where nothing is asked of any."""
     prefixes = [piece.prefix for piece in pieces]
     return prefixes if any(prefixes) else None
+
+
+def _asked(prefix: str) -> str:
+    """A prefix as a line of text; one of nothing but white space asks for nothing."""
+    line = as_line(prefix)
+    return line if normalise_whitespace(line) else ""
 
 
 def _fits(tokenizer: Tokenizer, room: int, text: str) -> bool:

@@ -36,7 +36,8 @@ class PlainCTranslate2:
 
     def __call__(self, lines: list[str]) -> list[Answer]:
         """The best translation of each line, and how many tokens it has."""
-        sources = [self.tokenizer.source_pieces(ids) for ids in self.tokenizer.encode_source(lines)]
+        names = self.tokenizer.source.names
+        sources = [[names[id] for id in ids] for ids in self.tokenizer.encode_source(lines)]
         results = self.translator.translate_batch(
             sources,
             max_batch_size=self.search.tokens_per_batch // self.beam_size,

@@ -66,8 +66,8 @@ def vocabularies(run: LoadedRun) -> Any:
     named = {PAD: DefaultTokens.PAD, BOS: DefaultTokens.BOS, EOS: DefaultTokens.EOS}
     tokenizer = run.tokenizer
     sides = {
-        "src": pieces(tokenizer.source_pieces(range(tokenizer.source_size))),
-        "tgt": pieces(tokenizer.target_pieces(range(tokenizer.target_size))),
+        "src": pieces(tokenizer.source.names),
+        "tgt": pieces(tokenizer.target.names),
     }
     listed = {side: [named.get(id, piece) for id, piece in enumerate(found)] for side, found in sides.items()}
     return dict_to_vocabs({"data_task": ModelTask.SEQ2SEQ, **listed})

@@ -263,6 +263,22 @@ def test_a_long_line_is_aligned_by_its_segments_in_words_of_the_line(runs: dict[
             assert whole.links == sorted(links)
 
 
+def test_odd_spaces_and_characters_shift_no_link_and_begin_the_output(
+    runs: dict[str, Path], call, tmp_path: Path
+) -> None:
+    sources = ["ba\u00a0de ki.", "\u3000ba ▁ de", "Ω\u00a0Ψ ba", f"{LONG} ☃\u00a0ba"]
+    prefixes = ["Świątek ba", "▁ ba\u00a0", "☃ de ", " Ω\u2009Ω"]
+    texts = write(tmp_path / "in", sources), write(tmp_path / "begun", prefixes)
+    links, out = tmp_path / "links", tmp_path / "out"
+    assert call(runs["rnnsearch"], "-i", texts[0], "--prefix", texts[1], "-o", out, "--alignments", links).status == 0
+    answers = out.read_text("utf-8").split("\n")[:-1]
+    for source, prefix, answer, line in zip(sources, prefixes, answers, links.read_text().splitlines(), strict=True):
+        assert answer.startswith(prefix)
+        found = [tuple(map(int, link.split("-"))) for link in line.split()]
+        assert sorted(target for _, target in found) == list(range(len(answer.split())))
+        assert all(0 <= word < len(source.split()) for word, _ in found)
+
+
 def test_segments_without_spaces_have_pieces_as_words(runs: dict[str, Path]) -> None:
     translator = Translator.load(runs["rnnsearch"], device="cpu")
     ids = translator.tokenizer.encode_source(["bade"])[0]

@@ -236,3 +236,32 @@ def test_real_targets_come_back(target: str, config: Config) -> None:
     config.tokenizer.vocab_size = 2000
     trip = run(config).report["round_trip"]
     assert trip["altered"] <= 0.001 * trip["lines"]
+
+
+def test_characters_that_are_kept_by_others_are_trained_on_and_line_ends_never(config: Config) -> None:
+    odd = [(f"das <s>Ø</s> ist ▁ und ▅, Nummer {n}", f"the <s>Ø</s> is ▁ and ▅, number {n}") for n in range(20)] + [
+        (f"eine\u2028Zeile {n}\x85", f"a\x1cline {n}") for n in range(20)
+    ]
+    write(Path(config.data.path or ""), "train", [*embedded("train", 1000), *odd, ("ein \x92 Zeichen", "a \x92 sign")])
+    prepared = run(config)
+    assert (prepared.report["cleaning"]["mended"], prepared.report["cleaning"]["dropped"]["control_character"]) == (
+        20,
+        1,
+    )
+    texts = [prepared.train.target_text(row) for row in range(len(prepared.train))]
+    assert [text for text in texts if len(text.splitlines()) > 1] == [] and "a line 7" in texts
+    for row, text in enumerate(texts):
+        ids = prepared.train.target(row).tolist()
+        assert UNK not in ids and prepared.tokenizer.decode_target(ids) == text
+
+
+@pytest.mark.parametrize("normalization", ["identity", "nfkc"])
+def test_a_character_that_recurs_is_known_as_the_tokenizer_meets_it(
+    config: Config, monkeypatch: pytest.MonkeyPatch, normalization: str
+) -> None:
+    rare = "e\u0301▁▅½"
+    pairs = [(f"Satz {n}", f"{rare} {n}" if n % 100 == 99 else f"sentence {n}") for n in range(1, 2001)]
+    write(Path(config.data.path or ""), "train", pairs)
+    config.tokenizer.vocab_size, config.tokenizer.normalization = 60, normalization  # type: ignore[assignment]
+    monkeypatch.setattr(module, "_TOKENIZER_CHARACTERS", sum(len(s) + len(t) for s, t in pairs) // 10)
+    assert UNK not in run(config).tokenizer.encode_target([rare])[0]

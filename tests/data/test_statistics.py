@@ -50,7 +50,7 @@ def check(counts: TextCounts, pairs: list[tuple[str, str]], tokenizer: Tokenizer
         lines, found = [pair[number] for pair in pairs], getattr(counts, side)
         ids = [id for row in tokenizer.source.encode(lines) for id in row if id != EOS]
         for histogram, values in (
-            (found.words, [len(line.split(" ")) if line else 0 for line in lines]),
+            (found.words, [len(line.split()) for line in lines]),
             (found.characters, map(len, lines)),
             (found.tokens, [len(row) - 1 for row in tokenizer.source.encode(lines)]),
             (found.ids, ids),

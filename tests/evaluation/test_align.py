@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import random
+
 import numpy as np
 import pytest
 import torch
 
-from nmt.data.tokenizer import BOS
+from nmt.config.data import TokenizerConfig
+from nmt.data.tokenizer import BOS, Tokenizer
 from nmt.errors import NmtError, UsageError
-from nmt.evaluation.align import END, Selection, WordAttention, pool, word_attention, word_ids
+from nmt.evaluation.align import END, Selection, WordAttention, pool, word_attention, word_spans, words_of_pieces
 from nmt.run import LoadedRun, load_run
 from tests.evaluation.runs import MODELS, REFERENCES, SOURCES, make_run, write_texts
+from tests.toy_run import made_up_lines
 
 ATTENTIONAL = [family for family in MODELS if family != "rnn_encdec"]
 
@@ -22,17 +26,104 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, LoadedRun]:
     return {family: load_run(make_run(folder / family, family, folder)) for family in MODELS}
 
 
-def test_words_of_pieces() -> None:
-    assert word_ids(["▁Der", "▁gr", "ün", "e", "▁", "Hut", "."]) == [0, 1, 1, 1, 2, 2, 2]
-    assert word_ids(["D", "er", "▁▁", "Hut"]) == [0, 0, 1, 1]
-    assert word_ids(["▁5\u00a0km"]) == [0], "a piece over two words counts for the first"
-    assert word_ids([]) == []
+ODD = [
+    "ba",
+    "de",
+    "Ω",
+    "☃",
+    "½",
+    "…",
+    "ﬁ",
+    "한",
+    "▁",
+    "\u0301",
+    "\u200b",
+    "\u00ad",
+    " ",
+    " ",
+    "  ",
+    "\t",
+    "\u00a0",
+    "\u3000",
+    "\u2009",
+]
+KINDS: dict[str, dict[str, object]] = {
+    "bpe": {"algorithm": "bpe", "vocab_size": 60},
+    "bytes": {"algorithm": "bpe", "vocab_size": 320, "byte_fallback": True},
+    "unigram": {"algorithm": "unigram", "vocab_size": 36, "normalization": "nfkc"},
+    "nmt_nfkc": {"algorithm": "unigram", "vocab_size": 36, "normalization": "nmt_nfkc"},
+    "word": {"algorithm": "word", "vocab_size": 40},
+    "char": {"algorithm": "char", "vocab_size": 30},
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_words_of_pieces_are_those_of_the_line_whatever_its_spaces(kind: str) -> None:
+    text = [*made_up_lines(200, seed=1), *["ba\u00a0de lo"] * 20]  # a piece may have a no-break space within
+    tokenizer = Tokenizer.train(TokenizerConfig(**KINDS[kind]), text, text)  # type: ignore[arg-type]
+    draw = random.Random(kind)
+    for _ in range(1500):
+        line = "".join(draw.choices(ODD, k=draw.randint(0, 9)))
+        words = word_spans(line)
+        assert [line[start:end] for start, end in words] == line.split()
+        sides = (
+            (tokenizer.locate_source(line), tokenizer.encode_source),
+            (tokenizer.locate_target(line), tokenizer.encode_target),
+        )
+        for located, encode in sides:
+            assert located.ids == encode([line])[0] and len(located.spans) == len(located.ids) - 1
+            units = words_of_pieces(words, located.spans)
+            firsts = [unit.start for unit in units]
+            assert firsts == sorted(firsts)
+            for unit, (start, end) in zip(units, located.spans, strict=True):
+                assert 0 <= start <= end <= len(line)
+                assert len(unit) >= 1 and (not words or 0 <= unit.start <= unit[-1] < len(words))
+                said = [place for place in range(start, end) if not line[place].isspace()]
+                if said:
+                    assert unit.start == len(line[: said[0] + 1].split()) - 1, "the word of its first character"
+                    assert unit[-1] == len(line[: said[-1] + 1].split()) - 1, "the word of its last one"
+                elif words:
+                    within = bool(line[start - 1 : start].strip() and line[start : start + 1].strip())
+                    following = len(line[:start].split()) - within
+                    assert unit == range(min(following, len(words) - 1), unit.start + 1)
+            if units:
+                assert {word for unit in units for word in unit} >= set(range(len(words))), "every word has a piece"
+
+
+def test_a_piece_is_of_all_the_words_it_lies_in() -> None:
+    line = " 5\u00a0km Ω\u3000Ψ "
+    words = word_spans(line)
+    pieces = [(0, 0), (0, 5), (5, 6), (6, 9), (9, 10)]
+    assert words_of_pieces(words, pieces) == [range(1), range(2), range(2, 3), range(2, 4), range(3, 4)]
+    assert words_of_pieces([], [(0, 1)]) == [range(1)]
+
+
+@pytest.mark.parametrize("family", ATTENTIONAL)
+def test_odd_spaces_shift_no_word(runs: dict[str, LoadedRun], family: str) -> None:
+    """What a line weighs does not depend on which space, unknown or not, stands between two of its words."""
+    run = runs[family]
+    lines = ["A\u00a0green hat  hangs.", "\u3000A green\u2009hat\u00a0hangs. "]
+    for source, target in [*((SOURCES[0], line) for line in lines), *((line, REFERENCES[0]) for line in lines)]:
+        (found,) = word_attention(run.model, run.tokenizer, [source], [target])
+        assert (found.source_words, found.target_words) == (source.split(), target.split())
+        assert found.weights.shape == (len(found.target_words) + 1, len(found.source_words) + 1)
+        np.testing.assert_allclose(found.weights.sum(1), 1, atol=1e-5)
+        assert (found.weights[:, :-1].sum(0) > 0).all(), "every source word has a piece"
 
 
 def test_pooling_sums_over_source_pieces_and_averages_over_target_pieces() -> None:
     weights = np.array([[0.1, 0.2, 0.3, 0.4], [0.5, 0.1, 0.1, 0.3], [0.0, 0.0, 1.0, 0.0]], dtype=np.float32)
-    pooled = pool(weights, [0, 0, 1], [0, 0, 1, 2], ["ab"], ["cd", "e"])
+    first, second, third = range(1), range(1, 2), range(2, 3)
+    pooled = pool(weights, [first, first, second], [first, first, second, third], 1, 2)
     expected = [[(0.3 + 0.6) / 2, (0.3 + 0.1) / 2, (0.4 + 0.3) / 2], [0.0, 1.0, 0.0]]
+    np.testing.assert_allclose(pooled, expected, rtol=1e-6)
+
+
+def test_a_piece_of_several_words_is_shared_by_source_words_and_had_by_each_target_word() -> None:
+    weights = np.array([[0.6, 0.4, 0.0], [0.2, 0.3, 0.5], [0.0, 0.0, 1.0]], dtype=np.float32)
+    both, last, end = range(2), range(1, 2), range(2, 3)
+    pooled = pool(weights, [both, last, end], [both, last, end], 2, 2)
+    expected = [[0.3, 0.7, 0.0], [(0.3 + 0.1) / 2, (0.7 + 0.4) / 2, 0.25], [0.0, 0.0, 1.0]]
     np.testing.assert_allclose(pooled, expected, rtol=1e-6)
 
 
@@ -41,6 +132,11 @@ def test_each_target_word_links_to_its_heaviest_source_word_never_to_the_end() -
     attention = WordAttention(["a", "b"], ["x", "y"], weights)
     assert attention.links == [(0, 1), (1, 0)]
     assert attention.labels == (["a", "b", END], ["x", "y", END])
+
+
+def _words_by_marks(pieces: list[str]) -> list[int]:
+    """The word of each piece of a line with single spaces: one begins at every mark."""
+    return [max("".join(pieces[: place + 1]).count("▁") - 1, 0) for place in range(len(pieces))]
 
 
 @pytest.mark.parametrize("family", ATTENTIONAL)
@@ -56,8 +152,8 @@ def test_words_have_the_weights_of_the_model_forced_alone(runs: dict[str, Loaded
         layer = max(weights.size(1) - 2, 0)
         pieces = weights[0, layer].mean(0).numpy()
         assert attention.source_words == source.split() and attention.target_words == target.split()
-        rows = word_ids(run.tokenizer.target_pieces(tgt)[:-1])
-        columns = word_ids(run.tokenizer.source_pieces(src[0].tolist())[:-1])
+        rows = _words_by_marks(run.tokenizer.target_pieces(tgt)[:-1])
+        columns = _words_by_marks(run.tokenizer.source_pieces(src[0].tolist())[:-1])
         for row in range(len(attention.target_words)):
             for column in range(len(attention.source_words)):
                 block = pieces[:-1, :-1][np.array(rows) == row][:, np.array(columns) == column]

@@ -63,7 +63,7 @@ def test_sizes_and_vocabulary_are_those_of_the_text(figures: dict[str, Any], tok
     for side, text in kept.items():
         ids = [row[:-1] for row in tokenizer.source.encode(text)]
         sizes, usage = figures["train"][side], figures["vocabulary"][side]
-        assert sizes["words"]["total"] == sum(len(line.split(" ")) for line in text)
+        assert sizes["words"]["total"] == sum(len(line.split()) for line in text)
         assert sizes["characters"]["max"] == max(map(len, text))
         assert sizes["tokens"]["total"] == sum(map(len, ids))
         assert sizes["tokens_per_word"] == pytest.approx(sizes["tokens"]["total"] / sizes["words"]["total"])
