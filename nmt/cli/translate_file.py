@@ -64,6 +64,7 @@ def translate_file(arguments: Namespace, interruptible: Interruptible) -> None:
             processes = max(arguments.workers, ranks.count)
             output = Path(arguments.output)
             shards = stack.enter_context(open_shards(output, source, belongings, arguments.resume, processes))
+            shards.drop_damaged(tell)
         except (NmtError, OSError):
             ranks.share(None)  # the others end, too
             raise
