@@ -176,7 +176,8 @@ def test_processes_of_different_configurations_do_not_train(tmp_path: Path) -> N
         f"training__{key}": value for key, value in {"learning_rate": 0.1, "max_steps": 7, "validate_every": 2}.items()
     }
     other = tiny_config(tmp_path, "other", **others)
-    ended = by_two(written(config), others=(written(other),))
+    jobs = [[written(config)], [written(other)]]
+    ended = launched("tests.training.rank_training", jobs, WAIT_IN_SILENCE)
     assert [process.status for process in ended] == [1, 1], ended
     (said,) = [line for process in ended for line in process.said.splitlines()]
     assert said.startswith(
