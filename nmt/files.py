@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-import tempfile
+import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -14,46 +14,68 @@ from nmt.errors import NmtError, Unfinished
 
 
 @contextmanager
-def atomic_write(path: str | os.PathLike[str], mode: str = "w") -> Iterator[IO[Any]]:
-    """Open a temporary neighbour of `path` (text: UTF-8) that takes its place when the block ends without an error."""
+def atomic_write(
+    path: str | os.PathLike[str], mode: str = "w", temporary: str | os.PathLike[str] | None = None
+) -> Iterator[IO[Any]]:
+    """Open a temporary file (text: UTF-8) that takes the place of `path` when the block ends without an error.
+
+    Where `path` is a symbolic link, the file that it leads to is replaced and the link stays. A file that is replaced
+    hands on its mode; a new one has what the umask allows. A pipe, a device or /dev/stdout is written to as it is.
+    temporary: the file to write first, on the file system of `path`; a hidden neighbour of what is replaced by default.
+    """
     path = Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    place = follow(path)
+    kind: dict[str, Any] = {"newline": None} if "b" in mode else {"encoding": "utf-8", "newline": "\n"}
+    if is_special(path):
+        with _open_special(path, mode, kind) as file:
+            yield file
+        return
+    make_folder(place.parent)
+    partial = Path(temporary or place.with_name(f".{place.name}.{os.getpid()}.partial"))
     try:
-        make_folder(path.parent)
-        with temporary.open(
-            mode, encoding=None if "b" in mode else "utf-8", newline=None if "b" in mode else "\n"
-        ) as file:
+        kept = _mode(place)
+        # at no moment may anybody read it who may not read what it replaces
+        partial.touch(0o666 if kept is None else kept | 0o200)
+        with partial.open(mode, **kind) as file:
+            _give_mode(partial, kept)
             yield file
             file.flush()
             os.fsync(file.fileno())
-        temporary.replace(path)
+        partial.replace(place)
     except OSError as error:
-        if _is_of_another(error, temporary):
+        if _is_of_another(error, partial):
             raise
         raise NmtError(f"{path} could not be written: {error.strerror or error}") from error
     finally:
-        temporary.unlink(missing_ok=True)
+        partial.unlink(missing_ok=True)
 
 
 @contextmanager
 def atomic_directory(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """Yield a temporary folder that becomes `path` when the block ends without an error, replacing an older one."""
+    """Yield a temporary folder that becomes `path` when the block ends without an error, replacing an older one.
+
+    Symbolic links and modes are treated as by `atomic_write`.
+    """
     path = Path(path)
-    make_folder(path.parent)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".partial", dir=path.parent))
+    place = follow(path)
+    make_folder(place.parent)
+    partial = place.with_name(f".{place.name}.{os.getpid()}.partial")
     try:
-        yield temporary
-        _sync_tree(temporary)
-        if path.is_dir():
-            shutil.rmtree(path)
-        temporary.chmod(0o755)
-        temporary.replace(path)
+        shutil.rmtree(partial, ignore_errors=True)  # of a killed process that had the same number
+        kept = _mode(place) if place.is_dir() else None
+        partial.mkdir(mode=0o777 if kept is None else kept | 0o700)  # it has to be filled
+        yield partial
+        _sync_tree(partial)
+        _give_mode(partial, kept)
+        if place.is_dir():
+            shutil.rmtree(place)
+        partial.replace(place)
     except OSError as error:
-        if _is_of_another(error, temporary):
+        if _is_of_another(error, partial):
             raise
         raise NmtError(f"{path} could not be written: {error.strerror or error}") from error
     finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        shutil.rmtree(partial, ignore_errors=True)
 
 
 @contextmanager
@@ -61,9 +83,10 @@ def resumable_directory(path: str | os.PathLike[str], wait: Callable[[], None]) 
     """Yield the folder .NAME.partial, which becomes `path` when the block ends without an error; None if it is there.
 
     Where a process ends before that, or the block raises Unfinished or an OSError, the folder stays for the next one to
-    go on in; after other errors it goes. One process at a time: another one calls `wait`, and waits.
+    go on in; after other errors it goes. One process at a time: another one calls `wait`, and waits. Where `path` is a
+    symbolic link, all this is beside what it leads to.
     """
-    path = Path(path)
+    path = follow(path)
     if path.is_dir():
         yield None
         return
@@ -133,10 +156,10 @@ def locked(path: str | os.PathLike[str], refusal: str) -> Iterator[None]:
 
 
 def make_folder(path: str | os.PathLike[str]) -> Path:
-    """Create a folder with its parents; one sentence where a file stands in its place."""
+    """Create a folder with its parents, where a symbolic link leads, too; one sentence where a file is in its place."""
     path = Path(path)
     try:
-        path.mkdir(parents=True, exist_ok=True)
+        follow(path).mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError) as error:
         raise NmtError(
             f"{path} should be a folder, but a file is in its place: move it or choose another path"
@@ -144,6 +167,58 @@ def make_folder(path: str | os.PathLike[str]) -> Path:
     except OSError as error:
         raise NmtError(f"the folder {path} could not be made: {error.strerror or error}") from error
     return path
+
+
+def follow(path: str | os.PathLike[str]) -> Path:
+    """Return the place that a path leads to through symbolic links, whether anything is there or not.
+
+    Raises NmtError for links that lead in a circle.
+    """
+    place = Path(os.path.realpath(path))
+    if place.is_symlink():
+        raise NmtError(f"{path} is a symbolic link that leads in a circle: delete it, or choose another path")
+    return place
+
+
+def is_special(path: str | os.PathLike[str]) -> bool:
+    """Return whether something is there that is no file and no folder, such as a pipe, a device or /dev/stdout."""
+    path = Path(path)
+    return _descriptor(path) is not None or (path.exists() and not path.is_file() and not path.is_dir())
+
+
+def _descriptor(path: Path) -> int | None:
+    """Return the number of this process's open file that /dev/stdout, /dev/fd/3 or a link to such a path stands for."""
+    own = {os.path.realpath(folder) for folder in ("/dev/fd", "/proc/self/fd")}
+    for _ in range(40):  # links, at most, that Linux follows
+        if path.name.isdecimal() and os.path.realpath(path.parent) in own:
+            return int(path.name)
+        if not path.is_symlink():
+            break
+        path = path.parent / path.readlink()
+    return None
+
+
+def _open_special(path: Path, mode: str, kind: dict[str, Any]) -> IO[Any]:
+    """Open what must not be replaced. Opening /dev/stdout by its name would cut the file that it is directed to."""
+    descriptor = _descriptor(path)
+    try:
+        return path.open(mode, **kind) if descriptor is None else os.fdopen(os.dup(descriptor), mode, **kind)
+    except OSError as error:
+        raise NmtError(f"{path} could not be written: {error.strerror or error}") from error
+
+
+def _mode(path: Path) -> int | None:
+    """Return the permissions of a file or folder; None where there is none."""
+    try:
+        return stat.S_IMODE(path.stat().st_mode)
+    except FileNotFoundError:
+        return None
+
+
+def _give_mode(path: Path, mode: int | None) -> None:
+    """Give a new file the permissions of the one it replaces, if there is one; some file systems have but one mode."""
+    if mode is not None and _mode(path) != mode:
+        path.chmod(mode)
 
 
 def _is_of_another(error: OSError, place: Path) -> bool:

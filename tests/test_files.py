@@ -1,12 +1,137 @@
-"""Folders that a later process goes on in."""
+"""Files and folders that are complete or absent, wherever their path leads; folders that a later process goes on in."""
 
 from __future__ import annotations
 
+import os
+import stat
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from nmt.files import atomic_directory, atomic_write, resumable_directory
+from nmt.errors import NmtError
+from nmt.files import atomic_directory, atomic_write, make_folder, resumable_directory
+
+
+def write_file(path: Path, text: str) -> None:
+    with atomic_write(path) as file:
+        file.write(text)
+
+
+def write_folder(path: Path, text: str) -> None:
+    with atomic_directory(path) as folder:
+        (folder / "text").write_text(text)
+
+
+def write_folder_in_parts(path: Path, text: str) -> None:
+    with resumable_directory(path, wait=lambda: None) as folder:
+        assert folder is not None
+        (folder / "text").write_text(text)
+
+
+def text_of(path: Path) -> str:
+    return (path / "text" if path.is_dir() else path).read_text()
+
+
+def mode_of(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+@pytest.fixture
+def umask() -> Iterator[None]:
+    """An unusual one, which no fixed mode has by chance."""
+    before = os.umask(0o027)
+    yield
+    os.umask(before)
+
+
+@pytest.mark.parametrize("write", [write_file, write_folder])
+def test_a_link_stays_and_what_it_leads_to_is_replaced_with_its_mode(
+    tmp_path: Path, write: Callable[[Path, str], None], umask: None
+) -> None:
+    (tmp_path / "disk").mkdir()
+    target = tmp_path / "disk" / "target"
+    write(target, "older")
+    target.chmod(0o751)
+    (tmp_path / "first").symlink_to(Path("disk") / "target")
+    (tmp_path / "second").symlink_to(tmp_path / "first")
+    write(tmp_path / "second", "newer")
+    assert text_of(target) == "newer"
+    assert (tmp_path / "first").readlink() == Path("disk/target")
+    assert (tmp_path / "second").is_symlink()
+    assert mode_of(target) == 0o751
+    assert [path.name for path in target.parent.iterdir()] == ["target"], "nothing half written is left"
+
+
+@pytest.mark.parametrize(
+    ("write", "mode"), [(write_file, 0o640), (write_folder, 0o750), (write_folder_in_parts, 0o750)]
+)
+def test_a_dangling_link_makes_what_it_leads_to_with_the_mode_of_the_umask(
+    tmp_path: Path, write: Callable[[Path, str], None], mode: int, umask: None
+) -> None:
+    link = tmp_path / "link"
+    link.symlink_to(tmp_path / "disk" / "target")
+    write(link, "new")
+    assert link.is_symlink()
+    assert text_of(tmp_path / "disk" / "target") == "new"
+    assert mode_of(tmp_path / "disk" / "target") == mode
+
+
+def test_a_folder_is_made_where_a_dangling_link_leads(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(tmp_path / "disk" / "target")
+    make_folder(tmp_path / "link")
+    assert (tmp_path / "disk" / "target").is_dir()
+
+
+@pytest.mark.parametrize("write", [write_file, write_folder, write_folder_in_parts])
+def test_links_in_a_circle_are_one_sentence(tmp_path: Path, write: Callable[[Path, str], None]) -> None:
+    (tmp_path / "one").symlink_to(tmp_path / "other")
+    (tmp_path / "other").symlink_to(tmp_path / "one")
+    for place in (tmp_path / "one", tmp_path / "one" / "within"):
+        with pytest.raises(NmtError, match="one is a symbolic link that leads in a circle: delete it"):
+            write(place, "text")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["one", "other"]
+
+
+def test_nobody_may_read_while_it_is_written_what_nobody_may_read_afterwards(tmp_path: Path) -> None:
+    path = tmp_path / "secret"
+    path.touch(0o600)
+    with atomic_write(path) as file:
+        (partial,) = (other for other in tmp_path.iterdir() if other != path)
+        assert mode_of(partial) == 0o600
+        file.write("secret")
+    assert mode_of(path) == 0o600
+
+
+def test_a_failure_leaves_the_link_and_its_target_as_they_were(tmp_path: Path) -> None:
+    (tmp_path / "target").write_text("older")
+    (tmp_path / "link").symlink_to("target")
+    with pytest.raises(KeyboardInterrupt), atomic_write(tmp_path / "link") as file:
+        file.write("half")
+        raise KeyboardInterrupt
+    assert (tmp_path / "link").read_text() == "older"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["link", "target"]
+
+
+def test_a_pipe_and_an_open_file_are_written_to_and_stay(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    read: list[str] = []
+    reader = threading.Thread(target=lambda: read.append(pipe.read_text()))
+    reader.start()
+    write_file(pipe, "through")
+    reader.join(10)
+    assert read == ["through"]
+    assert stat.S_ISFIFO(pipe.stat().st_mode)
+    with (tmp_path / "log").open("w") as log:
+        log.write("before\n")
+        log.flush()
+        write_file(Path(f"/dev/fd/{log.fileno()}"), "through\n")
+        log.write("after\n")
+    assert (tmp_path / "log").read_text() == "before\nthrough\nafter\n"
+    with pytest.raises(NmtError, match="/dev/fd/999 could not be written: Bad file descriptor"):
+        write_file(Path("/dev/fd/999"), "text")
 
 
 def test_what_was_half_written_when_a_process_was_killed_goes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

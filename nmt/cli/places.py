@@ -11,6 +11,7 @@ from pathlib import Path
 from nmt.cli.beside import READ, WRITTEN
 from nmt.cli.translate_workers import Ranks
 from nmt.errors import NmtError, UsageError
+from nmt.files import follow, is_special
 
 _FLAGS = {"input": "-i", "output": "-o"} | {name: f"--{name}" for name in (*READ, *WRITTEN)}
 
@@ -23,19 +24,19 @@ def check_places(arguments: Namespace) -> bool:
             raise NmtError(f"{path} is a folder: give the file to {_purpose(name)}")
     _check_different(read, written)
     source, output = read.get("input"), written.get("output")
-    in_files = source is not None and output is not None and not (is_special(source) or is_special(output))
+    in_files = source is not None and output is not None and not (_is_stream(source) or is_special(output))
     asked = {"--workers": arguments.workers > 1, "--resume": arguments.resume, "torchrun": Ranks().count > 1}
     for what in filter(asked.get, asked):
         if not in_files:
             raise UsageError(f"{what} needs a file to translate and a file to write: -i FILE and -o FILE")
     for name in READ:
-        if in_files and name in read and is_special(read[name]):
+        if in_files and name in read and _is_stream(read[name]):
             raise UsageError(f"--{name} is read more than once for a file: give a file instead of {read[name]}")
     return in_files
 
 
-def is_special(path: Path) -> bool:
-    """Whether something other than a file is there, such as a pipe."""
+def _is_stream(path: Path) -> bool:
+    """Whether what is there can be read but once, such as a pipe."""
     return path.exists() and not path.is_file()
 
 
@@ -66,7 +67,7 @@ def _check_different(read: dict[str, Path], written: dict[str, Path]) -> None:
 def _identity(path: Path) -> object:
     """Equal for two names of one file, whether it is there already or not."""
     if not path.exists():
-        return path.resolve()
+        return follow(path)
     status = path.stat()
     return status.st_dev, status.st_ino
 

@@ -15,7 +15,7 @@ from typing import IO
 from nmt.cli.answers import answers, load_translator
 from nmt.cli.beside import attention_writer, check_counts_beside
 from nmt.cli.common import run_command
-from nmt.cli.places import check_places, is_special
+from nmt.cli.places import check_places
 from nmt.cli.progress import Counter, Progress, tell
 from nmt.cli.search_options import check_search_options
 from nmt.cli.translate_options import make_parser, reader_of
@@ -101,9 +101,6 @@ def _output(path: str | None) -> Iterator[IO[bytes]]:
         if sys.stdout is None:
             raise NmtError("standard output is closed: give the file to write with -o FILE")
         yield sys.stdout.buffer
-    elif is_special(Path(path)):
-        with Path(path).open("wb") as file:
-            yield file
     else:
         with atomic_write(path, "wb") as file:
             yield file

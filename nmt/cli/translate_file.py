@@ -64,10 +64,11 @@ def translate_file(arguments: Namespace, interruptible: Interruptible) -> None:
             processes = max(arguments.workers, ranks.count)
             output = Path(arguments.output)
             shards = stack.enter_context(open_shards(output, source, belongings, arguments.resume, processes))
+            shards.drop_damaged(tell)
         except (NmtError, OSError):
-            ranks.share(None)  # the others end, too
+            ranks.share(None, {})  # the others end, too
             raise
-        ranks.share(shards)
+        ranks.share(shards, _asked(arguments))
         stack.callback(_tell_what_is_left, shards)
         _work(shards, arguments, ranks, interruptible)
         shards.join(output)
@@ -116,7 +117,7 @@ def _all_finished(shards: Shards, progress: Progress, interruptible: Interruptib
 def _help(arguments: Namespace, ranks: Ranks, interruptible: Interruptible) -> None:
     """What ranks other than the first do."""
     with interruptible():
-        shards = ranks.share(None)
+        shards = ranks.share(None, _asked(arguments))
         if shards is None:
             raise SystemExit(FAILED)  # the first rank says why
         translator = load_translator(with_own_device(arguments, ranks.local_rank))
@@ -129,6 +130,15 @@ def _options(arguments: Namespace) -> dict[str, Any]:
         f"--{name.replace('_', '-')}": value for name, value in vars(arguments).items() if name not in _OF_THE_PLACE
     }
     return {**options, **digests_beside(arguments)}
+
+
+def _asked(arguments: Namespace) -> dict[str, Any]:
+    """Return what every process of torchrun must have been told alike: all but the device, which may be its own."""
+    return {
+        f"--{name.replace('_', '-')}": value
+        for name, value in vars(arguments).items()
+        if name not in ("device", "attention_writer")
+    }
 
 
 def _tell_what_is_left(shards: Shards) -> None:

@@ -9,7 +9,7 @@ import sys
 import threading
 import traceback
 from argparse import Namespace
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import timedelta
 from functools import partial
@@ -147,33 +147,43 @@ class Ranks:
             return
         import torch.distributed as dist
 
-        from nmt.training.distributed import finding_each_other
+        from nmt.training.distributed import TIMEOUT, finding_each_other
 
-        with finding_each_other(), _mortal():
-            dist.init_process_group("gloo")
+        with finding_each_other("nmt-translate"), _mortal():
+            dist.init_process_group("gloo", timeout=TIMEOUT)
             self._group = dist.new_group(timeout=timedelta(days=1))  # rank 0 may have a large file to read
 
-    def share(self, shards: Shards | None) -> Shards | None:
-        """The shards that rank 0 gives, in every rank; None where it gives none.
+    def share(self, shards: Shards | None, asked: Mapping[str, Any]) -> Shards | None:
+        """Return the shards that rank 0 gives, in every rank; None where it gives none.
 
-        Raises NmtError in rank 0, and gives None in the others, where a rank does not see the folder of the shards.
+        asked: what this process was told to do. Raises NmtError in rank 0, and returns None in the others, where that
+        is not the same for all, or where a rank does not see the folder of the shards.
         """
         if self.count == 1:
             return shards
         import torch.distributed as dist
 
-        given, seen = [shards], [False] * self.count
+        from nmt.training.agreement import describe_differences
+
+        given: list[Shards | None] = [shards]
+        answers: list[Any] = [None] * self.count
         try:
             with _mortal():
                 dist.broadcast_object_list(given, group=self._group)
-                dist.all_gather_object(seen, given[0] is None or given[0].folder.is_dir(), group=self._group)
+                sees = given[0] is None or given[0].folder.is_dir()
+                dist.all_gather_object(answers, (sees, dict(asked)), group=self._group)
         finally:
             dist.destroy_process_group()
-        if all(seen):
+        blind = ", ".join(str(rank) for rank, (sees, _) in enumerate(answers) if not sees)
+        different = describe_differences([theirs for _, theirs in answers])
+        if not blind and not different:
             return given[0]
         if shards is not None:
-            blind = ", ".join(str(rank) for rank, sees in enumerate(seen) if not sees)
-            raise NmtError(f"{shards.folder} is not there for rank {blind}: all machines need one file system")
+            raise NmtError(
+                f"the processes of this command were not started alike ({different}): give all of them the same options"
+                if different
+                else f"{shards.folder} is not there for rank {blind}: all machines need one file system"
+            )
         return None
 
 

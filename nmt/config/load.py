@@ -71,6 +71,11 @@ def config_to_dict(config: Config) -> dict[str, Any]:
     return to_dict(config)
 
 
+def config_to_flat(config: Config) -> dict[str, Any]:
+    """Return the value of every key, under its dotted name such as training.max_steps; lists stay whole."""
+    return _flat(config_to_dict(config))
+
+
 def config_to_yaml(config: Config) -> str:
     """The configuration as YAML that loads back to an equal Config."""
     from omegaconf import OmegaConf
@@ -92,6 +97,15 @@ def read_config(path: str | os.PathLike[str]) -> Config:
         return config_from_dict(resolve(read_yaml(Path(path))))
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from error
+
+
+def _flat(values: Any, prefix: str = "") -> dict[str, Any]:
+    if not isinstance(values, dict):
+        return {prefix: values}
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        flat |= _flat(value, f"{prefix}.{key}" if prefix else str(key))
+    return flat
 
 
 def _run_dir(given: str | None, path: Path, overrides: Sequence[str], chosen: Sequence[str]) -> str:

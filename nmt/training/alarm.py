@@ -16,8 +16,8 @@ from nmt.errors import NmtError
 
 _FAILED = 1  # the status that all end with
 _LOOK = 0.5  # seconds between two looks at whether a process has failed, or is still heard of
-_PATIENCE = 10.0  # seconds that a process has to end by itself
-_LOST = (
+PATIENCE = 10.0  # seconds that a process has to end by itself, and that a call has beyond a limit of its own
+LOST = (
     "another process of this training has ended without a word, or cannot be reached (killed, perhaps for want of "
     "memory, or its machine is gone): the same command continues from the last checkpoint"
 )
@@ -34,6 +34,30 @@ _SIGNS = (
     "recvValue",
     "sendBytes",
 )
+
+
+@contextmanager
+def limited(seconds: float, sentence: str, command: str = "nmt-train") -> Iterator[None]:
+    """End this process, with a sentence of `command`, where the block has not ended after so long.
+
+    For calls that may wait without a limit where no alarm is watching: those of a store that has stopped but whose
+    connections are open have no answer and no end. Time is counted in looks, as the alarm does, so that a process that
+    was stopped itself has lost none.
+    """
+    over = threading.Event()
+
+    def watch() -> None:
+        if not any(over.wait(_LOOK) for _ in range(round(seconds / _LOOK))):
+            _tell(sentence, command)
+            _leave()
+
+    thread = threading.Thread(target=watch, name="limit", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
 
 
 class Alarm:
@@ -77,17 +101,17 @@ class Alarm:
         except BaseException as error:
             self._over.set()
             if not self._is_first():
-                watch.join(2 * _PATIENCE)  # it may be the one that was first, and about to end this process
+                watch.join(2 * PATIENCE)  # it may be the one that was first, and about to end this process
                 raise SystemExit(_FAILED) from None
             if _says_lost(error):
-                raise NmtError(f"{_LOST} ({str(error).strip().partition(chr(10))[0]})") from error
+                raise NmtError(f"{LOST} ({str(error).strip().partition(chr(10))[0]})") from error
             raise
         finally:
             self._over.set()
             self._left.set()
             # A thread that the end of the interpreter finds in a call of the store would abort the process.
             for thread in (watch, watch_of_store):
-                thread.join(_PATIENCE)
+                thread.join(PATIENCE)
 
     def _is_first(self) -> bool:
         """Whether no other process has failed before; sounds the alarm."""
@@ -101,7 +125,7 @@ class Alarm:
         """Say that the alarm was heard, if it is not this process's own; its store stays until all others have."""
         if not first:
             self._store.add(f"left {self._rank}", 1)
-        ends = time.monotonic() + _PATIENCE
+        ends = time.monotonic() + PATIENCE
         while self._keeps_store and time.monotonic() < ends:
             if sum(self._store.add(f"left {rank}", 0) > 0 for rank in range(self._size)) == self._size - 1:
                 break
@@ -123,9 +147,9 @@ class Alarm:
             else:
                 return
         except RuntimeError:  # the store is gone, and the process that keeps it
-            if self._over.wait(_PATIENCE):
+            if self._over.wait(PATIENCE):
                 return
-            _tell(_LOST)
+            _tell(LOST)
         _leave()  # the main thread may wait for something that will never come
 
     def _silent(self) -> int | None:
@@ -145,13 +169,13 @@ class Alarm:
         before, looks = -1, 0
         while not self._left.wait(_LOOK):
             before, looks = self._looks, looks + 1 if self._looks == before else 0
-            if looks * _LOOK > self._silence + _PATIENCE:
-                _tell(_LOST)
+            if looks * _LOOK > self._silence + PATIENCE:
+                _tell(LOST)
                 _leave()
 
 
-def _tell(sentence: str) -> None:
-    print(f"nmt-train: error: {sentence}", file=sys.stderr, flush=True)
+def _tell(sentence: str, command: str = "nmt-train") -> None:
+    print(f"{command}: error: {sentence}", file=sys.stderr, flush=True)
 
 
 def _leave() -> None:

@@ -1,4 +1,17 @@
-"""The processes that train one model together: those that torchrun started, or just this one."""
+"""The processes that train one model together: those that torchrun started, or just this one.
+
+How long anything here may wait (TIMEOUT is ten minutes, PATIENCE ten seconds):
+
+- To find each other: TIMEOUT, which torch keeps. Where a call of torch knows no limit, as on a connection to a store
+  that has stopped, TIMEOUT + PATIENCE (`finding_each_other`).
+- What all do together (sums, gathering, the forming of the group): TIMEOUT, which torch keeps.
+- What one process does alone (`on_main`, `in_turn`): as long as that process lives, since it may prepare data for
+  hours. One that has not been heard of for TIMEOUT ends all (`Alarm`); one that is heard of and never comes to an end
+  is waited for without end.
+- An answer of the store: TIMEOUT + PATIENCE after the last answer that the alarm has had.
+- To leave: PATIENCE for each of the alarm's threads, and after a failure for those that are to hear of it; TIMEOUT +
+  PATIENCE for torch to take the group down.
+"""
 
 from __future__ import annotations
 
@@ -18,12 +31,12 @@ from torch.distributed.rendezvous import rendezvous
 from torch.nn.parallel import DistributedDataParallel
 
 from nmt.errors import NmtError
-from nmt.training.alarm import Alarm
+from nmt.training.alarm import LOST, PATIENCE, Alarm, limited
 
 T = TypeVar("T")
 
 TIMEOUT = timedelta(minutes=10)  # for which a process waits for the others in what all of them do
-_AS_LONG_AS_IT_TAKES = timedelta(days=1000)
+_AS_LONG_AS_IT_TAKES = timedelta(days=1000)  # the alarm ends what waits for a process that is gone
 
 
 class World:
@@ -185,25 +198,41 @@ def joined() -> Iterator[World]:
         alarm = Alarm(PrefixStore(start, store.clone()), rank, size, silence, keeps_store=keeps_store)
     left: SystemExit | None = None
     with alarm.watched():
-        with finding_each_other():
+        with _telling_of_strangers():
             world = Processes(PrefixStore(start, store), rank, size)
         try:
             yield world
         except SystemExit as leave:  # as all do, after a signal
             left = leave
         world.gather(None)  # whoever keeps the store leaves no sooner than the others
-    dist.destroy_process_group()
+    with limited(TIMEOUT.total_seconds() + PATIENCE, LOST):
+        dist.destroy_process_group()
     if left is not None:
         raise left
 
 
 @contextmanager
-def finding_each_other() -> Iterator[None]:
-    """Raise NmtError where the processes that are to meet in the block don't."""
+def finding_each_other(command: str = "nmt-train") -> Iterator[None]:
+    """Raise NmtError where the processes that are to meet in the block don't.
+
+    Where it takes longer than TIMEOUT, and no exception comes, this process ends with a sentence of `command`.
+    """
+    limit = TIMEOUT.total_seconds() + PATIENCE
+    sentence = _strangers(f"no answer for {limit:.0f} seconds: one is stopped or out of reach")
+    with limited(limit, sentence, command), _telling_of_strangers():
+        yield
+
+
+@contextmanager
+def _telling_of_strangers() -> Iterator[None]:
     try:
         yield
     except (ValueError, RuntimeError) as error:
-        raise NmtError(
-            f"the {os.environ['WORLD_SIZE']} processes of WORLD_SIZE did not find each other "
-            f"({str(error).strip().partition(chr(10))[0]}): start them with torchrun, or unset WORLD_SIZE"
-        ) from error
+        raise NmtError(_strangers(str(error).strip().partition("\n")[0])) from error
+
+
+def _strangers(reason: str) -> str:
+    return (
+        f"the {os.environ['WORLD_SIZE']} processes of WORLD_SIZE did not find each other ({reason}): start them with "
+        "torchrun, or unset WORLD_SIZE"
+    )

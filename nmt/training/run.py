@@ -10,12 +10,11 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, closing, nullcontext
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import torch
 
 import nmt
-from nmt.config.load import config_to_dict, read_config, save_config
+from nmt.config.load import config_to_flat, read_config, save_config
 from nmt.config.schema import Config
 from nmt.data.batching import Updates
 from nmt.data.mixture import Mixture
@@ -29,6 +28,7 @@ from nmt.models.build import build_model
 from nmt.models.recurrent import Cell
 from nmt.models.seq2seq import Seq2Seq
 from nmt.resources import PACKAGE
+from nmt.training.agreement import check_agreement
 from nmt.training.checkpoint import CheckpointInfo, Newest, has_checkpoint, load_newest
 from nmt.training.distributed import World
 from nmt.training.fine_tune import freeze, inherit, load_base
@@ -53,11 +53,12 @@ def train(config: Config, world: World | None = None) -> None:
 
     A run that has reached a limit is left as it is. Raises NmtError for what the user can mend, and SystemExit 130 or
     143 after Ctrl-C or SIGTERM, once a checkpoint is saved. Of several processes, each calls it with the same
-    configuration; only rank 0 need see run_dir.
+    configuration, which is checked (`nmt.training.agreement`); only rank 0 need see run_dir.
     """
     world = world or World()
     say = _say if world.is_main else _say_nothing
     config, tokenizer = inherit(config)
+    check_agreement(config, world)
     assert config.run_dir, "load_config fills it in"
     run_dir = Path(config.run_dir)
     with alone(make_folder(run_dir)) if world.is_main else nullcontext():
@@ -161,7 +162,7 @@ def _refuse_other_config(run_dir: Path, config: Config) -> None:
     path = run_dir / "config.yaml"
     if not path.exists():
         return
-    before, now = (_flatten(config_to_dict(each)) for each in (read_config(path), config))
+    before, now = (config_to_flat(each) for each in (read_config(path), config))
     may_change = set(_MAY_CHANGE)
     schedule = config.training.schedule
     if schedule.name in ("linear", "cosine") and schedule.horizon is None:
@@ -225,16 +226,6 @@ def _write_records(
 def alone(run_dir: Path) -> AbstractContextManager[None]:
     """Refuse a run directory that another process is training, or averaging, in."""
     return locked(run_dir / ".lock", f"another process is training in {run_dir}: wait for it, or choose run_dir=OTHER")
-
-
-def _flatten(values: Any, prefix: str = "") -> dict[str, Any]:
-    """Nested dicts as one, under dotted keys."""
-    if not isinstance(values, dict):
-        return {prefix: values}
-    flat: dict[str, Any] = {}
-    for key, value in values.items():
-        flat |= _flatten(value, f"{prefix}.{key}" if prefix else str(key))
-    return flat
 
 
 def _git_commit() -> str | None:

@@ -96,7 +96,11 @@ class LineReader:
         return Line(text.removeprefix("\ufeff") if number == 1 else text, raw)
 
     def answer(self, line: Line, answer: bytes) -> bytes:
-        """The line of output, with its end: the answer, or the row as it came with the answer as one more column."""
+        """Return the line of output with its end: the answer, or the row as it came with the answer as one more column.
+
+        A line feed in an answer, which tokens of single bytes can spell, becomes a space: line i answers line i.
+        """
+        answer = answer.replace(b"\n", b" ")
         if self.column is None:
             return answer + b"\n"
         row = _without_end(line.raw)

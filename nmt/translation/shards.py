@@ -1,7 +1,7 @@
 """A large file's work in shards: each written whole or not at all, in any order, by any process, joined once all are.
 
-OUTPUT.parts/job.json          what the shards belong to
-OUTPUT.parts/shard-0000012     the answers to a run of lines
+OUTPUT.parts/job.json          what the shards belong to, and a checksum of that
+OUTPUT.parts/shard-0000012     a line with count and checksum, then the answers to a run of lines
 OUTPUT.parts/taken-0000012     some process is at it, or has done it
 """
 
@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from nmt.errors import NmtError
-from nmt.files import atomic_write, locked, make_folder
+from nmt.files import atomic_write, follow, locked, make_folder
 
 LINES = 2000  # of a shard, at most
 GRID = 100  # a shard has a multiple of so many
@@ -48,6 +48,7 @@ class Shards:
     size: int  # lines of a shard; the last one may have fewer
     starts: list[int]  # the byte where each shard begins
     stamp: tuple[int, int]  # of the source
+    job: str  # checksum of what the shards belong to
 
     def finished(self) -> set[int]:
         """The shards whose answers are there."""
@@ -55,7 +56,11 @@ class Shards:
 
     def finished_lines(self) -> int:
         """How many lines have answers."""
-        return sum(min(self.size, self.lines - index * self.size) for index in self.finished())
+        return sum(map(self.lines_of, self.finished()))
+
+    def lines_of(self, index: int) -> int:
+        """Return how many lines a shard has."""
+        return min(self.size, self.lines - index * self.size)
 
     def unfinished(self) -> list[int]:
         """The shards whose answers are still to come, in order."""
@@ -79,26 +84,62 @@ class Shards:
         return list(islice(file, self.size))
 
     def write(self, index: int, answers: Iterable[bytes]) -> None:
-        """Keep the answers to a shard."""
+        """Keep the answers to a shard, a line for each of its lines. Raises NmtError where the source has lost some."""
+        content = b"".join(answers)
+        if content.count(b"\n") != self.lines_of(index):
+            raise self._changed()
         with atomic_write(_path(self.folder, "shard", index), "wb") as file:
-            file.writelines(answers)
+            file.write(self._header(index, content))
+            file.write(content)
+
+    def drop_damaged(self, say: Callable[[str], None]) -> None:
+        """Delete the shards that are not as they were written, so that they are done again."""
+        for index in sorted(self.finished()):
+            if self._answers(index) is None:
+                path = _path(self.folder, "shard", index)
+                path.unlink()
+                say(f"{path} is damaged: its lines are translated again")
 
     def join(self, output: Path) -> None:
-        """Make the output of the shards, all of which are finished. Raises NmtError where the source was changed."""
+        """Make the output of the shards, all of which are finished.
+
+        Raises NmtError, with the output as it was, where the source was changed or a shard is damaged.
+        """
         if _stamp(self.source) != self.stamp:
-            raise NmtError(f"{self.source} was changed while it was translated: delete {self.folder} and begin anew")
-        joined = self.folder / "joined"
-        try:
-            with joined.open("wb") as file:
-                for index in range(len(self.starts)):
-                    with _path(self.folder, "shard", index).open("rb") as shard:
-                        shutil.copyfileobj(shard, file)
-                file.flush()
-                os.fsync(file.fileno())
-            joined.replace(output)
-        except OSError as error:
-            raise NmtError(f"{output} could not be written: {error.strerror or error}") from error
+            raise self._changed()
+        joined = 0
+        with atomic_write(output, "wb", temporary=self.folder / "joined") as file:
+            for index in range(len(self.starts)):
+                answers = self._answers(index)
+                if answers is None:
+                    raise NmtError(
+                        f"{_path(self.folder, 'shard', index)} was damaged after it was written: the same command "
+                        "with --resume translates its lines again"
+                    )
+                file.write(answers)
+                joined += answers.count(b"\n")
+            if joined != self.lines:
+                raise NmtError(f"{self.source} has {self.lines:,} lines but {joined:,} answers: delete {self.folder}")
         _delete(self.folder, "shard")
+
+    def _answers(self, index: int) -> bytes | None:
+        """Return the lines of a finished shard; None where they are not what was written there for this job."""
+        if index >= len(self.starts):
+            return None
+        try:
+            with _path(self.folder, "shard", index).open("rb") as file:
+                header, content = file.readline(), file.read()
+        except FileNotFoundError:
+            return None
+        return content if header == self._header(index, content) else None
+
+    def _header(self, index: int, content: bytes) -> bytes:
+        """Return the first line of a shard's file: the number of its lines, and a checksum of job, place and lines."""
+        checksum = blake2b(f"{self.job} {index}\n".encode() + content, digest_size=16).hexdigest()
+        return f"{self.lines_of(index)} lines, blake2b {checksum}\n".encode()
+
+    def _changed(self) -> NmtError:
+        return NmtError(f"{self.source} was changed while it was translated: delete {self.folder} and begin anew")
 
 
 def read_source(path: str | os.PathLike[str], check: Callable[[bytes, int], object]) -> Source:
@@ -127,48 +168,60 @@ def open_shards(
     shards are there and resume is False, or they belong to something else, and where another process is at them. A
     folder without finished shards is deleted in the end.
     """
-    folder = make_folder(output.parent) / f"{output.name}.parts"
+    place = follow(output)  # which has room, where a link leads there
+    folder = make_folder(place.parent) / f"{place.name}.parts"
     make_folder(folder)
     with locked(folder / ".lock", f"another process is at {folder}: wait for it, or choose another output"):
         try:
-            size = _begin(folder, {"source": source.digest, **belongings}, resume, _shard_size(source.lines, processes))
+            job = {"source": source.digest, **belongings}
+            size, checksum = _begin(folder, job, resume, _shard_size(source.lines, processes))
             starts = source.offsets[:: size // GRID].tolist()
-            yield Shards(folder, source.path, source.lines, size, starts, source.stamp)
+            yield Shards(folder, source.path, source.lines, size, starts, source.stamp, checksum)
         finally:
             if not _numbers(folder, "shard"):
                 shutil.rmtree(folder, ignore_errors=True)
 
 
-def _begin(folder: Path, job: Mapping[str, Any], resume: bool, size: int) -> int:
-    """Prepare the folder for a job; the lines of a shard, which are `size` unless there are finished ones."""
+def _begin(folder: Path, job: Mapping[str, Any], resume: bool, size: int) -> tuple[int, str]:
+    """Prepare the folder for a job; the lines of a shard, `size` unless there are finished ones, and job's checksum."""
+    record: dict[str, Any] = {"lines_of_a_shard": size, "job": job}
     if _numbers(folder, "shard"):
-        size = _resumed(folder, job, resume)
-    else:
-        with atomic_write(folder / "job.json") as file:
-            json.dump({"lines_of_a_shard": size, "job": job}, file, indent=1)
+        record = _resumed(folder, job, resume)
+    checksum = _checksum(record)
+    with atomic_write(folder / "job.json") as file:
+        json.dump({**record, "checksum": checksum}, file, indent=1)
     _delete(folder, "taken")
     _delete(folder, ".shard")  # half written
-    return size
+    return int(record["lines_of_a_shard"]), checksum
 
 
-def _resumed(folder: Path, job: Mapping[str, Any], resume: bool) -> int:
-    """The size of the shards that are there, which must be those of this job."""
+def _resumed(folder: Path, job: Mapping[str, Any], resume: bool) -> dict[str, Any]:
+    """What job.json says about the shards that are there, which must be those of this job."""
     if not resume:
         raise NmtError(
             f"{folder} holds a part of an earlier translation: add --resume to go on with it, or delete the folder"
         )
     try:
-        record = json.loads((folder / "job.json").read_text(encoding="utf-8"))
-        size, before = int(record["lines_of_a_shard"]), dict(record["job"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise NmtError(f"{folder / 'job.json'} is missing or damaged: delete the folder and begin anew") from error
+        record: dict[str, Any] = json.loads((folder / "job.json").read_text(encoding="utf-8"))
+        if record.pop("checksum") != _checksum(record):
+            raise ValueError("it was changed")
+        before = dict(record["job"])
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise NmtError(
+            f"{folder / 'job.json'} is missing or damaged, or was changed, so that it does not tell what the shards "
+            "beside it belong to: delete the folder and begin anew"
+        ) from error
     others = [name for name in {**before, **job} if before.get(name) != job.get(name)]
     if others:
         raise NmtError(
             f"{folder} holds a part of another translation, with another {' and another '.join(others)}: "
             "call it as before, or delete the folder"
         )
-    return size
+    return record
+
+
+def _checksum(record: Mapping[str, Any]) -> str:
+    return blake2b(json.dumps(record, sort_keys=True).encode(), digest_size=16).hexdigest()
 
 
 def _shard_size(lines: int, processes: int) -> int:

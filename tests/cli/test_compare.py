@@ -43,6 +43,21 @@ def test_wrong_usage_is_told(arguments: list[str], sentence: str, capsys: pytest
     assert error.startswith("usage: nmt-compare") and sentence in error
 
 
+def test_a_report_goes_where_links_lead(tmp_path: Path) -> None:
+    source, reference = write_texts(tmp_path)
+    (tmp_path / "report").symlink_to("disk/report")  # where nothing is yet
+    arguments = [f"a={reference}", "--source", str(source), "--reference", str(reference)]
+    assert main([*arguments, "-o", str(tmp_path / "report")]) == 0
+    assert (tmp_path / "report").is_symlink()
+    page = tmp_path / "disk" / "report" / "index.html"
+    page.rename(tmp_path / "page.html")
+    page.symlink_to(tmp_path / "page.html")
+    (tmp_path / "page.html").write_text("older")
+    assert main([*arguments, "-o", str(tmp_path / "report")]) == 0
+    assert page.is_symlink()
+    assert "<html" in (tmp_path / "page.html").read_text(encoding="utf-8")
+
+
 def test_a_file_where_the_report_should_go_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     source, reference = write_texts(tmp_path)
     (tmp_path / "report").write_text("here")

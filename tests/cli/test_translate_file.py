@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import random
 import signal
 import time
@@ -86,6 +88,47 @@ def test_a_part_is_not_overwritten_and_not_mixed_with_another(
     assert "with another --on-error and another --beam-size: call it" in refusal("--resume", *options)
     assert finished(output) == 2
     assert not output.exists()
+
+
+def test_a_shard_that_was_cut_short_is_translated_again_and_a_changed_job_refused(
+    job: FileJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "out.txt").symlink_to("disk/target.txt")
+    output, write = tmp_path / "disk" / "target.txt", shards.Shards.write
+
+    def stopped_at_the_fourth(self: shards.Shards, index: int, answers: list[bytes]) -> None:
+        if index == 3:
+            raise OSError(28, "No space left on device", "shard")
+        write(self, index, answers)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(shards.Shards, "write", stopped_at_the_fourth)
+        assert job.call(tmp_path / "out.txt") == 1
+    shard, record = (tmp_path / "disk" / "target.txt.parts" / name for name in ("shard-0000001", "job.json"))
+    os.truncate(shard, shard.stat().st_size * 2 // 3)
+    as_it_was = record.read_text()
+    record.write_text(json.dumps(json.loads(as_it_was) | {"lines_of_a_shard": 200}))
+    assert job.call(tmp_path / "out.txt", "--resume") == 1
+    assert f"{record} is missing or damaged, or was changed" in capsys.readouterr().err.splitlines()[-1]
+    record.write_text(as_it_was)
+    assert job.call(tmp_path / "out.txt", "--resume") == 0
+    said = capsys.readouterr().err
+    assert f"nmt-translate: {shard} is damaged: its lines are translated again" in said
+    assert "200 of 900 lines were translated before" in said
+    assert output.read_bytes() == job.expected
+    assert (tmp_path / "out.txt").is_symlink()
+
+
+@pytest.mark.parametrize("place", ["/dev/stdout", "/dev/fd/1"])
+def test_standard_output_by_its_name_is_written_to_and_not_replaced(
+    job: FileJob, tmp_path: Path, capfd: pytest.CaptureFixture[str], place: str
+) -> None:
+    """It is a file here, which pytest has opened."""
+    print("before", flush=True)
+    assert job.call(Path(place)) == 0
+    print("after", flush=True)
+    assert capfd.readouterr().out == f"before\n{job.expected.decode()}after\n"
 
 
 def test_what_a_lost_process_was_at_is_translated_all_the_same(

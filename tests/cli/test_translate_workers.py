@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.file_job import ENVIRONMENT, LINES, FileJob, finished, wait_for
+from tests.training.ranks import ended, free_port
 
 
 @pytest.fixture(scope="module")
@@ -96,6 +97,29 @@ def test_processes_of_torchrun_end_together(job: FileJob, tmp_path: Path) -> Non
     assert [path.name for path in tmp_path.iterdir()] == ["in.txt"]
 
 
+def test_processes_that_were_told_different_things_do_not_share_a_file(job: FileJob, tmp_path: Path) -> None:
+    """What each translates by its own options would be joined as if it were one translation."""
+    meeting = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
+    command = [sys.executable, "-m", "nmt.cli.translate", *job.arguments(tmp_path / "out.txt")]
+    processes = [
+        subprocess.Popen(
+            [*command, "--beam-size", size],
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**ENVIRONMENT, **meeting, "RANK": str(rank), "LOCAL_RANK": str(rank)},
+        )
+        for rank, size in enumerate(["2", "3"])
+    ]
+    both = ended(processes, 120)
+    assert [process.status for process in both] == [1, 1], both
+    assert both[0].said == (
+        "nmt-translate: error: the processes of this command were not started alike (--beam-size is 2 on rank 0, "
+        "3 on rank 1): give all of them the same options\n"
+    )
+    assert both[1].said == ""
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_process_that_waits_for_others_is_ended_by_a_signal(job: FileJob, tmp_path: Path) -> None:
     alone = {"RANK": "1", "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "1"}
     command = [sys.executable, "-c", _SAYS_WHEN_IT_WAITS, *job.arguments(tmp_path / "out.txt")]
@@ -110,7 +134,7 @@ def test_a_process_that_waits_for_others_is_ended_by_a_signal(job: FileJob, tmp_
 _SAYS_WHEN_IT_WAITS = """
 import torch.distributed as dist
 meet = dist.init_process_group
-dist.init_process_group = lambda *arguments: (print("waiting", flush=True), meet(*arguments))
+dist.init_process_group = lambda *known, **options: (print("waiting", flush=True), meet(*known, **options))
 from nmt.cli.translate import main
 raise SystemExit(main())
 """

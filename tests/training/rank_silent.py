@@ -1,17 +1,23 @@
 """A process of several, of which one falls silent, as if its machine had vanished: `rank_silent RANK WHERE`.
 
-WHERE: it stops while the processes join (`joining`), in its turn, which the others wait for as long as it takes
-(`turn`), or when all do something together (`collective`). With `error` it fails in its turn instead, and those that
-don't keep the store are late to hear of it.
+WHERE: it stops when the processes have met and none has gone on yet (`meeting`), while they join (`joining`), in its
+turn, which the others wait for as long as it takes (`turn`), or when all do something together (`collective`). With
+`error` it fails in its turn instead, and those that don't keep the store are late to hear of it. With `leaving` torch
+never ends as it is to let go of the others. With `alone` nobody else is there to be found.
 """
 
 from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import sys
+import time
+from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
+
+from torch.distributed.rendezvous import rendezvous
 
 from nmt.errors import NmtError
 from nmt.training import alarm, distributed
@@ -19,7 +25,9 @@ from nmt.training import alarm, distributed
 
 def main(silent: int, where: str) -> None:
     """Join the others; the silent one stops, and the others wait for it."""
-    distributed.TIMEOUT = timedelta(seconds=10)
+    distributed.TIMEOUT = timedelta(seconds=1 if where == "alone" else 10)  # in which a busy machine starts all of them
+    if where != "error":
+        alarm.PATIENCE = distributed.PATIENCE = 3.0
     if where == "error" and int(os.environ["RANK"]):
         alarm._LOOK = 3.0
 
@@ -31,19 +39,41 @@ def main(silent: int, where: str) -> None:
         if int(os.environ["RANK"]) == silent:
             raise NmtError("this one fails")
 
-    class Joining(distributed.Processes):
-        def __init__(self, *known: Any) -> None:
+    def meet(*known: Any, **options: Any) -> Iterator[Any]:
+        """As the silent one stops all others are here, and they go on once it has."""
+        store, rank, size = next(rendezvous(*known, **options))
+        if rank == silent:
+            store.set("process", str(os.getpid()))
+            store.wait([f"knows {other}" for other in range(size) if other != rank])
             stop()
-            super().__init__(*known)
+        process = store.get("process").decode()
+        store.set(f"knows {rank}", "")
+        while "T" not in subprocess.check_output(["ps", "-o", "state=", "-p", process], text=True):
+            time.sleep(0.05)
+        yield store, rank, size
 
+    class Joining(distributed.Processes):
+        def __init__(self, store: Any, rank: int, size: int) -> None:
+            if rank == silent:
+                store.wait([f"joins {other}" for other in range(size) if other != rank])
+                stop()
+            store.set(f"joins {rank}", "")
+            super().__init__(store, rank, size)
+
+    if where == "meeting":
+        distributed.rendezvous = meet  # type: ignore[assignment]
     if where == "joining":
         distributed.Processes = Joining  # type: ignore[misc]
+    if where == "leaving" and int(os.environ["RANK"]) == silent:
+        distributed.dist.destroy_process_group = lambda: time.sleep(1000)
     with distributed.joined() as world:
+        if where == "leaving":
+            distributed.TIMEOUT = timedelta(seconds=1)
         if where == "turn":
             world.in_turn(stop)
         elif where == "error":
             world.in_turn(fail)
-        else:
+        elif where == "collective":
             stop()
             world.gather(None)
 

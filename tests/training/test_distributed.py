@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import socket
 import subprocess
 import sys
 import threading
@@ -22,10 +23,13 @@ from nmt.training.checkpoint import find_checkpoint, load_training_state, load_w
 from nmt.training.distributed import World
 from nmt.training.run import train
 from tests.training.rank_gradients import CASES, gradients
-from tests.training.ranks import ALONE, ROOT, WAIT, Ended, free_port, launched, started
+from tests.training.ranks import ALONE, ROOT, WAIT, WAIT_IN_SILENCE, Ended, ended, free_port, launched, start, started
 from tests.training.tiny import assert_same_run, events, tiny_config
 
 LOST = "another process of this training has ended without a word"
+SILENT = "process 1 of this training has not been heard of for 10 seconds"
+UNMET = "the 2 processes of WORLD_SIZE did not find each other"
+NO_ANSWER = rf"{UNMET} \(no answer for \d+ seconds: one is stopped or out of reach\): start them with torchrun"
 # What neither chance nor further validations have a part in. The gradients of keys' biases are nothing but rounding
 # errors, which Adam would make as large as any other without the epsilon.
 STILL = {
@@ -166,6 +170,24 @@ def test_what_ends_one_process_ends_the_other_and_is_said_once(
     assert not any("Traceback" in process.said for process in ended)
 
 
+def test_processes_of_different_configurations_do_not_train(tmp_path: Path) -> None:
+    config = tiny_config(tmp_path, "one")
+    others: dict[str, Any] = {"seed": 2, "model__dropout": 0.2} | {
+        f"training__{key}": value for key, value in {"learning_rate": 0.1, "max_steps": 7, "validate_every": 2}.items()
+    }
+    other = tiny_config(tmp_path, "other", **others)
+    jobs = [[written(config)], [written(other)]]
+    ended = launched("tests.training.rank_training", jobs, WAIT_IN_SILENCE)
+    assert [process.status for process in ended] == [1, 1], ended
+    (said,) = [line for process in ended for line in process.said.splitlines()]
+    assert said.startswith(
+        "ranks: error: the processes of this training were not started alike (model.dropout is 0.1 on rank 0, 0.2 on "
+        "rank 1; seed is 1 on rank 0, 2 on rank 1; training.learning_rate is 0.01 on rank 0, 0.1 on rank 1; "
+        "training.max_steps is 6 on rank 0, 7 on rank 1; training.validate_every is 3 on rank 0, 2 on rank 1): start"
+    )
+    assert not (tmp_path / "one").exists(), "nothing was begun"
+
+
 def test_what_torchrun_s_processes_are_told_wrongly_is_said_once(folder: Path) -> None:
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     arguments = ["-m", "nmt.cli.train", str(written(tiny_config(folder, "mistaken"))), "model.dropoot=1"]
@@ -208,39 +230,65 @@ def test_torchrun_restarts_on_several_machines(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("ranks", "silent", "where", "sentence"),
     [
-        (2, 1, "turn", "process 1 of this training has not been heard of for 10 seconds"),
+        (2, 1, "turn", SILENT),
         (3, 2, "collective", "(process 2 of this training has not been heard of|another process of this training)"),
         (2, 0, "turn", LOST),  # with the store, which it keeps
         (2, 0, "collective", LOST),
         (2, 0, "joining", LOST),
-        (
-            2,
-            1,
-            "joining",
-            "(process 1 of this training has not been heard of|the 2 processes of WORLD_SIZE did not find)",
-        ),
+        (2, 1, "joining", f"({SILENT}|{UNMET})"),
+        (2, 0, "meeting", NO_ANSWER),
     ],
 )
 def test_a_process_that_falls_silent_is_not_waited_for(ranks: int, silent: int, where: str, sentence: str) -> None:
     """Its connections stay open, as those to a machine that vanished do. One of the others says so, and all end."""
     processes = started("tests.training.rank_silent", [[silent, where]] * ranks)
-    waiting = [process for rank, process in enumerate(processes) if rank != silent]
     try:
-        said = "".join(process.communicate(timeout=WAIT)[1] for process in waiting)
-        assert [process.returncode for process in waiting] == [1] * len(waiting), said
-        assert said.count("nmt-train: error: ") == len(re.findall(f"nmt-train: error: {sentence}", said)) == 1
+        waiting = ended([process for rank, process in enumerate(processes) if rank != silent], WAIT_IN_SILENCE)
+        said = "".join(process.said for process in waiting)
+        assert [process.status for process in waiting] == [1] * len(waiting), said
+        assert said.count("nmt-train: error: ") == len(re.findall(f"nmt-train: error: {sentence}", said)) == 1, said
         assert "Traceback" not in said and "terminate" not in said
         assert processes[silent].poll() is None, "it was only stopped"
     finally:
         for process in processes:
             process.kill()
-            process.communicate()
+        processes[silent].communicate()
+
+
+def test_a_store_that_never_answers_is_not_waited_for() -> None:
+    """Not even by the first call: the system takes connections for a process that is stopped."""
+    with socket.socket() as mute:
+        mute.bind(("127.0.0.1", 0))
+        mute.listen()
+        process = start("tests.training.rank_silent", [0, "alone"], 1, 2, mute.getsockname()[1])
+        (alone,) = ended([process], WAIT_IN_SILENCE)
+    assert alone.status == 1
+    assert re.fullmatch(f"nmt-train: error: {NO_ANSWER}.*\n", alone.said)
+
+
+def test_who_cannot_leave_ends_all_the_same() -> None:
+    ended = launched("tests.training.rank_silent", [[1, "leaving"]] * 2, WAIT_IN_SILENCE)
+    assert [process.status for process in ended] == [0, 1], ended
+    assert ended[0].said == ""
+    assert ended[1].said.startswith(f"nmt-train: error: {LOST}")
+
+
+def test_a_test_of_silence_has_a_limit_of_its_own() -> None:
+    """It kills what still waits, and says what was said."""
+    script = "import sys, time; print('here', file=sys.stderr, flush=True); time.sleep(int(sys.argv[1]))"
+    command = [sys.executable, "-c", script]
+    processes = [
+        subprocess.Popen([*command, seconds], stderr=subprocess.PIPE, text=True) for seconds in ("0", "100", "100")
+    ]
+    with pytest.raises(pytest.fail.Exception, match=r"process \[1, 2\] of 3 .*'here\\n', 'here\\n', 'here\\n'"):
+        ended(processes, 3)
+    assert [process.returncode for process in processes] == [0, -9, -9]
 
 
 @pytest.mark.parametrize("failing", [0, 1, 2])
 def test_an_error_in_one_of_three_is_said_once(failing: int) -> None:
     """Rank 0 keeps the store, and stays until all have heard the alarm."""
-    ended = launched("tests.training.rank_silent", [[failing, "error"]] * 3)
+    ended = launched("tests.training.rank_silent", [[failing, "error"]] * 3, WAIT_IN_SILENCE)
     assert [process.status for process in ended] == [1] * 3, ended
     assert [process.said.count("nmt-train: error: this one fails") for process in ended] == [
         rank == failing for rank in range(3)

@@ -128,3 +128,10 @@ def test_a_long_line_in_a_pipe() -> None:
     with open(read, "rb") as source:  # noqa: PTH123 (a descriptor)
         assert [line for block in raw_blocks(source, 5) for line in block] == [long, b"y\n"]
     writer.join()
+
+
+def test_an_answer_is_one_line_whatever_is_in_it() -> None:
+    """Tokens of single bytes can spell a line feed."""
+    line = Line("a", b"a\n")
+    assert LineReader("in").answer(line, b"one\ntwo") == b"one two\n"
+    assert LineReader("in", column=1).answer(line, b"one\ntwo") == b"a\tone two\n"

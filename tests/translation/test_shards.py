@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 import subprocess
 import sys
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
@@ -139,6 +141,111 @@ def test_a_part_is_neither_overwritten_nor_mixed_with_another(text: Path) -> Non
     with pytest.raises(NmtError, match=r"job\.json is missing or damaged"), opened(text, True):
         pass
     assert len(list(text.with_name("out.parts").glob("shard-*"))) == 1
+
+
+def shard(text: Path, index: int) -> Path:
+    return text.with_name("out.parts") / f"shard-{index:07}"
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-9])
+
+
+def lose_a_line(path: Path) -> None:
+    path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:-1]))
+
+
+def change_a_letter(path: Path) -> None:
+    path.write_bytes(path.read_bytes().replace(b"xx", b"xy", 1))
+
+
+def put_another_in_its_place(path: Path) -> None:
+    shutil.copy(path.with_name("shard-0000000"), path)
+
+
+DAMAGES = [cut, lose_a_line, change_a_letter, put_another_in_its_place, lambda path: path.write_bytes(b"")]
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_shard_is_done_again(text: Path, damage: Callable[[Path], None]) -> None:
+    with opened(text) as shards:
+        work(shards, 3)
+    damage(shard(text, 1))
+    said: list[str] = []
+    with opened(text, resume=True) as shards:
+        shards.drop_damaged(said.append)
+        assert said == [f"{shard(text, 1)} is damaged: its lines are translated again"]
+        assert shards.unfinished() == [1, 3, 4]
+        work(shards)
+        shards.join(text.with_name("out"))
+    assert text.with_name("out").read_bytes() == answers(text)
+
+
+@pytest.mark.parametrize("damage", [*DAMAGES, Path.unlink])
+def test_no_damaged_shard_is_joined(text: Path, damage: Callable[[Path], None]) -> None:
+    text.with_name("out").write_bytes(b"older\n")
+    with pytest.raises(NmtError, match=r"shard-0000001 was damaged after .* --resume"), opened(text) as shards:
+        work(shards)
+        damage(shard(text, 1))
+        shards.join(text.with_name("out"))
+    assert text.with_name("out").read_bytes() == b"older\n"
+    assert sorted(path.name for path in text.parent.iterdir()) == ["in", "out", "out.parts"]
+    with opened(text, resume=True) as shards:
+        shards.drop_damaged(lambda _: None)
+        work(shards)
+        shards.join(text.with_name("out"))
+    assert text.with_name("out").read_bytes() == answers(text)
+
+
+def test_shards_of_another_job_are_not_taken_for_those_of_this_one(text: Path, tmp_path: Path) -> None:
+    with opened(text) as shards:
+        work(shards, 1)
+    (tmp_path / "elsewhere").mkdir()
+    other = Path(shutil.copy(text, tmp_path / "elsewhere"))
+    with opened(other, job={**JOB, "--beam-size": 4}) as shards:
+        work(shards, 1)
+    shutil.copy(shard(other, 0), shard(text, 0))
+    with opened(text, resume=True) as shards:
+        shards.drop_damaged(lambda _: None)
+        assert shards.finished() == set()
+
+
+@pytest.mark.parametrize(
+    "change", [{"lines_of_a_shard": 40}, {"job": {**JOB, "source": "other"}}, {"checksum": None}, {"more": 1}]
+)
+def test_a_changed_job_is_refused(text: Path, change: dict[str, object]) -> None:
+    with opened(text) as shards:
+        work(shards, 2)
+    path = text.with_name("out.parts") / "job.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    with (
+        pytest.raises(
+            NmtError, match=r"job\.json is missing or damaged, or was changed.*: delete the folder and begin"
+        ),
+        opened(text, resume=True),
+    ):
+        pass
+    assert len(list(path.parent.glob("shard-*"))) == 2
+
+
+def test_a_shard_has_an_answer_for_each_line(text: Path) -> None:
+    with opened(text) as shards:
+        for wrong in ([b"one\n"] * 19, [b"one\n"] * 21, [b"two\nlines\n", *[b"one\n"] * 19], [b"no end"] * 20):
+            with pytest.raises(NmtError, match="in was changed while it was translated"):
+                shards.write(0, wrong)
+        assert shards.finished() == set()
+
+
+def test_the_work_lies_beside_what_a_link_leads_to(text: Path, tmp_path: Path) -> None:
+    (tmp_path / "disk").mkdir()
+    text.with_name("out").symlink_to(tmp_path / "disk" / "target")
+    with opened(text) as shards:
+        assert shards.folder == tmp_path / "disk" / "target.parts"
+        work(shards)
+        shards.join(text.with_name("out"))
+    assert text.with_name("out").is_symlink()
+    assert (tmp_path / "disk" / "target").read_bytes() == answers(text)
+    assert [path.name for path in (tmp_path / "disk").iterdir()] == ["target"]
 
 
 def test_a_source_that_changes_meanwhile_is_noticed(text: Path) -> None:

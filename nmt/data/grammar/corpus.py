@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from pathlib import Path
 
 from nmt.data.grammar.choice import Choice
 from nmt.data.grammar.sentences import Sentence, Sentences
+from nmt.files import atomic_write
 
 SEED = 20_001
 SIZES = {"train": 20_000, "dev": 1_000, "test": 1_000}
@@ -96,9 +96,9 @@ def write_corpus(splits: dict[str, list[Sentence]], folder: Path) -> list[Path]:
 
 
 def _write(path: Path, lines: Iterable[str]) -> Path:
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    partial.write_bytes("".join(f"{line}\n" for line in lines).encode())
-    return partial.replace(path)
+    with atomic_write(path) as file:
+        file.writelines(f"{line}\n" for line in lines)
+    return path
 
 
 class Neighbours:
