@@ -158,23 +158,6 @@ def test_without_the_extra_language_identification_says_what_to_install(monkeypa
         Rules(CleaningConfig(wrong_language=0.9), ("de", "en"))
 
 
-@pytest.mark.parametrize(
-    ("key", "values"),
-    [
-        ("max_words", [0]),
-        ("max_tokens", [1]),
-        ("max_ratio", [0.9]),
-        ("min_letter_ratio", [0.0, 1.1, -1.0]),
-        ("max_repeats", [0]),
-        ("wrong_language", [0.4, 1.1]),
-    ],
-)
-def test_limits_under_which_nothing_could_pass_are_refused(key: str, values: list[float]) -> None:
-    for value in values:
-        with pytest.raises(ConfigError, match=rf"data\.cleaning\.{key} "):
-            CleaningConfig(**{key: value}).check()  # type: ignore[arg-type]
-
-
 def test_languages_that_cannot_be_told_are_refused_with_those_that_can() -> None:
     def config(source: str, target: str, probability: float | None) -> DataConfig:
         cleaning = CleaningConfig(wrong_language=probability)
