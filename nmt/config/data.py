@@ -59,7 +59,7 @@ class CleaningConfig:
 
     max_words: Count = 250  # whitespace-separated words on either side
     max_tokens: Annotated[int, Range(2, 1_000_000)] = 256  # subword tokens, end of sentence included, on either side
-    max_ratio: Annotated[float, Range(1)] | None = 4.0  # longer side over shorter side, in characters; null = no limit
+    max_ratio: Annotated[float, Range(1)] | None = 4.0  # longer side over shorter side, by what characters stand for
     deduplicate: bool = True  # keep the first of identical pairs
     near_duplicates: bool = False  # keep the first of pairs that differ in nothing but case and what is no letter
     control_characters: bool = True  # drop pairs that contain control characters

@@ -14,8 +14,9 @@ from nmt.config.schema import Config
 from nmt.data import cleaning
 from nmt.data.cleaning import normalise_whitespace
 from nmt.data.corpora import Corpora, resolve
-from nmt.data.corpus import Pair, digest, read_corpus
+from nmt.data.corpus import Pair, digest, languages_of, read_corpus
 from nmt.data.digests import Digests
+from nmt.data.rules import has_long_signs
 from nmt.data.stages import CleanedText, Crew, clean, store, tidy, workers_for
 from nmt.data.store import Store, StoreWriter
 from nmt.data.tokenizer import Tokenizer
@@ -100,6 +101,9 @@ def _key(config: Config, corpora: Corpora, tokenizer: Tokenizer | None) -> str:
     tags = [corpus.tag for corpus in (*corpora.train, *corpora.val)]
     if any(tags):
         parts["tags"] = tags
+    spoken = {*languages, *(language for corpus in corpora.train for language in languages_of(corpus, *languages))}
+    if data.cleaning.max_ratio is not None and any(map(has_long_signs, spoken)):
+        parts["ratio"] = "signs by the letters that they stand for"  # what was prepared before compared characters
     own_languages = [(corpus.source_language, corpus.target_language) for corpus in corpora.train]
     if data.cleaning.wrong_language is not None and any(map(any, own_languages)):
         parts["corpus_languages"] = own_languages
@@ -113,8 +117,8 @@ def _prepare(config: Config, corpora: Corpora, work: Path, crew: Crew, tokenizer
     languages = (data.source_language, data.target_language)
     val = [list(read_corpus(corpus, *languages)) for corpus in corpora.val]
     cleaner = clean(data, corpora.train, work, crew)
+    cleaning.tell(cleaner.report(), log)  # now, since what comes next may fail for what is left
     if not cleaner.kept:
-        cleaning.tell(cleaner.report(), log)
         raise NmtError("cleaning dropped every training pair: see data.cleaning for the limits")
     if (work / "tokenizer").is_dir():
         tokenizer = Tokenizer.load(work / "tokenizer")
@@ -123,13 +127,14 @@ def _prepare(config: Config, corpora: Corpora, work: Path, crew: Crew, tokenizer
         with atomic_directory(work / "tokenizer") as folder:
             tokenizer.save(folder)
     store(tokenizer, cleaner, [corpus.tag for corpus in corpora.train], work, crew)
+    cleaning.tell_rule(cleaner.report(), "too_many_tokens", log)
     if not cleaner.kept:
         most = data.cleaning.max_tokens
         raise NmtError(f"every training pair has more than data.cleaning.max_tokens={most} tokens: raise it")
     _store_val(val, [corpus.tag for corpus in corpora.val], tokenizer, work / "val")
     targets = [target for lines in val for _, target in lines]
     report = {"cleaning": cleaner.report(), "round_trip": _round_trip(targets, tokenizer)}
-    _tell(report, log)
+    _tell_round_trip(report["round_trip"], log)
     return report
 
 
@@ -164,9 +169,7 @@ def _round_trip(lines: list[str], tokenizer: Tokenizer) -> dict[str, Any]:
     return {"lines": len(lines), "altered": len(altered), "examples": altered[: cleaning.EXAMPLES]}
 
 
-def _tell(report: dict[str, Any], log: Callable[[str], None]) -> None:
-    cleaning.tell(report["cleaning"], log)
-    trip = report["round_trip"]
+def _tell_round_trip(trip: dict[str, Any], log: Callable[[str], None]) -> None:
     log(
         f"validation targets: {trip['lines'] - trip['altered']:,} of {trip['lines']:,} "
         "come back from the tokenizer as they were"
