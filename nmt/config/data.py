@@ -24,7 +24,7 @@ class CorpusConfig:
     columns: list[str] | None = None  # the tsv's languages in order; default: source, target
     hub: str | None = None  # a `datasets` name or a local path
     config: str | None = None  # the data set's configuration, e.g. de-en
-    split: str = "train"
+    split: str | None = None  # of a data set; default: train in data.train, else the one named validation or test
     field: str = "translation"  # the column of nested pairs; without it, one column for each language
     streaming: bool = False  # read the data set over the network, without a copy of it on this machine
     source_language: str | None = None  # default: data.source_language
@@ -32,6 +32,11 @@ class CorpusConfig:
     tag: str | None = None  # of what kind the pairs are, told to the model by a symbol before the source
     name: str | None = None  # of a training corpus in the log; default: that of its file or data set
     weight: Weight = 1.0  # how often a training corpus comes by in an epoch: 2 = twice, 0.5 = half of it in turn
+
+    def __post_init__(self) -> None:
+        """Say train of files, which have no splits: so do the configurations of runs that were trained before."""
+        if self.hub is None:
+            self.split = self.split or "train"
 
     def check(self, key: str, trained: bool = False) -> None:
         """Refuse a corpus with no source or several, and what only a corpus that is trained on has."""
@@ -83,6 +88,11 @@ class DataConfig:
     cleaning: CleaningConfig = field(default_factory=CleaningConfig)
     cache: str = "data/prepared"  # where prepared stores are kept, each under the key of its content
     workers: Processes | None = None  # that prepare; 1: this process alone; default: the cores it may use, at most 16
+
+    def __post_init__(self) -> None:
+        """Of a data set that is trained on, take train where no split is named."""
+        for corpus in self.train:
+            corpus.split = corpus.split or "train"
 
     def check(self) -> None:
         """Refuse equal languages and missing or ambiguous corpora."""

@@ -5,7 +5,9 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Callable, Sequence, Set
+from contextlib import suppress
 from hashlib import blake2b
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ from nmt.data.cleaning import normalise_whitespace
 from nmt.data.corpora import Corpora, resolve
 from nmt.data.corpus import Pair, digest, languages_of, read_corpus
 from nmt.data.digests import Digests
+from nmt.data.overlap import Shared, shared_with, tell_shared
 from nmt.data.rules import has_long_signs
 from nmt.data.stages import CleanedText, Crew, clean, store, tidy, workers_for
 from nmt.data.store import Store, StoreWriter
@@ -24,6 +27,7 @@ from nmt.errors import NmtError
 from nmt.files import atomic_directory, atomic_write, resumable_directory
 from nmt.progress import fresh_line
 
+_VAL = "data.val"  # as it is called where it is told what is in it
 FORMAT = 1  # of the prepared folder; a new number makes new keys
 _TOKENIZER_CHARACTERS = 30_000_000  # of text a tokenizer is trained on, at most: some 20 bytes of memory each
 _KNOWN_CHARACTER = 10  # occurrences that make a character known even where the tokenizer is trained on less than all
@@ -67,7 +71,20 @@ def prepare(
                 with atomic_write(work / "report.json") as file:
                     json.dump(report, file, indent=1, ensure_ascii=False)
             tidy(work)
-    return _open(folder)
+    prepared = _open(folder)
+    if work is None:
+        tell_shared(_VAL, _val_shared(prepared), log)
+    return prepared
+
+
+def _val_shared(prepared: Prepared) -> Shared:
+    """What validation and training text share; counted, and noted down if that can be, where the report lacks it."""
+    counts: dict[str, Shared] = prepared.report.get("shared", {})
+    if _VAL not in counts:
+        counts |= shared_with(prepared.train, {_VAL: prepared.val_lines})
+        with suppress(NmtError, OSError), atomic_write(prepared.folder / "report.json") as file:
+            json.dump(prepared.report | {"shared": counts}, file, indent=1, ensure_ascii=False)
+    return counts[_VAL]
 
 
 def _open(folder: Path) -> Prepared:
@@ -133,9 +150,25 @@ def _prepare(config: Config, corpora: Corpora, work: Path, crew: Crew, tokenizer
         raise NmtError(f"every training pair has more than data.cleaning.max_tokens={most} tokens: raise it")
     _store_val(val, [corpus.tag for corpus in corpora.val], tokenizer, work / "val")
     targets = [target for lines in val for _, target in lines]
-    report = {"cleaning": cleaner.report(), "round_trip": _round_trip(targets, tokenizer)}
+    sets = {_VAL: list(chain.from_iterable(val))} | _test_text(config, corpora, log)
+    shared = shared_with(Store.open(work / "train"), sets)
+    report = {"cleaning": cleaner.report(), "round_trip": _round_trip(targets, tokenizer), "shared": shared}
     _tell_round_trip(report["round_trip"], log)
+    for name, counts in shared.items():
+        tell_shared(name, counts, log)
     return report
+
+
+def _test_text(config: Config, corpora: Corpora, log: Callable[[str], None]) -> dict[str, list[Pair]]:
+    """The test sets by their keys; one that cannot be read is not needed yet, so that is only told."""
+    languages = (config.data.source_language, config.data.target_language)
+    texts = {}
+    for key, parts in ((f"data.test.{name}", parts) for name, parts in corpora.test.items()):
+        try:
+            texts[key] = [pair for corpus in parts for pair in read_corpus(corpus, *languages)]
+        except NmtError as error:
+            log(f"{key} cannot be read now, and so not be compared with the training text: {error}")
+    return texts
 
 
 def _train_tokenizer(config: TokenizerConfig, tags: Sequence[str], work: Path, crew: Crew) -> Tokenizer:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nmt.data.corpora import test_sets
+from nmt.data.overlap import Shared, find_store, shared_with, tell_shared
 from nmt.errors import NmtError
 from nmt.evaluation.metrics import METRICS, length_ratio, score
 from nmt.evaluation.sets import EvaluationSet, digest, sets_of
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from nmt.run import LoadedRun
 
 HYPOTHESES, SCORES = "hypotheses.txt", "scores.json"
+_SHARED = "shared_with_training"  # in scores.json; null where the run's prepared training text is not at hand
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,10 @@ def evaluate(
     wanted = _identity(run, test_set, settings)
     kept = _read(folder, wanted)
     if kept is not None and kept.record["reference_sha256"] == test_set.reference_digest:
+        _tell_shared(test_set, kept.record.get(_SHARED), log)
         return kept
+    shared = _shared(run, test_set)
+    _tell_shared(test_set, shared, log)
     if kept is not None:
         hypotheses, seconds = kept.hypotheses, kept.record["seconds"]
     else:
@@ -71,6 +76,7 @@ def evaluate(
     record = {
         **_scores(hypotheses, test_set, range(len(hypotheses)), data),
         **({"tags": by_tag} if by_tag else {}),
+        _SHARED: shared,
         "seconds": seconds,
         "sentences_per_second": len(hypotheses) / max(seconds, 1e-9),
         "checkpoint": run.checkpoint.name,
@@ -97,6 +103,24 @@ def _scores(
         "length_ratio": length_ratio(chosen, references, language),
         "sentences": len(rows),
     }
+
+
+def _shared(run: LoadedRun, test_set: EvaluationSet) -> Shared | None:
+    """What a test set shares with the text that a run was trained on; None where that is not in data.cache."""
+    try:
+        environment = json.loads((run.path / "environment.json").read_text(encoding="utf-8"))
+        train = find_store(Path(run.config.data.cache), environment["data"]["train"])
+    except (OSError, ValueError, KeyError):
+        return None
+    if train is None:
+        return None
+    pairs = list(zip(test_set.sources, test_set.references, strict=True))
+    return shared_with(train, {test_set.name: pairs})[test_set.name]
+
+
+def _tell_shared(test_set: EvaluationSet, shared: Shared | None, log: Callable[[str], None]) -> None:
+    if shared is not None:
+        tell_shared(f"data.test.{test_set.name}" if test_set.configured else test_set.name, shared, log)
 
 
 def weights_digest(model: Seq2Seq) -> str:

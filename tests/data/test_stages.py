@@ -306,7 +306,7 @@ def stream(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[CorpusCo
         rows = [{"translation": {"de": de, "en": en}} for de, en in pairs]
         name = f"train-0000{number}-of-00002.parquet"
         datasets.Dataset.from_list(rows, features=features).to_parquet(tmp_path / "set" / name)
-    yield CorpusConfig(hub=str(tmp_path / "set"), streaming=True)
+    yield CorpusConfig(hub=str(tmp_path / "set"), split="train", streaming=True)
 
 
 class Broken:
