@@ -1,4 +1,4 @@
-"""The values that a number may have: a range beside its type, as in `Annotated[float, Above(0)]`."""
+"""The values that a number may have: a range beside its type, as in `Annotated[float, Range(0, 1)]`."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ Seed = Annotated[int, Range(0, 2**63 - 1)]
 LengthPenalty = Annotated[float, Range(0, 10)]
 Positive = Annotated[float, Range(0, above=True)]
 Weight = Annotated[float, Range(0, 1000, above=True)]
-Ratio = Annotated[float, Range(0, 1000)]
+Ratio = Annotated[float, Range(0, 100)]
 Rate = Annotated[float, Range(0, 1, below=True)]  # of dropout, of moving averages
 Share = Annotated[float, Range(0, 1, above=True)]  # some of it, or all
 Factor = Annotated[float, Range(0, 1, above=True, below=True)]  # by which something becomes smaller
