@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Literal
 
+from nmt.config.load import change_search
 from nmt.config.schema import SearchConfig
 from nmt.data.tags import Tags, tags_of_lines
 from nmt.data.tokenizer import Tokenizer
@@ -245,12 +246,9 @@ class Translator:
         return isinstance(self.engine, ScoringEngine)
 
     def _options(self, beam_size: int | None, length_penalty: float | None) -> SearchConfig:
-        options = dataclasses.replace(
-            self.search,
-            beam_size=self.search.beam_size if beam_size is None else beam_size,
-            length_penalty=self.search.length_penalty if length_penalty is None else length_penalty,
-        )
-        options.check()
+        given = {"beam_size": beam_size, "length_penalty": length_penalty}
+        changes = {key: value for key, value in given.items() if value is not None}
+        options = change_search(self.search, changes) if changes else self.search
         adopted = self.engine.adopt(options)
         if adopted != options and not self._told_rules:
             asked, own = (dataclasses.asdict(each).items() for each in (options, adopted))

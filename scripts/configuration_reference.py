@@ -15,6 +15,7 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from nmt.config import data, schema
 from nmt.config.models import MODEL_FAMILIES
+from nmt.config.ranges import kind_and_range
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "configuration.md"
 MARK = "<!-- from here on written by scripts/configuration_reference.py -->\n"
@@ -40,7 +41,7 @@ def page(text: str) -> str:
 
 
 def _section(heading: str, prefix: str, cls: Any) -> str:
-    hints, said = get_type_hints(cls), _comments(cls)
+    hints, said = get_type_hints(cls, include_extras=True), _comments(cls)
     rows = [
         f"| `{prefix}{field.name}` | {_default(field)} | {_values(hints[field.name])} | {said.get(field.name, '')} |\n"
         for field in dataclasses.fields(cls)
@@ -78,7 +79,8 @@ def _values(hint: Any) -> str:
         return f"list of: {_values(get_args(hint)[0])}"
     if get_origin(hint) is dict:
         return f"names with: {_values(get_args(hint)[1])}"
-    return NAMES.get(hint, "keys below")
+    kind, limits = kind_and_range(hint)
+    return NAMES.get(kind, "keys below") + (f" {limits}" if limits is not None else "")
 
 
 if __name__ == "__main__":

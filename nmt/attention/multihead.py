@@ -99,7 +99,7 @@ class CrossAttention(nn.Module):
         key, value, bias = memory.keys.mT, memory.values, memory.bias
         query = self.query_projection(x).view(key.size(0), -1, self.num_heads, key.size(3)).transpose(1, 2)
         context = full_attention(query, key, value, bias=bias, dropout=self.dropout if self.training else 0.0)
-        output = self.output_projection(merge_heads(context).view(rows, tgt_len, dim))
+        output = self.output_projection(merge_heads(context).reshape(rows, tgt_len, dim))
         if not need_weights:
             return output, None
         weights = full_attention_weights(query, key, bias=bias)  # [batch, heads, beam * tgt_len, src_len]

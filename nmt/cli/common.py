@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import argparse
 import errno
+import math
 import os
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 from nmt import __version__
+from nmt.config.ranges import NUMBERS, kind_and_range
 from nmt.errors import NmtError, UsageError, is_out_of_memory
 
 _TAKES_NO_MORE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
@@ -47,16 +49,18 @@ class Parser(argparse.ArgumentParser):
         raise UsageError(message)
 
 
-def number(kind: Callable[[str], Any], least: int) -> Callable[[str], Any]:
-    """An argument type: a number not below `least`."""
+def number(annotated: Any) -> Callable[[str], Any]:
+    """An argument type: a number with the range that it is annotated with, such as those of nmt.config.ranges."""
+    kind, limits = kind_and_range(annotated)
+    assert limits is not None, "the caller annotates it"
 
     def parse(text: str) -> Any:
         try:
             value = kind(text)
-        except ValueError as error:
-            raise argparse.ArgumentTypeError(f"{text!r} is not a number of that kind") from error
-        if not least <= value < float("inf"):
-            raise argparse.ArgumentTypeError(f"{text} must be {least} or more")
+        except ValueError:
+            value = math.nan
+        if value not in limits or value == math.inf:
+            raise argparse.ArgumentTypeError(f"{text}: expected {NUMBERS[kind]} {limits}")
         return value
 
     return parse

@@ -8,7 +8,8 @@ from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from nmt.cli.common import Parser, run_command
+from nmt.cli.common import Parser, number, run_command
+from nmt.config.ranges import BeamSize, LengthPenalty
 from nmt.errors import UsageError
 
 if TYPE_CHECKING:
@@ -50,13 +51,15 @@ def add_settings(parser: ArgumentParser) -> None:
         metavar="NAME",
         help="best, last, averaged or a step; default: averaged if there is one, or best",
     )
-    parser.add_argument("--beam-size", metavar="N", type=int, help="1 = greedy; default: search.beam_size")
+    parser.add_argument("--beam-size", metavar="N", type=number(BeamSize), help="1 = greedy; default: search.beam_size")
     parser.add_argument(
         "--tag",
         metavar="TAG",
         help="one of the tags that the model was trained with, for all lines; default: the set's",
     )
-    parser.add_argument("--length-penalty", metavar="A", type=float, help="default: search.length_penalty")
+    parser.add_argument(
+        "--length-penalty", metavar="A", type=number(LengthPenalty), help="default: search.length_penalty"
+    )
     parser.add_argument("--device", default="auto", help="cuda, mps or cpu; default: the first of them there is")
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 from argparse import Namespace
-from typing import Any
+from typing import Annotated, Any
 
 from nmt.cli.common import Parser, number
+from nmt.config.ranges import Count, Range, Samples, Seed, Share
 from nmt.errors import UsageError
 from nmt.search.distribution import Sampling
 
@@ -23,16 +24,18 @@ _NATIVE = ("sample", "mbr", "score", "prefix", "alignments", "attention")  # wha
 
 def add_search_options(parser: Parser) -> None:
     """Sampling, scoring, prefixes and attention."""
-    parser.add_argument("--sample", metavar="N", type=number(int, 1), help="a JSON object a line with N samples")
+    parser.add_argument("--sample", metavar="N", type=number(Samples), help="a JSON object a line with N samples")
     parser.add_argument(
-        "--mbr", metavar="N", type=number(int, 1), help="the sample most like all of N samples (needs the extra mbr)"
+        "--mbr", metavar="N", type=number(Samples), help="the sample most like all of N samples (needs the extra mbr)"
     )
-    parser.add_argument("--temperature", metavar="T", type=number(float, 0), help="of sampling; default: 1")
-    parser.add_argument("--top-k", metavar="K", type=number(int, 1), help="sample from the K most probable tokens")
     parser.add_argument(
-        "--top-p", metavar="P", type=number(float, 0), help="sample from the most probable tokens that reach P"
+        "--temperature", metavar="T", type=number(Annotated[float, Range(0)]), help="of sampling; default: 1"
     )
-    parser.add_argument("--seed", metavar="S", type=number(int, 0), help="of sampling; default: 1")
+    parser.add_argument("--top-k", metavar="K", type=number(Count), help="sample from the K most probable tokens")
+    parser.add_argument(
+        "--top-p", metavar="P", type=number(Share), help="sample from the most probable tokens that reach P"
+    )
+    parser.add_argument("--seed", metavar="S", type=number(Seed), help="of sampling; default: 1")
     parser.add_argument(
         "--score",
         metavar="FILE",

@@ -7,6 +7,7 @@ from argparse import Namespace
 from collections.abc import Sequence
 
 from nmt.cli.common import Parser, number, run_command
+from nmt.config.ranges import Count, Natural
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -20,12 +21,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("run_dir", metavar="RUN_DIR", help="a run directory of nmt-train")
     parser.add_argument(
-        "--best", metavar="N", type=number(int, 1), default=50, help="translations of each source token; default: 50"
+        "--best", metavar="N", type=number(Count), default=50, help="translations of each source token; default: 50"
     )
     parser.add_argument(
         "--first",
         metavar="N",
-        type=number(int, 0),
+        type=number(Natural),
         default=100,
         help="most frequent target tokens, for every sentence; default: 100",
     )

@@ -6,6 +6,7 @@ from argparse import Namespace
 
 from nmt.cli.common import Parser, number
 from nmt.cli.search_options import add_search_options
+from nmt.config.ranges import BeamSize, Count, LengthPenalty, Processes
 from nmt.translation.lines import LineReader
 
 
@@ -24,8 +25,10 @@ def make_parser() -> Parser:
     parser.add_argument("-o", "--output", metavar="FILE", help="written once all is done; default: standard output")
     _add_inputs(parser)
     parser.add_argument("--tag", metavar="TAG", help="one of the tags that the model was trained with, for all lines")
-    parser.add_argument("--beam-size", metavar="N", type=number(int, 1), help="1 = greedy; default: search.beam_size")
-    parser.add_argument("--length-penalty", metavar="A", type=number(float, 0), help="default: search.length_penalty")
+    parser.add_argument("--beam-size", metavar="N", type=number(BeamSize), help="1 = greedy; default: search.beam_size")
+    parser.add_argument(
+        "--length-penalty", metavar="A", type=number(LengthPenalty), help="default: search.length_penalty"
+    )
     parser.add_argument(
         "--search",
         metavar="KEY=VALUE",
@@ -33,7 +36,7 @@ def make_parser() -> Parser:
         default=[],
         help="any other search.* key of the configuration, such as stop=full; may be repeated",
     )
-    parser.add_argument("--n-best", metavar="N", type=number(int, 1), help="a JSON object a line with N hypotheses")
+    parser.add_argument("--n-best", metavar="N", type=number(BeamSize), help="a JSON object a line with N hypotheses")
     add_search_options(parser)
     parser.add_argument(
         "--checkpoint",
@@ -60,7 +63,7 @@ def _add_inputs(parser: Parser) -> None:
     parser.add_argument(
         "--tsv",
         metavar="COLUMN",
-        type=number(int, 1),
+        type=number(Count),
         help="translate this column, from 1, and append the answer as one",
     )
     parser.add_argument(
@@ -71,7 +74,7 @@ def _add_inputs(parser: Parser) -> None:
     )
     parser.add_argument("--resume", action="store_true", help="go on where an earlier call with -i and -o stopped")
     parser.add_argument(
-        "--workers", metavar="N", type=number(int, 1), default=1, help="processes, for -i and -o; default: 1"
+        "--workers", metavar="N", type=number(Processes), default=1, help="processes, for -i and -o; default: 1"
     )
 
 

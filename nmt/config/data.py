@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Annotated, Literal
 
 from nmt.config.languages import IDENTIFIED, known_as
+from nmt.config.ranges import Count, Processes, Range, Share, Weight
 from nmt.errors import require
 
 TAG = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,31}")  # what a tag may be called
@@ -23,14 +24,19 @@ class CorpusConfig:
     columns: list[str] | None = None  # the tsv's languages in order; default: source, target
     hub: str | None = None  # a `datasets` name or a local path
     config: str | None = None  # the data set's configuration, e.g. de-en
-    split: str = "train"
+    split: str | None = None  # of a data set; default: train in data.train, else the one named validation or test
     field: str = "translation"  # the column of nested pairs; without it, one column for each language
     streaming: bool = False  # read the data set over the network, without a copy of it on this machine
     source_language: str | None = None  # default: data.source_language
     target_language: str | None = None  # default: data.target_language
     tag: str | None = None  # of what kind the pairs are, told to the model by a symbol before the source
     name: str | None = None  # of a training corpus in the log; default: that of its file or data set
-    weight: float = 1.0  # how often a training corpus comes by in an epoch: 2 = twice, 0.5 = half of it in turn
+    weight: Weight = 1.0  # how often a training corpus comes by in an epoch: 2 = twice, 0.5 = half of it in turn
+
+    def __post_init__(self) -> None:
+        """Say train of files, which have no splits: so do the configurations of runs that were trained before."""
+        if self.hub is None:
+            self.split = self.split or "train"
 
     def check(self, key: str, trained: bool = False) -> None:
         """Refuse a corpus with no source or several, and what only a corpus that is trained on has."""
@@ -46,7 +52,6 @@ class CorpusConfig:
             self.tag is None or TAG.fullmatch(self.tag) is not None,
             f"{key}.tag={self.tag}: a tag has up to 32 letters of a to z, digits, and - _ . between them",
         )
-        require(self.weight > 0, f"{key}.weight must be above 0 (take the corpus out of the list for none of it)")
         require(
             trained or (self.weight == 1 and self.name is None),
             f"{key}: only corpora of data.train have a weight and a name",
@@ -57,31 +62,16 @@ class CorpusConfig:
 class CleaningConfig:
     """Which pairs are dropped before training; every rule counts what it drops."""
 
-    max_words: int = 250  # whitespace-separated words on either side
-    max_tokens: int = 256  # subword tokens with end of sentence on either side: the length a model is trained for
-    max_ratio: float | None = 4.0  # longer side over shorter side, in characters; null = no limit
+    max_words: Count = 250  # whitespace-separated words on either side
+    max_tokens: Annotated[int, Range(2, 1_000_000)] = 256  # subword tokens, end of sentence included, on either side
+    max_ratio: Annotated[float, Range(1)] | None = 4.0  # longer side over shorter side, by what characters stand for
     deduplicate: bool = True  # keep the first of identical pairs
     near_duplicates: bool = False  # keep the first of pairs that differ in nothing but case and what is no letter
     control_characters: bool = True  # drop pairs that contain control characters; false: put spaces in their place
-    min_letter_ratio: float | None = None  # letters over characters that are no spaces, on either side; null = no limit
+    min_letter_ratio: Share | None = None  # letters over characters that are no spaces, on either side; null = no limit
     copies: bool = False  # drop pairs whose sides are the same but for case and what is no letter
-    max_repeats: int | None = None  # times in a row that a side may have the same words or string; null = no limit
-    wrong_language: float | None = None  # drop pairs with a side in another language with at least this probability
-
-    def check(self) -> None:
-        """Refuse limits under which no pair could pass."""
-        require(self.max_words >= 1, "data.cleaning.max_words must be at least 1")
-        require(self.max_tokens >= 2, "data.cleaning.max_tokens must be at least 2 (one token and end of sentence)")
-        require(self.max_ratio is None or self.max_ratio >= 1, "data.cleaning.max_ratio must be at least 1")
-        require(
-            self.min_letter_ratio is None or 0 < self.min_letter_ratio <= 1,
-            "data.cleaning.min_letter_ratio must be above 0 and at most 1, or null for none",
-        )
-        require(self.max_repeats is None or self.max_repeats >= 1, "data.cleaning.max_repeats must be at least 1")
-        require(
-            self.wrong_language is None or 0.5 <= self.wrong_language <= 1,
-            "data.cleaning.wrong_language is a probability from 0.5 to 1, or null for none",
-        )
+    max_repeats: Annotated[int, Range(1, 1000)] | None = None  # times in a row that something may come; null = no limit
+    wrong_language: Annotated[float, Range(0.5, 1)] | None = None  # drop pairs where another language is this probable
 
 
 @dataclass(kw_only=True)
@@ -94,10 +84,15 @@ class DataConfig:
     train: list[CorpusConfig] = field(default_factory=list)
     val: CorpusConfig | list[CorpusConfig] | None = None  # several, as with several tags, are validated on as one
     test: dict[str, CorpusConfig | list[CorpusConfig]] = field(default_factory=dict)
-    temperature: float | None = None  # T: corpora of n pairs come by in proportion to n^(1/T); without weights
+    temperature: Annotated[float, Range(0.1, 1000)] | None = None  # T: corpora come by as pairs^(1/T); without weights
     cleaning: CleaningConfig = field(default_factory=CleaningConfig)
     cache: str = "data/prepared"  # where prepared stores are kept, each under the key of its content
-    workers: int | None = None  # processes that prepare; 1: this one alone; default: the cores it may use, at most 16
+    workers: Processes | None = None  # that prepare; 1: this process alone; default: the cores it may use, at most 16
+
+    def __post_init__(self) -> None:
+        """Of a data set that is trained on, take train where no split is named."""
+        for corpus in self.train:
+            corpus.split = corpus.split or "train"
 
     def check(self) -> None:
         """Refuse equal languages and missing or ambiguous corpora."""
@@ -105,9 +100,6 @@ class DataConfig:
             self.source_language != self.target_language,
             f"data.source_language and data.target_language are both {self.source_language!r}",
         )
-        require(self.workers is None or self.workers >= 1, "data.workers must be at least 1")
-        self.cleaning.check()
-        require(self.temperature is None or self.temperature > 0, "data.temperature must be above 0")
         self._check_languages("data", self.source_language, self.target_language)
         if self.path is not None:
             require(self.temperature is None, "data.temperature mixes the corpora of data.train: leave data.path out")
@@ -180,18 +172,19 @@ class TokenizerConfig:
     """How text becomes ids (SentencePiece)."""
 
     algorithm: Literal["unigram", "bpe", "char", "word"] = "unigram"
-    vocab_size: int = 8000
+    vocab_size: Annotated[int, Range(8, 10_000_000)] = 8000
     joint: bool = True  # one vocabulary for both languages
     byte_fallback: bool = False  # spell unknown characters as bytes
-    character_coverage: float = 1.0
+    character_coverage: Annotated[float, Range(0.98, 1)] = 1.0
     normalization: Literal["identity", "nfkc", "nmt_nfkc"] = "identity"  # anything but identity alters targets
 
     def check(self) -> None:
-        """Refuse a vocabulary too small for its special symbols."""
-        least = 300 if self.byte_fallback else 8
-        require(self.vocab_size >= least, f"tokenizer.vocab_size must be at least {least}")
+        """Refuse a vocabulary too small for bytes, and bytes of words."""
+        require(
+            not self.byte_fallback or self.vocab_size >= 300,
+            "tokenizer.vocab_size must be at least 300 with tokenizer.byte_fallback",
+        )
         require(
             not (self.byte_fallback and self.algorithm == "word"),
             "tokenizer.byte_fallback cannot be had with tokenizer.algorithm=word: spaces would come back as bytes",
         )
-        require(0.98 <= self.character_coverage <= 1.0, "tokenizer.character_coverage must be from 0.98 to 1")

@@ -61,7 +61,12 @@ def override_search(search: SearchConfig, overrides: Sequence[str]) -> SearchCon
     except YAMLError as error:
         raise UsageError(f"--search {' '.join(overrides)}: a value is not valid YAML") from error
     assert isinstance(given, dict)
-    changed = from_dict(SearchConfig, to_dict(search) | given, "search")
+    return change_search(search, {str(key): value for key, value in given.items()})
+
+
+def change_search(search: SearchConfig, changes: Mapping[str, Any]) -> SearchConfig:
+    """Search settings with other values for some keys; refuses what a configuration would be refused for."""
+    changed = from_dict(SearchConfig, to_dict(search) | dict(changes), "search")
     changed.check()
     return changed
 

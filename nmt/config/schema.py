@@ -1,16 +1,31 @@
 """Every key a user may set, as typed dataclasses: one for each concern, each the owner of its keys.
 
-`nmt.config.load` turns YAML and overrides into a `Config` and back. Types are checked there; what a type
-cannot say (ranges, combinations) is checked by the `check` methods here, which raise `ConfigError`.
+`nmt.config.load` turns YAML and overrides into a `Config` and back. Types and the ranges beside them are checked there;
+what values may not be together is checked by the `check` methods here, which raise `ConfigError`.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Annotated, Literal
 
 from nmt.config.data import DataConfig, TokenizerConfig
 from nmt.config.models import ModelConfig, dropouts
+from nmt.config.ranges import (
+    BeamSize,
+    Count,
+    Factor,
+    LengthPenalty,
+    Natural,
+    Positive,
+    Processes,
+    Range,
+    Rate,
+    Ratio,
+    Seed,
+    Share,
+    Weight,
+)
 from nmt.errors import require
 
 PRECISIONS = Literal["auto", "fp32", "bf16", "native"]  # native: bf16 where the device has instructions for it
@@ -24,16 +39,13 @@ class OptimizerConfig:
     """Adam (Kingma & Ba 2015) or AdamW (Loshchilov & Hutter 2019)."""
 
     name: Literal["adam", "adamw"] = "adam"
-    betas: list[float] = field(default_factory=lambda: [0.9, 0.98])
-    eps: float = 1e-9
-    weight_decay: float = 0.0
+    betas: list[Rate] = field(default_factory=lambda: [0.9, 0.98])
+    eps: Annotated[float, Range(1e-30, 1)] = 1e-9
+    weight_decay: Annotated[float, Range(0, 100)] = 0.0
 
     def check(self) -> None:
-        """Refuse impossible moments."""
-        require(
-            len(self.betas) == 2 and all(0 <= beta < 1 for beta in self.betas),
-            "training.optimizer.betas must be two numbers from 0 to below 1",
-        )
+        """Refuse anything but two moments."""
+        require(len(self.betas) == 2, "training.optimizer.betas must be two numbers")
 
 
 @dataclass(kw_only=True)
@@ -41,75 +53,58 @@ class ScheduleConfig:
     """The learning rate over updates; training.learning_rate is its peak."""
 
     name: Literal["constant", "inverse_sqrt", "linear", "cosine", "plateau"] = "inverse_sqrt"
-    warmup_steps: int = 4000  # updates of linear rise from zero
-    horizon: int | None = None  # updates at which linear and cosine reach min_factor; default: training.max_steps
-    min_factor: float = 0.0  # the least share of the peak that linear, cosine and plateau go down to
-    decay_factor: float = 0.5  # plateau: multiplied in ...
-    plateau_patience: int = 3  # ... after this many validations without improvement
+    warmup_steps: Natural = 4000  # updates of linear rise from zero
+    horizon: Count | None = None  # updates at which linear and cosine reach min_factor; default: training.max_steps
+    min_factor: Annotated[float, Range(0, 1)] = 0.0  # the share of the peak that linear, cosine and plateau go down to
+    decay_factor: Factor = 0.5  # plateau: multiplied in ...
+    plateau_patience: Count = 3  # ... after this many validations without improvement
 
 
 @dataclass(kw_only=True)
 class TrainingConfig:
     """How to train. One update is formed from seed, epoch and position alone; tokens_per_device only splits it."""
 
-    max_steps: int | None = None
-    max_epochs: int | None = None
-    max_minutes: float | None = None  # wall clock from the first update, validation included
-    validate_every: int = 1000  # updates
-    checkpoint_every: int | None = None  # updates; default: validate_every
-    log_every: int = 50  # updates
-    tokens_per_update: int = 4096  # padded tokens of the longer side, over all devices
-    tokens_per_device: int | Literal["auto"] | None = None  # of one forward pass; null: a whole update; auto: what fits
+    max_steps: Count | None = None
+    max_epochs: Count | None = None
+    max_minutes: Positive | None = None  # wall clock from the first update, validation included
+    validate_every: Count = 1000  # updates
+    checkpoint_every: Count | None = None  # updates; default: validate_every
+    log_every: Count = 50  # updates
+    tokens_per_update: Count = 4096  # padded tokens of the longer side, over all devices
+    tokens_per_device: Count | Literal["auto"] | None = None  # of a forward pass; null: a whole update; auto: what fits
     precision: PRECISIONS = "auto"  # auto: bf16 autocast on CUDA, else fp32; native: bf16 on CPUs made for it too
     device: Literal["auto", "cuda", "mps", "cpu"] = "auto"
-    threads: int | None = None  # CPU threads; default: torch's choice
-    workers: int = 0  # processes that build batches; 0: a thread of the trainer
+    threads: Processes | None = None  # CPU threads; default: torch's choice
+    workers: Annotated[int, Range(0, 1024)] = 0  # processes that build batches; 0: a thread of the trainer
     compile: bool = False  # torch.compile
-    learning_rate: float = 7e-4
-    label_smoothing: float = 0.1
-    rdrop: float | None = None  # R-Drop's weight of the divergence between two passes; twice the time and memory
-    subword_sampling: float | None = None  # unigram: alpha of subword regularisation; bpe: how often a merge is skipped
+    learning_rate: Annotated[float, Range(0, 100, above=True)] = 7e-4
+    label_smoothing: Rate = 0.1
+    rdrop: Weight | None = None  # R-Drop's weight of the divergence between two passes; twice the time and memory
+    subword_sampling: Share | None = None  # unigram: alpha of subword regularisation; bpe: how often a merge is skipped
     subword_sampling_sides: Literal["both", "source", "target"] = "both"
-    clip_norm: float | None = 1.0
+    clip_norm: Positive | None = 1.0
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
     best_metric: Literal["bleu", "loss"] = "bleu"
-    patience: int | None = None  # validations without improvement before stopping
-    keep_best: int = 1  # checkpoints kept for their score ...
-    keep_last: int = 2  # ... and the last so many besides
+    patience: Count | None = None  # validations without improvement before stopping
+    keep_best: Count = 1  # checkpoints kept for their score ...
+    keep_last: Count = 2  # ... and the last so many besides
     average: Literal["best", "last"] | None = None  # at the end, average the checkpoints kept as such
-    ema_decay: float | None = None  # of an exponential moving average of the weights, which validates and translates
-    max_rollbacks: int = 3  # times that training goes back to a checkpoint after a loss or gradient that explodes ...
-    rollback_factor: float = 0.5  # ... each time with a learning rate so many times lower
-    validation_sentences: int | None = None  # validate BLEU on the first N sentences of each corpus; default: all
+    ema_decay: Factor | None = None  # of an exponential moving average of the weights, which validates and translates
+    max_rollbacks: Natural = 3  # times to go back to a checkpoint after a loss or gradient that explodes ...
+    rollback_factor: Factor = 0.5  # ... each time with a learning rate so many times lower
+    validation_sentences: Count | None = None  # validate BLEU on the first N sentences of each corpus; default: all
 
     def check(self) -> None:
-        """Refuse limits, rates and combinations that cannot work."""
+        """Refuse combinations that cannot work."""
         require(
             any(limit is not None for limit in (self.max_steps, self.max_epochs, self.max_minutes, self.patience)),
             "training has no end: set training.max_steps, max_epochs, max_minutes or patience",
         )
-        for name in ("validate_every", "checkpoint_every", "log_every", "keep_best", "keep_last",
-                     "tokens_per_update", "tokens_per_device", "threads", "max_steps", "max_epochs", "max_minutes",
-                     "patience", "validation_sentences", "rdrop"):  # fmt: skip
-            value = getattr(self, name)
-            require(value in (None, "auto") or value > 0, f"training.{name} must be above 0")
         for kind, kept in (("best", self.keep_best), ("last", self.keep_last)):
             require(
                 self.average != kind or kept >= 2, f"training.average={kind} needs training.keep_{kind} of at least 2"
             )
-        for name in ("workers", "max_rollbacks"):
-            require(getattr(self, name) >= 0, f"training.{name} must be at least 0")
-        for name in ("ema_decay", "rollback_factor"):
-            value = getattr(self, name)
-            require(value is None or 0 < value < 1, f"training.{name} must lie between 0 and 1")
-        require(self.learning_rate > 0, "training.learning_rate must be above 0")
-        require(0 <= self.label_smoothing < 1, "training.label_smoothing must be from 0 to below 1")
-        require(
-            self.subword_sampling is None or 0 < self.subword_sampling <= 1,
-            "training.subword_sampling must be above 0 and at most 1, or null for none",
-        )
-        require(self.clip_norm is None or self.clip_norm > 0, "training.clip_norm must be above 0, or null for none")
         require(
             not isinstance(self.tokens_per_device, int) or self.tokens_per_device <= self.tokens_per_update,
             "training.tokens_per_device must not exceed training.tokens_per_update",
@@ -133,7 +128,7 @@ class FineTuneConfig:
     """Start from a trained run: its weights, and its vocabulary instead of a new one. The model is that run's."""
 
     run: str | None = None  # the run directory; null: train from scratch
-    checkpoint: str | int | None = None  # best, last, averaged or a step; default: averaged if there is one, or best
+    checkpoint: str | Natural | None = None  # best, last, averaged or a step; default: averaged if there, else best
     freeze: list[str] = field(default_factory=list)  # parts whose weights stay: encoder, decoder.layers.0, ...
 
     def check(self) -> None:
@@ -152,31 +147,26 @@ class FineTuneConfig:
 class SearchConfig:
     """How translations are searched for."""
 
-    beam_size: int = 5  # 1 = greedy
-    length_penalty: float = 1.0  # alpha of Wu et al. 2016, eq. 14; 0 = none
+    beam_size: BeamSize = 5  # 1 = greedy
+    length_penalty: LengthPenalty = 1.0  # alpha of Wu et al. 2016, eq. 14; 0 = none
     length_normalisation: Literal["gnmt", "power"] = "gnmt"  # ((5 + length) / 6) ** alpha, or length ** alpha
-    coverage_penalty: float = 0.0  # beta of Wu et al. 2016, eq. 14; needs a model with attention
+    coverage_penalty: Ratio = 0.0  # beta of Wu et al. 2016, eq. 14; needs a model with attention
     stop: Literal["exact", "full"] = "exact"  # when no open hypothesis can win, or when beam_size have finished
-    min_length_ratio: float = 0.0  # a hypothesis has at least ratio * source tokens, the end of sentence included
-    max_length_ratio: float = 2.0  # a hypothesis has at most ratio * source tokens + max_length_offset tokens
-    max_length_offset: int = 10
-    tokens_per_batch: int = 8192  # padded source tokens times beam_size
+    min_length_ratio: Ratio = 0.0  # a hypothesis has at least ratio * source tokens, the end of sentence included
+    max_length_ratio: Ratio = 2.0  # a hypothesis has at most ratio * source tokens + max_length_offset tokens
+    max_length_offset: Annotated[int, Range(1, 100_000)] = 10
+    tokens_per_batch: Count = 8192  # padded source tokens times beam_size
     precision: PRECISIONS = "auto"  # auto: bf16 on CUDA, fp32 elsewhere
     shortlist: bool = False  # score only the tokens that nmt-shortlist found likely for the source
     draft: bool = False  # greedy search of a sentence alone takes several guessed tokens in a step (nmt-draft)
     cuda_graphs: bool = False  # record steps on a CUDA device and replay them without Python
 
     def check(self) -> None:
-        """Refuse sizes out of range."""
-        require(self.beam_size >= 1, "search.beam_size must be at least 1")
-        require(0 <= self.length_penalty <= 10, "search.length_penalty must be from 0 to 10")
-        require(self.coverage_penalty >= 0, "search.coverage_penalty must be at least 0")
+        """Refuse lengths between which there is none."""
         require(
-            0 <= self.min_length_ratio <= self.max_length_ratio,
-            "search.min_length_ratio must be from 0 to search.max_length_ratio",
+            self.min_length_ratio <= self.max_length_ratio,
+            "search.min_length_ratio must not exceed search.max_length_ratio",
         )
-        require(self.max_length_offset >= 1, "search.max_length_offset must be at least 1")
-        require(self.tokens_per_batch >= 1, "search.tokens_per_batch must be at least 1")
 
     def longest(self, source_tokens: int) -> int:
         """How many tokens, with the end of sentence, a translation of so many source tokens may have."""
@@ -197,11 +187,11 @@ class Config:
     training: TrainingConfig = field(default_factory=TrainingConfig)
     fine_tune: FineTuneConfig = field(default_factory=FineTuneConfig)
     search: SearchConfig = field(default_factory=SearchConfig)
-    seed: int = 1
+    seed: Seed = 1
     run_dir: str | None = None  # default: runs/ and the name of the preset or file, with the overrides
 
     def check(self) -> None:
-        """Refuse impossible values and combinations, naming the key."""
+        """Refuse impossible combinations, naming the key."""
         for part in (self.model, self.data, self.tokenizer, self.training, self.fine_tune, self.search):
             part.check()
         if self.fine_tune.run is None:  # else the vocabulary has that run's tags, too

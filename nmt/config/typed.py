@@ -1,30 +1,33 @@
-"""Plain dicts to typed dataclasses, strictly: an unknown key or a wrong type is refused, with what is expected."""
+"""Plain dicts to typed dataclasses: an unknown key, a wrong type or a number out of range is refused."""
 
 from __future__ import annotations
 
 import dataclasses
 import difflib
-import math
+import sys
 import types
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
+from nmt.config.ranges import NUMBERS, kind_and_range
 from nmt.config.schema import Config  # only for the names to suggest: nothing else here knows the schema
 from nmt.errors import ConfigError
 
 T = TypeVar("T")
-_NAMES = {int: "a whole number", float: "a number", bool: "true or false", str: "text", types.NoneType: "null"}
+_LARGEST = sys.float_info.max
+_NAMES = NUMBERS | {bool: "true or false", str: "text", types.NoneType: "null"}
 
 
 def from_dict(cls: type[T], value: object, key: str = "", owner: str = "the configuration") -> T:
     """Build the dataclass `cls` from the mapping `value` found under `key` ("" = the whole configuration).
 
     Lists, dicts, Literals, optional values, nested dataclasses and unions of dataclasses (told apart by a Literal
-    field they share, such as family) follow from the type hints. Raises ConfigError.
+    field they share, such as family) follow from the type hints, and the ranges of numbers from the Range in an
+    Annotated hint. Raises ConfigError.
     """
     if not isinstance(value, Mapping):
         raise ConfigError(f"{_show(key, value)}: expected keys and values ({', '.join(get_type_hints(cls))})")
-    hints = get_type_hints(cls)
+    hints = get_type_hints(cls, include_extras=True)
     for name in value:
         if name not in hints:
             raise ConfigError(_unknown_key(cls, key, str(name), owner))
@@ -99,7 +102,7 @@ def _convert_union(members: tuple[Any, ...], value: object, key: str) -> Any:
         others = [member for member in others if get_origin(member) is list] or classes
     elif classes:
         others = classes
-    if len(others) == 1 and others[0] not in _NAMES:
+    if len(others) == 1 and kind_and_range(others[0])[0] not in _NAMES:
         return _convert(others[0], value, key)
     words = [word for member in members if get_origin(member) is Literal for word in get_args(member)]
     if isinstance(value, str) and value in words:
@@ -124,15 +127,26 @@ def _convert_scalar(accepted: tuple[Any, ...], value: object, key: str, words: S
 
     `words` would have been accepted too.
     """
-    if type(value) in accepted and not (isinstance(value, float) and not math.isfinite(value)):
-        return value
-    if type(value) is int and float in accepted:
-        return float(value)
-    if type(value) is float and int in accepted and value.is_integer():
-        return int(value)
-    expected = " or ".join([*words, *(_NAMES[kind] for kind in accepted)])
-    quote = " (in quotes)" if str in accepted and isinstance(value, bool | int | float) else ""
+    ranges = dict(map(kind_and_range, accepted))
+    kind = _kind_of(value, ranges)
+    limits = ranges.get(kind)
+    if kind in ranges and (limits is None or value in limits):
+        return kind(value) if kind in (int, float) else value
+    told = {kind: f" {limits}"} if limits is not None else {}  # only a number is told the range that it should have
+    expected = " or ".join([*words, *(_NAMES[other] + told.get(other, "") for other in ranges)])
+    quote = " (in quotes)" if str in ranges and isinstance(value, bool | int | float) else ""
     raise ConfigError(f"{_show(key, value)}: expected {expected}{quote}")
+
+
+def _kind_of(value: object, accepted: Iterable[Any]) -> Any:
+    """The type that a value is taken for where those are accepted; None for what is no number at all, such as nan."""
+    kind = type(value)
+    if kind is int and int not in accepted:
+        kind = float
+    elif isinstance(value, float) and float not in accepted and value.is_integer():
+        kind = int
+    is_number = isinstance(value, int | float) and -_LARGEST <= value <= _LARGEST
+    return kind if is_number or kind not in (int, float) else None
 
 
 def _unknown_key(cls: Any, key: str, name: str, owner: str) -> str:

@@ -174,7 +174,12 @@ def tell(report: dict[str, Any], log: Callable[[str], None]) -> None:
     log(f"training pairs: {read:,} read, {kept:,} kept, {read - kept:,} dropped")
     if mended := report["mended"]:
         log(f"  {mended:,} mended ({MENDED})")
-    for rule, count in report["dropped"].items():
-        if count:
-            source, target = report["examples"][rule][0]
-            log(f"  {count:,} {rule} ({RULES[rule]}), such as: {source[:60]!r} | {target[:60]!r}")
+    for rule in report["dropped"]:
+        tell_rule(report, rule, log)
+
+
+def tell_rule(report: dict[str, Any], rule: str, log: Callable[[str], None]) -> None:
+    """What one rule dropped, if anything."""
+    if count := report["dropped"][rule]:
+        source, target = report["examples"][rule][0]
+        log(f"  {count:,} {rule} ({RULES[rule]}), such as: {source[:60]!r} | {target[:60]!r}")

@@ -7,11 +7,13 @@ from pathlib import Path
 
 from nmt.config.data import CorpusConfig, DataConfig
 from nmt.data.corpus import SUFFIXES, existing
+from nmt.data.hub import with_split
 from nmt.errors import ConfigError, NmtError
 from nmt.resources import embedded_corpus
 
 EMBEDDED = "embedded"  # the data.path of the corpus that comes with nmt
 _VAL_NAMES = ("val", "dev", "valid", "validation")
+_VAL_SPLITS = _VAL_NAMES[::-1]  # of a data set, the usual one first
 
 
 @dataclass(frozen=True)
@@ -24,7 +26,7 @@ class Corpora:
 
 
 def resolve(data: DataConfig) -> Corpora:
-    """The corpora that a configuration names; data.path stands in for all of them.
+    """The corpora that a configuration names, each data set with its split; data.path stands in for all of them.
 
     In the folder data.path lie train, val (or dev, valid, validation) and any number of test sets (test*), each as
     NAME.{source_language,target_language}, also .gz or .xz, or as NAME.tsv. Raises NmtError for what is missing.
@@ -38,7 +40,8 @@ def resolve(data: DataConfig) -> Corpora:
         )
     if data.val is None:
         raise ConfigError("data.val is missing: set data.path=FOLDER or data.val")
-    return Corpora(data.train, data.held_out()["data.val"], test_sets(data))
+    val = [with_split(corpus, "data.val", _VAL_SPLITS) for corpus in data.held_out()["data.val"]]
+    return Corpora(data.train, val, test_sets(data))
 
 
 def test_sets(data: DataConfig) -> dict[str, list[CorpusConfig]]:
@@ -46,7 +49,10 @@ def test_sets(data: DataConfig) -> dict[str, list[CorpusConfig]]:
     folder = _folder(data)
     if folder is None:
         held_out = data.held_out()
-        return {name: held_out[f"data.test.{name}"] for name in data.test}
+        return {
+            name: [with_split(corpus, key, ("test",)) for corpus in held_out[key]]
+            for name, key in ((name, f"data.test.{name}") for name in data.test)
+        }
     endings = [f".{data.source_language}{suffix}" for suffix in SUFFIXES] + [".tsv"]
     names = {
         path.name.removesuffix(ending)

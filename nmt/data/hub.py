@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import ssl
 import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -115,26 +116,51 @@ def _line(text: object) -> str:
 
 def _load(corpus: CorpusConfig, streaming: bool = False) -> Any:
     """The split as a `datasets.Dataset`, memory-mapped, or as an `IterableDataset`."""
-    name = str(corpus.hub)
-    datasets = _datasets_for(corpus)
-    try:
-        if _is_saved(name):
-            splits = datasets.load_from_disk(name, keep_in_memory=False)
-        elif streaming:
-            splits = datasets.load_dataset(name, corpus.config, streaming=True)
-        else:
-            splits = datasets.load_dataset(name, corpus.config, keep_in_memory=False)
-    except Exception as error:  # every layer below (HTTP, hub, builders, Arrow) has exceptions of its own
-        raise _refusal(corpus, error) from error
+    name, splits = str(corpus.hub), _splits(corpus, streaming)
     if not isinstance(splits, dict):  # a single split that was saved alone
-        if corpus.split not in ("train", str(splits.split)):  # the default, or its own name
+        if corpus.split not in (None, "train", str(splits.split)):  # left out, the default, or its own name
             raise ConfigError(
                 f"the data set {name} is one split that was saved alone, not {corpus.split!r}: leave split out"
             )
         return splits
+    if corpus.split is None:
+        raise ConfigError(f"the data set {name} has several splits: say by split which of {', '.join(splits)} to read")
     if corpus.split not in splits:
         raise ConfigError(f"the data set {name} has no split {corpus.split!r}: there are {', '.join(splits)}")
     return splits[corpus.split]
+
+
+def with_split(corpus: CorpusConfig, key: str, names: Sequence[str]) -> CorpusConfig:
+    """The corpus as it is; of a data set without a split, with the first of `names` that is one of its splits.
+
+    Raises ConfigError, naming the splits there are, where it has none of them: `key` is left without text.
+    """
+    if corpus.hub is None or corpus.split is not None:
+        return corpus
+    splits = _splits(corpus, corpus.streaming)
+    if not isinstance(splits, dict):  # a single split, which was saved alone
+        return corpus
+    split = next((name for name in names if name in splits), None)
+    if split is None:
+        raise ConfigError(
+            f"{key}: the data set {corpus.hub} has no split called {' or '.join(names)}, only {', '.join(splits)}: "
+            "say by the key split which to take, one that is not trained on, or take other text"
+        )
+    return dataclasses.replace(corpus, split=split)
+
+
+def _splits(corpus: CorpusConfig, streaming: bool) -> Any:
+    """All splits by name, each as _load has it; or a single one that was saved alone."""
+    name = str(corpus.hub)
+    datasets = _datasets_for(corpus)
+    try:
+        if _is_saved(name):
+            return datasets.load_from_disk(name, keep_in_memory=False)
+        if streaming:
+            return datasets.load_dataset(name, corpus.config, streaming=True)
+        return datasets.load_dataset(name, corpus.config, keep_in_memory=False)
+    except Exception as error:  # every layer below (HTTP, hub, builders, Arrow) has exceptions of its own
+        raise _refusal(corpus, error) from error
 
 
 def _is_saved(name: str) -> bool:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Callable, Sequence, Set
+from contextlib import suppress
 from hashlib import blake2b
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +16,10 @@ from nmt.config.schema import Config
 from nmt.data import cleaning
 from nmt.data.cleaning import normalise_whitespace
 from nmt.data.corpora import Corpora, resolve
-from nmt.data.corpus import Pair, digest, read_corpus
+from nmt.data.corpus import Pair, digest, languages_of, read_corpus
 from nmt.data.digests import Digests
+from nmt.data.overlap import Shared, shared_with, tell_shared
+from nmt.data.rules import has_long_signs
 from nmt.data.stages import CleanedText, Crew, clean, store, tidy, workers_for
 from nmt.data.store import Store, StoreWriter
 from nmt.data.tokenizer import Tokenizer
@@ -23,6 +27,7 @@ from nmt.errors import NmtError
 from nmt.files import atomic_directory, atomic_write, resumable_directory
 from nmt.progress import fresh_line
 
+_VAL = "data.val"  # as it is called where it is told what is in it
 FORMAT = 2  # of the prepared folder; a new number makes new keys
 _TOKENIZER_CHARACTERS = 30_000_000  # of text a tokenizer is trained on, at most: some 20 bytes of memory each
 _KNOWN_CHARACTER = 10  # occurrences that make a character known even where the tokenizer is trained on less than all
@@ -66,7 +71,20 @@ def prepare(
                 with atomic_write(work / "report.json") as file:
                     json.dump(report, file, indent=1, ensure_ascii=False)
             tidy(work)
-    return _open(folder)
+    prepared = _open(folder)
+    if work is None:
+        tell_shared(_VAL, _val_shared(prepared), log)
+    return prepared
+
+
+def _val_shared(prepared: Prepared) -> Shared:
+    """What validation and training text share; counted, and noted down if that can be, where the report lacks it."""
+    counts: dict[str, Shared] = prepared.report.get("shared", {})
+    if _VAL not in counts:
+        counts |= shared_with(prepared.train, {_VAL: prepared.val_lines})
+        with suppress(NmtError, OSError), atomic_write(prepared.folder / "report.json") as file:
+            json.dump(prepared.report | {"shared": counts}, file, indent=1, ensure_ascii=False)
+    return counts[_VAL]
 
 
 def _open(folder: Path) -> Prepared:
@@ -100,6 +118,9 @@ def _key(config: Config, corpora: Corpora, tokenizer: Tokenizer | None) -> str:
     tags = [corpus.tag for corpus in (*corpora.train, *corpora.val)]
     if any(tags):
         parts["tags"] = tags
+    spoken = {*languages, *(language for corpus in corpora.train for language in languages_of(corpus, *languages))}
+    if data.cleaning.max_ratio is not None and any(map(has_long_signs, spoken)):
+        parts["ratio"] = "signs by the letters that they stand for"  # what was prepared before compared characters
     own_languages = [(corpus.source_language, corpus.target_language) for corpus in corpora.train]
     if data.cleaning.wrong_language is not None and any(map(any, own_languages)):
         parts["corpus_languages"] = own_languages
@@ -113,8 +134,8 @@ def _prepare(config: Config, corpora: Corpora, work: Path, crew: Crew, tokenizer
     languages = (data.source_language, data.target_language)
     val = [list(read_corpus(corpus, *languages)) for corpus in corpora.val]
     cleaner = clean(data, corpora.train, work, crew)
+    cleaning.tell(cleaner.report(), log)  # now, since what comes next may fail for what is left
     if not cleaner.kept:
-        cleaning.tell(cleaner.report(), log)
         raise NmtError("cleaning dropped every training pair: see data.cleaning for the limits")
     if (work / "tokenizer").is_dir():
         tokenizer = Tokenizer.load(work / "tokenizer")
@@ -123,14 +144,31 @@ def _prepare(config: Config, corpora: Corpora, work: Path, crew: Crew, tokenizer
         with atomic_directory(work / "tokenizer") as folder:
             tokenizer.save(folder)
     store(tokenizer, cleaner, [corpus.tag for corpus in corpora.train], work, crew)
+    cleaning.tell_rule(cleaner.report(), "too_many_tokens", log)
     if not cleaner.kept:
         most = data.cleaning.max_tokens
         raise NmtError(f"every training pair has more than data.cleaning.max_tokens={most} tokens: raise it")
     _store_val(val, [corpus.tag for corpus in corpora.val], tokenizer, work / "val")
     targets = [target for lines in val for _, target in lines]
-    report = {"cleaning": cleaner.report(), "round_trip": _round_trip(targets, tokenizer)}
-    _tell(report, log)
+    sets = {_VAL: list(chain.from_iterable(val))} | _test_text(config, corpora, log)
+    shared = shared_with(Store.open(work / "train"), sets)
+    report = {"cleaning": cleaner.report(), "round_trip": _round_trip(targets, tokenizer), "shared": shared}
+    _tell_round_trip(report["round_trip"], log)
+    for name, counts in shared.items():
+        tell_shared(name, counts, log)
     return report
+
+
+def _test_text(config: Config, corpora: Corpora, log: Callable[[str], None]) -> dict[str, list[Pair]]:
+    """The test sets by their keys; one that cannot be read is not needed yet, so that is only told."""
+    languages = (config.data.source_language, config.data.target_language)
+    texts = {}
+    for key, parts in ((f"data.test.{name}", parts) for name, parts in corpora.test.items()):
+        try:
+            texts[key] = [pair for corpus in parts for pair in read_corpus(corpus, *languages)]
+        except NmtError as error:
+            log(f"{key} cannot be read now, and so not be compared with the training text: {error}")
+    return texts
 
 
 def _train_tokenizer(config: TokenizerConfig, tags: Sequence[str], work: Path, crew: Crew) -> Tokenizer:
@@ -164,9 +202,7 @@ def _round_trip(lines: list[str], tokenizer: Tokenizer) -> dict[str, Any]:
     return {"lines": len(lines), "altered": len(altered), "examples": altered[: cleaning.EXAMPLES]}
 
 
-def _tell(report: dict[str, Any], log: Callable[[str], None]) -> None:
-    cleaning.tell(report["cleaning"], log)
-    trip = report["round_trip"]
+def _tell_round_trip(trip: dict[str, Any], log: Callable[[str], None]) -> None:
     log(
         f"validation targets: {trip['lines'] - trip['altered']:,} of {trip['lines']:,} "
         "come back from the tokenizer as they were"

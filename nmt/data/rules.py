@@ -21,6 +21,20 @@ Pair = tuple[str, str]  # source and target, white space normalised
 
 _LONGEST_PHRASE = 10  # words that are looked for as one unit of a repetition
 _LONGEST_STRING = 20  # characters, within a word or in text without spaces
+_ONE_EACH = re.compile(r"[\x00-\u11ff\u2000-\u2bff]*+")  # alphabets and the like, and punctuation: a letter each
+# How many letters of English a sign is worth, by how its name in Unicode begins; docs/prepare.md says from where.
+_WORTH = {
+    "CJK UNIFIED IDEOGRAPH": 4,
+    "CJK COMPATIBILITY IDEOGRAPH": 4,
+    "IDEOGRAPHIC ITERATION MARK": 4,
+    "HANGUL SYLLABLE": 3,
+    "YI SYLLABLE": 3,
+    "HIRAGANA LETTER": 2,
+    "KATAKANA LETTER": 2,
+    "KATAKANA-HIRAGANA PROLONGED SOUND MARK": 2,
+    "ETHIOPIC SYLLABLE": 2,
+}
+_LONG_SIGNS = {"am", "amh", "chi", "cmn", "ii", "iii", "ja", "jpn", "ko", "kor", "ti", "tir", "wuu", "yue", "zh", "zho"}
 _SURE_LETTERS = 20  # with fewer, a side may be a name or a title that both languages share
 
 
@@ -42,6 +56,16 @@ class Rule(NamedTuple):
 def letters(text: str) -> str:
     """The letters of a text and the marks upon them (Unicode categories L and M), of any script."""
     return text.translate(_LETTERS)
+
+
+def length(text: str) -> int:
+    """The characters of a text, each counted as about how many letters of an alphabet it stands for."""
+    return len(text) if _ONE_EACH.fullmatch(text) else len(text.translate(_SPELLED_OUT))
+
+
+def has_long_signs(language: str) -> bool:
+    """Whether a language, by its code, is written in signs that stand for several letters."""
+    return re.split("[-_]", language.lower())[0] in _LONG_SIGNS
 
 
 def skeleton(text: str) -> str:
@@ -66,7 +90,7 @@ def _too_long(pair: Pair, limits: Limits) -> bool:
 
 def _ratio(pair: Pair, limits: Limits) -> bool:
     most = limits.config.max_ratio
-    shorter, longer = sorted(map(len, pair))
+    shorter, longer = sorted(map(length, pair))
     return most is not None and longer > most * shorter
 
 
@@ -99,7 +123,7 @@ PAIR_RULES = {
     "empty": Rule("a side has no text", None, _empty),
     "control_character": Rule("a side has control characters", "control_characters", _control_character),
     "too_long": Rule("a side has more than max_words words", "max_words", _too_long),
-    "ratio": Rule("a side has more than max_ratio times the characters of the other", "max_ratio", _ratio),
+    "ratio": Rule("a side is more than max_ratio times as long as the other", "max_ratio", _ratio),
     "few_letters": Rule("of a side less than min_letter_ratio are letters", "min_letter_ratio", _few_letters),
     "copy": Rule("both sides have the same letters", "copies", _copy),
     "repetition": Rule("something comes more than max_repeats times in a row", "max_repeats", _repetition),
@@ -116,6 +140,19 @@ class _LetterTable(dict[int, int | None]):
 
 
 _LETTERS = _LetterTable()
+
+
+class _SpellingTable(dict[int, str]):
+    """For str.translate: a text in which each sign takes as many places as letters that it is worth."""
+
+    def __missing__(self, code: int) -> str:
+        name = unicodedata.name(chr(code), "")
+        worth = next((letters for begins, letters in _WORTH.items() if name.startswith(begins)), 1)
+        self[code] = "x" * worth
+        return self[code]
+
+
+_SPELLED_OUT = _SpellingTable()
 
 
 def _visible(text: str) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nmt.config.typed import to_dict
+from nmt.data.overlap import Shared, find_store, shared_with, tell_shared
 from nmt.evaluation.kept import Kept, find_translations, folder_of, make_way, scores_key, translation_key, write
 from nmt.evaluation.metrics import METRICS, length_ratio, score
 from nmt.evaluation.sets import EvaluationSet, digest
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
     from nmt.config.data import DataConfig
     from nmt.config.schema import SearchConfig
     from nmt.run import LoadedRun
+
+_SHARED = "shared_with_training"  # in scores.json; null where the run's prepared training text is not at hand
 
 
 @dataclass(frozen=True)
@@ -68,7 +72,10 @@ def evaluate(
     folder = folder_of(run, test_set)
     kept = find_translations(run, key, folder)
     if kept is not None and kept.folder == folder and kept.record.get("scores_key") == keys["scores_key"]:
+        _tell_shared(test_set, kept.record.get(_SHARED), log)
         return Evaluation(folder.name, folder, kept.hypotheses, kept.record, reused=True)
+    shared = _shared(run, test_set)
+    _tell_shared(test_set, shared, log)
     if kept is not None:
         hypotheses, seconds = kept.hypotheses, kept.record["seconds"]
     else:
@@ -77,6 +84,7 @@ def evaluate(
         hypotheses, seconds = _translate(run, test_set, search, device, log)
     record = {
         **_all_scores(hypotheses, test_set, run.config.data),
+        _SHARED: shared,
         "seconds": seconds,
         "sentences_per_second": len(hypotheses) / max(seconds, 1e-9),
         "checkpoint": run.checkpoint.name,
@@ -112,6 +120,24 @@ def _scores(
         "length_ratio": length_ratio(chosen, references, language),
         "sentences": len(rows),
     }
+
+
+def _shared(run: LoadedRun, test_set: EvaluationSet) -> Shared | None:
+    """What a test set shares with the text that a run was trained on; None where that is not in data.cache."""
+    try:
+        environment = json.loads((run.path / "environment.json").read_text(encoding="utf-8"))
+        train = find_store(Path(run.config.data.cache), environment["data"]["train"])
+    except (OSError, ValueError, KeyError):
+        return None
+    if train is None:
+        return None
+    pairs = list(zip(test_set.sources, test_set.references, strict=True))
+    return shared_with(train, {test_set.name: pairs})[test_set.name]
+
+
+def _tell_shared(test_set: EvaluationSet, shared: Shared | None, log: Callable[[str], None]) -> None:
+    if shared is not None:
+        tell_shared(f"data.test.{test_set.name}" if test_set.configured else test_set.name, shared, log)
 
 
 def _translate(

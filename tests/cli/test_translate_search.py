@@ -306,7 +306,7 @@ def test_segments_without_spaces_have_pieces_as_words(runs: dict[str, Path]) -> 
         (["--sample", "2", "--temperature", "0"], "must be 1e-06 or more"),
         (["--sample", "2", "--temperature", "1e-50"], "a beam of 1"),
         (["--sample", "2", "--top-p", "1.5"], "1.5"),
-        (["--sample", "0"], "must be 1 or more"),
+        (["--sample", "0"], "0: expected a whole number from 1 to 10,000"),
         (["--sample", "2", "--engine", "ctranslate2"], "--sample needs --engine native"),
         (["another_run", "--alignments", "f"], "--alignments takes one run"),
         (["--alignments", "f", "--resume"], "in one go"),

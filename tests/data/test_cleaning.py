@@ -56,7 +56,7 @@ def clean_with(
             ("a", "a b, a b, then"),
             {"max_repeats": 2, "max_ratio": 99},
         ),
-        ("repetition", ("哈哈哈哈哈哈哈哈哈", "ha ha"), ("哈哈哈哈哈哈哈哈", "ha ha"), {"max_repeats": 2}),
+        ("repetition", ("哈哈哈哈哈哈哈哈哈", "ha ha, ha"), ("哈哈哈哈哈哈哈哈", "ha ha, ha"), {"max_repeats": 2}),
         ("repetition", ("yes", "no, no, no, no, no"), ("yes", "the cat, the dog"), {"max_repeats": 2, "max_ratio": 9}),
         ("near_duplicate", ("Ein guter Satz!", "A good sentence, 7."), (GOOD[0], "a good sentences"), NEAR),
         ("near_duplicate", ("EINGUTERSATZ", "a good sentence"), ("ein guter Sätz", GOOD[1]), NEAR),
@@ -173,23 +173,6 @@ def test_without_the_extra_language_identification_says_what_to_install(monkeypa
     language_id.classifier.cache_clear()
     with pytest.raises(NmtError, match=r"pip install -e '\.\[langid\]'"):
         Rules(CleaningConfig(wrong_language=0.9), ("de", "en"))
-
-
-@pytest.mark.parametrize(
-    ("key", "values"),
-    [
-        ("max_words", [0]),
-        ("max_tokens", [1]),
-        ("max_ratio", [0.9]),
-        ("min_letter_ratio", [0.0, 1.1, -1.0]),
-        ("max_repeats", [0]),
-        ("wrong_language", [0.4, 1.1]),
-    ],
-)
-def test_limits_under_which_nothing_could_pass_are_refused(key: str, values: list[float]) -> None:
-    for value in values:
-        with pytest.raises(ConfigError, match=rf"data\.cleaning\.{key} "):
-            CleaningConfig(**{key: value}).check()  # type: ignore[arg-type]
 
 
 def test_languages_that_cannot_be_told_are_refused_with_those_that_can() -> None:

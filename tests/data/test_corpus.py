@@ -247,12 +247,12 @@ def test_saved_data_sets_and_folders_of_files(tmp_path: Path, datasets: Any, sha
     rows.select([0]).to_parquet(tmp_path / "folder" / "validation-00000-of-00001.parquet")
     for name in ("saved", "folder"):
         where = str(tmp_path / name)
-        assert read(CorpusConfig(hub=where)) == READ
+        assert read(CorpusConfig(hub=where, split="train")) == READ
         assert read(CorpusConfig(hub=where, split="validation"), "en", "de") == [("one", "eins")]
         with pytest.raises(ConfigError, match="has no split 'test': there are train, validation"):
             read(CorpusConfig(hub=where, split="test"))
         with pytest.raises(ConfigError, match=r"has no 'fr': there are (de, en|en, de)"):
-            read(CorpusConfig(hub=where), "de", "fr")
+            read(CorpusConfig(hub=where, split="train"), "de", "fr")
     with pytest.raises(NmtError, match=r"folder \(configuration cs-de\) could not be loaded: .*cs-de"):
         read(CorpusConfig(hub=str(tmp_path / "folder"), config="cs-de"))
     alone, renamed = str(tmp_path / "alone"), str(tmp_path / "renamed")

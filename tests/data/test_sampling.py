@@ -327,7 +327,7 @@ def test_a_budget_that_a_drawn_sentence_may_exceed_is_refused(store: Store, algo
 
 @pytest.mark.parametrize("value", ["0", "-0.1", "1.1"])
 def test_probabilities_out_of_range_are_refused(value: str) -> None:
-    with pytest.raises(ConfigError, match=r"training\.subword_sampling must be above 0 and at most 1"):
+    with pytest.raises(ConfigError, match=r"training\.subword_sampling=.*: expected a number above 0 and at most 1"):
         load_config("embedded", [f"training.subword_sampling={value}"])
 
 

@@ -13,6 +13,7 @@ import torch
 
 from nmt.config.load import read_config, save_config
 from nmt.config.schema import Config, SearchConfig
+from nmt.data.prepare import prepare
 from nmt.engines.shortlist import Shortlist
 from nmt.errors import ConfigError, NmtError
 from nmt.evaluation.evaluate import Evaluation, Settings, evaluate
@@ -294,3 +295,25 @@ def test_a_set_of_sacrebleu_is_read_or_its_failed_download_is_one_sentence(
     monkeypatch.setattr(sacrebleu, "get_source_file", fail)
     with pytest.raises(NmtError, match=r"wmt14/full \(de-en\) could not be downloaded .no network.: give --source"):
         sets_of(config, ["wmt14/full"])
+
+
+def test_lines_that_were_trained_on_are_told(run_dir: Path, tmp_path: Path) -> None:
+    run = load_run(run_dir)
+    (test_set,) = sets_of(run.config)  # the configuration's training text, too
+    said: list[str] = []
+    assert evaluate(run, test_set, SETTINGS, said.append).record["shared_with_training"] is None
+    assert not any("training text" in line for line in said), "nobody knows without the prepared text"
+    run.config.data.cache = str(tmp_path / "cache")
+    run.config.tokenizer.vocab_size = 80
+    fingerprints = prepare(run.config, lambda line: None).fingerprints
+    (run_dir / "environment.json").write_text(json.dumps({"data": fingerprints}), encoding="utf-8")
+    (run_dir / "evaluations" / "test" / "scores.json").unlink()
+    for _ in range(2):  # translated, and used again
+        said.clear()
+        evaluation = evaluate(run, test_set, SETTINGS, said.append)
+        warnings = [line for line in said if line.startswith("WARNING: data.test.test: 6 of 6 source lines (100%)")]
+        assert len(warnings) == 1
+    assert evaluation.reused
+    assert evaluation.record["shared_with_training"] == {"lines": 6, "source": 6, "pair": 6}
+    evaluate(run, EvaluationSet("other", ["Etwas anderes."], ["Something else."]), SETTINGS, said.append)
+    assert not any("other:" in line for line in said)

@@ -158,7 +158,7 @@ def test_it_is_refused_without_dropout_and_without_weight() -> None:
 
     with pytest.raises(ConfigError, match=r"training\.rdrop compares two passes .* set model\.dropout above 0"):
         load("training.rdrop=5")
-    with pytest.raises(ConfigError, match=r"training\.rdrop must be above 0"):
+    with pytest.raises(ConfigError, match=r"training\.rdrop=0: expected a number above 0"):
         load("training.rdrop=0", "model.dropout=0.1")
     assert load("training.rdrop=5", "model.attention_dropout=0.1")
     assert load("training.rdrop=null")
