@@ -73,7 +73,7 @@ class TrainingConfig:
     clip_norm: float | None = 1.0
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
-    best_metric: Literal["bleu", "loss"] = "bleu"
+    best_metric: Literal["bleu", "chrf", "loss"] = "bleu"  # what checkpoints are ranked by; ties go to the lower loss
     patience: int | None = None  # validations without improvement before stopping
     keep_best: int = 1  # checkpoints kept for their score ...
     keep_last: int = 2  # ... and the last so many besides

@@ -21,7 +21,7 @@ from nmt.training.checkpoint import (
     set_pointer,
 )
 from nmt.training.distributed import World
-from nmt.training.limits import Progress
+from nmt.training.limits import Progress, Rank
 from nmt.training.validation import Validation
 
 
@@ -79,7 +79,7 @@ class Keeper:
         The process may have ended between a checkpoint and the tidying up after it.
         """
 
-        def tidy() -> list[tuple[float, int]]:
+        def tidy() -> list[tuple[Rank, int]]:
             saved = saved_steps(self.run_dir)  # not those that a checkpoint since lost had made superfluous
             progress.best = [entry for entry in progress.best if entry[1] in saved]
             self._tidy(progress)
@@ -113,7 +113,7 @@ class Keeper:
             validation = validate()
         finally:
             self.model.load_state_dict(own)  # what the training state keeps, and a raised limit goes on from
-        taken = not progress.best or validation.score(self.config.best_metric) >= progress.best[0][0]
+        taken = not progress.best or validation.rank > progress.best[0][0]
         if taken:
             self.world.on_main(lambda: point_to_average(self.run_dir, save_average(self.run_dir, weights, steps)))
         return Averaged(steps, validation, taken)

@@ -117,7 +117,7 @@ def _train(
     updates.tokens_per_device = _tokens_per_device(config, run_dir, Trial(updates, model, training, device), world)
     progress = Progress() if newest is None else Progress.from_state_dict(newest.state["progress"])
     with closing(Monitor(run_dir, progress) if world.is_main else Silent()) as monitor:
-        validator = Validator(config, prepared, model, device, updates.tokens_per_device, world)
+        validator = Validator(config, prepared, model, device, updates.tokens_per_device, world, monitor.say)
         iterate = partial(updates.iterate, say=monitor.say) if world.is_main else updates.iterate
         trainer = Trainer(training, run_dir, model, iterate, validator, monitor, device, world)
         if newest is not None:
