@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -22,6 +21,8 @@ from nmt.files import atomic_directory
 from nmt.run import read_run_config
 from nmt.training.checkpoint import (
     WEIGHTS,
+    checkpoint_folders,
+    delete_checkpoint,
     find_checkpoint,
     load_training_state,
     load_weights,
@@ -114,15 +115,16 @@ def delete_average(run_dir: str | os.PathLike[str]) -> bool:
     """Delete the run's averaged checkpoint, which further training makes out of date; whether there was one."""
     pointer = Path(run_dir) / "checkpoints" / "averaged"
     there = pointer.is_file()
-    pointer.unlink(missing_ok=True)
+    if there:
+        pointer.unlink()
     _delete_averages(run_dir)
     return there
 
 
 def _delete_averages(run_dir: str | os.PathLike[str], kept: str | None = None) -> None:
-    for folder in (Path(run_dir) / "checkpoints").glob("averaged-*"):
-        if folder.name != kept:
-            shutil.rmtree(folder)
+    for path in checkpoint_folders(run_dir, "averaged").values():
+        if path.name != kept:
+            delete_checkpoint(path)
 
 
 class _Weight(NamedTuple):

@@ -211,6 +211,17 @@ def _cut(path: Path, progress: Progress) -> list[dict[str, Any]]:
     return [entry for _, entry in kept]
 
 
+def tells_of_checkpoints(run_dir: Path) -> bool:
+    """Whether metrics.jsonl tells of a run that has saved a checkpoint: one that has ended, or validated twice.
+
+    The first validation is the best so far, so a checkpoint follows it.
+    """
+    path = run_dir / "metrics.jsonl"
+    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+    told = [_parsed(line)["event"] for line in lines]
+    return "end" in told or told.count("validation") > 1
+
+
 def _parsed(line: str) -> dict[str, Any]:
     """What a line of metrics.jsonl holds; an event of no kind for one left half written."""
     try:
