@@ -21,6 +21,7 @@ from nmt.files import atomic_directory
 from nmt.run import read_run_config
 from nmt.training.checkpoint import (
     WEIGHTS,
+    CheckpointInfo,
     checkpoint_folders,
     delete_checkpoint,
     find_checkpoint,
@@ -30,6 +31,7 @@ from nmt.training.checkpoint import (
     saved_steps,
     set_pointer,
 )
+from nmt.training.limits import Progress
 
 
 def kept_steps(run_dir: str | os.PathLike[str], of: Literal["best", "last"], count: int | None = None) -> list[int]:
@@ -41,8 +43,8 @@ def kept_steps(run_dir: str | os.PathLike[str], of: Literal["best", "last"], cou
     config = read_run_config(run_dir)
     saved = saved_steps(run_dir)
     if of == "best":
-        progress = load_training_state(find_checkpoint(run_dir, "last"))["progress"]
-        steps = [step for _, step in progress["best"] if step in saved]
+        state = load_training_state(find_checkpoint(run_dir, "last"))
+        steps = [step for _, step in Progress.from_state_dict(state["progress"]).best if step in saved]
     else:
         steps = saved[::-1][: config.training.keep_last]  # older ones were kept for being good
     least = max(2, count or 0)
@@ -111,8 +113,24 @@ def point_to_average(run_dir: str | os.PathLike[str], path: Path) -> None:
     _delete_averages(run_dir, path.name)
 
 
+def take_average(run_dir: str | os.PathLike[str], weights: Mapping[str, Tensor], steps: Collection[int]) -> Path:
+    """Make averaged weights the run's averaged checkpoint, in place of an older one, and return their folder."""
+    path = save_average(run_dir, weights, steps)
+    point_to_average(run_dir, path)
+    return path
+
+
+def is_average_of(checkpoint: CheckpointInfo, steps: Collection[int]) -> bool:
+    """Whether an averaged checkpoint is that of these steps, as its averaged.json says."""
+    try:
+        record = json.loads((checkpoint.path / "averaged.json").read_text(encoding="utf-8"))
+        return bool(record["steps"] == sorted(steps))
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
 def delete_average(run_dir: str | os.PathLike[str]) -> bool:
-    """Delete the run's averaged checkpoint, which further training makes out of date; whether there was one."""
+    """Delete the run's averaged checkpoint; whether there was one."""
     pointer = Path(run_dir) / "checkpoints" / "averaged"
     there = pointer.is_file()
     if there:

@@ -205,7 +205,7 @@ def find_checkpoint(run_dir: str | os.PathLike[str], checkpoint: str | int | Non
     """Which folder best, last, averaged, a step or None (averaged, best or last, the first there is) stands for."""
     folder = _folder(run_dir)
     if checkpoint is None:
-        checkpoint = next((name for name in POINTERS if (folder / name).is_file()), None)
+        checkpoint = next((name for name in POINTERS if has_pointer(run_dir, name)), None)
         if checkpoint is None and saved_steps(run_dir):
             raise NmtError(
                 f"{run_dir} names none of its checkpoints as the best or last: choose a step{_there(run_dir)}"
@@ -216,7 +216,7 @@ def find_checkpoint(run_dir: str | os.PathLike[str], checkpoint: str | int | Non
         name = _name(int(checkpoint))
     elif checkpoint not in POINTERS:
         raise NmtError(f"there is no checkpoint {checkpoint!r}: choose best, last, averaged or the number of a step")
-    elif not (folder / checkpoint).is_file():
+    elif not has_pointer(run_dir, checkpoint):
         raise NmtError(f"{run_dir} has no {checkpoint} checkpoint{_there(run_dir)}")
     else:
         name = _read_pointer(folder / checkpoint)
@@ -229,8 +229,13 @@ def find_checkpoint(run_dir: str | os.PathLike[str], checkpoint: str | int | Non
 
 def has_checkpoint(run_dir: str | os.PathLike[str]) -> bool:
     """Whether a training has left anything here: weights of a step or averaged ones, or a name for them."""
-    pointers = any((_folder(run_dir) / pointer).is_file() for pointer in POINTERS)
+    pointers = any(has_pointer(run_dir, pointer) for pointer in POINTERS)
     return pointers or any(checkpoint_folders(run_dir, "step")) or any(checkpoint_folders(run_dir, "averaged"))
+
+
+def has_pointer(run_dir: str | os.PathLike[str], name: str) -> bool:
+    """Whether checkpoints/NAME (last, best or averaged) is there."""
+    return (_folder(run_dir) / name).is_file()
 
 
 def saved_steps(run_dir: str | os.PathLike[str]) -> list[int]:
@@ -250,10 +255,10 @@ def delete_checkpoint(path: Path) -> None:
         shutil.rmtree(path)
 
 
-def refuse_strangers(run_dir: str | os.PathLike[str]) -> None:
+def refuse_strangers(run_dir: str | os.PathLike[str], kind: Literal["step", "averaged"] | None = None) -> None:
     """Refuse a run directory where a file or a link has the name of a checkpoint's folder, and so is in its way."""
     for path in sorted(_folder(run_dir).glob("*")):
-        if _step_of(path.name) is not None and (path.is_symlink() or not path.is_dir()):
+        if _step_of(path.name, kind) is not None and (path.is_symlink() or not path.is_dir()):
             raise NmtError(
                 f"{path} is a {'link' if path.is_symlink() else 'file'}, and has the name of a checkpoint's folder: "
                 "move it away, or give it another name"

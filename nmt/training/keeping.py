@@ -11,7 +11,7 @@ from torch import Tensor
 
 from nmt.config.schema import TrainingConfig
 from nmt.models.seq2seq import Seq2Seq
-from nmt.training.average import average_checkpoints, delete_average, point_to_average, save_average
+from nmt.training.average import average_checkpoints, delete_average, take_average
 from nmt.training.checkpoint import (
     delete_others,
     has_checkpoint,
@@ -98,7 +98,7 @@ class Keeper:
         validate: Callable[[], Validation],
         say: Callable[[str], None],
     ) -> Averaged | None:
-        """Make the mean of kept checkpoints the run's averaged one, if it validates no worse than the best.
+        """Make the mean of kept checkpoints the run's averaged one, if it validates better than the best.
 
         None where the run has kept fewer than two, which is said.
         """
@@ -115,7 +115,7 @@ class Keeper:
             self.model.load_state_dict(own)  # what the training state keeps, and a raised limit goes on from
         taken = not progress.best or validation.rank > progress.best[0][0]
         if taken:
-            self.world.on_main(lambda: point_to_average(self.run_dir, save_average(self.run_dir, weights, steps)))
+            self.world.on_main(lambda: take_average(self.run_dir, weights, steps))
         return Averaged(steps, validation, taken)
 
     def _tidy(self, progress: Progress) -> None:

@@ -99,10 +99,13 @@ class Monitor:
         """The mean of checkpoints was validated, and taken or not."""
         steps, validation, taken = averaged
         self._append("average", progress, _figures(validation) | {"steps": steps, "taken": taken})
-        self.say(
-            f"average of steps {', '.join(f'{step:,}' for step in steps)}: {summary(validation)}  "
-            f"({'taken' if taken else 'not taken: it is no better than the best checkpoint'})"
-        )
+        listed = ", ".join(f"{step:,}" for step in steps)
+        self.say(f"average of steps {listed}: {summary(validation)}  ({'taken' if taken else 'not taken'})")
+        if progress.best:
+            (score, negative_loss), step = progress.best[0]
+            by = validation.ranked_by
+            shown = "" if by == "loss" else f"  {LABELS[by]} {score:.{SHOWN_DIGITS}f}"
+            self.say(f"  the best checkpoint, of step {step:,}: loss {-negative_loss:.3f}{shown}")
 
     def end(self, progress: Progress, reason: str, parameters: int) -> None:
         """The run is done."""

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from nmt.config.schema import Config
 from nmt.data.batching import collate
-from nmt.data.prepare import Prepared
+from nmt.data.prepare import HeldOut
 from nmt.device import autocast, undisturbed_randomness
 from nmt.engines.native import NativeEngine
 from nmt.evaluation.metrics import Score, corpus_bleu, score
@@ -118,7 +118,7 @@ class Validator:
     def __init__(
         self,
         config: Config,
-        prepared: Prepared,
+        held_out: HeldOut,
         model: Seq2Seq,
         device: torch.device,
         tokens_per_device: int | None = None,
@@ -134,16 +134,16 @@ class Validator:
         self.model = model
         self.device = device
         self.precision = training.precision
-        self.store = prepared.val
-        self.tokenizer = prepared.tokenizer
+        self.store = held_out.val
+        self.tokenizer = held_out.tokenizer
         self.data = config.data
-        rows = _first_of_each(prepared.val.corpora or [len(prepared.val)], training.validation_sentences)
-        self.lines = [prepared.val_lines[row] for row in rows]
-        self.tags = [prepared.tokenizer.tag_of(int(prepared.val.source(row)[0])) for row in rows]
+        rows = _first_of_each(self.store.corpora or [len(self.store)], training.validation_sentences)
+        self.lines = [held_out.val_lines[row] for row in rows]
+        self.tags = [self.tokenizer.tag_of(int(self.store.source(row)[0])) for row in rows]
         self.tokens_per_batch = tokens_per_device or training.tokens_per_update
         self.translator = Translator(
             NativeEngine(model),
-            prepared.tokenizer,
+            self.tokenizer,
             # a shortlist is made after training; graphs would be recorded while batches are prefetched
             dataclasses.replace(config.search, shortlist=False, draft=False, cuda_graphs=False),
             config.data.cleaning.max_tokens,

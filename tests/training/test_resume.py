@@ -105,7 +105,7 @@ def test_a_run_killed_while_it_averages_makes_the_same_average(folder: Path, fun
     if not whole.is_dir():
         train(tiny_config(folder, whole.name, **changes))
     config = tiny_config(folder, run.name, **changes)
-    killed_in(config, f"nmt.training.keeping.{function}")
+    killed_in(config, f"nmt.training.average.{function}")
     assert not (run / "checkpoints" / "averaged").exists()
     train(config)
     assert_same_run(run, whole)

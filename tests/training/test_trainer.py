@@ -212,7 +212,7 @@ def test_the_moving_average_is_what_its_equation_says(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("scores", "taken"), [((3.0, 5.0, 4.0, 6.0), True), ((3.0, 5.0, 4.0, 4.5), False)])
 def test_the_average_of_the_best_is_taken_if_it_is_better(
-    tmp_path: Path, scores: tuple[float, ...], taken: bool
+    tmp_path: Path, scores: tuple[float, ...], taken: bool, capsys: pytest.CaptureFixture[str]
 ) -> None:
     coming = iter(scores)
     run = trainer(tmp_path, max_steps=6, validate_every=2, keep_best=2, average="best")
@@ -220,6 +220,9 @@ def test_the_average_of_the_best_is_taken_if_it_is_better(
     run.run()
     (event,) = events(tmp_path, "average")
     assert (event["steps"], event["taken"], event["bleu"]) == ([4, 6], taken, scores[-1])
+    said = capsys.readouterr().err
+    assert f"BLEU {scores[-1]:.2f}  chrF 0.00  ({'taken' if taken else 'not taken'})\n" in said
+    assert "the best checkpoint, of step 4: loss 1.000  BLEU 5.00\n" in said
     ours, info = load_weights(tmp_path)
     assert info.averaged == taken
     if taken:
