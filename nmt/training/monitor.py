@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import os
-import socket
 import sys
 import time
 from collections.abc import Iterable
@@ -161,14 +160,13 @@ class Monitor:
 
 
 def _await_later_name(folder: Path) -> None:
-    """Wait for the next second if a new file of events might come before an older one.
+    """Wait for the next second if a file of events was begun in this one.
 
-    TensorBoard reads files in the order of their names: the second they were begun in, then host and process.
+    TensorBoard reads files in the order of their names, which begin with that second.
     """
-    name = f"events.out.tfevents.{int(time.time()):010d}.{socket.gethostname()}.{os.getpid()}."
-    older = max((path.name for path in folder.glob("events.out.tfevents.*")), default="")
-    if older > name and not older.startswith(name):
-        time.sleep(1)
+    now = time.time()
+    if any(folder.glob(f"events.out.tfevents.{int(now):010d}.*")):
+        time.sleep(1 - now % 1)
 
 
 def summary(validation: Validation) -> str:
