@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import stat
 from collections.abc import Callable, Iterator
@@ -11,6 +12,9 @@ from pathlib import Path
 from typing import IO, Any
 
 from nmt.errors import NmtError, Unfinished
+
+# The names under which atomic_write (the process) and atomic_directory (eight letters of mkdtemp) work.
+_PARTIAL = re.compile(r"\.(?P<name>.+)\.(?:[0-9]+|[a-z0-9_]{8})\.partial")
 
 
 @contextmanager
@@ -76,6 +80,12 @@ def atomic_directory(path: str | os.PathLike[str]) -> Iterator[Path]:
         raise NmtError(f"{path} could not be written: {error.strerror or error}") from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+def leftover_of(path: Path) -> str | None:
+    """The name of the file or folder that an atomic write began at `path` and never ended; None for any other path."""
+    partial = _PARTIAL.fullmatch(path.name)
+    return None if partial is None else partial["name"]
 
 
 @contextmanager

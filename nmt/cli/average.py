@@ -6,27 +6,33 @@ import sys
 from argparse import ArgumentTypeError, Namespace
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 from nmt.cli.common import Parser, run_command
+from nmt.errors import NmtError, UsageError
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command and return its exit status."""
     parser = Parser(
         "nmt-average",
-        "RUN_DIR [--of best|last] [--count N]",
-        "Average the weights of checkpoints that a run has kept (training.keep_best, training.keep_last). The result\n"
-        "is the run's averaged checkpoint, which the other commands then take by default. Prints its folder.",
+        "RUN_DIR [--of best|last] [--count N] [--force | --undo]",
+        "Average the weights of checkpoints that a run has kept (training.keep_best, training.keep_last). The average\n"
+        "and the best checkpoint are validated as in training. Where the average is better it becomes the run's\n"
+        "averaged checkpoint, which the other commands then take by default. Prints the folder that they take.",
         "example: nmt-average runs/my --of last --count 5",
     )
     parser.add_argument("run_dir", metavar="RUN_DIR", help="a run directory of nmt-train")
-    parser.add_argument("--of", choices=["best", "last"], default="best", help="which checkpoints; default: best")
+    parser.add_argument("--of", choices=["best", "last"], help="which checkpoints; default: best")
     parser.add_argument(
         "--count",
         metavar="N",
         type=_count,
         help="how many of them; default: all of the best that are kept, the last training.keep_last",
     )
+    parser.add_argument("--device", default="auto", help="cuda, mps or cpu; default: the first of them there is")
+    parser.add_argument("--force", action="store_true", help="take the average as it is, without validating it")
+    parser.add_argument("--undo", action="store_true", help="delete the averaged checkpoint: best is taken again")
     return run_command(parser, _average, argv)
 
 
@@ -37,17 +43,50 @@ def _count(text: str) -> int:
 
 
 def _average(arguments: Namespace) -> None:
-    from nmt.training.average import average_checkpoints, kept_steps, point_to_average, save_average
+    if arguments.undo and (arguments.force or arguments.of or arguments.count):
+        raise UsageError("--undo goes without --of, --count and --force")
+
+    from nmt.run import read_run_config
+    from nmt.training.checkpoint import find_checkpoint, refuse_strangers
     from nmt.training.run import alone
 
     run_dir = arguments.run_dir
-    steps = kept_steps(run_dir, arguments.of, arguments.count)
+    read_run_config(run_dir)  # it is a run
     with alone(Path(run_dir)):
-        listed = ", ".join(f"{step:,}" for step in sorted(steps))
-        print(f"nmt-average: {run_dir}: averaging steps {listed} ({arguments.of})", file=sys.stderr, flush=True)
-        path = save_average(run_dir, average_checkpoints(run_dir, steps), steps)
-        point_to_average(run_dir, path)
-    print(path)
+        refuse_strangers(run_dir, "averaged")
+        if arguments.undo:
+            _undo(run_dir)
+        else:
+            _make(arguments)
+        print(find_checkpoint(run_dir).path)
+
+
+def _make(arguments: Namespace) -> None:
+    """Average, and take the average if it is better, or in any case with --force."""
+    from nmt.training.average import average_checkpoints, kept_steps, take_average
+    from nmt.training.try_average import try_average
+
+    run_dir = arguments.run_dir
+    of: Literal["best", "last"] = arguments.of or "best"
+    steps = kept_steps(run_dir, of, arguments.count)
+    _say(f"{run_dir}: averaging steps {', '.join(f'{step:,}' for step in sorted(steps))} ({of})")
+    if arguments.force:
+        take_average(run_dir, average_checkpoints(run_dir, steps), steps)
+        _say("the average is taken without validation, as --force asks (--undo takes it back)")
+    else:
+        try_average(run_dir, steps, _say, arguments.device)
+
+
+def _undo(run_dir: str) -> None:
+    from nmt.training.average import delete_average
+
+    if not delete_average(run_dir):
+        raise NmtError(f"{run_dir} has no averaged checkpoint to delete")
+    _say(f"{run_dir}: the averaged checkpoint is deleted")
+
+
+def _say(sentence: str) -> None:
+    print(f"nmt-average: {sentence}", file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

@@ -85,7 +85,7 @@ class TrainingConfig:
     clip_norm: Positive | None = 1.0
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
-    best_metric: Literal["bleu", "loss"] = "bleu"
+    best_metric: Literal["bleu", "chrf", "loss"] = "bleu"  # what checkpoints are ranked by; ties go to the lower loss
     patience: Count | None = None  # validations without improvement before stopping
     keep_best: Count = 1  # checkpoints kept for their score ...
     keep_last: Count = 2  # ... and the last so many besides

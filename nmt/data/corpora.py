@@ -35,13 +35,20 @@ def resolve(data: DataConfig) -> Corpora:
     if folder is not None:
         return Corpora(
             train=[_in_folder(folder, ("train",), data)],
-            val=[_in_folder(folder, _VAL_NAMES, data)],
+            val=validation_set(data),
             test=test_sets(data),
         )
+    return Corpora(data.train, validation_set(data), test_sets(data))
+
+
+def validation_set(data: DataConfig) -> list[CorpusConfig]:
+    """The corpora of the validation set. Raises NmtError for what is missing."""
+    folder = _folder(data)
+    if folder is not None:
+        return [_in_folder(folder, _VAL_NAMES, data)]
     if data.val is None:
         raise ConfigError("data.val is missing: set data.path=FOLDER or data.val")
-    val = [with_split(corpus, "data.val", _VAL_SPLITS) for corpus in data.held_out()["data.val"]]
-    return Corpora(data.train, val, test_sets(data))
+    return [with_split(corpus, "data.val", _VAL_SPLITS) for corpus in data.held_out()["data.val"]]
 
 
 def test_sets(data: DataConfig) -> dict[str, list[CorpusConfig]]:

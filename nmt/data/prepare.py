@@ -11,11 +11,11 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from nmt.config.data import TokenizerConfig
+from nmt.config.data import DataConfig, TokenizerConfig
 from nmt.config.schema import Config
 from nmt.data import cleaning
 from nmt.data.cleaning import normalise_whitespace
-from nmt.data.corpora import Corpora, resolve
+from nmt.data.corpora import Corpora, resolve, validation_set
 from nmt.data.corpus import Pair, digest, languages_of, read_corpus
 from nmt.data.digests import Digests
 from nmt.data.overlap import Shared, shared_with, tell_shared
@@ -34,14 +34,20 @@ _KNOWN_CHARACTER = 10  # occurrences that make a character known even where the 
 
 
 @dataclasses.dataclass(frozen=True)
-class Prepared:
+class HeldOut:
+    """What a validation reads."""
+
+    tokenizer: Tokenizer
+    val: Store  # ids of the lines with white space normalised, text as it was read
+    val_lines: list[Pair]  # source and reference lines as they were read
+
+
+@dataclasses.dataclass(frozen=True)
+class Prepared(HeldOut):
     """What training reads."""
 
     folder: Path
-    tokenizer: Tokenizer
     train: Store
-    val: Store  # ids of the lines with white space normalised, text as it was read
-    val_lines: list[Pair]  # source and reference lines as they were read
     fingerprints: dict[str, str]  # of train, val and tokenizer: equal where training sees the same
     report: dict[str, Any]  # what report.json holds
 
@@ -87,15 +93,28 @@ def _val_shared(prepared: Prepared) -> Shared:
     return counts[_VAL]
 
 
+def hold_out(data: DataConfig, tokenizer: Tokenizer, folder: Path) -> HeldOut:
+    """Encode the validation set alone, with the tokenizer of a run, and store it in `folder`."""
+    corpora = validation_set(data)
+    lines = [list(read_corpus(corpus, data.source_language, data.target_language)) for corpus in corpora]
+    _store_val(lines, [corpus.tag for corpus in corpora], tokenizer, folder)
+    val = Store.open(folder)
+    return HeldOut(tokenizer, val, _lines(val))
+
+
+def _lines(store: Store) -> list[Pair]:
+    return [(store.source_text(row), store.target_text(row)) for row in range(len(store))]
+
+
 def _open(folder: Path) -> Prepared:
     tokenizer = Tokenizer.load(folder / "tokenizer")
     train, val = Store.open(folder / "train"), Store.open(folder / "val")
     return Prepared(
-        folder,
         tokenizer,
-        train,
         val,
-        val_lines=[(val.source_text(row), val.target_text(row)) for row in range(len(val))],
+        _lines(val),
+        folder,
+        train,
         fingerprints={"train": train.fingerprint, "val": val.fingerprint, "tokenizer": tokenizer.fingerprint},
         report=json.loads((folder / "report.json").read_text("utf-8")),
     )

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -22,6 +21,9 @@ from nmt.files import atomic_directory
 from nmt.run import read_run_config
 from nmt.training.checkpoint import (
     WEIGHTS,
+    CheckpointInfo,
+    checkpoint_folders,
+    delete_checkpoint,
     find_checkpoint,
     load_training_state,
     load_weights,
@@ -29,6 +31,7 @@ from nmt.training.checkpoint import (
     saved_steps,
     set_pointer,
 )
+from nmt.training.limits import Progress
 
 
 def kept_steps(run_dir: str | os.PathLike[str], of: Literal["best", "last"], count: int | None = None) -> list[int]:
@@ -40,8 +43,8 @@ def kept_steps(run_dir: str | os.PathLike[str], of: Literal["best", "last"], cou
     config = read_run_config(run_dir)
     saved = saved_steps(run_dir)
     if of == "best":
-        progress = load_training_state(find_checkpoint(run_dir, "last"))["progress"]
-        steps = [step for _, step in progress["best"] if step in saved]
+        state = load_training_state(find_checkpoint(run_dir, "last"))
+        steps = [step for _, step in Progress.from_state_dict(state["progress"]).best if step in saved]
     else:
         steps = saved[::-1][: config.training.keep_last]  # older ones were kept for being good
     least = max(2, count or 0)
@@ -110,19 +113,36 @@ def point_to_average(run_dir: str | os.PathLike[str], path: Path) -> None:
     _delete_averages(run_dir, path.name)
 
 
+def take_average(run_dir: str | os.PathLike[str], weights: Mapping[str, Tensor], steps: Collection[int]) -> Path:
+    """Make averaged weights the run's averaged checkpoint, in place of an older one, and return their folder."""
+    path = save_average(run_dir, weights, steps)
+    point_to_average(run_dir, path)
+    return path
+
+
+def is_average_of(checkpoint: CheckpointInfo, steps: Collection[int]) -> bool:
+    """Whether an averaged checkpoint is that of these steps, as its averaged.json says."""
+    try:
+        record = json.loads((checkpoint.path / "averaged.json").read_text(encoding="utf-8"))
+        return bool(record["steps"] == sorted(steps))
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
 def delete_average(run_dir: str | os.PathLike[str]) -> bool:
-    """Delete the run's averaged checkpoint, which further training makes out of date; whether there was one."""
+    """Delete the run's averaged checkpoint; whether there was one."""
     pointer = Path(run_dir) / "checkpoints" / "averaged"
     there = pointer.is_file()
-    pointer.unlink(missing_ok=True)
+    if there:
+        pointer.unlink()
     _delete_averages(run_dir)
     return there
 
 
 def _delete_averages(run_dir: str | os.PathLike[str], kept: str | None = None) -> None:
-    for folder in (Path(run_dir) / "checkpoints").glob("averaged-*"):
-        if folder.name != kept:
-            shutil.rmtree(folder)
+    for path in checkpoint_folders(run_dir, "averaged").values():
+        if path.name != kept:
+            delete_checkpoint(path)
 
 
 class _Weight(NamedTuple):

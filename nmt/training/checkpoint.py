@@ -5,6 +5,8 @@ checkpoints/step-0000012000/training_state.pt    everything else that training g
 checkpoints/averaged-0000012000/                 weights averaged up to that step (nmt.training.average)
 checkpoints/{last,best,averaged}                 pointers: text files that hold the name of such a folder
 
+What has any other name is the user's own, and is never touched.
+
 torch is imported by what reads or writes tensors: to find a checkpoint takes none.
 """
 
@@ -19,19 +21,20 @@ import zlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from zipfile import BadZipFile, ZipFile
 
 from safetensors import SafetensorError, safe_open
 
 from nmt.errors import NmtError
-from nmt.files import atomic_directory, atomic_write
+from nmt.files import atomic_directory, atomic_write, leftover_of
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
 POINTERS = ("averaged", "best", "last")  # the order in which a checkpoint is looked for when none is named
 WEIGHTS, _STATE = "model.safetensors", "training_state.pt"
+_NAME = re.compile(r"(?P<kind>step|averaged)-(?P<step>[0-9]{10})")  # of a checkpoint's folder
 
 
 @dataclass(frozen=True)
@@ -152,11 +155,20 @@ class Newest(NamedTuple):
 def load_newest(run_dir: str | os.PathLike[str], say: Callable[[str], None]) -> Newest:
     """The last checkpoint of a run, or the one before it where that is damaged, which is said.
 
-    Raises NmtError where none can be read.
+    Where none is named as the last, that is the newest one, which is said too. Raises NmtError where none can be read.
     """
-    last = _pointed(run_dir, "last")
+    last, steps = _pointed(run_dir, "last"), saved_steps(run_dir)[::-1]
+    if last is not None:
+        steps = [last, *(step for step in steps if step < last)]
+    elif steps:
+        say(f"{_folder(run_dir) / 'last'} names no checkpoint: going on from the newest one, that of step {steps[0]:,}")
+    else:
+        raise NmtError(
+            f"{_folder(run_dir)} has no step-... folder that training can go on from: copy those of the run there, or "
+            f"choose another folder with run_dir=OTHER (where fine_tune.run={run_dir} starts from averaged weights)"
+        )
     damaged: list[NmtError] = []
-    for step in [last, *(step for step in saved_steps(run_dir)[::-1] if step < last)]:
+    for step in steps:
         try:
             weights, info = load_weights(run_dir, step)
             state = load_training_state(info)
@@ -167,50 +179,90 @@ def load_newest(run_dir: str | os.PathLike[str], say: Callable[[str], None]) -> 
             for damage in damaged:
                 say(str(damage))
             say(f"going on from the checkpoint before, that of step {step:,}")
+        if step != last:
             set_pointer(run_dir, "last", step)
         return Newest(step, weights, state)
     raise damaged[0]
 
 
-def _pointed(run_dir: str | os.PathLike[str], pointer: str) -> int:
-    """The step that a pointer names, whether its folder is there or not; -1 where there is no pointer."""
+def _pointed(run_dir: str | os.PathLike[str], pointer: str) -> int | None:
+    """The step that a pointer names, whether its folder is there or not; None where it names none."""
     path = _folder(run_dir) / pointer
-    name = path.read_text(encoding="utf-8").strip() if path.is_file() else ""
-    step = re.fullmatch(r"step-(\d+)", name)
-    return -1 if step is None else int(step[1])
+    return _step_of(_read_pointer(path), "step") if path.is_file() else None
+
+
+def _read_pointer(path: Path) -> str:
+    return path.read_text(encoding="utf-8", errors="replace").strip()
+
+
+def _step_of(name: str, kind: Literal["step", "averaged"] | None = None) -> int | None:
+    """The step in the name of a checkpoint's folder, of that kind if one is given; None for any other name."""
+    match = _NAME.fullmatch(name)
+    return int(match["step"]) if match and kind in (None, match["kind"]) else None
 
 
 def find_checkpoint(run_dir: str | os.PathLike[str], checkpoint: str | int | None = None) -> CheckpointInfo:
     """Which folder best, last, averaged, a step or None (averaged, best or last, the first there is) stands for."""
     folder = _folder(run_dir)
     if checkpoint is None:
-        checkpoint = next((name for name in POINTERS if (folder / name).is_file()), None)
+        checkpoint = next((name for name in POINTERS if has_pointer(run_dir, name)), None)
+        if checkpoint is None and saved_steps(run_dir):
+            raise NmtError(
+                f"{run_dir} names none of its checkpoints as the best or last: choose a step{_there(run_dir)}"
+            )
         if checkpoint is None:
             raise NmtError(f"{run_dir} has no checkpoint yet: train it first, or further")
     if isinstance(checkpoint, int) or checkpoint.isdecimal():
         name = _name(int(checkpoint))
     elif checkpoint not in POINTERS:
         raise NmtError(f"there is no checkpoint {checkpoint!r}: choose best, last, averaged or the number of a step")
-    elif not (folder / checkpoint).is_file():
+    elif not has_pointer(run_dir, checkpoint):
         raise NmtError(f"{run_dir} has no {checkpoint} checkpoint{_there(run_dir)}")
     else:
-        name = (folder / checkpoint).read_text(encoding="utf-8").strip()
-    step = re.fullmatch(r"(?:step|averaged)-(\d+)", name)
+        name = _read_pointer(folder / checkpoint)
+    step = _step_of(name)
     if step is None or not (folder / name).is_dir():
         named = "" if checkpoint == name else f" ({checkpoint})"
         raise NmtError(f"{run_dir} has no checkpoint {name}{named}{_there(run_dir)}")
-    return CheckpointInfo(name, folder / name, int(step[1]))
+    return CheckpointInfo(name, folder / name, step)
 
 
 def has_checkpoint(run_dir: str | os.PathLike[str]) -> bool:
-    """Whether there is a checkpoint to go on from."""
-    return (_folder(run_dir) / "last").is_file()
+    """Whether a training has left anything here: weights of a step or averaged ones, or a name for them."""
+    pointers = any(has_pointer(run_dir, pointer) for pointer in POINTERS)
+    return pointers or any(checkpoint_folders(run_dir, "step")) or any(checkpoint_folders(run_dir, "averaged"))
+
+
+def has_pointer(run_dir: str | os.PathLike[str], name: str) -> bool:
+    """Whether checkpoints/NAME (last, best or averaged) is there."""
+    return (_folder(run_dir) / name).is_file()
 
 
 def saved_steps(run_dir: str | os.PathLike[str]) -> list[int]:
     """The steps whose checkpoints are there, in ascending order."""
-    names = (path.name.removeprefix("step-") for path in _folder(run_dir).glob("step-*"))
-    return sorted(int(name) for name in names if name.isdecimal())
+    return sorted(checkpoint_folders(run_dir, "step"))
+
+
+def checkpoint_folders(run_dir: str | os.PathLike[str], kind: Literal["step", "averaged"]) -> dict[int, Path]:
+    """The folders of a run's checkpoints, or of its averages, by step: those whose names are exactly theirs."""
+    there = {_step_of(path.name, kind): path for path in _folder(run_dir).glob(f"{kind}-*") if path.is_dir()}
+    return {step: path for step, path in there.items() if step is not None}
+
+
+def delete_checkpoint(path: Path) -> None:
+    """Delete the folder of a checkpoint; a link in its place is not followed, and stays."""
+    if not path.is_symlink():
+        shutil.rmtree(path)
+
+
+def refuse_strangers(run_dir: str | os.PathLike[str], kind: Literal["step", "averaged"] | None = None) -> None:
+    """Refuse a run directory where a file or a link has the name of a checkpoint's folder, and so is in its way."""
+    for path in sorted(_folder(run_dir).glob("*")):
+        if _step_of(path.name, kind) is not None and (path.is_symlink() or not path.is_dir()):
+            raise NmtError(
+                f"{path} is a {'link' if path.is_symlink() else 'file'}, and has the name of a checkpoint's folder: "
+                "move it away, or give it another name"
+            )
 
 
 def set_pointer(run_dir: str | os.PathLike[str], name: str, target: int | str) -> None:
@@ -221,16 +273,18 @@ def set_pointer(run_dir: str | os.PathLike[str], name: str, target: int | str) -
 
 def delete_others(run_dir: str | os.PathLike[str], kept: Iterable[int]) -> None:
     """Delete the checkpoints of all steps but those in `kept`, and what an interrupted save left behind."""
-    names = {_name(step) for step in kept}
-    for path in _folder(run_dir).glob("step-*"):
-        if path.name not in names:
-            shutil.rmtree(path)
-    for pattern in (".*.partial", "step-*/.*.partial"):
-        for path in _folder(run_dir).glob(pattern):
-            if path.is_dir():
-                shutil.rmtree(path, ignore_errors=True)
-            else:
+    kept = set(kept)
+    folders = checkpoint_folders(run_dir, "step")
+    for step, path in folders.items():
+        if step not in kept:
+            delete_checkpoint(path)
+    for folder in (_folder(run_dir), *(path for step, path in folders.items() if step in kept)):
+        for path in folder.glob(".*.partial"):
+            name = leftover_of(path)
+            if name in (*POINTERS, _STATE) and path.is_file():
                 path.unlink(missing_ok=True)
+            elif name is not None and _step_of(name) is not None:
+                shutil.rmtree(path, ignore_errors=True)
 
 
 def _folder(run_dir: str | os.PathLike[str]) -> Path:

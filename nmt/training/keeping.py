@@ -11,7 +11,7 @@ from torch import Tensor
 
 from nmt.config.schema import TrainingConfig
 from nmt.models.seq2seq import Seq2Seq
-from nmt.training.average import average_checkpoints, delete_average, point_to_average, save_average
+from nmt.training.average import average_checkpoints, delete_average, take_average
 from nmt.training.checkpoint import (
     delete_others,
     has_checkpoint,
@@ -21,7 +21,7 @@ from nmt.training.checkpoint import (
     set_pointer,
 )
 from nmt.training.distributed import World
-from nmt.training.limits import Progress
+from nmt.training.limits import Progress, Rank
 from nmt.training.validation import Validation
 
 
@@ -79,7 +79,7 @@ class Keeper:
         The process may have ended between a checkpoint and the tidying up after it.
         """
 
-        def tidy() -> list[tuple[float, int]]:
+        def tidy() -> list[tuple[Rank, int]]:
             saved = saved_steps(self.run_dir)  # not those that a checkpoint since lost had made superfluous
             progress.best = [entry for entry in progress.best if entry[1] in saved]
             self._tidy(progress)
@@ -98,7 +98,7 @@ class Keeper:
         validate: Callable[[], Validation],
         say: Callable[[str], None],
     ) -> Averaged | None:
-        """Make the mean of kept checkpoints the run's averaged one, if it validates no worse than the best.
+        """Make the mean of kept checkpoints the run's averaged one, if it validates better than the best.
 
         None where the run has kept fewer than two, which is said.
         """
@@ -113,9 +113,9 @@ class Keeper:
             validation = validate()
         finally:
             self.model.load_state_dict(own)  # what the training state keeps, and a raised limit goes on from
-        taken = not progress.best or validation.score(self.config.best_metric) >= progress.best[0][0]
+        taken = not progress.best or validation.rank > progress.best[0][0]
         if taken:
-            self.world.on_main(lambda: point_to_average(self.run_dir, save_average(self.run_dir, weights, steps)))
+            self.world.on_main(lambda: take_average(self.run_dir, weights, steps))
         return Averaged(steps, validation, taken)
 
     def _tidy(self, progress: Progress) -> None:

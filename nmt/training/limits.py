@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import signal
 import threading
 import time
@@ -9,9 +10,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from types import FrameType
-from typing import Any
+from typing import Any, NamedTuple
 
 from nmt.config.schema import TrainingConfig
+
+
+class Rank(NamedTuple):
+    """What a validation is ranked by: the higher score is the better one, and of equal scores the lower loss."""
+
+    score: float  # by training.best_metric
+    negative_loss: float
 
 
 @dataclass
@@ -24,7 +32,7 @@ class Progress:
     seconds: float = 0.0  # wall clock since the first update, validation included, over all resumptions
     validated_step: int = 0  # of the last validation
     validation_seconds: float = 0.0  # how long it took
-    best: list[tuple[float, int]] = field(default_factory=list)  # score (higher is better) and step, best first
+    best: list[tuple[Rank, int]] = field(default_factory=list)  # and the step of each, best first
     stale: int = 0  # validations since the last improvement
     ended: bool = False  # all that comes at the end of training is done, too
     rollbacks: int = 0  # times that training went back to a checkpoint after a bad update
@@ -34,11 +42,12 @@ class Progress:
         """Wall clock since the first update."""
         return self.seconds / 60
 
-    def validated(self, score: float, seconds: float, keep_best: int) -> bool:
+    def validated(self, rank: Rank, seconds: float, keep_best: int) -> bool:
         """Enter a validation of the present step; whether it is the best so far."""
-        improved = not self.best or score > self.best[0][0]
+        improved = not self.best or rank > self.best[0][0]
         self.stale = 0 if improved else self.stale + 1
-        self.best = sorted([*self.best, (score, self.step)], key=lambda entry: -entry[0])[:keep_best]
+        ranked = sorted([*self.best, (rank, self.step)], key=lambda entry: entry[0], reverse=True)
+        self.best = ranked[:keep_best]  # of equal ranks the earlier step
         self.validated_step, self.validation_seconds = self.step, seconds
         return improved
 
@@ -48,12 +57,16 @@ class Progress:
 
     def state_dict(self) -> dict[str, Any]:
         """What a checkpoint keeps."""
-        return asdict(self)
+        return asdict(self) | {"best": [(*rank, step) for rank, step in self.best]}
 
     @classmethod
     def from_state_dict(cls, state: dict[str, Any]) -> Progress:
-        """Continue from a checkpoint."""
-        return cls(**{**state, "best": [(score, step) for score, step in state["best"]]})
+        """Continue from a checkpoint.
+
+        Older ones have no losses with their best scores: what ties with such a score counts as better.
+        """
+        best = [(Rank(score, *(loss or [-math.inf])), step) for score, *loss, step in state["best"]]
+        return cls(**{**state, "best": best})
 
 
 def end_reason(config: TrainingConfig, progress: Progress) -> str | None:

@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import IO, Any
 
 from nmt.errors import NmtError
+from nmt.evaluation.metrics import LABELS
 from nmt.files import atomic_write
 from nmt.report.heatmap import heatmap_array
 from nmt.training.keeping import Averaged
 from nmt.training.limits import Progress
-from nmt.training.validation import AttentionMap, Sample, Validation
+from nmt.training.validation import SHOWN_DIGITS, AttentionMap, Sample, Validation
 
 _REFRESH = 0.5  # seconds between two states of the live line
 _TENSORBOARD = ("loss", "perplexity", "learning_rate", "gradient_norm", "tokens_per_second")
@@ -40,18 +41,23 @@ class Monitor:
     def _go_on_after(self, progress: Progress) -> None:
         from torch.utils.tensorboard import SummaryWriter
 
-        _cut(self.path, progress)
-        first = progress.step + 1 if progress.step else None
-        self._board = SummaryWriter(str(self.run_dir / "tensorboard"), purge_step=first)
+        kept = _cut(self.path, progress)
+        # TensorBoard drops all from a step on. A validation of the present step that is yet to come may be there from
+        # before, among figures of training that do not come again.
+        repeats = progress.validated_step < progress.step
+        first = progress.step if repeats else progress.step + 1
+        folder = self.run_dir / "tensorboard"
+        _await_later_name(folder)
+        self._board = SummaryWriter(str(folder), purge_step=first)
+        for entry in kept if repeats else []:
+            if (entry["event"], entry["step"]) == ("train", progress.step):
+                self._plot(entry)
 
     def train(self, progress: Progress, metrics: dict[str, Any], left: float | None) -> None:
         """The updates since the last call."""
-        self._append("train", progress, metrics)
-        rate = metrics["source_tokens_per_second"] + metrics["target_tokens_per_second"]
-        shown = {**metrics, "tokens_per_second": rate}
-        for name in _TENSORBOARD:
-            self._board.add_scalar(f"train/{name}", shown[name], progress.step)
+        self._plot(self._append("train", progress, metrics))
         if not self.live:
+            rate = _tokens_per_second(metrics)
             self.say(
                 f"step {progress.step:,}  epoch {progress.epoch + 1}  loss {metrics['loss']:.3f}  "
                 f"perplexity {metrics['perplexity']:.2f}  rate {metrics['learning_rate']:.2e}  "
@@ -60,8 +66,9 @@ class Monitor:
 
     def validation(self, progress: Progress, validation: Validation, best: bool) -> None:
         """A validation: its figures, sample translations and attention maps."""
-        figures = {"loss": validation.loss, "perplexity": validation.perplexity, "bleu": validation.bleu.score}
-        extra = {"signature": validation.bleu.signature, "best": best, "seconds": progress.validation_seconds}
+        figures = _figures(validation)
+        extra: dict[str, Any] = {"signature": validation.bleu.signature, "chrf_signature": validation.chrf.signature}
+        extra |= {"ranked_by": validation.ranked_by, "best": best, "seconds": progress.validation_seconds}
         by_tag = {tag: bleu.score for tag, bleu in validation.bleu_by_tag.items()}
         self._append("validation", progress, figures | extra | ({"bleu_by_tag": by_tag} if by_tag else {}))
         for name, value in (figures | {f"bleu/{tag or 'no tag'}": bleu for tag, bleu in by_tag.items()}).items():
@@ -72,8 +79,7 @@ class Monitor:
             self._board.add_image(f"attention/{number}", _picture(attention), progress.step, dataformats="HWC")
         self._board.flush()
         self.say(
-            f"step {progress.step:,}  validation: loss {validation.loss:.3f}  "
-            f"perplexity {validation.perplexity:.2f}  BLEU {validation.bleu.score:.2f}{'  (best)' if best else ''}  "
+            f"step {progress.step:,}  validation: {summary(validation)}{'  (best)' if best else ''}  "
             f"after {progress.minutes:.1f} minutes"
         )
         if len(by_tag) > 1:
@@ -91,12 +97,14 @@ class Monitor:
     def averaged(self, progress: Progress, averaged: Averaged) -> None:
         """The mean of checkpoints was validated, and taken or not."""
         steps, validation, taken = averaged
-        figures = {"loss": validation.loss, "perplexity": validation.perplexity, "bleu": validation.bleu.score}
-        self._append("average", progress, figures | {"steps": steps, "taken": taken})
-        self.say(
-            f"average of steps {', '.join(f'{step:,}' for step in steps)}: loss {validation.loss:.3f}  "
-            f"BLEU {validation.bleu.score:.2f}  ({'taken' if taken else 'not taken: the best checkpoint is better'})"
-        )
+        self._append("average", progress, _figures(validation) | {"steps": steps, "taken": taken})
+        listed = ", ".join(f"{step:,}" for step in steps)
+        self.say(f"average of steps {listed}: {summary(validation)}  ({'taken' if taken else 'not taken'})")
+        if progress.best:
+            (score, negative_loss), step = progress.best[0]
+            by = validation.ranked_by
+            shown = "" if by == "loss" else f"  {LABELS[by]} {score:.{SHOWN_DIGITS}f}"
+            self.say(f"  the best checkpoint, of step {step:,}: loss {-negative_loss:.3f}{shown}")
 
     def end(self, progress: Progress, reason: str, parameters: int) -> None:
         """The run is done."""
@@ -109,10 +117,9 @@ class Monitor:
 
     def show(self, progress: Progress, metrics: dict[str, Any], left: float | None) -> None:
         """Renew the live line: step, loss, tokens/s, time left."""
-        rate = metrics["source_tokens_per_second"] + metrics["target_tokens_per_second"]
         text = (
             f"step {progress.step:,}  epoch {progress.epoch + 1}  loss {metrics['loss']:.3f}  "
-            f"{rate:,.0f} tokens/s  {_left(left)}"
+            f"{_tokens_per_second(metrics):,.0f} tokens/s  {_left(left)}"
         )
         self.stream.write("\r" + text.ljust(self._live_width))
         self.stream.flush()
@@ -133,33 +140,95 @@ class Monitor:
             self._live_width = 0
         self._board.close()
 
-    def _append(self, event: str, progress: Progress, values: dict[str, Any]) -> None:
+    def _plot(self, entry: dict[str, Any]) -> None:
+        """Draw the figures of a `train` line of metrics.jsonl."""
+        shown = {**entry, "tokens_per_second": _tokens_per_second(entry)}
+        for name in _TENSORBOARD:
+            value = shown[name]
+            self._board.add_scalar(f"train/{name}", math.inf if value is None else value, entry["step"])
+
+    def _append(self, event: str, progress: Progress, values: dict[str, Any]) -> dict[str, Any]:
+        """Write a line, and return what it holds."""
         place = {"event": event, "step": progress.step, "epoch": progress.epoch, "minutes": progress.minutes}
+        entry = {key: _finite(value) for key, value in (place | values).items()}
         try:
             with self.path.open("a", encoding="utf-8") as file:
-                file.write(json.dumps({key: _finite(value) for key, value in (place | values).items()}) + "\n")
+                file.write(json.dumps(entry) + "\n")
         except OSError as error:
             raise NmtError(f"{self.path} could not be written: {error.strerror}") from error
+        return entry
 
 
-def _cut(path: Path, progress: Progress) -> None:
-    """Keep the lines up to `progress`: later ones, those of the end, and a line left half written come again."""
+def _await_later_name(folder: Path) -> None:
+    """Wait for the next second if a file of events was begun in this one.
+
+    TensorBoard reads files in the order of their names, which begin with that second.
+    """
+    now = time.time()
+    if any(folder.glob(f"events.out.tfevents.{int(now):010d}.*")):
+        time.sleep(1 - now % 1)
+
+
+def summary(validation: Validation) -> str:
+    """The figures of a validation as part of a sentence."""
+    scores = "  ".join(
+        f"{LABELS[each.name]} {each.score:.{SHOWN_DIGITS}f}" for each in (validation.bleu, validation.chrf)
+    )
+    return f"loss {validation.loss:.3f}  perplexity {validation.perplexity:.2f}  {scores}"
+
+
+def _figures(validation: Validation) -> dict[str, float]:
+    return {
+        "loss": validation.loss,
+        "perplexity": validation.perplexity,
+        "bleu": validation.bleu.score,
+        "chrf": validation.chrf.score,
+    }
+
+
+def _tokens_per_second(metrics: dict[str, Any]) -> float:
+    return float(metrics["source_tokens_per_second"] + metrics["target_tokens_per_second"])
+
+
+def _cut(path: Path, progress: Progress) -> list[dict[str, Any]]:
+    """Keep the lines up to `progress`, and return what they hold.
+
+    Later ones, those of the end, and a line left half written come again.
+    """
     if not path.is_file():
-        return
+        return []
     lines = path.read_text(encoding="utf-8").splitlines()
-    kept = [line for line in lines if _belongs(line, progress)]
-    if kept != lines:
-        with atomic_write(path) as file:
-            file.writelines(line + "\n" for line in kept)
-
-
-def _belongs(line: str, progress: Progress) -> bool:
-    try:
-        entry = json.loads(line)
-    except json.JSONDecodeError:
-        return False
     last = {"train": progress.step, "rollback": progress.step, "validation": progress.validated_step}
-    return bool(entry["step"] <= last.get(entry["event"], -1))
+    kept: list[tuple[str, dict[str, Any]]] = []
+    rollbacks = 0
+    for line in lines:
+        entry = _parsed(line)
+        rollbacks += entry["event"] == "rollback"
+        if entry["step"] <= last.get(entry["event"], -1) and rollbacks <= progress.rollbacks:
+            kept.append((line, entry))
+    if len(kept) < len(lines):
+        with atomic_write(path) as file:
+            file.writelines(line + "\n" for line, _ in kept)
+    return [entry for _, entry in kept]
+
+
+def tells_of_checkpoints(run_dir: Path) -> bool:
+    """Whether metrics.jsonl tells of a run that has saved a checkpoint: one that has ended, or validated twice.
+
+    The first validation is the best so far, so a checkpoint follows it.
+    """
+    path = run_dir / "metrics.jsonl"
+    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+    told = [_parsed(line)["event"] for line in lines]
+    return "end" in told or told.count("validation") > 1
+
+
+def _parsed(line: str) -> dict[str, Any]:
+    """What a line of metrics.jsonl holds; an event of no kind for one left half written."""
+    try:
+        return dict(json.loads(line))
+    except ValueError:
+        return {"event": "", "step": 0}
 
 
 def _finite(value: Any) -> Any:

@@ -29,11 +29,11 @@ from nmt.models.recurrent import Cell
 from nmt.models.seq2seq import Seq2Seq
 from nmt.resources import PACKAGE
 from nmt.training.agreement import check_agreement
-from nmt.training.checkpoint import CheckpointInfo, Newest, has_checkpoint, load_newest
+from nmt.training.checkpoint import CheckpointInfo, Newest, has_checkpoint, load_newest, refuse_strangers
 from nmt.training.distributed import World
 from nmt.training.fine_tune import freeze, inherit, load_base
 from nmt.training.limits import Progress, end_reason
-from nmt.training.monitor import Monitor, Silent
+from nmt.training.monitor import Monitor, Silent, tells_of_checkpoints
 from nmt.training.trainer import Trainer
 from nmt.training.trial import Trial
 from nmt.training.validation import Validator
@@ -70,9 +70,19 @@ def train(config: Config, world: World | None = None) -> None:
 
 
 def _newest(run_dir: Path, config: Config) -> Newest | None:
-    """The checkpoint to go on from, if there is one; refuses a run of another configuration."""
+    """The checkpoint to go on from, if there is one.
+
+    Refuses a run of another configuration, and a run directory of which only a part is there: training is never begun
+    anew where it has been before.
+    """
+    refuse_strangers(run_dir)
+    if not has_checkpoint(run_dir):
+        _refuse_lost_checkpoints(run_dir)
+        _refuse_other_config(run_dir, config)
+        return None
+    _refuse_missing_records(run_dir)
     _refuse_other_config(run_dir, config)
-    return load_newest(run_dir, _say) if has_checkpoint(run_dir) else None
+    return load_newest(run_dir, _say)
 
 
 def _train(
@@ -118,7 +128,7 @@ def _train(
     updates.tokens_per_device = _tokens_per_device(config, run_dir, Trial(updates, model, training, device), world)
     progress = Progress() if newest is None else Progress.from_state_dict(newest.state["progress"])
     with closing(Monitor(run_dir, progress) if world.is_main else Silent()) as monitor:
-        validator = Validator(config, prepared, model, device, updates.tokens_per_device, world)
+        validator = Validator(config, prepared, model, device, updates.tokens_per_device, world, monitor.say)
         iterate = partial(updates.iterate, say=monitor.say) if world.is_main else updates.iterate
         trainer = Trainer(training, run_dir, model, iterate, validator, monitor, device, world)
         if newest is not None:
@@ -177,6 +187,24 @@ def _refuse_other_config(run_dir: Path, config: Config) -> None:
         raise NmtError(
             f"{run_dir} holds a run of another configuration ({'; '.join(different)}): "
             "choose another folder with run_dir=OTHER, or give the configuration it was begun with"
+        )
+
+
+def _refuse_missing_records(run_dir: Path) -> None:
+    """Refuse to go on where nothing tells whether configuration, data and vocabulary are those of the checkpoints."""
+    if missing := [name for name in ("config.yaml", "environment.json", "tokenizer") if not (run_dir / name).exists()]:
+        raise NmtError(
+            f"{run_dir} has checkpoints but no {' and no '.join(missing)}, so nothing tells whether this is the same "
+            "run: copy what is missing there as well, or choose another folder with run_dir=OTHER"
+        )
+
+
+def _refuse_lost_checkpoints(run_dir: Path) -> None:
+    """Refuse to begin anew where metrics.jsonl tells of a training that had checkpoints."""
+    if tells_of_checkpoints(run_dir):
+        raise NmtError(
+            f"{run_dir}/metrics.jsonl tells of a training whose checkpoints are not there: copy them there, choose "
+            "another folder with run_dir=OTHER, or delete metrics.jsonl to begin anew here"
         )
 
 

@@ -173,8 +173,8 @@ class Trainer:
             self._agree()
             self._leave()
         self._agree()
-        score, seconds = validation.score(self.config.best_metric), self.progress.seconds - started
-        best = self.progress.validated(score, seconds, self.config.keep_best)
+        seconds = self.progress.seconds - started
+        best = self.progress.validated(validation.rank, seconds, self.config.keep_best)
         self.schedule.validated(best)
         self.unsaved = True
         self.monitor.validation(self.progress, validation, best)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import accumulate
-from typing import Any, Protocol, TypeVar
+from typing import Any, Literal, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -15,21 +15,23 @@ from numpy.typing import NDArray
 
 from nmt.config.schema import Config
 from nmt.data.batching import collate
-from nmt.data.prepare import Prepared
+from nmt.data.prepare import HeldOut
 from nmt.device import autocast, undisturbed_randomness
 from nmt.engines.native import NativeEngine
-from nmt.evaluation.metrics import Score, corpus_bleu
+from nmt.evaluation.metrics import Score, corpus_bleu, score
 from nmt.evaluation.tagged import rows_by_tag, target_language
 from nmt.models.seq2seq import Seq2Seq
 from nmt.training.distributed import World
-from nmt.training.limits import Interrupted, Signals
+from nmt.training.limits import Interrupted, Rank, Signals
 from nmt.training.loss import batch_loss, perplexity
 from nmt.translate import Translator
 from nmt.translation.batches import batches
 
 T = TypeVar("T")
+Metric = Literal["bleu", "chrf", "loss"]
 
 SAMPLES = 4  # translations shown
+SHOWN_DIGITS = 2  # of BLEU and chrF, behind the point
 HEATMAPS = 2  # sentences whose attention is shown
 _HEATMAP_TOKENS = 40  # longer sentences are not chosen while there are others
 
@@ -58,18 +60,24 @@ class Validation:
 
     loss: float  # nats per target token, without smoothing
     bleu: Score
+    chrf: Score
     samples: list[Sample]
     attention_maps: list[AttentionMap]  # none for a model that does not attend
     bleu_by_tag: dict[str, Score] = field(default_factory=dict)  # where the set has several; "" is none
+    ranked_by: Metric = "bleu"
 
     @property
     def perplexity(self) -> float:
         """exp(loss)."""
         return perplexity(self.loss)
 
-    def score(self, metric: str) -> float:
-        """What checkpoints are ranked by; higher is better."""
-        return self.bleu.score if metric == "bleu" else -self.loss
+    @property
+    def rank(self) -> Rank:
+        """What checkpoints are ranked by. BLEU and chrF that look the same when they are shown are equal."""
+        if self.ranked_by == "loss":
+            return Rank(-self.loss, -self.loss)
+        metric = self.bleu if self.ranked_by == "bleu" else self.chrf
+        return Rank(round(metric.score, SHOWN_DIGITS), -self.loss)
 
 
 @dataclass(frozen=True)
@@ -105,33 +113,37 @@ def validated(validate: Validate, signals: Signals, world: World) -> Validation:
 
 
 class Validator:
-    """Validates a model on the prepared validation set: loss on its stored ids, BLEU on its raw lines."""
+    """Validates a model on the prepared validation set: loss on its stored ids, BLEU and chrF on its raw lines."""
 
     def __init__(
         self,
         config: Config,
-        prepared: Prepared,
+        held_out: HeldOut,
         model: Seq2Seq,
         device: torch.device,
         tokens_per_device: int | None = None,
         world: World | None = None,
+        say: Callable[[str], None] = lambda sentence: None,
     ) -> None:
-        """tokens_per_device bounds the batches of the loss; None: training.tokens_per_update."""
+        """tokens_per_device bounds the batches of the loss; None: training.tokens_per_update.
+
+        `say` is told where checkpoints cannot be ranked by training.best_metric.
+        """
         training = config.training
         self.world = world or World()
         self.model = model
         self.device = device
         self.precision = training.precision
-        self.store = prepared.val
-        self.tokenizer = prepared.tokenizer
+        self.store = held_out.val
+        self.tokenizer = held_out.tokenizer
         self.data = config.data
-        rows = _first_of_each(prepared.val.corpora or [len(prepared.val)], training.validation_sentences)
-        self.lines = [prepared.val_lines[row] for row in rows]
-        self.tags = [prepared.tokenizer.tag_of(int(prepared.val.source(row)[0])) for row in rows]
+        rows = _first_of_each(self.store.corpora or [len(self.store)], training.validation_sentences)
+        self.lines = [held_out.val_lines[row] for row in rows]
+        self.tags = [self.tokenizer.tag_of(int(self.store.source(row)[0])) for row in rows]
         self.tokens_per_batch = tokens_per_device or training.tokens_per_update
         self.translator = Translator(
             NativeEngine(model),
-            prepared.tokenizer,
+            self.tokenizer,
             # a shortlist is made after training; graphs would be recorded while batches are prefetched
             dataclasses.replace(config.search, shortlist=False, draft=False, cuda_graphs=False),
             config.data.cleaning.max_tokens,
@@ -139,6 +151,7 @@ class Validator:
             language=config.data.source_language,
             always_tagged=config.data.always_tagged,
         )
+        self.ranked_by = self._ranked_by(training.best_metric, say)
         self.shown = _spread(len(self.lines), SAMPLES)
         self.mapped = self._choose_heatmaps()
 
@@ -162,11 +175,29 @@ class Validator:
         for rank, share in enumerate(shares):
             hypotheses[rank :: len(shares)] = share.hypotheses
         loss = sum(share.nll for share in shares) / int(self.store.target_lengths.sum())
-        by_tag = {tag: self._bleu(hypotheses, rows) for tag, rows in rows_by_tag(self.tags).items()}
-        samples = [Sample(*self.lines[index], hypotheses[index]) for index in self.shown]
+        references = [reference for _, reference in self.lines]
         return Validation(
-            loss, self._bleu(hypotheses, range(len(hypotheses))), samples, shares[0].attention_maps, by_tag
+            loss=loss,
+            **score(hypotheses, references, ("bleu", "chrf"), target_language(self.data, self.tags)),
+            samples=[Sample(*self.lines[index], hypotheses[index]) for index in self.shown],
+            attention_maps=shares[0].attention_maps,
+            bleu_by_tag={tag: self._bleu(hypotheses, rows) for tag, rows in rows_by_tag(self.tags).items()},
+            ranked_by=self.ranked_by,
         )
+
+    def _ranked_by(self, wanted: Metric, say: Callable[[str], None]) -> Metric:
+        """The metric that checkpoints are ranked by: the one asked for, unless it is BLEU and BLEU cannot rise here.
+
+        BLEU is 0 where no reference has 4 tokens, even for translations equal to the references.
+        """
+        references = [reference for _, reference in self.lines]
+        if wanted != "bleu" or self._bleu(references, range(len(references))).score > 0:
+            return wanted
+        say(
+            "training.best_metric=bleu: no reference of the validation set has the 4 tokens without which BLEU stays "
+            "at 0, so checkpoints are ranked by chrF"
+        )
+        return "chrf"
 
     def nll(self) -> float:
         """Negative log-likelihood of this process's share of the references, summed, in nats."""

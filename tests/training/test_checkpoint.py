@@ -14,12 +14,17 @@ from safetensors import safe_open
 from torch import nn
 
 from nmt.errors import NmtError
+from nmt.training.average import delete_average, save_average
 from nmt.training.checkpoint import (
     delete_others,
     find_checkpoint,
+    has_checkpoint,
+    load_newest,
     load_training_state,
     load_weights,
+    refuse_strangers,
     save_checkpoint,
+    saved_steps,
     set_pointer,
 )
 
@@ -88,11 +93,89 @@ def test_pointers_survive_a_copy_and_a_move(tmp_path: Path) -> None:
 def test_only_those_kept_stay(tmp_path: Path) -> None:
     for step in (1, 2, 3):
         save_checkpoint(tmp_path, step, Tied(), {})
-    (tmp_path / "checkpoints" / ".step-0000000004.x.partial").mkdir()
+    (tmp_path / "checkpoints" / ".step-0000000004.ab_3defg.partial").mkdir()
+    for half_written in (".last.4711.partial", "step-0000000003/.training_state.pt.4711.partial"):
+        (tmp_path / "checkpoints" / half_written).write_text("x")
     delete_others(tmp_path, [1, 3])
-    assert sorted(path.name for path in (tmp_path / "checkpoints").iterdir()) == [
-        "last", "step-0000000001", "step-0000000003",
-    ]  # fmt: skip
+    assert sorted(path.name for path in (tmp_path / "checkpoints").rglob("*")) == sorted([
+        "last", "step-0000000001", "step-0000000003", *["model.safetensors", "training_state.pt"] * 2,
+    ])  # fmt: skip
+
+
+def test_what_has_another_name_is_the_user_s_and_stays(tmp_path: Path) -> None:
+    for step in (1, 2, 3):
+        save_checkpoint(tmp_path, step, Tied(), {})
+    checkpoints = tmp_path / "checkpoints"
+    copies = ["step-0000000001.bak", "step-1", "step-00000000001", "averaged-0000000001.bak", "step-notes"]
+    for name in copies:
+        shutil.copytree(checkpoints / "step-0000000001", checkpoints / name)
+    others = ["step-notes.txt", ".notes.partial", ".step-notes.12.partial", "step-0000000003/.notes.12.partial"]
+    for name in others:
+        (checkpoints / name).write_text("mine")
+    before = {path.relative_to(checkpoints) for path in checkpoints.rglob("*")}
+    assert saved_steps(tmp_path) == [1, 2, 3]
+    delete_others(tmp_path, [3])
+    delete_average(tmp_path)
+    refuse_strangers(tmp_path)
+    gone = before - {path.relative_to(checkpoints) for path in checkpoints.rglob("*")}
+    assert {path.parts[0] for path in gone} == {"step-0000000001", "step-0000000002"}
+    assert saved_steps(tmp_path) == [3]
+
+
+@pytest.mark.parametrize("name", ["step-0000000001", "averaged-0000000001"])
+@pytest.mark.parametrize("kind", ["file", "link"])
+def test_a_file_or_link_with_the_name_of_a_checkpoint_is_refused_and_stays(
+    tmp_path: Path, name: str, kind: str
+) -> None:
+    save_checkpoint(tmp_path, 3, Tied(), {})
+    elsewhere, path = tmp_path / "elsewhere", tmp_path / "checkpoints" / name
+    shutil.copytree(tmp_path / "checkpoints" / "step-0000000003", elsewhere)
+    if kind == "file":
+        path.write_text("mine")
+    else:
+        path.symlink_to(elsewhere)
+    with pytest.raises(NmtError, match=rf"{name} is a {kind}, and has the name of a checkpoint's folder"):
+        refuse_strangers(tmp_path)
+    delete_others(tmp_path, [3])
+    delete_average(tmp_path)
+    assert path.is_symlink() if kind == "link" else path.read_text() == "mine"
+    assert len(list(elsewhere.iterdir())) == 2
+
+
+@pytest.mark.parametrize("pointer", [None, b"", b"step-notes", b"averaged-0000000002", b"\xff\xfe"], ids=str)
+def test_without_a_last_checkpoint_the_newest_is_gone_on_from_and_that_is_said(
+    tmp_path: Path, pointer: bytes | None
+) -> None:
+    for step in (1, 2):
+        save_checkpoint(tmp_path, step, Tied(step), {"value": step})
+    last = tmp_path / "checkpoints" / "last"
+    last.unlink() if pointer is None else last.write_bytes(pointer)
+    assert has_checkpoint(tmp_path)
+    said: list[str] = []
+    newest = load_newest(tmp_path, said.append)
+    assert (newest.step, newest.state["value"]) == (2, 2)
+    assert said == [f"{last} names no checkpoint: going on from the newest one, that of step 2"]
+    assert last.read_text() == "step-0000000002\n"
+    last.unlink()
+    (tmp_path / "checkpoints" / "step-0000000002" / "training_state.pt").unlink()
+    assert load_newest(tmp_path, said.append).step == 1, "a partial copy of the newest gives way as a damaged one does"
+
+
+def test_weights_that_no_training_goes_on_from_are_refused_not_begun_anew(tmp_path: Path) -> None:
+    assert not has_checkpoint(tmp_path)
+    path = save_average(tmp_path, Tied().state_dict(keep_vars=True), [1, 2])
+    assert has_checkpoint(tmp_path)
+    with pytest.raises(NmtError, match=r"has no step-\.\.\. folder that training can go on from.*fine_tune"):
+        load_newest(tmp_path, print)
+    assert path.is_dir()
+
+
+def test_without_pointers_a_checkpoint_is_found_by_its_step(tmp_path: Path) -> None:
+    save_checkpoint(tmp_path, 12, Tied(), {})
+    (tmp_path / "checkpoints" / "last").unlink()
+    with pytest.raises(NmtError, match=r"names none of its checkpoints as the best or last: choose a step.* 12$"):
+        find_checkpoint(tmp_path)
+    assert find_checkpoint(tmp_path, 12).step == 12
 
 
 @pytest.mark.parametrize("name", ["model.safetensors", "training_state.pt"])

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from nmt.config.schema import TrainingConfig
-from nmt.training.limits import Interrupted, Progress, Signals, end_reason, seconds_left
+from nmt.training.limits import Interrupted, Progress, Rank, Signals, end_reason, seconds_left
 
 
 def reason(progress: dict[str, Any], **limits: Any) -> str | None:
@@ -37,10 +37,29 @@ def test_the_best_are_kept_and_patience_counts_validations_without_a_better_one(
     seen = []
     for step, score in enumerate([1.0, 3.0, 2.0, 3.0, 4.0], start=1):
         progress.step = step
-        improved = progress.validated(score, 0.5, keep_best=2)
+        improved = progress.validated(Rank(score, -1.0), 0.5, keep_best=2)
         seen.append((improved, progress.stale, progress.is_among_best()))
     assert seen == [(True, 0, True), (True, 0, True), (False, 1, True), (False, 2, True), (True, 0, True)]
-    assert progress.best == [(4.0, 5), (3.0, 2)]  # of equals the earlier
+    assert progress.best == [((4.0, -1.0), 5), ((3.0, -1.0), 2)]  # of equals the earlier
+    assert Progress.from_state_dict(progress.state_dict()) == progress
+
+
+def test_of_equal_scores_the_lower_loss_is_better_and_patience_begins_anew() -> None:
+    progress = Progress()
+    for step, loss in enumerate([3.0, 2.0, 2.5, 2.0, 1.0], start=1):
+        progress.step = step
+        progress.validated(Rank(0.0, -loss), 0.5, keep_best=3)
+        assert progress.stale == [0, 0, 1, 2, 0][step - 1]
+    assert [step for _, step in progress.best] == [5, 2, 4]
+
+
+def test_a_checkpoint_without_losses_beside_its_best_scores_is_continued() -> None:
+    older = Progress(step=20).state_dict() | {"best": [[0.0, 10], [-0.5, 5]], "stale": 2}
+    progress = Progress.from_state_dict(older)
+    assert [step for _, step in progress.best] == [10, 5]
+    assert progress.validated(Rank(0.0, -7.0), 0.5, keep_best=2), "a tie with a loss that is not known"
+    assert not progress.validated(Rank(-0.2, -1.0), 0.5, keep_best=2)
+    assert progress.best == [((0.0, -7.0), 20), ((0.0, float("-inf")), 10)]
     assert Progress.from_state_dict(progress.state_dict()) == progress
 
 

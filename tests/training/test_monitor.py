@@ -13,14 +13,15 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from nmt.data.prepare import prepare
 from nmt.engines.native import NativeEngine
-from nmt.evaluation.metrics import corpus_bleu
+from nmt.evaluation.metrics import corpus_bleu, score
 from nmt.models.build import build_model
+from nmt.training.checkpoint import find_checkpoint, has_checkpoint, load_training_state
 from nmt.training.limits import Progress
 from nmt.training.monitor import Monitor
 from nmt.training.run import train
 from nmt.training.validation import Validator
 from nmt.translate import Translator
-from tests.training.tiny import events, tiny_config
+from tests.training.tiny import events, killed_in, killed_in_update, tiny_config
 
 METRICS = {
     "loss": 2.5, "nll": 2.0, "perplexity": 7.4, "learning_rate": 0.1, "gradient_norm": 0.7,
@@ -46,16 +47,19 @@ def board(run: Path) -> EventAccumulator:
 
 def test_tensorboard_has_every_scalar_once_a_step(run: Path, board: EventAccumulator) -> None:
     names = ("loss", "perplexity", "learning_rate", "gradient_norm", "tokens_per_second")
-    expected = {f"train/{name}" for name in names} | {f"validation/{name}" for name in ("loss", "perplexity", "bleu")}
+    expected = {f"train/{name}" for name in names} | {
+        f"validation/{name}" for name in ("loss", "perplexity", "bleu", "chrf")
+    }
     assert set(board.Tags()["scalars"]) == expected
     assert [event.step for event in board.Scalars("train/loss")] == [2, 4, 6]
     for kind in ("train", "validation"):
         for name in ("loss", "perplexity"):
             told = [event[name] for event in events(run, kind)]
             assert [event.value for event in board.Scalars(f"{kind}/{name}")] == pytest.approx(told)
-    assert [event.value for event in board.Scalars("validation/bleu")] == pytest.approx(
-        [event["bleu"] for event in events(run, "validation")]
-    )
+    for name in ("bleu", "chrf"):
+        assert [event.value for event in board.Scalars(f"validation/{name}")] == pytest.approx(
+            [event[name] for event in events(run, "validation")]
+        )
 
 
 def test_tensorboard_has_translations_of_fixed_sentences(run: Path, board: EventAccumulator) -> None:
@@ -121,6 +125,91 @@ def test_later_lines_are_taken_back_and_half_a_line_too(tmp_path: Path) -> None:
         file.write('{"event": "tr')
     Monitor(tmp_path, Progress(step=4, validated_step=4), io.StringIO()).close()
     assert [(event["event"], event["step"]) for event in events(tmp_path)] == [("train", 2), ("train", 4)]
+
+
+def curves(run: Path) -> dict[str, list[tuple[int, float]]]:
+    """The curves that TensorBoard shows, steps and values."""
+    accumulator = EventAccumulator(str(run / "tensorboard"), size_guidance={"scalars": 0})
+    accumulator.Reload()
+    names = accumulator.Tags()["scalars"]
+    return {name: [(event.step, event.value) for event in accumulator.Scalars(name)] for name in names}
+
+
+def told(run: Path) -> list[tuple[str, int]]:
+    return [(event["event"], event["step"]) for event in events(run)]
+
+
+def test_what_a_run_told_that_was_killed_before_its_first_checkpoint_is_told_once(tmp_path: Path) -> None:
+    config = tiny_config(tmp_path, training__log_every=1)
+    killed_in_update(config, 3)
+    assert told(tmp_path / "run") == [("train", 1), ("train", 2)]
+    assert not has_checkpoint(tmp_path / "run")
+    train(config)
+    shown = curves(tmp_path / "run")
+    for kind, count in (("train", 6), ("validation", 2)):
+        expected = [(event["step"], pytest.approx(event["loss"])) for event in events(tmp_path / "run", kind)]
+        assert shown[f"{kind}/loss"] == expected
+        assert len(expected) == count
+
+
+def test_a_validation_that_was_not_saved_is_shown_once_and_the_training_before_it_stays(tmp_path: Path) -> None:
+    """SIGKILL after the validation that ends the run; the checkpoint of that step was saved before it."""
+    config = tiny_config(
+        tmp_path, training__max_steps=4, training__log_every=1, training__checkpoint_every=2,
+        training__average="last",
+    )  # fmt: skip
+    killed_in(config, "nmt.training.trainer.Trainer.save", "arguments[0].progress.validated_step == 4")
+    assert told(tmp_path / "run")[-2:] == [("train", 4), ("validation", 4)]
+    assert load_training_state(find_checkpoint(tmp_path / "run", "last"))["progress"]["validated_step"] == 3
+    train(config)
+    shown = curves(tmp_path / "run")
+    assert [step for step, _ in shown["validation/loss"]] == [3, 4]
+    for name in ("loss", "learning_rate"):
+        expected = [(event["step"], pytest.approx(event[name])) for event in events(tmp_path / "run", "train")]
+        assert shown[f"train/{name}"] == expected
+        assert [step for step, _ in expected] == [1, 2, 3, 4]
+
+
+def test_a_rollback_to_the_start_takes_all_back_and_a_restart_the_rollback_too(tmp_path: Path) -> None:
+    monitor = Monitor(tmp_path, stream=io.StringIO())
+    for step in (2, 4):
+        monitor.train(Progress(step=step), METRICS, None)
+    monitor.went_back(Progress(rollbacks=1), "a bad update", 0.5)
+    assert told(tmp_path) == [("rollback", 0)]
+    monitor.train(Progress(step=2, rollbacks=1), METRICS | {"loss": 1.5}, None)
+    monitor.close()
+    assert curves(tmp_path)["train/loss"] == [(2, 1.5)]
+    Monitor(tmp_path, stream=io.StringIO()).close()
+    assert told(tmp_path) == [], "no checkpoint knows of the rollback"
+    assert curves(tmp_path) == {} or not any(curves(tmp_path).values())
+
+
+@pytest.mark.parametrize(
+    ("targets", "wanted", "taken"),
+    [
+        (["ki ba.", "lo."], "bleu", "chrf"),
+        (["ki ba.", "lo.", "mu de ki."], "bleu", "bleu"),
+        (["ki ba.", "lo."], "loss", "loss"),
+        (["ki ba.", "lo."], "chrf", "chrf"),
+    ],
+)
+def test_where_bleu_cannot_rise_chrf_ranks_which_is_said(
+    tmp_path: Path, targets: list[str], wanted: str, taken: str
+) -> None:
+    config = tiny_config(tmp_path, training__best_metric=wanted)
+    for side in ("aa", "bb"):
+        (tmp_path / "text" / f"val.{side}").write_text("".join(f"{line}\n" for line in targets), encoding="utf-8")
+    prepared = prepare(config, lambda _: None)
+    model = build_model(config.model, prepared.tokenizer.source_size, prepared.tokenizer.target_size)
+    said: list[str] = []
+    validator = Validator(config, prepared, model, torch.device("cpu"), say=said.append)
+    found = validator.combine([validator.share()])
+    assert found.ranked_by == taken
+    scores = {"bleu": found.bleu.score, "chrf": found.chrf.score, "loss": -found.loss}
+    assert found.rank == pytest.approx((scores[taken], -found.loss), abs=0.005)
+    assert [sentence.partition(":")[0] for sentence in said] == ["training.best_metric=bleu"] * (wanted != taken)
+    assert found.chrf == score(validator.translator.translate([source for source, _ in validator.lines]), targets,
+                               ("chrf",))["chrf"]  # fmt: skip
 
 
 def test_infinity_is_null_in_json(tmp_path: Path) -> None:

@@ -98,12 +98,14 @@ def test_a_killed_run_ends_as_one_that_was_not(folder: Path) -> None:
 
 @pytest.mark.parametrize("function", ["save_average", "point_to_average"])
 def test_a_run_killed_while_it_averages_makes_the_same_average(folder: Path, function: str) -> None:
-    changes = {"training__average": "last", "training__keep_last": 2, "training__checkpoint_every": 1}
+    changes = {"average": "last", "keep_last": 2, "checkpoint_every": 1}
+    changes |= {"learning_rate": 0.2, "best_metric": "loss"}  # so high a rate that the average is the better
+    changes = {f"training__{key}": value for key, value in changes.items()}
     whole, run = folder / "averaged", folder / f"killed-in-{function}"
     if not whole.is_dir():
         train(tiny_config(folder, whole.name, **changes))
     config = tiny_config(folder, run.name, **changes)
-    killed_in(config, f"nmt.training.keeping.{function}")
+    killed_in(config, f"nmt.training.average.{function}")
     assert not (run / "checkpoints" / "averaged").exists()
     train(config)
     assert_same_run(run, whole)

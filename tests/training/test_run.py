@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import shutil
 import subprocess
 import sys
 import textwrap
@@ -19,7 +21,7 @@ from nmt.training import run as run_module
 from nmt.training.checkpoint import find_checkpoint
 from nmt.training.run import train
 from nmt.translate import Translator
-from tests.training.tiny import events, tiny_config
+from tests.training.tiny import assert_same_run, events, tiny_config
 
 
 @pytest.fixture(scope="module")
@@ -128,6 +130,70 @@ def test_a_damaged_checkpoint_is_one_sentence(folder: Path) -> None:
     config.training.max_steps = 6
     with pytest.raises(NmtError, match=r"model\.safetensors is truncated or corrupted"):
         train(config)
+
+
+@pytest.fixture
+def copied(trained: Config, tmp_path: Path) -> Config:
+    """The trained run at another place, to be trained to update 9."""
+    shutil.copytree(directory(trained), tmp_path / "run")
+    return dataclasses.replace(
+        trained, run_dir=str(tmp_path / "run"), training=dataclasses.replace(trained.training, max_steps=9)
+    )
+
+
+def contents(run: Path) -> dict[str, bytes]:
+    return {
+        str(path.relative_to(run)): path.read_bytes()
+        for path in run.rglob("*")
+        if path.is_file() and path.name != ".lock"
+    }
+
+
+@pytest.mark.parametrize(
+    ("lost", "sentence"),
+    [
+        (["config.yaml"], r"has checkpoints but no config\.yaml, so nothing tells whether this is the same run"),
+        (["environment.json", "tokenizer"], r"has checkpoints but no environment\.json and no tokenizer, so"),
+        (["checkpoints"], r"metrics\.jsonl tells of a training whose checkpoints are not there"),
+        (["checkpoints/step-*"], r"checkpoints/step-0000000006|has no checkpoint step-0000000006"),
+        (["checkpoints/step-*", "checkpoints/last"], r"has no step-\.\.\. folder that training can go on from"),
+        (["checkpoints/step-*/training_state.pt"], r"training_state\.pt is missing"),
+    ],
+)
+def test_a_partial_copy_of_a_run_is_refused_and_left_as_it_is(copied: Config, lost: list[str], sentence: str) -> None:
+    run = directory(copied)
+    for pattern in lost:
+        for path in list(run.glob(pattern)):
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+    before = contents(run)
+    with pytest.raises(NmtError, match=sentence):
+        train(copied)
+    assert contents(run) == before
+
+
+def test_a_copy_without_pointers_is_gone_on_from_and_the_user_s_own_stay(
+    copied: Config, trained: Config, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = directory(copied)
+    checkpoints = run / "checkpoints"
+    for pointer in ("last", "best"):
+        (checkpoints / pointer).unlink()
+    own = ["step-0000000003.bak", "step-0000000006.bak", "step-notes"]
+    for name in own:
+        shutil.copytree(checkpoints / "step-0000000006", checkpoints / name)
+    train(copied)
+    assert "last names no checkpoint: going on from the newest one, that of step 6" in capsys.readouterr().err
+    assert {path.name for path in checkpoints.iterdir() if len(list(path.glob("*"))) == 2} >= set(own)
+    assert find_checkpoint(run, "last").step == find_checkpoint(run, "best").step == 9
+    train(dataclasses.replace(copied, run_dir=str(folder / "never-stopped")))
+    assert_same_run(run, folder / "never-stopped")
+
+
+def test_a_file_with_the_name_of_a_checkpoint_is_refused_before_training(copied: Config) -> None:
+    (directory(copied) / "checkpoints" / "step-0000000009").write_text("mine")
+    with pytest.raises(NmtError, match=r"step-0000000009 is a file, and has the name of a checkpoint's folder"):
+        train(copied)
+    assert (directory(copied) / "checkpoints" / "step-0000000009").read_text() == "mine"
 
 
 def test_a_run_directory_in_use_is_refused(trained: Config) -> None:

@@ -9,14 +9,14 @@ from typing import Any, NamedTuple
 import pytest
 import torch
 
-from nmt.config.schema import TrainingConfig
+from nmt.config.schema import ScheduleConfig, TrainingConfig
 from nmt.data.batching import Batch, Update, collate
 from nmt.errors import NmtError
 from nmt.evaluation.metrics import Score
 from nmt.training.checkpoint import find_checkpoint, load_weights
 from nmt.training.monitor import Monitor
 from nmt.training.trainer import Trainer
-from nmt.training.validation import Validation
+from nmt.training.validation import Metric, Validation
 from tests.models.variants import tiny_model
 from tests.training.tiny import events
 
@@ -48,8 +48,13 @@ class Finding(NamedTuple):
         return found
 
 
+def found(bleu: float = 0.0, loss: float = 1.0, chrf: float = 0.0, ranked_by: Metric = "bleu") -> Validation:
+    scores = Score("bleu", bleu, "nrefs:1"), Score("chrf", chrf, "nrefs:1")
+    return Validation(loss, *scores, [], [], ranked_by=ranked_by)
+
+
 def nothing() -> Validation:
-    return Validation(1.0, Score("bleu", 0.0, ""), [], [])
+    return found()
 
 
 def trainer(folder: Path, *splits: int, **config: Any) -> Trainer:
@@ -206,15 +211,18 @@ def test_the_moving_average_is_what_its_equation_says(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("scores", "taken"), [((3.0, 5.0, 4.0, 6.0), True), ((3.0, 5.0, 4.0, 4.5), False)])
-def test_the_average_of_the_best_is_taken_if_it_is_no_worse(
-    tmp_path: Path, scores: tuple[float, ...], taken: bool
+def test_the_average_of_the_best_is_taken_if_it_is_better(
+    tmp_path: Path, scores: tuple[float, ...], taken: bool, capsys: pytest.CaptureFixture[str]
 ) -> None:
     coming = iter(scores)
     run = trainer(tmp_path, max_steps=6, validate_every=2, keep_best=2, average="best")
-    run.validate = Finding(lambda: Validation(1.0, Score("bleu", next(coming), "nrefs:1"), [], []))
+    run.validate = Finding(lambda: found(next(coming)))
     run.run()
     (event,) = events(tmp_path, "average")
     assert (event["steps"], event["taken"], event["bleu"]) == ([4, 6], taken, scores[-1])
+    said = capsys.readouterr().err
+    assert f"BLEU {scores[-1]:.2f}  chrF 0.00  ({'taken' if taken else 'not taken'})\n" in said
+    assert "the best checkpoint, of step 4: loss 1.000  BLEU 5.00\n" in said
     ours, info = load_weights(tmp_path)
     assert info.averaged == taken
     if taken:
@@ -226,7 +234,7 @@ def test_the_average_of_the_best_is_taken_if_it_is_no_worse(
 def test_last_and_best_checkpoints_stay_and_patience_ends_the_run(tmp_path: Path) -> None:
     scores = iter([1.0, 5.0, 4.0, 3.0, 2.0])
     run = trainer(tmp_path, max_steps=None, patience=3, validate_every=2, checkpoint_every=4, keep_best=2)
-    run.validate = Finding(lambda: Validation(1.0, Score("bleu", next(scores), "nrefs:1"), [], []))
+    run.validate = Finding(lambda: found(next(scores)))
     run.run()
     assert find_checkpoint(tmp_path, "best").step == 4
     assert find_checkpoint(tmp_path, "last").step == 10
@@ -237,9 +245,43 @@ def test_last_and_best_checkpoints_stay_and_patience_ends_the_run(tmp_path: Path
     assert events(tmp_path)[-1]["reason"] == "training.patience=3"
 
 
-def test_best_metric_loss_ranks_by_the_least_loss(tmp_path: Path) -> None:
-    losses = iter([2.0, 1.0, 3.0])
-    run = trainer(tmp_path, max_steps=3, validate_every=1, best_metric="loss")
-    run.validate = Finding(lambda: Validation(next(losses), Score("bleu", 0.0, ""), [], []))
+@pytest.mark.parametrize(
+    ("ranked_by", "best"), [("loss", 2), ("bleu", 3), ("chrf", 4)], ids=["the least loss", "BLEU", "chrF"]
+)
+def test_checkpoints_are_ranked_by_the_metric_of_the_validation(tmp_path: Path, ranked_by: Metric, best: int) -> None:
+    coming = iter([(1.0, 2.0, 1.0), (1.0, 1.0, 2.0), (2.0, 3.0, 1.5), (1.5, 2.0, 2.5)])
+    run = trainer(tmp_path, max_steps=4, validate_every=1)
+    run.validate = Finding(lambda: found(*next(coming), ranked_by))
     run.run()
-    assert find_checkpoint(tmp_path, "best").step == 2
+    assert find_checkpoint(tmp_path, "best").step == best
+
+
+def test_while_scores_tie_a_lower_loss_is_better_and_a_run_whose_loss_falls_no_more_ends(tmp_path: Path) -> None:
+    losses = iter([3.0, 2.5, 2.0, 1.5, 1.6, 1.5, 9.0])
+    run = trainer(
+        tmp_path, max_steps=None, patience=2, validate_every=1, keep_best=2, keep_last=1,
+        schedule=ScheduleConfig(name="plateau", plateau_patience=2),
+    )  # fmt: skip
+    run.validate = Finding(lambda: found(bleu=0.0, loss=next(losses)))
+    run.run()
+    assert [event["best"] for event in events(tmp_path, "validation")] == [True, True, True, True, False, False]
+    assert events(tmp_path)[-1]["reason"] == "training.patience=2"
+    assert find_checkpoint(tmp_path, "best").step == 4
+    assert sorted(path.name[-2:] for path in (tmp_path / "checkpoints").glob("step-*")) == ["04", "06"], "4 before 6"
+    assert run.schedule.factor == 0.5, "the plateau schedule waited for the same validations"
+
+
+def test_a_score_decides_before_the_loss_and_what_looks_the_same_is_the_same() -> None:
+    assert found(bleu=10.01, loss=5.0).rank > found(bleu=10.0, loss=1.0).rank
+    assert found(bleu=10.004, loss=5.0).rank < found(bleu=9.996, loss=4.0).rank, "both are shown as 10.00"
+    assert found(chrf=2.0, bleu=9.0, ranked_by="chrf").rank < found(chrf=3.0, bleu=1.0, ranked_by="chrf").rank
+    assert found(loss=1.0001, ranked_by="loss").rank > found(loss=1.0002, bleu=50.0, ranked_by="loss").rank
+
+
+@pytest.mark.parametrize(("loss", "taken"), [(0.9, True), (1.1, False)])
+def test_an_average_that_ties_is_taken_for_a_lower_loss(tmp_path: Path, loss: float, taken: bool) -> None:
+    losses = iter([1.2, 1.0, loss])
+    run = trainer(tmp_path, max_steps=4, validate_every=2, keep_best=2, average="best")
+    run.validate = Finding(lambda: found(loss=next(losses)))
+    run.run()
+    assert load_weights(tmp_path)[1].averaged == taken

@@ -1,0 +1,72 @@
+"""An average of checkpoints tried after training: it is taken where it validates better than what the run has."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import torch
+from torch import Tensor
+
+from nmt.data.prepare import hold_out
+from nmt.device import choose_device
+from nmt.errors import NmtError
+from nmt.run import LoadedRun, load_run
+from nmt.training.average import average_checkpoints, delete_average, is_average_of, take_average
+from nmt.training.checkpoint import find_checkpoint, has_pointer, load_weights
+from nmt.training.monitor import summary
+from nmt.training.validation import Validation, Validator
+
+Say = Callable[[str], None]
+
+
+def try_average(run_dir: str | os.PathLike[str], steps: list[int], say: Say, device: str = "auto") -> bool:
+    """Average the checkpoints of `steps`, and make that the run's averaged checkpoint if it validates better.
+
+    It has to rank above the best checkpoint, and above the average that the run has already, if it has one: whatever
+    ranks highest is what the other commands take from then on. All are validated here, on one device, and `say` is
+    told the figures of each and the outcome. Returns whether the average was taken.
+    """
+    run = load_run(run_dir, "best" if has_pointer(run_dir, "best") else "last")
+    average = average_checkpoints(run_dir, steps)
+    candidates = {run.checkpoint.name: run.model.state_dict(), "the average": average}
+    if has_pointer(run_dir, "averaged") and not is_average_of(find_checkpoint(run_dir, "averaged"), steps):
+        candidates["the average there already"], _ = load_weights(run_dir, "averaged")
+    found = _validate(run, candidates, say, device)
+    ours = found.pop("the average")
+    rival = max(found, key=lambda name: found[name].rank)  # of equals the checkpoint
+    if ours.rank > found[rival].rank:
+        take_average(run_dir, average, steps)
+        say("the average is better and is taken (--undo takes it back)")
+        return True
+    say(f"the average is not taken: {rival} is {'as good' if ours.rank == found[rival].rank else 'better'}")
+    if rival == run.checkpoint.name and delete_average(run_dir):
+        say(f"the averaged checkpoint that the run had is deleted, being no better than {rival}")
+    return False
+
+
+def _validate(
+    run: LoadedRun, candidates: Mapping[str, Mapping[str, Tensor]], say: Say, device_name: str
+) -> dict[str, Validation]:
+    """Validate the run's model with each of several weights, as training does."""
+    training, device = run.config.training, choose_device(device_name)
+    if training.threads is not None:
+        torch.set_num_threads(training.threads)
+    tokens = None if training.tokens_per_device == "auto" else training.tokens_per_device
+    found = {}
+    with TemporaryDirectory() as folder:
+        try:
+            held_out = hold_out(run.config.data, run.tokenizer, Path(folder))
+        except NmtError as error:
+            raise NmtError(
+                f"the validation set of {run.path} cannot be read ({error}): have it where it was, or take the average "
+                "without validation by --force"
+            ) from error
+        validator = Validator(run.config, held_out, run.model.to(device), device, tokens, say=say)
+        for name, weights in candidates.items():  # the first of which the model has: it may be overwritten then
+            run.model.load_state_dict(weights)
+            found[name] = validator.combine([validator.share()])
+            say(f"{name}: {summary(found[name])}")
+    return found
