@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nmt.config.typed import to_dict
+from nmt.config.schema import SearchConfig
+from nmt.config.typed import from_dict, to_dict
 from nmt.data.overlap import Shared, find_store, shared_with, tell_shared
 from nmt.evaluation.kept import Kept, find_translations, folder_of, make_way, scores_key, translation_key, write
 from nmt.evaluation.metrics import METRICS, length_ratio, score
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from torch import device as Device
 
     from nmt.config.data import DataConfig
-    from nmt.config.schema import SearchConfig
     from nmt.run import LoadedRun
 
 _SHARED = "shared_with_training"  # in scores.json; null where the run's prepared training text is not at hand
@@ -36,11 +36,9 @@ class Settings:
 
     def resolve(self, search: SearchConfig) -> SearchConfig:
         """Return a run's search settings with these in their places; refuses impossible ones."""
-        resolved = replace(
-            search,
-            beam_size=search.beam_size if self.beam_size is None else self.beam_size,
-            length_penalty=search.length_penalty if self.length_penalty is None else self.length_penalty,
-        )
+        given = {"beam_size": self.beam_size, "length_penalty": self.length_penalty}
+        changed = {name: value for name, value in given.items() if value is not None}
+        resolved = from_dict(SearchConfig, to_dict(search) | changed, "search")
         resolved.check()
         return resolved
 

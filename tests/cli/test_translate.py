@@ -109,7 +109,7 @@ def test_any_key_of_the_search_can_be_given(run: Path, call) -> None:
         ("length_penalty=1000", "search.length_penalty=1000: expected a number from 0 to 10"),
         ("stopp=full", "search.stopp is not a key of the configuration; nearest: search.stop"),
         ("stop=soon", "search.stop=soon: expected one of exact, full"),
-        ("coverage_penalty=-1", "search.coverage_penalty=-1: expected a number from 0 to 1,000"),
+        ("coverage_penalty=-1", "search.coverage_penalty=-1: expected a number from 0 to 100"),
     ],
 )
 def test_a_wrong_key_of_the_search(run: Path, call, given: str, sentence: str) -> None:
