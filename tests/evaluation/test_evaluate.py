@@ -158,7 +158,7 @@ def test_text_tags_device_and_weights_are_in_the_key(run_dir: Path) -> None:
 
 def test_impossible_settings_are_refused_before_anything_is_translated(run_dir: Path) -> None:
     run = load_run(run_dir)
-    with pytest.raises(ConfigError, match="search.beam_size=0: expected a whole number from 1"):
+    with pytest.raises(ConfigError, match=r"search.beam_size=0: expected a whole number from 1"):
         evaluate(run, EvaluationSet("other", SOURCES, REFERENCES), Settings(beam_size=0, device="cpu"))
 
 
