@@ -275,10 +275,10 @@ def test_who_cannot_leave_ends_all_the_same() -> None:
 
 def test_a_test_of_silence_has_a_limit_of_its_own() -> None:
     """It kills what still waits, and says what was said."""
-    script = "import sys, time; print('here', file=sys.stderr, flush=True); time.sleep(int(sys.argv[1]))"
-    command = [sys.executable, "-c", script]
+    says = "import signal, sys; print('here', file=sys.stderr, flush=True)"
     processes = [
-        subprocess.Popen([*command, seconds], stderr=subprocess.PIPE, text=True) for seconds in ("0", "100", "100")
+        subprocess.Popen([sys.executable, "-c", script], stderr=subprocess.PIPE, text=True)
+        for script in (says, f"{says}; signal.pause()", f"{says}; signal.pause()")
     ]
     with pytest.raises(pytest.fail.Exception, match=r"process \[1, 2\] of 3 .*'here\\n', 'here\\n', 'here\\n'"):
         ended(processes, 3)
