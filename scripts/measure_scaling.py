@@ -20,13 +20,14 @@ from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import torch
 from benchmarks import data_and_scale, page
 
 from nmt.cli.common import Parser, number, run_command
 from nmt.config.load import load_config, save_config
+from nmt.config.ranges import Count, Range
 from nmt.config.schema import Config
 from nmt.data.prepare import prepare
 from nmt.device import choose_device, describe_hardware
@@ -64,9 +65,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         "example: python scripts/measure_scaling.py multi30k_transformer data.path=FOLDER",
     )
     parser.add_config()
-    parser.add_argument("--updates", type=number(int, LINES), default=120, help="of each run (default: 120)")
-    parser.add_argument("--rounds", type=number(int, 1), default=3, help="runs of each arrangement (default: 3)")
-    parser.add_argument("--processes", type=number(int, 2), help="default: 2, or as many as there are graphics cards")
+    parser.add_argument(
+        "--updates", type=number(Annotated[int, Range(LINES)]), default=120, help="of each run (default: 120)"
+    )
+    parser.add_argument("--rounds", type=number(Count), default=3, help="runs of each arrangement (default: 3)")
+    parser.add_argument(
+        "--processes",
+        type=number(Annotated[int, Range(2, 1024)]),
+        help="default: 2, or as many as there are graphics cards",
+    )
     parser.add_argument(
         "-o", "--output", type=Path, default=data_and_scale.RESULTS, help="JSON whose key 'scaling' is written"
     )
