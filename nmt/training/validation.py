@@ -31,6 +31,7 @@ T = TypeVar("T")
 Metric = Literal["bleu", "chrf", "loss"]
 
 SAMPLES = 4  # translations shown
+LEAST_SCORE = 1.0  # of BLEU and chrF, from 0 to 100, below which a score is chance
 SHOWN_DIGITS = 2  # of BLEU and chrF, behind the point
 HEATMAPS = 2  # sentences whose attention is shown
 _HEATMAP_TOKENS = 40  # longer sentences are not chosen while there are others
@@ -73,11 +74,16 @@ class Validation:
 
     @property
     def rank(self) -> Rank:
-        """What checkpoints are ranked by. BLEU and chrF that look the same when they are shown are equal."""
+        """Return what checkpoints are ranked by.
+
+        BLEU and chrF that look the same when they are shown are equal, and so are all below one point, which a model
+        that knows nothing reaches by chance: of these the lower loss is the better one.
+        """
         if self.ranked_by == "loss":
             return Rank(-self.loss, -self.loss)
         metric = self.bleu if self.ranked_by == "bleu" else self.chrf
-        return Rank(round(metric.score, SHOWN_DIGITS), -self.loss)
+        tells = metric.score >= LEAST_SCORE
+        return Rank(round(metric.score, SHOWN_DIGITS) if tells else 0.0, -self.loss)
 
 
 @dataclass(frozen=True)

@@ -274,6 +274,8 @@ def test_while_scores_tie_a_lower_loss_is_better_and_a_run_whose_loss_falls_no_m
 def test_a_score_decides_before_the_loss_and_what_looks_the_same_is_the_same() -> None:
     assert found(bleu=10.01, loss=5.0).rank > found(bleu=10.0, loss=1.0).rank
     assert found(bleu=10.004, loss=5.0).rank < found(bleu=9.996, loss=4.0).rank, "both are shown as 10.00"
+    assert found(bleu=0.67, loss=3.1).rank < found(bleu=0.0, loss=2.7).rank, "below one point a score is chance"
+    assert found(bleu=1.0, loss=3.1).rank > found(bleu=0.99, loss=2.7).rank
     assert found(chrf=2.0, bleu=9.0, ranked_by="chrf").rank < found(chrf=3.0, bleu=1.0, ranked_by="chrf").rank
     assert found(loss=1.0001, ranked_by="loss").rank > found(loss=1.0002, bleu=50.0, ranked_by="loss").rank
 
