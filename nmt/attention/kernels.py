@@ -43,9 +43,11 @@ def full_attention(
     )
 
 
-def full_attention_weights(query: Tensor, key: Tensor, *, bias: Tensor | None = None) -> Tensor:
+def full_attention_weights(query: Tensor, key: Tensor, *, bias: Tensor | None = None, causal: bool = False) -> Tensor:
     """The weights [batch, heads, queries, keys] that `full_attention` uses and does not always show."""
     scores = (query @ key.mT).mul_(1 / math.sqrt(query.size(3)))
     if bias is not None:
         scores.add_(bias)
+    if causal:
+        scores.masked_fill_(torch.ones_like(scores[0, 0], dtype=torch.bool).triu(1), -math.inf)
     return torch.softmax(scores.float(), dim=-1)

@@ -44,15 +44,18 @@ class SelfAttention(nn.Module):
         self.qkv_projection = nn.Linear(model_dim, 3 * model_dim)
         self.output_projection = nn.Linear(model_dim, model_dim)
 
-    def forward(self, x: Tensor, bias: Tensor) -> Tensor:
-        """Encoder side: x [batch, length, dim], bias [batch, 1, 1, length]; see `nmt.attention.kernels`."""
-        query, key, value = split_heads(self.qkv_projection(x), 3, self.num_heads)
-        return self._output(full_attention(query, key, value, bias=bias, dropout=self._dropout()))
+    def forward(
+        self, x: Tensor, bias: Tensor | None = None, *, causal: bool = False, need_weights: bool = False
+    ) -> tuple[Tensor, Tensor | None]:
+        """A whole sequence: x [rows, length, dim] -> the same shape, and weights [rows, heads, length, length].
 
-    def decode(self, x: Tensor) -> Tensor:
-        """Decoder side, from the start: x [rows, length, dim] sees, causally, itself."""
+        The encoder masks padding by bias [rows, 1, 1, length] (see `nmt.attention.kernels`); in the decoder, which is
+        causal, position i sees 0..i. Weights are None unless asked for.
+        """
         query, key, value = split_heads(self.qkv_projection(x), 3, self.num_heads)
-        return self._output(full_attention(query, key, value, causal=True, dropout=self._dropout()))
+        context = full_attention(query, key, value, bias=bias, causal=causal, dropout=self._dropout())
+        weights = full_attention_weights(query, key, bias=bias, causal=causal) if need_weights else None
+        return self._output(context), weights
 
     def extend(self, x: Tensor, past: Past) -> Tensor:
         """Decoder side, after a past: x [rows, length, dim] sees that and, causally, itself, and is kept with it."""

@@ -8,7 +8,7 @@ from torch.nn.functional import scaled_dot_product_attention
 from nmt.attention.cache import Past
 from nmt.attention.multihead import Source, merge_heads, split_heads
 from nmt.engines.absorbed import Absorbed
-from nmt.models.transformer import DecoderLayer
+from nmt.models.transformer import DecoderLayer, LayerWeights
 
 
 class SingleLayer(DecoderLayer):
@@ -16,7 +16,7 @@ class SingleLayer(DecoderLayer):
 
     def forward(
         self, x: Tensor, memory: Source | Absorbed, past: Past | None, need_weights: bool
-    ) -> tuple[Tensor, Tensor | None]:
+    ) -> tuple[Tensor, LayerWeights | None]:
         """See `DecoderLayer.forward`."""
         if x.size(0) > 1 or past is None or need_weights or not isinstance(memory, Absorbed):
             return super().forward(x, memory, past, need_weights)  # type: ignore[arg-type]

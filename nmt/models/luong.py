@@ -46,6 +46,7 @@ class AttentionalOutput(nn.Module):
 
 class _LuongDecoder(nn.Module):
     attends = True
+    self_attends = False
     rewinds = False
 
     def __init__(self, config: LuongConfig, embedding: nn.Embedding) -> None:

@@ -25,6 +25,8 @@ class RnnEncoder(nn.Module):
     (Cho et al. 2014 apply it before), for the fused kernels that this form has.
     """
 
+    attends = False
+
     def __init__(
         self,
         embedding: nn.Embedding,
@@ -42,8 +44,8 @@ class RnnEncoder(nn.Module):
         self.reverse_source = reverse_source
         self.rnn = whole_sequence_rnn(cell, embedding.embedding_dim, hidden_dim, layers, dropout, bidirectional)
 
-    def forward(self, src: Tensor, mask: Tensor) -> Encoded:
-        """src, mask [batch, src_len]; states and final have hidden_dim * directions features.
+    def forward(self, src: Tensor, mask: Tensor, *, need_weights: bool = False) -> Encoded:
+        """src, mask [batch, src_len]; states and final have hidden_dim * directions features. There are no weights.
 
         With reverse_source the words enter last to first (Sutskever et al. 2014, section 3.3), and states stand
         at the place of their word all the same.

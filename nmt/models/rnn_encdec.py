@@ -31,6 +31,7 @@ class _FixedVectorDecoder(nn.Module):
     """What both decoders share: nothing depends on the previous output but its token, so training is one RNN call."""
 
     attends = False
+    self_attends = False
     rewinds = False
 
     def __init__(self, config: RnnEncDecConfig, embedding: nn.Embedding, input_dim: int) -> None:

@@ -33,6 +33,7 @@ class RnnSearchDecoder(nn.Module):
     """Attends with s[t-1]; the context enters the recurrence and the maxout output (Bahdanau et al. 2015, A.2.2)."""
 
     attends = True
+    self_attends = False
     rewinds = False
 
     def __init__(self, config: RnnSearchConfig, embedding: nn.Embedding) -> None:

@@ -7,7 +7,7 @@ One `Decoder.forward` serves training (the whole target), search (one token and 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple, Protocol, TypeVar, cast, runtime_checkable
+from typing import Any, Literal, NamedTuple, Protocol, TypeVar, cast, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -22,6 +22,9 @@ Step = Callable[[Tensor, Memory, State], tuple[Tensor, State]]
 
 Tree = TypeVar("Tree")
 
+# Who attends to whom: target to source; source to source (encoder); target to target (decoder).
+AttentionKind = Literal["cross", "encoder", "decoder"]
+
 
 class Encoded(NamedTuple):
     """What an encoder hands on."""
@@ -29,20 +32,25 @@ class Encoded(NamedTuple):
     states: Tensor  # [batch, src_len, dim]
     mask: Tensor  # [batch, src_len] bool, True = may attend
     final: tuple[Tensor, ...]  # what a decoder may start from; RNN: h (and c), [batch, layers, dim]; Transformer: ()
+    weights: Tensor | None = None  # [batch, layers, heads, src_len, src_len] of self-attention, only when asked for
 
 
 class Decoded(NamedTuple):
     """What a decoder answers for each target position."""
 
     hidden: Tensor  # [batch, tgt_len, dim], before the vocabulary projection
-    weights: Tensor | None  # [batch, layers, heads, tgt_len, src_len] (RNN: 1, 1), only when asked for
+    weights: Tensor | None = None  # [batch, layers, heads, tgt_len, src_len] (RNN: 1, 1), only when asked for
+    # [batch, layers, heads, tgt_len, tgt_len]: beside `weights` where a decoder that `self_attends` has no past
+    self_weights: Tensor | None = None
 
 
 @runtime_checkable
 class Encoder(Protocol):
     """Source ids to states."""
 
-    def __call__(self, src: Tensor, mask: Tensor) -> Encoded:
+    attends: bool  # whether it has self-attention, whose weights can be asked for
+
+    def __call__(self, src: Tensor, mask: Tensor, *, need_weights: bool = False) -> Encoded:
         """Encode src [batch, src_len] where mask [batch, src_len] is True."""
         ...
 
@@ -51,7 +59,8 @@ class Encoder(Protocol):
 class Decoder(Protocol):
     """Target prefixes to hidden states."""
 
-    attends: bool  # whether weights can be asked for
+    attends: bool  # whether it attends to the source, with weights that can be asked for
+    self_attends: bool  # whether it has self-attention, whose weights then come with them
     rewinds: bool  # whether its state can go back to what it was some tokens before; see `rewind`
 
     def read(self, encoded: Encoded) -> Memory:
@@ -85,6 +94,12 @@ class Seq2Seq(nn.Module):
     def attends(self) -> bool:
         """Whether the decoder has attention weights to show."""
         return cast(Decoder, self.decoder).attends
+
+    def has_attention(self, kind: AttentionKind) -> bool:
+        """Whether `attention` can give the weights of this kind."""
+        if kind == "encoder":
+            return cast(Encoder, self.encoder).attends
+        return self.attends if kind == "cross" else cast(Decoder, self.decoder).self_attends
 
     @property
     def rewinds(self) -> bool:
@@ -151,14 +166,18 @@ class Seq2Seq(nn.Module):
         weights = None if decoded.weights is None else decoded.weights.flatten(1, 2).mean(1)
         return torch.cat(log_probs).view_as(tgt_out), weights
 
-    def attention(self, src: Tensor, src_mask: Tensor, tgt_in: Tensor) -> Tensor:
-        """Attention weights [batch, layers, heads, tgt_len, src_len], recomputed by forcing tgt_in through the decoder.
+    def attention(self, src: Tensor, src_mask: Tensor, tgt_in: Tensor, kind: AttentionKind = "cross") -> Tensor:
+        """Return attention weights [batch, layers, heads, queries, keys], computed anew by forcing tgt_in.
 
-        Only for a model that `attends`.
+        Queries are target positions and keys source positions; in self-attention both are of one side. Only for a model
+        that `has_attention` of this kind.
         """
-        decoded, _ = self.decoder(tgt_in, self.read(src, src_mask), need_weights=True)
-        weights = cast(Decoded, decoded).weights
-        assert weights is not None, "a decoder that attends returns weights when asked"
+        if kind == "encoder":
+            weights = cast(Encoder, self.encoder)(src, src_mask, need_weights=True).weights
+        else:
+            decoded, _ = cast(Decoder, self.decoder)(tgt_in, self.read(src, src_mask), need_weights=True)
+            weights = decoded.weights if kind == "cross" else decoded.self_weights
+        assert weights is not None, f"this model has no {kind} attention"
         return weights
 
 

@@ -93,9 +93,18 @@ class EncoderLayer(nn.Module):
         self.attention_residual = Residual(config)
         self.feed_forward_residual = Residual(config)
 
-    def forward(self, x: Tensor, bias: Tensor) -> Tensor:
-        x = self.attention_residual.add(x, self.self_attention(self.attention_residual.enter(x), bias))
-        return self.feed_forward_residual.add(x, self.feed_forward(self.feed_forward_residual.enter(x)))
+    def forward(self, x: Tensor, bias: Tensor, need_weights: bool = False) -> tuple[Tensor, Tensor | None]:
+        """x [batch, src_len, dim] -> the same shape, and attention weights when asked for."""
+        attended, weights = self.self_attention(self.attention_residual.enter(x), bias, need_weights=need_weights)
+        x = self.attention_residual.add(x, attended)
+        return self.feed_forward_residual.add(x, self.feed_forward(self.feed_forward_residual.enter(x))), weights
+
+
+class LayerWeights(NamedTuple):
+    """The attention weights of a decoder layer."""
+
+    cross: Tensor  # [rows, heads, tgt_len, src_len]
+    own: Tensor | None  # [rows, heads, tgt_len, tgt_len] between target positions; None after a past
 
 
 class DecoderLayer(nn.Module):
@@ -110,15 +119,20 @@ class DecoderLayer(nn.Module):
         self.cross_residual = Residual(config)
         self.feed_forward_residual = Residual(config)
 
-    def forward(self, x: Tensor, memory: Source, past: Past | None, need_weights: bool) -> tuple[Tensor, Tensor | None]:
-        """x [rows, tgt_len, dim] -> the same shape, and cross-attention weights when asked for."""
-        entered = self.self_residual.enter(x)
-        attended = self.self_attention.decode(entered) if past is None else self.self_attention.extend(entered, past)
+    def forward(
+        self, x: Tensor, memory: Source, past: Past | None, need_weights: bool
+    ) -> tuple[Tensor, LayerWeights | None]:
+        """x [rows, tgt_len, dim] -> the same shape, and attention weights when asked for."""
+        entered, own = self.self_residual.enter(x), None
+        if past is None:
+            attended, own = self.self_attention(entered, causal=True, need_weights=need_weights)
+        else:
+            attended = self.self_attention.extend(entered, past)
         x = self.self_residual.add(x, attended)
-        context, weights = self.cross_attention(self.cross_residual.enter(x), memory, need_weights)
+        context, cross = self.cross_attention(self.cross_residual.enter(x), memory, need_weights)
         x = self.cross_residual.add(x, context)
         x = self.feed_forward_residual.add(x, self.feed_forward(self.feed_forward_residual.enter(x)))
-        return x, weights
+        return x, LayerWeights(cross, own) if need_weights else None
 
 
 def _final_norm(config: TransformerConfig) -> nn.Module:
@@ -129,25 +143,30 @@ def _final_norm(config: TransformerConfig) -> nn.Module:
 class TransformerEncoder(nn.Module):
     """A stack of encoder layers over embedded source tokens."""
 
+    attends = True
+
     def __init__(self, config: TransformerConfig, embedding: nn.Embedding) -> None:
         super().__init__()
         self.embedding = TokenEmbedding(embedding, config.dropout)
         self.layers = nn.ModuleList(EncoderLayer(config) for _ in range(config.encoder_layers))
         self.norm = _final_norm(config)
 
-    def forward(self, src: Tensor, mask: Tensor) -> Encoded:
+    def forward(self, src: Tensor, mask: Tensor, *, need_weights: bool = False) -> Encoded:
         """src, mask [batch, src_len]."""
         x = self.embedding(src)
         bias = bias_of(mask)[:, None, None]
+        all_weights = []
         for layer in self.layers:
-            x = layer(x, bias)
-        return Encoded(self.norm(x), mask, ())
+            x, weights = layer(x, bias, need_weights)
+            all_weights.append(weights)
+        return Encoded(self.norm(x), mask, (), torch.stack(all_weights, dim=1) if need_weights else None)
 
 
 class TransformerDecoder(nn.Module):
     """A stack of decoder layers over embedded target tokens."""
 
     attends = True
+    self_attends = True
     rewinds = True
 
     def __init__(self, config: TransformerConfig, embedding: nn.Embedding) -> None:
@@ -187,7 +206,12 @@ class TransformerDecoder(nn.Module):
         for layer, of_layer, past in zip(self._decoder_layers(), memory.layers, pasts, strict=True):
             x, weights = layer(x, of_layer, past, need_weights)
             all_weights.append(weights)
-        decoded = Decoded(self.norm(x), torch.stack(all_weights, dim=1) if need_weights else None)
+        if not need_weights:
+            decoded = Decoded(self.norm(x))
+        else:
+            cross = torch.stack([weights.cross for weights in all_weights], dim=1)
+            own = torch.stack([weights.own for weights in all_weights], dim=1) if state is None else None
+            decoded = Decoded(self.norm(x), cross, own)
         return decoded, None if cache is None else TransformerState(cache)
 
     def _decoder_layers(self) -> list[DecoderLayer]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from nmt.models.seq2seq import Decoder, Encoder, State, reorder, select
+from nmt.models.seq2seq import AttentionKind, Decoder, Encoder, State, reorder, select
 from tests.models.variants import VARIANTS, random_batch, tiny_model
 
 ALL = pytest.mark.parametrize("name", VARIANTS)
@@ -196,3 +196,19 @@ def test_builds_without_memory(name: str) -> None:
     with torch.device("meta"):
         model = tiny_model(name)
     assert all(parameter.is_meta for parameter in model.parameters())
+
+
+@ALL
+@pytest.mark.parametrize("kind", ["encoder", "decoder"])
+def test_self_attention_sums_to_one_and_sees_neither_padding_nor_the_future(name: str, kind: AttentionKind) -> None:
+    model = tiny_model(name)
+    if not model.has_attention(kind):
+        return
+    src, mask = random_batch(LENGTHS)
+    tgt, _ = random_batch([6, 6, 6], seed=3)
+    weights = model.attention(src, mask, tgt, kind)
+    seen = mask[:, None] if kind == "encoder" else torch.ones(6, 6, dtype=torch.bool).tril()[None]
+    seen = seen[:, None, None].expand_as(weights)  # [batch, layers, heads, queries, keys]
+    torch.testing.assert_close(weights.sum(dim=-1), torch.ones(weights.shape[:-1]))
+    assert (weights[~seen] == 0).all() and (weights[seen] > 0).all()
+    assert weights.flatten(1, 2).std(dim=1).min(dim=0).values.max() > 1e-4, "layers and heads differ"

@@ -261,6 +261,44 @@ def test_transformer_is_torch_s(norm: str) -> None:
     torch.testing.assert_close(model(src, mask, tgt), expected, atol=1e-5, rtol=1e-4)
 
 
+def test_attention_weights_of_the_transformer_are_torch_s() -> None:
+    """Of every layer and head, what nn.MultiheadAttention answers when it is asked for its weights."""
+    config = TransformerConfig(
+        model_dim=16, ffn_dim=24, num_heads=2, encoder_layers=2, decoder_layers=2, norm="post", dropout=0.0
+    )
+    torch.manual_seed(0)
+    model = build_model(config, VOCABULARY, VOCABULARY)
+    reference = nn.Transformer(16, 2, 2, 2, 24, 0.0, batch_first=True)
+    reference.encoder.norm = reference.decoder.norm = None
+    reference.load_state_dict(translate_names(model, "post"))
+    modules = {
+        "encoder": [layer.self_attn for layer in reference.encoder.layers],
+        "decoder": [layer.self_attn for layer in reference.decoder.layers],
+        "cross": [layer.multihead_attn for layer in reference.decoder.layers],
+    }
+    for module in (module for of_kind in modules.values() for module in of_kind):
+        module.register_forward_pre_hook(
+            lambda _, inputs, options: (inputs, options | {"need_weights": True, "average_attn_weights": False}),
+            with_kwargs=True,
+        )
+    found: dict[nn.Module, torch.Tensor] = {}
+    for module in reference.modules():
+        if isinstance(module, nn.MultiheadAttention):
+            module.register_forward_hook(lambda module, _, output: found.update({module: output[1]}))
+    src, mask = random_batch([5, 3, 7])
+    tgt, _ = random_batch([6, 6, 6], seed=3)
+    reference(
+        model.encoder.embedding(src),
+        model.decoder.embedding(tgt),
+        tgt_mask=nn.Transformer.generate_square_subsequent_mask(6, dtype=torch.bool),
+        src_key_padding_mask=~mask,
+        memory_key_padding_mask=~mask,
+    )
+    for kind, of_kind in modules.items():
+        expected = torch.stack([found[module] for module in of_kind], dim=1)
+        torch.testing.assert_close(model.attention(src, mask, tgt, kind), expected, atol=1e-5, rtol=1e-4)  # type: ignore[arg-type]
+
+
 def translate_names(model: Seq2Seq, norm: str) -> dict[str, torch.Tensor]:
     """Our weights under the names of nn.Transformer."""
     theirs = {}
