@@ -16,15 +16,17 @@ from nmt.errors import NmtError, UsageError
 from nmt.files import atomic_write
 
 if TYPE_CHECKING:
-    from nmt.evaluation.align import WordAttention
-    from nmt.evaluation.alignment_error import AlignmentScores
+    from nmt.evaluation.align import Selection
+    from nmt.evaluation.alignment_error import AlignmentScores, Gold
+    from nmt.evaluation.sets import EvaluationSet
+    from nmt.run import LoadedRun
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command and return its exit status."""
     parser = Parser(
         "nmt-align",
-        "RUN_DIR --source F --target F [--gold F] [-o F] [--heatmap 3,17] [--layer N|all] [--head N|all] [...]",
+        "RUN_DIR --source F --target F [--gold F] [-o F] [--heatmap 3,17] [--layer N|mean|all] [...]",
         "Align the words of sentence pairs by the attention of a trained system: one line of Pharaoh links\n"
         "(source-target, from 0) for each pair.",
         "example: nmt-align runs/demo/rnnsearch --source test.de --target test.en --gold test.align -o links.txt",
@@ -45,12 +47,23 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--heatmap-format", choices=["png", "svg"], default="png", help="default: png")
     parser.add_argument(
         "--layer",
-        metavar="N|all",
+        metavar="N|mean|all",
         type=_choice,
-        help="decoder layer, from 1; all: their average; default: last but one",
+        help="layer, from 1; mean: their average; all: a row of maps for each (links: the average); "
+        "default: last but one",
     )
     parser.add_argument(
-        "--head", metavar="N|all", type=_choice, default="all", help="head, from 1; default: all, averaged"
+        "--head",
+        metavar="N|mean|all",
+        type=_choice,
+        default="mean",
+        help="head, from 1; mean: their average (default); all: a map for each (links: the average)",
+    )
+    parser.add_argument(
+        "--attention",
+        choices=["cross", "encoder", "decoder"],
+        default="cross",
+        help="what heatmaps show: target to source (default), or a Transformer's self-attention, which has no links",
     )
     parser.add_argument(
         "--checkpoint",
@@ -62,23 +75,73 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _choice(text: str) -> int | str:
-    if text == "all":
+    if text in ("mean", "all"):
         return text
     if not text.isdecimal() or int(text) < 1:
-        raise ArgumentTypeError(f"{text!r} is neither a number from 1 nor all")
+        raise ArgumentTypeError(f"{text!r} is neither a number from 1 nor mean or all")
     return int(text)
 
 
 def _align(arguments: Namespace) -> None:
-    from nmt.evaluation.alignment_error import alignment_scores, check_gold, format_links, read_gold
+    from nmt.data.tags import tags_of_lines
+    from nmt.evaluation.alignment_error import read_gold
     from nmt.evaluation.sets import set_from_files
 
+    if arguments.attention != "cross":
+        _check_pictures_alone(arguments)
     pairs = set_from_files(arguments.source, arguments.target)
     for line in arguments.heatmap or ():
         if line > len(pairs.sources):
             raise UsageError(f"--heatmap {line}: {arguments.source} has {len(pairs.sources):,} lines")
     gold = None if arguments.gold is None else read_gold(arguments.gold)
-    attentions = _attentions(arguments, pairs.sources, pairs.references)
+    run = _load(arguments)
+    tags = tags_of_lines(arguments.tag, len(pairs.sources), run.tokenizer, run.config.data.always_tagged)
+    if arguments.attention == "cross":
+        _write_links(arguments, run, pairs, tags, gold)
+    if arguments.heatmap:
+        _draw(arguments, run, pairs, tags)
+
+
+def _check_pictures_alone(arguments: Namespace) -> None:
+    """Refuse options about links beside self-attention, which has none."""
+    option = f"--attention {arguments.attention}"
+    if not arguments.heatmap:
+        raise UsageError(f"{option} is for pictures: say of which lines, such as --heatmap 3,17")
+    for name, given in (("--gold", arguments.gold), ("--output", arguments.output), ("--json", arguments.json)):
+        if given:
+            raise UsageError(f"{option} draws self-attention, which links no source word to a target word: omit {name}")
+
+
+def _load(arguments: Namespace) -> LoadedRun:
+    from nmt.device import choose_device
+    from nmt.run import load_run
+
+    run = load_run(arguments.run_dir, arguments.checkpoint)
+    family, kind = run.config.model.family, arguments.attention
+    if not run.model.attends:
+        raise NmtError(
+            f"{arguments.run_dir} has no attention to read an alignment from: a {family} model passes "
+            "the source on as one fixed vector"
+        )
+    if not run.model.has_attention(kind):
+        raise NmtError(
+            f"{arguments.run_dir} has no self-attention to draw: the {kind} of a {family} model is recurrent; "
+            "--attention cross shows what it attends to in the source"
+        )
+    run.model.to(choose_device(arguments.device))
+    return run
+
+
+def _write_links(
+    arguments: Namespace, run: LoadedRun, pairs: EvaluationSet, tags: list[str | None], gold: list[Gold] | None
+) -> None:
+    """Write a line of links for each pair and, given gold links, their scores."""
+    from nmt.evaluation.align import word_attention
+    from nmt.evaluation.alignment_error import alignment_scores, check_gold, format_links
+
+    attentions = word_attention(
+        run.model, run.tokenizer, pairs.sources, pairs.references, _selection(arguments), _languages(run), tags
+    )
     if gold is not None:
         words = [(len(one.source_words), len(one.target_words)) for one in attentions]
         check_gold(gold, words, arguments.gold)
@@ -93,52 +156,45 @@ def _align(arguments: Namespace) -> None:
         scores = alignment_scores(links, gold)
         text = json.dumps(asdict(scores), indent=2) if arguments.json else _table(scores)
         print(text, file=sys.stderr if arguments.output is None else sys.stdout)
-    if arguments.heatmap:
-        _draw(arguments, attentions)
 
 
-def _attentions(arguments: Namespace, sources: Sequence[str], targets: Sequence[str]) -> list[WordAttention]:
-    from nmt.data.tags import tags_of_lines
-    from nmt.device import choose_device
-    from nmt.evaluation.align import Selection, word_attention
-    from nmt.run import load_run
-
-    run = load_run(arguments.run_dir, arguments.checkpoint)
-    if not run.model.attends:
-        raise NmtError(
-            f"{arguments.run_dir} has no attention to read an alignment from: a {run.config.model.family} model passes "
-            "the source on as one fixed vector"
-        )
-    data = run.config.data
-    tags = tags_of_lines(arguments.tag, len(sources), run.tokenizer, data.always_tagged)
-    return word_attention(
-        run.model.to(choose_device(arguments.device)),
-        run.tokenizer,
-        sources,
-        targets,
-        Selection(arguments.layer, arguments.head),
-        (data.source_language, data.target_language),
-        tags,
-    )
-
-
-def _draw(arguments: Namespace, attentions: Sequence[WordAttention]) -> None:
+def _draw(arguments: Namespace, run: LoadedRun, pairs: EvaluationSet, tags: list[str | None]) -> None:
+    from nmt.report.attention import pictures
     from nmt.report.fonts import missing_characters
-    from nmt.report.heatmap import heatmap, to_png, to_svg
+    from nmt.report.heatmap import to_png, to_svg
+    from nmt.report.systems import run_names
 
-    for line in arguments.heatmap:
-        attention = attentions[line - 1]
-        sources, targets = attention.labels
-        figure = heatmap(attention.weights, sources, targets)
-        path = Path(arguments.heatmap_dir) / f"{line}.{arguments.heatmap_format}"
-        picture = to_png(figure) if arguments.heatmap_format == "png" else to_svg(figure).encode("utf-8")
+    drawn = pictures(
+        run_names([arguments.run_dir])[0],
+        run.model,
+        run.tokenizer,
+        [(line, pairs.sources[line - 1], pairs.references[line - 1]) for line in arguments.heatmap],
+        _selection(arguments),
+        arguments.attention,
+        _languages(run),
+        [tags[line - 1] for line in arguments.heatmap],
+    )
+    for line, picture in zip(arguments.heatmap, drawn, strict=True):
+        figure = picture.draw()
+        path = Path(arguments.heatmap_dir) / f"{picture.stem}.{arguments.heatmap_format}"
+        content = to_png(figure) if arguments.heatmap_format == "png" else to_svg(figure).encode("utf-8")
         with atomic_write(path, "wb") as file:
-            file.write(picture)
+            file.write(content)
         _tell(f"line {line}: {path}")
-        if missing := missing_characters([*sources, *targets]):
+        if missing := missing_characters([*picture.keys, *picture.queries]):
             _tell(
                 f"line {line}: no installed font has {missing}: boxes stand in their place (install one, such as Noto)"
             )
+
+
+def _selection(arguments: Namespace) -> Selection:
+    from nmt.evaluation.align import Selection
+
+    return Selection(arguments.layer, arguments.head)
+
+
+def _languages(run: LoadedRun) -> tuple[str, str]:
+    return run.config.data.source_language, run.config.data.target_language
 
 
 def _table(scores: AlignmentScores) -> str:

@@ -7,9 +7,11 @@ layer and head; by default the heads of the penultimate layer are averaged, whic
 from __future__ import annotations
 
 import re
+import unicodedata
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain, pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -23,25 +25,39 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from nmt.data.tokenizer import Span, Tokenizer
-    from nmt.models.seq2seq import Seq2Seq
+    from nmt.models.seq2seq import AttentionKind, Seq2Seq
 
-END = "</s>"
+BEGIN, END = "<s>", "</s>"
+_NO_ATTENTION = {
+    "cross": "this model has no attention: it reads the source as one fixed vector, so there is no alignment",
+    "encoder": "this model's encoder is recurrent: it has no self-attention",
+    "decoder": "this model's decoder is recurrent: it has no self-attention",
+}
 TOKENS_PER_BATCH = 4096  # padded target tokens forced through the decoder at once
 
 
 @dataclass(frozen=True)
 class Selection:
-    """Which attention of a decoder with several layers and heads: a number counted from 1, or "all" for the average."""
+    """Which of several layers and heads: a number counted from 1, "mean" for their average, "all" for each of them.
+
+    Where "all" has to become one map, as for links, it is their average, too.
+    """
 
     layer: int | str | None = None  # None: the last layer but one
-    head: int | str = "all"
+    head: int | str = "mean"
 
     def __call__(self, weights: Tensor) -> Tensor:
-        """Weights [layers, heads, tgt_len, src_len] -> [tgt_len, src_len]."""
-        layers, heads = weights.shape[:2]
+        """Weights [layers, heads, queries, keys] -> [queries, keys]."""
+        layers, heads = self.groups(*weights.shape[:2])
+        return weights[[*chain(*layers)]].mean(0)[[*chain(*heads)]].mean(0)
+
+    def groups(self, layers: int, heads: int) -> tuple[list[list[int]], list[list[int]]]:
+        """Return the layers and the heads of each map, counted from 0; a map is their average.
+
+        Raises UsageError for a number that a model with so many layers and heads does not have.
+        """
         layer = max(layers - 1, 1) if self.layer is None else self.layer
-        chosen = weights.mean(0) if layer == "all" else weights[_index(layer, layers, "layer")]
-        return chosen.mean(0) if self.head == "all" else chosen[_index(self.head, heads, "head")]
+        return _groups(layer, layers, "layer"), _groups(self.head, heads, "head")
 
 
 DEFAULT = Selection()
@@ -72,10 +88,11 @@ class WordAttention:
 class PieceAttention(NamedTuple):
     """The attention between the pieces of two lines, and where in its line each piece stands.
 
-    None is for what is no text and counts as the end of sentence: that itself, and a tag before the source.
+    None is for what is no text and counts as the end of sentence: that itself, and a tag before the source. In
+    self-attention both sides are those of one line.
     """
 
-    weights: NDArray[np.float32]  # [target pieces, source pieces]; each row sums to one
+    weights: NDArray[np.float32]  # [..., target pieces, source pieces]; each row sums to one
     source: list[Span | None]
     target: list[Span | None]
 
@@ -104,32 +121,54 @@ def piece_attention(
     tokenizer: Tokenizer,
     sources: Sequence[str],
     targets: Sequence[str],
-    selection: Selection = DEFAULT,
+    selection: Callable[[Tensor], Tensor] = DEFAULT,
     tags: Sequence[str | None] | None = None,
+    kind: AttentionKind = "cross",
 ) -> list[PieceAttention]:
-    """The attention of `model` when it is forced to answer each source line with its target line, on pieces."""
-    if not model.attends:
-        raise NmtError("this model has no attention: it reads the source as one fixed vector, so there is no alignment")
+    """The attention of `model` when it is forced to answer each source line with its target line, on pieces.
+
+    `selection` takes what is wanted of each sentence's weights [layers, heads, queries, keys].
+    """
+    if not model.has_attention(kind):
+        raise NmtError(_NO_ATTENTION[kind])
     heads = [tokenizer.tag_ids(tag) for tag in tags or [None] * len(sources)]
     located = [tokenizer.locate_source(line) for line in sources], [tokenizer.locate_target(line) for line in targets]
     source_ids = [[*head, *line.ids] for head, line in zip(heads, located[0], strict=True)]
     target_ids = [line.ids for line in located[1]]
     results: dict[int, PieceAttention] = {}
     for rows in _batches(source_ids, target_ids):
-        weights = _force(model, [source_ids[row] for row in rows], [target_ids[row] for row in rows])
+        weights = _force(model, [source_ids[row] for row in rows], [target_ids[row] for row in rows], kind)
         for row, sentence in zip(rows, weights, strict=True):
-            results[row] = PieceAttention(
-                selection(sentence)[: len(target_ids[row]), : len(source_ids[row])].float().cpu().numpy(),
-                [*(None for _ in heads[row]), *located[0][row].spans, None],
-                [*located[1][row].spans, None],
-            )
+            source = [*(None for _ in heads[row]), *located[0][row].spans, None]
+            target = [*located[1][row].spans, None]
+            keys, queries = _sides(source, target, kind)
+            chosen = selection(sentence)[..., : len(queries), : len(keys)]
+            results[row] = PieceAttention(chosen.float().cpu().numpy(), keys, queries)
     return [results[row] for row in range(len(results))]
 
 
-def on_words(found: PieceAttention, source: str, target: str, languages: tuple[str, str] = ("", "")) -> WordAttention:
-    """The attention between pieces as that between the words of their lines."""
-    source_words, source_units = _units(source, found.source, languages[0])
-    target_words, target_units = _units(target, found.target, languages[1])
+def _sides(
+    source: list[Span | None], target: list[Span | None], kind: AttentionKind
+) -> tuple[list[Span | None], list[Span | None]]:
+    """Return where keys and queries stand. A decoder's own keys are what it has read: the target after <s>."""
+    if kind == "cross":
+        return source, target
+    return (source, source) if kind == "encoder" else ([None, *target[:-1]], target)
+
+
+def on_words(
+    found: PieceAttention,
+    source: str,
+    target: str,
+    languages: tuple[str, str] = ("", ""),
+    punctuation_apart: bool = False,
+) -> WordAttention:
+    """The attention between pieces as that between the words of their lines.
+
+    With punctuation_apart the punctuation at a word's edges counts as words of its own, as a picture shows it.
+    """
+    source_words, source_units = _units(source, found.source, languages[0], punctuation_apart)
+    target_words, target_units = _units(target, found.target, languages[1], punctuation_apart)
     return WordAttention(
         source_words,
         target_words,
@@ -144,7 +183,7 @@ def pool(
     target_words: int,
     source_words: int,
 ) -> NDArray[np.float32]:
-    """Piece weights [tgt_len, src_len] to word weights [target words + 1, source words + 1].
+    """Piece weights [..., tgt_len, src_len] to word weights [..., target words + 1, source words + 1].
 
     Means over a target word's pieces, sums over a source word's. The units are the words of each piece: one that lies
     in several source words gives each an equal share. A word without pieces has weight zero.
@@ -164,6 +203,30 @@ def word_spans(line: str) -> list[Span]:
     return [match.span() for match in re.finditer(r"\S+", line)]
 
 
+def split_punctuation(line: str, words: Sequence[Span], pieces: Sequence[Span]) -> list[Span]:
+    """Split punctuation off the edges of words: "»Ja...!" becomes », Ja, ... and !.
+
+    A word is split only where a piece begins, since what the model read as one piece has one attention. Equal signs in
+    a row stay together.
+    """
+    begins = {start for start, _ in pieces}
+    found = []
+    for start, end in words:
+        word = line[start:end]
+        core = next((place for place in range(len(word)) if not _is_punctuation(word[place])), len(word))
+        tail = next((place for place in range(len(word), core, -1) if not _is_punctuation(word[place - 1])), core)
+        edges = [
+            edge for edge in (*range(1, core + 1), *range(tail, len(word))) if word[edge - 1] != word[edge : edge + 1]
+        ]
+        cuts = sorted({start + edge for edge in edges} & begins)
+        found += list(pairwise([start, *(cut for cut in cuts if start < cut < end), end]))
+    return found
+
+
+def _is_punctuation(character: str) -> bool:
+    return unicodedata.category(character).startswith("P")
+
+
 def words_of_pieces(words: Sequence[Span], pieces: Sequence[Span]) -> list[range]:
     """The words that each piece lies in, counted from 0, given where in the line words and pieces stand.
 
@@ -179,12 +242,16 @@ def words_of_pieces(words: Sequence[Span], pieces: Sequence[Span]) -> list[range
     return found
 
 
-def _units(line: str, pieces: Sequence[Span | None], language: str) -> tuple[list[str], list[range]]:
+def _units(
+    line: str, pieces: Sequence[Span | None], language: str, punctuation_apart: bool
+) -> tuple[list[str], list[range]]:
     """The words of a line and which of them each piece lies in; what is no text is one more, the end of sentence."""
     spans = [span for span in pieces if span is not None]
     words = word_spans(line)
     if is_unspaced(language) and len(words) == 1:
         words = [span for span in spans if line[slice(*span)].strip()] or words
+    elif punctuation_apart:
+        words = split_punctuation(line, words, spans)
     end = range(len(words), len(words) + 1)
     of_text = iter(words_of_pieces(words, spans))
     return [line[slice(*span)].strip() for span in words], [end if span is None else next(of_text) for span in pieces]
@@ -206,18 +273,26 @@ def _batches(sources: Sequence[Sequence[int]], targets: Sequence[Sequence[int]])
         yield batch
 
 
-def _force(model: Seq2Seq, sources: Sequence[Sequence[int]], targets: Sequence[Sequence[int]]) -> Tensor:
-    """Weights [batch, layers, heads, tgt_len, src_len]."""
+def _force(
+    model: Seq2Seq, sources: Sequence[Sequence[int]], targets: Sequence[Sequence[int]], kind: AttentionKind
+) -> Tensor:
+    """Weights [batch, layers, heads, queries, keys]."""
     import torch
 
     from nmt.data.batching import collate
 
     batch = collate(sources, targets).to(next(model.parameters()).device)
     with torch.inference_mode():
-        return model.eval().attention(batch.src, batch.src_mask, batch.tgt_in)
+        return model.eval().attention(batch.src, batch.src_mask, batch.tgt_in, kind)
 
 
-def _index(number: int | str, count: int, what: str) -> int:
-    if not isinstance(number, int) or not 1 <= number <= count:
-        raise UsageError(f"--{what} {number}: this model's decoder has {what}s 1 to {count}, or all for their average")
-    return number - 1
+def _groups(choice: int | str, count: int, what: str) -> list[list[int]]:
+    """Return the layers, or heads, that each map of a choice is the average of."""
+    if choice == "mean":
+        return [list(range(count))]
+    if choice == "all":
+        return [[number] for number in range(count)]
+    if not isinstance(choice, int) or not 1 <= choice <= count:
+        has = f"one {what}" if count == 1 else f"{what}s 1 to {count} (or mean, or all)"
+        raise UsageError(f"--{what} {choice}: this model's attention has {has}")
+    return [[choice - 1]]

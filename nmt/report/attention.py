@@ -1,4 +1,4 @@
-"""Attention heatmaps of chosen sentences, for every system that has attention, side by side."""
+"""Attention as pictures that say what they show: of one system by layers and heads, or of several side by side."""
 
 from __future__ import annotations
 
@@ -6,12 +6,45 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from nmt.evaluation.align import WordAttention, word_attention
+import numpy as np
+
+from nmt.evaluation.align import BEGIN, DEFAULT, Selection, on_words, piece_attention
 from nmt.evaluation.sets import EvaluationSet
+from nmt.report.heatmap import Panel, heatmaps
 from nmt.report.systems import System
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+    from nmt.data.tokenizer import Tokenizer
+    from nmt.evaluation.align import WordAttention
+    from nmt.models.seq2seq import AttentionKind, Seq2Seq
+
+KINDS: dict[AttentionKind, str] = {
+    "cross": "cross-attention",
+    "encoder": "encoder self-attention",
+    "decoder": "decoder self-attention",
+}
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One system's attention on one sentence: a row of maps for each layer, a map for each head."""
+
+    stem: str  # of its file's name
+    title: str
+    panels: list[list[Panel]]
+    keys: list[str]  # along the top: what is attended to
+    queries: list[str]
+
+    @property
+    def most(self) -> float:
+        """The largest weight."""
+        return max(float(np.max(panel.weights)) for row in self.panels for panel in row)
+
+    def draw(self, most: float | None = None) -> Figure:
+        """Draw it on a scale up to `most`, by default its own largest weight."""
+        return heatmaps(self.panels, self.keys, self.queries, self.title, most)
 
 
 @dataclass(frozen=True)
@@ -19,7 +52,7 @@ class Map:
     """One system's attention on one sentence, while it gives its own translation."""
 
     system: int  # index
-    attention: WordAttention
+    picture: Picture
 
 
 @dataclass(frozen=True)
@@ -30,6 +63,79 @@ class SentenceMaps:
     source: str
     reference: str
     maps: list[Map]
+
+    @property
+    def most(self) -> float:
+        """The largest weight of all maps, where the scale that they share ends."""
+        return max(shown.picture.most for shown in self.maps)
+
+
+def pictures(
+    name: str,
+    model: Seq2Seq,
+    tokenizer: Tokenizer,
+    pairs: Sequence[tuple[int, str, str]],
+    selection: Selection = DEFAULT,
+    kind: AttentionKind = "cross",
+    languages: tuple[str, str] = ("", ""),
+    tags: Sequence[str | None] | None = None,
+) -> list[Picture]:
+    """The attention of the run `name` when it is forced to answer each pair's source with its target.
+
+    A pair is its line, from 1, its source and its target. Punctuation at the edges of words has rows of its own.
+    """
+    sources, targets = [source for _, source, _ in pairs], [target for _, _, target in pairs]
+    found = piece_attention(model, tokenizer, sources, targets, lambda weights: weights, tags, kind)
+    source_side, target_side = {"cross": (0, 1), "encoder": (0, 0), "decoder": (1, 1)}[kind]
+    drawn = []
+    for each, (line, *texts) in zip(found, pairs, strict=True):
+        sides = (languages[source_side], languages[target_side])
+        words = on_words(each, texts[source_side], texts[target_side], sides, punctuation_apart=True)
+        drawn.append(_picture(name, line, words, selection, kind))
+    return drawn
+
+
+def _picture(name: str, line: int, words: WordAttention, selection: Selection, kind: AttentionKind) -> Picture:
+    """The selected maps of weights [layers, heads, queries, keys], and what they are."""
+    weights = words.weights
+    keys, queries = words.labels
+    if kind == "decoder":  # what it reads begins with <s>, which `on_words` counts as the end
+        keys, weights = [BEGIN, *words.source_words], np.roll(weights, 1, axis=-1)
+    count = weights.shape[:2]
+    layers, heads = selection.groups(*count)
+    panels = [
+        [
+            Panel(
+                f"{_named('layer', layer, count[0])}, {_named('head', head, count[1])}",
+                weights[layer][:, head].mean((0, 1)),
+            )
+            for head in heads
+        ]
+        for layer in layers
+    ]
+    title = f"{name}, sentence {line:,}: "
+    parts = [name, f"sentence{line}", *([] if kind == "cross" else [kind])]
+    if count == (1, 1):  # one map in all, as recurrent models have
+        title += "attention" if kind == "cross" else KINDS[kind]
+    else:
+        title += KINDS[kind]
+        parts += [_short("layer", layers), _short("head", heads)]
+        if len(layers) == len(heads) == 1:
+            title += f", {panels[0][0].title}"
+    if len(layers) == len(heads) == 1:
+        panels = [[Panel("", panels[0][0].weights)]]  # the picture's own title says it
+    return Picture("-".join(parts), title, panels, keys, queries)
+
+
+def _named(what: str, numbers: Sequence[int], count: int) -> str:
+    return f"{what} {numbers[0] + 1}" if len(numbers) == 1 else f"mean of {count} {what}s"
+
+
+def _short(what: str, groups: Sequence[Sequence[int]]) -> str:
+    """What a file's name says of its layers or heads."""
+    if len(groups) > 1:
+        return f"{what}s-all"
+    return f"{what}{groups[0][0] + 1}" if len(groups[0]) == 1 else f"{what}s-mean"
 
 
 def choose_sentences(lengths: Sequence[int], shown: Sequence[bool]) -> list[int]:
@@ -59,26 +165,18 @@ def attention_maps(
             continue
         log(f"{system.name}: reading its attention")
         given = [place for place, row in enumerate(rows) if system.hypotheses[row].strip()]
-        attentions = word_attention(
+        drawn = pictures(
+            system.name,
             system.run.model,
             system.run.tokenizer,
-            [test_set.sources[rows[place]] for place in given],
-            [system.hypotheses[rows[place]] for place in given],
+            [(lines[place], test_set.sources[rows[place]], system.hypotheses[rows[place]]) for place in given],
             languages=languages,
             tags=None if test_set.tags is None else [test_set.tags[rows[place]] for place in given],
         )
-        for place, attention in zip(given, attentions, strict=True):
-            maps[place].append(Map(index, attention))
+        for place, picture in zip(given, drawn, strict=True):
+            maps[place].append(Map(index, picture))
     return [
         SentenceMaps(line, test_set.sources[line - 1], test_set.references[line - 1], shown)
         for line, shown in zip(lines, maps, strict=True)
         if shown
     ]
-
-
-def draw(attention: WordAttention) -> Figure:
-    """The heatmap of one system's attention."""
-    from nmt.report.heatmap import heatmap
-
-    source_labels, target_labels = attention.labels
-    return heatmap(attention.weights, source_labels, target_labels)

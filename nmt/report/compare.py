@@ -123,7 +123,9 @@ def _systems(
 
 
 def _report_missing(maps: Sequence[SentenceMaps], log: Callable[[str], None]) -> None:
-    texts = [text for sentence in maps for shown in sentence.maps for side in shown.attention.labels for text in side]
+    texts = [
+        text for sentence in maps for shown in sentence.maps for text in (*shown.picture.keys, *shown.picture.queries)
+    ]
     missing = missing_characters(texts)
     if missing:
         log(f"no installed font has {missing!r}: heatmaps show boxes in their place (install one, such as Noto Sans)")

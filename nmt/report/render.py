@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,7 +16,7 @@ from nmt.config.languages import is_unspaced
 from nmt.evaluation.metrics import LABELS, METRICS
 from nmt.files import atomic_write
 from nmt.report.analysis import METHODS
-from nmt.report.attention import SentenceMaps, draw
+from nmt.report.attention import Map, SentenceMaps
 from nmt.report.differences import Difference
 from nmt.report.heatmap import to_svg
 from nmt.report.page import environment, inline_svg, p_value, render_page, signed
@@ -66,7 +67,7 @@ def _pictures(report: Report) -> dict[str, str]:
         pictures["training"] = to_svg(training_chart(panels, [system.name for system in report.systems]))
     for sentence in report.maps:
         for shown in sentence.maps:
-            pictures[_map_name(sentence.line, shown.system)] = to_svg(draw(shown.attention))
+            pictures[_map_name(shown)] = to_svg(shown.picture.draw(sentence.most))
     return pictures
 
 
@@ -85,8 +86,9 @@ def _training_panels(systems: Sequence[System]) -> list[tuple[str, str, list[Lin
     return panels
 
 
-def _map_name(line: int, system: int) -> str:
-    return f"attention-{line}-{system + 1}"
+def _map_name(shown: Map) -> str:
+    """The name of a map's file, also of ids in the page; the number tells names apart that differ in odd signs."""
+    return f"attention-{shown.system + 1}-{re.sub(r'[^A-Za-z0-9_.=+-]+', '_', shown.picture.stem)}"
 
 
 def _context(report: Report, pictures: dict[str, str]) -> dict[str, Any]:
@@ -197,7 +199,7 @@ def _maps(sentence: SentenceMaps, systems: Sequence[dict[str, Any]], pictures: d
         {
             "system": systems[shown.system]["name"],
             "colour": systems[shown.system]["colour"],
-            "picture": pictures[_map_name(sentence.line, shown.system)],
+            "picture": pictures[_map_name(shown)],
         }
         for shown in sentence.maps
     ]

@@ -73,11 +73,48 @@ def test_heatmaps_of_chosen_lines(folder: Path, tmp_path: Path, capsys: pytest.C
     options = ["--heatmap", "2,5", "--heatmap-dir", str(tmp_path / "maps")]
     assert call(folder, "luong", *options) == 0
     assert call(folder, "luong", *options, "--heatmap-format", "svg") == 0
-    assert sorted(path.name for path in (tmp_path / "maps").iterdir()) == ["2.png", "2.svg", "5.png", "5.svg"]
-    assert (tmp_path / "maps" / "2.png").read_bytes().startswith(b"\x89PNG")
-    assert "<svg" in (tmp_path / "maps" / "5.svg").read_text(encoding="utf-8")
+    names = [f"luong-sentence{line}.{kind}" for line in (2, 5) for kind in ("png", "svg")]
+    assert sorted(path.name for path in (tmp_path / "maps").iterdir()) == names
+    assert (tmp_path / "maps" / names[0]).read_bytes().startswith(b"\x89PNG")
+    assert "<svg" in (tmp_path / "maps" / names[3]).read_text(encoding="utf-8")
     assert call(folder, "luong", "--heatmap", "7") == 2
     assert "text.de has 6 lines" in capsys.readouterr().err
+
+
+def test_file_names_tell_layers_and_heads_and_links_are_those_of_the_average(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ["--heatmap", "2", "--heatmap-format", "svg", "--heatmap-dir", str(tmp_path)]
+    links = {}
+    for layer, head in ((None, None), ("1", "3"), ("mean", "mean"), ("all", "all"), ("3", "all")):
+        chosen = [*(["--layer", layer] if layer else []), *(["--head", head] if head else [])]
+        assert call(folder, "transformer", *options, *chosen) == 0
+        links[layer, head] = capsys.readouterr().out
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "transformer-sentence2-layer1-head3.svg",
+        "transformer-sentence2-layer2-heads-mean.svg",
+        "transformer-sentence2-layer3-heads-all.svg",
+        "transformer-sentence2-layers-all-heads-all.svg",
+        "transformer-sentence2-layers-mean-heads-mean.svg",
+    ]
+    assert links["all", "all"] == links["mean", "mean"]
+
+
+@pytest.mark.parametrize("kind", ["encoder", "decoder"])
+def test_self_attention_is_drawn_and_has_no_links(
+    folder: Path, tmp_path: Path, kind: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    wanted = ["--attention", kind, "--heatmap", "2", "--heatmap-format", "svg", "--heatmap-dir", str(tmp_path)]
+    assert call(folder, "transformer", *wanted, "--layer", "1") == 0
+    assert not capsys.readouterr().out
+    assert [path.name for path in tmp_path.iterdir()] == [f"transformer-sentence2-{kind}-layer1-heads-mean.svg"]
+    assert call(folder, "luong", *wanted) == 1
+    error = capsys.readouterr().err
+    assert len(error.splitlines()) == 1 and f"the {kind} of a luong model is recurrent" in error
+    assert call(folder, "transformer", "--attention", kind) == 2
+    assert "--heatmap" in capsys.readouterr().err
+    assert call(folder, "transformer", *wanted, "--gold", str(folder / "gold")) == 2
+    assert "omit --gold" in capsys.readouterr().err
 
 
 def test_characters_without_a_font_are_named(
@@ -89,7 +126,7 @@ def test_characters_without_a_font_are_named(
     options = ["--source", str(source), "--target", str(target), "--heatmap", "1", "--heatmap-dir", str(tmp_path)]
     assert main([str(folder / "luong"), *options, "--device", "cpu"]) == 0
     fonts._cover.cache_clear()
-    assert (tmp_path / "1.png").is_file()
+    assert (tmp_path / "luong-sentence1.png").is_file()
     assert "no installed font has 天気" in capsys.readouterr().err
 
 

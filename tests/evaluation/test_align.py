@@ -11,7 +11,20 @@ import torch
 from nmt.config.data import TokenizerConfig
 from nmt.data.tokenizer import BOS, Tokenizer
 from nmt.errors import NmtError, UsageError
-from nmt.evaluation.align import END, Selection, WordAttention, pool, word_attention, word_spans, words_of_pieces
+from nmt.evaluation.align import (
+    END,
+    PieceAttention,
+    Selection,
+    WordAttention,
+    on_words,
+    piece_attention,
+    pool,
+    split_punctuation,
+    word_attention,
+    word_spans,
+    words_of_pieces,
+)
+from nmt.models.seq2seq import AttentionKind
 from nmt.run import LoadedRun, load_run
 from tests.evaluation.runs import MODELS, REFERENCES, SOURCES, make_run, write_texts
 from tests.toy_run import made_up_lines
@@ -174,11 +187,63 @@ def test_layers_and_heads_are_chosen_or_averaged() -> None:
     torch.testing.assert_close(Selection()(weights[:1]), weights[0].mean(0))
     torch.testing.assert_close(Selection(3, 2)(weights), weights[2, 1])
     torch.testing.assert_close(Selection("all")(weights), weights.mean((0, 1)))
+    torch.testing.assert_close(Selection("mean")(weights), weights.mean((0, 1)))
     torch.testing.assert_close(Selection("all", 4)(weights), weights[:, 3].mean(0))
+    assert Selection("all", "mean").groups(3, 4) == ([[0], [1], [2]], [[0, 1, 2, 3]])
+    assert Selection(None, "all").groups(3, 2) == ([[1]], [[0], [1]])
     with pytest.raises(UsageError, match=r"--layer 4: .* layers 1 to 3"):
         Selection(4)(weights)
     with pytest.raises(UsageError, match=r"--head 5: .* heads 1 to 4"):
         Selection(1, 5)(weights)
+
+
+@pytest.mark.parametrize(
+    ("line", "parts"),
+    [
+        ("Ein Hund schläft.", "Ein Hund schläft ."),
+        ("»Ja...!« rief E-Mail-Otto", "» Ja ... ! « rief E-Mail-Otto"),
+        ("don't, 3.5 ?! -", "don't , 3.5 ? ! -"),
+        ("", ""),
+    ],
+)
+def test_punctuation_is_split_off_the_edges_of_words(line: str, parts: str) -> None:
+    characters = [(place, place + 1) for place in range(len(line))]
+    found = split_punctuation(line, word_spans(line), characters)
+    assert [line[start:end] for start, end in found] == parts.split()
+    whole = word_spans(line)
+    assert split_punctuation(line, whole, whole) == whole, "what is one piece stays one"
+
+
+def test_punctuation_apart_shares_out_the_weight_of_its_word_and_leaves_links_alone() -> None:
+    weights = np.array([[0.5, 0.3, 0.2], [0.1, 0.7, 0.2], [0.0, 0.0, 1.0]], dtype=np.float32)
+    found = PieceAttention(weights, [(0, 2), (2, 3), None], [(0, 2), (2, 3), None])
+    words = on_words(found, "Ja.", "Go!")
+    assert words.links == [(0, 0)] and words.source_words == ["Ja."]
+    picture = on_words(found, "Ja.", "Go!", punctuation_apart=True)
+    assert picture.labels == (["Ja", ".", END], ["Go", "!", END])
+    np.testing.assert_array_equal(picture.weights, weights)
+
+
+@pytest.mark.parametrize(("kind", "side"), [("encoder", SOURCES), ("decoder", REFERENCES)])
+def test_self_attention_is_between_the_words_of_one_line(
+    runs: dict[str, LoadedRun], kind: AttentionKind, side: list[str]
+) -> None:
+    run = runs["transformer"]
+    found = piece_attention(run.model, run.tokenizer, SOURCES, REFERENCES, lambda weights: weights, kind=kind)
+    for each, line in zip(found, side, strict=True):
+        words = on_words(each, line, line)
+        size = len(line.split()) + 1
+        assert words.weights.shape == (1 if kind == "encoder" else 3, 4, size, size)
+        np.testing.assert_allclose(words.weights.sum(-1), 1, atol=1e-5)
+        if kind == "decoder":  # a word's first piece is predicted from the words before it and <s>, which counts last
+            assert not np.triu(words.weights[..., :-1], 1).any() and (words.weights[..., -1] > 0).all()
+
+
+@pytest.mark.parametrize("kind", ["encoder", "decoder"])
+def test_recurrent_models_have_no_self_attention(runs: dict[str, LoadedRun], kind: AttentionKind) -> None:
+    run = runs["luong"]
+    with pytest.raises(NmtError, match=f"{kind} is recurrent: it has no self-attention"):
+        piece_attention(run.model, run.tokenizer, SOURCES, REFERENCES, kind=kind)
 
 
 def test_a_language_without_spaces_has_its_pieces_as_words(runs: dict[str, LoadedRun]) -> None:

@@ -176,7 +176,13 @@ def test_attention_is_shown_of_the_sentences_asked_for_and_of_every_system_that_
     expected = set()
     for index, path in enumerate(paths, start=1):
         texts = (path / "evaluations" / "test" / "hypotheses.txt").read_text(encoding="utf-8").split("\n")
-        expected |= {f"attention-{line}-{index}" for line in (1, 5) if texts[line - 1] and path.name != "rnn_encdec"}
+        name = NAMES[index - 1]
+        layers = "-layer2-heads-mean" if name == "transformer" else ""
+        expected |= {
+            f"attention-{index}-{name}-sentence{line}{layers}"
+            for line in (1, 5)
+            if texts[line - 1] and name != "rnn_encdec"
+        }
     assert len(expected) > 4
     assert {path.stem for path in (report / "figures").glob("attention-*.svg")} == expected
 
@@ -208,7 +214,7 @@ def test_translations_are_used_again_and_old_maps_go(folder: Path, report: Path)
         )
         compare(request, told.append)
     assert not any("translating" in line for line in told)
-    assert {path.stem.split("-")[1] for path in (target / "figures").glob("attention-*.svg")} == {"3"}
+    assert {path.stem.split("-")[-1] for path in (target / "figures").glob("attention-*.svg")} == {"sentence3"}
 
 
 def test_files_alone_are_compared_with_source_and_reference(folder: Path) -> None:

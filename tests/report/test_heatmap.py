@@ -9,9 +9,10 @@ import matplotlib.image
 import numpy as np
 import pytest
 
+from nmt.errors import NmtError
 from nmt.report import fonts
 from nmt.report.fonts import families_for, missing_characters
-from nmt.report.heatmap import heatmap, heatmap_array, to_png, to_svg
+from nmt.report.heatmap import Panel, heatmap, heatmap_array, heatmaps, to_png, to_svg
 
 
 def diagonal(rows: int, columns: int) -> np.ndarray:
@@ -80,6 +81,43 @@ def test_same_figure_same_svg_without_outside_resources() -> None:
 def test_tokens_must_fit_the_weights() -> None:
     with pytest.raises(ValueError, match="do not fit"):
         heatmap(np.zeros((2, 3)), ["a", "b"], ["x", "y", "z"])
+
+
+def grid(rows: int, columns: int, tokens: int) -> list[list[Panel]]:
+    weights = diagonal(tokens, tokens)
+    return [
+        [Panel(f"layer {row}, head {column}", weights / (1 + row + column)) for column in range(columns)]
+        for row in range(rows)
+    ]
+
+
+def test_maps_of_a_grid_share_one_scale_and_each_says_what_it_is() -> None:
+    figure = heatmaps(grid(2, 3, 4), list("abcd"), list("wxyz"), "run, sentence 3")
+    *maps, scale = figure.axes
+    assert [axes.get_xlabel() for axes in maps] == [f"layer {row}, head {head}" for row in (0, 1) for head in (0, 1, 2)]
+    assert {axes.images[0].get_clim() for axes in maps} == {(0.0, 1.0)} and scale.get_ylim() == (0.0, 1.0)
+    assert [text.get_text() for text in figure.texts] == ["run, sentence 3"]
+    lower = heatmaps(grid(1, 1, 4), list("abcd"), list("wxyz"), most=2.0)
+    assert lower.axes[0].images[0].get_clim() == (0.0, 2.0), "a scale shared with another picture"
+
+
+@pytest.mark.parametrize(("rows", "columns", "tokens"), [(1, 1, 2), (2, 3, 12), (2, 8, 40)])
+def test_nothing_in_a_grid_overlaps(rows: int, columns: int, tokens: int) -> None:
+    words = [f"Straßenbahn{number}" for number in range(tokens)]
+    figure = heatmaps(grid(rows, columns, tokens), words, words, "a run with a long name, sentence 1")
+    boxes = [axes.get_tightbbox() for axes in figure.axes] + [text.get_window_extent() for text in figure.texts]
+    for first, second in itertools.combinations(boxes, 2):
+        apart = (first.x1 <= second.x0, second.x1 <= first.x0, first.y1 <= second.y0, second.y1 <= first.y0)
+        assert any(apart), (first, second)
+    for labels, side in ((figure.axes[0].get_xticklabels(), "x"), (figure.axes[0].get_yticklabels(), "y")):
+        drawn = sorted((label.get_window_extent() for label in labels), key=lambda box: getattr(box, f"{side}0"))
+        for before, after in itertools.pairwise(drawn):
+            assert getattr(before, f"{side}1") <= getattr(after, f"{side}0") + 0.5
+
+
+def test_a_picture_too_large_to_draw_is_one_sentence() -> None:
+    with pytest.raises(NmtError, match="million pixels: draw fewer layers and heads"):
+        to_png(heatmap(diagonal(3, 3), list("abc"), list("xyz")), dpi=50_000)
 
 
 def test_umlauts_need_no_font_but_the_bundled_one() -> None:
