@@ -149,7 +149,8 @@ def _table(results: dict[str, Any]) -> str:
     scores = [*(LABELS[name] for name in METRICS), "BLEU 95%"]
     header = ["system", *scores, "Δ BLEU", "Δ 95%", f"p vs {results['significance']['baseline']}"]
     signature = results["systems"][0]["scores"]["bleu"]["signature"]
-    lines = [format_table(header, rows)]
+    budgets = results["budgets"]["sentence"]
+    lines = [*([budgets, ""] if budgets else []), format_table(header, rows)]
     if baseline:
         lines.append(f"p: two-sided, by {results['significance']['method']}")
     for group in results["seed_groups"]:

@@ -6,12 +6,14 @@ import os
 import sys
 from argparse import Namespace
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nmt.cli.common import DONE, FAILED, Parser, run_command
 from nmt.errors import NmtError, UsageError
 
 if TYPE_CHECKING:
+    from nmt.config.schema import Config
     from nmt.training.distributed import World
 
 
@@ -59,15 +61,28 @@ def _train_as(arguments: Namespace, world: World | None) -> int:
     if len(configs) == 1:
         train(configs[0], world)
         return DONE
-    status = DONE
-    for number, config in enumerate(configs, start=1):
+    return _train_sweep(configs, arguments.overrides)
+
+
+def _train_sweep(configs: Sequence[Config], overrides: Sequence[str]) -> int:
+    """Train one run after the other and print which came out best."""
+    from nmt.config.compose import expand
+    from nmt.report.ranking import Job, ranking
+    from nmt.training.run import train
+
+    jobs = []
+    for number, (config, job) in enumerate(zip(configs, expand(overrides), strict=True), start=1):
         print(f"nmt-train: job {number} of {len(configs)}: {config.run_dir}", file=sys.stderr)
+        failure = None
         try:
             train(config)
         except NmtError as error:  # the other jobs don't depend on this one
             print(f"nmt-train: error: {config.run_dir}: {error}", file=sys.stderr)
-            status = FAILED
-    return status
+            failure = str(error)
+        assert config.run_dir, "load_sweep fills it in"
+        jobs.append(Job(" ".join(job.chosen), Path(config.run_dir), failure))
+    print(ranking(jobs))
+    return FAILED if any(job.error for job in jobs) else DONE
 
 
 if __name__ == "__main__":

@@ -24,6 +24,7 @@ from nmt.evaluation.significance import (
     resample_counts,
     sacrebleu_p_value,
 )
+from nmt.report.budgets import compare_budgets
 from nmt.report.systems import System
 
 Results = dict[str, Any]
@@ -63,6 +64,7 @@ def analyse(
             "source_sha256": test_set.source_digest,
             "reference_sha256": test_set.reference_digest,
         },
+        "budgets": compare_budgets(systems),
         "systems": entries,
         "significance": {
             "method": METHODS[method],

@@ -104,6 +104,7 @@ def _context(report: Report, pictures: dict[str, str]) -> dict[str, Any]:
         "title": f"{languages}, {test_set['name']}: comparison of {len(systems)} systems",
         "languages": languages,
         "summary": _summary(results),
+        "budgets": results["budgets"]["sentence"],
         "source_language": test_set["source_language"],
         "target_language": test_set["target_language"],
         "systems": systems,

@@ -35,6 +35,7 @@ class System:
     run: LoadedRun | None = None
     history: History = History()
     evaluation: dict[str, Any] = field(default_factory=dict)  # scores.json
+    environment: dict[str, Any] = field(default_factory=dict)  # environment.json
 
     @property
     def parameters(self) -> int | None:
@@ -49,7 +50,8 @@ def system_of_run(
     evaluation = evaluate(run, test_set, settings, log)
     if evaluation.reused:
         log(f"{run.path}: using the translations in {evaluation.folder}")
-    return System(name, evaluation.hypotheses, run, read_history(run.path / "metrics.jsonl"), evaluation.record)
+    history = read_history(run.path / "metrics.jsonl")
+    return System(name, evaluation.hypotheses, run, history, evaluation.record, read_environment(run.path))
 
 
 def system_of_file(name: str, path: str | Path, test_set: EvaluationSet) -> System:
@@ -78,6 +80,18 @@ def read_history(path: str | Path) -> History:
         minutes=max((event["minutes"] for event in timed), default=None),
         updates=max((event["step"] for event in timed), default=None),
     )
+
+
+def read_environment(run_dir: Path) -> dict[str, Any]:
+    """Read what a run's environment.json says; nothing where there is none. NmtError for a damaged one."""
+    path = run_dir / "environment.json"
+    if not path.is_file():
+        return {}
+    try:
+        environment = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise NmtError(f"{path} is damaged: it is no JSON") from error
+    return environment if isinstance(environment, dict) else {}
 
 
 def unique_names(names: Sequence[str]) -> list[str]:

@@ -1,5 +1,6 @@
 """nmt-train: what it prints, what it trains and how it ends; the training itself is tested elsewhere."""
 
+import json
 import subprocess
 import sys
 import types
@@ -47,6 +48,24 @@ def test_multirun_trains_each_and_goes_on_after_a_failure(
         "nmt-train: error: runs/embedded-seed=13: the loss is not a number",
         "nmt-train: job 3 of 3: runs/embedded-seed=2",
     ]
+
+
+def test_multirun_ends_with_a_ranking_that_names_what_failed(
+    trained: list[Config], capsys: pytest.CaptureFixture[str]
+) -> None:
+    for seed, bleu in ((1, 20.5), (2, 31.25)):
+        folder = Path(f"runs/embedded-seed={seed}")
+        folder.mkdir(parents=True)
+        event = {"event": "validation", "step": 7, "minutes": 1.5, "bleu": bleu, "loss": 2.0, "ranked_by": "bleu"}
+        (folder / "metrics.jsonl").write_text(json.dumps(event) + "\n", encoding="utf-8")
+    assert main(["embedded", "--multirun", "seed=1,13,2"]) == 1
+    rows = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert rows[0] == ["run", "best", "BLEU", "loss", "updates", "minutes", "parameters"]
+    assert rows[1:3] == [
+        ["1", "seed=2", "31.25", "2.000", "7", "1.5", "-"],
+        ["2", "seed=1", "20.50", "2.000", "7", "1.5", "-"],
+    ]
+    assert rows[3][:3] == ["-", "seed=13", "(failed)"] and len(rows) == 4
 
 
 @pytest.mark.parametrize(

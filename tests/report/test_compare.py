@@ -74,6 +74,18 @@ def test_results_tell_of_training_only_what_runs_tell(results: dict[str, Any]) -
     assert results["systems"][-1]["parameters"] is None and results["systems"][-1]["model"] is None
 
 
+def test_unequal_budgets_stand_above_the_table_in_every_form(report: Path, results: dict[str, Any]) -> None:
+    told = results["budgets"]
+    parameters = {entry["name"]: entry["parameters"] for entry in results["systems"] if entry["parameters"]}
+    (difference,) = told["differences"]
+    assert difference["figure"] == "parameters"
+    assert difference["ratio"] == max(parameters.values()) / min(parameters.values())
+    assert told["unknown"] == ["<other>"] and "parameters" in told["sentence"]
+    for name, table in (("index.html", "<table"), ("report.md", "| System |")):
+        text = (report / name).read_text(encoding="utf-8")
+        assert 0 < text.index("The systems had different budgets: parameters") < text.index(table)
+
+
 def test_every_pair_is_tested_and_marked_against_the_baseline(results: dict[str, Any]) -> None:
     pairs = results["significance"]["pairs"]
     assert len(pairs) == len(NAMES) * (len(NAMES) - 1) // 2
