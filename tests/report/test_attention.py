@@ -1,0 +1,60 @@
+"""Pictures of attention: their names, labels and cells, and what the pictures of a sentence share."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from nmt.evaluation.align import BEGIN, END, Selection
+from nmt.report.attention import Map, SentenceMaps, pictures
+from nmt.report.heatmap import to_svg
+from nmt.report.render import Report, _pictures
+from nmt.run import LoadedRun, load_run
+from tests.evaluation.runs import REFERENCES, SOURCES, make_run, write_texts
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> LoadedRun:
+    folder = tmp_path_factory.mktemp("attention")
+    write_texts(folder)
+    return load_run(make_run(folder / "transformer", "transformer", folder))
+
+
+def test_the_decoder_sees_what_it_has_written_after_the_begin_of_sentence(run: LoadedRun) -> None:
+    pair = (2, SOURCES[1], REFERENCES[1])
+    (picture,) = pictures("r", run.model, run.tokenizer, [pair], Selection("all", "all"), "decoder")
+    words = ["A", "man", "is", "running"]
+    assert picture.keys[:5] == [BEGIN, *words] and picture.queries[:4] == words and picture.queries[-1] == END
+    assert [len(row) for row in picture.panels] == [4, 4, 4]
+    for panel in (panel for row in picture.panels for panel in row):
+        weights = np.asarray(panel.weights)
+        assert weights[0, 0] > 0 and (weights[:, 0] > 0).all(), "the first column is what everything sees"
+        first_pieces = np.triu(weights, 2)  # a word in several pieces sees its own beginning
+        assert not first_pieces.any()
+
+
+def test_a_picture_of_one_map_says_all_in_its_title(run: LoadedRun) -> None:
+    pair = (1234, SOURCES[1], REFERENCES[1])
+    (picture,) = pictures("my-run", run.model, run.tokenizer, [pair], Selection(3, 2))
+    assert picture.stem == "my-run-sentence1234-layer3-head2"
+    assert picture.title == "my-run, sentence 1,234: cross-attention, layer 3, head 2"
+    (mean,) = pictures("my-run", run.model, run.tokenizer, [pair], Selection("mean"))
+    assert mean.title.endswith("mean of 3 layers, mean of 4 heads")
+
+
+def test_maps_of_one_sentence_share_a_scale_over_systems(run: LoadedRun) -> None:
+    pair = (1, SOURCES[0], REFERENCES[0])
+    shown = [
+        Map(system, pictures(name, run.model, run.tokenizer, [pair], Selection(1, head))[0])
+        for system, (name, head) in enumerate((("a", 1), ("b", "mean")))
+    ]
+    sentence = SentenceMaps(1, *pair[1:], shown)
+    assert shown[0].picture.most != shown[1].picture.most
+    assert sentence.most == max(one.picture.most for one in shown)
+    results = {"buckets": {"ranges": [], "unit": "words"}, "systems": []}
+    drawn = _pictures(Report(results, [], [sentence], []))
+    assert list(drawn.values()) == [to_svg(one.picture.draw(sentence.most)) for one in shown]
+    assert all(re.fullmatch(r"attention-[12]-[ab]-sentence1-layer1-head(1|s-mean)", Path(name).name) for name in drawn)
