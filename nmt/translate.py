@@ -1,4 +1,7 @@
-"""Text in, translations out: lines of raw text to detokenised hypotheses, in the order they came."""
+"""Text in, translations out: lines of raw text to detokenised hypotheses, in the order they came.
+
+What shows a model's attention stands a floor above (`nmt.evaluation.attention`) and is imported when it is asked for.
+"""
 
 from __future__ import annotations
 
@@ -6,21 +9,27 @@ import dataclasses
 import os
 import sys
 from collections.abc import Callable, Sequence
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from nmt.config.load import change_search
 from nmt.config.schema import SearchConfig
 from nmt.data.tags import Tags, tags_of_lines
 from nmt.data.tokenizer import Tokenizer
-from nmt.engines.engine import Engine, Precision, SamplingEngine, ScoringEngine
+from nmt.engines.engine import Engine, Precision, ScoringEngine
 from nmt.errors import UsageError
-from nmt.run import load_runs, read_run_config
+from nmt.run import read_run_config
 from nmt.search.distribution import Sampling
 from nmt.search.hypothesis import Hypothesis
 from nmt.search.penalties import LengthPenalty
-from nmt.translation.hypotheses import Translation, about_unfinished, assemble, text_of
+from nmt.translation.hypotheses import Translation, about_unfinished, assemble
 from nmt.translation.pieces import Piece, in_batches, pieces_of, prefixes_of
-from nmt.translation.scoring import score_translations, with_token_scores
+from nmt.translation.sampling import sample_pieces
+from nmt.translation.scoring import about_long, score_translations, with_token_scores
+from nmt.translation.texts import beside, one_or_many
+
+if TYPE_CHECKING:
+    from nmt.evaluation.alignment_error import Link
+    from nmt.evaluation.attention import Attention, Unit
 
 
 def warn_on_stderr(sentence: str) -> None:
@@ -31,9 +40,12 @@ def warn_on_stderr(sentence: str) -> None:
 class Translator:
     """Translates lines of text with an engine; what it answers depends on the line alone.
 
+    Each method takes a list of lines and answers by a list with one answer a line. Given one line, as a string, it
+    gives that line's answer; what belongs to a line, such as its prefix, is a string then, too.
     `max_tokens` is the length the model was trained for (data.cleaning.max_tokens): a line with more source tokens,
     end of sentence included, is translated in segments, and `warn` is told. `language` is that of the lines, in which
-    they are cut at ends of sentences. always_tagged: the model was trained on no text without a tag, and gets none.
+    they are cut at ends of sentences, `target_language` that of translations, where it is known. always_tagged: the
+    model was trained on no text without a tag, and gets none.
     """
 
     def __init__(
@@ -45,6 +57,7 @@ class Translator:
         warn: Callable[[str], None] = warn_on_stderr,
         language: str = "en",
         always_tagged: bool = False,
+        target_language: str = "",
     ) -> None:
         self.engine = engine
         self.tokenizer = tokenizer
@@ -53,6 +66,7 @@ class Translator:
         self.warn = warn
         self.language = language
         self.always_tagged = always_tagged
+        self.target_language = target_language
         self._told_rules = False  # that the engine's differ from those of `search`
 
     @classmethod
@@ -75,38 +89,19 @@ class Translator:
         side by side, with an equal share of the cores each; None: with a core each, 4 at most in the native engine.
         """
         run_dirs = [run_dir] if isinstance(run_dir, str | os.PathLike) else run_dir
+        if not run_dirs:
+            raise UsageError("name the directory of a run, such as runs/my, or a list of them for an ensemble")
+        if engine not in ("native", "ctranslate2"):
+            raise UsageError(f"engine={engine!r} is neither native nor ctranslate2")
         if engine == "ctranslate2":
             from nmt.engines.ctranslate2 import load_exported
 
             return cls(*load_exported(run_dir, checkpoint, device, precision, streams), warn, *_of_text(run_dirs))
-        from nmt.device import choose_device
-        from nmt.engines.draft import Draft
-        from nmt.engines.native import NativeEngine
-        from nmt.engines.rounded import round_weights
-        from nmt.engines.shortlist import Shortlist
-        from nmt.models.ensemble import Ensemble
+        from nmt.engines.loading import load_native  # torch
 
-        runs = load_runs(run_dirs, checkpoint)
-        search = runs[0].config.search
-        max_tokens = min(run.config.data.cleaning.max_tokens for run in runs)
-        model = runs[0].model if len(runs) == 1 else Ensemble([run.model for run in runs])
-        place = choose_device(device)
-        model.to(place)
-        if precision == "fp16" or precision == "int8":
-            round_weights(model, precision)
-            precision = "fp32"  # of all the rest
-        if precision is not None:
-            search = dataclasses.replace(search, precision=precision)
-        tokenizer = runs[0].tokenizer
-        native = NativeEngine.alone(
-            model,
-            place,
-            lambda: Shortlist.load(run_dirs[0], tokenizer),
-            lambda: Draft.load(run_dirs[0], tokenizer),
-            streams,
-        )
-        return cls(native, tokenizer, search, max_tokens, warn, *_of_text(run_dirs))
+        return cls(*load_native(run_dirs, checkpoint, device, precision, streams), warn, *_of_text(run_dirs))
 
+    @one_or_many
     def translate(
         self,
         lines: Sequence[str],
@@ -115,18 +110,19 @@ class Translator:
         length_penalty: float | None = None,
         tag: Tags = None,
     ) -> list[str]:
-        """The best translation of each line, with the tag of all or the tags of each; see `translate_nbest`."""
-        found = self.translate_nbest(lines, beam_size=beam_size, length_penalty=length_penalty, tags=tag)
+        """The best translation of each line, with the tag of all or the tags of each; see `nbest`."""
+        found = self.nbest(lines, beam_size=beam_size, length_penalty=length_penalty, tags=tag)
         return [one.text for one in found]
 
-    def translate_nbest(
+    @one_or_many
+    def nbest(
         self,
         lines: Sequence[str],
         n_best: int = 1,
         *,
         beam_size: int | None = None,
         length_penalty: float | None = None,
-        prefixes: Sequence[str] | None = None,
+        prefixes: str | Sequence[str] | None = None,
         tags: Tags = None,
         token_scores: bool = False,
         first_line: int = 1,
@@ -156,6 +152,9 @@ class Translator:
         self._warn_unfinished(translations, first_line)
         return self._with_token_scores(translations, options) if token_scores else translations
 
+    translate_nbest = nbest  # the name it had first
+
+    @one_or_many
     def sample(
         self,
         lines: Sequence[str],
@@ -163,7 +162,7 @@ class Translator:
         sampling: Sampling = Sampling(),  # noqa: B008 (a constant)
         *,
         length_penalty: float | None = None,
-        prefixes: Sequence[str] | None = None,
+        prefixes: str | Sequence[str] | None = None,
         tags: Tags = None,
         token_scores: bool = False,
         first_line: int = 1,
@@ -173,21 +172,22 @@ class Translator:
 
         They follow from the seed, the line and its number, counted from first_line, alone. A line in segments has the
         first samples of its segments joined, the second ones, and so on; an empty line is answered by one empty
-        hypothesis. Scores have no coverage penalty. The rest is as in `translate_nbest`.
+        hypothesis. Scores have no coverage penalty. The rest is as in `nbest`.
         """
         options = self._options(None, length_penalty)
         pieces = self._pieces(lines, first_line, prefixes, tags)
-        found = self._sample(pieces, samples, sampling, options, first_line, progress)
+        found = sample_pieces(self.engine, pieces, samples, sampling, options, first_line, progress)
         translations = assemble(lines, pieces, found, self.tokenizer, LengthPenalty.of(options), joined=samples)
         return self._with_token_scores(translations, options) if token_scores else translations
 
+    @one_or_many
     def translate_mbr(
         self,
         lines: Sequence[str],
         samples: int,
         sampling: Sampling = Sampling(),  # noqa: B008 (a constant)
         *,
-        prefixes: Sequence[str] | None = None,
+        prefixes: str | Sequence[str] | None = None,
         tags: Tags = None,
         first_line: int = 1,
         progress: Callable[[int], None] | None = None,
@@ -201,20 +201,17 @@ class Translator:
         utility = mbr.pairwise_chrf()
         options = self._options(None, None)
         pieces = self._pieces(lines, first_line, prefixes, tags)
-        found = self._sample(pieces, samples, sampling, options, first_line, progress)
-        texts = [
-            [text_of(one.tokens, piece, self.tokenizer) for one in each]
-            for piece, each in zip(pieces, found, strict=True)
-        ]
-        chosen = [[each[mbr.choose(of_piece, utility)]] for each, of_piece in zip(found, texts, strict=True)]
+        found = sample_pieces(self.engine, pieces, samples, sampling, options, first_line, progress)
+        chosen = mbr.choose_for_pieces(pieces, found, self.tokenizer, utility)
         translations = assemble(lines, pieces, chosen, self.tokenizer, LengthPenalty.of(options))
         self._warn_unfinished(translations, first_line)
         return translations
 
+    @one_or_many
     def score(
         self,
         lines: Sequence[str],
-        translations: Sequence[str],
+        translations: str | Sequence[str],
         *,
         length_penalty: float | None = None,
         tags: Tags = None,
@@ -227,18 +224,58 @@ class Translator:
         empty line that is answered by an empty one has log-probability 0.
         """
         options = self._options(None, length_penalty)
-        tagged = self._tags(lines, tags)
+        tagged = self.tags_of(lines, tags)
         scored = score_translations(
-            lines, translations, self._scoring_engine(), self.tokenizer, options, progress, tagged
+            lines,
+            beside(translations, lines, "translation"),
+            self._scoring_engine(),
+            self.tokenizer,
+            options,
+            progress,
+            tagged,
         )
-        for number, translation in enumerate(scored, start=first_line):
-            tokens = sum(len(segment.source_ids) for segment in translation.hypotheses[0].segments)
-            if tokens > self.max_tokens:
-                self.warn(
-                    f"line {number} has {tokens} tokens, more than the {self.max_tokens} the model was trained for: it "
-                    "is scored as a whole"
-                )
+        for sentence in about_long(scored, self.max_tokens, first_line):
+            self.warn(sentence)
         return scored
+
+    @one_or_many
+    def attention(
+        self,
+        lines: Sequence[str],
+        targets: str | Sequence[str] | None = None,
+        *,
+        by: Unit = "words",
+        tags: Tags = None,
+    ) -> list[Attention]:
+        """The attention of every layer and head between each line and its target line; see `Attention`.
+
+        Without targets they are the translations that `translate` gives. A long line is then shown segment by segment,
+        as it was translated; a line whose target is given is forced as a whole. by="pieces" has the tokens as the model
+        sees them, by="words" those of a word together. Raises UsageError for an ensemble and for CTranslate2, NmtError
+        for a model without attention.
+        """
+        from nmt.evaluation.attention import attention_of
+
+        return attention_of(self, lines, targets, by, tags)
+
+    @one_or_many
+    def align(
+        self,
+        lines: Sequence[str],
+        targets: str | Sequence[str] | None = None,
+        *,
+        layer: int | Literal["all"] | None = None,
+        head: int | Literal["all"] = "all",
+        tags: Tags = None,
+    ) -> list[list[Link]]:
+        """The links (source word, target word), counted from 0, to what each target word attends to most.
+
+        layer and head are counted from 1; "all" is their average and None the last layer but one, which aligns best.
+        The rest is as in `attention`.
+        """
+        from nmt.evaluation.attention import links_of
+
+        return links_of(self, lines, targets, layer, head, tags)
 
     @property
     def can_score(self) -> bool:
@@ -257,40 +294,20 @@ class Translator:
             self._told_rules = True
         return adopted
 
+    def tags_of(self, lines: Sequence[str], tags: Tags) -> list[str | None]:
+        """The tag of each line; raises NmtError for one the model does not know, and for none where it needs one."""
+        return tags_of_lines(tags, len(lines), self.tokenizer, self.always_tagged)
+
     def check_tags(self, tags: Tags) -> None:
         """Raise NmtError for a tag that the model does not know, and for none where it needs one."""
         tags_of_lines(
             tags, 1 if tags is None or isinstance(tags, str) else len(tags), self.tokenizer, self.always_tagged
         )
 
-    def _tags(self, lines: Sequence[str], tags: Tags) -> list[str | None]:
-        return tags_of_lines(tags, len(lines), self.tokenizer, self.always_tagged)
-
     def _pieces(self, lines: Sequence[str], first_line: int, prefixes: Sequence[str] | None, tags: Tags) -> list[Piece]:
-        each = self._tags(lines, tags)
-        return pieces_of(lines, self.tokenizer, self.max_tokens, self.language, self.warn, first_line, prefixes, each)
-
-    def _sample(
-        self,
-        pieces: list[Piece],
-        samples: int,
-        sampling: Sampling,
-        options: SearchConfig,
-        first_line: int,
-        progress: Callable[[int], None] | None,
-    ) -> list[list[Hypothesis]]:
-        """The samples of each piece; its random numbers are those of the line's number and the segment's place."""
-        engine = self.engine
-        if not isinstance(engine, SamplingEngine):
-            raise UsageError("this engine only searches: sampling takes the native one")
-        if samples < 1:
-            raise UsageError(f"{samples} samples cannot be drawn: ask for 1 or more")
-
-        def draw(batch: list[Piece]) -> list[list[Hypothesis]]:
-            keys = [(first_line + piece.line, piece.segment) for piece in batch]
-            return engine.sample([piece.ids for piece in batch], options, sampling, samples, keys, prefixes_of(batch))
-
-        return in_batches(draw, engine, pieces, options.tokens_per_batch // samples, progress)
+        each = self.tags_of(lines, tags)
+        begun = None if prefixes is None else beside(prefixes, lines, "prefix")
+        return pieces_of(lines, self.tokenizer, self.max_tokens, self.language, self.warn, first_line, begun, each)
 
     def _with_token_scores(self, translations: list[Translation], options: SearchConfig) -> list[Translation]:
         return with_token_scores(translations, self._scoring_engine(), self.tokenizer, options)
@@ -305,7 +322,7 @@ class Translator:
             self.warn(sentence)
 
 
-def _of_text(run_dirs: Sequence[str | os.PathLike[str]]) -> tuple[str, bool]:
-    """The source language of runs, and whether one of them knows only text with tags."""
+def _of_text(run_dirs: Sequence[str | os.PathLike[str]]) -> tuple[str, bool, str]:
+    """The source language of runs, whether one of them knows only text with tags, and the target language."""
     data = [read_run_config(run_dir).data for run_dir in run_dirs]
-    return data[0].source_language, any(one.always_tagged for one in data)
+    return data[0].source_language, any(one.always_tagged for one in data), data[0].target_language

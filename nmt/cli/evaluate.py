@@ -107,19 +107,22 @@ def _score_file(arguments: Namespace) -> dict[str, Any]:
 
 
 def _score_runs(arguments: Namespace) -> list[dict[str, Any]]:
-    from nmt.evaluation.evaluate import evaluate
-    from nmt.evaluation.sets import set_from_files, sets_of
-    from nmt.run import load_run
+    from nmt.api import evaluate
 
     entries = []
     for path in arguments.runs:
-        run = load_run(path, arguments.checkpoint)
-        if arguments.source is not None:
-            test_sets = [set_from_files(arguments.source, arguments.reference)]
-        else:
-            test_sets = sets_of(run.config, arguments.test_set)
-        for test_set in test_sets:
-            evaluation = evaluate(run, test_set.tagged(arguments.tag), settings_of(arguments), tell)
+        for evaluation in evaluate(
+            path,
+            arguments.test_set,
+            source=arguments.source,
+            reference=arguments.reference,
+            checkpoint=arguments.checkpoint,
+            beam_size=arguments.beam_size,
+            length_penalty=arguments.length_penalty,
+            tag=arguments.tag,
+            device=arguments.device,
+            log=tell,
+        ):
             if evaluation.reused:
                 tell(f"{path}: using the translations in {evaluation.folder}")
             entries.append({"system": str(path), "test_set": evaluation.set_name, **evaluation.record})

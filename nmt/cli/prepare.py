@@ -38,14 +38,11 @@ def _page(text: str) -> Path:
 
 
 def _prepare(arguments: Namespace) -> None:
+    from nmt.api import inherited
     from nmt.config.load import load_config
     from nmt.data.prepare import prepare
 
-    config, tokenizer = load_config(arguments.config, arguments.overrides), None
-    if config.fine_tune.run is not None:
-        from nmt.training.fine_tune import inherit
-
-        config, tokenizer = inherit(config)
+    config, tokenizer = inherited(load_config(arguments.config, arguments.overrides))
     prepared = prepare(config, _tell, tokenizer, live=sys.stderr.isatty())
     print(prepared.folder)
     if arguments.report is not None:

@@ -12,12 +12,13 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, pairwise
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nmt.config.languages import is_unspaced
+from nmt.data.tokenizer import BOS
 from nmt.errors import NmtError, UsageError
 from nmt.evaluation.alignment_error import Link
 
@@ -33,6 +34,8 @@ _NO_ATTENTION = {
     "encoder": "this model's encoder is recurrent: it has no self-attention",
     "decoder": "this model's decoder is recurrent: it has no self-attention",
 }
+T = TypeVar("T")
+Weights = TypeVar("Weights", "Tensor", NDArray[np.float32])
 TOKENS_PER_BATCH = 4096  # padded target tokens forced through the decoder at once
 
 
@@ -46,10 +49,11 @@ class Selection:
     layer: int | str | None = None  # None: the last layer but one
     head: int | str = "mean"
 
-    def __call__(self, weights: Tensor) -> Tensor:
+    def __call__(self, weights: Weights) -> Weights:
         """Weights [layers, heads, queries, keys] -> [queries, keys]."""
         layers, heads = self.groups(*weights.shape[:2])
-        return weights[[*chain(*layers)]].mean(0)[[*chain(*heads)]].mean(0)
+        found: Weights = weights[[*chain(*layers)]].mean(0)[[*chain(*heads)]].mean(0)
+        return found
 
     def groups(self, layers: int, heads: int) -> tuple[list[list[int]], list[list[int]]]:
         """Return the layers and the heads of each map, counted from 0; a map is their average.
@@ -61,6 +65,12 @@ class Selection:
 
 
 DEFAULT = Selection()
+Select = Callable[["Tensor"], "Tensor"]  # weights [layers, heads, tgt_len, src_len] -> [..., tgt_len, src_len]
+
+
+def every_head(weights: Tensor) -> Tensor:
+    """Keep the weights of every layer and head."""
+    return weights
 
 
 @dataclass(frozen=True)
@@ -69,11 +79,14 @@ class WordAttention:
 
     source_words: list[str]
     target_words: list[str]
-    weights: NDArray[np.float32]  # [target words + 1, source words + 1]; each row sums to one
+    weights: NDArray[np.float32]  # [..., target words + 1, source words + 1]; each row sums to one
 
     @property
     def links(self) -> list[Link]:
-        """The source word that each target word attends to most; every target word has one (none without a source)."""
+        """The source word that each target word attends to most; every target word has one (none without a source).
+
+        For the weights [target words + 1, source words + 1] of one selection.
+        """
         between = self.weights[:-1, :-1]
         if not between.size:
             return []
@@ -88,13 +101,15 @@ class WordAttention:
 class PieceAttention(NamedTuple):
     """The attention between the pieces of two lines, and where in its line each piece stands.
 
-    None is for what is no text and counts as the end of sentence: that itself, and a tag before the source. In
-    self-attention both sides are those of one line.
+    A span of None is for what is no text and counts as the end of sentence: that itself, and a tag before the source.
+    In self-attention both sides are those of one line.
     """
 
     weights: NDArray[np.float32]  # [..., target pieces, source pieces]; each row sums to one
     source: list[Span | None]
     target: list[Span | None]
+    source_ids: list[int]
+    target_ids: list[int]
 
 
 def word_attention(
@@ -102,7 +117,7 @@ def word_attention(
     tokenizer: Tokenizer,
     sources: Sequence[str],
     targets: Sequence[str],
-    selection: Selection = DEFAULT,
+    selection: Select = DEFAULT,
     languages: tuple[str, str] = ("", ""),
     tags: Sequence[str | None] | None = None,
 ) -> list[WordAttention]:
@@ -121,7 +136,7 @@ def piece_attention(
     tokenizer: Tokenizer,
     sources: Sequence[str],
     targets: Sequence[str],
-    selection: Callable[[Tensor], Tensor] = DEFAULT,
+    selection: Select = DEFAULT,
     tags: Sequence[str | None] | None = None,
     kind: AttentionKind = "cross",
 ) -> list[PieceAttention]:
@@ -141,19 +156,18 @@ def piece_attention(
         for row, sentence in zip(rows, weights, strict=True):
             source = [*(None for _ in heads[row]), *located[0][row].spans, None]
             target = [*located[1][row].spans, None]
-            keys, queries = _sides(source, target, kind)
+            keys, queries = _sides(source, target, None, kind)
+            key_ids, query_ids = _sides(source_ids[row], target_ids[row], BOS, kind)
             chosen = selection(sentence)[..., : len(queries), : len(keys)]
-            results[row] = PieceAttention(chosen.float().cpu().numpy(), keys, queries)
+            results[row] = PieceAttention(chosen.float().cpu().numpy(), keys, queries, key_ids, query_ids)
     return [results[row] for row in range(len(results))]
 
 
-def _sides(
-    source: list[Span | None], target: list[Span | None], kind: AttentionKind
-) -> tuple[list[Span | None], list[Span | None]]:
-    """Return where keys and queries stand. A decoder's own keys are what it has read: the target after <s>."""
+def _sides(source: list[T], target: list[T], begin: T, kind: AttentionKind) -> tuple[list[T], list[T]]:
+    """Return keys and queries. A decoder's own keys are what it has read: the target after `begin`."""
     if kind == "cross":
         return source, target
-    return (source, source) if kind == "encoder" else ([None, *target[:-1]], target)
+    return (source, source) if kind == "encoder" else ([begin, *target[:-1]], target)
 
 
 def on_words(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -49,9 +49,14 @@ class Evaluation:
 
     set_name: str
     folder: Path
-    hypotheses: list[str]
-    record: dict[str, Any]
+    hypotheses: list[str] = field(repr=False)
+    record: dict[str, Any] = field(repr=False)
     reused: bool
+
+    @property
+    def scores(self) -> dict[str, float]:
+        """BLEU, chrF and TER, unrounded; `record` has their signatures, too."""
+        return {name: self.record[name]["score"] for name in METRICS}
 
 
 def evaluate(

@@ -39,8 +39,8 @@ class TextHypothesis:
     score: float  # log_prob over the length penalty, plus the coverage penalty
     tokens: list[int]  # target ids without the end of sentence
     finished: bool = True  # False: the longest length allowed came before an end of sentence
-    segments: list[Segment] = field(default_factory=list)  # those of a line that was too long; else itself, alone
-    token_scores: list[TokenScore] = field(default_factory=list)  # where asked for; each segment's end of sentence, too
+    segments: list[Segment] = field(default_factory=list, repr=False)  # of a line that was too long; else itself
+    token_scores: list[TokenScore] = field(default_factory=list, repr=False)  # if asked for; with ends of sentences
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,11 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from nmt.data.tokenizer import Tokenizer
 from nmt.extras import import_extra
+from nmt.search.hypothesis import Hypothesis
+from nmt.translation.hypotheses import text_of
+from nmt.translation.pieces import Piece
 
 Utility = Callable[[list[list[str]], list[list[str]]], list[list[list[float]]]]  # [batch][hypothesis][reference]
 
@@ -32,3 +36,14 @@ def choose(samples: Sequence[str], utility: Utility) -> int:
     (utilities,) = utility([candidates], [candidates])
     expected = np.array(utilities) @ np.array(list(counts.values()))
     return samples.index(candidates[int(expected.argmax())])
+
+
+def choose_for_pieces(
+    pieces: Sequence[Piece], samples: Sequence[Sequence[Hypothesis]], tokenizer: Tokenizer, utility: Utility
+) -> list[list[Hypothesis]]:
+    """The sample of each piece that `choose` takes, by their texts."""
+    chosen = []
+    for piece, drawn in zip(pieces, samples, strict=True):
+        texts = [text_of(one.tokens, piece, tokenizer) for one in drawn]
+        chosen.append([drawn[choose(texts, utility)]])
+    return chosen

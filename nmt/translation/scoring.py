@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from nmt.config.schema import SearchConfig
 from nmt.data.tokenizer import Tokenizer
@@ -87,6 +87,17 @@ def score_translations(
         )
         scored[index] = Translation(line, [hypothesis])
     return scored
+
+
+def about_long(translations: Sequence[Translation], max_tokens: int, first_line: int) -> Iterator[str]:
+    """A sentence about each line, counted from first_line, that is longer than the model was trained for."""
+    for number, translation in enumerate(translations, start=first_line):
+        tokens = sum(len(segment.source_ids) for segment in translation.hypotheses[0].segments)
+        if tokens > max_tokens:
+            yield (
+                f"line {number} has {tokens} tokens, more than the {max_tokens} the model was trained for: it is "
+                "scored as a whole"
+            )
 
 
 def _token_scores(tokenizer: Tokenizer, ids: Sequence[int], forced: Forced) -> list[TokenScore]:

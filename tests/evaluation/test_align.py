@@ -193,7 +193,7 @@ def test_layers_and_heads_are_chosen_or_averaged() -> None:
     assert Selection(None, "all").groups(3, 2) == ([[1]], [[0], [1]])
     with pytest.raises(UsageError, match=r"--layer 4: .* layers 1 to 3"):
         Selection(4)(weights)
-    with pytest.raises(UsageError, match=r"--head 5: .* heads 1 to 4"):
+    with pytest.raises(UsageError, match=r"head 5: .* heads 1 to 4"):
         Selection(1, 5)(weights)
 
 

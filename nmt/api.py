@@ -1,0 +1,132 @@
+"""What `import nmt` offers: the commands as functions, on the same configurations and run directories."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from nmt.config.load import config_from_dict, config_to_dict, load_config
+from nmt.config.schema import Config
+from nmt.errors import UsageError
+from nmt.translate import Translator, warn_on_stderr
+
+if TYPE_CHECKING:
+    from nmt.data.prepare import Prepared
+    from nmt.data.tokenizer import Tokenizer
+    from nmt.engines.engine import Precision
+    from nmt.evaluation.evaluate import Evaluation
+
+PathLike = str | os.PathLike[str]
+
+
+def load(
+    run_dir: PathLike | Sequence[PathLike],
+    checkpoint: str | int | None = None,
+    *,
+    device: str = "auto",
+    precision: Precision | None = None,
+    engine: Literal["native", "ctranslate2"] = "native",
+    streams: int | None = None,
+    warn: Callable[[str], None] = warn_on_stderr,
+) -> Translator:
+    """Return the translator of a run directory, or of several as an ensemble; see `Translator.load`."""
+    return Translator.load(run_dir, checkpoint, device, precision, warn, engine, streams)
+
+
+def prepare(
+    config: Config | PathLike, overrides: Sequence[str] = (), *, log: Callable[[str], None] = warn_on_stderr
+) -> Prepared:
+    """Prepare the data of a configuration, as nmt-prepare does: clean, train the tokenizer, store the ids.
+
+    `config` is a YAML file or preset, with overrides such as "seed=2", or what `load_config` gave. `log` is given what
+    there is to say.
+    """
+    from nmt.data.prepare import prepare as prepare_data
+
+    asked, tokenizer = inherited(_config(config, overrides))
+    return prepare_data(asked, log, tokenizer, live=sys.stderr.isatty())
+
+
+def inherited(config: Config) -> tuple[Config, Tokenizer | None]:
+    """The configuration with what it takes from the run that it starts from, and that run's tokenizer.
+
+    One that starts from scratch stays as it is, and does not wait for torch.
+    """
+    if config.fine_tune.run is None:
+        return config, None
+    from nmt.training.fine_tune import inherit
+
+    return inherit(config)
+
+
+def train(config: Config | PathLike, overrides: Sequence[str] = ()) -> Path:
+    """Train what a configuration describes, as nmt-train does, and return the run directory.
+
+    `config` is a YAML file or preset, with overrides such as "seed=2", or what `load_config` gave. The same call again
+    goes on from the last checkpoint. What there is to say goes to stderr. Ctrl-C, or a notebook's stop button, saves a
+    checkpoint and raises KeyboardInterrupt. torch's random numbers and, with training.threads, its threads are those
+    of the training afterwards.
+    """
+    from nmt.training.run import train as train_run
+
+    asked = _config(config, overrides)
+    try:
+        train_run(asked)
+    except SystemExit as stopped:  # the command's way to end at a signal
+        if stopped.code != 130:
+            raise
+        raise KeyboardInterrupt(f"{asked.run_dir}: the same call goes on from the checkpoint") from None
+    assert asked.run_dir, "load_config fills it in"
+    return Path(asked.run_dir)
+
+
+def evaluate(
+    run_dir: PathLike,
+    test_sets: str | Sequence[str] | None = None,
+    *,
+    source: PathLike | None = None,
+    reference: PathLike | None = None,
+    checkpoint: str | int | None = None,
+    beam_size: int | None = None,
+    length_penalty: float | None = None,
+    tag: str | None = None,
+    device: str = "auto",
+    log: Callable[[str], None] = warn_on_stderr,
+) -> list[Evaluation]:
+    """Translate and score test sets, as nmt-evaluate does, and keep both in RUN_DIR/evaluations/NAME/.
+
+    The sets are those of the run's configuration, or the named ones of them and of sacreBLEU's, or a file of `source`
+    lines and one of their references. What is kept there already is used again while nothing has changed.
+    """
+    from nmt.evaluation.evaluate import Settings
+    from nmt.evaluation.evaluate import evaluate as evaluate_run
+    from nmt.evaluation.sets import set_from_files, sets_of
+    from nmt.run import load_run
+
+    if (source is None) != (reference is None):
+        raise UsageError("source and reference go together")
+    if source is not None and test_sets is not None:
+        raise UsageError("give either source and reference or the names of test sets")
+    run = load_run(run_dir, checkpoint)
+    if source is not None and reference is not None:
+        sets = [set_from_files(Path(source), Path(reference))]
+    else:
+        sets = sets_of(run.config, [test_sets] if isinstance(test_sets, str) else test_sets)
+    settings = Settings(beam_size, length_penalty, device)
+    return [evaluate_run(run, test_set.tagged(tag), settings, log) for test_set in sets]
+
+
+def _config(config: Config | PathLike, overrides: Sequence[str]) -> Config:
+    """The checked configuration, with run_dir."""
+    if isinstance(config, str | os.PathLike):
+        return load_config(os.fspath(config), [overrides] if isinstance(overrides, str) else overrides)
+    if not isinstance(config, Config):
+        raise UsageError(f"a configuration is a YAML file, a preset or a Config, not of type {type(config).__name__}")
+    if overrides:
+        raise UsageError("overrides go with a file or preset: give them to load_config, which gave this configuration")
+    if not config.run_dir:
+        raise UsageError("this configuration has no run_dir: set it, or let load_config fill it in")
+    return config_from_dict(config_to_dict(config))  # it may have been changed since it was checked

@@ -1,0 +1,49 @@
+"""The native engine of a trained run, or of several as an ensemble."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Sequence
+
+from nmt.config.schema import SearchConfig
+from nmt.data.tokenizer import Tokenizer
+from nmt.device import choose_device
+from nmt.engines.draft import Draft
+from nmt.engines.engine import Precision
+from nmt.engines.native import NativeEngine
+from nmt.engines.rounded import round_weights
+from nmt.engines.shortlist import Shortlist
+from nmt.models.ensemble import Ensemble
+from nmt.run import load_runs
+
+
+def load_native(
+    run_dirs: Sequence[str | os.PathLike[str]],
+    checkpoint: str | int | None = None,
+    device: str = "auto",
+    precision: Precision | None = None,
+    streams: int | None = None,
+) -> tuple[NativeEngine, Tokenizer, SearchConfig, int]:
+    """Return the engine, its tokenizer, the first run's search settings and the longest source, in tokens.
+
+    The longest source is the least that the runs were trained for. See `Translator.load` for the arguments.
+    """
+    runs = load_runs(run_dirs, checkpoint)
+    search, tokenizer = runs[0].config.search, runs[0].tokenizer
+    model = runs[0].model if len(runs) == 1 else Ensemble([run.model for run in runs])
+    place = choose_device(device)
+    model.to(place)
+    if precision == "fp16" or precision == "int8":
+        round_weights(model, precision)
+        precision = "fp32"  # of all the rest
+    if precision is not None:
+        search = dataclasses.replace(search, precision=precision)
+    engine = NativeEngine.alone(
+        model,
+        place,
+        lambda: Shortlist.load(run_dirs[0], tokenizer),
+        lambda: Draft.load(run_dirs[0], tokenizer),
+        streams,
+    )
+    return engine, tokenizer, search, min(run.config.data.cleaning.max_tokens for run in runs)
