@@ -1,0 +1,287 @@
+"""The Python door: one text or many, attention of every head, and the commands as functions."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import textwrap
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import sacrebleu
+import torch
+
+import nmt
+from nmt.cli import align, evaluate, translate
+from nmt.data.tokenizer import BOS
+from nmt.engines.native import NativeEngine
+from nmt.evaluation.align import END, word_attention
+from nmt.evaluation.alignment_error import format_links, parse_links
+from nmt.search.hypothesis import Hypothesis
+from nmt.translation.hypotheses import Translation
+from tests.models.variants import VARIANTS
+from tests.toy_run import MAX_TOKENS, made_up_lines, make_run, toy_config, toy_model, toy_tokenizer
+from tests.training.tiny import tiny_config
+
+LINES = [*made_up_lines(4, seed=3, longest=4), "", "ba  deki. "]
+TARGETS = [*made_up_lines(5, seed=4, longest=4), "lo"]
+ATTENDING = [name for name in VARIANTS if toy_model(name).attends]
+CHOICES = [(None, "all"), (1, 2), (2, "all"), ("all", 1)]
+
+
+def translator_of(variant: str) -> nmt.Translator:
+    engine = NativeEngine(toy_model(variant))
+    search = toy_config(variant).search
+    return nmt.Translator(engine, toy_tokenizer(), search, MAX_TOKENS, warn=lambda _: None, target_language="bb")
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_run(tmp_path_factory.mktemp("python") / "run", "transformer-pre")
+
+
+def test_importing_nmt_does_not_wait_for_torch() -> None:
+    slow = "{'torch', 'numpy', 'hydra', 'matplotlib'} & set(sys.modules)"
+    script = f"import sys, nmt; assert set(nmt.__all__) <= set(dir(nmt)); sys.exit(str({slow} or 'none'))"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.stderr.strip() == "none"
+    assert all(getattr(nmt, name) is not None for name in nmt.__all__)
+    with pytest.raises(AttributeError, match="no attribute 'translat'"):
+        nmt.translat  # type: ignore[attr-defined]  # noqa: B018
+
+
+def test_a_string_is_answered_by_one_answer_and_a_list_by_a_list(run: Path) -> None:
+    translator = nmt.load(run, device="cpu")
+    line, target = LINES[0], TARGETS[0]
+    assert translator.translate(line) == translator.translate([line])[0] == translator.translate((line,))[0]
+    assert isinstance(translator.translate(line), str)
+    asked: list[Callable[[str | list[str], str | list[str]], object]] = [
+        lambda text, _: translator.nbest(text, 2),
+        lambda text, _: translator.sample(text, 2, nmt.Sampling(seed=4)),
+        lambda text, _: translator.translate_mbr(text, 3),
+        lambda text, of: translator.score(text, of),
+        lambda text, of: translator.nbest(text, prefixes=of),
+        lambda text, of: translator.align(text, of),
+    ]
+    for ask in asked:
+        assert ask([line], [target]) == [ask(line, target)]
+    assert isinstance(translator.nbest(line), Translation)
+    assert translator.translate([]) == []
+    assert translator.translate("") == ""
+
+
+@pytest.mark.parametrize(
+    ("wrong", "sentence"),
+    [
+        (None, r"the text must be a string or a list of strings, not None"),
+        (b"ba", r"the text is bytes: decode it"),
+        (7, r"not of type int"),
+        ({"ba": 1}, r"not of type dict"),
+        ({"ba"}, r"not of type set"),
+        (["ba", None], r"each text must be a string: that at place 1 of the list is None"),
+        (["ba", b"de"], r"place 1 of the list is of type bytes"),
+    ],
+)
+def test_what_is_no_text_is_refused_in_a_sentence(wrong: object, sentence: str) -> None:
+    translator = translator_of("rnnsearch")
+    for ask in (translator.translate, translator.nbest, translator.attention, translator.align):
+        with pytest.raises(nmt.NmtError, match=sentence):
+            ask(wrong)  # type: ignore[operator]
+
+
+def test_what_stands_beside_a_text_is_counted() -> None:
+    translator = translator_of("rnnsearch")
+    for ask in (
+        lambda: translator.score("ba", ["lo", "lo"]),
+        lambda: translator.score(["ba", "de"], "lo"),
+        lambda: translator.attention(["ba", "de"], ["lo"]),
+        lambda: translator.nbest(["ba", "de"], prefixes=["lo"]),
+    ):
+        with pytest.raises(nmt.NmtError, match="each text needs its own"):
+            ask()
+
+
+@pytest.mark.parametrize("variant", ATTENDING)
+def test_attention_between_pieces_is_what_the_model_answers(variant: str) -> None:
+    translator, model, tokenizer = translator_of(variant), toy_model(variant), toy_tokenizer()
+    for source, target, shown in zip(LINES, TARGETS, translator.attention(LINES, TARGETS, by="pieces"), strict=True):
+        src, out = (torch.tensor(ids) for ids in (tokenizer.encode_source([source]), tokenizer.encode_target([target])))
+        begun = torch.cat([torch.tensor([[BOS]]), out[:, :-1]], 1)
+        with torch.no_grad():
+            expected = model.attention(src, torch.ones_like(src, dtype=torch.bool), begun)[0]
+        np.testing.assert_allclose(shown.weights, expected, atol=1e-5)
+        assert shown.source == tokenizer.source_pieces(src[0].tolist())
+        assert shown.target == tokenizer.target_pieces(out[0].tolist())
+        assert shown.text == target
+
+
+@pytest.mark.parametrize("variant", ["rnnsearch", "transformer-pre"])
+def test_attention_between_words_is_that_of_nmt_align(variant: str) -> None:
+    translator, model = translator_of(variant), toy_model(variant)
+    found = translator.attention(LINES, TARGETS)
+    for one, other in zip(found, word_attention(model, toy_tokenizer(), LINES, TARGETS), strict=True):
+        assert (one.source, one.target) == other.labels
+        np.testing.assert_allclose(one.mean(), other.weights, atol=1e-5)
+        np.testing.assert_allclose(one.weights.sum(-1), 1, atol=1e-5)
+    layers, heads = found[0].weights.shape[:2]
+    assert (layers, heads) == ((1, 1) if variant == "rnnsearch" else (2, 2))
+    np.testing.assert_array_equal(found[0].mean(layers, heads), found[0].weights[-1, -1])
+    with pytest.raises(nmt.NmtError, match="layer 3: this model's decoder has layers 1 to"):
+        found[0].mean(3)
+
+
+def test_without_a_target_it_is_that_of_the_translation(run: Path) -> None:
+    translator = nmt.load(run, device="cpu")
+    shown = translator.attention(LINES)
+    assert [one.text for one in shown] == translator.translate(LINES)
+    for one, other in zip(shown, translator.attention(LINES, [one.text for one in shown]), strict=True):
+        np.testing.assert_allclose(one.weights, other.weights, atol=1e-5)
+        assert (one.source, one.target) == (other.source, other.target)
+    assert shown[4].source == shown[4].target == [END]
+
+
+@pytest.mark.parametrize("by", ["words", "pieces"])
+def test_a_long_line_is_shown_segment_by_segment(by: str) -> None:
+    translator = translator_of("transformer-pre")
+    lines = made_up_lines(3, seed=6, longest=8)
+    long = " ".join(lines)
+    shown = translator.attention(long, by=by)  # type: ignore[arg-type]
+    assert len(translator.nbest(long).hypotheses[0].segments) > 1
+    assert shown.text == translator.translate(long)
+    assert shown.weights.shape == (2, 2, len(shown.target), len(shown.source))
+    np.testing.assert_allclose(shown.weights.sum(-1), 1, atol=1e-5)
+    if by == "pieces":
+        assert shown.source.count(END) == len(translator.nbest(long).hypotheses[0].segments)
+        assert (shown.weights[..., 0, -1] == 0).all()  # the first word sees nothing of the last segment
+
+
+@pytest.mark.parametrize(("layer", "head"), CHOICES)
+def test_links_are_those_of_the_commands(
+    run: Path, tmp_path: Path, layer: int | str | None, head: int | str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    translator = nmt.load(run, device="cpu")
+    source, target = tmp_path / "source", tmp_path / "target"
+    lines = [line for line in LINES if line]
+    source.write_text("".join(f"{line}\n" for line in lines))
+    target.write_text("".join(f"{line}\n" for line in TARGETS[: len(lines)]))
+    options = [] if layer is None else ["--layer", str(layer)]
+    argv = [str(run), "--source", str(source), "--target", str(target), "--head", str(head), "--device", "cpu"]
+    assert align.main([*argv, *options]) == 0
+    links = translator.align(lines, TARGETS[: len(lines)], layer=layer, head=head)  # type: ignore[arg-type]
+    assert [format_links(one) for one in links] == capsys.readouterr().out.splitlines()
+    if layer is None:
+        written = tmp_path / "links"
+        argv = [str(run), "-i", str(source), "-o", str(tmp_path / "out"), "--alignments", str(written)]
+        assert translate.main([*argv, "--device", "cpu"]) == 0
+        theirs = [parse_links(line).sure for line in written.read_text().splitlines()]
+        assert [frozenset(one) for one in translator.align(lines)] == theirs
+
+
+def test_the_picture_is_drawn_of_what_was_chosen() -> None:
+    shown = translator_of("transformer-pre").attention(LINES[0], TARGETS[0])
+    figure = shown.draw(layer=1, head=2, title="one head")
+    drawn = figure.axes[0].images[0].get_array()
+    np.testing.assert_allclose(drawn, shown.weights[0, 1], atol=1e-6)
+    assert figure.axes[0].get_xlabel() == "one head"
+    assert shown._repr_png_().startswith(b"\x89PNG")
+    assert "array" not in repr(shown) and shown.source[0] in repr(shown)
+
+
+class OnlySearches:
+    streams = 1
+
+    def adopt(self, options: object) -> object:
+        return options
+
+    def search(self, *_: object) -> list[list[Hypothesis]]:
+        return []
+
+
+def test_what_has_no_attention_says_so(run: Path) -> None:
+    with pytest.raises(nmt.NmtError, match="no attention: it reads the source as one fixed vector"):
+        translator_of("cho").attention("ba.")
+    with pytest.raises(nmt.NmtError, match="an ensemble has no attention of its own"):
+        nmt.load([run, run], device="cpu").align("ba.")
+    other = nmt.Translator(OnlySearches(), toy_tokenizer(), toy_config("cho").search, 9)  # type: ignore[arg-type]
+    with pytest.raises(nmt.NmtError, match="this engine only searches"):
+        other.attention("ba.")
+    with pytest.raises(nmt.NmtError, match=r"by='heads' is neither of words and pieces"):
+        translator_of("rnnsearch").attention("ba.", by="heads")  # type: ignore[arg-type]
+
+
+def test_what_cannot_be_loaded_says_so(run: Path) -> None:
+    for nothing in ([], None):
+        with pytest.raises(nmt.NmtError, match="name the directory of a run"):
+            nmt.load(nothing)  # type: ignore[arg-type]
+    with pytest.raises(nmt.NmtError, match="engine='fast' is neither"):
+        nmt.load(run, engine="fast")  # type: ignore[arg-type]
+
+
+def test_prepare_train_and_evaluate_are_the_commands(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config = tiny_config(tmp_path)
+    said: list[str] = []
+    prepared = nmt.prepare(config, log=said.append)
+    assert len(prepared.train) == 120
+    assert any("preparing" in sentence for sentence in said)
+    run = nmt.train(config)
+    assert run == tmp_path / "run"
+    assert f"{prepared.folder} is prepared already" in capsys.readouterr().err
+    assert nmt.load(run, device="cpu").translate("ba.") is not None
+    assert nmt.train(config) == run
+    assert "is trained already" in capsys.readouterr().err
+
+    source, reference = tmp_path / "text" / "val.aa", tmp_path / "text" / "val.bb"
+    (evaluation,) = nmt.evaluate(run, source=source, reference=reference, device="cpu", log=said.append)
+    expected = sacrebleu.corpus_bleu(evaluation.hypotheses, [reference.read_text().splitlines()])
+    assert evaluation.scores["bleu"] == pytest.approx(expected.score)
+    assert evaluation.hypotheses == nmt.load(run, device="cpu").translate(source.read_text().splitlines())
+    argv = [str(run), "--source", str(source), "--reference", str(reference), "--device", "cpu"]
+    assert evaluate.main(argv) == 0
+    assert "using the translations in" in capsys.readouterr().err
+
+
+def test_a_configuration_is_checked_again_before_it_is_used(tmp_path: Path) -> None:
+    config = tiny_config(tmp_path)
+    config.training.max_steps = -1
+    with pytest.raises(nmt.NmtError, match="training.max_steps"):
+        nmt.train(config)
+    with pytest.raises(nmt.NmtError, match="overrides go with a file or preset"):
+        nmt.train(tiny_config(tmp_path), ["seed=2"])
+    with pytest.raises(nmt.NmtError, match="not of type int"):
+        nmt.prepare(3)  # type: ignore[arg-type]
+    with pytest.raises(nmt.NmtError, match="no run_dir"):
+        nmt.train(toy_config("rnnsearch"))
+    for wrong in ({"source": "a"}, {"source": "a", "reference": "b", "test_sets": "test"}):
+        with pytest.raises(nmt.NmtError, match="source and reference"):
+            nmt.evaluate(tmp_path, **wrong)  # type: ignore[arg-type]
+
+
+def test_an_interrupted_training_keeps_its_state_and_goes_on(tmp_path: Path) -> None:
+    script = f"""
+        import os, signal, threading, time
+        from pathlib import Path
+        import nmt
+        from tests.training.tiny import tiny_config
+
+        folder = Path({str(tmp_path)!r})
+        config = tiny_config(folder, training__max_steps=100_000)
+
+        def interrupt():
+            while not list((folder / "run").glob("checkpoints/step-*")):
+                time.sleep(0.02)
+            os.kill(os.getpid(), signal.SIGINT)
+
+        threading.Thread(target=interrupt, daemon=True).start()
+        try:
+            nmt.train(config)
+        except KeyboardInterrupt as stopped:
+            print("interrupted:", stopped)
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(script)], capture_output=True, text=True, cwd=Path(__file__).parents[1]
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(f"interrupted: {tmp_path / 'run'}: the same call goes on")
+    assert "stopped at step" in done.stderr
