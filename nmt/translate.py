@@ -264,13 +264,13 @@ class Translator:
         lines: Sequence[str],
         targets: str | Sequence[str] | None = None,
         *,
-        layer: int | Literal["all"] | None = None,
-        head: int | Literal["all"] = "all",
+        layer: int | Literal["mean"] | None = None,
+        head: int | Literal["mean"] = "mean",
         tags: Tags = None,
     ) -> list[list[Link]]:
         """The links (source word, target word), counted from 0, to what each target word attends to most.
 
-        layer and head are counted from 1; "all" is their average and None the last layer but one, which aligns best.
+        layer and head are counted from 1; "mean" is their average and None the last layer but one, which aligns best.
         The rest is as in `attention`.
         """
         from nmt.evaluation.attention import links_of

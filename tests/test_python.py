@@ -28,7 +28,7 @@ from tests.training.tiny import tiny_config
 LINES = [*made_up_lines(4, seed=3, longest=4), "", "ba  deki. "]
 TARGETS = [*made_up_lines(5, seed=4, longest=4), "lo"]
 ATTENDING = [name for name in VARIANTS if toy_model(name).attends]
-CHOICES = [(None, "all"), (1, 2), (2, "all"), ("all", 1)]
+CHOICES = [(None, "mean"), (1, 2), (2, "mean"), ("mean", 1)]
 
 
 def translator_of(variant: str) -> nmt.Translator:
@@ -128,7 +128,7 @@ def test_attention_between_words_is_that_of_nmt_align(variant: str) -> None:
     layers, heads = found[0].weights.shape[:2]
     assert (layers, heads) == ((1, 1) if variant == "rnnsearch" else (2, 2))
     np.testing.assert_array_equal(found[0].mean(layers, heads), found[0].weights[-1, -1])
-    with pytest.raises(nmt.NmtError, match="layer 3: this model's decoder has layers 1 to"):
+    with pytest.raises(nmt.NmtError, match=r"layer 3: this model's attention has (one layer|layers 1 to 2)"):
         found[0].mean(3)
 
 
@@ -184,7 +184,7 @@ def test_the_picture_is_drawn_of_what_was_chosen() -> None:
     figure = shown.draw(layer=1, head=2, title="one head")
     drawn = figure.axes[0].images[0].get_array()
     np.testing.assert_allclose(drawn, shown.weights[0, 1], atol=1e-6)
-    assert figure.axes[0].get_xlabel() == "one head"
+    assert "one head" in [text.get_text() for text in figure.texts]
     assert shown._repr_png_().startswith(b"\x89PNG")
     assert "array" not in repr(shown) and shown.source[0] in repr(shown)
 
@@ -223,7 +223,7 @@ def test_prepare_train_and_evaluate_are_the_commands(tmp_path: Path, capsys: pyt
     config = tiny_config(tmp_path)
     said: list[str] = []
     prepared = nmt.prepare(config, log=said.append)
-    assert len(prepared.train) == 120
+    assert len(prepared.train) == prepared.report["cleaning"]["kept"] > 100
     assert any("preparing" in sentence for sentence in said)
     run = nmt.train(config)
     assert run == tmp_path / "run"
@@ -245,7 +245,7 @@ def test_prepare_train_and_evaluate_are_the_commands(tmp_path: Path, capsys: pyt
 def test_a_configuration_is_checked_again_before_it_is_used(tmp_path: Path) -> None:
     config = tiny_config(tmp_path)
     config.training.max_steps = -1
-    with pytest.raises(nmt.NmtError, match="training.max_steps"):
+    with pytest.raises(nmt.NmtError, match=r"training.max_steps"):
         nmt.train(config)
     with pytest.raises(nmt.NmtError, match="overrides go with a file or preset"):
         nmt.train(tiny_config(tmp_path), ["seed=2"])

@@ -51,7 +51,9 @@ class Selection:
 
     def __call__(self, weights: Weights) -> Weights:
         """Weights [layers, heads, queries, keys] -> [queries, keys]."""
-        layers, heads = self.groups(*weights.shape[:2])
+        layers: list[list[int]]
+        heads: list[list[int]]
+        layers, heads = self.groups(weights.shape[0], weights.shape[1])
         found: Weights = weights[[*chain(*layers)]].mean(0)[[*chain(*heads)]].mean(0)
         return found
 

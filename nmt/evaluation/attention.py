@@ -39,9 +39,9 @@ class Attention:
     text: str  # the target line
 
     def mean(
-        self, layer: int | Literal["all"] | None = None, head: int | Literal["all"] = "all"
+        self, layer: int | Literal["mean"] | None = None, head: int | Literal["mean"] = "mean"
     ) -> NDArray[np.float32]:
-        """Return the weights [target, source] of a layer and a head, counted from 1; "all" is their average.
+        """Return the weights [target, source] of a layer and a head, counted from 1; "mean" is their average.
 
         None is the last layer but one, which aligns best (Garg et al. 2019).
         """
@@ -49,8 +49,8 @@ class Attention:
 
     def draw(
         self,
-        layer: int | Literal["all"] | None = None,
-        head: int | Literal["all"] = "all",
+        layer: int | Literal["mean"] | None = None,
+        head: int | Literal["mean"] = "mean",
         title: str | None = None,
     ) -> Figure:
         """Draw the weights that `mean` gives as a heatmap, the source along the top."""
@@ -87,8 +87,8 @@ def links_of(
     translator: Translator,
     lines: Sequence[str],
     targets: str | Sequence[str] | None,
-    layer: int | Literal["all"] | None,
-    head: int | Literal["all"],
+    layer: int | Literal["mean"] | None,
+    head: int | Literal["mean"],
     tags: Tags,
 ) -> list[list[Link]]:
     """The links between words; see `Translator.align`."""

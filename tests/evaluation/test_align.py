@@ -216,7 +216,7 @@ def test_punctuation_is_split_off_the_edges_of_words(line: str, parts: str) -> N
 
 def test_punctuation_apart_shares_out_the_weight_of_its_word_and_leaves_links_alone() -> None:
     weights = np.array([[0.5, 0.3, 0.2], [0.1, 0.7, 0.2], [0.0, 0.0, 1.0]], dtype=np.float32)
-    found = PieceAttention(weights, [(0, 2), (2, 3), None], [(0, 2), (2, 3), None])
+    found = PieceAttention(weights, [(0, 2), (2, 3), None], [(0, 2), (2, 3), None], [4, 5, 3], [6, 7, 3])
     words = on_words(found, "Ja.", "Go!")
     assert words.links == [(0, 0)] and words.source_words == ["Ja."]
     picture = on_words(found, "Ja.", "Go!", punctuation_apart=True)
