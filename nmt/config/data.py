@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
 from nmt.config.languages import IDENTIFIED, known_as
-from nmt.config.ranges import Count, Processes, Range, Share, Weight
+from nmt.config.ranges import Auto, Count, Processes, Range, Share, Weight
 from nmt.errors import require
 
 TAG = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,31}")  # what a tag may be called
@@ -172,7 +172,7 @@ class TokenizerConfig:
     """How text becomes ids (SentencePiece)."""
 
     algorithm: Literal["unigram", "bpe", "char", "word"] = "unigram"
-    vocab_size: Annotated[int, Range(8, 10_000_000)] = 8000
+    vocab_size: Annotated[int, Range(8, 10_000_000)] | Auto = "auto"  # auto: by the length of the training text
     joint: bool = True  # one vocabulary for both languages
     byte_fallback: bool = False  # spell unknown characters as bytes
     character_coverage: Annotated[float, Range(0.98, 1)] = 1.0
@@ -181,7 +181,7 @@ class TokenizerConfig:
     def check(self) -> None:
         """Refuse a vocabulary too small for bytes, and bytes of words."""
         require(
-            not self.byte_fallback or self.vocab_size >= 300,
+            not self.byte_fallback or self.vocab_size == "auto" or self.vocab_size >= 300,
             "tokenizer.vocab_size must be at least 300 with tokenizer.byte_fallback",
         )
         require(

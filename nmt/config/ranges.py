@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Annotated, Any, get_args, get_origin
+from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
+
+T = TypeVar("T")
 
 NUMBERS: dict[Any, str] = {int: "a whole number", float: "a number"}  # as messages name them
 _ENOUGH = 10**12  # more than anyone counts here, and far from where whole numbers of a machine end
@@ -45,6 +47,14 @@ def kind_and_range(hint: Any) -> tuple[Any, Range | None]:
 def _written(value: float) -> str:
     return f"{value:,}" if isinstance(value, int) else f"{value:g}"
 
+
+def settled(value: T | Auto) -> T:
+    """Return the value of a key that may say `auto`, once a number stands in its place."""
+    assert value != "auto", "nmt.training.auto puts a number in place of each auto before training reads it"
+    return value
+
+
+Auto = Literal["auto"]  # found from the text, the model and the limits of training
 
 # Numbers that several keys, or a key and an option of a command, stand for.
 Count = Annotated[int, Range(1, _ENOUGH)]

@@ -12,6 +12,7 @@ from typing import Annotated, Literal
 from nmt.config.data import DataConfig, TokenizerConfig
 from nmt.config.models import ModelConfig, dropouts
 from nmt.config.ranges import (
+    Auto,
     BeamSize,
     Count,
     Factor,
@@ -53,7 +54,7 @@ class ScheduleConfig:
     """The learning rate over updates; training.learning_rate is its peak."""
 
     name: Literal["constant", "inverse_sqrt", "linear", "cosine", "plateau"] = "inverse_sqrt"
-    warmup_steps: Natural = 4000  # updates of linear rise from zero
+    warmup_steps: Natural | Auto = 4000  # updates of linear rise from zero; auto: a sixth of those expected
     horizon: Count | None = None  # updates at which linear and cosine reach min_factor; default: training.max_steps
     min_factor: Annotated[float, Range(0, 1)] = 0.0  # the share of the peak that linear, cosine and plateau go down to
     decay_factor: Factor = 0.5  # plateau: multiplied in ...
@@ -67,17 +68,17 @@ class TrainingConfig:
     max_steps: Count | None = None
     max_epochs: Count | None = None
     max_minutes: Positive | None = None  # wall clock from the first update, validation included
-    validate_every: Count = 1000  # updates
+    validate_every: Count | Auto = 1000  # updates; auto: a twelfth of those expected
     checkpoint_every: Count | None = None  # updates; default: validate_every
     log_every: Count = 50  # updates
-    tokens_per_update: Count = 4096  # padded tokens of the longer side, over all devices
-    tokens_per_device: Count | Literal["auto"] | None = None  # of a forward pass; null: a whole update; auto: what fits
+    tokens_per_update: Count | Auto = 4096  # padded, of the longer side, over all devices; auto: by limits and text
+    tokens_per_device: Count | Auto | None = None  # of a forward pass; null: a whole update; auto: what fits
     precision: PRECISIONS = "auto"  # auto: bf16 autocast on CUDA, else fp32; native: bf16 on CPUs made for it too
     device: Literal["auto", "cuda", "mps", "cpu"] = "auto"
     threads: Processes | None = None  # CPU threads; default: torch's choice
     workers: Annotated[int, Range(0, 1024)] = 0  # processes that build batches; 0: a thread of the trainer
     compile: bool = False  # torch.compile
-    learning_rate: Annotated[float, Range(0, 100, above=True)] = 7e-4
+    learning_rate: Annotated[float, Range(0, 100, above=True)] | Auto = 7e-4  # at its peak; auto: by the model's size
     label_smoothing: Rate = 0.1
     rdrop: Weight | None = None  # R-Drop's weight of the divergence between two passes; twice the time and memory
     subword_sampling: Share | None = None  # unigram: alpha of subword regularisation; bpe: how often a merge is skipped
@@ -93,7 +94,7 @@ class TrainingConfig:
     ema_decay: Factor | None = None  # of an exponential moving average of the weights, which validates and translates
     max_rollbacks: Natural = 3  # times to go back to a checkpoint after a loss or gradient that explodes ...
     rollback_factor: Factor = 0.5  # ... each time with a learning rate so many times lower
-    validation_sentences: Count | None = None  # validate BLEU on the first N sentences of each corpus; default: all
+    validation_sentences: Count | Auto | None = None  # of each corpus; null: all; auto: by a tenth of the time
 
     def check(self) -> None:
         """Refuse combinations that cannot work."""
@@ -106,7 +107,9 @@ class TrainingConfig:
                 self.average != kind or kept >= 2, f"training.average={kind} needs training.keep_{kind} of at least 2"
             )
         require(
-            not isinstance(self.tokens_per_device, int) or self.tokens_per_device <= self.tokens_per_update,
+            not isinstance(self.tokens_per_device, int)
+            or self.tokens_per_update == "auto"
+            or self.tokens_per_device <= self.tokens_per_update,
             "training.tokens_per_device must not exceed training.tokens_per_update",
         )
         schedule = self.schedule
@@ -117,7 +120,7 @@ class TrainingConfig:
                 "set training.schedule.horizon or training.max_steps",
             )
             require(
-                (schedule.horizon or self.max_steps or 0) > schedule.warmup_steps,
+                schedule.warmup_steps == "auto" or (schedule.horizon or self.max_steps or 0) > schedule.warmup_steps,
                 "training.schedule.horizon must lie beyond training.schedule.warmup_steps",
             )
         self.optimizer.check()

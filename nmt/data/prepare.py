@@ -23,6 +23,7 @@ from nmt.data.rules import has_long_signs
 from nmt.data.stages import CleanedText, Crew, clean, store, tidy, workers_for
 from nmt.data.store import Store, StoreWriter
 from nmt.data.tokenizer import Tokenizer
+from nmt.data.vocabulary import fitting
 from nmt.errors import NmtError
 from nmt.files import atomic_directory, atomic_write, resumable_directory
 from nmt.progress import fresh_line
@@ -194,12 +195,17 @@ def _train_tokenizer(config: TokenizerConfig, tags: Sequence[str], work: Path, c
     """A tokenizer trained on the text, or, for the sake of memory, on lines evenly spread over it."""
     text = CleanedText(work)
     characters = text.characters(crew, config.normalization)
-    share = min(1.0, _TOKENIZER_CHARACTERS / sum(counts.total() for counts in characters))
+    totals = (characters[0].total(), characters[1].total())
+    share = min(1.0, _TOKENIZER_CHARACTERS / sum(totals))
     crew.say(f"training the tokenizer on {share:.0%} of the text")
     known: list[Set[str]] = [set(), set()]
     if share < 1 and config.character_coverage == 1:
         known = [{char for char, count in counts.items() if count >= _KNOWN_CHARACTER} for counts in characters]
-    return Tokenizer.train(config, text.lines(0, share), text.lines(1, share), (known[0], known[1]), tags)
+
+    def train(config: TokenizerConfig) -> Tokenizer:
+        return Tokenizer.train(config, text.lines(0, share), text.lines(1, share), (known[0], known[1]), tags)
+
+    return fitting(config, totals, train) if config.vocab_size == "auto" else train(config)
 
 
 def _store_val(corpora: Sequence[list[Pair]], tags: Sequence[str | None], tokenizer: Tokenizer, folder: Path) -> None:

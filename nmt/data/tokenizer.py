@@ -31,6 +31,14 @@ _SYMBOLS = ["<pad>", "<unk>", "<s>", "</s>"]  # by their ids
 _TAG = re.compile(f"<tag{SPACE}(.+)>")  # no piece of text has a space in the middle, whatever the text
 
 
+class SizeRefused(ConfigError):
+    """The text does not support a vocabulary of that size; `possible` is the nearest one that it does."""
+
+    def __init__(self, message: str, possible: int) -> None:
+        super().__init__(message)
+        self.possible = possible
+
+
 class Tokenizer:
     """Source and target text as ids; one SentencePiece model for both languages (joint) or one for each.
 
@@ -303,12 +311,13 @@ def _refusal(config: TokenizerConfig, message: str, of_language: str) -> NmtErro
     """SentencePiece's reason as a sentence about the configuration."""
     size = f"tokenizer.vocab_size={config.vocab_size}"
     if most := re.search(r"too high .*value <= (\d+)", message):
-        return ConfigError(
-            f"{size} is more than the training text{of_language} supports: at most {most[1]} is possible"
+        return SizeRefused(
+            f"{size} is more than the training text{of_language} supports: at most {most[1]} is possible", int(most[1])
         )
     if least := re.search(r"smaller than required_chars\. \d+ vs (\d+)", message):
-        return ConfigError(
+        return SizeRefused(
             f"{size} has no room for the characters of the training text{of_language}: it takes at least "
-            f"{least[1]}, or a lower tokenizer.character_coverage (with tokenizer.byte_fallback=true for the others)"
+            f"{least[1]}, or a lower tokenizer.character_coverage (with tokenizer.byte_fallback=true for the others)",
+            int(least[1]),
         )
     return NmtError(f"the tokenizer{of_language} could not be trained: {message}")

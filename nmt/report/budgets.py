@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from nmt.config.ranges import settled
 from nmt.report.systems import System
 
 TOLERANCE = 0.1  # figures that lie no further apart than this share of the smaller one count as equal
@@ -38,7 +39,7 @@ def budget_of(system: System) -> Budget | None:
     history, environment = system.history, system.environment
     figures: dict[str, float | None] = {
         "updates": history.updates,
-        "tokens": history.updates and history.updates * system.run.config.training.tokens_per_update,
+        "tokens": history.updates and history.updates * settled(system.run.config.training.tokens_per_update),
         "parameters": system.parameters,
     }
     if history.minutes is not None and "cpu_threads" in environment:

@@ -7,6 +7,7 @@ import math
 import torch
 from torch import nn
 
+from nmt.config.ranges import settled
 from nmt.config.schema import OptimizerConfig, ScheduleConfig, TrainingConfig
 
 
@@ -31,7 +32,7 @@ class Schedule:
 
     def __init__(self, config: TrainingConfig) -> None:
         self.config = config.schedule
-        self.peak = config.learning_rate
+        self.peak = settled(config.learning_rate)
         self.horizon = config.schedule.horizon or config.max_steps
         self.factor = 1.0  # of plateau
         self.lowered = 1.0  # by what the rate was lowered after bad updates
@@ -70,7 +71,7 @@ def shape(config: ScheduleConfig, step: int, horizon: int | None) -> float:
     eq. 3, scaled to a peak of 1); linear and cosine (Loshchilov & Hutter 2017, eq. 5) reach min_factor at the horizon;
     constant and plateau stay.
     """
-    warmup = max(config.warmup_steps, 1)
+    warmup = max(settled(config.warmup_steps), 1)
     if step < warmup:
         return step / warmup
     if config.name == "inverse_sqrt":

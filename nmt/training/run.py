@@ -15,6 +15,7 @@ import torch
 
 import nmt
 from nmt.config.load import config_to_flat, read_config, save_config
+from nmt.config.ranges import settled
 from nmt.config.schema import Config
 from nmt.data.batching import Updates
 from nmt.data.mixture import Mixture
@@ -28,6 +29,7 @@ from nmt.models.build import build_model
 from nmt.models.recurrent import Cell
 from nmt.models.seq2seq import Seq2Seq
 from nmt.resources import PACKAGE
+from nmt.training import auto
 from nmt.training.agreement import check_agreement
 from nmt.training.checkpoint import CheckpointInfo, Newest, has_checkpoint, load_newest, refuse_strangers
 from nmt.training.distributed import World
@@ -62,15 +64,15 @@ def train(config: Config, world: World | None = None) -> None:
     assert config.run_dir, "load_config fills it in"
     run_dir = Path(config.run_dir)
     with alone(make_folder(run_dir)) if world.is_main else nullcontext():
-        newest = world.on_main(partial(_newest, run_dir, config))
+        known, newest = world.on_main(partial(_begun, run_dir, config))
         if newest and (reason := _finished(config, Progress.from_state_dict(newest.state["progress"]))):
             say(f"{run_dir} is trained already: {reason} is reached; raise it to train further")
             return
-        _train(config, run_dir, newest, tokenizer, world, say)
+        _train(config, known, run_dir, newest, tokenizer, world, say)
 
 
-def _newest(run_dir: Path, config: Config) -> Newest | None:
-    """The checkpoint to go on from, if there is one.
+def _begun(run_dir: Path, config: Config) -> tuple[Config, Newest | None]:
+    """The configuration with what the run has found for each `auto`, and the checkpoint to go on from, if there is one.
 
     Refuses a run of another configuration, and a run directory of which only a part is there: training is never begun
     anew where it has been before.
@@ -78,17 +80,25 @@ def _newest(run_dir: Path, config: Config) -> Newest | None:
     refuse_strangers(run_dir)
     if not has_checkpoint(run_dir):
         _refuse_lost_checkpoints(run_dir)
-        _refuse_other_config(run_dir, config)
-        return None
+        return _continued(run_dir, config), None
     _refuse_missing_records(run_dir)
-    _refuse_other_config(run_dir, config)
-    return load_newest(run_dir, _say)
+    return _continued(run_dir, config), load_newest(run_dir, _say)
 
 
 def _train(
-    config: Config, run_dir: Path, newest: Newest | None, tokenizer: Tokenizer | None, world: World, say: Say
+    config: Config,
+    known: Config,
+    run_dir: Path,
+    newest: Newest | None,
+    tokenizer: Tokenizer | None,
+    world: World,
+    say: Say,
 ) -> None:
-    """Build all that training needs and let the trainer run; a tokenizer is given where none is to be trained."""
+    """Build all that training needs and let the trainer run; a tokenizer is given where none is to be trained.
+
+    `known` is the configuration with what an earlier process has found for each `auto`: data are prepared without,
+    as they were before anything was found.
+    """
     limit_kernel_caches()
     reuse_memory()
     training = config.training
@@ -104,6 +114,8 @@ def _train(
         )
     torch.manual_seed(config.seed)
     model = build_model(config.model, prepared.tokenizer.source_size, prepared.tokenizer.target_size).to(device)
+    config = _resolved(known, prepared, model, device, say)
+    training = config.training
     base = load_base(config.fine_tune, model, say) if newest is None else None
     freeze(model, config.fine_tune.freeze, say)
     branch_random_state(world.rank)
@@ -114,7 +126,7 @@ def _train(
     mixture.tell(say)
     updates = Updates(
         prepared.train,
-        training.tokens_per_update,
+        settled(training.tokens_per_update),
         None if training.tokens_per_device == "auto" else training.tokens_per_device,
         config.seed,
         rank=world.rank,
@@ -135,6 +147,15 @@ def _train(
             trainer.restore(newest.weights, newest.state)
             monitor.say(f"continuing {run_dir} from step {progress.step:,}")
         trainer.run()
+
+
+def _resolved(config: Config, prepared: Prepared, model: Seq2Seq, device: torch.device, say: Say) -> Config:
+    """The configuration with a number in place of each `auto`, which is told, as is a warm-up that is too long."""
+    resolved = auto.resolve(config, prepared, model, device.type)
+    for sentence in (auto.told(config, resolved), auto.unreachable_peak(resolved, prepared, model, device.type)):
+        if sentence:
+            say(sentence)
+    return resolved
 
 
 def _tokens_per_device(config: Config, run_dir: Path, trial: Trial, world: World) -> int | None:
@@ -167,12 +188,17 @@ def _tokens_per_device(config: Config, run_dir: Path, trial: Trial, world: World
 # -- the run directory ---------------------------------------------------------------------------------------------
 
 
-def _refuse_other_config(run_dir: Path, config: Config) -> None:
-    """Refuse to continue a run whose configuration differs in more than limits, patience and logging."""
+def _continued(run_dir: Path, config: Config) -> Config:
+    """The configuration with what a run has found for each `auto`; as it is where there is no run yet.
+
+    Refuses to continue a run whose configuration differs in more than limits, patience and logging.
+    """
     path = run_dir / "config.yaml"
     if not path.exists():
-        return
-    before, now = (config_to_flat(each) for each in (read_config(path), config))
+        return config
+    saved = read_config(path)
+    config = auto.adopt(config, saved)
+    before, now = (config_to_flat(each) for each in (saved, config))
     may_change = set(_MAY_CHANGE)
     schedule = config.training.schedule
     if schedule.name in ("linear", "cosine") and schedule.horizon is None:
@@ -188,6 +214,7 @@ def _refuse_other_config(run_dir: Path, config: Config) -> None:
             f"{run_dir} holds a run of another configuration ({'; '.join(different)}): "
             "choose another folder with run_dir=OTHER, or give the configuration it was begun with"
         )
+    return config
 
 
 def _refuse_missing_records(run_dir: Path) -> None:

@@ -11,6 +11,7 @@ from typing import Any, Literal, NoReturn
 import torch
 from torch import Tensor
 
+from nmt.config.ranges import settled
 from nmt.config.schema import TrainingConfig
 from nmt.data.batching import Update
 from nmt.models.seq2seq import Seq2Seq
@@ -156,7 +157,7 @@ class Trainer:
             self.monitor.show(self.progress, self.window.metrics(), left)
 
     def _validate_if_due(self) -> None:
-        if self._is_due(self.config.validate_every) and self.progress.validated_step != self.progress.step:
+        if self._is_due(settled(self.config.validate_every)) and self.progress.validated_step != self.progress.step:
             self._validate()
 
     def _validate(self) -> None:
@@ -181,7 +182,7 @@ class Trainer:
         self.window.resume()
 
     def _save_if_due(self) -> None:
-        due = self._is_due(self.config.checkpoint_every or self.config.validate_every)
+        due = self._is_due(self.config.checkpoint_every or settled(self.config.validate_every))
         if self.unsaved and (due or self.progress.is_among_best()):
             self.save()
 

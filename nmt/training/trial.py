@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 
+from nmt.config.ranges import settled
 from nmt.config.schema import TrainingConfig
 from nmt.data.batching import Batch, Updates
 from nmt.device import autocast, undisturbed_randomness
@@ -19,12 +20,13 @@ class Trial:
         self.updates = updates
         self.model = model
         self.config = config
+        self.tokens_per_update = settled(config.tokens_per_update)
         self.device = device
 
     def check(self, tokens_per_device: int | None) -> None:
         """Refuse a budget for a device under which a batch does not fit into its memory; raises NmtError."""
         if (batch := self._too_large(tokens_per_device)) is not None:
-            raise self._refusal(batch, tokens_per_device or self.config.tokens_per_update)
+            raise self._refusal(batch, tokens_per_device or self.tokens_per_update)
 
     def find(self, begin: int | None) -> int:
         """The budget for a device under which all batches fit: `begin`, or a whole update, halved until they do.
@@ -32,7 +34,7 @@ class Trial:
         Raises NmtError where not even the longest sentences fit one by one.
         """
         least = max(self.updates.longest())
-        tokens = max(begin or self.config.tokens_per_update, least)
+        tokens = max(begin or self.tokens_per_update, least)
         while (batch := self._too_large(tokens)) is not None:
             if tokens == least:
                 raise self._refusal(batch, tokens)
@@ -42,7 +44,7 @@ class Trial:
 
     def _too_large(self, tokens_per_device: int | None) -> Batch | None:
         """The first of the largest batches that does not fit."""
-        divided = tokens_per_device is not None and tokens_per_device < self.config.tokens_per_update
+        divided = tokens_per_device is not None and tokens_per_device < self.tokens_per_update
         largest = self.updates.largest(tokens_per_device)
         return next((batch for batch in largest if not self._fits(batch, divided)), None)
 

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from nmt.config.ranges import settled
 from nmt.config.schema import Config
 from nmt.data.batching import collate
 from nmt.data.prepare import HeldOut
@@ -143,10 +144,10 @@ class Validator:
         self.store = held_out.val
         self.tokenizer = held_out.tokenizer
         self.data = config.data
-        rows = _first_of_each(self.store.corpora or [len(self.store)], training.validation_sentences)
+        rows = _first_of_each(self.store.corpora or [len(self.store)], settled(training.validation_sentences))
         self.lines = [held_out.val_lines[row] for row in rows]
         self.tags = [self.tokenizer.tag_of(int(self.store.source(row)[0])) for row in rows]
-        self.tokens_per_batch = tokens_per_device or training.tokens_per_update
+        self.tokens_per_batch = tokens_per_device or settled(training.tokens_per_update)
         self.translator = Translator(
             NativeEngine(model),
             self.tokenizer,

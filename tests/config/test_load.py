@@ -87,8 +87,8 @@ def test_bytes_that_are_no_text() -> None:
 
 def test_file_builds_on_a_preset_and_has_options_of_its_own() -> None:
     write("lab/model/mine.yaml", "family: luong\nlayers: 2\n")
-    write("lab/mine.yaml", "defaults: [embedded]\nmodel: {dropout: 0.4}\nseed: ${tokenizer.vocab_size}\n")
-    config = load_config("lab/mine.yaml", ["tokenizer.vocab_size=1234"])
+    write("lab/mine.yaml", "defaults: [embedded]\nmodel: {dropout: 0.4}\nseed: ${training.max_minutes}\n")
+    config = load_config("lab/mine.yaml", ["training.max_minutes=1234"])
     assert isinstance(config.model, TransformerConfig)
     assert (config.model.model_dim, config.model.dropout, config.seed) == (256, 0.4, 1234)
     assert load_config("lab/mine.yaml", ["model=mine"]).model == LuongConfig(layers=2)
@@ -96,7 +96,7 @@ def test_file_builds_on_a_preset_and_has_options_of_its_own() -> None:
 
 def test_choice_left_open_is_made_by_an_override() -> None:
     write("a.yaml", "defaults:\n  - model: ???\n  - data: embedded\ntraining: {max_steps: 1}\n")
-    assert load_config("a.yaml", ["model=rnnsearch"]).model == RnnSearchConfig()
+    assert load_config("a.yaml", ["model=rnnsearch_paper"]).model == RnnSearchConfig()
 
 
 # -- overrides ------------------------------------------------------------------------------------------------------
@@ -150,7 +150,11 @@ def test_any_text_survives_its_file(text: str, tmp_path: Path) -> None:
         ("hydra.verbose=true", ConfigError, "the override hydra.verbose=true names no key"),
         ("hydra/launcher=x", ConfigError, "the override hydra/launcher=x names no key"),
         ("model@data=luong", ConfigError, "the override model@data=luong names no key"),
-        ("model=loung", ConfigError, "there is no model=loung; nearest: luong; available: luong, rnn_encdec, "),
+        (
+            "model=loung",
+            ConfigError,
+            "there is no model=loung; nearest: luong; available: luong, luong_paper, rnn_encdec, ",
+        ),
         ("tokenizer=bpe", ConfigError, "tokenizer=bpe: there are no presets for tokenizer"),
         ("model=null", ConfigError, "model=null: "),
         ("model=[luong]", ConfigError, "model="),
@@ -174,7 +178,7 @@ def test_group_is_replaced_whole_even_in_a_resolved_file() -> None:
     save_config(config, "resolved/config.yaml")
     replaced = load_config("resolved/config.yaml", ["model.dropout=0.25", "model=transformer_tiny"])
     assert replaced.model == load_config("embedded", ["model.dropout=0.25"]).model  # values come after groups
-    assert load_config("resolved/config.yaml", ["model=rnnsearch"]).model == RnnSearchConfig()
+    assert load_config("resolved/config.yaml", ["model=rnnsearch_paper"]).model == RnnSearchConfig()
     assert load_config("resolved/config.yaml", ["search=greedy"]).model == config.model
 
 
