@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import sys
+import threading
 import time
 from collections.abc import Callable
+from types import TracebackType
 
 _REFRESH = 0.5  # seconds between two states of the live line
 
@@ -65,6 +67,52 @@ class Progress:
     @property
     def _rate(self) -> float:
         return (self.done - self.before) / max(self._seconds, 1e-9)
+
+
+class Pulse:
+    """Says that a long work goes on where nothing else has been said of it for a while, in a thread of its own.
+
+    As a context it lasts as long as the work. All that is said meanwhile goes through `say`.
+    """
+
+    def __init__(self, say: Callable[[str], None], every: float = 50.0) -> None:
+        """`say` is how a sentence is told, and `every` so many seconds without one there is a sign of life."""
+        self._say, self._every = say, every
+        self._lock = threading.Lock()
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._beat, name="pulse", daemon=True)
+        self._what, self._began = "", time.monotonic()
+        self._said = self._began
+
+    def say(self, sentence: str) -> None:
+        """Say something; unless told otherwise, that is what the work is at from here on."""
+        with self._lock:
+            self._say(sentence)
+            self._what, self._said = sentence, time.monotonic()
+            self._began = self._said
+
+    def begins(self, what: str) -> None:
+        """Note what the work is at from here on, such as "validating", without saying it yet."""
+        with self._lock:
+            self._what, self._began = what, time.monotonic()
+
+    def __enter__(self) -> Pulse:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._over.set()
+        self._thread.join()
+
+    def _beat(self) -> None:
+        while not self._over.wait(max(0.0, self._said + self._every - time.monotonic())):
+            with self._lock:
+                now = time.monotonic()
+                if now - self._said >= self._every:
+                    self._say(f"... {time_left(now - self._began)} so far at: {self._what}")
+                    self._said = now
 
 
 def fresh_line() -> str:

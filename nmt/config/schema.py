@@ -95,6 +95,7 @@ class TrainingConfig:
     max_rollbacks: Natural = 3  # times to go back to a checkpoint after a loss or gradient that explodes ...
     rollback_factor: Factor = 0.5  # ... each time with a learning rate so many times lower
     validation_sentences: Count | Auto | None = None  # of each corpus; null: all; auto: by a tenth of the time
+    validation_beam_size: BeamSize = 1  # of validation's translations; the rest of their search is that of search
 
     def check(self) -> None:
         """Refuse combinations that cannot work."""

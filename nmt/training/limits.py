@@ -14,6 +14,8 @@ from typing import Any, NamedTuple
 
 from nmt.config.schema import TrainingConfig
 
+_UNTRIED = 0.3  # the share of max_minutes until a trial tells how long a validation takes
+
 
 class Rank(NamedTuple):
     """What a validation is ranked by: the higher score is the better one, and of equal scores the lower loss."""
@@ -31,7 +33,11 @@ class Progress:
     position: int = 0  # of the next update within its epoch
     seconds: float = 0.0  # wall clock since the first update, validation included, over all resumptions
     validated_step: int = 0  # of the last validation
-    validation_seconds: float = 0.0  # how long it took
+    validation_seconds: float = 0.0  # of one with translations: the last, or as a trial tells
+    saving_seconds: float = 0.0  # of the last checkpoint
+    paused_seconds: float = 0.0  # of all validations and checkpoints so far
+    translates: bool = False  # whether a validation has been translated: all after it are
+    ran_out: float = 0.0  # the training.max_minutes that it has ended for
     best: list[tuple[Rank, int]] = field(default_factory=list)  # and the step of each, best first
     stale: int = 0  # validations since the last improvement
     ended: bool = False  # all that comes at the end of training is done, too
@@ -42,13 +48,13 @@ class Progress:
         """Wall clock since the first update."""
         return self.seconds / 60
 
-    def validated(self, rank: Rank, seconds: float, keep_best: int) -> bool:
+    def validated(self, rank: Rank, keep_best: int) -> bool:
         """Enter a validation of the present step; whether it is the best so far."""
         improved = not self.best or rank > self.best[0][0]
         self.stale = 0 if improved else self.stale + 1
         ranked = sorted([*self.best, (rank, self.step)], key=lambda entry: entry[0], reverse=True)
         self.best = ranked[:keep_best]  # of equal ranks the earlier step
-        self.validated_step, self.validation_seconds = self.step, seconds
+        self.validated_step = self.step
         return improved
 
     def is_among_best(self) -> bool:
@@ -70,22 +76,37 @@ class Progress:
 
 
 def end_reason(config: TrainingConfig, progress: Progress) -> str | None:
-    """The limit that a run has reached, as its key and value, or None.
-
-    max_minutes leaves time for the validation that ends the run, and for that of an average, as long as the last took.
-    """
+    """Return the limit that a run has reached, as its key and value, or None."""
     if progress.step == 0:
         return None
     if config.max_steps is not None and progress.step >= config.max_steps:
         return f"training.max_steps={config.max_steps}"
     if config.max_epochs is not None and progress.epoch >= config.max_epochs:
         return f"training.max_epochs={config.max_epochs}"
-    to_come = progress.validation_seconds * (1 if config.average is None else 2)
-    if config.max_minutes is not None and progress.seconds + to_come >= 60 * config.max_minutes:
+    if config.max_minutes is not None and (
+        progress.ran_out >= config.max_minutes
+        or progress.seconds + _to_come(config, progress) >= 60 * config.max_minutes
+    ):
         return f"training.max_minutes={config.max_minutes:g}"
     if config.patience is not None and progress.stale >= config.patience:
         return f"training.patience={config.patience}"
     return None
+
+
+def _to_come(config: TrainingConfig, progress: Progress) -> float:
+    """Seconds from here to the end if one more update is made: half of it, as the nearer end is taken, and the rest.
+
+    That is the last validation and checkpoint, and as much again for an average.
+    """
+    update = (progress.seconds - progress.paused_seconds) / progress.step
+    return update / 2 + (progress.validation_seconds + progress.saving_seconds) * (1 if config.average is None else 2)
+
+
+def is_to_try_validation(config: TrainingConfig, progress: Progress) -> bool:
+    """Whether it is time to find out how long a validation takes: with a limit in minutes, before it draws near."""
+    if config.max_minutes is None or progress.validation_seconds:
+        return False
+    return progress.seconds >= _UNTRIED * 60 * config.max_minutes
 
 
 def seconds_left(config: TrainingConfig, progress: Progress) -> float | None:

@@ -7,7 +7,7 @@ import math
 import os
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import IO, Any
 
@@ -20,6 +20,8 @@ from nmt.training.limits import Progress
 from nmt.training.validation import SHOWN_DIGITS, AttentionMap, Sample, Validation
 
 _REFRESH = 0.5  # seconds between two states of the live line
+_SPOKEN = 40.0  # seconds without a line, after which one says where training is; for streams that are no terminal
+_FIRST_SPOKEN = 8.0  # and before the first of them
 _TENSORBOARD = ("loss", "perplexity", "learning_rate", "gradient_norm", "tokens_per_second")
 
 
@@ -27,14 +29,23 @@ class Monitor:
     """Writes metrics.jsonl and tensorboard/ of a run directory, and tells the terminal."""
 
     def __init__(
-        self, run_dir: str | os.PathLike[str], progress: Progress | None = None, stream: IO[str] | None = None
+        self,
+        run_dir: str | os.PathLike[str],
+        progress: Progress | None = None,
+        stream: IO[str] | None = None,
+        begins: Callable[[str], None] = lambda what: None,
     ) -> None:
-        """Go on after `progress`: what was written about later updates is taken back."""
+        """Go on after `progress`: what was written about later updates is taken back.
+
+        `begins` is told what training is at (`nmt.progress.Pulse`).
+        """
         self.run_dir = Path(run_dir)
         self.path = self.run_dir / "metrics.jsonl"
         self.stream = sys.stderr if stream is None else stream
         self.live = self.stream.isatty()
-        self._shown = 0.0
+        self.begins = begins
+        # when the live line was last renewed; without one, when the last line was written
+        self._shown = 0.0 if self.live else time.monotonic() + _FIRST_SPOKEN - _SPOKEN
         self._live_width = 0
         self._go_on_after(progress or Progress())
 
@@ -64,16 +75,20 @@ class Monitor:
                 f"gradient norm {metrics['gradient_norm']:.2f}  {rate:,.0f} tokens/s  {_left(left)}"
             )
 
-    def validation(self, progress: Progress, validation: Validation, best: bool) -> None:
+    def validation(self, progress: Progress, validation: Validation, best: bool, seconds: float) -> None:
         """A validation: its figures, sample translations and attention maps."""
+        translated = validation.translated
         figures = _figures(validation)
-        extra: dict[str, Any] = {"signature": validation.bleu.signature, "chrf_signature": validation.chrf.signature}
-        extra |= {"ranked_by": validation.ranked_by, "best": best, "seconds": progress.validation_seconds}
-        by_tag = {tag: bleu.score for tag, bleu in validation.bleu_by_tag.items()}
+        extra: dict[str, Any] = {"ranked_by": validation.ranked_by, "best": best, "seconds": seconds}
+        by_tag: dict[str, float] = {}
+        if translated is not None:
+            extra |= {"signature": translated.bleu.signature, "chrf_signature": translated.chrf.signature}
+            extra |= {"translated_sentences": translated.sentences, "sentences": validation.sentences}
+            by_tag = {tag: bleu.score for tag, bleu in translated.bleu_by_tag.items()}
         self._append("validation", progress, figures | extra | ({"bleu_by_tag": by_tag} if by_tag else {}))
         for name, value in (figures | {f"bleu/{tag or 'no tag'}": bleu for tag, bleu in by_tag.items()}).items():
             self._board.add_scalar(f"validation/{name}", value, progress.step)
-        for number, sample in enumerate(validation.samples, start=1):
+        for number, sample in enumerate(translated.samples if translated else [], start=1):
             self._board.add_text(f"translations/{number}", _sample_table(sample), progress.step)
         for number, attention in enumerate(validation.attention_maps, start=1):
             self._board.add_image(f"attention/{number}", _picture(attention), progress.step, dataformats="HWC")
@@ -103,7 +118,8 @@ class Monitor:
         if progress.best:
             (score, negative_loss), step = progress.best[0]
             by = validation.ranked_by
-            shown = "" if by == "loss" else f"  {LABELS[by]} {score:.{SHOWN_DIGITS}f}"
+            scored = by != "loss" and progress.translates
+            shown = f"  {LABELS[by]} {score:.{SHOWN_DIGITS}f}" if scored else ""
             self.say(f"  the best checkpoint, of step {step:,}: loss {-negative_loss:.3f}{shown}")
 
     def end(self, progress: Progress, reason: str, parameters: int) -> None:
@@ -112,15 +128,18 @@ class Monitor:
         self.say(f"done at step {progress.step:,} after {progress.minutes:.1f} minutes: {reason} is reached")
 
     def due(self) -> bool:
-        """Whether the live line is to be renewed; never where there is none."""
-        return self.live and time.monotonic() - self._shown >= _REFRESH
+        """Whether the live line is to be renewed, or, where there is none, a line to be written."""
+        return time.monotonic() - self._shown >= (_REFRESH if self.live else _SPOKEN)
 
     def show(self, progress: Progress, metrics: dict[str, Any], left: float | None) -> None:
-        """Renew the live line: step, loss, tokens/s, time left."""
+        """Renew the live line, or write one: step, loss, tokens/s, time left."""
         text = (
             f"step {progress.step:,}  epoch {progress.epoch + 1}  loss {metrics['loss']:.3f}  "
             f"{_tokens_per_second(metrics):,.0f} tokens/s  {_left(left)}"
         )
+        if not self.live:
+            self.say(text)
+            return
         self.stream.write("\r" + text.ljust(self._live_width))
         self.stream.flush()
         self._live_width, self._shown = len(text), time.monotonic()
@@ -132,6 +151,9 @@ class Monitor:
             self._live_width = 0
         self.stream.write(sentence + "\n")
         self.stream.flush()
+        if not self.live:
+            self._shown = time.monotonic()
+            self.begins(sentence)
 
     def close(self) -> None:
         """Leave the terminal and the files in order."""
@@ -171,19 +193,25 @@ def _await_later_name(folder: Path) -> None:
 
 def summary(validation: Validation) -> str:
     """The figures of a validation as part of a sentence."""
+    figures = f"loss {validation.loss:.3f}  perplexity {validation.perplexity:.2f}"
+    translated = validation.translated
+    if translated is None:
+        floor = f"{validation.unigram_loss:.3f}"
+        return f"{figures}  not translated yet: the loss is above {floor}, that of word frequencies alone"
     scores = "  ".join(
-        f"{LABELS[each.name]} {each.score:.{SHOWN_DIGITS}f}" for each in (validation.bleu, validation.chrf)
+        f"{LABELS[each.name]} {each.score:.{SHOWN_DIGITS}f}" for each in (translated.bleu, translated.chrf)
     )
-    return f"loss {validation.loss:.3f}  perplexity {validation.perplexity:.2f}  {scores}"
+    part = translated.sentences < validation.sentences
+    of = f"  on {translated.sentences:,} of {validation.sentences:,} sentences" if part else ""
+    return f"{figures}  {scores}{of}"
 
 
 def _figures(validation: Validation) -> dict[str, float]:
-    return {
-        "loss": validation.loss,
-        "perplexity": validation.perplexity,
-        "bleu": validation.bleu.score,
-        "chrf": validation.chrf.score,
-    }
+    """What metrics.jsonl and TensorBoard are given; no scores where nothing was translated."""
+    figures = {"loss": validation.loss, "perplexity": validation.perplexity}
+    if validation.translated is not None:
+        figures |= {"bleu": validation.translated.bleu.score, "chrf": validation.translated.chrf.score}
+    return figures
 
 
 def _tokens_per_second(metrics: dict[str, Any]) -> float:
@@ -269,7 +297,9 @@ class Silent(Monitor):
 
     def train(self, progress: Progress, metrics: dict[str, Any], left: float | None) -> None: ...
 
-    def validation(self, progress: Progress, validation: Validation, best: bool) -> None: ...
+    def validation(self, progress: Progress, validation: Validation, best: bool, seconds: float) -> None: ...
+
+    def begins(self, what: str) -> None: ...
 
     def went_back(self, progress: Progress, diagnosis: str, lowered: float) -> None: ...
 

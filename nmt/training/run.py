@@ -39,6 +39,7 @@ from nmt.training.monitor import Monitor, Silent, tells_of_checkpoints
 from nmt.training.trainer import Trainer
 from nmt.training.trial import Trial
 from nmt.training.validation import Validator
+from nmt.training.validation_set import length_ratio
 
 Say = Callable[[str], None]
 
@@ -140,7 +141,8 @@ def _train(
     updates.tokens_per_device = _tokens_per_device(config, run_dir, Trial(updates, model, training, device), world)
     progress = Progress() if newest is None else Progress.from_state_dict(newest.state["progress"])
     with closing(Monitor(run_dir, progress) if world.is_main else Silent()) as monitor:
-        validator = Validator(config, prepared, model, device, updates.tokens_per_device, world, monitor.say)
+        ratio = length_ratio(prepared.train, config.search.max_length_offset)
+        validator = Validator(config, prepared, model, device, updates.tokens_per_device, world, monitor.say, ratio)
         iterate = partial(updates.iterate, say=monitor.say) if world.is_main else updates.iterate
         trainer = Trainer(training, run_dir, model, iterate, validator, monitor, device, world)
         if newest is not None:
@@ -261,6 +263,7 @@ def _write_records(
         "git_commit": _git_commit(),
         "data": prepared.fingerprints,
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
+        "length_ratio": length_ratio(prepared.train, config.search.max_length_offset),  # nmt-average validates with it
     }
     path = run_dir / "environment.json"
     before = json.loads(path.read_text(encoding="utf-8")) if path.is_file() and has_checkpoint(run_dir) else environment

@@ -19,7 +19,7 @@ from nmt.training.distributed import World
 from nmt.training.ema import MovingAverage
 from nmt.training.health import Diverged, Health, gone_for_good
 from nmt.training.keeping import Keeper
-from nmt.training.limits import Clock, Interrupted, Progress, Signals, end_reason, seconds_left
+from nmt.training.limits import Clock, Interrupted, Progress, Signals, end_reason, is_to_try_validation, seconds_left
 from nmt.training.monitor import Monitor
 from nmt.training.objective import Gradients
 from nmt.training.optim import Schedule, build_optimizer
@@ -100,6 +100,8 @@ class Trainer:
                 self._validate_if_due()
                 self._save_if_due()
                 self._agree()
+                if is_to_try_validation(self.config, self.progress):
+                    self._try_validation()
                 if self.signals.heeded is not None:
                     self._leave()
 
@@ -167,18 +169,32 @@ class Trainer:
         self.window.pause()
         self._agree()
         started = self.progress.seconds
+        self.monitor.begins(f"validating step {self.progress.step:,}")
         try:
             with self.average.applied():
-                validation = validated(self.validate, self.signals, self.world)
+                validation = validated(self.validate, self.signals, self.world, self.progress.translates)
         except Interrupted:
             self._agree()
             self._leave()
         self._agree()
-        seconds = self.progress.seconds - started
-        best = self.progress.validated(validation.rank, seconds, self.config.keep_best)
+        best = self.progress.validated(validation.rank, self.config.keep_best)
         self.schedule.validated(best)
         self.unsaved = True
-        self.monitor.validation(self.progress, validation, best)
+        self.monitor.validation(self.progress, validation, best, self.progress.seconds - started)
+        self._agree()
+        seconds = self.progress.seconds - started
+        self.progress.paused_seconds += seconds
+        if validation.translated is not None:
+            self.progress.translates, self.progress.validation_seconds = True, seconds
+        self.window.resume()
+
+    def _try_validation(self) -> None:
+        """Find out how long a validation takes, so that the run ends in time; training is left as it is."""
+        self.window.pause()
+        started = self.progress.seconds
+        self.progress.validation_seconds = max(self.world.gather(self.validate.estimate()))
+        self._agree()
+        self.progress.paused_seconds += self.progress.seconds - started
         self.window.resume()
 
     def _save_if_due(self) -> None:
@@ -195,12 +211,20 @@ class Trainer:
         """Write a checkpoint of the run as it is."""
         self.health.check()
         self.window.pause()
-        self.progress.seconds, _ = self.world.agree(self.clock.seconds, None)  # for what is decided by it next
+        self._tell_time()
+        started = self.progress.seconds
         state = self.state.state_dict(self.progress)
         with self.average.applied():
             self.keeper.save(self.progress, state)
         self.unsaved = False
+        self._tell_time()
+        self.progress.saving_seconds = self.progress.seconds - started
+        self.progress.paused_seconds += self.progress.saving_seconds
         self.window.resume()
+
+    def _tell_time(self) -> None:
+        """One clock for all processes, for what is decided by it next."""
+        self.progress.seconds, _ = self.world.agree(self.clock.seconds, None)
 
     def restore(self, weights: dict[str, Tensor], state: dict[str, Any]) -> None:
         """Go on from a checkpoint's weights and state, as if there had been no interruption."""
@@ -228,6 +252,8 @@ class Trainer:
         """Validate and save the last update, and say why it was the last."""
         if self.progress.validated_step != self.progress.step:
             self._validate()
+        if reason.startswith("training.max_minutes="):
+            self.progress.ran_out = self.config.max_minutes or 0.0
         if self.config.average is not None:
             self.save()  # it may be one of those averaged
             self._average(self.config.average)
@@ -238,7 +264,7 @@ class Trainer:
 
     def _average(self, of: Literal["best", "last"]) -> None:
         """Let the keeper try the mean of kept checkpoints, and tell what came of it."""
-        validate = partial(validated, self.validate, self.signals, self.world)
+        validate = partial(validated, self.validate, self.signals, self.world, self.progress.translates)
         try:
             averaged = self.keeper.average(of, self.progress, validate, self.monitor.say)
         except Interrupted:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -17,7 +18,7 @@ from nmt.run import LoadedRun, load_run
 from nmt.training.average import average_checkpoints, delete_average, is_average_of, take_average
 from nmt.training.checkpoint import find_checkpoint, has_pointer, load_weights
 from nmt.training.monitor import summary
-from nmt.training.validation import Validation, Validator
+from nmt.training.validation import Validation, Validator, alone
 
 Say = Callable[[str], None]
 
@@ -55,6 +56,7 @@ def _validate(
     if training.threads is not None:
         torch.set_num_threads(training.threads)
     tokens = None if training.tokens_per_device == "auto" else training.tokens_per_device
+    ratio = json.loads((run.path / "environment.json").read_text("utf-8")).get("length_ratio")  # older runs: None
     found = {}
     with TemporaryDirectory() as folder:
         try:
@@ -64,9 +66,9 @@ def _validate(
                 f"the validation set of {run.path} cannot be read ({error}): have it where it was, or take the average "
                 "without validation by --force"
             ) from error
-        validator = Validator(run.config, held_out, run.model.to(device), device, tokens, say=say)
+        validator = Validator(run.config, held_out, run.model.to(device), device, tokens, say=say, length_ratio=ratio)
         for name, weights in candidates.items():  # the first of which the model has: it may be overwritten then
             run.model.load_state_dict(weights)
-            found[name] = validator.combine([validator.share()])
+            found[name] = validator.validate(alone, always=True)
             say(f"{name}: {summary(found[name])}")
     return found

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from itertools import accumulate
-from typing import Any, Literal, Protocol, TypeVar
+from functools import partial
+from typing import Literal, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -25,6 +25,7 @@ from nmt.models.seq2seq import Seq2Seq
 from nmt.training.distributed import World
 from nmt.training.limits import Interrupted, Rank, Signals
 from nmt.training.loss import batch_loss, perplexity
+from nmt.training.validation_set import spread, spread_over_each, unigram_entropy, validation_search
 from nmt.translate import Translator
 from nmt.translation.batches import batches
 
@@ -36,6 +37,7 @@ LEAST_SCORE = 1.0  # of BLEU and chrF, from 0 to 100, below which a score is cha
 SHOWN_DIGITS = 2  # of BLEU and chrF, behind the point
 HEATMAPS = 2  # sentences whose attention is shown
 _HEATMAP_TOKENS = 40  # longer sentences are not chosen while there are others
+_TRIED = 48  # sentences translated to see how long a validation will take
 
 
 @dataclass(frozen=True)
@@ -57,15 +59,25 @@ class AttentionMap:
 
 
 @dataclass(frozen=True)
+class Translated:
+    """What the translations of the validation set, or of a part of it, are worth."""
+
+    bleu: Score
+    chrf: Score
+    sentences: int  # that were translated
+    samples: list[Sample]
+    bleu_by_tag: dict[str, Score] = field(default_factory=dict)  # where the set has several; "" is none
+
+
+@dataclass(frozen=True)
 class Validation:
     """What one validation found."""
 
     loss: float  # nats per target token, without smoothing
-    bleu: Score
-    chrf: Score
-    samples: list[Sample]
+    translated: Translated | None  # None while the loss is above that of word frequencies alone
+    sentences: int  # of the whole set
+    unigram_loss: float  # of word frequencies alone, in nats per target token
     attention_maps: list[AttentionMap]  # none for a model that does not attend
-    bleu_by_tag: dict[str, Score] = field(default_factory=dict)  # where the set has several; "" is none
     ranked_by: Metric = "bleu"
 
     @property
@@ -78,45 +90,59 @@ class Validation:
         """Return what checkpoints are ranked by.
 
         BLEU and chrF that look the same when they are shown are equal, and so are all below one point, which a model
-        that knows nothing reaches by chance: of these the lower loss is the better one.
+        that knows nothing reaches by chance, and none at all: of these the lower loss is the better one.
         """
         if self.ranked_by == "loss":
             return Rank(-self.loss, -self.loss)
-        metric = self.bleu if self.ranked_by == "bleu" else self.chrf
+        if self.translated is None:
+            return Rank(0.0, -self.loss)
+        metric = self.translated.bleu if self.ranked_by == "bleu" else self.translated.chrf
         tells = metric.score >= LEAST_SCORE
         return Rank(round(metric.score, SHOWN_DIGITS) if tells else 0.0, -self.loss)
 
 
-@dataclass(frozen=True)
-class Share:
-    """What one of several processes found on its part of the validation set."""
+class Together(Protocol):
+    """Has every process do its part of a work, and gives each of them all parts, by rank."""
 
-    nll: float  # summed, in nats
-    hypotheses: list[str]  # of every so many lines
-    attention_maps: list[AttentionMap]
+    def __call__(self, work: Callable[[], T], /) -> list[T]:
+        """Return the parts."""
+        ...
 
 
 class Validate(Protocol):
-    """What the trainer asks for: the work, which each process does for its share, and what follows from all shares."""
+    """What the trainer asks for. All processes call the same, in the same order."""
 
-    def share(self) -> Any:
-        """Validate the model as it is now on this process's share, leaving it and the random numbers as they are."""
+    def validate(self, together: Together, always: bool = False) -> Validation:
+        """Validate the model as it is now, leaving it and the random numbers as they are.
+
+        Nothing is translated while the loss says that nothing is to be expected, unless `always`.
+        """
         ...
 
-    def combine(self, shares: list[Any]) -> Validation:
-        """The outcome of the shares of all processes, by rank."""
+    def estimate(self) -> float:
+        """Return the seconds that this process's part of a validation with translations may take, after a trial."""
         ...
 
 
-def validated(validate: Validate, signals: Signals, world: World) -> Validation:
-    """What all processes together find; a signal to one of them raises Interrupted in all."""
-    share = None
+def alone(work: Callable[[], T], /) -> list[T]:
+    """Be the `Together` of a single process that no signal breaks off."""
+    return [work()]
+
+
+def interruptibly(work: Callable[[], T], /, signals: Signals, world: World) -> list[T]:
+    """Be the `Together` of all processes; a signal to one of them raises Interrupted in all."""
+    part: list[T] = []
     with suppress(Interrupted), signals.interruptible():
-        share = validate.share()
-    shares = [share for share in world.gather(share) if share is not None]
-    if len(shares) < world.size:
+        part = [work()]
+    parts = [each for part in world.gather(part) for each in part]
+    if len(parts) < world.size:
         raise Interrupted
-    return validate.combine(shares)
+    return parts
+
+
+def validated(validate: Validate, signals: Signals, world: World, always: bool = False) -> Validation:
+    """Return what all processes together find; a signal to one of them raises Interrupted in all."""
+    return validate.validate(partial(interruptibly, signals=signals, world=world), always)
 
 
 class Validator:
@@ -131,10 +157,12 @@ class Validator:
         tokens_per_device: int | None = None,
         world: World | None = None,
         say: Callable[[str], None] = lambda sentence: None,
+        length_ratio: float | None = None,
     ) -> None:
         """tokens_per_device bounds the batches of the loss; None: training.tokens_per_update.
 
-        `say` is told where checkpoints cannot be ranked by training.best_metric.
+        `say` is told where checkpoints cannot be ranked by training.best_metric. length_ratio is that of the training
+        text (`nmt.training.validation_set.length_ratio`), which translations keep to; None: as in search.
         """
         training = config.training
         self.world = world or World()
@@ -144,53 +172,93 @@ class Validator:
         self.store = held_out.val
         self.tokenizer = held_out.tokenizer
         self.data = config.data
-        rows = _first_of_each(self.store.corpora or [len(self.store)], settled(training.validation_sentences))
+        rows = spread_over_each(self.store.corpora or [len(self.store)], settled(training.validation_sentences))
         self.lines = [held_out.val_lines[row] for row in rows]
         self.tags = [self.tokenizer.tag_of(int(self.store.source(row)[0])) for row in rows]
-        self.tokens_per_batch = tokens_per_device or settled(training.tokens_per_update)
+        lengths = np.maximum(self.store.source_lengths, self.store.target_lengths).tolist()
+        self.loss_batches = list(batches(lengths, tokens_per_device or settled(training.tokens_per_update)))
         self.translator = Translator(
             NativeEngine(model),
             self.tokenizer,
-            # a shortlist is made after training; graphs would be recorded while batches are prefetched
-            dataclasses.replace(config.search, shortlist=False, draft=False, cuda_graphs=False),
+            validation_search(config.search, training.validation_beam_size, length_ratio),
             config.data.cleaning.max_tokens,
             warn=_not_while_training,
             language=config.data.source_language,
             always_tagged=config.data.always_tagged,
         )
         self.ranked_by = self._ranked_by(training.best_metric, say)
-        self.shown = _spread(len(self.lines), SAMPLES)
+        self.unigram_loss = unigram_entropy(self.store)
+        self.shown = spread(len(self.lines), SAMPLES)
         self.mapped = self._choose_heatmaps()
 
-    def share(self) -> Share:
-        """Validate the model as it is now on this process's share, leaving it and the random numbers as they are."""
+    def validate(self, together: Together, always: bool = False) -> Validation:
+        """Validate the model as it is now, leaving it and the random numbers as they are.
+
+        Nothing is translated while the loss is above that of word frequencies alone, unless `always`.
+        """
+        with self._evaluating():
+            loss = sum(together(self.nll)) / int(self.store.target_lengths.sum())
+            return Validation(
+                loss=loss,
+                translated=self._translated(together) if always or loss <= self.unigram_loss else None,
+                sentences=len(self.store),
+                unigram_loss=self.unigram_loss,
+                attention_maps=together(self._attention_maps)[0],
+                ranked_by=self.ranked_by,
+            )
+
+    def estimate(self) -> float:
+        """Return the seconds that this process's part of a validation with translations may take.
+
+        It is found by a small part of the work: the loss of one batch, and translations of a few dozen sentences.
+        """
+        mine = self._mine(list(range(len(self.lines))))
+        some = [mine[index] for index in spread(len(mine), _TRIED)]
+        characters = [len(source) + 1 for source, _ in self.lines]
+        share = sum(characters[row] for row in some) / max(1, sum(characters[row] for row in mine))
+        loss_batches = self._mine(self.loss_batches)
+        tried = loss_batches[len(loss_batches) // 2 :][:1]
+        with self._evaluating():
+            started = time.monotonic()
+            self._nll(tried)
+            loss_done = time.monotonic()
+            self._translations(some)
+            translated = time.monotonic()
+        return (loss_done - started) * len(loss_batches) / max(1, len(tried)) + (translated - loss_done) / (share or 1)
+
+    def _translated(self, together: Together) -> Translated:
+        """All processes' translations, scored."""
+        parts = together(lambda: self._translations(self._mine(list(range(len(self.lines))))))
+        hypotheses = [""] * len(self.lines)
+        for rank, part in enumerate(parts):
+            hypotheses[rank :: len(parts)] = part
+        references = [reference for _, reference in self.lines]
+        return Translated(
+            **score(hypotheses, references, ("bleu", "chrf"), target_language(self.data, self.tags)),
+            sentences=len(self.lines),
+            samples=[Sample(*self.lines[index], hypotheses[index]) for index in self.shown],
+            bleu_by_tag={tag: self._bleu(hypotheses, rows) for tag, rows in rows_by_tag(self.tags).items()},
+        )
+
+    def _translations(self, rows: Sequence[int]) -> list[str]:
+        """The translations of some of the lines."""
+        return self.translator.translate([self.lines[row][0] for row in rows], tag=[self.tags[row] for row in rows])
+
+    def _attention_maps(self) -> list[AttentionMap]:
+        """Those that the main process shows, and nothing in the others."""
+        shown = self.mapped if self.world.is_main and self.model.attends else []
+        return [self.attention_map(row) for row in shown]
+
+    @contextmanager
+    def _evaluating(self) -> Iterator[None]:
+        """During the block the model is without dropout and gradients; after it, it and randomness are as before."""
         training = self.model.training
         self.model.eval()
         try:
             with undisturbed_randomness(self.device), torch.no_grad():
-                nll = self.nll()
-                sources = [source for source, _ in self._mine(self.lines)]
-                hypotheses = self.translator.translate(sources, tag=self._mine(self.tags))
-                mapped = self.mapped if self.world.is_main and self.model.attends else []
-                return Share(nll, hypotheses, [self.attention_map(row) for row in mapped])
+                yield
         finally:
             self.model.train(training)
-
-    def combine(self, shares: list[Share]) -> Validation:
-        """The outcome of the shares of all processes, by rank."""
-        hypotheses = [""] * len(self.lines)
-        for rank, share in enumerate(shares):
-            hypotheses[rank :: len(shares)] = share.hypotheses
-        loss = sum(share.nll for share in shares) / int(self.store.target_lengths.sum())
-        references = [reference for _, reference in self.lines]
-        return Validation(
-            loss=loss,
-            **score(hypotheses, references, ("bleu", "chrf"), target_language(self.data, self.tags)),
-            samples=[Sample(*self.lines[index], hypotheses[index]) for index in self.shown],
-            attention_maps=shares[0].attention_maps,
-            bleu_by_tag={tag: self._bleu(hypotheses, rows) for tag, rows in rows_by_tag(self.tags).items()},
-            ranked_by=self.ranked_by,
-        )
 
     def _ranked_by(self, wanted: Metric, say: Callable[[str], None]) -> Metric:
         """The metric that checkpoints are ranked by: the one asked for, unless it is BLEU and BLEU cannot rise here.
@@ -208,9 +276,12 @@ class Validator:
 
     def nll(self) -> float:
         """Negative log-likelihood of this process's share of the references, summed, in nats."""
-        lengths = np.maximum(self.store.source_lengths, self.store.target_lengths).tolist()
+        return self._nll(self._mine(self.loss_batches))
+
+    def _nll(self, of: list[list[int]]) -> float:
+        """That of some batches of rows."""
         nll = torch.zeros((), device=self.device)
-        for rows in self._mine(list(batches(lengths, self.tokens_per_batch))):
+        for rows in of:
             batch = collate([self.store.source(row) for row in rows], [self.store.target(row) for row in rows])
             with autocast(self.device, self.precision):
                 nll += batch_loss(self.model, batch, self.device).nll
@@ -241,19 +312,8 @@ class Validator:
         fitting = np.flatnonzero(lengths <= _HEATMAP_TOKENS)
         if not len(fitting):
             fitting = np.argsort(lengths, kind="stable")[:HEATMAPS]
-        return [int(fitting[index]) for index in _spread(len(fitting), HEATMAPS)]
+        return [int(fitting[index]) for index in spread(len(fitting), HEATMAPS)]
 
 
 def _not_while_training(warning: str) -> None:
     """Lines too long, or translations without an end as those of early updates, are no news at every validation."""
-
-
-def _first_of_each(corpora: Sequence[int], count: int | None) -> list[int]:
-    """The rows of the first `count` sentences of each corpus, given the sentences of each; None: all."""
-    ends = accumulate(corpora)
-    return [row for end, size in zip(ends, corpora, strict=True) for row in range(end - size, end)[:count]]
-
-
-def _spread(length: int, count: int) -> Sequence[int]:
-    """Up to `count` indices spread evenly over range(length)."""
-    return [length * index // count for index in range(count)] if length >= count else range(length)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from nmt.config.schema import TrainingConfig
-from nmt.training.limits import Interrupted, Progress, Rank, Signals, end_reason, seconds_left
+from nmt.training.limits import Interrupted, Progress, Rank, Signals, end_reason, is_to_try_validation, seconds_left
 
 
 def reason(progress: dict[str, Any], **limits: Any) -> str | None:
@@ -27,9 +27,37 @@ def test_each_limit_ends_a_run_where_it_says() -> None:
     assert reason({"seconds": 60.0}, max_minutes=1) == "training.max_minutes=1"
 
 
-def test_minutes_leave_time_for_the_last_validation() -> None:
-    assert reason({"seconds": 50.0, "validation_seconds": 9.0}, max_minutes=1) is None
-    assert reason({"seconds": 50.0, "validation_seconds": 11.0}, max_minutes=1) is not None
+def test_minutes_leave_time_for_all_that_is_to_come() -> None:
+    """Updates take 2 seconds each here, and the nearer end is taken: half of one counts."""
+    assert reason({"step": 25, "seconds": 50.0, "validation_seconds": 8.0}, max_minutes=1) is None
+    assert reason({"step": 25, "seconds": 50.0, "validation_seconds": 9.0}, max_minutes=1) is not None
+    assert reason({"step": 25, "seconds": 50.0, "validation_seconds": 4.0}, max_minutes=1) is None
+    assert reason({"step": 25, "seconds": 50.0, "validation_seconds": 4.0, "saving_seconds": 5.0}, max_minutes=1)
+    averaging = TrainingConfig(max_minutes=1, average="last")
+    assert end_reason(averaging, Progress(step=25, seconds=50.0, validation_seconds=4.0)) is None
+    assert end_reason(averaging, Progress(step=25, seconds=50.0, validation_seconds=5.0)) is not None
+
+
+def test_only_updates_count_as_updates() -> None:
+    """25 updates in 5 of 50 seconds, the rest for validations and checkpoints: 0.1 seconds for half of one."""
+    assert (
+        reason({"step": 25, "seconds": 50.0, "paused_seconds": 45.0, "validation_seconds": 9.8}, max_minutes=1) is None
+    )
+    assert reason({"step": 25, "seconds": 50.0, "paused_seconds": 45.0, "validation_seconds": 9.95}, max_minutes=1)
+
+
+def test_a_run_that_ended_in_time_has_ended_and_goes_on_with_more_minutes() -> None:
+    ended = {"seconds": 52.0, "ran_out": 1.0}
+    assert reason(ended, max_minutes=1) == "training.max_minutes=1"
+    assert reason(ended, max_minutes=2) is None
+
+
+def test_a_validation_is_tried_once_a_third_of_the_minutes_is_over() -> None:
+    limited, unlimited = TrainingConfig(max_minutes=1), TrainingConfig(max_steps=9)
+    assert not is_to_try_validation(limited, Progress(step=1, seconds=15.0))
+    assert is_to_try_validation(limited, Progress(step=1, seconds=20.0))
+    assert not is_to_try_validation(limited, Progress(step=1, seconds=20.0, validation_seconds=3.0))
+    assert not is_to_try_validation(unlimited, Progress(step=1, seconds=999.0))
 
 
 def test_the_best_are_kept_and_patience_counts_validations_without_a_better_one() -> None:
@@ -37,7 +65,7 @@ def test_the_best_are_kept_and_patience_counts_validations_without_a_better_one(
     seen = []
     for step, score in enumerate([1.0, 3.0, 2.0, 3.0, 4.0], start=1):
         progress.step = step
-        improved = progress.validated(Rank(score, -1.0), 0.5, keep_best=2)
+        improved = progress.validated(Rank(score, -1.0), keep_best=2)
         seen.append((improved, progress.stale, progress.is_among_best()))
     assert seen == [(True, 0, True), (True, 0, True), (False, 1, True), (False, 2, True), (True, 0, True)]
     assert progress.best == [((4.0, -1.0), 5), ((3.0, -1.0), 2)]  # of equals the earlier
@@ -48,7 +76,7 @@ def test_of_equal_scores_the_lower_loss_is_better_and_patience_begins_anew() -> 
     progress = Progress()
     for step, loss in enumerate([3.0, 2.0, 2.5, 2.0, 1.0], start=1):
         progress.step = step
-        progress.validated(Rank(0.0, -loss), 0.5, keep_best=3)
+        progress.validated(Rank(0.0, -loss), keep_best=3)
         assert progress.stale == [0, 0, 1, 2, 0][step - 1]
     assert [step for _, step in progress.best] == [5, 2, 4]
 
@@ -57,8 +85,8 @@ def test_a_checkpoint_without_losses_beside_its_best_scores_is_continued() -> No
     older = Progress(step=20).state_dict() | {"best": [[0.0, 10], [-0.5, 5]], "stale": 2}
     progress = Progress.from_state_dict(older)
     assert [step for _, step in progress.best] == [10, 5]
-    assert progress.validated(Rank(0.0, -7.0), 0.5, keep_best=2), "a tie with a loss that is not known"
-    assert not progress.validated(Rank(-0.2, -1.0), 0.5, keep_best=2)
+    assert progress.validated(Rank(0.0, -7.0), keep_best=2), "a tie with a loss that is not known"
+    assert not progress.validated(Rank(-0.2, -1.0), keep_best=2)
     assert progress.best == [((0.0, -7.0), 20), ((0.0, float("-inf")), 10)]
     assert Progress.from_state_dict(progress.state_dict()) == progress
 

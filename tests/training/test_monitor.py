@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 from pathlib import Path
 
@@ -15,11 +16,12 @@ from nmt.data.prepare import prepare
 from nmt.engines.native import NativeEngine
 from nmt.evaluation.metrics import corpus_bleu, score
 from nmt.models.build import build_model
+from nmt.training import validation
 from nmt.training.checkpoint import find_checkpoint, has_checkpoint, load_training_state
 from nmt.training.limits import Progress
-from nmt.training.monitor import Monitor
+from nmt.training.monitor import Monitor, summary
 from nmt.training.run import train
-from nmt.training.validation import Validator
+from nmt.training.validation import Validator, alone
 from nmt.translate import Translator
 from tests.training.tiny import events, killed_in, killed_in_update, tiny_config
 
@@ -31,10 +33,12 @@ METRICS = {
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Trained to 3 of 6 updates, then on."""
+    """Trained to 3 of 6 updates, then on; what is known after them is enough to translate."""
     folder = tmp_path_factory.mktemp("monitor")
-    for steps in (3, 6):
-        train(tiny_config(folder, training__max_steps=steps))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(validation, "unigram_entropy", lambda val: 99.0)
+        for steps in (3, 6):
+            train(tiny_config(folder, training__max_steps=steps))
     return folder / "run"
 
 
@@ -93,13 +97,18 @@ def test_a_validation_says_what_its_parts_say(tmp_path: Path) -> None:
     torch.manual_seed(3)
     model = build_model(config.model, prepared.tokenizer.source_size, prepared.tokenizer.target_size).train()
     validator = Validator(config, prepared, model, torch.device("cpu"))
-    found = validator.combine([validator.share()])
+    found = validator.validate(alone, always=True)
     assert model.training
     model.eval()
-    sources = (tmp_path / "text" / "val.aa").read_text("utf-8").splitlines()[:5]
-    references = (tmp_path / "text" / "val.bb").read_text("utf-8").splitlines()
-    translator = Translator(NativeEngine(model), prepared.tokenizer, config.search, 99, warn=lambda _: None)
-    assert found.bleu == corpus_bleu(translator.translate(sources), references[:5], "bb")
+    assert found.translated
+    sources, references = ((tmp_path / "text" / f"val.{side}").read_text("utf-8").splitlines() for side in ("aa", "bb"))
+    chosen = [0, 1, 3, 5, 7]  # of 9, evenly spread
+    greedy = dataclasses.replace(config.search, beam_size=1)
+    translator = Translator(NativeEngine(model), prepared.tokenizer, greedy, 99, warn=lambda _: None)
+    translations = translator.translate([sources[row] for row in chosen])
+    assert found.translated.bleu == corpus_bleu(translations, [references[row] for row in chosen], "bb")
+    assert (found.translated.sentences, found.sentences) == (5, 9)
+    assert "on 5 of 9 sentences" in summary(found)
     total = tokens = 0.0
     for row in range(len(prepared.val)):
         target = torch.tensor(prepared.val.target(row).astype(int))
@@ -203,13 +212,14 @@ def test_where_bleu_cannot_rise_chrf_ranks_which_is_said(
     model = build_model(config.model, prepared.tokenizer.source_size, prepared.tokenizer.target_size)
     said: list[str] = []
     validator = Validator(config, prepared, model, torch.device("cpu"), say=said.append)
-    found = validator.combine([validator.share()])
+    found = validator.validate(alone, always=True)
     assert found.ranked_by == taken
-    scores = {"bleu": found.bleu.score, "chrf": found.chrf.score, "loss": -found.loss}
+    assert found.translated
+    scores = {"bleu": found.translated.bleu.score, "chrf": found.translated.chrf.score, "loss": -found.loss}
     assert found.rank == pytest.approx((scores[taken], -found.loss), abs=0.005)
     assert [sentence.partition(":")[0] for sentence in said] == ["training.best_metric=bleu"] * (wanted != taken)
-    assert found.chrf == score(validator.translator.translate([source for source, _ in validator.lines]), targets,
-                               ("chrf",))["chrf"]  # fmt: skip
+    translations = validator.translator.translate([source for source, _ in validator.lines])
+    assert found.translated.chrf == score(translations, targets, ("chrf",))["chrf"]
 
 
 def test_infinity_is_null_in_json(tmp_path: Path) -> None:

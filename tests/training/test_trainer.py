@@ -16,7 +16,7 @@ from nmt.evaluation.metrics import Score
 from nmt.training.checkpoint import find_checkpoint, load_weights
 from nmt.training.monitor import Monitor
 from nmt.training.trainer import Trainer
-from nmt.training.validation import Metric, Validation
+from nmt.training.validation import Metric, Together, Translated, Validation
 from tests.models.variants import tiny_model
 from tests.training.tiny import events
 
@@ -40,17 +40,17 @@ class Finding(NamedTuple):
 
     find: Callable[[], Validation]
 
-    def share(self) -> Validation:
-        return self.find()
-
-    def combine(self, shares: list[Validation]) -> Validation:
-        (found,) = shares
+    def validate(self, together: Together, always: bool = False) -> Validation:
+        (found,) = together(self.find)
         return found
+
+    def estimate(self) -> float:
+        return 0.25
 
 
 def found(bleu: float = 0.0, loss: float = 1.0, chrf: float = 0.0, ranked_by: Metric = "bleu") -> Validation:
     scores = Score("bleu", bleu, "nrefs:1"), Score("chrf", chrf, "nrefs:1")
-    return Validation(loss, *scores, [], [], ranked_by=ranked_by)
+    return Validation(loss, Translated(*scores, 9, []), 9, 5.0, [], ranked_by)
 
 
 def nothing() -> Validation:
