@@ -85,14 +85,18 @@ class Pulse:
         self._said = self._began
 
     def say(self, sentence: str) -> None:
-        """Say something; unless told otherwise, that is what the work is at from here on."""
+        """Say something, which is what the work is at from here on."""
+        self._say(sentence)
+        self.heard(sentence)
+
+    def heard(self, sentence: str) -> None:
+        """Note that somebody else has said something."""
         with self._lock:
-            self._say(sentence)
-            self._what, self._said = sentence, time.monotonic()
-            self._began = self._said
+            self._what, self._began = sentence, time.monotonic()
+            self._said = self._began
 
     def begins(self, what: str) -> None:
-        """Note what the work is at from here on, such as "validating", without saying it yet."""
+        """Note what the work is at from here on, such as "validating", of which nothing has been said yet."""
         with self._lock:
             self._what, self._began = what, time.monotonic()
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+import os
+import shlex
 import signal
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from types import FrameType
 from typing import Any, NamedTuple
 
@@ -91,6 +94,21 @@ def end_reason(config: TrainingConfig, progress: Progress) -> str | None:
     if config.patience is not None and progress.stale >= config.patience:
         return f"training.patience={config.patience}"
     return None
+
+
+def how_further(config: TrainingConfig, run_dir: str | os.PathLike[str], reason: str) -> str:
+    """Return a sentence's end about how to train beyond the limit that `end_reason` has named: a command, if one does.
+
+    It takes the run's own configuration, in which all else stands as it was, and twice the limit.
+    """
+    key = reason.partition("=")[0]
+    name = key.removeprefix("training.")
+    schedule = config.schedule
+    if name == "max_steps" and schedule.name in ("linear", "cosine") and schedule.horizon is None:
+        return f"with training.schedule.name={schedule.name} that is the end of the learning rate, too"
+    twice = 2 * getattr(config, name)
+    limit = f"{key}={twice:g}" if isinstance(twice, float) else f"{key}={twice}"
+    return f"to train further: {shlex.join(['nmt-train', str(Path(run_dir) / 'config.yaml'), limit])}"
 
 
 def _to_come(config: TrainingConfig, progress: Progress) -> float:

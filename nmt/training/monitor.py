@@ -7,13 +7,14 @@ import math
 import os
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 from typing import IO, Any
 
 from nmt.errors import NmtError
 from nmt.evaluation.metrics import LABELS
 from nmt.files import atomic_write
+from nmt.progress import Pulse
 from nmt.report.heatmap import heatmap_array
 from nmt.training.keeping import Averaged
 from nmt.training.limits import Progress
@@ -33,17 +34,17 @@ class Monitor:
         run_dir: str | os.PathLike[str],
         progress: Progress | None = None,
         stream: IO[str] | None = None,
-        begins: Callable[[str], None] = lambda what: None,
+        pulse: Pulse | None = None,
     ) -> None:
         """Go on after `progress`: what was written about later updates is taken back.
 
-        `begins` is told what training is at (`nmt.progress.Pulse`).
+        `pulse` is told of every line, and what training is at.
         """
         self.run_dir = Path(run_dir)
         self.path = self.run_dir / "metrics.jsonl"
         self.stream = sys.stderr if stream is None else stream
         self.live = self.stream.isatty()
-        self.begins = begins
+        self.pulse = pulse
         # when the live line was last renewed; without one, when the last line was written
         self._shown = 0.0 if self.live else time.monotonic() + _FIRST_SPOKEN - _SPOKEN
         self._live_width = 0
@@ -122,10 +123,10 @@ class Monitor:
             shown = f"  {LABELS[by]} {score:.{SHOWN_DIGITS}f}" if scored else ""
             self.say(f"  the best checkpoint, of step {step:,}: loss {-negative_loss:.3f}{shown}")
 
-    def end(self, progress: Progress, reason: str, parameters: int) -> None:
-        """The run is done."""
+    def end(self, progress: Progress, reason: str, parameters: int, further: str) -> None:
+        """The run is done; `further` says how it goes on nevertheless."""
         self._append("end", progress, {"reason": reason, "parameters": parameters})
-        self.say(f"done at step {progress.step:,} after {progress.minutes:.1f} minutes: {reason} is reached")
+        self.say(f"done at step {progress.step:,} after {progress.minutes:.1f} minutes: {reason} is reached; {further}")
 
     def due(self) -> bool:
         """Whether the live line is to be renewed, or, where there is none, a line to be written."""
@@ -153,7 +154,13 @@ class Monitor:
         self.stream.flush()
         if not self.live:
             self._shown = time.monotonic()
-            self.begins(sentence)
+        if self.pulse is not None:
+            self.pulse.heard(sentence)
+
+    def begins(self, what: str) -> None:
+        """Note what training is at, such as a validation, should it take long."""
+        if self.pulse is not None:
+            self.pulse.begins(what)
 
     def close(self) -> None:
         """Leave the terminal and the files in order."""
@@ -305,7 +312,7 @@ class Silent(Monitor):
 
     def averaged(self, progress: Progress, averaged: Averaged) -> None: ...
 
-    def end(self, progress: Progress, reason: str, parameters: int) -> None: ...
+    def end(self, progress: Progress, reason: str, parameters: int, further: str) -> None: ...
 
     def due(self) -> bool:
         return False

@@ -28,13 +28,14 @@ from nmt.files import atomic_write, locked, make_folder
 from nmt.models.build import build_model
 from nmt.models.recurrent import Cell
 from nmt.models.seq2seq import Seq2Seq
+from nmt.progress import Pulse
 from nmt.resources import PACKAGE
 from nmt.training import auto
 from nmt.training.agreement import check_agreement
 from nmt.training.checkpoint import CheckpointInfo, Newest, has_checkpoint, load_newest, refuse_strangers
 from nmt.training.distributed import World
 from nmt.training.fine_tune import freeze, inherit, load_base
-from nmt.training.limits import Progress, end_reason
+from nmt.training.limits import Progress, end_reason, how_further
 from nmt.training.monitor import Monitor, Silent, tells_of_checkpoints
 from nmt.training.trainer import Trainer
 from nmt.training.trial import Trial
@@ -59,7 +60,8 @@ def train(config: Config, world: World | None = None) -> None:
     configuration, which is checked (`nmt.training.agreement`); only rank 0 need see run_dir.
     """
     world = world or World()
-    say = _say if world.is_main else _say_nothing
+    pulse = Pulse(_say) if world.is_main else None
+    say = pulse.say if pulse else _say_nothing
     config, tokenizer = inherit(config)
     check_agreement(config, world)
     assert config.run_dir, "load_config fills it in"
@@ -67,9 +69,11 @@ def train(config: Config, world: World | None = None) -> None:
     with alone(make_folder(run_dir)) if world.is_main else nullcontext():
         known, newest = world.on_main(partial(_begun, run_dir, config))
         if newest and (reason := _finished(config, Progress.from_state_dict(newest.state["progress"]))):
-            say(f"{run_dir} is trained already: {reason} is reached; raise it to train further")
+            say(f"{run_dir} is trained already: {reason} is reached; {how_further(config.training, run_dir, reason)}")
             return
-        _train(config, known, run_dir, newest, tokenizer, world, say)
+        say(f"run directory: {run_dir}")
+        with pulse if pulse and not sys.stderr.isatty() else nullcontext():
+            _train(config, known, run_dir, newest, tokenizer, world, say, pulse)
 
 
 def _begun(run_dir: Path, config: Config) -> tuple[Config, Newest | None]:
@@ -94,6 +98,7 @@ def _train(
     tokenizer: Tokenizer | None,
     world: World,
     say: Say,
+    pulse: Pulse | None,
 ) -> None:
     """Build all that training needs and let the trainer run; a tokenizer is given where none is to be trained.
 
@@ -140,7 +145,7 @@ def _train(
     )
     updates.tokens_per_device = _tokens_per_device(config, run_dir, Trial(updates, model, training, device), world)
     progress = Progress() if newest is None else Progress.from_state_dict(newest.state["progress"])
-    with closing(Monitor(run_dir, progress) if world.is_main else Silent()) as monitor:
+    with closing(Monitor(run_dir, progress, pulse=pulse) if world.is_main else Silent()) as monitor:
         ratio = length_ratio(prepared.train, config.search.max_length_offset)
         validator = Validator(config, prepared, model, device, updates.tokens_per_device, world, monitor.say, ratio)
         iterate = partial(updates.iterate, say=monitor.say) if world.is_main else updates.iterate

@@ -19,7 +19,16 @@ from nmt.training.distributed import World
 from nmt.training.ema import MovingAverage
 from nmt.training.health import Diverged, Health, gone_for_good
 from nmt.training.keeping import Keeper
-from nmt.training.limits import Clock, Interrupted, Progress, Signals, end_reason, is_to_try_validation, seconds_left
+from nmt.training.limits import (
+    Clock,
+    Interrupted,
+    Progress,
+    Signals,
+    end_reason,
+    how_further,
+    is_to_try_validation,
+    seconds_left,
+)
 from nmt.training.monitor import Monitor
 from nmt.training.objective import Gradients
 from nmt.training.optim import Schedule, build_optimizer
@@ -260,7 +269,7 @@ class Trainer:
         self.progress.ended = True
         self.save()
         parameters = sum(parameter.numel() for parameter in self.model.parameters())
-        self.monitor.end(self.progress, reason, parameters)
+        self.monitor.end(self.progress, reason, parameters, how_further(self.config, self.keeper.run_dir, reason))
 
     def _average(self, of: Literal["best", "last"]) -> None:
         """Let the keeper try the mean of kept checkpoints, and tell what came of it."""

@@ -128,7 +128,7 @@ def test_later_lines_are_taken_back_and_half_a_line_too(tmp_path: Path) -> None:
     monitor = Monitor(tmp_path, stream=io.StringIO())
     for step in (2, 4, 6):
         monitor.train(Progress(step=step), METRICS, None)
-    monitor.end(Progress(step=6), "x", 1)
+    monitor.end(Progress(step=6), "x", 1, "further")
     monitor.close()
     with (tmp_path / "metrics.jsonl").open("a") as file:
         file.write('{"event": "tr')
