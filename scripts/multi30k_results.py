@@ -33,7 +33,10 @@ def trained(run: Path) -> dict[str, Any]:
     events = [json.loads(line) for line in (run / "metrics.jsonl").read_text("utf-8").splitlines()]
     speeds = [event["target_tokens_per_second"] for event in events if event["event"] == "train"]
     environment = json.loads((run / "environment.json").read_text("utf-8"))
-    best = max((event for event in events if event["event"] == "validation"), key=lambda event: event["bleu"])
+    best = max(
+        (event for event in events if event["event"] == "validation" and "bleu" in event),
+        key=lambda event: event["bleu"],
+    )
     return {
         "target_tokens_per_second": median(speeds),
         "validation_bleu": best["bleu"],

@@ -110,7 +110,9 @@ def figures(system: System, overrides: list[str]) -> dict[str, Any]:
         "preset": system.preset,
         "scores": scores,
         "parameters": environment["parameters"],
-        "validations": [(event["minutes"], event["bleu"]) for event in events if event["event"] == "validation"],
+        "validations": [
+            (event["minutes"], event["bleu"]) for event in events if event["event"] == "validation" and "bleu" in event
+        ],
         **at_the_best(events),
         **trained(run_dir),
     }
@@ -118,7 +120,10 @@ def figures(system: System, overrides: list[str]) -> dict[str, Any]:
 
 def at_the_best(events: list[dict[str, Any]]) -> dict[str, Any]:
     """Updates and perplexities at the best validation; that of training is of the last line of the log before."""
-    best = max((event for event in events if event["event"] == "validation"), key=lambda event: event["bleu"])
+    best = max(
+        (event for event in events if event["event"] == "validation" and "bleu" in event),
+        key=lambda event: event["bleu"],
+    )
     before = [event for event in events if event["event"] == "train" and event["step"] <= best["step"]]
     perplexities = {"training": before[-1]["perplexity"], "validation": best["perplexity"]}
     return {"updates": best["step"], "perplexities": perplexities}

@@ -114,7 +114,7 @@ def evaluate(method: Method, seed: int) -> dict[str, Any]:
     scores = json.loads((run_dir / "evaluations" / TEST / "scores.json").read_text("utf-8"))
     events = [json.loads(line) for line in (run_dir / "metrics.jsonl").read_text("utf-8").splitlines()]
     counted = [event["event"] == "validation" or (method.averaged and event.get("taken", False)) for event in events]
-    val_bleu = max(event["bleu"] for event, counts in zip(events, counted, strict=True) if counts)
+    val_bleu = max(event.get("bleu", 0.0) for event, counts in zip(events, counted, strict=True) if counts)
     return {"test": scores, "val_bleu": val_bleu, "updates": events[-1]["step"]}
 
 

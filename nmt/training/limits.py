@@ -72,10 +72,11 @@ class Progress:
     def from_state_dict(cls, state: dict[str, Any]) -> Progress:
         """Continue from a checkpoint.
 
-        Older ones have no losses with their best scores: what ties with such a score counts as better.
+        Older ones have no losses with their best scores: what ties with such a score counts as better. They come from
+        when each validation was translated.
         """
         best = [(Rank(score, *(loss or [-math.inf])), step) for score, *loss, step in state["best"]]
-        return cls(**{**state, "best": best})
+        return cls(**{"translates": True, **state, "best": best})
 
 
 def end_reason(config: TrainingConfig, progress: Progress) -> str | None:

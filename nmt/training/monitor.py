@@ -81,10 +81,11 @@ class Monitor:
         translated = validation.translated
         figures = _figures(validation)
         extra: dict[str, Any] = {"ranked_by": validation.ranked_by, "best": best, "seconds": seconds}
+        extra |= {"sentences": validation.sentences, "loss_sentences": validation.loss_sentences}
         by_tag: dict[str, float] = {}
         if translated is not None:
             extra |= {"signature": translated.bleu.signature, "chrf_signature": translated.chrf.signature}
-            extra |= {"translated_sentences": translated.sentences, "sentences": validation.sentences}
+            extra |= {"translated_sentences": translated.sentences}
             by_tag = {tag: bleu.score for tag, bleu in translated.bleu_by_tag.items()}
         self._append("validation", progress, figures | extra | ({"bleu_by_tag": by_tag} if by_tag else {}))
         for name, value in (figures | {f"bleu/{tag or 'no tag'}": bleu for tag, bleu in by_tag.items()}).items():
@@ -201,6 +202,8 @@ def _await_later_name(folder: Path) -> None:
 def summary(validation: Validation) -> str:
     """The figures of a validation as part of a sentence."""
     figures = f"loss {validation.loss:.3f}  perplexity {validation.perplexity:.2f}"
+    if validation.loss_sentences < validation.sentences:
+        figures += f"  on {validation.loss_sentences:,} of {validation.sentences:,} sentences"
     translated = validation.translated
     if translated is None:
         floor = f"{validation.unigram_loss:.3f}"

@@ -143,6 +143,8 @@ def _train(
         sampling=SubwordSampling.of(config, prepared.tokenizer),
         mixture=mixture,
     )
+    if pulse is not None:
+        pulse.begins("trying whether the largest batches fit into memory")
     updates.tokens_per_device = _tokens_per_device(config, run_dir, Trial(updates, model, training, device), world)
     progress = Progress() if newest is None else Progress.from_state_dict(newest.state["progress"])
     with closing(Monitor(run_dir, progress, pulse=pulse) if world.is_main else Silent()) as monitor:

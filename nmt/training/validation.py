@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import chain
 from typing import Literal, Protocol, TypeVar
 
 import numpy as np
@@ -37,6 +39,8 @@ LEAST_SCORE = 1.0  # of BLEU and chrF, from 0 to 100, below which a score is cha
 SHOWN_DIGITS = 2  # of BLEU and chrF, behind the point
 HEATMAPS = 2  # sentences whose attention is shown
 _HEATMAP_TOKENS = 40  # longer sentences are not chosen while there are others
+_FAR = 0.5  # nats of loss above that of word frequencies, from which on a part of the set is enough to see it
+_MANY = 8  # batches of which a part may be enough
 _TRIED = 48  # sentences translated to see how long a validation will take
 
 
@@ -76,6 +80,7 @@ class Validation:
     loss: float  # nats per target token, without smoothing
     translated: Translated | None  # None while the loss is above that of word frequencies alone
     sentences: int  # of the whole set
+    loss_sentences: int  # of those, on which the loss is
     unigram_loss: float  # of word frequencies alone, in nats per target token
     attention_maps: list[AttentionMap]  # none for a model that does not attend
     ranked_by: Metric = "bleu"
@@ -197,7 +202,7 @@ class Validator:
         Nothing is translated while the loss is above that of word frequencies alone, unless `always`.
         """
         with self._evaluating():
-            loss = sum(together(self.nll)) / int(self.store.target_lengths.sum())
+            loss, sentences = self._loss(together, always)
             return Validation(
                 loss=loss,
                 translated=self._translated(together) if always or loss <= self.unigram_loss else None,
@@ -205,7 +210,27 @@ class Validator:
                 unigram_loss=self.unigram_loss,
                 attention_maps=together(self._attention_maps)[0],
                 ranked_by=self.ranked_by,
+                loss_sentences=sentences,
             )
+
+    def _loss(self, together: Together, always: bool) -> tuple[float, int]:
+        """The loss and on how many sentences: on all, unless a part shows that it is far above word frequencies'."""
+        nll, loss = 0.0, math.inf
+        rows: list[int] = []
+        for part in self._loss_parts():
+            nll += sum(together(partial(self.nll, part)))
+            rows += chain.from_iterable(part)
+            loss = nll / int(self.store.target_lengths[rows].sum())
+            if not always and loss > self.unigram_loss + _FAR:
+                break
+        return loss, len(rows)
+
+    def _loss_parts(self) -> list[list[list[int]]]:
+        """Batches of sentences, and of many the fourth ones apart, which have all lengths among them."""
+        every = self.loss_batches
+        if len(every) < _MANY:
+            return [every]
+        return [every[::4], [batch for index, batch in enumerate(every) if index % 4]]
 
     def estimate(self) -> float:
         """Return the seconds that this process's part of a validation with translations may take.
@@ -216,15 +241,15 @@ class Validator:
         some = [mine[index] for index in spread(len(mine), _TRIED)]
         characters = [len(source) + 1 for source, _ in self.lines]
         share = sum(characters[row] for row in some) / max(1, sum(characters[row] for row in mine))
-        loss_batches = self._mine(self.loss_batches)
-        tried = loss_batches[len(loss_batches) // 2 :][:1]
+        middle = len(self.loss_batches) // 2
+        tried = self.loss_batches[middle : middle + self.world.size]  # one for each process
         with self._evaluating():
             started = time.monotonic()
-            self._nll(tried)
+            self.nll(tried)
             loss_done = time.monotonic()
             self._translations(some)
             translated = time.monotonic()
-        return (loss_done - started) * len(loss_batches) / max(1, len(tried)) + (translated - loss_done) / (share or 1)
+        return (loss_done - started) * len(self.loss_batches) / len(tried) + (translated - loss_done) / (share or 1)
 
     def _translated(self, together: Together) -> Translated:
         """All processes' translations, scored."""
@@ -274,14 +299,10 @@ class Validator:
         )
         return "chrf"
 
-    def nll(self) -> float:
-        """Negative log-likelihood of this process's share of the references, summed, in nats."""
-        return self._nll(self._mine(self.loss_batches))
-
-    def _nll(self, of: list[list[int]]) -> float:
-        """That of some batches of rows."""
+    def nll(self, batches_of_all: list[list[int]]) -> float:
+        """Negative log-likelihood of this process's share of some batches of rows, summed, in nats."""
         nll = torch.zeros((), device=self.device)
-        for rows in of:
+        for rows in self._mine(batches_of_all):
             batch = collate([self.store.source(row) for row in rows], [self.store.target(row) for row in rows])
             with autocast(self.device, self.precision):
                 nll += batch_loss(self.model, batch, self.device).nll

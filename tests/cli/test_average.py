@@ -21,7 +21,7 @@ from tests.training.tiny import events, tiny_config
 
 
 @pytest.fixture(scope="module")
-def trained_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def trained_once(tmp_path_factory: pytest.TempPathFactory, translated_from_the_start: None) -> Path:
     """A run that learns so fast that the average of its last two checkpoints is better than the best, as it found.
 
     The average of its best two is worse than the best.

@@ -40,7 +40,7 @@ STILL = {
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folder(tmp_path_factory: pytest.TempPathFactory, translated_from_the_start: None) -> Path:
     return tmp_path_factory.mktemp("distributed")
 
 

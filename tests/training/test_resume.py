@@ -141,10 +141,10 @@ def test_a_signal_in_a_validation_breaks_it_off_and_it_comes_after_the_resumptio
 
     for step in (3, 6):  # the second is that of the end
 
-        def signal_in_loss(self: Validator, broken_off: int = step) -> float:
+        def signal_in_loss(self: Validator, part: list[list[int]], broken_off: int = step) -> float:
             if len(events(run, "validation")) == broken_off // 3 - 1:
                 os.kill(os.getpid(), signal.SIGTERM)
-            return loss(self)
+            return loss(self, part)
 
         with monkeypatch.context() as patch, pytest.raises(SystemExit) as ended:
             patch.setattr(Validator, "nll", signal_in_loss)
@@ -184,7 +184,7 @@ def test_a_signal_while_weights_and_their_average_change_places(
 def test_validation_disturbs_neither_weights_nor_random_numbers(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Even one that draws random numbers: validating twice ends in the weights of validating once."""
     loss = Validator.nll
-    monkeypatch.setattr(Validator, "nll", lambda self: loss(self) + 0 * torch.rand(3).sum().item())
+    monkeypatch.setattr(Validator, "nll", lambda self, part: loss(self, part) + 0 * torch.rand(3).sum().item())
     weights = []
     for every in (3, 6):
         config = tiny_config(folder, f"every-{every}", training__validate_every=every)

@@ -50,7 +50,7 @@ class Finding(NamedTuple):
 
 def found(bleu: float = 0.0, loss: float = 1.0, chrf: float = 0.0, ranked_by: Metric = "bleu") -> Validation:
     scores = Score("bleu", bleu, "nrefs:1"), Score("chrf", chrf, "nrefs:1")
-    return Validation(loss, Translated(*scores, 9, []), 9, 5.0, [], ranked_by)
+    return Validation(loss, Translated(*scores, 9, []), 9, 9, 5.0, [], ranked_by)
 
 
 def nothing() -> Validation:

@@ -222,7 +222,9 @@ def test_the_loss_of_validation_keeps_to_what_was_found(folder: Path, monkeypatc
     class Validator(run_module.Validator):
         def __init__(self, *arguments: Any) -> None:
             super().__init__(*arguments)
-            seen.append(self.tokens_per_batch)
+            seen.append(arguments[4])
+            longer = np.maximum(self.store.source_lengths, self.store.target_lengths)
+            assert all(len(rows) * longer[rows].max() <= arguments[4] for rows in self.loss_batches)
 
     monkeypatch.setattr(run_module, "Validator", Validator)
     small_memory(monkeypatch, 80)
