@@ -3,13 +3,30 @@
 from __future__ import annotations
 
 import os
+import shlex
 import signal
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from nmt.config.schema import TrainingConfig
-from nmt.training.limits import Interrupted, Progress, Rank, Signals, end_reason, is_to_try_validation, seconds_left
+from nmt.cli.train import main
+from nmt.config.schema import ScheduleConfig, TrainingConfig
+from nmt.training.limits import (
+    Clock,
+    Interrupted,
+    Progress,
+    Rank,
+    Signals,
+    end_reason,
+    how_further,
+    is_to_try_validation,
+    seconds_left,
+)
+from nmt.training.run import train
+from nmt.training.trainer import Trainer
+from nmt.training.validation import Validator
+from tests.training.tiny import events, tiny_config
 
 
 def reason(progress: dict[str, Any], **limits: Any) -> str | None:
@@ -124,3 +141,47 @@ def test_long_work_is_broken_off() -> None:
             os.kill(os.getpid(), signal.SIGTERM)
         with pytest.raises(Interrupted), signals.interruptible():
             raise AssertionError("not begun after a signal")
+
+
+def test_the_end_names_a_command_that_goes_on(tmp_path: Path) -> None:
+    """With the run's own configuration, in a folder whose name needs quoting."""
+    config = tiny_config(tmp_path, "a run", training__max_steps=2)
+    train(config)
+    command = how_further(config.training, tmp_path / "a run", "training.max_steps=2").partition(": ")[2]
+    name, *arguments = shlex.split(command)
+    assert (name, main(arguments)) == ("nmt-train", 0)
+    assert events(tmp_path / "a run", "end")[-1]["step"] == 4
+    assert how_further(TrainingConfig(max_minutes=1.5), "r", "training.max_minutes=1.5").endswith("max_minutes=3")
+    assert how_further(TrainingConfig(max_steps=1_000_000), "r", "training.max_steps=1000000").endswith("=2000000")
+
+
+def test_where_the_schedule_ends_no_command_is_named() -> None:
+    config = TrainingConfig(max_steps=9, schedule=ScheduleConfig(name="cosine", warmup_steps=2))
+    assert "nmt-train" not in how_further(config, "r", "training.max_steps=9")
+    config.schedule.horizon = 20
+    assert "nmt-train" in how_further(config, "r", "training.max_steps=9")
+
+
+def test_a_limit_in_minutes_ends_a_run_before_it_with_its_last_validation(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By a clock on which an update takes 2 seconds, a validation 11, a trial of one 3, and a checkpoint nothing."""
+    now = [0.0]
+    monkeypatch.setattr(Clock, "seconds", property(lambda clock: now[0]))
+
+    def taking(owner: Any, name: str, seconds: float, answer: float | None = None) -> None:
+        original = getattr(owner, name)
+
+        def slow(self: Any, *arguments: Any) -> Any:
+            now[0] += seconds
+            return original(self, *arguments) if answer is None else answer
+
+        monkeypatch.setattr(owner, name, slow)
+
+    taking(Trainer, "_clip", 2.0)
+    taking(Validator, "validate", 11.0)
+    taking(Validator, "estimate", 3.0, answer=11.0)
+    train(tiny_config(tmp_path, training__max_steps=None, training__max_minutes=1.5, training__validate_every=1000))
+    (validation,) = events(tmp_path / "run", "validation")
+    assert validation["step"] == (90 - 11 - 3) // 2
+    assert 88 <= now[0] <= 91

@@ -1,0 +1,43 @@
+"""What is said of a long work, and when."""
+
+from __future__ import annotations
+
+import threading
+
+from nmt.progress import Pulse
+
+
+def test_a_silence_is_broken_by_what_the_work_is_at_and_again_until_it_ends() -> None:
+    said: list[str] = []
+    thrice = threading.Event()
+
+    def say(sentence: str) -> None:
+        said.append(sentence)
+        if len(said) == 3:
+            thrice.set()
+
+    with Pulse(say, every=0.05) as pulse:
+        pulse.begins("stirring")
+        assert thrice.wait(20)
+    count = len(said)
+    assert all(sentence.startswith("... 0:0") and sentence.endswith(" so far at: stirring") for sentence in said)
+    assert not any(thread.name == "pulse" for thread in threading.enumerate())
+    assert len(said) == count
+
+
+def test_what_is_said_is_what_the_work_is_at_and_puts_the_sign_of_life_off() -> None:
+    said: list[str] = []
+    beaten = threading.Event()
+
+    def say(sentence: str) -> None:
+        said.append(sentence)
+        if sentence.startswith("..."):
+            beaten.set()
+
+    with Pulse(say, every=0.4) as pulse:
+        for number in range(8):  # together longer than the silence that is broken
+            pulse.heard(f"line {number}") if number % 2 else pulse.say(f"line {number}")
+            assert not beaten.wait(0.1)
+        assert beaten.wait(20)
+    assert said == ["line 0", "line 2", "line 4", "line 6", said[-1]]
+    assert said[-1].endswith("so far at: line 7")
