@@ -33,7 +33,7 @@ _LEAST_TOKENS, _MOST_TOKENS = 512, 25_000  # of an update; the latter as Vaswani
 _WARMUP, _MOST_WARMUP = 1 / 6, 4000  # as a share of the updates, and in updates (Vaswani et al. 2017, section 5.3)
 _TRANSFORMER, _RECURRENT = 4000, 1000  # the peak rate is (this times the model's width) ** -0.5 (there, too)
 _LEAST_SENTENCES = 100  # on which BLEU tells something
-_VALIDATED = 4 / 3  # what a token costs in validation, compared with training: forward for the loss, then translated
+_FORWARD = 1 / 3  # what a token costs in the loss of a validation; translating it costs as much as training on it
 _WARMED_UP = ("inverse_sqrt", "linear", "cosine")  # schedules that begin with a warm-up
 _KEYS = (
     "tokenizer.vocab_size",
@@ -159,16 +159,17 @@ def _warmup_steps(training: TrainingConfig, plan: Plan) -> int:
 
 
 def _validate_every(plan: Plan, val: Text, sentences: int | Auto | None) -> int:
-    """A twelfth of the updates, or as many more as a validation of so many sentences takes."""
-    sentences = min(_LEAST_SENTENCES if sentences == "auto" else sentences or val.sentences, val.sentences)
-    least = sentences * val.tokens / val.sentences * _VALIDATED / VALIDATION_SHARE / plan.tokens_per_update
-    return two_digits(max(1.0, plan.updates / VALIDATIONS, least))
+    """A twelfth of the updates, or as many more as a validation that translates so many sentences takes."""
+    translated = min(_LEAST_SENTENCES if sentences == "auto" else sentences or val.sentences, val.sentences)
+    cost = val.tokens * _FORWARD + translated * val.tokens / val.sentences
+    return two_digits(max(1.0, plan.updates / VALIDATIONS, cost / VALIDATION_SHARE / plan.tokens_per_update))
 
 
 def _validation_sentences(tokens_between: int, val: Text) -> int:
     """As many sentences as the share of validation in the time allows, of what is trained between two of them."""
-    sentences = VALIDATION_SHARE * tokens_between / _VALIDATED / (val.tokens / val.sentences)
-    return min(max(two_digits(max(1.0, sentences)), _LEAST_SENTENCES), val.sentences)
+    left = VALIDATION_SHARE * tokens_between - val.tokens * _FORWARD
+    sentences = two_digits(max(1.0, left * val.sentences / val.tokens))
+    return min(max(sentences, _LEAST_SENTENCES), val.sentences)
 
 
 def _weights_multiplied(model: Seq2Seq) -> int:
