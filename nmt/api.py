@@ -53,10 +53,12 @@ def prepare(
 def inherited(config: Config) -> tuple[Config, Tokenizer | None]:
     """The configuration with what it takes from the run that it starts from, and that run's tokenizer.
 
-    One that starts from scratch stays as it is, and does not wait for torch.
+    One that starts from scratch does not wait for torch; its tokenizer is that of tokenizer.path, or None.
     """
     if config.fine_tune.run is None:
-        return config, None
+        from nmt.data.given_tokenizer import given_tokenizer
+
+        return given_tokenizer(config)
     from nmt.training.fine_tune import inherit
 
     return inherit(config)

@@ -11,6 +11,7 @@ from nmt.config.ranges import Auto, Count, Processes, Range, Share, Weight
 from nmt.errors import require
 
 TAG = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,31}")  # what a tag may be called
+_RESERVED = re.compile("<pad>|<unk>|</?s>|<0x[0-9A-F]{2}>")  # names of special symbols and of bytes
 
 
 @dataclass(kw_only=True)
@@ -169,8 +170,10 @@ class DataConfig:
 
 @dataclass(kw_only=True)
 class TokenizerConfig:
-    """How text becomes ids (SentencePiece)."""
+    """How text becomes ids (SentencePiece): a tokenizer trained on the text, or with path one that exists already."""
 
+    path: str | None = None  # a .model file, a folder of them or a run; the keys below (but symbols) are then its own
+    symbols: list[str] = field(default_factory=list)  # each kept whole, as one piece: '["<date>","<b>"]'
     algorithm: Literal["unigram", "bpe", "char", "word"] = "unigram"
     vocab_size: Annotated[int, Range(8, 10_000_000)] | Auto = "auto"  # auto: by the length of the training text
     joint: bool = True  # one vocabulary for both languages
@@ -179,7 +182,10 @@ class TokenizerConfig:
     normalization: Literal["identity", "nfkc", "nmt_nfkc"] = "identity"  # anything but identity alters targets
 
     def check(self) -> None:
-        """Refuse a vocabulary too small for bytes, and bytes of words."""
+        """Refuse a vocabulary too small for bytes, bytes of words, and symbols that cannot be kept whole."""
+        self._check_symbols()
+        if self.path is not None:  # the other keys say what that tokenizer is
+            return
         require(
             not self.byte_fallback or self.vocab_size == "auto" or self.vocab_size >= 300,
             "tokenizer.vocab_size must be at least 300 with tokenizer.byte_fallback",
@@ -188,3 +194,19 @@ class TokenizerConfig:
             not (self.byte_fallback and self.algorithm == "word"),
             "tokenizer.byte_fallback cannot be had with tokenizer.algorithm=word: spaces would come back as bytes",
         )
+
+    def _check_symbols(self) -> None:
+        require(
+            self.path is None or not self.symbols,
+            "tokenizer.symbols belongs to a tokenizer that is trained, and tokenizer.path names one that exists: "
+            "leave one of them out",
+        )
+        require(
+            not self.symbols or self.algorithm != "word",
+            "tokenizer.symbols cannot be had with tokenizer.algorithm=word, whose pieces are all whole words",
+        )
+        for symbol in self.symbols:
+            shown = f"tokenizer.symbols: {symbol!r}"
+            require("".join(symbol.split()) == symbol != "", f"{shown}: a symbol is text without white space")
+            require(_RESERVED.fullmatch(symbol) is None, f"{shown} is a name that SentencePiece keeps for itself")
+            require(self.symbols.count(symbol) == 1, f"{shown} is named twice")

@@ -202,7 +202,8 @@ class Config:
             self.data.check_tags()
         require(
             self.tokenizer.joint or not self.model.share_embeddings,
-            "model.share_embeddings needs one vocabulary for both languages: set tokenizer.joint=true",
+            "model.share_embeddings needs one vocabulary for both languages: set tokenizer.joint=true, or "
+            "model.share_embeddings=false",
         )
         algorithm = self.tokenizer.algorithm
         require(

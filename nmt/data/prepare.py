@@ -18,6 +18,7 @@ from nmt.data.cleaning import normalise_whitespace
 from nmt.data.corpora import Corpora, resolve, validation_set
 from nmt.data.corpus import Pair, digest, languages_of, read_corpus
 from nmt.data.digests import Digests
+from nmt.data.given_tokenizer import describe
 from nmt.data.overlap import Shared, shared_with, tell_shared
 from nmt.data.rules import has_long_signs
 from nmt.data.stages import CleanedText, Crew, clean, store, tidy, workers_for
@@ -131,7 +132,7 @@ def _key(config: Config, corpora: Corpora, tokenizer: Tokenizer | None) -> str:
         "format": FORMAT,
         "languages": languages,
         "cleaning": dataclasses.asdict(data.cleaning),
-        "tokenizer": dataclasses.asdict(config.tokenizer) if tokenizer is None else tokenizer.fingerprint,
+        "tokenizer": _trained_by(config.tokenizer) if tokenizer is None else tokenizer.fingerprint,
         "train": [digest(corpus, *languages, digests) for corpus in corpora.train],
         "val": val[0] if len(val) == 1 else val,
     }
@@ -148,6 +149,12 @@ def _key(config: Config, corpora: Corpora, tokenizer: Tokenizer | None) -> str:
     return f"{languages[0]}-{languages[1]}-{hashed}"
 
 
+def _trained_by(config: TokenizerConfig) -> dict[str, Any]:
+    """The settings that a tokenizer is trained by; symbols only where there are some, as in older keys."""
+    settings = dataclasses.asdict(config)
+    return {key: value for key, value in settings.items() if key != "path" and (key != "symbols" or value)}
+
+
 def _prepare(config: Config, corpora: Corpora, work: Path, crew: Crew, tokenizer: Tokenizer | None) -> dict[str, Any]:
     """Fill the folder `work`, in which a part may be done, and return the report."""
     data, log = config.data, crew.say
@@ -160,6 +167,8 @@ def _prepare(config: Config, corpora: Corpora, work: Path, crew: Crew, tokenizer
     if (work / "tokenizer").is_dir():
         tokenizer = Tokenizer.load(work / "tokenizer")
     else:
+        if tokenizer is not None and config.tokenizer.path is not None:
+            log(describe(config.tokenizer, tokenizer))
         tokenizer = tokenizer or _train_tokenizer(config.tokenizer, data.tags, work, crew)
         with atomic_directory(work / "tokenizer") as folder:
             tokenizer.save(folder)

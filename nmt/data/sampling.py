@@ -6,6 +6,7 @@ can draw too, but in 0.2.3 the same seed gives other segmentations in another pr
 
 from __future__ import annotations
 
+import re
 from bisect import bisect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
@@ -210,6 +211,9 @@ class _Lines:
         self._model = model
         self._sampler = _SAMPLERS[algorithm](model.scores, alpha)
         self._characters = frozenset(piece for piece in model.scores if len(piece) == 1)
+        self._symbols = frozenset(model.symbols)
+        longest_first = sorted(model.symbols, key=len, reverse=True)
+        self._cut = re.compile(f"({'|'.join(map(re.escape, longest_first))})") if longest_first else None
 
     def draw(self, lines: Sequence[str], random: Random) -> list[list[int]]:
         """The ids of each line, ending with EOS."""
@@ -218,7 +222,10 @@ class _Lines:
     def _ids(self, words: Sequence[str], random: Random) -> Iterator[int]:
         ids = self._model.ids
         for word in words:
-            if self._characters.issuperset(word):
-                yield from (ids[piece] for piece in self._sampler(word, random))
+            parts = [word] if self._cut is None else list(filter(None, self._cut.split(word)))
+            if all(part in self._symbols or self._characters.issuperset(part) for part in parts):
+                for part in parts:
+                    pieces = [part] if part in self._symbols else self._sampler(part, random)
+                    yield from (ids[piece] for piece in pieces)
             else:
                 yield from self._model.encode([word[1:]])[0][:-1]  # without the ▁ that encoding adds, and without EOS

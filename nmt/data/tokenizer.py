@@ -15,9 +15,10 @@ from typing import NamedTuple
 import sentencepiece
 
 from nmt.config.data import TokenizerConfig
-from nmt.data.characters import as_line
+from nmt.data.characters import as_line, find_foreign, name_of
 from nmt.data.cleaning import normalise_whitespace
 from nmt.data.reserved import SPACE, Learnable, inside, normaliser, outside
+from nmt.data.symbols import is_symbol, keep_whole
 from nmt.errors import ConfigError, NmtError
 from nmt.files import atomic_write, make_folder
 
@@ -27,7 +28,7 @@ Span = tuple[int, int]  # where in a line something stands: its first character,
 
 _THREADS = 8  # of training, on every machine: the sums of unigram training depend on how lines are dealt out
 _LONGEST_LINE = 1 << 20  # bytes; SentencePiece would skip longer ones (by default, those over 4192) without a word
-_SYMBOLS = ["<pad>", "<unk>", "<s>", "</s>"]  # by their ids
+SPECIAL = ["<pad>", "<unk>", "<s>", "</s>"]  # by their ids
 _TAG = re.compile(f"<tag{SPACE}(.+)>")  # no piece of text has a space in the middle, whatever the text
 
 
@@ -39,6 +40,11 @@ class SizeRefused(ConfigError):
         self.possible = possible
 
 
+def tag_name(tag: str) -> str:
+    """Return the name of a tag's symbol in a SentencePiece model."""
+    return f"<tag{SPACE}{tag}>"
+
+
 class Tokenizer:
     """Source and target text as ids; one SentencePiece model for both languages (joint) or one for each.
 
@@ -48,7 +54,7 @@ class Tokenizer:
 
     def __init__(self, source: bytes, target: bytes | None = None) -> None:
         """From serialised models; without `target`, `source` is the joint one. Raises ValueError for damaged ones."""
-        self._models = (source,) if target is None else (source, target)
+        self.models = (source,) if target is None else (source, target)
         self.source = Model(source)
         self.target = self.source if target is None else Model(target)  # the same object where they are joint
 
@@ -92,14 +98,14 @@ class Tokenizer:
     def save(self, folder: str | os.PathLike[str]) -> None:
         """Write joint.model, or source.model and target.model, into a folder."""
         names = ["joint"] if self.joint else ["source", "target"]
-        for name, model in zip(names, self._models, strict=True):
+        for name, model in zip(names, self.models, strict=True):
             with atomic_write(make_folder(folder) / f"{name}.model", "wb") as file:
                 file.write(model)
 
     @property
     def joint(self) -> bool:
         """Whether both languages share one vocabulary."""
-        return len(self._models) == 1
+        return len(self.models) == 1
 
     @property
     def source_size(self) -> int:
@@ -131,7 +137,7 @@ class Tokenizer:
     @cached_property
     def fingerprint(self) -> str:
         """A hash of the models: equal where every text has equal ids."""
-        return blake2b(b"\0".join(self._models), digest_size=16).hexdigest()
+        return blake2b(b"\0".join(self.models), digest_size=16).hexdigest()
 
     def encode_source(self, lines: Sequence[str]) -> list[list[int]]:
         """Ids of each line, white space normalised, ending with EOS."""
@@ -198,7 +204,7 @@ class Model:
             raise ValueError("no SentencePiece model") from error
         self.size: int = self._processor.get_piece_size()
         self.names: list[str] = [self._processor.id_to_piece(id) for id in range(self.size)]  # of ids, all different
-        if self.names[: EOS + 1] != _SYMBOLS:
+        if self.names[: EOS + 1] != SPECIAL:
             raise ValueError("a SentencePiece model with other special symbols")
         self.tags = {
             match[1]: id
@@ -213,12 +219,18 @@ class Model:
     def scores(self) -> dict[str, float]:
         """The pieces that spell text, without special symbols and bytes, each with its score.
 
-        Of a unigram model that is its log-probability; BPE merges into the piece of the highest score first.
+        Of a unigram model that is its log-probability; BPE merges into the piece of the highest score first. Scores of
+        `symbols` say only that they are such.
         """
         processor = self._processor
         first = EOS + 1 + len(self.tags)
         ids = (id for id in range(first, self.size) if not (processor.is_byte(id) or processor.is_unused(id)))
         return {processor.id_to_piece(id): processor.get_score(id) for id in ids}
+
+    @cached_property
+    def symbols(self) -> list[str]:
+        """The pieces that text is cut at before anything else, and that are never cut themselves."""
+        return [piece for piece, score in self.scores.items() if is_symbol(score)]
 
     @cached_property
     def ids(self) -> dict[str, int]:
@@ -231,7 +243,7 @@ class Model:
         return [id for id in range(self.size) if self._processor.is_byte(id)]
 
     def words(self, lines: Sequence[str]) -> list[list[str]]:
-        """What the pieces of each line spell, cut before each ▁: no piece lies across such a cut."""
+        """What the pieces of each line spell, cut before each ▁: no piece learned here lies across such a cut."""
         return [re.findall(f"{SPACE}[^{SPACE}]*", line) for line in self._processor.normalize(list(map(inside, lines)))]
 
     def encode(self, lines: Sequence[str]) -> list[list[int]]:
@@ -265,8 +277,8 @@ def _train(
     cannot be that of a piece learned from text either.
     """
     model = io.BytesIO()
-    controls = [f"<tag{SPACE}{tag}>" for tag in tags]  # the ids after EOS
-    learnable = Learnable(config.normalization, [*_SYMBOLS, *controls], _LONGEST_LINE)
+    controls = [tag_name(tag) for tag in tags]  # the ids after EOS
+    learnable = Learnable(config.normalization, [*SPECIAL, *controls], _LONGEST_LINE)
     known = set("".join(map(normaliser(config.normalization), characters)))
     try:
         sentencepiece.SentencePieceTrainer.train(
@@ -284,6 +296,7 @@ def _train(
             bos_id=BOS,
             eos_id=EOS,
             control_symbols=controls,
+            user_defined_symbols=_symbols(config),
             input_sentence_size=0,
             shuffle_input_sentence=False,
             max_sentence_length=_LONGEST_LINE,
@@ -292,7 +305,21 @@ def _train(
         )
     except RuntimeError as error:
         raise _refusal(config, str(error), of_language) from error
-    return model.getvalue()
+    return keep_whole(model.getvalue()) if config.symbols else model.getvalue()
+
+
+def _symbols(config: TokenizerConfig) -> list[str]:
+    """The strings of tokenizer.symbols as SentencePiece is given them; ConfigError for one that would not come back."""
+    normalise = normaliser(config.normalization)
+    for symbol in config.symbols:
+        if (foreign := find_foreign(symbol)) is not None:
+            raise ConfigError(f"tokenizer.symbols: {symbol!r} has {name_of(foreign[0])}, which no line of text has")
+        if (normal := normalise(symbol)) != inside(symbol):
+            raise ConfigError(
+                f"tokenizer.symbols: {symbol!r} is written {outside(normal)!r} by "
+                f"tokenizer.normalization={config.normalization}: give it so, or set tokenizer.normalization=identity"
+            )
+    return list(map(inside, config.symbols))
 
 
 def _places(normal: str, line: str) -> list[int]:

@@ -12,6 +12,7 @@ from torch import nn
 from nmt.config.data import DataConfig, TokenizerConfig
 from nmt.config.schema import Config, FineTuneConfig
 from nmt.config.typed import nearest
+from nmt.data.given_tokenizer import given_tokenizer
 from nmt.data.tokenizer import Tokenizer
 from nmt.errors import ConfigError, NmtError, require
 from nmt.models.build import build_model
@@ -24,13 +25,13 @@ _DROPOUT = "dropout"  # how the keys of dropout rates end, which have no part in
 def inherit(config: Config) -> tuple[Config, Tokenizer | None]:
     """The configuration with the tokenizer section of the run it starts from, and that run's tokenizer.
 
-    Once it has a checkpoint of its own a run takes both from itself and needs the other no more. A configuration that
-    starts from scratch stays as it is, with None. Raises ConfigError for a run it cannot start from, and for parts to
-    freeze that the model does not have.
+    Once it has a checkpoint of its own a run takes both from itself and needs the other no more. One that starts from
+    scratch has the tokenizer of tokenizer.path, or None. Raises ConfigError for a run it cannot start from, and for
+    parts to freeze that the model does not have.
     """
     assert config.run_dir, "load_config fills it in"
     if config.fine_tune.run is None:
-        return config, None
+        return given_tokenizer(config)
     own, base = Path(config.run_dir), Path(config.fine_tune.run)
     if own.resolve() == base.resolve():
         raise ConfigError(f"fine_tune.run={base} is the directory of this run itself: choose another by run_dir=OTHER")

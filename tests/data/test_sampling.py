@@ -64,7 +64,7 @@ def frequencies(algorithm: Algorithm, line: str, alpha: float, count: int = 20_0
 def scores_of(algorithm: Algorithm) -> dict[str, float]:
     """Straight from SentencePiece."""
     processor = sentencepiece.SentencePieceProcessor()
-    processor.LoadFromSerializedProto(tokenizer(algorithm)._models[0])
+    processor.LoadFromSerializedProto(tokenizer(algorithm).models[0])
     return {processor.id_to_piece(id): processor.get_score(id) for id in range(EOS + 1, processor.get_piece_size())}
 
 

@@ -152,7 +152,7 @@ def test_a_missing_or_damaged_tokenizer_is_one_sentence(tmp_path: Path, unigram:
     model.rename(tmp_path / "source.model")
     with pytest.raises(NmtError, match="has no tokenizer"):
         Tokenizer.load(tmp_path)
-    for content in (b"", b"no model", unigram._models[0][:5000]):
+    for content in (b"", b"no model", unigram.models[0][:5000]):
         model.write_bytes(content)
         with pytest.raises(NmtError, match=r"joint\.model is damaged"):
             Tokenizer.load(tmp_path)

@@ -1,0 +1,89 @@
+"""The file format of SentencePiece models (sentencepiece_model.proto), as far as they are read and changed here.
+
+SentencePiece comes with Python classes for it, but these load only beside the newest protobuf. Fields that are not
+described here stay in a model that is read and written again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+from google.protobuf.message import DecodeError
+
+NORMAL, UNKNOWN, CONTROL, USER_DEFINED = 1, 2, 3, 4  # kinds of pieces
+UNIGRAM, BPE, WORD, CHAR = 1, 2, 3, 4  # kinds of models
+
+_Field = descriptor_pb2.FieldDescriptorProto
+_TEXT, _NUMBER, _FLAG, _FLOAT = _Field.TYPE_STRING, _Field.TYPE_INT32, _Field.TYPE_BOOL, _Field.TYPE_FLOAT
+_Fields = Mapping[str, tuple[int, Any, object]]  # by name: number, type (or the name of a message) and default
+_PACKAGE = "nmt.sentencepiece"
+_MESSAGES: Mapping[str, _Fields] = {
+    "Piece": {"piece": (1, _TEXT, None), "score": (2, _FLOAT, None), "type": (3, _NUMBER, NORMAL)},
+    "Trainer": {
+        "model_type": (3, _NUMBER, UNIGRAM),
+        "treat_whitespace_as_suffix": (24, _FLAG, False),
+        "byte_fallback": (35, _FLAG, False),
+        "unk_id": (40, _NUMBER, 0),
+        "bos_id": (41, _NUMBER, 1),
+        "eos_id": (42, _NUMBER, 2),
+        "pad_id": (43, _NUMBER, -1),
+        "unk_surface": (44, _TEXT, " \u2047 "),
+        "unk_piece": (45, _TEXT, "<unk>"),
+        "bos_piece": (46, _TEXT, "<s>"),
+        "eos_piece": (47, _TEXT, "</s>"),
+        "pad_piece": (48, _TEXT, "<pad>"),
+    },
+    "Normalizer": {
+        "name": (1, _TEXT, ""),
+        "add_dummy_prefix": (3, _FLAG, True),
+        "escape_whitespaces": (5, _FLAG, True),
+    },
+    "Model": {
+        "pieces": (1, "Piece", []),
+        "trainer_spec": (2, "Trainer", None),
+        "normalizer_spec": (3, "Normalizer", None),
+    },
+}
+
+
+def parse(serialised: bytes) -> Any:
+    """Return a serialised model as a message with pieces, trainer_spec and normalizer_spec. ValueError for none."""
+    try:
+        model = Model.FromString(serialised)
+    except DecodeError as error:
+        raise ValueError("no SentencePiece model") from error
+    if not model.pieces:
+        raise ValueError("no SentencePiece model")
+    return model
+
+
+def serialise(model: Any) -> bytes:
+    """Return a model as SentencePiece reads it."""
+    return bytes(model.SerializeToString(deterministic=True))
+
+
+def _classes() -> dict[str, Any]:
+    """The classes of the messages."""
+    file = descriptor_pb2.FileDescriptorProto(name=f"{_PACKAGE}.proto", package=_PACKAGE, syntax="proto2")
+    for name, fields in _MESSAGES.items():
+        message = file.message_type.add(name=name)
+        for field, (number, kind, default) in fields.items():
+            added = message.field.add(name=field, number=number, label=_Field.LABEL_OPTIONAL)
+            if default == []:
+                added.label = _Field.LABEL_REPEATED
+            elif default is not None:
+                added.default_value = str(default).lower() if kind == _FLAG else str(default)
+            if isinstance(kind, str):
+                added.type, added.type_name = _Field.TYPE_MESSAGE, f".{_PACKAGE}.{kind}"
+            else:
+                added.type = kind
+    pool = descriptor_pool.DescriptorPool()
+    pool.Add(file)
+    return {
+        name: message_factory.GetMessageClass(pool.FindMessageTypeByName(f"{_PACKAGE}.{name}")) for name in _MESSAGES
+    }
+
+
+Piece, _, _, Model = _classes().values()

@@ -1,0 +1,185 @@
+"""Tokenizers that exist already: models of SentencePiece itself, and those of other runs."""
+
+from __future__ import annotations
+
+import io
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sentencepiece
+
+from nmt.api import inherited
+from nmt.cli.prepare import main as prepare_command
+from nmt.config.data import TokenizerConfig
+from nmt.config.load import config_from_dict, config_to_dict, read_config, save_config
+from nmt.config.schema import Config
+from nmt.data.given_tokenizer import adopt
+from nmt.data.prepare import prepare
+from nmt.data.sentencepiece_model import parse, serialise
+from nmt.data.tokenizer import BOS, EOS, PAD, UNK, Tokenizer
+from nmt.errors import ConfigError
+from nmt.resources import embedded_corpus
+from nmt.run import load_run
+from nmt.training.run import train
+from tests.toy_run import made_up_lines
+from tests.training.tiny import tiny_config
+
+FORMS: dict[str, dict[str, Any]] = {
+    "default": {},
+    "t5": {"pad_id": 0, "eos_id": 1, "unk_id": 2, "bos_id": -1, "user_defined_symbols": ["<mask>", "<pad2>"]},
+    "named": {"model_type": "bpe", "pad_id": 3, "pad_piece": "[PAD]", "unk_piece": "[UNK]", "bos_piece": "[CLS]"},
+    "bytes": {"model_type": "bpe", "byte_fallback": True, "vocab_size": 700, "user_defined_symbols": ["<pad>"]},
+    "words": {"model_type": "word", "vocab_size": 200},
+    "characters": {"model_type": "char", "vocab_size": 50, "bos_id": -1, "eos_id": -1, "unk_id": 0},
+}
+
+
+def lines_of(language: str, count: int = 800) -> list[str]:
+    return (embedded_corpus() / f"train.{language}").read_text("utf-8").split("\n")[:count]
+
+
+def foreign(lines: list[str] | None = None, **settings: Any) -> bytes:
+    """A model as SentencePiece's own trainer makes it."""
+    model = io.BytesIO()
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(lines or lines_of("en")), model_writer=model, minloglevel=5,
+        **{"vocab_size": 300, "hard_vocab_limit": False, **settings},
+    )  # fmt: skip
+    return model.getvalue()
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_text_is_cut_as_before_and_ids_are_ours(form: str) -> None:
+    original = foreign(**FORMS[form])
+    theirs = sentencepiece.SentencePieceProcessor(model_proto=original)
+    tokenizer = Tokenizer(adopt(original, ["2en"]))
+    names = tokenizer.source.names
+    assert (names[PAD], names[BOS], names[EOS]) == ("<pad>", "<s>", "</s>") and names[UNK].endswith("<unk>")
+    assert tokenizer.tags == {"2en": 4}
+    lines = [*lines_of("en", 100), "a <mask> of ☃ <pad> ½", ""]
+    for line in lines:
+        ids = tokenizer.encode_target([line])[0]
+        assert ids[-1] == EOS and not {PAD, BOS, EOS, 4}.intersection(ids[:-1])
+        pieces = [theirs.id_to_piece(id) for id in theirs.encode(line)]
+        unknown = theirs.id_to_piece(theirs.unk_id())
+        ours = [unknown if id == UNK else tokenizer.target.names[id] for id in ids[:-1]]
+        if form != "bytes":  # whose <pad> stood for text, and is no text here
+            assert ours == pieces
+            assert tokenizer.decode_target(ids) == theirs.decode(theirs.encode(line))
+        assert tokenizer.locate_target(line).ids == ids
+    assert len(set(tokenizer.source.names)) == tokenizer.source_size
+
+
+def test_a_model_of_this_toolkit_stays_as_it_is_to_the_byte() -> None:
+    config = TokenizerConfig(algorithm="bpe", vocab_size=60, symbols=["<b>"])
+    own = Tokenizer.train(config, made_up_lines(200, 1), made_up_lines(200, 2), tags=["2fr"]).models[0]
+    assert adopt(own) is own and adopt(own, ["2fr"]) is own
+    more = Tokenizer(adopt(own, ["2fr", "2es"]))
+    assert set(more.tags) == {"2fr", "2es"} and more.source_size == Tokenizer(own).source_size + 1
+    assert more.encode_target(["ba deki."]) != [] and UNK not in more.encode_target(["ba deki."])[0]
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (b"", "is no SentencePiece model"),
+        (b"{}", "is no SentencePiece model"),
+        (lambda: foreign(treat_whitespace_as_suffix=True), "does not mark the beginning of words"),
+        (lambda: with_text_named_as_a_symbol(), "has </s> as a piece of text"),
+    ],
+)
+def test_what_cannot_be_taken_is_refused(content: Any, told: str) -> None:
+    serialised = content if isinstance(content, bytes) else content()
+    with pytest.raises(ConfigError, match=f"x.model {told}"):
+        adopt(serialised, name="x.model")
+
+
+def with_text_named_as_a_symbol() -> bytes:
+    model = parse(foreign(eos_piece="<end>"))
+    model.pieces[-1].piece = "</s>"
+    return serialise(model)
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Config:
+    """A tiny training with the tokenizer of a file, which knows more than its text has."""
+    lines = made_up_lines(300, seed=3)
+    (tmp_path / "their.model").write_bytes(foreign([*lines, *(f"zu{line}" for line in lines)], vocab_size=70))
+    config = tiny_config(tmp_path, training__max_steps=2, training__validate_every=2)
+    config.tokenizer.path = str(tmp_path / "their.model")
+    return config
+
+
+def with_path(config: Config, path: Path | str, **changes: Any) -> Config:
+    values = config_to_dict(config)
+    values["tokenizer"]["path"] = str(path)
+    return config_from_dict(values | changes)
+
+
+def test_a_run_has_its_own_copy_and_says_what_it_is(config: Config, tmp_path: Path, capsys: Any) -> None:
+    train(config)
+    size = sentencepiece.SentencePieceProcessor(model_file=str(tmp_path / "their.model")).get_piece_size() + 1
+    assert f"their.model: {size} pieces for both languages, by unigram" in capsys.readouterr().err
+    run = Path(str(config.run_dir))
+    recorded = read_config(run / "config.yaml").tokenizer
+    assert (recorded.algorithm, recorded.vocab_size, recorded.normalization) == ("unigram", size, "nmt_nfkc")
+    (tmp_path / "their.model").rename(tmp_path / "elsewhere.model")
+    assert load_run(run).tokenizer.source_size == size
+    config.training.max_steps = 4
+    train(config)  # goes on with its copy
+    assert "continuing" in capsys.readouterr().err
+    other = with_path(config, run, run_dir=str(tmp_path / "other"))
+    _, tokenizer = inherited(other)
+    assert tokenizer is not None and tokenizer.fingerprint == load_run(run).tokenizer.fingerprint
+
+
+def test_a_changed_file_is_not_taken_silently(config: Config, tmp_path: Path) -> None:
+    keys = [prepare(*_asked(config)).folder]
+    train(config)
+    (tmp_path / "their.model").write_bytes(foreign(made_up_lines(300, seed=4), vocab_size=60))
+    with pytest.raises(ConfigError, match=r"their.model is another tokenizer than .*tokenizer, with which the run"):
+        train(config)
+    shutil.rmtree(str(config.run_dir))
+    keys.append(prepare(*_asked(config)).folder)
+    assert keys[0] != keys[1], "the content of the file is part of the key"
+
+
+def _asked(config: Config) -> tuple[Config, Any, Tokenizer | None]:
+    asked, tokenizer = inherited(config)
+    return asked, lambda line: None, tokenizer
+
+
+def test_two_models_are_one_for_each_language(config: Config, tmp_path: Path) -> None:
+    folder = tmp_path / "pair"
+    folder.mkdir()
+    for side, seed in (("source", 5), ("target", 6)):
+        (folder / f"{side}.model").write_bytes(foreign(made_up_lines(300, seed), vocab_size=50 + seed))
+    with pytest.raises(ConfigError, match=r"model\.share_embeddings needs one vocabulary .*share_embeddings=false"):
+        inherited(with_path(config, folder))
+    model = config_to_dict(config)["model"] | {"share_embeddings": False}
+    asked, tokenizer = inherited(with_path(config, folder, model=model))
+    assert tokenizer is not None and not tokenizer.joint and not asked.tokenizer.joint
+    assert tokenizer.source.names != tokenizer.target.names
+    assert asked.tokenizer.vocab_size == max(tokenizer.source.size, tokenizer.target.size)
+
+
+def test_pieces_across_words_are_not_drawn_from(config: Config, tmp_path: Path) -> None:
+    across = foreign(made_up_lines(300, seed=3), vocab_size=70, split_by_whitespace=False)
+    (tmp_path / "their.model").write_bytes(across)
+    inherited(config)
+    config.training.subword_sampling = 0.1
+    with pytest.raises(ConfigError, match="subword_sampling draws the pieces of one word at a time"):
+        inherited(config)
+
+
+def test_commands_answer_a_wrong_path_with_a_sentence(config: Config, tmp_path: Path, capsys: Any) -> None:
+    save_config(config, tmp_path / "my.yaml")
+    (tmp_path / "empty").mkdir()
+    for path, told in (("nowhere", "there is no such file or folder"), ("empty", "is a folder without joint.model")):
+        assert prepare_command([str(tmp_path / "my.yaml"), f"tokenizer.path={tmp_path / path}"]) == 1
+        error = capsys.readouterr().err
+        assert told in error and error.count("\n") == 1
+    assert prepare_command([str(tmp_path / "my.yaml"), "tokenizer.symbols=[x]"]) == 1
+    assert "leave one of them out" in capsys.readouterr().err
