@@ -22,15 +22,24 @@ _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # glibc's malloc.h
 
 
 def choose_device(name: str = "auto") -> torch.device:
-    """The device of that name; auto takes the first there is of cuda, mps and cpu. Refuses one that is not there."""
+    """Return the device of that name: auto (the first there is of cuda, mps and cpu), cuda, cuda:N, mps or cpu.
+
+    A card that is named by its number becomes the current one. Raises NmtError for a device that is not there.
+    """
     there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     if name == "auto":
         return torch.device(next(kind for kind, available in there.items() if available))
-    kind, _, index = name.partition(":")
-    numbers = map(str, range(torch.cuda.device_count() if kind == "cuda" else 1))
-    if not there.get(kind, False) or index not in ("", *numbers) or name.endswith(":"):
+    kind, colon, index = name.partition(":")
+    if not there.get(kind, False) or (colon and not (kind == "cuda" and index.isdecimal())):
         raise NmtError(f"there is no {name} device here: choose one of {', '.join(k for k, v in there.items() if v)}")
-    return torch.device(name)
+    if not colon:
+        return torch.device(kind)
+    if int(index) >= (cards := torch.cuda.device_count()):
+        last = f" to cuda:{cards - 1}" if cards > 1 else ""
+        raise NmtError(f"there is no {name} device here, which has {cards} of that kind: choose cuda:0{last}")
+    device = torch.device("cuda", int(index))
+    torch.cuda.set_device(device)  # pinned memory, recorded graphs and the like belong to the current one
+    return device
 
 
 def autocast(device: torch.device, precision: str = "auto") -> torch.autocast:

@@ -70,7 +70,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         metavar="NAME",
         help="best, last, averaged or a step; default: averaged if there is one, or best",
     )
-    parser.add_argument("--device", default="auto", help="cuda, mps or cpu; default: the first of them there is")
+    parser.add_argument("--device", default="auto", help="cuda, cuda:1, mps or cpu; default: the first there is")
     return run_command(parser, _align, argv)
 
 

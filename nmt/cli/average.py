@@ -30,7 +30,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         type=_count,
         help="how many of them; default: all of the best that are kept, the last training.keep_last",
     )
-    parser.add_argument("--device", default="auto", help="cuda, mps or cpu; default: the first of them there is")
+    parser.add_argument("--device", default="auto", help="cuda, cuda:1, mps or cpu; default: the first there is")
     parser.add_argument("--force", action="store_true", help="take the average as it is, without validating it")
     parser.add_argument("--undo", action="store_true", help="delete the averaged checkpoint: best is taken again")
     return run_command(parser, _average, argv)

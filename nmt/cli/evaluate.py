@@ -60,7 +60,7 @@ def add_settings(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--length-penalty", metavar="A", type=number(LengthPenalty), help="default: search.length_penalty"
     )
-    parser.add_argument("--device", default="auto", help="cuda, mps or cpu; default: the first of them there is")
+    parser.add_argument("--device", default="auto", help="cuda, cuda:1, mps or cpu; default: the first there is")
 
 
 def settings_of(arguments: Namespace) -> Settings:

@@ -43,7 +43,7 @@ def make_parser() -> Parser:
         metavar="NAME",
         help="best, last, averaged or a step; default: averaged if there is one, or best",
     )
-    parser.add_argument("--device", default="auto", help="cuda, mps or cpu; default: the first of them there is")
+    parser.add_argument("--device", default="auto", help="cuda, cuda:1, mps or cpu; default: the first there is")
     parser.add_argument(
         "--engine",
         choices=["native", "ctranslate2"],

@@ -6,6 +6,7 @@ what values may not be together is checked by the `check` methods here, which ra
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
@@ -29,6 +30,7 @@ from nmt.config.ranges import (
 )
 from nmt.errors import require
 
+DEVICE = re.compile("auto|cuda(:[0-9]+)?|mps|cpu")  # what a device may be called
 PRECISIONS = Literal["auto", "fp32", "bf16", "native"]  # native: bf16 where the device has instructions for it
 
 
@@ -74,7 +76,7 @@ class TrainingConfig:
     tokens_per_update: Count | Auto = 4096  # padded, of the longer side, over all devices; auto: by limits and text
     tokens_per_device: Count | Auto | None = None  # of a forward pass; null: a whole update; auto: what fits
     precision: PRECISIONS = "auto"  # auto: bf16 autocast on CUDA, else fp32; native: bf16 on CPUs made for it too
-    device: Literal["auto", "cuda", "mps", "cpu"] = "auto"
+    device: str = "auto"  # cuda, cuda:1 (the second card), mps or cpu; auto: the first of cuda, mps and cpu there is
     threads: Processes | None = None  # CPU threads; default: torch's choice
     workers: Annotated[int, Range(0, 1024)] = 0  # processes that build batches; 0: a thread of the trainer
     compile: bool = False  # torch.compile
@@ -99,6 +101,10 @@ class TrainingConfig:
 
     def check(self) -> None:
         """Refuse combinations that cannot work."""
+        require(
+            DEVICE.fullmatch(self.device) is not None,
+            f"training.device={self.device}: expected auto, cuda, cuda:N with the number of a card, mps or cpu",
+        )
         require(
             any(limit is not None for limit in (self.max_steps, self.max_epochs, self.max_minutes, self.patience)),
             "training has no end: set training.max_steps, max_epochs, max_minutes or patience",

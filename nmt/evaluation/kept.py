@@ -18,7 +18,7 @@ from nmt import __version__
 from nmt.config.load import config_to_dict
 from nmt.data.corpora import test_sets
 from nmt.errors import NmtError
-from nmt.evaluation.metrics import bleu_tokenizer
+from nmt.evaluation.metrics import tokenizers
 from nmt.evaluation.sets import TEXT_DIGESTS, Digests, EvaluationSet, digest, sets_of
 from nmt.evaluation.tagged import target_language
 from nmt.files import atomic_write
@@ -87,7 +87,7 @@ def scores_key(translations: str, run: LoadedRun, test_set: EvaluationSet) -> st
     parts = {
         "translations": translations,
         "reference": test_set.reference_digest,
-        "tokenizers": [bleu_tokenizer(language) for language in sorted(languages)],
+        "tokenizers": [tokenizers(language) for language in sorted(languages)],
         "sacrebleu": version("sacrebleu"),
     }
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()

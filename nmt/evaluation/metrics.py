@@ -16,6 +16,7 @@ from nmt.errors import NmtError
 
 METRICS = ("bleu", "chrf", "ter")
 LABELS = {"bleu": "BLEU", "chrf": "chrF", "ter": "TER"}  # chrF: the plain chrF2 of sacreBLEU's default
+_ASIAN = frozenset({"zh", "ja"})  # whose characters sacreBLEU's TER knows
 
 logger = logging.getLogger(__name__)
 
@@ -38,14 +39,16 @@ class Score:
 def build_metric(name: str, target_language: str = "") -> Any:
     """sacreBLEU's metric of this name with its default settings, as the `sacrebleu` command has them.
 
-    BLEU's tokenizer follows the target language (`sacrebleu -l`), however its code is spelled: zh for Chinese, MeCab
+    TER counts edits of words; for Chinese and Japanese, which have no spaces, of characters, and of stretches of kana
+    (`sacrebleu --ter-asian-support --ter-normalized`). BLEU's tokenizer follows the target language (`sacrebleu -l`), however its code is spelled: zh for Chinese, MeCab
     for Japanese and Korean; where MeCab is not installed, characters, and the log says so. The signature names it.
     """
     if name == "chrf":
         return CHRF()
-    if name == "ter":
-        return TER()
     language = macrolanguage_of(target_language)
+    if name == "ter":
+        asian = language in _ASIAN
+        return TER(normalized=asian, asian_support=asian)  # the second does nothing without the first
     try:
         return BLEU(trg_lang=language)
     except RuntimeError:  # raised by sacreBLEU's MeCab tokenizers
@@ -53,9 +56,10 @@ def build_metric(name: str, target_language: str = "") -> Any:
         return BLEU(tokenize="char")
 
 
-def bleu_tokenizer(target_language: str) -> str:
-    """Return the name of the tokenizer that BLEU takes for a language here, as the signature has it."""
-    return str(build_metric("bleu", target_language).tokenizer_signature)
+def tokenizers(target_language: str) -> str:
+    """Return how BLEU and TER cut text of a language here: BLEU's tokenizer as its signature has it."""
+    bleu = str(build_metric("bleu", target_language).tokenizer_signature)
+    return f"{bleu}, TER of characters" if build_metric("ter", target_language).asian_support else bleu
 
 
 def score(

@@ -109,6 +109,10 @@ class Processes(World):
             raise NmtError("several processes cannot share an mps device: set training.device=cpu")
         if device.type != "cuda":
             return device
+        if device.index is not None:
+            raise NmtError(
+                f"training.device={device} is one card for all processes: with training.device=cuda each has its own"
+            )
         if self.local_rank >= (cards := torch.cuda.device_count()):
             raise NmtError(
                 f"process {self.local_rank + 1} of {socket.gethostname()} finds {cards} graphics cards there: "

@@ -51,6 +51,19 @@ def test_chinese_is_tokenised_as_the_command_does_for_that_language(tmp_path: Pa
     assert ours.score != corpus_bleu(*CHINESE).score
 
 
+@pytest.mark.parametrize("language", ["zh-CN", "yue", "jpn"])
+def test_ter_of_chinese_and_japanese_is_of_characters_as_the_command_has_it(language: str, tmp_path: Path) -> None:
+    texts = CHINESE if language != "jpn" else (["今日は晴れです。", "東京へ行く"], ["今日は雨です。", "東京に行った"])
+    files = [write_lines(tmp_path / name, lines) for name, lines in zip(("hyp", "ref"), texts, strict=True)]
+    printed = sacrebleu(*files, "--ter-asian-support", "--ter-normalized")["TER"]
+    ours = score(*texts, metrics=("ter",), target_language=language)["ter"]
+    assert round(ours.score, 12) == printed["score"]
+    assert ours.signature == printed["signature"] and "norm:yes|punct:yes|asian:yes" in ours.signature
+    plain = score(*texts, metrics=("ter",), target_language="en")["ter"]
+    assert plain.score == 100 > ours.score, "whole lines are words without it"
+    assert "asian:no" in plain.signature
+
+
 def test_japanese_falls_back_to_characters_without_mecab(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "MeCab", None)
     monkeypatch.delitem(sys.modules, "sacrebleu.tokenizers.tokenizer_ja_mecab", raising=False)

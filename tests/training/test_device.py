@@ -11,6 +11,7 @@ import textwrap
 import pytest
 import torch
 
+from nmt.config.schema import TrainingConfig
 from nmt.device import (
     autocast,
     branch_random_state,
@@ -22,7 +23,7 @@ from nmt.device import (
     resume_random_state,
     undisturbed_randomness,
 )
-from nmt.errors import NmtError
+from nmt.errors import ConfigError, NmtError
 
 CPU = torch.device("cpu")
 
@@ -40,6 +41,27 @@ def test_a_device_that_is_not_there_is_refused(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(NmtError, match="no cuda device here"):
         choose_device("cuda")
+
+
+def test_a_card_is_chosen_by_its_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    current: list[torch.device] = []
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "set_device", current.append)
+    assert choose_device("cuda:1") == torch.device("cuda", 1) and current == [torch.device("cuda", 1)]
+    with pytest.raises(NmtError, match=r"no cuda:2 device here, which has 2 of that kind: choose cuda:0 to cuda:1"):
+        choose_device("cuda:2")
+    for wrong in ("cuda:", "cuda:x", "cuda:-1", "cpu:1"):
+        with pytest.raises(NmtError, match=f"there is no {wrong} device here"):
+            choose_device(wrong)
+
+
+def test_the_configuration_takes_the_same_names() -> None:
+    for name in ("auto", "cuda", "cuda:1", "mps", "cpu"):
+        TrainingConfig(max_steps=1, device=name).check()
+    for wrong in ("gpu", "cuda:", "cuda:x", "cpu:0"):
+        with pytest.raises(ConfigError, match=f"training.device={wrong}: expected auto, cuda, cuda:N"):
+            TrainingConfig(max_steps=1, device=wrong).check()
 
 
 @pytest.mark.parametrize(
