@@ -90,7 +90,7 @@ def evaluate(
     test_sets: str | Sequence[str] | None = None,
     *,
     source: PathLike | None = None,
-    reference: PathLike | None = None,
+    reference: PathLike | Sequence[PathLike] | None = None,
     checkpoint: str | int | None = None,
     beam_size: int | None = None,
     length_penalty: float | None = None,
@@ -101,7 +101,7 @@ def evaluate(
     """Translate and score test sets, as nmt-evaluate does, and keep both in RUN_DIR/evaluations/NAME/.
 
     The sets are those of the run's configuration, or the named ones of them and of sacreBLEU's, or a file of `source`
-    lines and one of their references. What is kept there already is used again while nothing has changed.
+    lines and one of their references, or several. What is kept there already is used again while nothing has changed.
     """
     from nmt.evaluation.evaluate import Settings
     from nmt.evaluation.evaluate import evaluate as evaluate_run
@@ -114,7 +114,8 @@ def evaluate(
         raise UsageError("give either source and reference or the names of test sets")
     run = load_run(run_dir, checkpoint)
     if source is not None and reference is not None:
-        sets = [set_from_files(Path(source), Path(reference))]
+        files = [reference] if isinstance(reference, str | os.PathLike) else reference
+        sets = [set_from_files(Path(source), list(map(Path, files)))]
     else:
         sets = sets_of(run.config, [test_sets] if isinstance(test_sets, str) else test_sets)
     settings = Settings(beam_size, length_penalty, device)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nmt.cli.common import Parser, run_command
-from nmt.cli.evaluate import add_settings, settings_of
+from nmt.cli.evaluate import add_reference, add_settings, settings_of
 from nmt.config.languages import is_language
 from nmt.errors import UsageError
 
@@ -21,7 +21,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command and return its exit status."""
     parser = Parser(
         "nmt-compare",
-        "RUN_DIR ... NAME=FILE ... -o DIR [--source F --reference F | --test-set NAME] [--sentences 3,17]",
+        "RUN_DIR ... NAME=FILE ... -o DIR [--source F --reference F ... | --test-set NAME] [--sentences 3,17]",
         "Compare runs, and output files of other toolkits, on one test set: DIR/index.html, report.md, results.json.\n"
         "The first system is the baseline that the others are tested against.",
         "example: nmt-compare runs/demo/rnnsearch runs/demo/transformer -o runs/demo/report",
@@ -34,7 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("-o", "--output", metavar="DIR", required=True, help="the folder of the report")
     parser.add_argument("--source", metavar="F", help="source text, one sentence a line")
-    parser.add_argument("--reference", metavar="F", help="its reference translation, line by line")
+    add_reference(parser)
     parser.add_argument(
         "--test-set",
         metavar="NAME",

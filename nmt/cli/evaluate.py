@@ -20,14 +20,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command and return its exit status."""
     parser = Parser(
         "nmt-evaluate",
-        "RUN_DIR ... [--source F --reference F | --test-set NAME ...] | --hypothesis F --reference F",
+        "RUN_DIR ... [--source F --reference F ... | --test-set NAME ...] | --hypothesis F --reference F ...",
         "Score systems through sacreBLEU. A run is translated and scored on its configuration's test sets, on the\n"
         "files given, or on one of sacreBLEU's own test sets, and keeps both in RUN_DIR/evaluations/NAME/.",
         "example: nmt-evaluate runs/demo/transformer --test-set test",
     )
     parser.add_argument("runs", metavar="RUN_DIR", nargs="*", help="a run directory of nmt-train")
     parser.add_argument("--source", metavar="F", help="source text, one sentence a line")
-    parser.add_argument("--reference", metavar="F", help="its reference translation, line by line")
+    add_reference(parser)
     parser.add_argument(
         "--test-set",
         metavar="NAME",
@@ -42,6 +42,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--json", action="store_true", help="print JSON with unrounded scores instead of a table")
     add_settings(parser)
     return run_command(parser, _evaluate, argv)
+
+
+def add_reference(parser: ArgumentParser) -> None:
+    """The option that names references."""
+    parser.add_argument(
+        "--reference",
+        metavar="F",
+        action="append",
+        help="its reference translation, line by line; may be repeated, to score against several",
+    )
 
 
 def add_settings(parser: ArgumentParser) -> None:
@@ -86,7 +96,7 @@ def _evaluate(arguments: Namespace) -> None:
 
 def _score_file(arguments: Namespace) -> dict[str, Any]:
     from nmt.evaluation.metrics import METRICS, length_ratio, score
-    from nmt.evaluation.sets import read_text
+    from nmt.evaluation.sets import read_references, read_text
 
     if arguments.reference is None:
         raise UsageError("--hypothesis needs --reference")
@@ -94,15 +104,15 @@ def _score_file(arguments: Namespace) -> dict[str, Any]:
         raise UsageError("--tag says how a run translates, and --hypothesis is translated already: leave one out")
     if arguments.runs or arguments.source is not None or arguments.test_set is not None:
         raise UsageError("--hypothesis stands alone: with --reference, without runs, --source or --test-set")
-    hypotheses, references = read_text(arguments.hypothesis), read_text(arguments.reference)
-    language = arguments.target_language
-    scores = score(hypotheses, references, METRICS, language, arguments.hypothesis, arguments.reference)
+    hypotheses, language = read_text(arguments.hypothesis), arguments.target_language
+    references, *more = read_references(arguments.reference, hypotheses, arguments.hypothesis)
+    scores = score(hypotheses, references, METRICS, language, more_references=more)
     return {
         "system": arguments.hypothesis,
-        "test_set": arguments.reference,
+        "test_set": ", ".join(arguments.reference),
         **{name: value.to_dict() for name, value in scores.items()},
         "sentences": len(references),
-        "length_ratio": length_ratio(hypotheses, references, language),
+        "length_ratio": length_ratio(hypotheses, references, language, more),
     }
 
 

@@ -31,6 +31,7 @@ class CorpusConfig:
     source_language: str | None = None  # default: data.source_language
     target_language: str | None = None  # default: data.target_language
     tag: str | None = None  # of what kind the pairs are, told to the model by a symbol before the source
+    more_references: list[str] | None = None  # of a test set: files of further reference translations, line by line
     name: str | None = None  # of a training corpus in the log; default: that of its file or data set
     weight: Weight = 1.0  # how often a training corpus comes by in an epoch: 2 = twice, 0.5 = half of it in turn
 
@@ -56,6 +57,10 @@ class CorpusConfig:
         require(
             trained or (self.weight == 1 and self.name is None),
             f"{key}: only corpora of data.train have a weight and a name",
+        )
+        require(
+            not self.more_references or key.startswith("data.test."),
+            f"{key}: only test sets (data.test) have more_references",
         )
 
 
@@ -118,6 +123,10 @@ class DataConfig:
             require(bool(corpora), f"{key} names no corpus")
             for corpus in corpora:
                 corpus.check(key)
+            require(
+                len({len(corpus.more_references or ()) for corpus in corpora}) == 1,
+                f"{key}: each of its corpora needs the same number of more_references",
+            )
 
     def _check_languages(self, key: str, source: str | None, target: str | None) -> None:
         """Refuse languages that a rule about them does not know."""

@@ -116,11 +116,12 @@ def _scores(
 ) -> dict[str, Any]:
     """The scores of some lines, as scores.json has them."""
     language = target_language(data, [test_set.tags[row] if test_set.tags else None for row in rows])
-    chosen, references = ([lines[row] for row in rows] for lines in (hypotheses, test_set.references))
-    scores = score(chosen, references, METRICS, language)
+    texts = (hypotheses, test_set.references, *test_set.more_references)
+    chosen, references, *more = ([lines[row] for row in rows] for lines in texts)
+    scores = score(chosen, references, METRICS, language, more_references=more)
     return {
         **{metric: value.to_dict() for metric, value in scores.items()},
-        "length_ratio": length_ratio(chosen, references, language),
+        "length_ratio": length_ratio(chosen, references, language, more),
         "sentences": len(rows),
     }
 

@@ -14,6 +14,8 @@ from sacrebleu.metrics.ter import TER
 from nmt.config.languages import macrolanguage_of
 from nmt.errors import NmtError
 
+Texts = Sequence[Sequence[str]]  # whose lines answer each other
+
 METRICS = ("bleu", "chrf", "ter")
 LABELS = {"bleu": "BLEU", "chrf": "chrF", "ter": "TER"}  # chrF: the plain chrF2 of sacreBLEU's default
 _ASIAN = frozenset({"zh", "ja"})  # whose characters sacreBLEU's TER knows
@@ -40,8 +42,9 @@ def build_metric(name: str, target_language: str = "") -> Any:
     """sacreBLEU's metric of this name with its default settings, as the `sacrebleu` command has them.
 
     TER counts edits of words; for Chinese and Japanese, which have no spaces, of characters, and of stretches of kana
-    (`sacrebleu --ter-asian-support --ter-normalized`). BLEU's tokenizer follows the target language (`sacrebleu -l`), however its code is spelled: zh for Chinese, MeCab
-    for Japanese and Korean; where MeCab is not installed, characters, and the log says so. The signature names it.
+    (`sacrebleu --ter-asian-support --ter-normalized`). BLEU's tokenizer follows the target language (`sacrebleu -l`),
+    however its code is spelled: zh for Chinese, MeCab for Japanese and Korean; where MeCab is not installed,
+    characters, and the log says so. The signatures name both.
     """
     if name == "chrf":
         return CHRF()
@@ -69,10 +72,15 @@ def score(
     target_language: str = "",
     hypothesis_name: str = "the hypotheses",
     reference_name: str = "the references",
+    more_references: Texts = (),
 ) -> dict[str, Score]:
-    """Score detokenised hypotheses against one reference each; the names are for errors over unequal counts."""
+    """Score detokenised hypotheses against their references; the names are for errors over unequal counts.
+
+    `more_references` are further texts that answer the hypotheses line by line, as `references` do.
+    """
     check_counts(hypotheses, references, hypothesis_name, reference_name)
-    return {name: _corpus_score(name, hypotheses, references, target_language) for name in metrics}
+    texts = [references, *more_references]
+    return {name: _corpus_score(name, hypotheses, texts, target_language) for name in metrics}
 
 
 def corpus_bleu(hypotheses: Sequence[str], references: Sequence[str], target_language: str = "") -> Score:
@@ -80,28 +88,36 @@ def corpus_bleu(hypotheses: Sequence[str], references: Sequence[str], target_lan
     return score(hypotheses, references, ("bleu",), target_language)["bleu"]
 
 
-def length_ratio(hypotheses: Sequence[str], references: Sequence[str], target_language: str = "") -> float:
-    """The tokens of the hypotheses over those of the references, as BLEU's brevity penalty counts them."""
-    result = build_metric("bleu", target_language).corpus_score(list(hypotheses), [list(references)])
+def length_ratio(
+    hypotheses: Sequence[str], references: Sequence[str], target_language: str = "", more_references: Texts = ()
+) -> float:
+    """The tokens of the hypotheses over those of the references, as BLEU's brevity penalty counts them.
+
+    Of several references of a line, it counts the one that is closest in length.
+    """
+    texts = [list(text) for text in (references, *more_references)]
+    result = build_metric("bleu", target_language).corpus_score(list(hypotheses), texts)
     return float(result.sys_len / max(result.ref_len, 1))
 
 
-def sentence_bleu(hypotheses: Sequence[str], references: Sequence[str], target_language: str = "") -> list[float]:
+def sentence_bleu(
+    hypotheses: Sequence[str], references: Sequence[str], target_language: str = "", more_references: Texts = ()
+) -> list[float]:
     """BLEU of each sentence on its own, with sacreBLEU's effective order so that short sentences are not all zero."""
     metric = build_metric("bleu", target_language)
     metric.effective_order = True
     return [
-        float(metric.sentence_score(hypothesis, [reference]).score)
-        for hypothesis, reference in zip(hypotheses, references, strict=True)
+        float(metric.sentence_score(hypothesis, texts).score)
+        for hypothesis, *texts in zip(hypotheses, references, *more_references, strict=True)
     ]
 
 
-def sentence_chrf(hypotheses: Sequence[str], references: Sequence[str]) -> list[float]:
+def sentence_chrf(hypotheses: Sequence[str], references: Sequence[str], more_references: Texts = ()) -> list[float]:
     """chrF (Popovic 2015) of each sentence on its own: steadier than BLEU on a single sentence."""
     metric = build_metric("chrf")
     return [
-        float(metric.sentence_score(hypothesis, [reference]).score)
-        for hypothesis, reference in zip(hypotheses, references, strict=True)
+        float(metric.sentence_score(hypothesis, texts).score)
+        for hypothesis, *texts in zip(hypotheses, references, *more_references, strict=True)
     ]
 
 
@@ -116,9 +132,9 @@ def check_counts(first: Sequence[str], second: Sequence[str], first_name: str, s
         raise NmtError(f"{first_name} and {second_name} have no lines: there is nothing to score")
 
 
-def _corpus_score(name: str, hypotheses: Sequence[str], references: Sequence[str], target_language: str) -> Score:
+def _corpus_score(name: str, hypotheses: Sequence[str], references: Texts, target_language: str) -> Score:
     metric = build_metric(name, target_language)
-    result = metric.corpus_score(list(hypotheses), [list(references)])
+    result = metric.corpus_score(list(hypotheses), list(map(list, references)))
     return Score(name, float(result.score), str(metric.get_signature()))
 
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from nmt.config.data import DataConfig
+from nmt.config.data import CorpusConfig, DataConfig
 from nmt.config.languages import language_of
 from nmt.config.schema import Config
 from nmt.data.corpora import test_sets
-from nmt.data.corpus import SUFFIXES, Pair, read_corpus, read_lines
+from nmt.data.corpus import SUFFIXES, Pair, corpus_name, read_corpus, read_lines
 from nmt.errors import NmtError
 from nmt.evaluation.metrics import check_counts
 
@@ -21,19 +21,21 @@ TEXT_DIGESTS = ("source_sha256", "reference_sha256", "tags_sha256")
 
 @dataclass(frozen=True)
 class EvaluationSet:
-    """Source lines and the reference translation of each."""
+    """Source lines and the reference translation of each, or several of them."""
 
     name: str
     sources: list[str]
     references: list[str]
     configured: DataConfig | None = None  # which names it so
     tags: list[str | None] | None = None  # of each line, where there are any
+    more_references: list[list[str]] = field(default_factory=list)  # texts that answer the source line by line, too
 
     def tagged(self, tag: str | None) -> EvaluationSet:
         """The same set with another tag, which its name then tells; itself for None."""
         if tag is None or self.tags == [tag] * len(self.sources):
             return self
-        return EvaluationSet(f"{self.name}-{tag}", self.sources, self.references, tags=[tag] * len(self.sources))
+        tags: list[str | None] = [tag] * len(self.sources)
+        return replace(self, name=f"{self.name}-{tag}", configured=None, tags=tags)
 
     @property
     def digests(self) -> Digests:
@@ -48,8 +50,9 @@ class EvaluationSet:
 
     @property
     def reference_digest(self) -> str:
-        """What tells one reference text from another."""
-        return digest(self.references)
+        """What tells one reference text, or several of them, from others."""
+        texts = [self.references, *self.more_references]
+        return digest(self.references) if len(texts) == 1 else digest(list(map(digest, texts)))
 
 
 def digest(lines: Sequence[str]) -> str:
@@ -69,18 +72,29 @@ def read_text(path: str | Path) -> list[str]:
     return lines
 
 
-def set_from_files(source: str | Path, reference: str | Path, name: str | None = None) -> EvaluationSet:
-    """Return the set of a source and a reference file.
+def set_from_files(
+    source: str | Path, references: str | Path | Sequence[str | Path], name: str | None = None
+) -> EvaluationSet:
+    """Return the set of a source file and one reference file or several.
 
     Unless told otherwise it is named after the source file without its last ending, that of a compressed file aside:
     news.2014 for news.2014.de.gz.
     """
-    sources, references = read_text(source), read_text(reference)
-    check_counts(sources, references, str(source), str(reference))
+    sources = read_text(source)
+    first, *more = read_references([references] if isinstance(references, str | Path) else references, sources, source)
     if name is None:
         file = Path(source)
         name = Path(file.stem if file.suffix in SUFFIXES else file.name).stem
-    return EvaluationSet(name, sources, references)
+    return EvaluationSet(name, sources, first, more_references=more)
+
+
+def read_references(files: Sequence[str | Path], sources: Sequence[str], source_name: str | Path) -> list[list[str]]:
+    """Return the lines of reference files, each of which must have a line for each of `sources`."""
+    texts = []
+    for file in files:
+        texts.append(read_text(file))
+        check_counts(sources, texts[-1], str(source_name), str(file))
+    return texts
 
 
 def sets_of(config: Config, names: Sequence[str] | None = None) -> list[EvaluationSet]:
@@ -96,16 +110,27 @@ def sets_of(config: Config, names: Sequence[str] | None = None) -> list[Evaluati
         if name not in corpora:
             sets.append(set_from_sacrebleu(name, data.source_language, data.target_language, list(corpora)))
             continue
-        pairs: list[Pair] = []
-        tags: list[str | None] = []
-        for corpus in corpora[name]:
-            pairs += read_corpus(corpus, data.source_language, data.target_language)
-            tags += [corpus.tag] * (len(pairs) - len(tags))
-        if not pairs:
-            raise NmtError(f"data.test.{name} has no lines")
-        sources, references = [source for source, _ in pairs], [reference for _, reference in pairs]
-        sets.append(EvaluationSet(name, sources, references, data, tags if any(tags) else None))
+        sets.append(_configured(name, corpora[name], data))
     return sets
+
+
+def _configured(name: str, corpora: Sequence[CorpusConfig], data: DataConfig) -> EvaluationSet:
+    """The test set of a configuration that is made of these corpora."""
+    pairs: list[Pair] = []
+    tags: list[str | None] = []
+    more: list[list[str]] = [[] for _ in corpora[0].more_references or ()]
+    for corpus in corpora:
+        own = list(read_corpus(corpus, data.source_language, data.target_language))
+        sources = [source for source, _ in own]
+        texts = read_references(corpus.more_references or (), sources, f"data.test.{name} ({corpus_name(corpus)})")
+        for lines, text in zip(more, texts, strict=True):
+            lines += text
+        pairs += own
+        tags += [corpus.tag] * len(own)
+    if not pairs:
+        raise NmtError(f"data.test.{name} has no lines")
+    sources, references = [source for source, _ in pairs], [reference for _, reference in pairs]
+    return EvaluationSet(name, sources, references, data, tags if any(tags) else None, more)
 
 
 def set_from_sacrebleu(name: str, source_language: str, target_language: str, others: Sequence[str]) -> EvaluationSet:
@@ -129,4 +154,4 @@ def set_from_sacrebleu(name: str, source_language: str, target_language: str, ot
             f"sacreBLEU's test set {name} ({pair}) could not be downloaded ({error or type(error).__name__}): "
             "give --source and --reference instead"
         ) from error
-    return set_from_files(files[0], files[1], name=name.replace("/", "-"))
+    return set_from_files(files[0], files[1:], name=name.replace("/", "-"))

@@ -15,7 +15,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from nmt.evaluation.metrics import Score, build_metric
+from nmt.evaluation.metrics import Score, Texts, build_metric
 
 Method = Literal["bootstrap", "randomisation"]
 SAMPLES = 1000  # bootstrap resamples
@@ -28,11 +28,18 @@ class Statistics:
     """The sufficient statistics of one system under one metric: any subset or resample is scored from them."""
 
     def __init__(
-        self, metric: str, hypotheses: Sequence[str], references: Sequence[str], target_language: str = ""
+        self,
+        metric: str,
+        hypotheses: Sequence[str],
+        references: Sequence[str],
+        target_language: str = "",
+        more_references: Texts = (),
     ) -> None:
         self.name = metric
         self._metric = build_metric(metric, target_language)
-        rows = self._metric._extract_corpus_statistics(list(hypotheses), [list(references)])
+        rows = self._metric._extract_corpus_statistics(
+            list(hypotheses), list(map(list, (references, *more_references)))
+        )
         self.rows: NDArray[np.float64] = np.array(rows, dtype=np.float64)  # [sentences, statistics]
 
     def score(self) -> Score:

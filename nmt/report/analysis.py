@@ -49,10 +49,11 @@ def analyse(
     entries = []
     for system in systems:
         log(f"{system.name}: scoring")
-        tables = {name: Statistics(name, system.hypotheses, test_set.references, languages[1]) for name in METRICS}
+        texts = system.hypotheses, test_set.references, languages[1], test_set.more_references
+        tables = {name: Statistics(name, *texts) for name in METRICS}
         estimates.append({name: estimate(table, counts) for name, table in tables.items()})
         entry = _entry(system, estimates[-1])
-        entry["length_ratio"] = length_ratio(system.hypotheses, test_set.references, languages[1])
+        entry["length_ratio"] = length_ratio(*texts)
         entry["buckets"] = bucket_scores(tables["bleu"], buckets)
         entries.append(entry)
     return {

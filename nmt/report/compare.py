@@ -40,7 +40,7 @@ class Request:
     contestants: Sequence[Contestant]
     folder: Path
     source: str | Path | None = None
-    reference: str | Path | None = None
+    reference: str | Path | Sequence[str | Path] | None = None  # or several
     test_set: str | None = None  # default: the first run's first test set
     languages: tuple[str, str] | None = None  # needed only where no run tells them
     sentences: Sequence[int] | None = None  # lines (from 1) whose attention is shown; default: short, median, long
@@ -68,7 +68,7 @@ def compare(request: Request, log: Callable[[str], None]) -> dict[str, Any]:
     differences = []
     if len(systems) > 1:
         hypotheses = [(system.name, system.hypotheses) for system in systems]
-        differences = largest_differences(hypotheses, test_set.sources, test_set.references, languages[1])
+        differences = largest_differences(hypotheses, test_set, languages[1])
     write_report(Report(results, systems, maps, differences), request.folder)
     return results
 

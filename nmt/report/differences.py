@@ -8,6 +8,7 @@ from difflib import SequenceMatcher
 
 from nmt.config.languages import is_unspaced
 from nmt.evaluation.metrics import sentence_bleu, sentence_chrf
+from nmt.evaluation.sets import EvaluationSet
 
 COUNT = 12
 
@@ -44,13 +45,16 @@ class Difference:
 
 def largest_differences(
     systems: Sequence[tuple[str, Sequence[str]]],
-    sources: Sequence[str] | None,
-    references: Sequence[str],
+    test_set: EvaluationSet,
     target_language: str = "",
     count: int = COUNT,
 ) -> list[Difference]:
-    """The `count` sentences with the widest spread of sentence chrF between systems, the widest first."""
-    chrf = [sentence_chrf(hypotheses, references) for _, hypotheses in systems]
+    """The `count` sentences with the widest spread of sentence chrF between systems, the widest first.
+
+    Scores are against all references, words are marked against the first.
+    """
+    references, more = test_set.references, test_set.more_references
+    chrf = [sentence_chrf(hypotheses, references, more) for _, hypotheses in systems]
     spreads = [max(scores) - min(scores) for scores in zip(*chrf, strict=True)]
     order = sorted(range(len(references)), key=lambda index: (-spreads[index], index))
     differences = []
@@ -62,14 +66,13 @@ def largest_differences(
             Answer(
                 name,
                 hypotheses[index],
-                sentence_bleu([hypotheses[index]], [reference], target_language)[0],
+                sentence_bleu([hypotheses[index]], [reference], target_language, [[text[index]] for text in more])[0],
                 scores[index],
                 mark(hypotheses[index], reference, target_language),
             )
             for (name, hypotheses), scores in zip(systems, chrf, strict=True)
         ]
-        source = sources[index] if sources is not None else ""
-        differences.append(Difference(index + 1, source, reference, spreads[index], answers))
+        differences.append(Difference(index + 1, test_set.sources[index], reference, spreads[index], answers))
     return differences
 
 

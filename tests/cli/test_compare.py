@@ -27,6 +27,18 @@ def test_a_run_and_a_file_are_compared(tmp_path: Path, capsys: pytest.CaptureFix
     assert {path.name for path in output.iterdir()} == {"index.html", "report.md", "results.json", "figures"}
 
 
+def test_files_are_compared_against_several_references(tmp_path: Path) -> None:
+    source, reference = write_texts(tmp_path)
+    other = write_lines(tmp_path / "other.en", [f"{line} Indeed." for line in REFERENCES])
+    arguments = [f"a={other}", f"b={reference}", "--source", str(source), "-o", str(tmp_path / "report")]
+    assert main([*arguments, "--reference", str(reference), "--reference", str(other)]) == 0
+    results = json.loads((tmp_path / "report" / "results.json").read_text(encoding="utf-8"))
+    for system in results["systems"]:
+        assert system["scores"]["bleu"]["score"] == pytest.approx(100)
+        assert system["scores"]["ter"]["score"] == 0
+        assert "nrefs:2" in system["scores"]["chrf"]["signature"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [

@@ -10,6 +10,9 @@ from pathlib import Path
 import pytest
 
 from nmt.cli.evaluate import main
+from nmt.config.data import CorpusConfig
+from nmt.config.load import read_config, save_config
+from nmt.evaluation.metrics import METRICS
 from tests.evaluation.runs import REFERENCES, make_run, write_lines, write_texts
 
 HYPOTHESES = [line.replace("the", "a").replace("is ", "") for line in REFERENCES]
@@ -79,3 +82,46 @@ def test_unequal_counts_are_one_sentence(folder: Path, capsys: pytest.CaptureFix
     assert main(["--hypothesis", str(folder / "short.en"), "--reference", str(folder / "text.en")]) == 1
     error = capsys.readouterr().err
     assert len(error.splitlines()) == 1 and "short.en has 2 lines" in error and "text.en has 6" in error
+
+
+def test_several_references_count_in_a_file_a_run_and_a_configuration(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    both = ["--reference", str(folder / "text.en"), "--reference", str(folder / "hyp.en")]
+    assert main(["--hypothesis", str(folder / "hyp.en"), *both, "--json"]) == 0
+    (entry,) = json.loads(capsys.readouterr().out)
+    assert entry["bleu"]["score"] == pytest.approx(100) and "nrefs:2" in entry["bleu"]["signature"]
+    run = make_run(folder / "run", "luong", folder)
+    entries = []
+    for arguments in (["--source", str(folder / "text.de"), *both], ["--source", str(folder / "text.de"), *both[:2]]):
+        assert main([str(run), *arguments, "--device", "cpu", "--json"]) == 0
+        entries += json.loads(capsys.readouterr().out)
+    assert [entry["bleu"]["signature"].split("|")[0] for entry in entries] == ["nrefs:2", "nrefs:1"]
+    assert entries[0]["reference_sha256"] != entries[1]["reference_sha256"]
+    assert entries[0]["test_set"] == "text" and entries[1]["test_set"].startswith("text-"), "two texts, two folders"
+    config = read_config(run / "config.yaml")
+    assert isinstance(config.data.test["test"], CorpusConfig)
+    config.data.test["test"].more_references = [str(folder / "hyp.en")]
+    save_config(config, run / "config.yaml")
+    assert main([str(run), "--device", "cpu", "--json"]) == 0
+    (configured,) = json.loads(capsys.readouterr().out)
+    assert configured["reference_sha256"] == entries[0]["reference_sha256"]
+    assert {name: configured[name] for name in METRICS} == {name: entries[0][name] for name in METRICS}
+
+
+def test_each_of_several_references_has_a_line_for_each_source(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_lines(folder / "short.en", HYPOTHESES[:2])
+    files = ["--reference", str(folder / "text.en"), "--reference", str(folder / "short.en")]
+    run = make_run(folder / "run", "luong", folder)
+    for system in (["--hypothesis", str(folder / "hyp.en")], [str(run), "--source", str(folder / "text.de")]):
+        assert main([*system, *files]) == 1
+        error = capsys.readouterr().err
+        assert len(error.splitlines()) == 1 and "has 6 lines but" in error and "short.en has 2" in error
+    config = read_config(run / "config.yaml")
+    assert isinstance(config.data.test["test"], CorpusConfig)
+    config.data.test["test"].more_references = [str(folder / "short.en")]
+    save_config(config, run / "config.yaml")
+    assert main([str(run), "--device", "cpu"]) == 1
+    assert "data.test.test (text) has 6 lines but" in capsys.readouterr().err

@@ -286,6 +286,10 @@ def test_a_set_of_sacrebleu_is_read_or_its_failed_download_is_one_sentence(
     monkeypatch.setattr(sacrebleu, "get_source_file", lambda name, pair: str(source))
     monkeypatch.setattr(sacrebleu, "get_reference_files", lambda name, pair: [str(reference)])
     assert sets_of(config, ["wmt14/full"]) == [EvaluationSet("wmt14-full", SOURCES, REFERENCES)]
+    monkeypatch.setattr(sacrebleu, "get_reference_files", lambda name, pair: [str(reference), str(source)])
+    (two,) = sets_of(config, ["wmt14/full"])
+    assert (two.references, two.more_references) == (REFERENCES, [SOURCES])
+    monkeypatch.setattr(sacrebleu, "get_reference_files", lambda name, pair: [str(reference)])
     config.data.source_language, config.data.target_language = "deu_Latn", "en-GB"
     assert sets_of(config, ["wmt14/full"]) == [EvaluationSet("wmt14-full", SOURCES, REFERENCES)]
 

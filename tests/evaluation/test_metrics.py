@@ -11,6 +11,7 @@ import pytest
 
 from nmt.errors import NmtError
 from nmt.evaluation.metrics import build_metric, corpus_bleu, length_ratio, score, sentence_bleu, sentence_chrf
+from nmt.evaluation.significance import Statistics
 from tests.evaluation.runs import REFERENCES, write_lines
 
 HYPOTHESES = [
@@ -89,3 +90,20 @@ def test_sentence_scores_are_low_for_bad_answers_and_100_for_the_reference() -> 
 
 def test_length_ratio_counts_tokens_as_bleu_does() -> None:
     assert length_ratio(["a b c."], ["a b c d e f g."]) == pytest.approx(4 / 8)
+
+
+def test_several_references_are_scored_as_the_command_does(tmp_path: Path) -> None:
+    others = [f"{line} indeed" for line in HYPOTHESES]
+    files = [write_lines(tmp_path / name, lines) for name, lines in (("ref", REFERENCES), ("other", others))]
+    hypotheses = write_lines(tmp_path / "hyp", HYPOTHESES)
+    command = [sys.executable, "-m", "sacrebleu", *map(str, files), "-i", str(hypotheses), "-w", "12"]
+    output = subprocess.run([*command, "-m", "bleu", "chrf", "ter"], capture_output=True, text=True, check=True).stdout
+    printed = {entry["name"]: entry for entry in json.loads(output)}
+    ours = score(HYPOTHESES, REFERENCES, more_references=[others])
+    for name, label in (("bleu", "BLEU"), ("chrf", "chrF2"), ("ter", "TER")):
+        assert round(ours[name].score, 12) == printed[label]["score"]
+        assert ours[name].signature == printed[label]["signature"] and "nrefs:2" in ours[name].signature
+        assert Statistics(name, HYPOTHESES, REFERENCES, "", [others]).score() == ours[name]
+    assert sentence_chrf(HYPOTHESES, REFERENCES, [HYPOTHESES])[0] == pytest.approx(100)
+    assert sentence_bleu(HYPOTHESES, REFERENCES, "", [HYPOTHESES])[0] == pytest.approx(100)
+    assert length_ratio(["a b"], ["a b c d"], "", [["a b"]]) == 1

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import pytest
 
+from nmt.evaluation.sets import EvaluationSet
 from nmt.report.attention import choose_sentences
 from nmt.report.differences import largest_differences, mark
 
 REFERENCES = ["the cat sat down", "a dog", "it rains all day long", "same"]
 FIRST = ["the cat sat down", "a cat", "it rains all day long", "same"]
+TEST_SET = EvaluationSet("test", REFERENCES, REFERENCES)
 SECOND = ["the cat sat down", "a dog", "snow", "same"]
 
 
 def test_the_widest_spread_comes_first_and_equal_answers_are_left_out() -> None:
-    differences = largest_differences([("one", FIRST), ("two", SECOND)], REFERENCES, REFERENCES)
+    differences = largest_differences([("one", FIRST), ("two", SECOND)], TEST_SET)
     assert [difference.line for difference in differences] == [3, 2]
     assert differences[0].spread > differences[1].spread > 0
     assert [(answer.system, answer.text) for answer in differences[0].answers] == [("one", FIRST[2]), ("two", "snow")]
@@ -21,7 +23,7 @@ def test_the_widest_spread_comes_first_and_equal_answers_are_left_out() -> None:
 
 
 def test_no_more_than_asked_for() -> None:
-    assert len(largest_differences([("one", FIRST), ("two", SECOND)], REFERENCES, REFERENCES, count=1)) == 1
+    assert len(largest_differences([("one", FIRST), ("two", SECOND)], TEST_SET, count=1)) == 1
 
 
 @pytest.mark.parametrize(
