@@ -25,7 +25,7 @@ class CorpusConfig:
     columns: list[str] | None = None  # the tsv's languages in order; default: source, target
     hub: str | None = None  # a `datasets` name or a local path
     config: str | None = None  # the data set's configuration, e.g. de-en
-    split: str | None = None  # of a data set; default: train in data.train, else the one named validation or test
+    split: str | None = None  # of a data set, or train[:10%]; default: train, or validation, or test where it stands
     field: str = "translation"  # the column of nested pairs; without it, one column for each language
     streaming: bool = False  # read the data set over the network, without a copy of it on this machine
     source_language: str | None = None  # default: data.source_language

@@ -94,7 +94,8 @@ def digest(corpus: CorpusConfig, source_language: str, target_language: str, dig
     if hub.streams(corpus):
         what = f"stream {hub.streamed_digest(corpus)} {corpus.field} {source_language} {target_language}"
     elif corpus.hub is not None:
-        what = f"hub {corpus.field} {source_language} {target_language}"
+        part = f" {corpus.split}" if hub.is_part(corpus) else ""  # all parts of a split lie in the same files
+        what = f"hub {corpus.field} {source_language} {target_language}{part}"
     elif corpus.tsv is not None:
         what = f"tsv {corpus.columns} {source_language} {target_language}"
     else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import ssl
 import sys
 import time
@@ -117,17 +118,48 @@ def _line(text: object) -> str:
 def _load(corpus: CorpusConfig, streaming: bool = False) -> Any:
     """The split as a `datasets.Dataset`, memory-mapped, or as an `IterableDataset`."""
     name, splits = str(corpus.hub), _splits(corpus, streaming)
-    if not isinstance(splits, dict):  # a single split that was saved alone
-        if corpus.split not in (None, "train", str(splits.split)):  # left out, the default, or its own name
-            raise ConfigError(
-                f"the data set {name} is one split that was saved alone, not {corpus.split!r}: leave split out"
-            )
-        return splits
+    alone = not isinstance(splits, dict)
+    if alone:  # it goes by the default's name, and its own
+        splits = dict.fromkeys(("train", *filter(None, [splits.split and str(splits.split)])), splits)
+    if corpus.split is None and alone:
+        return splits["train"]
     if corpus.split is None:
         raise ConfigError(f"the data set {name} has several splits: say by split which of {', '.join(splits)} to read")
-    if corpus.split not in splits:
-        raise ConfigError(f"the data set {name} has no split {corpus.split!r}: there are {', '.join(splits)}")
-    return splits[corpus.split]
+    if corpus.split in splits:
+        return splits[corpus.split]
+    if is_part(corpus):
+        return _parts(corpus, splits)
+    if alone:
+        raise ConfigError(
+            f"the data set {name} is one split that was saved alone, not {corpus.split!r}: leave split out"
+        )
+    raise ConfigError(f"the data set {name} has no split {corpus.split!r}: there are {', '.join(splits)}")
+
+
+def is_part(corpus: CorpusConfig) -> bool:
+    """Whether a data set's split is named as part of one, or parts of several: train[:10%], train[:1000]+test."""
+    return corpus.hub is not None and re.search(r"[\[+]", corpus.split or "") is not None
+
+
+def _parts(corpus: CorpusConfig, splits: dict[str, Any]) -> Any:
+    """The rows of splits that a name such as train[:10%]+test means, as the `datasets` library reads it."""
+    import datasets
+
+    name, shown = str(corpus.hub), f"split={corpus.split}"
+    if streams(corpus):
+        raise ConfigError(f"the data set {name} cannot be streamed by {shown}: leave streaming out, or take all of it")
+    try:
+        asked = datasets.ReadInstruction.from_spec(corpus.split)
+        found = asked.to_absolute({split: len(rows) for split, rows in splits.items()})
+    except (ValueError, AssertionError) as error:
+        raise ConfigError(
+            f"the data set {name} has no {shown}: there are {', '.join(splits)}, and parts of them such as "
+            "train[:10%] or train[1000:2000]"
+        ) from error
+    parts = [splits[part.splitname].select(range(part.from_, part.to)) for part in found]
+    if not any(map(len, parts)):
+        raise ConfigError(f"the data set {name}: {shown} has no rows in it")
+    return parts[0] if len(parts) == 1 else datasets.concatenate_datasets(parts)
 
 
 def with_split(corpus: CorpusConfig, key: str, names: Sequence[str]) -> CorpusConfig:

@@ -265,6 +265,55 @@ def test_saved_data_sets_and_folders_of_files(tmp_path: Path, datasets: Any, sha
             read(CorpusConfig(hub=where, split=split))
 
 
+@pytest.fixture
+def hundred(tmp_path: Path, datasets: Any) -> dict[str, str]:
+    """A data set of a split train with 100 pairs and a split test with 5: saved whole, saved alone, and as files."""
+    rows = datasets.Dataset.from_dict({"de": [f"de {row}" for row in range(100)], "en": list(map(str, range(100)))})
+    datasets.DatasetDict(train=rows, test=rows.select(range(5))).save_to_disk(tmp_path / "saved")
+    rows.save_to_disk(tmp_path / "alone")
+    (tmp_path / "folder").mkdir()
+    rows.to_json(tmp_path / "folder" / "train.json")
+    return {name: str(tmp_path / name) for name in ("saved", "alone", "folder")}
+
+
+@pytest.mark.parametrize("name", ["saved", "alone", "folder"])
+def test_parts_of_a_split_are_those_of_the_datasets_library(hundred: dict[str, str], name: str) -> None:
+    def rows_of(split: str) -> list[int]:
+        corpus = CorpusConfig(hub=hundred[name], split=split)
+        assert all(source == f"de {target}" for source, target in read(corpus))
+        return [int(target) for _, target in read(corpus)]
+
+    for split, rows in (
+        ("train[:10%]", range(10)),
+        ("train[10:20]", range(10, 20)),
+        ("train[-3:]", range(97, 100)),
+        ("train[95:500]", range(95, 100)),
+        ("train[:2]+train[50%:52%]", [0, 1, 50, 51]),
+    ):
+        assert rows_of(split) == list(rows), split
+    assert rows_of("train[:33%]") + rows_of("train[33%:]") == list(range(100))
+    for wrong, told in (
+        ("train[5:5]", "has no rows in it"),
+        ("train[x]", "has no split=train.x.: there are train.*such as train.:10%."),
+        ("tset[:3]", "has no split=tset.:3.: there are train"),
+    ):
+        with pytest.raises(ConfigError, match=told):
+            read(CorpusConfig(hub=hundred[name], split=wrong))
+
+
+def test_parts_of_several_splits_and_of_streams(hundred: dict[str, str]) -> None:
+    both = read(CorpusConfig(hub=hundred["saved"], split="train[:1]+test[3:]"))
+    assert [target for _, target in both] == ["0", "3", "4"]
+    with pytest.raises(ConfigError, match=r"cannot be streamed by split=train.:3.: leave streaming out"):
+        read(CorpusConfig(hub=hundred["folder"], split="train[:3]", streaming=True))
+
+
+def test_digest_tells_parts_of_a_split_apart(hundred: dict[str, str]) -> None:
+    splits = ("train", "train[:10]", "train[10:20]")
+    corpora = [CorpusConfig(hub=hundred["saved"], split=split) for split in splits]
+    assert len({digest(corpus, "de", "en", DIGESTS) for corpus in corpora}) == 3
+
+
 def test_digest_of_a_data_set_follows_its_rows(tmp_path: Path, datasets: Any) -> None:
     rows = flat(datasets)
     for name, selected in (("one", [0, 1]), ("same", [0, 1]), ("other", [1, 0])):
