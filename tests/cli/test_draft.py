@@ -70,7 +70,7 @@ def test_refusals(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str])
     copy = shutil.copytree(run, tmp_path / "copy")
     (copy / "draft.safetensors").unlink(missing_ok=True)
     config = (copy / "config.yaml").read_text()
-    (line,) = [line for line in config.splitlines() if line.startswith("  path: ")]
+    (line,) = [line for line in config.splitlines() if line.startswith("  path: /")]
     (copy / "config.yaml").write_text(config.replace(line, "  path: gone/elsewhere"))
     assert main([str(copy)]) == 1
     out, err = capsys.readouterr()

@@ -120,7 +120,7 @@ def test_as_a_module_the_same_again(run: Path) -> None:
 def without_data(run: Path) -> None:
     path = run / "config.yaml"
     config = path.read_text()
-    (line,) = [line for line in config.splitlines() if line.startswith("  path: ")]
+    (line,) = [line for line in config.splitlines() if line.startswith("  path: /")]
     path.write_text(config.replace(line, "  path: gone/elsewhere"))
 
 
