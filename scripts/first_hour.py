@@ -63,6 +63,9 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--minutes", type=float, required=True)
     parser.add_argument("--systems", nargs="+", choices=SYSTEMS, default=["transformer", "rnnsearch", "luong"])
     parser.add_argument("--by-hand", nargs="+", default=[], metavar="key=value", help="overrides of the system `hand`")
+    parser.add_argument(
+        "--with", nargs="+", default=[], metavar="key=value", dest="more", help="overrides of all systems"
+    )
     parser.add_argument("--runs", type=Path, default=Path("runs/first_hour"))
     options = parser.parse_args()
     if ("hand" in options.systems) != bool(options.by_hand):
@@ -94,7 +97,7 @@ def readme_yaml(source: str, target: str) -> str:
 def measure(options: argparse.Namespace, folder: Path, system: str) -> dict[str, Any]:
     """Train and evaluate one system, and return what is to be told of it."""
     run = f"runs/{system}-{options.minutes:g}"
-    overrides = [*(SYSTEMS[system] or options.by_hand), f"training.max_minutes={options.minutes:g}"]
+    overrides = [*(SYSTEMS[system] or options.by_hand), f"training.max_minutes={options.minutes:g}", *options.more]
     command(folder, "nmt-train", "my.yaml", *overrides, f"run_dir={run}")
     (scores,) = json.loads(command(folder, "nmt-evaluate", run, "--json"))
     events = [json.loads(line) for line in (folder / run / "metrics.jsonl").read_text("utf-8").splitlines()]
