@@ -18,7 +18,7 @@ from nmt.training.limits import Rank
 from nmt.training.monitor import summary
 from nmt.training.run import train
 from nmt.training.trainer import Trainer
-from nmt.training.validation import Validator, alone
+from nmt.training.validation import Together, Validation, Validator, alone
 from nmt.training.validation_set import length_ratio, spread_over_each, unigram_entropy, validation_search
 from tests.training.tiny import assert_same_run, events, tiny_config
 
@@ -91,6 +91,23 @@ def test_nothing_is_translated_above_the_loss_of_frequencies_unless_asked(tmp_pa
     assert made.validate(alone).translated == always.translated
 
 
+def test_far_above_the_loss_of_frequencies_a_part_is_enough(tmp_path: Path, prepared: Prepared) -> None:
+    made = validator(tmp_path, prepared)
+    made.loss_batches = [[row] for row in range(9)]
+    whole = made.validate(alone, always=True)
+    made.unigram_loss = whole.loss - 2
+    part = made.validate(alone)
+    made.model.eval()
+    tokens = sum(len(prepared.val.target(row)) for row in (0, 4, 8))
+    with torch.no_grad():
+        assert part.loss == pytest.approx(made.nll([[0, 4, 8]]) / tokens, rel=1e-5)
+    assert (part.loss_sentences, whole.loss_sentences, part.sentences) == (3, 9, 9)
+    assert "on 3 of 9 sentences" in summary(part)
+    made.unigram_loss = whole.loss - 0.01
+    near = made.validate(alone)
+    assert (near.loss, near.loss_sentences, near.translated) == (whole.loss, 9, None)
+
+
 def test_translations_keep_to_the_bound(tmp_path: Path, prepared: Prepared) -> None:
     """A model that knows nothing goes on to the end of it."""
     lengths = {}
@@ -122,9 +139,19 @@ def test_once_translated_always_translated_and_a_resumption_changes_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     floor_between(monkeypatch, tmp_path)
+    asked: list[bool] = []
+    original = Validator.validate
+
+    def note(self: Validator, together: Together, always: bool = False) -> Validation:
+        asked.append(always)
+        return original(self, together, always)
+
+    monkeypatch.setattr(Validator, "validate", note)
     train(tiny_config(tmp_path, "whole", training__max_steps=8, training__validate_every=2))
+    assert asked == [False, False, True, True], "those after the first that was translated are, whatever the loss"
     for steps in (3, 5, 8):
         train(tiny_config(tmp_path, "parts", training__max_steps=steps, training__validate_every=2))
+    assert asked[4:] == [False, False, False, True, True, True], "of steps 2 and 3; 4 and 5; 6 and 8"
     told = {event["step"]: event for event in events(tmp_path / "whole", "validation")}
     assert ["bleu" in told[step] for step in (2, 4, 6, 8)] == [False, True, True, True]
     assert "chrf" not in told[2]
