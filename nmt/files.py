@@ -165,6 +165,11 @@ def locked(path: str | os.PathLike[str], refusal: str) -> Iterator[None]:
         yield
 
 
+def from_home(path: str) -> str:
+    """Return a path with the home folder for the tilde (or the ~name) that it begins with, as a shell reads it."""
+    return os.path.expanduser(path)  # noqa: PTH111 (Path.expanduser refuses the name of an unknown user)
+
+
 def make_folder(path: str | os.PathLike[str]) -> Path:
     """Create a folder with its parents, where a symbolic link leads, too; one sentence where a file is in its place."""
     path = Path(path)

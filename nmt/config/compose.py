@@ -22,7 +22,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from nmt.config.plain import first_line, one_sentence, read_yaml, resolve
 from nmt.config.schema import Config
-from nmt.config.typed import nearest
+from nmt.config.typed import defaults, suggestion
 from nmt.errors import ConfigError, UsageError
 from nmt.resources import presets
 
@@ -49,8 +49,10 @@ def locate(config: str) -> Path:
             raise ConfigError(f"there is no file {path}{preset}")
         return path
     if config not in known:
-        file = f"; the file of that name is ./{config}" if path.is_file() else ""
-        raise ConfigError(_no_such(f"there is no preset {config}", config, known) + file)
+        for file in (f"{config}.yaml", f"{config}.yml", f"./{config}"):
+            if Path(file).is_file():
+                raise ConfigError(f"there is no preset {config}; the file of that name is {file}")
+        raise ConfigError(_no_such(f"there is no preset {config}", config, known))
     return presets() / f"{config}.yaml"
 
 
@@ -59,24 +61,29 @@ def compose(path: Path, overrides: Sequence[str]) -> dict[str, Any]:
     node, folder = read_yaml(path), path.parent
     if "hydra" in node:
         raise ConfigError(f"{path}: hydra is not a key of the configuration")
-    if not isinstance(defaults := node.get("defaults", OmegaConf.create(["_self_"])), ListConfig):
+    if not isinstance(entries := node.get("defaults", OmegaConf.create(["_self_"])), ListConfig):
         raise ConfigError(f"{path}: defaults should be a list of presets and of choices such as model: luong")
     groups: dict[str, str] = {}
-    values = []
+    single: list[Override] = []
     for override in map(parse_override, overrides):
         if override.key_or_group in _SECTIONS and isinstance(override.value(), str):
             groups[override.key_or_group] = _option(folder, override)
         else:
-            values.append(_forced(override))
+            single.append(override)
     if groups:
         # The file is composed without them first, so that what a preset it builds on says of the group goes as well.
-        node.defaults = [entry for entry in defaults if not _chooses(entry, groups)]
+        node.defaults = [entry for entry in entries if not _chooses(entry, groups)]
         base = _hydra(folder, node, [])
         OmegaConf.set_struct(base, False)
         for group in groups:
             base.pop(group, None)
         node = _merge({"defaults": [*({group: name} for group, name in groups.items()), "_self_"]}, base)
-    return resolve(_hydra(folder, node, values))
+    values: list[str] = []
+    for override in single:
+        if isinstance(override.value(), dict | list):
+            values += _deletion(override, _hydra(folder, node, values))
+        values.append(_forced(override))
+    return resolve(_hydra(folder, node, values), defaults(Config))
 
 
 def expand(overrides: Sequence[str]) -> list[Job]:
@@ -120,6 +127,14 @@ def _forced(override: Override) -> str:
     if override.key_or_group in _SECTIONS and not isinstance(override.value(), dict):
         raise ConfigError(f"{override.input_line}: name one of its presets, or set its keys")
     return f"++{override.key_or_group}={override.get_value_element_as_str()}"
+
+
+def _deletion(override: Override, composed: DictConfig) -> list[str]:
+    """Delete the mapping that a list replaces, or the list that a mapping does: hydra cannot merge them."""
+    key, other = override.key_or_group, ListConfig if isinstance(override.value(), dict) else DictConfig
+    with _one_sentence():
+        there = OmegaConf.select(composed, key, throw_on_resolution_failure=False)
+    return [f"~{key}"] if isinstance(there, other) else []
 
 
 def _option(folder: Path, override: Override) -> str:
@@ -176,7 +191,7 @@ def _first_line(error: Exception) -> str:
 def _no_such(sentence: str, name: str, options: Sequence[str]) -> str:
     if not options:
         return sentence
-    return f"{sentence}; nearest: {nearest(name, options, 1)[0]}; available: {', '.join(options)}"
+    return f"{sentence}{suggestion(name, options, 1)}; available: {', '.join(options)}"
 
 
 def _names(folder: Path) -> list[str]:

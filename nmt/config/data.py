@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 from nmt.config.languages import IDENTIFIED, known_as
 from nmt.config.ranges import Auto, Count, Processes, Range, Share, Weight
 from nmt.errors import require
+from nmt.files import from_home
 
 TAG = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,31}")  # what a tag may be called
 _RESERVED = re.compile("<pad>|<unk>|</?s>|<0x[0-9A-F]{2}>")  # names of special symbols and of bytes
@@ -36,9 +37,15 @@ class CorpusConfig:
     weight: Weight = 1.0  # how often a training corpus comes by in an epoch: 2 = twice, 0.5 = half of it in turn
 
     def __post_init__(self) -> None:
-        """Say train of files, which have no splits: so do the configurations of runs that were trained before."""
+        """Say train of files, which have no splits: so do the configurations of runs that were trained before.
+
+        A tilde at the beginning of a path is the home folder.
+        """
         if self.hub is None:
             self.split = self.split or "train"
+        for kind in ("prefix", "source", "target", "tsv", "hub"):
+            if (path := getattr(self, kind)) is not None:
+                setattr(self, kind, from_home(path))
 
     def check(self, key: str, trained: bool = False) -> None:
         """Refuse a corpus with no source or several, and what only a corpus that is trained on has."""
@@ -96,7 +103,9 @@ class DataConfig:
     workers: Processes | None = None  # that prepare; 1: this process alone; default: the cores it may use, at most 16
 
     def __post_init__(self) -> None:
-        """Of a data set that is trained on, take train where no split is named."""
+        """Of a data set that is trained on, take train where no split is named; a tilde is the home folder."""
+        self.path = self.path and from_home(self.path)
+        self.cache = from_home(self.cache)
         for corpus in self.train:
             corpus.split = corpus.split or "train"
 

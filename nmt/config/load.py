@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from nmt.config.schema import Config, SearchConfig
-from nmt.config.typed import from_dict, to_dict
+from nmt.config.typed import from_dict, keys, suggestion, to_dict
 from nmt.errors import ConfigError, UsageError
 from nmt.files import atomic_write
 
@@ -66,6 +66,11 @@ def override_search(search: SearchConfig, overrides: Sequence[str]) -> SearchCon
 
 def change_search(search: SearchConfig, changes: Mapping[str, Any]) -> SearchConfig:
     """Search settings with other values for some keys; refuses what a configuration would be refused for."""
+    known = keys(SearchConfig)
+    for name in changes:
+        if name not in known:
+            near = suggestion(name, known) or f": it has {', '.join(known)}"
+            raise ConfigError(f"{name} is not a key of search{near}")
     changed = from_dict(SearchConfig, to_dict(search) | dict(changes), "search")
     changed.check()
     return changed

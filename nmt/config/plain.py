@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
 
 import yaml  # type: ignore[import-untyped]
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf.errors import InterpolationKeyError, OmegaConfBaseException
 
 from nmt.errors import ConfigError
 
@@ -29,10 +29,19 @@ def read_yaml(path: Path) -> DictConfig:
     return node
 
 
-def resolve(node: DictConfig) -> dict[str, Any]:
-    """A plain dict with every interpolation replaced by its value."""
+def resolve(node: DictConfig, defaults: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """A plain dict with every interpolation replaced by its value: that in `node`, else that among the defaults."""
     with one_sentence():
-        return cast(dict[str, Any], OmegaConf.to_container(node, resolve=True, throw_on_missing=True))
+        try:
+            return _plain(node)
+        except InterpolationKeyError:
+            if defaults is None:
+                raise
+            return _plain(cast(DictConfig, OmegaConf.merge(defaults, node)))
+
+
+def _plain(node: DictConfig) -> dict[str, Any]:
+    return cast(dict[str, Any], OmegaConf.to_container(node, resolve=True, throw_on_missing=True))
 
 
 @contextmanager

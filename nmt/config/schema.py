@@ -29,6 +29,7 @@ from nmt.config.ranges import (
     Weight,
 )
 from nmt.errors import require
+from nmt.files import from_home
 
 DEVICE = re.compile("auto|cuda(:[0-9]+)?|mps|cpu")  # what a device may be called
 PRECISIONS = Literal["auto", "fp32", "bf16", "native"]  # native: bf16 where the device has instructions for it
@@ -141,6 +142,10 @@ class FineTuneConfig:
     checkpoint: str | Natural | None = None  # best, last, averaged or a step; default: averaged if there, else best
     freeze: list[str] = field(default_factory=list)  # parts whose weights stay: encoder, decoder.layers.0, ...
 
+    def __post_init__(self) -> None:
+        """Take a tilde for the home folder."""
+        self.run = self.run and from_home(self.run)
+
     def check(self) -> None:
         """Refuse what means nothing without a run to start from."""
         for name in ("checkpoint", "freeze"):
@@ -199,6 +204,10 @@ class Config:
     search: SearchConfig = field(default_factory=SearchConfig)
     seed: Seed = 1
     run_dir: str | None = None  # default: runs/ and the name of the preset or file, with the overrides
+
+    def __post_init__(self) -> None:
+        """Take a tilde for the home folder."""
+        self.run_dir = self.run_dir and from_home(self.run_dir)
 
     def check(self) -> None:
         """Refuse impossible combinations, naming the key."""

@@ -15,6 +15,7 @@ from nmt.errors import ConfigError
 
 T = TypeVar("T")
 _LARGEST = sys.float_info.max
+_NEAR = 0.6  # difflib's ratio of names that are near: that of beam and beam_size
 _NAMES = NUMBERS | {bool: "true or false", str: "text", types.NoneType: "null"}
 
 
@@ -51,17 +52,45 @@ def keys(cls: Any, prefix: str = "") -> list[str]:
     return list(dict.fromkeys(found))
 
 
+def defaults(cls: Any) -> dict[str, Any]:
+    """The default of each key under the dataclass `cls` that has one, in nested dicts."""
+    found: dict[str, Any] = {}
+    hints = get_type_hints(cls)
+    for field in dataclasses.fields(cls):
+        if field.default is not dataclasses.MISSING:
+            found[field.name] = field.default
+        elif field.default_factory is not dataclasses.MISSING:
+            value = field.default_factory()
+            found[field.name] = to_dict(value) if dataclasses.is_dataclass(value) else value
+        elif dataclasses.is_dataclass(hints[field.name]):
+            found[field.name] = defaults(hints[field.name])
+    return found
+
+
 def nearest(name: str, names: Iterable[str], count: int = 3) -> list[str]:
-    """The `count` names most like `name`: by the whole, by the part after the last dot, by initials (lr)."""
+    """Up to `count` of the names that `name` may be a slip for, the likeliest first; none where none is near.
+
+    Names are compared by the part after the last dot, by its initials (lr for learning_rate), and as a whole.
+    """
     last = name.rpartition(".")[2]
 
-    def likeness(other: str) -> float:
+    def likeness(other: str) -> float | None:
+        """None for a name that is not near."""
         other_last = other.rpartition(".")[2]
         initials = "".join(word[:1] for word in other_last.split("_"))
-        alike = [difflib.SequenceMatcher(None, *pair).ratio() for pair in ((name, other), (last, other_last))]
-        return sum(alike) + (len(last) > 1 and last == initials)
+        short_for = len(last) > 1 and last == initials
+        alike, whole = (difflib.SequenceMatcher(None, *pair).ratio() for pair in ((last, other_last), (name, other)))
+        near = short_for or alike >= _NEAR or (len(last) > 2 and last in other_last)
+        return short_for + alike + whole if near else None
 
-    return sorted(dict.fromkeys(names), key=likeness, reverse=True)[:count]
+    near = {other: value for other in names if (value := likeness(other)) is not None}
+    return sorted(near, key=near.__getitem__, reverse=True)[:count]
+
+
+def suggestion(name: str, names: Iterable[str], count: int = 3) -> str:
+    """What a sentence about a wrong `name` ends with: the nearest names, or nothing where none is near."""
+    near = nearest(name, names, count)
+    return f"; nearest: {', '.join(near)}" if near else ""
 
 
 def _convert(hint: Any, value: object, key: str) -> Any:
@@ -74,9 +103,8 @@ def _convert(hint: Any, value: object, key: str) -> Any:
     if origin is Literal:
         if value in arguments and isinstance(value, str):
             return value
-        close = difflib.get_close_matches(str(value), arguments, n=1)
-        suggestion = f"; nearest: {close[0]}" if close else ""
-        raise ConfigError(f"{_show(key, value)}: expected one of {', '.join(arguments)}{suggestion}")
+        expected = f"expected one of {', '.join(arguments)}"
+        raise ConfigError(f"{_show(key, value)}: {expected}{suggestion(str(value), arguments, 1)}")
     if origin is list:
         if not isinstance(value, list):
             raise ConfigError(f"{_show(key, value)}: expected a list")
@@ -153,7 +181,8 @@ def _unknown_key(cls: Any, key: str, name: str, owner: str) -> str:
     full = _join(key, name)
     candidates = [other for other in keys(Config) if not key or not other.startswith(f"{key}.")]
     candidates += [_join(key, other) for other in keys(cls)]
-    return f"{full} is not a key of {owner}; nearest: {', '.join(nearest(full, candidates))}"
+    near = suggestion(full, candidates) or f": {key or 'it'} has {', '.join(get_type_hints(cls))}"
+    return f"{full} is not a key of {owner}{near}"
 
 
 def _members(hint: Any) -> Any:

@@ -11,7 +11,7 @@ from torch import nn
 
 from nmt.config.data import DataConfig, TokenizerConfig
 from nmt.config.schema import Config, FineTuneConfig
-from nmt.config.typed import nearest
+from nmt.config.typed import suggestion
 from nmt.data.given_tokenizer import given_tokenizer
 from nmt.data.tokenizer import Tokenizer
 from nmt.errors import ConfigError, NmtError, require
@@ -82,9 +82,7 @@ def freeze(model: nn.Module, parts: Sequence[str], log: Callable[[str], None] = 
     names = {name.rsplit(".", depth)[0] for name in weights for depth in range(name.count(".") + 1)}
     for part in parts:
         if part not in names:
-            raise ConfigError(
-                f"fine_tune.freeze: the model has no part {part}; nearest: {', '.join(nearest(part, sorted(names)))}"
-            )
+            raise ConfigError(f"fine_tune.freeze: the model has no part {part}{suggestion(part, sorted(names))}")
     for name, weight in weights.items():
         if _lies_in(name, parts):
             weight.requires_grad_(False)

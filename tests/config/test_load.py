@@ -55,7 +55,10 @@ def test_unknown_names() -> None:
     assert refusal("multi30k").startswith("there is no preset multi30k; nearest: multi30k_de_en; available: ")
     assert refusal("embedded.yaml") == "there is no file embedded.yaml; the preset is called embedded"
     write("mine", ALONE)
-    assert refusal("mine").endswith("the file of that name is ./mine")
+    assert refusal("mine") == "there is no preset mine; the file of that name is ./mine"
+    write("mine.yaml", ALONE)
+    assert refusal("mine") == "there is no preset mine; the file of that name is mine.yaml"
+    assert refusal("quite-other").startswith("there is no preset quite-other; available: ")
     assert refusal(str(Path.cwd())).endswith("config.yaml") and "is a folder" in refusal(str(Path.cwd()))
 
 
@@ -117,6 +120,45 @@ def test_every_kind_of_value_without_plus() -> None:
     assert config.data.test["mine"].prefix == "x"
     assert load_config("a.yaml", ["+seed=3"]).seed == load_config("a.yaml", ["++seed=3"]).seed == 3
     assert load_config("multi30k_de_en", ["~data.test"]).data.test == {}
+
+
+def test_a_list_replaces_a_mapping_and_a_mapping_a_list() -> None:
+    write("a.yaml", ALONE.replace("path: corpus", "train: [{prefix: t}], val: {prefix: v}"))
+    a_list, a_mapping = "data.val=[{prefix: x}, {prefix: y}]", "data.val={prefix: z}"
+    for overrides, prefixes in (
+        ([a_list], ["x", "y"]),
+        ([a_list, "data.val[1].prefix=w"], ["x", "w"]),
+        ([a_list, a_mapping], ["z"]),
+        (["~data.val", a_list], ["x", "y"]),
+        ([a_mapping], ["z"]),
+    ):
+        held_out = load_config("a.yaml", overrides).data.held_out()["data.val"]
+        assert [corpus.prefix for corpus in held_out] == prefixes
+    assert refusal("a.yaml", "data.train={prefix: x}").endswith("expected a list")
+
+
+def test_an_interpolation_finds_what_is_left_at_its_default() -> None:
+    write("a.yaml", ALONE)
+    given = "run_dir=r/${seed}-${search.beam_size}-${data.cleaning.max_words}-${data.source_language}"
+    assert run_dirs("a.yaml", given) == ["r/1-5-250-de"]
+    assert run_dirs("a.yaml", given, "seed=3", "search.beam_size=2") == ["r/3-2-250-de"]
+    assert refusal("a.yaml", "run_dir=${sed}").startswith("run_dir: Interpolation key 'sed' not found")
+
+
+def test_a_tilde_is_the_home_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/me")
+    write("a.yaml", ALONE)
+    overrides = ["data.path=~/text", "data.cache=~/kept", "run_dir=~/runs/a", "fine_tune.run=~/runs/b"]
+    config = load_config("a.yaml", [*overrides, "data.val={source: '~/v.de', target: '~/v.en'}"])
+    assert (config.data.path, config.data.cache) == ("/home/me/text", "/home/me/kept")
+    assert (config.run_dir, config.fine_tune.run) == ("/home/me/runs/a", "/home/me/runs/b")
+    (val,) = config.data.held_out()["data.val"]
+    assert (val.source, val.target) == ("/home/me/v.de", "/home/me/v.en")
+    train = "[{prefix: '~/p'}, {tsv: '~/t'}, {hub: '~/h'}, {hub: 'not~here'}]"
+    corpora = load_config("a.yaml", ["data.path=null", f"data.train={train}", "data.val.prefix=v"]).data.train
+    assert [corpus.prefix or corpus.tsv or corpus.hub for corpus in corpora] == [
+        "/home/me/p", "/home/me/t", "/home/me/h", "not~here"
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize("path", ["/tmp/größe und maß", "a=b", "/x/y-z_1.0", "C+D@e"])

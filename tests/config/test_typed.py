@@ -140,6 +140,13 @@ def test_nearest_prefers_likeness_and_keeps_names_once() -> None:
     assert nearest("rnnserch", ["luong", "rnnsearch", "rnn_encdec", "rnnsearch"], 2) == ["rnnsearch", "rnn_encdec"]
 
 
+def test_nothing_is_suggested_that_is_not_near() -> None:
+    assert nearest("foo", ["stop", "draft", "ffn_dropout"]) == []
+    assert nearest("lr", ["learning_rate", "lower"]) == ["learning_rate"]
+    assert nearest("steps", ["max_steps", "seed"]) == ["max_steps"]
+    assert refusal(training(foo=1)).startswith("training.foo is not a key of the configuration: training has max_steps")
+
+
 def test_keys_lists_sections_and_every_family() -> None:
     found = keys(CorpusConfig, "data.val")
     assert found[:2] == ["data.val.prefix", "data.val.source"]
