@@ -44,9 +44,11 @@ def prepare(
     `config` is a YAML file or preset, with overrides such as "seed=2", or what `load_config` gave. `log` is given what
     there is to say.
     """
+    from nmt.data.corpora import check_test_sets
     from nmt.data.prepare import prepare as prepare_data
 
     asked, tokenizer = inherited(_config(config, overrides))
+    check_test_sets(asked.data)
     return prepare_data(asked, log, tokenizer, live=sys.stderr.isatty())
 
 

@@ -100,9 +100,8 @@ def resumable_directory(path: str | os.PathLike[str], wait: Callable[[], None]) 
     if path.is_dir():
         yield None
         return
-    make_folder(path.parent)
     partial = path.with_name(f".{path.name}.partial")
-    with _turn(path.with_name(f".{path.name}.lock"), wait):
+    with kept_if_filled(path.parent), _turn(path.with_name(f".{path.name}.lock"), wait):
         if path.is_dir():  # by now
             yield None
             return
@@ -126,43 +125,62 @@ def resumable_directory(path: str | os.PathLike[str], wait: Callable[[], None]) 
 
 @contextmanager
 def _turn(path: Path, wait: Callable[[], None]) -> Iterator[None]:
-    """Hold a lock file of its own, once no other process does. A file system without locks keeps nobody waiting."""
+    """Hold a lock file that is removed in the end. While another process holds it, `wait` is called and it is waited
+    for, unless `wait` raises. A file system without locks keeps nobody waiting."""
     while True:
-        lock = path.open("w")
-        with suppress(ImportError, OSError):
-            import fcntl  # not everywhere
+        with path.open("w") as lock:
+            with suppress(ImportError, OSError):
+                import fcntl  # not everywhere
 
+                try:
+                    fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    wait()
+                    fcntl.lockf(lock, fcntl.LOCK_EX)
+            if not _is_still(path, lock):  # whoever held it has removed it
+                continue
             try:
-                fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                wait()
-                fcntl.lockf(lock, fcntl.LOCK_EX)
-        with suppress(OSError):
-            if os.path.samestat(path.stat(), os.fstat(lock.fileno())):
-                break
-        lock.close()  # whoever held it has removed it
-    with lock:
-        try:
-            yield
-        finally:
-            path.unlink(missing_ok=True)
+                yield
+            finally:
+                path.unlink(missing_ok=True)
+            return
+
+
+def _is_still(path: Path, file: IO[Any]) -> bool:
+    """Whether a path still leads to an open file."""
+    try:
+        return os.path.samestat(path.stat(), os.fstat(file.fileno()))
+    except OSError:
+        return False
 
 
 @contextmanager
 def locked(path: str | os.PathLike[str], refusal: str) -> Iterator[None]:
-    """Hold a lock file, which the system lets go when the process ends, however it ends.
+    """Hold a lock file during the block. The system lets it go when the process ends, however it ends.
 
     Raises NmtError, with `refusal`, where another process holds it. A file system without locks keeps nobody out.
     """
-    with Path(path).open("w") as lock:
-        with suppress(ImportError, OSError):
-            import fcntl  # not everywhere
 
-            try:
-                fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                raise NmtError(refusal) from error
+    def refuse() -> None:
+        raise NmtError(refusal)
+
+    with _turn(Path(path), refuse):
         yield
+
+
+@contextmanager
+def kept_if_filled(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Yield a folder, made with its parents where it is missing; an error in the block takes those away again that
+    were made and are still empty."""
+    place = follow(path)
+    missing = [folder for folder in (place, *place.parents) if not folder.exists()]
+    try:
+        yield make_folder(path)
+    except BaseException:
+        with suppress(OSError):  # the first that is not empty ends it
+            for folder in missing:
+                folder.rmdir()
+        raise
 
 
 def from_home(path: str) -> str:

@@ -40,9 +40,11 @@ def _page(text: str) -> Path:
 def _prepare(arguments: Namespace) -> None:
     from nmt.api import inherited
     from nmt.config.load import load_config
+    from nmt.data.corpora import check_test_sets
     from nmt.data.prepare import prepare
 
     config, tokenizer = inherited(load_config(arguments.config, arguments.overrides))
+    check_test_sets(config.data)
     prepared = prepare(config, _tell, tokenizer, live=sys.stderr.isatty())
     print(prepared.folder)
     if arguments.report is not None:

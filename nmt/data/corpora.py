@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nmt.config.data import CorpusConfig, DataConfig
-from nmt.data.corpus import SUFFIXES, existing
+from nmt.data.corpus import SUFFIXES, check_files, existing
 from nmt.data.hub import with_split
 from nmt.errors import ConfigError, NmtError
 from nmt.resources import embedded_corpus
@@ -69,6 +69,16 @@ def test_sets(data: DataConfig) -> dict[str, list[CorpusConfig]]:
     }
     found = {name: _find(folder, name, data) for name in sorted(names)}
     return {name: [corpus] for name, corpus in found.items() if corpus is not None}
+
+
+def check_test_sets(data: DataConfig) -> None:
+    """Raise NmtError where a file of a test set is missing: a training would end before anybody looked for it."""
+    for name, corpora in test_sets(data).items():
+        for corpus in corpora:
+            try:
+                check_files(corpus, data.source_language, data.target_language)
+            except NmtError as error:
+                raise NmtError(f"data.test.{name}: {error}") from error
 
 
 def _folder(data: DataConfig) -> Path | None:

@@ -88,6 +88,13 @@ def read_lines(path: str | os.PathLike[str]) -> list[str]:
     return list(_lines(Path(path)))
 
 
+def check_files(corpus: CorpusConfig, source_language: str, target_language: str) -> None:
+    """Raise NmtError where a file of a corpus is missing or may not be read; a data set is not looked for."""
+    if corpus.hub is None:
+        for path in _paths(corpus, *languages_of(corpus, source_language, target_language)):
+            _open(path).close()
+
+
 def digest(corpus: CorpusConfig, source_language: str, target_language: str, digests: Digests) -> str:
     """A hash of what a corpus contains, wherever it lies; of a stream, of what names its content."""
     source_language, target_language = languages_of(corpus, source_language, target_language)

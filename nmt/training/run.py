@@ -6,8 +6,8 @@ import json
 import platform
 import subprocess
 import sys
-from collections.abc import Callable
-from contextlib import AbstractContextManager, closing, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 
@@ -18,13 +18,14 @@ from nmt.config.load import config_to_flat, read_config, save_config
 from nmt.config.ranges import settled
 from nmt.config.schema import Config
 from nmt.data.batching import Updates
+from nmt.data.corpora import check_test_sets
 from nmt.data.mixture import Mixture
 from nmt.data.prepare import Prepared, prepare
 from nmt.data.sampling import SubwordSampling
 from nmt.data.tokenizer import Tokenizer
 from nmt.device import branch_random_state, choose_device, describe_hardware, limit_kernel_caches, reuse_memory
 from nmt.errors import NmtError
-from nmt.files import atomic_write, locked, make_folder
+from nmt.files import atomic_write, kept_if_filled, locked
 from nmt.models.build import build_model
 from nmt.models.recurrent import Cell
 from nmt.models.seq2seq import Seq2Seq
@@ -66,7 +67,7 @@ def train(config: Config, world: World | None = None) -> None:
     check_agreement(config, world)
     assert config.run_dir, "load_config fills it in"
     run_dir = Path(config.run_dir)
-    with alone(make_folder(run_dir)) if world.is_main else nullcontext():
+    with alone(run_dir) if world.is_main else nullcontext():
         known, newest = world.on_main(partial(_begun, run_dir, config))
         if newest and (reason := _finished(config, Progress.from_state_dict(newest.state["progress"]))):
             say(f"{run_dir} is trained already: {reason} is reached; {how_further(config.training, run_dir, reason)}")
@@ -112,6 +113,7 @@ def _train(
         torch.set_num_threads(training.threads)
     device = world.own_device(choose_device(training.device))
     live = world.is_main and sys.stderr.isatty()
+    world.on_main(partial(check_test_sets, config.data))
     prepared = world.in_turn(lambda: prepare(config, say, tokenizer, live))
     if any(fingerprints != prepared.fingerprints for fingerprints in world.gather(prepared.fingerprints)):
         raise NmtError(
@@ -288,9 +290,15 @@ def _write_records(
     save_config(config, run_dir / "config.yaml")
 
 
-def alone(run_dir: Path) -> AbstractContextManager[None]:
-    """Refuse a run directory that another process is training, or averaging, in."""
-    return locked(run_dir / ".lock", f"another process is training in {run_dir}: wait for it, or choose run_dir=OTHER")
+@contextmanager
+def alone(run_dir: Path) -> Iterator[None]:
+    """Make a run directory this process's own, and refuse one that another process is training, or averaging, in.
+
+    One that was not there is gone again when the block fails and has left nothing in it.
+    """
+    refusal = f"another process is training in {run_dir}: wait for it, or choose run_dir=OTHER"
+    with kept_if_filled(run_dir), locked(run_dir / ".lock", refusal):
+        yield
 
 
 def _git_commit() -> str | None:

@@ -137,7 +137,9 @@ def test_impossible_combination_is_refused() -> None:
 
 
 def test_nearest_prefers_likeness_and_keeps_names_once() -> None:
-    assert nearest("rnnserch", ["luong", "rnnsearch", "rnn_encdec", "rnnsearch"], 2) == ["rnnsearch", "rnn_encdec"]
+    names = ["luong", "rnnsearch", "rnn_search_2", "rnnsearch"]
+    assert nearest("rnnserch", names, 2) == ["rnnsearch", "rnn_search_2"]
+    assert nearest("rnnserch", names, 1) == ["rnnsearch"]
 
 
 def test_nothing_is_suggested_that_is_not_near() -> None:

@@ -14,8 +14,10 @@ from typing import Any
 import pytest
 import torch
 
+from nmt.config.data import CorpusConfig
 from nmt.config.load import read_config
 from nmt.config.schema import Config
+from nmt.data.corpora import resolve
 from nmt.errors import NmtError
 from nmt.training import run as run_module
 from nmt.training.checkpoint import find_checkpoint
@@ -115,6 +117,43 @@ def test_changed_data_are_refused(folder: Path, tmp_path: Path) -> None:
         train(config)
 
 
+@pytest.mark.parametrize("there", [False, True])
+def test_a_refusal_leaves_nothing(folder: Path, tmp_path: Path, there: bool) -> None:
+    """Neither a lock nor folders, those aside that were there before."""
+    config = tiny_config(folder, "refused")
+    config.tokenizer.vocab_size = 100_000
+    config.data.cache = str(tmp_path / "cache" / "deeper")
+    config.run_dir = str(tmp_path / "runs" / "refused")
+    if there:
+        Path(config.run_dir).mkdir(parents=True)
+    with pytest.raises(NmtError, match=r"vocab_size=100000 is more than"):
+        train(config)
+    assert list(tmp_path.rglob("*")) == ([tmp_path / "runs", tmp_path / "runs" / "refused"] if there else [])
+
+
+def test_a_lock_goes_with_its_training(trained: Config) -> None:
+    assert not (directory(trained) / ".lock").exists()
+
+
+def test_a_missing_test_set_is_refused_before_training(folder: Path, tmp_path: Path) -> None:
+    config = tiny_config(folder, "untested")
+    config.data.test = {"mine": CorpusConfig(prefix=str(tmp_path / "none"))}
+    corpora = resolve(config.data)
+    config.data = dataclasses.replace(config.data, path=None, train=corpora.train, val=corpora.val)
+    with pytest.raises(NmtError, match=r"data\.test\.mine: .*none\.\w+ is missing"):
+        train(config)
+    assert not directory(config).exists()
+
+
+def test_a_device_that_is_not_there_is_refused_also_where_all_is_trained(
+    trained: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    trained = dataclasses.replace(trained, training=dataclasses.replace(trained.training, device="cuda"))
+    with pytest.raises(NmtError, match="there is no cuda device here"):
+        train(trained)
+
+
 def test_a_file_in_the_place_of_the_run_directory_is_one_sentence(folder: Path) -> None:
     (folder / "file").write_text("x")
     with pytest.raises(NmtError, match="should be a folder, but a file"):
@@ -142,11 +181,7 @@ def copied(trained: Config, tmp_path: Path) -> Config:
 
 
 def contents(run: Path) -> dict[str, bytes]:
-    return {
-        str(path.relative_to(run)): path.read_bytes()
-        for path in run.rglob("*")
-        if path.is_file() and path.name != ".lock"
-    }
+    return {str(path.relative_to(run)): path.read_bytes() for path in run.rglob("*") if path.is_file()}
 
 
 @pytest.mark.parametrize(
