@@ -139,7 +139,7 @@ class FineTuneConfig:
     """Start from a trained run: its weights, and its vocabulary instead of a new one. The model is that run's."""
 
     run: str | None = None  # the run directory; null: train from scratch
-    checkpoint: str | Natural | None = None  # best, last, averaged or a step; default: averaged if there, else best
+    checkpoint: str | Natural | None = None  # best, last, averaged, a step or its folder; default: averaged, else best
     freeze: list[str] = field(default_factory=list)  # parts whose weights stay: encoder, decoder.layers.0, ...
 
     def __post_init__(self) -> None:

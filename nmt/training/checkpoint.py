@@ -27,7 +27,7 @@ from zipfile import BadZipFile, ZipFile
 from safetensors import SafetensorError, safe_open
 
 from nmt.errors import NmtError
-from nmt.files import atomic_directory, atomic_write, leftover_of
+from nmt.files import atomic_directory, atomic_write, from_home, leftover_of
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -202,7 +202,11 @@ def _step_of(name: str, kind: Literal["step", "averaged"] | None = None) -> int 
 
 
 def find_checkpoint(run_dir: str | os.PathLike[str], checkpoint: str | int | None = None) -> CheckpointInfo:
-    """Which folder best, last, averaged, a step or None (averaged, best or last, the first there is) stands for."""
+    """Which checkpoint of a run is meant, by whatever names one.
+
+    That is best, last, averaged, a step, the name of a folder (step-0000012000), the path of one, or None: averaged,
+    best or last, the first there is. Raises NmtError where it is not there.
+    """
     folder = _folder(run_dir)
     if checkpoint is None:
         checkpoint = next((name for name in POINTERS if has_pointer(run_dir, name)), None)
@@ -212,19 +216,32 @@ def find_checkpoint(run_dir: str | os.PathLike[str], checkpoint: str | int | Non
             )
         if checkpoint is None:
             raise NmtError(f"{run_dir} has no checkpoint yet: train it first, or further")
-    if isinstance(checkpoint, int) or checkpoint.isdecimal():
-        name = _name(int(checkpoint))
-    elif checkpoint not in POINTERS:
-        raise NmtError(f"there is no checkpoint {checkpoint!r}: choose best, last, averaged or the number of a step")
-    elif not has_pointer(run_dir, checkpoint):
-        raise NmtError(f"{run_dir} has no {checkpoint} checkpoint{_there(run_dir)}")
-    else:
-        name = _read_pointer(folder / checkpoint)
+    name = _name_of(run_dir, checkpoint)
     step = _step_of(name)
     if step is None or not (folder / name).is_dir():
         named = "" if checkpoint == name else f" ({checkpoint})"
         raise NmtError(f"{run_dir} has no checkpoint {name}{named}{_there(run_dir)}")
     return CheckpointInfo(name, folder / name, step)
+
+
+def _name_of(run_dir: str | os.PathLike[str], checkpoint: str | int) -> str:
+    """The name of the folder that is meant by best, last, averaged, a step, the folder's name or its path."""
+    if isinstance(checkpoint, int) or checkpoint.isdecimal():
+        return _name(int(checkpoint))
+    folder, given = _folder(run_dir), Path(from_home(checkpoint))
+    name = given.name
+    if len(given.parts) > 1 and given.parent.resolve() != folder.resolve():
+        raise NmtError(f"{checkpoint} is no checkpoint of {run_dir}{_there(run_dir)}")
+    if name in POINTERS:
+        if not has_pointer(run_dir, name):
+            raise NmtError(f"{run_dir} has no {name} checkpoint{_there(run_dir)}")
+        return _read_pointer(folder / name)
+    if _step_of(name) is None:
+        raise NmtError(
+            f"there is no checkpoint {checkpoint!r}: choose best, last, averaged, the number of a step or the name of "
+            f"a folder in {folder}"
+        )
+    return name
 
 
 def has_checkpoint(run_dir: str | os.PathLike[str]) -> bool:

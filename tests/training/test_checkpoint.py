@@ -73,7 +73,21 @@ def test_a_checkpoint_is_found_by_pointer_or_step_and_best_comes_before_last(tmp
     assert find_checkpoint(tmp_path, 1).step == find_checkpoint(tmp_path, "1").step == 1
     set_pointer(tmp_path, "averaged", 1)
     assert find_checkpoint(tmp_path).step == 1
-    for wrong, said in (("worst", "choose best"), (9, "1, 2, 3"), ("step", "choose best")):
+    names = (
+        "step-0000000003",
+        str(tmp_path / "checkpoints" / "step-0000000003"),
+        str(tmp_path / "checkpoints" / "last"),
+    )
+    assert [find_checkpoint(tmp_path, name).step for name in names] == [3, 3, 3]
+    for wrong, said in (
+        ("worst", "choose best"),
+        (9, "1, 2, 3"),
+        ("step", "choose best"),
+        ("step-3", "choose best"),
+        ("step-0000000009", "no checkpoint step-0000000009; it has those of steps 1, 2, 3"),
+        ("averaged-0000000003", "no checkpoint averaged-0000000003"),
+        (str(tmp_path / "other" / "checkpoints" / "step-0000000003"), "is no checkpoint of"),
+    ):
         with pytest.raises(NmtError, match=said):
             find_checkpoint(tmp_path, wrong)
     with pytest.raises(NmtError, match="no checkpoint yet"):
