@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal
 from nmt.config.load import config_from_dict, config_to_dict, load_config
 from nmt.config.schema import Config
 from nmt.errors import UsageError
+from nmt.files import check_writable
 from nmt.translate import Translator, warn_on_stderr
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from nmt.data.tokenizer import Tokenizer
     from nmt.engines.engine import Precision
     from nmt.evaluation.evaluate import Evaluation
+    from nmt.evaluation.sets import EvaluationSet
 
 PathLike = str | os.PathLike[str]
 
@@ -107,21 +109,48 @@ def evaluate(
     """
     from nmt.evaluation.evaluate import Settings
     from nmt.evaluation.evaluate import evaluate as evaluate_run
-    from nmt.evaluation.sets import set_from_files, sets_of
     from nmt.run import load_run
 
     if (source is None) != (reference is None):
         raise UsageError("source and reference go together")
     if source is not None and test_sets is not None:
         raise UsageError("give either source and reference or the names of test sets")
+    sets = sets_to_evaluate(
+        run_dir, test_sets, source=source, reference=reference, checkpoint=checkpoint, device=device
+    )
     run = load_run(run_dir, checkpoint)
+    settings = Settings(beam_size, length_penalty, device)
+    return [evaluate_run(run, test_set.tagged(tag), settings, log) for test_set in sets]
+
+
+def sets_to_evaluate(
+    run_dir: PathLike,
+    test_sets: str | Sequence[str] | None = None,
+    *,
+    source: PathLike | None = None,
+    reference: PathLike | Sequence[PathLike] | None = None,
+    checkpoint: str | int | None = None,
+    device: str = "auto",
+) -> list[EvaluationSet]:
+    """Return what `evaluate` would translate, once all that it is told has been looked at; no weights are read.
+
+    Raises NmtError for a run, a checkpoint, a set, a file or a device that is not there, and where nothing could be
+    kept in the run.
+    """
+    from nmt.device import choose_device
+    from nmt.evaluation.kept import FOLDER
+    from nmt.evaluation.sets import set_from_files, sets_of
+    from nmt.run import check_run
+
+    config = check_run(run_dir, checkpoint)
     if source is not None and reference is not None:
         files = [reference] if isinstance(reference, str | os.PathLike) else reference
         sets = [set_from_files(Path(source), list(map(Path, files)))]
     else:
-        sets = sets_of(run.config, [test_sets] if isinstance(test_sets, str) else test_sets)
-    settings = Settings(beam_size, length_penalty, device)
-    return [evaluate_run(run, test_set.tagged(tag), settings, log) for test_set in sets]
+        sets = sets_of(config, [test_sets] if isinstance(test_sets, str) else test_sets)
+    choose_device(device)
+    check_writable(Path(run_dir) / FOLDER, folder=True)
+    return sets
 
 
 def _config(config: Config | PathLike, overrides: Sequence[str]) -> Config:

@@ -9,6 +9,7 @@ import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import IO, Any
 
 from nmt.errors import NmtError, Unfinished
@@ -34,24 +35,24 @@ def atomic_write(
         with _open_special(path, mode, kind) as file:
             yield file
         return
-    make_folder(place.parent)
     partial = Path(temporary or place.with_name(f".{place.name}.{os.getpid()}.partial"))
-    try:
-        kept = _mode(place)
-        # at no moment may anybody read it who may not read what it replaces
-        partial.touch(0o666 if kept is None else kept | 0o200)
-        with partial.open(mode, **kind) as file:
-            _give_mode(partial, kept)
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(place)
-    except OSError as error:
-        if _is_of_another(error, partial):
-            raise
-        raise NmtError(f"{path} could not be written: {error.strerror or error}") from error
-    finally:
-        partial.unlink(missing_ok=True)
+    with kept_if_filled(place.parent):
+        try:
+            kept = _mode(place)
+            # at no moment may anybody read it who may not read what it replaces
+            partial.touch(0o666 if kept is None else kept | 0o200)
+            with partial.open(mode, **kind) as file:
+                _give_mode(partial, kept)
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            partial.replace(place)
+        except OSError as error:
+            if _is_of_another(error, partial):
+                raise
+            raise NmtError(f"{path} could not be written: {error.strerror or error}") from error
+        finally:
+            partial.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -179,7 +180,8 @@ def kept_if_filled(path: str | os.PathLike[str]) -> Iterator[Path]:
     except BaseException:
         with suppress(OSError):  # the first that is not empty ends it
             for folder in missing:
-                folder.rmdir()
+                if folder.exists():
+                    folder.rmdir()
         raise
 
 
@@ -200,6 +202,27 @@ def make_folder(path: str | os.PathLike[str]) -> Path:
     except OSError as error:
         raise NmtError(f"the folder {path} could not be made: {error.strerror or error}") from error
     return path
+
+
+def check_writable(path: str | os.PathLike[str], *, folder: bool = False) -> None:
+    """Refuse a file, or a folder to be filled, that could not be written, before any work is done for it.
+
+    Missing folders are made when it is written; here nothing is. Raises NmtError, with one sentence.
+    """
+    if is_special(path):
+        return
+    place = follow(path)
+    if place.is_dir() and not folder:
+        raise NmtError(f"{path} is a folder: give the file to write")
+    above = place if folder else place.parent
+    while not above.exists():
+        above = above.parent
+    if not above.is_dir():
+        raise NmtError(f"{path} cannot be written: {above} should be a folder, but is a file")
+    try:
+        TemporaryFile(dir=above).close()
+    except OSError as error:
+        raise NmtError(f"{path} cannot be written: {above}: {error.strerror or error}") from error
 
 
 def follow(path: str | os.PathLike[str]) -> Path:

@@ -79,6 +79,18 @@ def load_runs(run_dirs: Sequence[str | os.PathLike[str]], checkpoint: str | int 
     return runs
 
 
+def check_run(run_dir: str | os.PathLike[str], checkpoint: str | int | None = None) -> Config:
+    """Return the configuration of a run whose checkpoint is there; the weights are not read.
+
+    Raises NmtError, with one sentence, where one of them is missing.
+    """
+    from nmt.training.checkpoint import find_checkpoint
+
+    config = read_run_config(run_dir)
+    find_checkpoint(run_dir, checkpoint)
+    return config
+
+
 def run_fingerprint(run_dir: str | os.PathLike[str], checkpoint: str | int | None = None) -> str:
     """A hash of all that a run translates with: configuration, tokenizer, shortlist and the weights of a checkpoint."""
     from nmt.training.checkpoint import WEIGHTS, find_checkpoint

@@ -10,10 +10,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nmt.cli.common import Parser, run_command
+from nmt.cli.common import Parser, file_or_stream, run_command
 from nmt.cli.compare import line_numbers
+from nmt.data.compression import writing_text
 from nmt.errors import NmtError, UsageError
-from nmt.files import atomic_write
+from nmt.files import atomic_write, check_writable, from_home
 
 if TYPE_CHECKING:
     from nmt.evaluation.align import Selection
@@ -31,19 +32,26 @@ def main(argv: Sequence[str] | None = None) -> int:
         "(source-target, from 0) for each pair.",
         "example: nmt-align runs/demo/rnnsearch --source test.de --target test.en --gold test.align -o links.txt",
     )
-    parser.add_argument("run_dir", metavar="RUN_DIR", help="a run directory of nmt-train")
-    parser.add_argument("--source", metavar="F", required=True, help="source text, one sentence a line")
-    parser.add_argument("--target", metavar="F", required=True, help="its translation, line by line")
+    parser.add_run()
+    parser.add_argument("--source", metavar="F", type=from_home, required=True, help="source text, one sentence a line")
+    parser.add_argument("--target", metavar="F", type=from_home, required=True, help="its translation, line by line")
     parser.add_argument("--tag", metavar="TAG", help="one of the tags that the model was trained with, for all pairs")
     parser.add_argument(
         "--gold",
         metavar="F",
+        type=from_home,
         help="gold links (3-4 sure, 3?4 possible): prints AER, precision and recall, on stdout with -o, else on stderr",
     )
-    parser.add_argument("-o", "--output", metavar="F", help="the file of links; default: standard output")
+    parser.add_argument(
+        "-o",
+        "--output",
+        metavar="F",
+        type=file_or_stream,
+        help="the file of links, compressed by its name (.gz, .xz); default, and -: standard output",
+    )
     parser.add_argument("--json", action="store_true", help="print the scores as JSON")
     parser.add_argument("--heatmap", metavar="LINES", type=line_numbers, help="draw these lines (from 1), such as 3,17")
-    parser.add_argument("--heatmap-dir", metavar="DIR", default="heatmaps", help="default: heatmaps")
+    parser.add_argument("--heatmap-dir", metavar="DIR", type=from_home, default="heatmaps", help="default: heatmaps")
     parser.add_argument("--heatmap-format", choices=["png", "svg"], default="png", help="default: png")
     parser.add_argument(
         "--layer",
@@ -65,12 +73,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         default="cross",
         help="what heatmaps show: target to source (default), or a Transformer's self-attention, which has no links",
     )
-    parser.add_argument(
-        "--checkpoint",
-        metavar="NAME",
-        help="best, last, averaged or a step; default: averaged if there is one, or best",
-    )
-    parser.add_argument("--device", default="auto", help="cuda, cuda:1, mps or cpu; default: the first there is")
+    parser.add_checkpoint()
+    parser.add_device()
     return run_command(parser, _align, argv)
 
 
@@ -84,8 +88,9 @@ def _choice(text: str) -> int | str:
 
 def _align(arguments: Namespace) -> None:
     from nmt.data.tags import tags_of_lines
-    from nmt.evaluation.alignment_error import read_gold
+    from nmt.evaluation.alignment_error import check_count, read_gold
     from nmt.evaluation.sets import set_from_files
+    from nmt.run import check_run
 
     if arguments.attention != "cross":
         _check_pictures_alone(arguments)
@@ -94,6 +99,13 @@ def _align(arguments: Namespace) -> None:
         if line > len(pairs.sources):
             raise UsageError(f"--heatmap {line}: {arguments.source} has {len(pairs.sources):,} lines")
     gold = None if arguments.gold is None else read_gold(arguments.gold)
+    if gold is not None:
+        check_count(gold, len(pairs.sources), arguments.gold)
+    if arguments.output is not None:
+        check_writable(arguments.output)
+    if arguments.heatmap:
+        check_writable(arguments.heatmap_dir, folder=True)
+    check_run(arguments.run_dir, arguments.checkpoint)
     run = _load(arguments)
     tags = tags_of_lines(arguments.tag, len(pairs.sources), run.tokenizer, run.config.data.always_tagged)
     if arguments.attention == "cross":
@@ -116,6 +128,7 @@ def _load(arguments: Namespace) -> LoadedRun:
     from nmt.device import choose_device
     from nmt.run import load_run
 
+    device = choose_device(arguments.device)
     run = load_run(arguments.run_dir, arguments.checkpoint)
     family, kind = run.config.model.family, arguments.attention
     if not run.model.attends:
@@ -128,7 +141,7 @@ def _load(arguments: Namespace) -> LoadedRun:
             f"{arguments.run_dir} has no self-attention to draw: the {kind} of a {family} model is recurrent; "
             "--attention cross shows what it attends to in the source"
         )
-    run.model.to(choose_device(arguments.device))
+    run.model.to(device)
     return run
 
 
@@ -150,7 +163,7 @@ def _write_links(
     if arguments.output is None:
         sys.stdout.write(lines)
     else:
-        with atomic_write(arguments.output) as file:
+        with writing_text(arguments.output) as file:
             file.write(lines)
     if gold is not None:
         scores = alignment_scores(links, gold)

@@ -22,7 +22,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "averaged checkpoint, which the other commands then take by default. Prints the folder that they take.",
         "example: nmt-average runs/my --of last --count 5",
     )
-    parser.add_argument("run_dir", metavar="RUN_DIR", help="a run directory of nmt-train")
+    parser.add_run()
     parser.add_argument("--of", choices=["best", "last"], help="which checkpoints; default: best")
     parser.add_argument(
         "--count",
@@ -30,7 +30,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         type=_count,
         help="how many of them; default: all of the best that are kept, the last training.keep_last",
     )
-    parser.add_argument("--device", default="auto", help="cuda, cuda:1, mps or cpu; default: the first there is")
+    parser.add_device()
     parser.add_argument("--force", action="store_true", help="take the average as it is, without validating it")
     parser.add_argument("--undo", action="store_true", help="delete the averaged checkpoint: best is taken again")
     return run_command(parser, _average, argv)
@@ -46,12 +46,14 @@ def _average(arguments: Namespace) -> None:
     if arguments.undo and (arguments.force or arguments.of or arguments.count):
         raise UsageError("--undo goes without --of, --count and --force")
 
+    from nmt.device import choose_device
     from nmt.run import read_run_config
     from nmt.training.checkpoint import find_checkpoint, refuse_strangers
     from nmt.training.run import alone
 
     run_dir = arguments.run_dir
     read_run_config(run_dir)  # it is a run
+    choose_device(arguments.device)  # it is there
     with alone(Path(run_dir)):
         refuse_strangers(run_dir, "averaged")
         if arguments.undo:

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, cast
 
 from nmt.cli.progress import tell
+from nmt.data.compression import reading, writing_text
 from nmt.errors import NmtError
-from nmt.files import atomic_write
 from nmt.translation.lines import LineReader
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ def attention_writer(arguments: Namespace) -> Iterator[AttentionWriter | None]:
 
     data = read_run_config(arguments.run_dir[0]).data
     with ExitStack() as stack:
-        files = {name: stack.enter_context(atomic_write(path)) for name, path in paths.items()}
+        files = {name: stack.enter_context(writing_text(path)) for name, path in paths.items()}
         languages = (data.source_language, data.target_language)
         yield AttentionWriter(files.get("alignments"), files.get("attention"), languages, arguments.tag)
 
@@ -121,7 +121,7 @@ def _model(translator: Translator) -> Seq2Seq:
 def _read(path: str, on_error: str) -> tuple[str, ...]:
     """All lines of a text."""
     reader = LineReader(path, on_error)  # type: ignore[arg-type]
-    with Path(path).open("rb") as file:
+    with reading(path) as file:
         lines = tuple(line.text for block in reader.blocks(file, 10_000) for line in block)
     if broken := reader.report():
         tell(broken)

@@ -17,8 +17,10 @@ from typing import Any, NoReturn
 from nmt import __version__
 from nmt.config.ranges import NUMBERS, kind_and_range
 from nmt.errors import NmtError, UsageError, is_out_of_memory
+from nmt.files import from_home
 
 _TAKES_NO_MORE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+WAITING = "reading sentences from the terminal, one a line; Ctrl-D ends"  # what a command says that reads from one
 DONE, FAILED, WRONG_USAGE, INTERRUPTED, BROKEN_PIPE = 0, 1, 2, 130, 141
 
 
@@ -44,6 +46,22 @@ class Parser(argparse.ArgumentParser):
             "overrides", metavar="key=value", nargs="*", default=[], help="replaces a value, or a group (model=luong)"
         )
 
+    def add_run(self) -> None:
+        """The argument of a command that takes one run."""
+        self.add_argument("run_dir", metavar="RUN_DIR", type=from_home, help="a run directory of nmt-train")
+
+    def add_checkpoint(self) -> None:
+        """The option that chooses a run's weights."""
+        self.add_argument(
+            "--checkpoint",
+            metavar="NAME",
+            help="best, last, averaged, a step or its folder; default: averaged if there is one, or best",
+        )
+
+    def add_device(self) -> None:
+        """The option that says where to compute."""
+        self.add_argument("--device", default="auto", help="cuda, cuda:1, mps or cpu; default: the first there is")
+
     def error(self, message: str) -> NoReturn:
         """Raise what argparse found wrong; `run_command` prints it."""
         raise UsageError(message)
@@ -64,6 +82,11 @@ def number(annotated: Any) -> Callable[[str], Any]:
         return value
 
     return parse
+
+
+def file_or_stream(text: str) -> str | None:
+    """An argument type: a file, or None for -, which is standard input or output."""
+    return None if text == "-" else from_home(text)
 
 
 def run_command(

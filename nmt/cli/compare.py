@@ -12,6 +12,7 @@ from nmt.cli.common import Parser, run_command
 from nmt.cli.evaluate import add_reference, add_settings, settings_of
 from nmt.config.languages import is_language
 from nmt.errors import UsageError
+from nmt.files import from_home
 
 if TYPE_CHECKING:
     from nmt.report.compare import Contestant
@@ -32,8 +33,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         nargs="+",
         help="a run directory, or a detokenised output file under a name",
     )
-    parser.add_argument("-o", "--output", metavar="DIR", required=True, help="the folder of the report")
-    parser.add_argument("--source", metavar="F", help="source text, one sentence a line")
+    parser.add_argument("-o", "--output", metavar="DIR", type=from_home, required=True, help="the folder of the report")
+    parser.add_argument("--source", metavar="F", type=from_home, help="source text, one sentence a line")
     add_reference(parser)
     parser.add_argument(
         "--test-set",
@@ -118,8 +119,8 @@ def _contestant(text: str) -> Contestant:
 
     name, equals, file = text.partition("=")
     if equals and name and file and "/" not in name and not Path(text).exists():
-        return Contestant(Path(file), name)
-    return Contestant(Path(text))
+        return Contestant(Path(from_home(file)), name)
+    return Contestant(Path(from_home(text)))
 
 
 def _tell(sentence: str) -> None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import sys
-from argparse import ArgumentParser, Namespace
+from argparse import Namespace
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from nmt.cli.common import Parser, number, run_command
+from nmt.cli.common import WAITING, Parser, number, run_command
 from nmt.config.ranges import BeamSize, LengthPenalty
 from nmt.errors import UsageError
+from nmt.files import from_home
 
 if TYPE_CHECKING:
     from nmt.evaluation.evaluate import Settings
@@ -25,8 +26,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         "files given, or on one of sacreBLEU's own test sets, and keeps both in RUN_DIR/evaluations/NAME/.",
         "example: nmt-evaluate runs/demo/transformer --test-set test",
     )
-    parser.add_argument("runs", metavar="RUN_DIR", nargs="*", help="a run directory of nmt-train")
-    parser.add_argument("--source", metavar="F", help="source text, one sentence a line")
+    parser.add_argument("runs", metavar="RUN_DIR", type=from_home, nargs="*", help="a run directory of nmt-train")
+    parser.add_argument("--source", metavar="F", type=from_home, help="source text, one sentence a line")
     add_reference(parser)
     parser.add_argument(
         "--test-set",
@@ -35,7 +36,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         help="one of the configuration's test sets, or of sacreBLEU's (wmt14/full); may be repeated; default: all of "
         "the configuration's",
     )
-    parser.add_argument("--hypothesis", metavar="F", help="score this detokenised output file instead of a run")
+    parser.add_argument(
+        "--hypothesis",
+        metavar="F",
+        type=from_home,
+        help="score this detokenised output file instead of a run; -: standard input",
+    )
     parser.add_argument(
         "--target-language", metavar="CODE", default="", help="with --hypothesis: chooses BLEU's tokenizer (zh, ja, ko)"
     )
@@ -44,23 +50,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     return run_command(parser, _evaluate, argv)
 
 
-def add_reference(parser: ArgumentParser) -> None:
+def add_reference(parser: Parser) -> None:
     """The option that names references."""
     parser.add_argument(
         "--reference",
         metavar="F",
         action="append",
+        type=from_home,
         help="its reference translation, line by line; may be repeated, to score against several",
     )
 
 
-def add_settings(parser: ArgumentParser) -> None:
+def add_settings(parser: Parser) -> None:
     """The options that say how a run translates."""
-    parser.add_argument(
-        "--checkpoint",
-        metavar="NAME",
-        help="best, last, averaged or a step; default: averaged if there is one, or best",
-    )
+    parser.add_checkpoint()
     parser.add_argument("--beam-size", metavar="N", type=number(BeamSize), help="1 = greedy; default: search.beam_size")
     parser.add_argument(
         "--tag",
@@ -70,7 +73,7 @@ def add_settings(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--length-penalty", metavar="A", type=number(LengthPenalty), help="default: search.length_penalty"
     )
-    parser.add_argument("--device", default="auto", help="cuda, cuda:1, mps or cpu; default: the first there is")
+    parser.add_device()
 
 
 def settings_of(arguments: Namespace) -> Settings:
@@ -104,6 +107,10 @@ def _score_file(arguments: Namespace) -> dict[str, Any]:
         raise UsageError("--tag says how a run translates, and --hypothesis is translated already: leave one out")
     if arguments.runs or arguments.source is not None or arguments.test_set is not None:
         raise UsageError("--hypothesis stands alone: with --reference, without runs, --source or --test-set")
+    if arguments.hypothesis == "-":
+        arguments.hypothesis = "/dev/stdin"
+        if sys.stdin is not None and sys.stdin.isatty():
+            tell(WAITING)
     hypotheses, language = read_text(arguments.hypothesis), arguments.target_language
     references, *more = read_references(arguments.reference, hypotheses, arguments.hypothesis)
     scores = score(hypotheses, references, METRICS, language, more_references=more)
@@ -117,8 +124,17 @@ def _score_file(arguments: Namespace) -> dict[str, Any]:
 
 
 def _score_runs(arguments: Namespace) -> list[dict[str, Any]]:
-    from nmt.api import evaluate
+    from nmt.api import evaluate, sets_to_evaluate
 
+    for path in arguments.runs:  # all of them, before the first is translated with
+        sets_to_evaluate(
+            path,
+            arguments.test_set,
+            source=arguments.source,
+            reference=arguments.reference,
+            checkpoint=arguments.checkpoint,
+            device=arguments.device,
+        )
     entries = []
     for path in arguments.runs:
         for evaluation in evaluate(

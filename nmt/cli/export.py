@@ -7,6 +7,7 @@ from argparse import Namespace
 from collections.abc import Sequence
 
 from nmt.cli.common import Parser, run_command
+from nmt.files import from_home
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -18,21 +19,20 @@ def main(argv: Sequence[str] | None = None) -> int:
         "Prints its folder.",
         "example: nmt-export runs/my --format ctranslate2",
     )
-    parser.add_argument("run_dir", metavar="RUN_DIR", help="a run directory of nmt-train")
+    parser.add_run()
     parser.add_argument("--format", choices=["ctranslate2"], default="ctranslate2", help="default: ctranslate2")
+    parser.add_checkpoint()
     parser.add_argument(
-        "--checkpoint",
-        metavar="NAME",
-        help="best, last, averaged or a step; default: averaged if there is one, or best",
+        "-o", "--output", metavar="DIR", type=from_home, help="default: RUN_DIR/exports/FORMAT, where --engine looks"
     )
-    parser.add_argument("-o", "--output", metavar="DIR", help="default: RUN_DIR/exports/FORMAT, where --engine looks")
     return run_command(parser, _export, argv)
 
 
 def _export(arguments: Namespace) -> None:
-    from nmt.export.ctranslate2 import export
-    from nmt.run import load_run
+    from nmt.export.ctranslate2 import export, place_of_export
+    from nmt.run import check_run, load_run
 
+    place_of_export(arguments.run_dir, check_run(arguments.run_dir, arguments.checkpoint), arguments.output)
     run = load_run(arguments.run_dir, arguments.checkpoint)
     path = export(run, arguments.output)
     print(f"nmt-export: {arguments.run_dir}: exported {run.checkpoint.name}", file=sys.stderr, flush=True)

@@ -1,4 +1,4 @@
-"""Where nmt-translate reads and writes: places that cannot be meant are refused before anything is read or loaded."""
+"""What nmt-translate is told to read and write: all of it is looked at before anything is read or loaded."""
 
 from __future__ import annotations
 
@@ -10,8 +10,11 @@ from pathlib import Path
 
 from nmt.cli.beside import READ, WRITTEN
 from nmt.cli.translate_workers import Ranks
+from nmt.config.load import override_search
+from nmt.data.compression import open_file
 from nmt.errors import NmtError, UsageError
-from nmt.files import follow, is_special
+from nmt.files import check_writable, follow, is_special
+from nmt.run import check_run
 
 _FLAGS = {"input": "-i", "output": "-o"} | {name: f"--{name}" for name in (*READ, *WRITTEN)}
 
@@ -19,10 +22,14 @@ _FLAGS = {"input": "-i", "output": "-o"} | {name: f"--{name}" for name in (*READ
 def check_places(arguments: Namespace) -> bool:
     """Whether the input and the output are files. Raises NmtError and UsageError for places that cannot be meant."""
     read, written = _paths(arguments, "input", *READ), _paths(arguments, "output", *WRITTEN)
-    for name, path in (read | written).items():
+    for name, path in read.items():
         if path.is_dir():
-            raise NmtError(f"{path} is a folder: give the file to {_purpose(name)}")
+            raise NmtError(f"{path} is a folder: give the file to {'translate' if name == 'input' else 'read'}")
+        if not is_special(path):
+            open_file(path).close()
     _check_different(read, written)
+    for path in written.values():
+        check_writable(path)
     source, output = read.get("input"), written.get("output")
     in_files = source is not None and output is not None and not (_is_stream(source) or is_special(output))
     asked = {"--workers": arguments.workers > 1, "--resume": arguments.resume, "torchrun": Ranks().count > 1}
@@ -35,6 +42,12 @@ def check_places(arguments: Namespace) -> bool:
     return in_files
 
 
+def check_runs(arguments: Namespace) -> None:
+    """Raise NmtError for a run or a checkpoint that is not there, and for keys that no search has."""
+    configs = [check_run(run_dir, arguments.checkpoint) for run_dir in arguments.run_dir]
+    override_search(configs[0].search, arguments.search)
+
+
 def _is_stream(path: Path) -> bool:
     """Whether what is there can be read but once, such as a pipe."""
     return path.exists() and not path.is_file()
@@ -43,10 +56,6 @@ def _is_stream(path: Path) -> bool:
 def _paths(arguments: Namespace, *names: str) -> dict[str, Path]:
     """Those of the options that name a place."""
     return {name: Path(getattr(arguments, name)) for name in names if getattr(arguments, name) is not None}
-
-
-def _purpose(name: str) -> str:
-    return "translate" if name == "input" else "read" if name in READ else "write"
 
 
 def _check_different(read: dict[str, Path], written: dict[str, Path]) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from nmt.cli.common import Parser, run_command
+from nmt.files import check_writable, from_home
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -31,7 +32,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _page(text: str) -> Path:
     """An argument type: the file of a page."""
-    path = Path(text)
+    path = Path(from_home(text))
     if path.suffix != ".html" or path.is_dir():
         raise ArgumentTypeError(f"{text!r} is no name of a page such as data.html")
     return path
@@ -45,6 +46,8 @@ def _prepare(arguments: Namespace) -> None:
 
     config, tokenizer = inherited(load_config(arguments.config, arguments.overrides))
     check_test_sets(config.data)
+    if arguments.report is not None:
+        check_writable(arguments.report)
     prepared = prepare(config, _tell, tokenizer, live=sys.stderr.isatty())
     print(prepared.folder)
     if arguments.report is not None:

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 from nmt.cli.common import Parser, number
 from nmt.config.ranges import Count, Range, Samples, Seed, Share
 from nmt.errors import UsageError
+from nmt.files import from_home
 from nmt.search.distribution import Sampling
 
 _MODES = ("n_best", "sample", "mbr", "score")  # what is answered instead of the best translation
@@ -39,11 +40,16 @@ def add_search_options(parser: Parser) -> None:
     parser.add_argument(
         "--score",
         metavar="FILE",
+        type=from_home,
         help="score these translations instead, a JSON object a line: line i is that of line i",
     )
-    parser.add_argument("--prefix", metavar="FILE", help="line i begins the translation of line i")
-    parser.add_argument("--alignments", metavar="FILE", help="write word alignments from attention, as nmt-align does")
-    parser.add_argument("--attention", metavar="FILE", help="write the attention between words, a JSON object a line")
+    parser.add_argument("--prefix", metavar="FILE", type=from_home, help="line i begins the translation of line i")
+    parser.add_argument(
+        "--alignments", metavar="FILE", type=from_home, help="write word alignments from attention, as nmt-align does"
+    )
+    parser.add_argument(
+        "--attention", metavar="FILE", type=from_home, help="write the attention between words, a JSON object a line"
+    )
 
 
 def check_search_options(arguments: Namespace) -> None:

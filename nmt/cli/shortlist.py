@@ -5,9 +5,11 @@ from __future__ import annotations
 import sys
 from argparse import Namespace
 from collections.abc import Sequence
+from pathlib import Path
 
 from nmt.cli.common import Parser, number, run_command
 from nmt.config.ranges import Count, Natural
+from nmt.files import check_writable
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -19,7 +21,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "for nmt-translate --search shortlist=true, which scores no others. Prints its file.",
         "example: nmt-shortlist runs/my",
     )
-    parser.add_argument("run_dir", metavar="RUN_DIR", help="a run directory of nmt-train")
+    parser.add_run()
     parser.add_argument(
         "--best", metavar="N", type=number(Count), default=50, help="translations of each source token; default: 50"
     )
@@ -35,7 +37,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _shortlist(arguments: Namespace) -> None:
     from nmt.export.shortlist import make_shortlist
+    from nmt.run import SHORTLIST, read_run_config
 
+    read_run_config(arguments.run_dir)  # it is a run
+    check_writable(Path(arguments.run_dir) / SHORTLIST)
     print(make_shortlist(arguments.run_dir, arguments.best, arguments.first, _tell))
 
 

@@ -9,19 +9,18 @@ import sys
 from argparse import Namespace
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import IO
 
 from nmt.cli.answers import answers, load_translator
 from nmt.cli.beside import attention_writer, check_counts_beside
-from nmt.cli.common import run_command
-from nmt.cli.places import check_places
+from nmt.cli.common import WAITING, run_command
+from nmt.cli.places import check_places, check_runs
 from nmt.cli.progress import Counter, Progress, tell
 from nmt.cli.search_options import check_search_options
 from nmt.cli.translate_options import make_parser, reader_of
 from nmt.cli.translate_workers import Interruptible
+from nmt.data.compression import is_compressed, reading, writing
 from nmt.errors import NmtError
-from nmt.files import atomic_write
 from nmt.training.limits import Interrupted, Signals
 
 BLOCK = 2000  # lines read, sorted by length and answered together
@@ -36,6 +35,7 @@ def _translate(arguments: Namespace) -> int | None:
     """Choose between files, which are translated as a whole, and streams, which are answered as they come."""
     check_search_options(arguments)
     in_files = check_places(arguments)
+    check_runs(arguments)
     signals = Signals()
     try:
         with signals.caught(), attention_writer(arguments) as arguments.attention_writer:
@@ -60,6 +60,8 @@ def _translate_stream(arguments: Namespace, interruptible: Interruptible) -> Non
             check_counts_beside(arguments, total)
         with interruptible():
             translator = load_translator(arguments)
+        if source.isatty():
+            tell(WAITING)
         progress = Progress(total, silent=source.isatty())
         counter = Counter(progress.reach)
         blocks = reader.blocks(source, BLOCK)
@@ -73,7 +75,8 @@ def _translate_stream(arguments: Namespace, interruptible: Interruptible) -> Non
                 if not lines:
                     break
                 output.writelines(written)
-                output.flush()
+                if not is_compressed(output):  # which each flush would make longer
+                    output.flush()
                 first_line += len(lines)
                 counter.block(len(lines))
             check_counts_beside(arguments, first_line - 1)
@@ -91,7 +94,7 @@ def _input(path: str | None) -> Iterator[IO[bytes]]:
             raise NmtError("standard input is closed: give the file to translate with -i FILE")
         yield sys.stdin.buffer
     else:
-        with Path(path).open("rb") as file:
+        with reading(path) as file:
             yield file
 
 
@@ -102,7 +105,7 @@ def _output(path: str | None) -> Iterator[IO[bytes]]:
             raise NmtError("standard output is closed: give the file to write with -o FILE")
         yield sys.stdout.buffer
     else:
-        with atomic_write(path, "wb") as file:
+        with writing(path) as file:
             yield file
 
 

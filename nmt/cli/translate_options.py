@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from argparse import Namespace
 
-from nmt.cli.common import Parser, number
+from nmt.cli.common import Parser, file_or_stream, number
 from nmt.cli.search_options import add_search_options
 from nmt.config.ranges import BeamSize, Count, LengthPenalty, Processes
+from nmt.files import from_home
 from nmt.translation.lines import LineReader
 
 
@@ -19,10 +20,26 @@ def make_parser() -> Parser:
         "example: nmt-translate runs/demo/transformer < source.de > translations.en",
     )
     parser.add_argument(
-        "run_dir", metavar="RUN_DIR", nargs="+", help="a run directory of nmt-train; several translate as an ensemble"
+        "run_dir",
+        metavar="RUN_DIR",
+        type=from_home,
+        nargs="+",
+        help="a run directory of nmt-train; several translate as an ensemble",
     )
-    parser.add_argument("-i", "--input", metavar="FILE", help="default: standard input")
-    parser.add_argument("-o", "--output", metavar="FILE", help="written once all is done; default: standard output")
+    parser.add_argument(
+        "-i",
+        "--input",
+        metavar="FILE",
+        type=file_or_stream,
+        help="text, or a compressed one by its name (.gz, .xz); default, and -: standard input",
+    )
+    parser.add_argument(
+        "-o",
+        "--output",
+        metavar="FILE",
+        type=file_or_stream,
+        help="written once all is done, compressed by its name (.gz, .xz); default, and -: standard output",
+    )
     _add_inputs(parser)
     parser.add_argument("--tag", metavar="TAG", help="one of the tags that the model was trained with, for all lines")
     parser.add_argument("--beam-size", metavar="N", type=number(BeamSize), help="1 = greedy; default: search.beam_size")
@@ -38,12 +55,8 @@ def make_parser() -> Parser:
     )
     parser.add_argument("--n-best", metavar="N", type=number(BeamSize), help="a JSON object a line with N hypotheses")
     add_search_options(parser)
-    parser.add_argument(
-        "--checkpoint",
-        metavar="NAME",
-        help="best, last, averaged or a step; default: averaged if there is one, or best",
-    )
-    parser.add_argument("--device", default="auto", help="cuda, cuda:1, mps or cpu; default: the first there is")
+    parser.add_checkpoint()
+    parser.add_device()
     parser.add_argument(
         "--engine",
         choices=["native", "ctranslate2"],

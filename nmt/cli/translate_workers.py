@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from nmt.cli.answers import answers, load_translator
 from nmt.cli.progress import Counter
 from nmt.cli.translate_options import reader_of
+from nmt.data.compression import reading
 from nmt.errors import NmtError
 from nmt.translation.shards import Shards
 
@@ -37,7 +38,7 @@ def translate_shards(
 ) -> None:
     """Translate shards until every one is finished or taken by another process."""
     reader = reader_of(arguments)
-    with shards.source.open("rb") as file:
+    with reading(shards.source) as file:
         for index in shards.unfinished():
             if not shards.take(index):
                 continue

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nmt.config.data import CorpusConfig, DataConfig
-from nmt.data.corpus import SUFFIXES, check_files, existing
+from nmt.data.compression import SUFFIXES
+from nmt.data.corpus import check_files, existing
 from nmt.data.hub import with_split
 from nmt.errors import ConfigError, NmtError
 from nmt.resources import embedded_corpus

@@ -5,27 +5,23 @@ Files are UTF-8, plain, .gz or .xz, lines ended by a line feed alone or after a 
 
 from __future__ import annotations
 
-import gzip
-import lzma
 import os
 import sys
-import zlib
 from collections.abc import Callable, Iterable, Iterator
 from hashlib import blake2b
 from itertools import chain, islice, zip_longest
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import Any, cast
 
 from nmt.config.data import CorpusConfig
 from nmt.data import hub
+from nmt.data.compression import DAMAGE, SUFFIXES, damaged, decompressed, open_file
 from nmt.data.digests import Digests
 from nmt.data.extent import Extent
 from nmt.errors import ConfigError, NmtError
 
 Pair = tuple[str, str]
 
-SUFFIXES = ("", ".gz", ".xz")
-_OPENERS: dict[str, Callable[..., object]] = {".gz": gzip.open, ".xz": lzma.open}
 _BLOCK = 10_000  # pairs
 
 
@@ -92,7 +88,7 @@ def check_files(corpus: CorpusConfig, source_language: str, target_language: str
     """Raise NmtError where a file of a corpus is missing or may not be read; a data set is not looked for."""
     if corpus.hub is None:
         for path in _paths(corpus, *languages_of(corpus, source_language, target_language)):
-            _open(path).close()
+            open_file(path).close()
 
 
 def digest(corpus: CorpusConfig, source_language: str, target_language: str, digests: Digests) -> str:
@@ -109,7 +105,7 @@ def digest(corpus: CorpusConfig, source_language: str, target_language: str, dig
         what = "files"
     total = blake2b(what.encode(), digest_size=16)
     for path in _paths(corpus, source_language, target_language):
-        with _open(path) as file:
+        with open_file(path) as file:
             total.update(digests(path, file))
     return total.hexdigest()
 
@@ -205,7 +201,7 @@ def _places(columns: list[str], source_language: str, target_language: str) -> t
 
 def _lines(path: Path, extent: Extent | None = None) -> Iterator[str]:
     """Line by line; a byte order mark at the start is not text."""
-    with _open(path) as raw, _decompressed(path, raw) as file:
+    with open_file(path) as raw, decompressed(path, raw) as file:
         if extent is not None:
             extent.watch(raw)
         try:
@@ -218,23 +214,8 @@ def _lines(path: Path, extent: Extent | None = None) -> Iterator[str]:
                         "convert the file to UTF-8"
                     ) from error
                 yield text
-        except (OSError, EOFError, zlib.error, lzma.LZMAError) as error:
-            raise NmtError(f"{path} could not be read to its end, it is damaged: {error}") from error
-
-
-def _open(path: Path) -> BinaryIO:
-    """A file for reading bytes."""
-    try:
-        return path.open("rb")
-    except FileNotFoundError as error:
-        raise NmtError(f"{path} is missing") from error
-    except OSError as error:
-        raise NmtError(f"{path} could not be read: {error.strerror or error}") from error
-
-
-def _decompressed(path: Path, file: BinaryIO) -> BinaryIO:
-    opener = _OPENERS.get(path.suffix)
-    return file if opener is None else cast(BinaryIO, opener(file, "rb"))
+        except (OSError, *DAMAGE) as error:
+            raise damaged(path, error) from error
 
 
 def _to_stderr(sentence: str) -> None:

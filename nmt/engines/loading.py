@@ -29,10 +29,10 @@ def load_native(
 
     The longest source is the least that the runs were trained for. See `Translator.load` for the arguments.
     """
+    place = choose_device(device)
     runs = load_runs(run_dirs, checkpoint)
     search, tokenizer = runs[0].config.search, runs[0].tokenizer
     model = runs[0].model if len(runs) == 1 else Ensemble([run.model for run in runs])
-    place = choose_device(device)
     model.to(place)
     if precision == "fp16" or precision == "int8":
         round_weights(model, precision)

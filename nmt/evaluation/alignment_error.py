@@ -65,10 +65,15 @@ def read_gold(path: str | Path) -> list[Gold]:
     return alignments
 
 
+def check_count(gold: Sequence[Gold], pairs: int, path: str | Path) -> None:
+    """Refuse gold links of another number of sentences."""
+    if len(gold) != pairs:
+        raise NmtError(f"{path} has {len(gold):,} lines of gold links for {pairs:,} sentence pairs")
+
+
 def check_gold(gold: Sequence[Gold], words: Sequence[tuple[int, int]], path: str | Path) -> None:
     """Refuse gold links to words that are not there; words: the source and target word count of each sentence."""
-    if len(gold) != len(words):
-        raise NmtError(f"{path} has {len(gold):,} lines of gold links for {len(words):,} sentence pairs")
+    check_count(gold, len(words), path)
     for number, (alignment, counts) in enumerate(zip(gold, words, strict=True), start=1):
         for link in sorted(alignment.possible):
             for side, index, count in zip(("source", "target"), link, counts, strict=True):

@@ -10,8 +10,9 @@ from pathlib import Path
 from nmt.config.data import CorpusConfig, DataConfig
 from nmt.config.languages import language_of
 from nmt.config.schema import Config
+from nmt.data.compression import SUFFIXES
 from nmt.data.corpora import test_sets
-from nmt.data.corpus import SUFFIXES, Pair, corpus_name, read_corpus, read_lines
+from nmt.data.corpus import Pair, corpus_name, read_corpus, read_lines
 from nmt.errors import NmtError
 from nmt.evaluation.metrics import check_counts
 

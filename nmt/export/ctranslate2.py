@@ -22,7 +22,7 @@ from nmt.data.tokenizer import BOS, PAD
 from nmt.errors import NmtError
 from nmt.export.record import RECORD, ExportRecord, export_folder
 from nmt.extras import import_extra
-from nmt.files import atomic_directory
+from nmt.files import atomic_directory, check_writable
 from nmt.run import LoadedRun
 
 FORMAT = "ctranslate2"
@@ -34,18 +34,11 @@ def export(run: LoadedRun, folder: str | os.PathLike[str] | None = None) -> Path
     """Write a run as a CTranslate2 model, with a record of what it was made of, and return the folder.
 
     It is RUN_DIR/exports/ctranslate2 where none is given, complete or absent, and replaces an older export. Raises
-    NmtError for a model that CTranslate2 has no layers for, where it is not installed, and for a folder that holds
-    something else.
+    NmtError for what `place_of_export` refuses, and where CTranslate2 is not installed.
     """
+    path = place_of_export(run.path, run.config, folder)
     config = run.config.model
-    if not isinstance(config, TransformerConfig):
-        raise NmtError(
-            f"{run.path} cannot be exported for CTranslate2, which translates with Transformers only: "
-            f"it has no layers for model.family={config.family}"
-        )
-    path = export_folder(run.path, FORMAT) if folder is None else Path(folder)
-    if path.exists() and not (path / RECORD).is_file() and not (path.is_dir() and not any(path.iterdir())):
-        raise NmtError(f"{path} is there and is no export, which could be replaced: choose another folder")
+    assert isinstance(config, TransformerConfig), "place_of_export refuses others"
     positions = max(_LEAST_POSITIONS, longest(run.config))
     spec = specification(config, run.model.state_dict(), positions)
     spec.register_source_vocabulary(pieces(run.tokenizer.source.names))
@@ -56,6 +49,26 @@ def export(run: LoadedRun, folder: str | os.PathLike[str] | None = None) -> Path
     with atomic_directory(path) as temporary:
         spec.save(str(temporary))
         record.write(temporary)
+    return path
+
+
+def place_of_export(
+    run_dir: str | os.PathLike[str], config: Config, folder: str | os.PathLike[str] | None = None
+) -> Path:
+    """Return the folder that the export of a run of that configuration goes to.
+
+    Raises NmtError for a model that CTranslate2 has no layers for, for a folder that holds something else, and for one
+    that cannot be written.
+    """
+    if not isinstance(config.model, TransformerConfig):
+        raise NmtError(
+            f"{run_dir} cannot be exported for CTranslate2, which translates with Transformers only: "
+            f"it has no layers for model.family={config.model.family}"
+        )
+    path = export_folder(run_dir, FORMAT) if folder is None else Path(folder)
+    if path.exists() and not (path / RECORD).is_file() and not (path.is_dir() and not any(path.iterdir())):
+        raise NmtError(f"{path} is there and is no export, which could be replaced: choose another folder")
+    check_writable(path, folder=True)
     return path
 
 

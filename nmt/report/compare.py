@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,9 +11,10 @@ from nmt.config.languages import language_of
 from nmt.errors import NmtError, UsageError
 from nmt.evaluation.buckets import source_lengths
 from nmt.evaluation.evaluate import Settings
+from nmt.evaluation.kept import FOLDER
 from nmt.evaluation.sets import EvaluationSet, set_from_files, sets_of
 from nmt.evaluation.significance import Method
-from nmt.files import make_folder
+from nmt.files import check_writable
 from nmt.report.analysis import analyse
 from nmt.report.attention import SentenceMaps, attention_maps, choose_sentences
 from nmt.report.differences import largest_differences
@@ -22,7 +23,7 @@ from nmt.report.render import Report, write_report
 from nmt.report.systems import System, run_names, system_of_file, system_of_run, unique_names
 
 if TYPE_CHECKING:
-    from nmt.run import LoadedRun
+    from nmt.config.schema import Config
 
 
 @dataclass(frozen=True)
@@ -52,12 +53,19 @@ class Request:
 
 def compare(request: Request, log: Callable[[str], None]) -> dict[str, Any]:
     """Write the report into request.folder and return what results.json says."""
-    make_folder(request.folder)
-    runs = _load_runs(request, log)
-    test_set = _test_set(request, list(runs.values())).tagged(request.tag)
-    languages = _languages(request, list(runs.values()))
+    configs = _look_at_runs(request)
+    test_set = _test_set(request, configs).tagged(request.tag)
+    languages = _languages(request, configs)
     _check_sentences(request.sentences, test_set)
-    systems = _systems(request, runs, test_set, log)
+    files = [
+        system_of_file(contestant.name, contestant.path, test_set)
+        for contestant in request.contestants
+        if contestant.name is not None
+    ]
+    check_writable(request.folder, folder=True)
+    for path in configs:
+        check_writable(path / FOLDER, folder=True)
+    systems = _systems(request, files, test_set, log)
     results = analyse(systems, test_set, languages, log, request.significance)
     lines = request.sentences
     if lines is None:
@@ -73,27 +81,35 @@ def compare(request: Request, log: Callable[[str], None]) -> dict[str, Any]:
     return results
 
 
-def _load_runs(request: Request, log: Callable[[str], None]) -> dict[Path, LoadedRun]:
-    paths = [contestant.path for contestant in request.contestants if contestant.name is None]
-    if not paths:
-        return {}
-    from nmt.run import load_run
+def _look_at_runs(request: Request) -> dict[Path, Config]:
+    """The configuration of each run. Raises NmtError for one that is not there, and UsageError for one named twice."""
+    from nmt.device import choose_device
+    from nmt.run import check_run
 
-    return {path: load_run(path, request.checkpoint) for path in paths}
+    configs: dict[Path, Config] = {}
+    places: dict[Path, Path] = {}
+    for path in (contestant.path for contestant in request.contestants if contestant.name is None):
+        if (before := places.setdefault(path.resolve(), path)) in configs:
+            same = f"{path} is" if path == before else f"{before} and {path} are the same run,"
+            raise UsageError(f"{same} named twice: name each run once")
+        configs[path] = check_run(path, request.checkpoint)
+    if configs:
+        choose_device(request.settings.device)
+    return configs
 
 
-def _test_set(request: Request, runs: Sequence[LoadedRun]) -> EvaluationSet:
+def _test_set(request: Request, configs: dict[Path, Config]) -> EvaluationSet:
     if request.source is not None and request.reference is not None:
         return set_from_files(request.source, request.reference, request.test_set)
-    if not runs:
+    if not configs:
         raise UsageError("files alone need --source and --reference to be scored against")
     names = None if request.test_set is None else [request.test_set]
-    return sets_of(runs[0].config, names)[0]
+    return sets_of(next(iter(configs.values())), names)[0]
 
 
-def _languages(request: Request, runs: Sequence[LoadedRun]) -> tuple[str, str]:
+def _languages(request: Request, configs: dict[Path, Config]) -> tuple[str, str]:
     """Return the direction, which all runs must share, as the first spells it."""
-    directions = {run.path: (run.config.data.source_language, run.config.data.target_language) for run in runs}
+    directions = {path: (one.data.source_language, one.data.target_language) for path, one in configs.items()}
     if len({tuple(map(language_of, direction)) for direction in directions.values()}) > 1:
         told = ", ".join(f"{path} {source}-{target}" for path, (source, target) in directions.items())
         raise NmtError(f"these runs translate in different directions: {told}")
@@ -109,16 +125,21 @@ def _check_sentences(sentences: Sequence[int] | None, test_set: EvaluationSet) -
 
 
 def _systems(
-    request: Request, runs: dict[Path, LoadedRun], test_set: EvaluationSet, log: Callable[[str], None]
+    request: Request, files: Sequence[System], test_set: EvaluationSet, log: Callable[[str], None]
 ) -> list[System]:
-    from_runs = iter(run_names(list(runs)))
+    """All systems in the order of the contestants, those of files among them; names told apart."""
+    from nmt.run import load_run
+
+    paths = [contestant.path for contestant in request.contestants if contestant.name is None]
+    runs = {path: load_run(path, request.checkpoint) for path in paths}
+    from_runs, from_files = iter(run_names(paths)), iter(files)
     wanted = [contestant.name or next(from_runs) for contestant in request.contestants]
     systems = []
     for name, contestant in zip(unique_names(wanted), request.contestants, strict=True):
         if contestant.name is None:
             systems.append(system_of_run(name, runs[contestant.path], test_set, request.settings, log))
         else:
-            systems.append(system_of_file(name, contestant.path, test_set))
+            systems.append(replace(next(from_files), name=name))
     return systems
 
 

@@ -11,6 +11,7 @@ from itertools import islice
 from typing import IO, Literal, NamedTuple
 
 from nmt.data.characters import as_line, find_foreign, name_of
+from nmt.data.compression import is_compressed
 from nmt.errors import NmtError
 
 OnError = Literal["stop", "skip", "replace"]
@@ -151,6 +152,8 @@ def _arriving(descriptor: int, size: int) -> Iterator[list[bytes]]:
 
 def _stream(file: IO[bytes]) -> int | None:
     """The descriptor of a pipe or a terminal; None for what is there as a whole."""
+    if is_compressed(file):
+        return None
     try:
         descriptor = file.fileno()
     except OSError:  # not of the operating system

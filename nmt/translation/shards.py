@@ -19,8 +19,9 @@ from itertools import islice
 from pathlib import Path
 from typing import IO, Any
 
+from nmt.data.compression import reading, writing
 from nmt.errors import NmtError
-from nmt.files import atomic_write, follow, locked, make_folder
+from nmt.files import atomic_write, follow, kept_if_filled, locked
 
 LINES = 2000  # of a shard, at most
 GRID = 100  # a shard has a multiple of so many
@@ -29,7 +30,7 @@ _PER_PROCESS = 4  # shards, so that processes end at about the same time
 
 @dataclass(frozen=True)
 class Source:
-    """A file of lines, read through once."""
+    """A file of lines, read through once; where it is compressed, offsets are those of its text."""
 
     path: Path
     digest: str
@@ -101,14 +102,14 @@ class Shards:
                 say(f"{path} is damaged: its lines are translated again")
 
     def join(self, output: Path) -> None:
-        """Make the output of the shards, all of which are finished.
+        """Make the output of the shards, all of which are finished, compressed as its name tells.
 
         Raises NmtError, with the output as it was, where the source was changed or a shard is damaged.
         """
         if _stamp(self.source) != self.stamp:
             raise self._changed()
         joined = 0
-        with atomic_write(output, "wb", temporary=self.folder / "joined") as file:
+        with writing(output, temporary=self.folder / "joined") as file:
             for index in range(len(self.starts)):
                 answers = self._answers(index)
                 if answers is None:
@@ -147,7 +148,7 @@ def read_source(path: str | os.PathLike[str], check: Callable[[bytes, int], obje
     offsets, digest, lines, place = array("q"), blake2b(digest_size=16), 0, 0
     path = Path(path)
     stamp = _stamp(path)
-    with path.open("rb") as file:
+    with reading(path) as file:
         for raw in file:
             if lines % GRID == 0:
                 offsets.append(place)
@@ -169,9 +170,9 @@ def open_shards(
     folder without finished shards is deleted in the end.
     """
     place = follow(output)  # which has room, where a link leads there
-    folder = make_folder(place.parent) / f"{place.name}.parts"
-    make_folder(folder)
-    with locked(folder / ".lock", f"another process is at {folder}: wait for it, or choose another output"):
+    folder = place.parent / f"{place.name}.parts"
+    busy = f"another process is at {folder}: wait for it, or choose another output"
+    with kept_if_filled(folder), locked(folder / ".lock", busy):
         try:
             job = {"source": source.digest, **belongings}
             size, checksum = _begin(folder, job, resume, _shard_size(source.lines, processes))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from pathlib import Path
 
@@ -57,6 +58,31 @@ def test_scores_against_gold_go_beside_the_links(folder: Path, capsys: pytest.Ca
     assert call(folder, "luong", "--gold", str(folder / "gold"), "-o", str(folder / "links")) == 0
     assert f"{expected.aer:.4f}" in capsys.readouterr().out
     assert (folder / "links").read_text().splitlines() == output.out.splitlines()
+
+
+def test_links_are_compressed_by_the_name_of_their_file(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert call(folder, "luong", "-o", "-") == 0
+    printed = capsys.readouterr().out
+    assert call(folder, "luong", "-o", str(tmp_path / "links.gz")) == 0
+    assert gzip.decompress((tmp_path / "links.gz").read_bytes()).decode() == printed
+
+
+def test_all_that_is_named_is_looked_at_before_the_run_is_loaded(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("nmt.run.load_run", lambda *arguments: pytest.fail("the run is loaded"))
+    gold, none = write_lines(tmp_path / "gold", GOLD[1:]), tmp_path / "none"
+    for options, sentence in (
+        (["--gold", str(gold)], f"{gold} has 5 lines of gold links for 6 sentence pairs"),
+        (["--gold", str(none)], f"{none} is missing"),
+        (["-o", str(gold / "links")], f"{gold} should be a folder, but is a file"),
+        (["--heatmap", "1", "--heatmap-dir", str(gold)], f"{gold} should be a folder, but is a file"),
+        (["--checkpoint", "9"], "has no checkpoint step-0000000009"),
+    ):
+        assert call(folder, "luong", *options) == 1
+        assert sentence in capsys.readouterr().err.splitlines()[-1]
 
 
 def test_layers_and_heads_give_other_links(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -39,6 +39,31 @@ def test_files_are_compared_against_several_references(tmp_path: Path) -> None:
         assert "nrefs:2" in system["scores"]["chrf"]["signature"]
 
 
+def test_all_that_is_named_is_looked_at_before_a_run_is_loaded(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_texts(tmp_path)
+    short = write_lines(tmp_path / "short.en", REFERENCES[1:])
+    one, none = make_run(tmp_path / "one", "luong", tmp_path), tmp_path / "none"
+    again = one / ".." / "one"
+    monkeypatch.setattr("nmt.run.load_run", lambda *arguments: pytest.fail("a run is loaded"))
+    before = set(tmp_path.rglob("*"))
+    for arguments, status, sentence in (
+        ([f"other={none}"], 1, f"{none} is missing"),
+        ([f"other={short}"], 1, f"{short} has 5 lines but the reference of test has 6"),
+        ([str(none)], 1, f"{none} does not exist"),
+        ([str(one)], 2, f"{one} is named twice: name each run once"),
+        ([str(again)], 2, f"{one} and {again} are the same run, named twice: name each run once"),
+        (["--checkpoint", "9"], 1, "has no checkpoint step-0000000009"),
+        (["--device", "tpu"], 1, "there is no tpu device here"),
+        (["--test-set", "nothing"], 1, "no test set 'nothing'"),
+        (["-o", str(short / "report")], 1, f"{short} should be a folder, but is a file"),
+    ):
+        assert main([str(one), "-o", str(tmp_path / "report"), *arguments]) == status
+        assert sentence in capsys.readouterr().err.splitlines()[-1]
+    assert set(tmp_path.rglob("*")) == before
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [

@@ -52,6 +52,35 @@ def test_a_run_is_scored_on_its_test_set(folder: Path, capsys: pytest.CaptureFix
     assert "using the translations" in output.err and f"{record['bleu']['score']:.2f}" in output.out
 
 
+def test_all_that_is_named_is_looked_at_before_a_run_is_loaded(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, none = make_run(folder / "run", "luong", folder), folder / "none"
+    source, reference = str(folder / "text.de"), str(folder / "text.en")
+    monkeypatch.setattr("nmt.run.load_run", lambda *arguments: pytest.fail("a run is loaded"))
+    for arguments, sentence in (
+        ([str(none)], f"{none} does not exist"),
+        (["--source", source, "--reference", str(none)], f"{none} is missing"),
+        (["--test-set", "test", "--test-set", "nothing"], "no test set 'nothing'"),
+        (["--checkpoint", "9"], "has no checkpoint step-0000000009"),
+        (["--device", "tpu"], "there is no tpu device here"),
+    ):
+        assert main([str(run), *arguments]) == 1
+        assert sentence in capsys.readouterr().err.splitlines()[-1]
+    (run / "evaluations").write_text("a file")
+    assert main([str(run), "--source", source, "--reference", reference]) == 1
+    assert "evaluations cannot be written" in capsys.readouterr().err
+
+
+def test_an_output_is_scored_as_it_comes(folder: Path) -> None:
+    command = [sys.executable, "-m", "nmt.cli.evaluate", "--hypothesis", "-", "--reference", str(folder / "text.en")]
+    given = "".join(f"{line}\n" for line in REFERENCES)
+    answer = subprocess.run([*command, "--json"], input=given, capture_output=True, text=True)
+    assert answer.returncode == 0
+    assert json.loads(answer.stdout)[0]["bleu"]["score"] == pytest.approx(100)
+    assert answer.stderr == ""
+
+
 def test_a_run_is_scored_on_files(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = make_run(folder / "run", "luong", folder)
     files = ["--source", str(folder / "text.de"), "--reference", str(folder / "hyp.en")]

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import gzip
 import io
 import json
+import lzma
 import os
 import pty
 import signal
@@ -182,6 +184,83 @@ def test_a_failure_leaves_an_output_file_as_it_was(run: Path, call, tmp_path: Pa
     assert sorted(path.name for path in tmp_path.iterdir()) == ["in.txt", "out.txt"]
 
 
+@pytest.mark.parametrize("suffix", [".gz", ".xz"])
+def test_a_compressed_text_is_read_and_written_by_its_name(
+    run: Path, expected: list[str], call, tmp_path: Path, suffix: str
+) -> None:
+    """By streams, by files, and by several processes, each of which reads its shards of the one text."""
+    compress, decompress = {".gz": (gzip.compress, gzip.decompress), ".xz": (lzma.compress, lzma.decompress)}[suffix]
+    source, output, plain = tmp_path / f"in{suffix}", tmp_path / f"out{suffix}", text(expected)
+    source.write_bytes(compress(text(LINES).encode()))
+    assert call(run, "-i", source).out == plain
+    assert call(run, "-o", output, stdin=text(LINES).encode()).status == 0
+    by_stream = output.read_bytes()
+    assert decompress(by_stream).decode() == plain
+    output.unlink()
+    assert call(run, "-i", source, "-o", output).status == 0
+    assert output.read_bytes() == by_stream, "the same text makes the same file"
+    source.write_bytes(compress(text(LINES * 25).encode()))
+    assert call(run, "-i", source, "-o", output, "--workers", 2).status == 0
+    assert decompress(output.read_bytes()).decode() == text(expected * 25)
+    assert {path.name for path in tmp_path.iterdir()} == {source.name, output.name}
+    answer = call(run, "-i", source, "--prefix", source, "--alignments", tmp_path / f"links{suffix}")
+    assert answer.status == 0
+    links = decompress((tmp_path / f"links{suffix}").read_bytes()).decode()
+    assert links.count("\n") == len(LINES) * 25
+
+
+@pytest.mark.parametrize("suffix", [".gz", ".xz"])
+@pytest.mark.parametrize("cut", [0, 20])
+def test_a_damaged_compressed_text_is_one_sentence(run: Path, call, tmp_path: Path, suffix: str, cut: int) -> None:
+    source = tmp_path / f"in{suffix}"
+    content = {".gz": gzip.compress, ".xz": lzma.compress}[suffix](text(LINES * 9).encode())
+    source.write_bytes(content[:-cut] if cut else b"ba.\n")
+    for output in ([], ["-o", tmp_path / "deep" / "out"]):
+        answer = call(run, "-i", source, *output)
+        assert answer.status == 1
+        assert answer.err.splitlines()[-1].startswith(
+            f"nmt-translate: error: {source} could not be read to its end, it is damaged: "
+        )
+    assert list(tmp_path.iterdir()) == [source]
+
+
+def test_a_dash_is_a_stream(
+    run: Path, expected: list[str], call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert call(run, "-i", "-", "-o", "-", stdin=text(LINES).encode()).out == text(expected)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_all_that_is_named_is_looked_at_before_a_model_is_loaded(
+    run: Path, call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Translator, "load", lambda *arguments, **options: pytest.fail("a model is loaded"))
+    there, none, under_file = tmp_path / "there", tmp_path / "none", tmp_path / "there" / "out"
+    there.write_text("ba.\n")
+    for arguments, sentence in (
+        (["-i", none], f"{none} is missing"),
+        (["-i", none, "-o", tmp_path / "new" / "out"], f"{none} is missing"),
+        (["-i", there, "--prefix", none], f"{none} is missing"),
+        (["-i", there, "--score", none], f"{none} is missing"),
+        (["-i", there, "-o", under_file], f"{under_file} cannot be written: {there} should be a folder, but is a file"),
+        (["-i", there, "--attention", under_file], f"{under_file} cannot be written"),
+        (["-i", there, "-o", tmp_path], f"{tmp_path} is a folder"),
+        (["-i", there, "--checkpoint", "7"], "has no checkpoint step-0000000007 (7)"),
+        (["-i", there, none], f"{none} does not exist"),
+        (["-i", there, "--search", "foo=1"], "foo is not a key of search"),
+    ):
+        answer = call(run, *arguments)
+        assert (answer.status, answer.out) == (1, "")
+        assert sentence in answer.err.splitlines()[-1]
+    assert list(tmp_path.iterdir()) == [there]
+
+
+def test_a_checkpoint_is_named_as_it_is_printed(run: Path, expected: list[str], call) -> None:
+    for name in ("step-0000000012", "12", run / "checkpoints" / "step-0000000012", run / "checkpoints" / "best"):
+        assert call(run, "--checkpoint", name, stdin=text(LINES).encode()).out == text(expected)
+
+
 def test_a_column_of_tab_separated_values(run: Path, expected: list[str], call, tmp_path: Path) -> None:
     rows = [f"{number}\t{line}\t \xe4\xff \r\n".encode("latin-1") for number, line in enumerate(LINES[:7])]
     (tmp_path / "in.tsv").write_bytes(b"".join(rows)[:-2] + b"\n7\t" + LINES[0].encode())
@@ -256,7 +335,7 @@ def test_a_run_that_is_not_there_and_a_device_that_is_not(run: Path, call, tmp_p
         ("< {text} >&-", "standard output is closed: give the file to write with -o FILE"),
         ("<&-", "standard input is closed: give the file to translate with -i FILE"),
         ("-o {text} < {text}", "-o {text} is the input itself: choose another file to write"),
-        ("--prefix {none} -o {out} < {text}", "{none}: No such file or directory"),
+        ("--prefix {none} -o {out} < {text}", "{none} is missing"),
     ],
 )
 def test_streams_that_cannot_be_used(run: Path, tmp_path: Path, redirections: str, sentence: str) -> None:
@@ -295,8 +374,10 @@ def test_a_terminal_is_answered_line_by_line(run: Path, expected: list[str]) -> 
         try:
             answer_before_the_next(process, lambda data: os.write(ours, data), expected)
             os.write(ours, b"\x04")
-            rest, _ = process.communicate(timeout=60)
+            rest, said = process.communicate(timeout=60)
             assert (process.returncode, rest) == (0, b"")
+            waiting = "nmt-translate: reading sentences from the terminal, one a line; Ctrl-D ends"
+            assert waiting in said.decode().splitlines()
         finally:
             process.kill()
             os.close(ours)
@@ -314,5 +395,6 @@ def test_a_slow_pipe_is_answered_line_by_line_until_a_signal(run: Path, expected
             rest, said = process.communicate(timeout=60)
             assert (process.returncode, rest) == (143, b"")
             assert said.decode().splitlines()[-1] == "nmt-translate: stopped by SIGTERM"
+            assert b"terminal" not in said
         finally:
             process.kill()
