@@ -25,11 +25,7 @@ def check_places(arguments: Namespace) -> bool:
     for name, path in read.items():
         if path.is_dir():
             raise NmtError(f"{path} is a folder: give the file to {'translate' if name == 'input' else 'read'}")
-        if not is_special(path):
-            open_file(path).close()
     _check_different(read, written)
-    for path in written.values():
-        check_writable(path)
     source, output = read.get("input"), written.get("output")
     in_files = source is not None and output is not None and not (_is_stream(source) or is_special(output))
     asked = {"--workers": arguments.workers > 1, "--resume": arguments.resume, "torchrun": Ranks().count > 1}
@@ -39,6 +35,11 @@ def check_places(arguments: Namespace) -> bool:
     for name in READ:
         if in_files and name in read and _is_stream(read[name]):
             raise UsageError(f"--{name} is read more than once for a file: give a file instead of {read[name]}")
+    for path in read.values():
+        if not is_special(path):
+            open_file(path).close()
+    for path in written.values():
+        check_writable(path)
     return in_files
 
 
