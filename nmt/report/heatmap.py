@@ -65,7 +65,7 @@ def heatmaps(
         if weights.shape != (rows, columns):
             raise ValueError(f"weights {weights.shape} do not fit {rows} x {columns} tokens")
     if most is None:
-        most = max(float(np.max(panel.weights)) for row in panels for panel in row)
+        most = max(float(np.asarray(panel.weights).max()) for row in panels for panel in row)
     cell = min(CELL, max(SMALLEST_CELL, WIDEST / (len(panels[0]) * columns)))
     look = _Look(families_for([*source_tokens, *target_tokens, title or ""]), FONT_SIZE * cell / CELL, max(most, 1e-9))
     figure = Figure()

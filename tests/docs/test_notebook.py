@@ -1,0 +1,55 @@
+"""The notebook runs from beginning to end on tiny runs, and draws what it shows in the repository."""
+
+from __future__ import annotations
+
+import base64
+import io
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import pytest
+from nbclient import NotebookClient
+from PIL import Image
+
+NOTEBOOK = Path(__file__).resolve().parents[2] / "docs" / "notebooks" / "attention.ipynb"
+
+
+def pictures(cell: Any) -> list[bytes]:
+    """The pictures below a cell."""
+    data = [output.get("data", {}) for output in cell.get("outputs", ())]
+    return [base64.b64decode(one["image/png"]) for one in data if "image/png" in one]
+
+
+@pytest.fixture(scope="module")
+def committed() -> Any:
+    return nbformat.read(NOTEBOOK, as_version=4)
+
+
+def test_every_cell_runs_and_draws_its_pictures(demo: Path, committed: Any) -> None:
+    folder = demo / "docs" / "notebooks"  # it names its runs as seen from its own folder
+    folder.mkdir(parents=True)
+    executed = nbformat.from_dict(committed.copy())
+    for cell in executed.cells:
+        if cell.cell_type == "code":
+            cell.outputs, cell.execution_count = [], None
+    NotebookClient(executed, timeout=120, resources={"metadata": {"path": folder}}).execute()  # stops at an error
+    drawn = [[Image.open(io.BytesIO(png)) for png in pictures(cell)] for cell in executed.cells]
+    assert [len(images) for images in drawn] == [len(pictures(cell)) for cell in committed.cells]
+    for image in (image for images in drawn for image in images):
+        assert len(image.convert("L").getcolors() or ()) > 20, "an empty picture"
+    printed = [bool(told(cell)) for cell in executed.cells]
+    assert printed == [bool(told(cell)) for cell in committed.cells]
+
+
+def test_the_notebook_is_kept_as_it_was_executed(committed: Any) -> None:
+    code = [cell for cell in committed.cells if cell.cell_type == "code"]
+    assert [cell.execution_count for cell in code] == list(range(1, len(code) + 1)), "run all cells, from the first on"
+    assert sum(len(pictures(cell)) for cell in code) >= 7
+    assert not [output for cell in code for output in cell.outputs if output.output_type == "error"]
+    assert not [cell.source for cell in code if any(output.get("name") == "stderr" for output in cell.outputs)]
+
+
+def told(cell: Any) -> str:
+    """What a cell prints."""
+    return "".join(output["text"] for output in cell.get("outputs", ()) if output.get("name") == "stdout")
