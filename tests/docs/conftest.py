@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 import nmt
-from nmt.resources import embedded_corpus
 from tests.docs.workplace import copy_lines, write_corpus
 
 RECURRENT = ["model.embedding_dim=16", "model.hidden_dim=16"]
@@ -29,8 +28,8 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with runs/demo, where Luong's system is trained as well, and a little of data/embedded."""
     folder = tmp_path_factory.mktemp("demo")
     text = folder / "data" / "embedded"
-    write_corpus(text, {"train": "train", "dev": "dev", "test": "test"}, {"train": 120, "dev": 2, "test": 8})
-    copy_lines(embedded_corpus() / "test.align", text / "test.align", 8)
+    write_corpus(text, train=120, val=2, test=8)
+    copy_lines("test.align", text / "test.align", 8)
     places = [f"data.path={text}", f"data.cache={folder / 'data' / 'prepared'}"]
     for name, sizes in SIZES.items():
         preset = "demo_rnnsearch" if name == "luong" else f"demo_{name}"

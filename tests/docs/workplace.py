@@ -6,13 +6,13 @@ tiny RNNsearch, and what a page says is run as it stands.
 
 from __future__ import annotations
 
-from itertools import islice
+from functools import cache
 from pathlib import Path
 
 from nmt.resources import embedded_corpus
 
 SCHEDULE = "schedule: {warmup_steps: 3}"
-TRAINING = f"tokens_per_update: 1000, learning_rate: 0.01, validate_every: 10, {SCHEDULE}"
+TRAINING = f"tokens_per_update: 20000, learning_rate: 0.01, validate_every: 1000, checkpoint_every: 10, {SCHEDULE}"
 RECURRENT = "embedding_dim: 16, hidden_dim: 16, dropout: 0.1, share_embeddings: true"
 PRESETS = {
     "model/transformer_tiny": (
@@ -21,7 +21,7 @@ PRESETS = {
     "model/rnnsearch": f"{{family: rnnsearch, {RECURRENT}, attention_dim: 16, maxout_dim: 16, tie_projection: true}}",
     "model/luong": f"{{family: luong, {RECURRENT}, layers: 1}}",
     **{
-        f"training/{name}": f"# @package _global_\n{{training: {{{TRAINING}}}, tokenizer: {{vocab_size: 300}}}}"
+        f"training/{name}": f"# @package _global_\n{{training: {{{TRAINING}}}, tokenizer: {{vocab_size: 200}}}}"
         for name in ("transformer", "rnn")
     },
 }
@@ -35,22 +35,32 @@ def write_presets(folder: Path) -> None:
         path.write_text(f"{text}\n", encoding="utf-8")
 
 
-def copy_lines(source: Path, target: Path, count: int, skip: int = 0) -> None:
-    """Copy so many lines of a text after the first `skip`."""
+@cache
+def short_lines(split: str) -> list[int]:
+    """Which lines of a part of the embedded corpus are short on both sides, counted from 0."""
+    sides = [_read(f"{split}.{language}") for language in ("de", "en")]
+    return [number for number, pair in enumerate(zip(*sides, strict=True)) if max(map(len, map(str.split, pair))) <= 8]
+
+
+def copy_lines(name: str, target: Path, count: int, skip: int = 0) -> None:
+    """Copy so many of the short lines of a file of the embedded corpus, after the first `skip` of them."""
+    lines = _read(name)
     target.parent.mkdir(parents=True, exist_ok=True)
-    with source.open(encoding="utf-8") as lines:
-        target.write_text("".join(islice(lines, skip, skip + count)), encoding="utf-8")
+    chosen = short_lines(name.split(".")[0])[skip : skip + count]
+    target.write_text("".join(f"{lines[number]}\n" for number in chosen), encoding="utf-8")
 
 
-def write_corpus(folder: Path, names: dict[str, str], sizes: dict[str, int], skip: int = 0) -> None:
-    """Write corpora of a few pairs of the embedded text, German and English, under names of their own."""
-    for name, split in names.items():
+def write_corpus(folder: Path, train: int, val: int, test: int, skip: int = 0) -> None:
+    """Write {train,val,test}.{de,en} with so many pairs of the embedded corpus."""
+    for name, split, count in (("train", "train", train), ("val", "dev", val), ("test", "test", test)):
         for language in ("de", "en"):
-            copy_lines(embedded_corpus() / f"{split}.{language}", folder / f"{name}.{language}", sizes[name], skip)
+            copy_lines(f"{split}.{language}", folder / f"{name}.{language}", count, skip)
 
 
 def write_my_text(folder: Path) -> None:
     """Write the text that configs/example.yaml reads: my_text/{train,val,test}.{de,en}."""
-    write_corpus(
-        folder / "my_text", {"train": "train", "val": "dev", "test": "test"}, {"train": 100, "val": 2, "test": 6}
-    )
+    write_corpus(folder / "my_text", train=100, val=2, test=6)
+
+
+def _read(name: str) -> list[str]:
+    return (embedded_corpus() / name).read_text("utf-8").splitlines()
