@@ -71,7 +71,7 @@ class TrainingConfig:
     max_steps: Count | None = None
     max_epochs: Count | None = None
     max_minutes: Positive | None = None  # wall clock from the first update, validation included
-    validate_every: Count | Auto = 1000  # updates; auto: a twelfth of those expected
+    validate_every: Count | Auto = 1000  # updates; auto: a tenth of those expected
     checkpoint_every: Count | None = None  # updates; default: validate_every
     log_every: Count = 50  # updates
     tokens_per_update: Count | Auto = 4096  # padded, of the longer side, over all devices; auto: by limits and text
@@ -97,7 +97,7 @@ class TrainingConfig:
     ema_decay: Factor | None = None  # of an exponential moving average of the weights, which validates and translates
     max_rollbacks: Natural = 3  # times to go back to a checkpoint after a loss or gradient that explodes ...
     rollback_factor: Factor = 0.5  # ... each time with a learning rate so many times lower
-    validation_sentences: Count | Auto | None = None  # of each corpus; null: all; auto: by a tenth of the time
+    validation_sentences: Count | Auto | None = None  # looked at of each corpus; null: all; auto: a tenth of the time
     validation_beam_size: BeamSize = 1  # of validation's translations; the rest of their search is that of search
 
     def check(self) -> None:

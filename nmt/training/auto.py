@@ -25,7 +25,7 @@ from nmt.models.seq2seq import Seq2Seq
 NOMINAL_FLOPS = {"cuda": 2e13}  # of training, in a second, by the kind of device: a fraction of what its makers state
 _OF_A_CPU = 7e10  # two cores in float32; so for any other device too
 MOST_EPOCHS = 50  # that a training is planned for, where its limits lie further off
-VALIDATIONS = 12  # that a training is planned to have, where their share of the time allows
+VALIDATIONS = 10  # that a training is planned to have, where their share of the time allows
 VALIDATION_SHARE = 0.1  # of the time, at most
 
 _GROWTH = 0.8  # an update has sqrt(0.8 * tokens of the whole training), so that both its size and their number grow
@@ -33,7 +33,7 @@ _LEAST_TOKENS, _MOST_TOKENS = 512, 25_000  # of an update; the latter as Vaswani
 _WARMUP, _MOST_WARMUP = 1 / 6, 4000  # as a share of the updates, and in updates (Vaswani et al. 2017, section 5.3)
 _TRANSFORMER, _RECURRENT = 4000, 1000  # the peak rate is (this times the model's width) ** -0.5 (there, too)
 _LEAST_SENTENCES = 100  # on which BLEU tells something
-_FORWARD = 1 / 3  # what a token costs in the loss of a validation; translating it costs as much as training on it
+_VALIDATED = 4 / 3  # what a token costs in validation, where training costs 1: forward for the loss, then translated
 _WARMED_UP = ("inverse_sqrt", "linear", "cosine")  # schedules that begin with a warm-up
 _KEYS = (
     "tokenizer.vocab_size",
@@ -159,17 +159,16 @@ def _warmup_steps(training: TrainingConfig, plan: Plan) -> int:
 
 
 def _validate_every(plan: Plan, val: Text, sentences: int | Auto | None) -> int:
-    """A twelfth of the updates, or as many more as a validation that translates so many sentences takes."""
+    """A tenth of the updates, or as many more as a validation that translates so many sentences takes."""
     translated = min(_LEAST_SENTENCES if sentences == "auto" else sentences or val.sentences, val.sentences)
-    cost = val.tokens * _FORWARD + translated * val.tokens / val.sentences
+    cost = _VALIDATED * translated * val.tokens / val.sentences
     return two_digits(max(1.0, plan.updates / VALIDATIONS, cost / VALIDATION_SHARE / plan.tokens_per_update))
 
 
 def _validation_sentences(tokens_between: int, val: Text) -> int:
     """As many sentences as the share of validation in the time allows, of what is trained between two of them."""
-    left = VALIDATION_SHARE * tokens_between - val.tokens * _FORWARD
-    sentences = two_digits(max(1.0, left * val.sentences / val.tokens))
-    return min(max(sentences, _LEAST_SENTENCES), val.sentences)
+    sentences = VALIDATION_SHARE * tokens_between / _VALIDATED / (val.tokens / val.sentences)
+    return min(max(two_digits(max(1.0, sentences)), _LEAST_SENTENCES), val.sentences)
 
 
 def _weights_multiplied(model: Seq2Seq) -> int:

@@ -202,18 +202,20 @@ def _await_later_name(folder: Path) -> None:
 def summary(validation: Validation) -> str:
     """The figures of a validation as part of a sentence."""
     figures = f"loss {validation.loss:.3f}  perplexity {validation.perplexity:.2f}"
-    if validation.loss_sentences < validation.sentences:
-        figures += f"  on {validation.loss_sentences:,} of {validation.sentences:,} sentences"
     translated = validation.translated
     if translated is None:
+        figures += _part(validation.loss_sentences, validation.sentences)
         floor = f"{validation.unigram_loss:.3f}"
         return f"{figures}  not translated yet: the loss is above {floor}, that of word frequencies alone"
     scores = "  ".join(
         f"{LABELS[each.name]} {each.score:.{SHOWN_DIGITS}f}" for each in (translated.bleu, translated.chrf)
     )
-    part = translated.sentences < validation.sentences
-    of = f"  on {translated.sentences:,} of {validation.sentences:,} sentences" if part else ""
-    return f"{figures}  {scores}{of}"
+    return f"{figures}  {scores}{_part(translated.sentences, validation.sentences)}"
+
+
+def _part(looked_at: int, sentences: int) -> str:
+    """What to add to figures that are those of a part of the validation set."""
+    return f"  on {looked_at:,} of {sentences:,} sentences" if looked_at < sentences else ""
 
 
 def _figures(validation: Validation) -> dict[str, float]:

@@ -180,8 +180,9 @@ class Validator:
         rows = spread_over_each(self.store.corpora or [len(self.store)], settled(training.validation_sentences))
         self.lines = [held_out.val_lines[row] for row in rows]
         self.tags = [self.tokenizer.tag_of(int(self.store.source(row)[0])) for row in rows]
-        lengths = np.maximum(self.store.source_lengths, self.store.target_lengths).tolist()
-        self.loss_batches = list(batches(lengths, tokens_per_device or settled(training.tokens_per_update)))
+        lengths = np.maximum(self.store.source_lengths, self.store.target_lengths)[rows].tolist()
+        budget = tokens_per_device or settled(training.tokens_per_update)
+        self.loss_batches = [[rows[index] for index in batch] for batch in batches(lengths, budget)]
         self.translator = Translator(
             NativeEngine(model),
             self.tokenizer,

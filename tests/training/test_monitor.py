@@ -107,7 +107,7 @@ def test_a_validation_says_what_its_parts_say(tmp_path: Path) -> None:
     assert (found.translated.sentences, found.sentences) == (5, 9)
     assert "on 5 of 9 sentences" in summary(found)
     total = tokens = 0.0
-    for row in range(len(prepared.val)):
+    for row in chosen:
         target = torch.tensor(prepared.val.target(row).astype(int))
         src = torch.tensor(prepared.val.source(row).astype(int)).unsqueeze(0)
         tgt_in = torch.cat([torch.tensor([2]), target[:-1]]).unsqueeze(0)
