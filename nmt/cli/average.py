@@ -49,7 +49,7 @@ def _average(arguments: Namespace) -> None:
     from nmt.device import choose_device
     from nmt.run import read_run_config
     from nmt.training.checkpoint import find_checkpoint, refuse_strangers
-    from nmt.training.run import alone
+    from nmt.training.records import alone
 
     run_dir = arguments.run_dir
     read_run_config(run_dir)  # it is a run

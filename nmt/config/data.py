@@ -46,6 +46,7 @@ class CorpusConfig:
         for kind in ("prefix", "source", "target", "tsv", "hub"):
             if (path := getattr(self, kind)) is not None:
                 setattr(self, kind, from_home(path))
+        self.more_references = self.more_references and list(map(from_home, self.more_references))
 
     def check(self, key: str, trained: bool = False) -> None:
         """Refuse a corpus with no source or several, and what only a corpus that is trained on has."""
@@ -198,6 +199,10 @@ class TokenizerConfig:
     byte_fallback: bool = False  # spell unknown characters as bytes
     character_coverage: Annotated[float, Range(0.98, 1)] = 1.0
     normalization: Literal["identity", "nfkc", "nmt_nfkc"] = "identity"  # anything but identity alters targets
+
+    def __post_init__(self) -> None:
+        """Take a tilde for the home folder."""
+        self.path = self.path and from_home(self.path)
 
     def check(self) -> None:
         """Refuse a vocabulary too small for bytes, bytes of words, and symbols that cannot be kept whole."""

@@ -152,6 +152,7 @@ def test_a_tilde_is_the_home_folder(monkeypatch: pytest.MonkeyPatch) -> None:
     config = load_config("a.yaml", [*overrides, "data.val={source: '~/v.de', target: '~/v.en'}"])
     assert (config.data.path, config.data.cache) == ("/home/me/text", "/home/me/kept")
     assert (config.run_dir, config.fine_tune.run) == ("/home/me/runs/a", "/home/me/runs/b")
+    assert load_config("a.yaml", ["tokenizer.path=~/spm.model"]).tokenizer.path == "/home/me/spm.model"
     (val,) = config.data.held_out()["data.val"]
     assert (val.source, val.target) == ("/home/me/v.de", "/home/me/v.en")
     train = "[{prefix: '~/p'}, {tsv: '~/t'}, {hub: '~/h'}, {hub: 'not~here'}]"

@@ -1,0 +1,159 @@
+"""What a run directory keeps beside its checkpoints, and what decides whether a run is begun, continued or refused.
+
+config.yaml, environment.json and tokenizer/ say what the checkpoints are those of.
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+
+import torch
+
+import nmt
+from nmt.config.load import config_to_flat, read_config, save_config
+from nmt.config.schema import Config
+from nmt.data.prepare import Prepared
+from nmt.device import describe_hardware
+from nmt.errors import NmtError
+from nmt.files import atomic_write, kept_if_filled, locked
+from nmt.models.seq2seq import Seq2Seq
+from nmt.resources import PACKAGE
+from nmt.training import auto
+from nmt.training.checkpoint import CheckpointInfo, Newest, has_checkpoint, load_newest, refuse_strangers
+from nmt.training.monitor import tells_of_checkpoints
+from nmt.training.validation_set import length_ratio
+
+# What may differ from the run that is continued: limits, logging, what is kept, and where the work is done.
+_MAY_CHANGE = {"run_dir", "data.workers"} | {
+    f"training.{key}"
+    for key in ("max_steps", "max_epochs", "max_minutes", "patience", "log_every", "keep_best", "keep_last", "average",
+                "max_rollbacks", "rollback_factor", "device", "threads", "workers")
+}  # fmt: skip
+
+
+@contextmanager
+def alone(run_dir: Path) -> Iterator[None]:
+    """Make a run directory this process's own, and refuse one that another process is training, or averaging, in.
+
+    One that was not there is gone again when the block fails and has left nothing in it.
+    """
+    refusal = f"another process is training in {run_dir}: wait for it, or choose run_dir=OTHER"
+    with kept_if_filled(run_dir), locked(run_dir / ".lock", refusal):
+        yield
+
+
+def begun(run_dir: Path, config: Config, say: Callable[[str], None]) -> tuple[Config, Newest | None]:
+    """Return the configuration with what the run has found for each `auto`, and the checkpoint to go on from, if any.
+
+    Refuses a run of another configuration, and a run directory of which only a part is there: training is never begun
+    anew where it has been before.
+    """
+    refuse_strangers(run_dir)
+    if not has_checkpoint(run_dir):
+        _refuse_lost_checkpoints(run_dir)
+        return _continued(run_dir, config), None
+    _refuse_missing_records(run_dir)
+    return _continued(run_dir, config), load_newest(run_dir, say)
+
+
+def write_records(
+    config: Config,
+    run_dir: Path,
+    prepared: Prepared,
+    model: Seq2Seq,
+    device: torch.device,
+    base: CheckpointInfo | None,
+    processes: int,
+) -> None:
+    """Write config.yaml, the tokenizer and environment.json; refuse to continue on other data."""
+    environment = {
+        "nmt": nmt.__version__,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "hardware": describe_hardware(device),
+        "processes": processes,
+        "cpu_threads": torch.get_num_threads(),  # of each
+        "device": device.type,
+        "git_commit": _git_commit(),
+        "data": prepared.fingerprints,
+        "parameters": sum(parameter.numel() for parameter in model.parameters()),
+        "length_ratio": length_ratio(prepared.train, config.search.max_length_offset),  # nmt-average validates with it
+    }
+    path = run_dir / "environment.json"
+    before = json.loads(path.read_text(encoding="utf-8")) if path.is_file() and has_checkpoint(run_dir) else environment
+    if before["data"] != environment["data"]:
+        raise NmtError(
+            f"the data of {run_dir} have changed since its training began: restore them, or choose another folder "
+            "with run_dir=OTHER"
+        )
+    environment |= {key: before[key] for key in ("fine_tuned_from", "tokens_per_device") if key in before}
+    if base is not None:
+        environment["fine_tuned_from"] = {"run": config.fine_tune.run, "checkpoint": base.name, "step": base.step}
+    with atomic_write(path) as file:
+        json.dump(environment, file, indent=2)
+    prepared.tokenizer.save(run_dir / "tokenizer")
+    save_config(config, run_dir / "config.yaml")
+
+
+def _continued(run_dir: Path, config: Config) -> Config:
+    """The configuration with what a run has found for each `auto`; as it is where there is no run yet.
+
+    Refuses to continue a run whose configuration differs in more than limits, patience and logging.
+    """
+    path = run_dir / "config.yaml"
+    if not path.exists():
+        return config
+    saved = read_config(path)
+    config = auto.adopt(config, saved)
+    before, now = (config_to_flat(each) for each in (saved, config))
+    may_change = set(_MAY_CHANGE)
+    schedule = config.training.schedule
+    if schedule.name in ("linear", "cosine") and schedule.horizon is None:
+        may_change.remove("training.max_steps")  # it is the schedule's horizon
+    missing = "(not set)"
+    different = [
+        f"{key} is {now.get(key, missing)}, was {before.get(key, missing)}"
+        for key in sorted(before.keys() | now.keys())
+        if key not in may_change and before.get(key, missing) != now.get(key, missing)
+    ]
+    if different:
+        raise NmtError(
+            f"{run_dir} holds a run of another configuration ({'; '.join(different)}): "
+            "choose another folder with run_dir=OTHER, or give the configuration it was begun with"
+        )
+    return config
+
+
+def _refuse_missing_records(run_dir: Path) -> None:
+    """Refuse to go on where nothing tells whether configuration, data and vocabulary are those of the checkpoints."""
+    if missing := [name for name in ("config.yaml", "environment.json", "tokenizer") if not (run_dir / name).exists()]:
+        raise NmtError(
+            f"{run_dir} has checkpoints but no {' and no '.join(missing)}, so nothing tells whether this is the same "
+            "run: copy what is missing there as well, or choose another folder with run_dir=OTHER"
+        )
+
+
+def _refuse_lost_checkpoints(run_dir: Path) -> None:
+    """Refuse to begin anew where metrics.jsonl tells of a training that had checkpoints."""
+    if tells_of_checkpoints(run_dir):
+        raise NmtError(
+            f"{run_dir}/metrics.jsonl tells of a training whose checkpoints are not there: copy them there, choose "
+            "another folder with run_dir=OTHER, or delete metrics.jsonl to begin anew here"
+        )
+
+
+def _git_commit() -> str | None:
+    """The commit of the checkout that the package runs from; None for an installed package."""
+    git = partial(subprocess.run, cwd=PACKAGE.parent, capture_output=True, text=True, check=True)
+    try:
+        if Path(git(["git", "rev-parse", "--show-toplevel"]).stdout.strip()) != PACKAGE.parent:
+            return None
+        return str(git(["git", "rev-parse", "HEAD"]).stdout.strip())
+    except (OSError, subprocess.CalledProcessError):
+        return None
