@@ -12,6 +12,7 @@ import pytest
 from nmt.cli import train
 from nmt.config.load import load_config
 from nmt.config.schema import Config
+from nmt.errors import ConfigError
 from nmt.resources import presets
 from nmt.run import read_run_config
 from tests.docs.workplace import write_my_text, write_presets
@@ -24,7 +25,9 @@ def as_set_by_hand(folder: Path) -> Config:
     """The example without the # before keys."""
     path = folder / "by_hand.yaml"
     path.write_text(BY_HAND.sub(r"\1\2", EXAMPLE.read_text("utf-8")), encoding="utf-8")
-    return load_config(str(path))
+    with pytest.raises(ConfigError, match=r"tokenizer\.symbols .* tokenizer\.path .* leave one of them out"):
+        load_config(str(path))
+    return load_config(str(path), ["tokenizer.path=null"])
 
 
 def test_all_that_can_be_set_by_hand_is_read(tmp_path: Path) -> None:

@@ -64,7 +64,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_my_text(folder)
     write_corpus(folder / "medical", train=30, val=2, test=2, skip=2)
     shutil.copy(folder / "my_text" / "test.de", folder / "in.de")
-    shutil.copy(folder / "my_text" / "test.en", folder / "theirs.en")
+    for name in ("theirs.en", "second.en"):
+        shutil.copy(folder / "my_text" / "test.en", folder / name)
     for language in ("de", "en"):
         copy_lines(f"train.{language}", folder / "my_text" / f"news.{language}", 40, skip=100)
     texts = [(folder / "my_text" / f"news.{language}").read_text("utf-8").splitlines() for language in ("de", "en")]
