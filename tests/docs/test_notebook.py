@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,9 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 from PIL import Image
+
+from nmt.config.load import load_config
+from nmt.config.models import LuongConfig
 
 NOTEBOOK = Path(__file__).resolve().parents[2] / "docs" / "notebooks" / "attention.ipynb"
 
@@ -48,6 +52,15 @@ def test_the_notebook_is_kept_as_it_was_executed(committed: Any) -> None:
     assert sum(len(pictures(cell)) for cell in code) >= 7
     assert not [output for cell in code for output in cell.outputs if output.output_type == "error"]
     assert not [cell.source for cell in code if any(output.get("name") == "stderr" for output in cell.outputs)]
+
+
+def test_the_command_that_it_names_trains_what_it_shows(committed: Any) -> None:
+    lines = committed.cells[0].source.replace("\\\n", "").splitlines()
+    (command,) = [shlex.split(line) for line in lines if line.startswith("nmt-train ")]
+    config = load_config(command[1], command[2:])
+    assert isinstance(config.model, LuongConfig)
+    assert config.model.score == "general"
+    assert config.run_dir == "runs/demo/luong"
 
 
 def told(cell: Any) -> str:
