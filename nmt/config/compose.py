@@ -28,6 +28,8 @@ from nmt.resources import presets
 
 _NODE = "__nmt__"  # the private name under which hydra finds the configuration being composed
 _ONE_AT_A_TIME = threading.Lock()  # hydra has one of everything, which threads would share
+# What stays of a group whose preset is replaced: for how long and where a system is trained is no matter of how.
+_STAYS = {"training": ("max_steps", "max_epochs", "max_minutes", "device", "threads", "workers")}
 _SECTIONS = {field.name for field in dataclasses.fields(Config)} - {"seed", "run_dir"}
 
 
@@ -76,7 +78,8 @@ def compose(path: Path, overrides: Sequence[str]) -> dict[str, Any]:
         base = _hydra(folder, node, [])
         OmegaConf.set_struct(base, False)
         for group in groups:
-            base.pop(group, None)
+            said = base.pop(group, None) or {}
+            base[group] = {key: said[key] for key in _STAYS.get(group, ()) if key in said}
         node = _merge({"defaults": [*({group: name} for group, name in groups.items()), "_self_"]}, base)
     values: list[str] = []
     for override in single:

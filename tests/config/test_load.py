@@ -225,6 +225,14 @@ def test_group_is_replaced_whole_even_in_a_resolved_file() -> None:
     assert load_config("resolved/config.yaml", ["search=greedy"]).model == config.model
 
 
+def test_another_way_of_training_keeps_how_long_and_where() -> None:
+    write("a.yaml", "defaults: [{model: luong}, {data: embedded}, {training: transformer}]\n"
+          "training: {max_minutes: 30, threads: 1, clip_norm: 5}\n")  # fmt: skip
+    training = load_config("a.yaml", ["training=rnn"]).training
+    assert (training.max_minutes, training.threads, training.schedule.name) == (30, 1, "plateau")
+    assert training.clip_norm == load_config("multi30k_rnnsearch").training.clip_norm == 1
+
+
 # -- run directories and sweeps -------------------------------------------------------------------------------------
 
 

@@ -53,7 +53,8 @@ def test_preset_takes_every_model(preset: str, model: str) -> None:
 
 @pytest.mark.parametrize(("group", "name"), OTHER_GROUPS)
 def test_preset_takes_every_option(group: str, name: str) -> None:
-    overrides = [f"{group}={name}"] + (["data.path=corpus"] if group == "data" else [])
+    more = {"data": ["data.path=corpus"], "training": ["training.max_steps=9", "training.max_minutes=null"]}
+    overrides = [f"{group}={name}", *more.get(group, [])]
     replaced = getattr(load_config("embedded", overrides), group)
     assert replaced == getattr(load_config("wmt14_de_en", overrides), group), "the whole group is replaced"
 
