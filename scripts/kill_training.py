@@ -23,7 +23,7 @@ import torch
 from nmt.training.checkpoint import find_checkpoint, load_training_state, load_weights
 
 TIMES = {
-    *("minutes", "seconds", "validation_seconds", "data_wait"),
+    *("minutes", "seconds", "validation_seconds", "saving_seconds", "paused_seconds", "data_wait"),
     *("source_tokens_per_second", "target_tokens_per_second"),
 }
 
