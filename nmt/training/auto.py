@@ -31,7 +31,7 @@ VALIDATION_SHARE = 0.1  # of the time, at most
 _GROWTH = 0.8  # an update has sqrt(0.8 * tokens of the whole training), so that both its size and their number grow
 _LEAST_TOKENS, _MOST_TOKENS = 512, 25_000  # of an update; the latter as Vaswani et al. 2017, section 5.1
 _WARMUP, _MOST_WARMUP = 1 / 6, 4000  # as a share of the updates, and in updates (Vaswani et al. 2017, section 5.3)
-_TRANSFORMER, _RECURRENT = 4000, 1000  # the peak rate is (this times the model's width) ** -0.5 (there, too)
+_TRANSFORMER, _RECURRENT = 4000, 400  # the peak rate is (this times the model's width) ** -0.5 (there, too)
 _LEAST_SENTENCES = 100  # on which BLEU tells something
 _VALIDATED = 4 / 3  # what a token costs in validation, where training costs 1: forward for the loss, then translated
 _WARMED_UP = ("inverse_sqrt", "linear", "cosine")  # schedules that begin with a warm-up
@@ -142,7 +142,7 @@ def _tokens_per_update(training: TrainingConfig, text: Text, tokens: float) -> i
 
 
 def _learning_rate(model: ModelConfig) -> float:
-    """The rate that Vaswani et al. 2017, eq. 3, reaches after 4,000 updates; recurrent models bear twice of it."""
+    """The rate that Vaswani et al. 2017, eq. 3, reaches after 4,000 updates; recurrent models want three times of it."""
     if isinstance(model, TransformerConfig):
         rate = (_TRANSFORMER * model.model_dim) ** -0.5
     else:
