@@ -78,8 +78,11 @@ def compose(path: Path, overrides: Sequence[str]) -> dict[str, Any]:
         base = _hydra(folder, node, [])
         OmegaConf.set_struct(base, False)
         for group in groups:
-            said = base.pop(group, None) or {}
-            base[group] = {key: said[key] for key in _STAYS.get(group, ()) if key in said}
+            stays = [key for key in _STAYS.get(group, ()) if key in (base.get(group) or {})]
+            kept = OmegaConf.masked_copy(base[group], stays) if stays else None  # interpolations as they are written
+            base.pop(group, None)
+            if kept is not None:
+                base[group] = kept
         node = _merge({"defaults": [*({group: name} for group, name in groups.items()), "_self_"]}, base)
     values: list[str] = []
     for override in single:

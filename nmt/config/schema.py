@@ -114,12 +114,6 @@ class TrainingConfig:
             require(
                 self.average != kind or kept >= 2, f"training.average={kind} needs training.keep_{kind} of at least 2"
             )
-        require(
-            not isinstance(self.tokens_per_device, int)
-            or self.tokens_per_update == "auto"
-            or self.tokens_per_device <= self.tokens_per_update,
-            "training.tokens_per_device must not exceed training.tokens_per_update",
-        )
         schedule = self.schedule
         if schedule.name in ("linear", "cosine"):
             require(

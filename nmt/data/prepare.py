@@ -80,9 +80,20 @@ def prepare(
                     json.dump(report, file, indent=1, ensure_ascii=False)
             tidy(work)
     prepared = _open(folder)
+    if config.tokenizer.vocab_size == "auto" and tokenizer is None:
+        _find_by_size(config, corpora, folder, prepared.tokenizer)
     if work is None:
         tell_shared(_VAL, _val_shared(prepared), log)
     return prepared
+
+
+def _find_by_size(config: Config, corpora: Corpora, folder: Path, tokenizer: Tokenizer) -> None:
+    """Let the size that was found for `auto`, which a run's config.yaml has in its place, lead to the same folder."""
+    size = max(tokenizer.source_size, tokenizer.target_size)
+    sized = dataclasses.replace(config, tokenizer=dataclasses.replace(config.tokenizer, vocab_size=size))
+    link = folder.with_name(_key(sized, corpora, None))
+    with suppress(OSError):  # there already, or a file system without links: then it is prepared once more
+        link.symlink_to(folder.name, target_is_directory=True)
 
 
 def _val_shared(prepared: Prepared) -> Shared:

@@ -17,6 +17,7 @@ from nmt.config.load import config_from_dict, config_to_dict, config_to_flat
 from nmt.config.models import ModelConfig, TransformerConfig
 from nmt.config.ranges import Auto, settled
 from nmt.config.schema import Config, TrainingConfig
+from nmt.data.mixture import Mixture, Rows
 from nmt.data.prepare import Prepared
 from nmt.data.store import Store
 from nmt.data.vocabulary import two_digits
@@ -24,7 +25,7 @@ from nmt.models.seq2seq import Seq2Seq
 
 NOMINAL_FLOPS = {"cuda": 2e13}  # of training, in a second, by the kind of device: a fraction of what its makers state
 _OF_A_CPU = 7e10  # two cores in float32; so for any other device too
-MOST_EPOCHS = 50  # that a training is planned for, where its limits lie further off
+MOST_EPOCHS = 50  # passes over the text that a training is planned for at most
 VALIDATIONS = 10  # that a training is planned to have, where their share of the time allows
 VALIDATION_SHARE = 0.1  # of the time, at most
 
@@ -53,10 +54,11 @@ class Text(NamedTuple):
     longest: int
 
     @classmethod
-    def of(cls, store: Store) -> Text:
-        """Return the size of a store."""
+    def of(cls, store: Store, rows: Rows | None = None) -> Text:
+        """Return the size of a store, or of some rows of it."""
         longer = np.maximum(store.source_lengths, store.target_lengths)
-        return cls(len(longer), int(longer.sum()), int(longer.max()))
+        chosen = longer if rows is None else longer[rows]
+        return cls(len(chosen), int(chosen.sum()), int(longer.max()))
 
 
 class Plan(NamedTuple):
@@ -64,6 +66,7 @@ class Plan(NamedTuple):
 
     tokens_per_update: int
     updates: float
+    an_hour: float  # updates of the machine of nominal speed
 
 
 def adopt(config: Config, before: Config) -> Config:
@@ -77,72 +80,82 @@ def resolve(config: Config, prepared: Prepared, model: Seq2Seq, device: str) -> 
     `device` is the kind on which it trains, such as "cuda". Raises ConfigError where the outcome cannot work.
     """
     training = config.training
-    train, val = Text.of(prepared.train), Text.of(prepared.val)
-    plan = planned(training, train, _weights_multiplied(model), device)
+    val, corpora = Text.of(prepared.val), len(prepared.val.corpora or [1])
+    plan = planned(training, _epoch(config, prepared), weights_multiplied(model), device)
     every = training.validate_every
     if every == "auto":
-        every = _validate_every(plan, val, training.validation_sentences)
+        every = _validate_every(plan, val, corpora, training.validation_sentences)
     found = {
         "tokenizer.vocab_size": max(prepared.tokenizer.source_size, prepared.tokenizer.target_size),
         "training.tokens_per_update": plan.tokens_per_update,
         "training.learning_rate": _learning_rate(config.model),
         "training.schedule.warmup_steps": _warmup_steps(training, plan),
         "training.validate_every": every,
-        "training.validation_sentences": _validation_sentences(every * plan.tokens_per_update, val),
+        "training.validation_sentences": _validation_sentences(every * plan.tokens_per_update, val, corpora),
     }
     return _with(config, found)
 
 
 def told(before: Config, after: Config) -> str:
-    """Return one line that says what stands in place of each `auto`; nothing where there was none."""
+    """Return one line that says what has come in place of `auto`; nothing where nothing has."""
     values = config_to_flat(after)
-    found = [f"{key}={_shown(values[key])}" for key in _automatic(before)]
+    found = [f"{key}={_shown(values[key])}" for key in _automatic(before) if values[key] != "auto"]
     return f"auto: {', '.join(found)}" if found else ""
 
 
 def unreachable_peak(config: Config, prepared: Prepared, model: Seq2Seq, device: str) -> str:
-    """Return a sentence about a warm-up that is longer than the training is expected to be; else nothing."""
+    """Return a sentence about a warm-up that is longer than the limits allow for; else nothing."""
     training = config.training
-    plan = planned(training, Text.of(prepared.train), _weights_multiplied(model), device)
+    plan = planned(training, _epoch(config, prepared), weights_multiplied(model), device, most_epochs=math.inf)
     warmup = settled(training.schedule.warmup_steps)
-    if warmup < plan.updates:
+    if warmup <= plan.updates:
         return ""
     return (
-        f"WARNING: training.schedule.warmup_steps={warmup} is more than the {_about(plan.updates)} updates that are "
-        "expected before this training ends, so the learning rate would never reach its peak: set "
-        f"training.schedule.warmup_steps={max(1, two_digits(max(1, plan.updates * _WARMUP)))} or auto, or train longer"
+        f"WARNING: training.schedule.warmup_steps={warmup} is more than the {two_digits(plan.updates):,} updates that "
+        "are expected before this training ends, so the learning rate would never reach its peak: set "
+        f"training.schedule.warmup_steps={two_digits(max(1, plan.updates * _WARMUP))} or auto, or train longer"
     )
 
 
-def planned(training: TrainingConfig, text: Text, weights: int, device: str) -> Plan:
+def planned(training: TrainingConfig, epoch: Text, weights: int, device: str, most_epochs: float = MOST_EPOCHS) -> Plan:
     """Return how long a training is expected to be, with its tokens in an update, found where they are `auto`.
 
     `weights` counts those that each token is multiplied by: six operations each, forward and backward.
     """
-    tokens = float(min(MOST_EPOCHS, training.max_epochs or math.inf) * text.tokens)
+    speed = NOMINAL_FLOPS.get(device, _OF_A_CPU) / (6 * weights)  # tokens a second
+    tokens = float(min(most_epochs, training.max_epochs or math.inf) * epoch.tokens)
     if training.max_minutes is not None:
-        tokens = min(tokens, 60 * training.max_minutes * NOMINAL_FLOPS.get(device, _OF_A_CPU) / (6 * weights))
+        tokens = min(tokens, 60 * training.max_minutes * speed)
     size = training.tokens_per_update
     if size == "auto":
-        size = _tokens_per_update(training, text, tokens)
-    return Plan(size, max(1.0, min(tokens / size, training.max_steps or math.inf)))
+        size = _tokens_per_update(training, epoch, tokens)
+    filled = min(size, epoch.tokens)
+    return Plan(size, max(1.0, min(tokens / filled, training.max_steps or math.inf)), 3600 * speed / filled)
 
 
-def _tokens_per_update(training: TrainingConfig, text: Text, tokens: float) -> int:
+def weights_multiplied(model: Seq2Seq) -> int:
+    """Count the weights that a token is multiplied by: embeddings are looked up, unless they project, too."""
+    looked_up = {id(module.weight) for module in model.modules() if isinstance(module, nn.Embedding)}
+    looked_up.discard(id(model.projection.weight))
+    return sum(weight.numel() for weight in model.parameters() if id(weight) not in looked_up)
+
+
+def _epoch(config: Config, prepared: Prepared) -> Text:
+    """What an epoch has of the training text, by the weights of its corpora."""
+    return Text.of(prepared.train, Mixture.of(config.data, prepared.train).rows(config.seed, 0))
+
+
+def _tokens_per_update(training: TrainingConfig, epoch: Text, tokens: float) -> int:
     """The size that a training on so many tokens has its updates of; the longest sentence fits into it."""
     best = math.sqrt(_GROWTH * tokens)
     if training.max_steps is not None:
         best = min(best, _GROWTH * training.max_steps)
-    divided = training.tokens_per_device
-    return max(
-        two_digits(min(max(best, _LEAST_TOKENS), _MOST_TOKENS)),
-        math.ceil(text.longest / 8) * 8,  # as a CUDA device pads
-        divided if isinstance(divided, int) else 0,
-    )
+    size = two_digits(min(max(best, _LEAST_TOKENS), _MOST_TOKENS))
+    return max(size, math.ceil(epoch.longest / 8) * 8)  # a CUDA device pads to 8
 
 
 def _learning_rate(model: ModelConfig) -> float:
-    """The rate that Vaswani et al. 2017, eq. 3, reaches after 4,000 updates; recurrent models want three times of it."""
+    """The rate that Vaswani et al. 2017, eq. 3, reaches after 4,000 updates; recurrent models want three times that."""
     if isinstance(model, TransformerConfig):
         rate = (_TRANSFORMER * model.model_dim) ** -0.5
     else:
@@ -154,28 +167,22 @@ def _warmup_steps(training: TrainingConfig, plan: Plan) -> int:
     schedule = training.schedule
     if schedule.name not in _WARMED_UP:
         return 0
-    updates = min(plan.updates, schedule.horizon or math.inf)
-    return min(two_digits(max(1.0, updates * _WARMUP)), _MOST_WARMUP)
+    end = schedule.horizon or training.max_steps or round(plan.updates)  # before which a warm-up must be over
+    return min(two_digits(max(1.0, min(plan.updates, end) * _WARMUP)), _MOST_WARMUP, max(0, end - 1))
 
 
-def _validate_every(plan: Plan, val: Text, sentences: int | Auto | None) -> int:
-    """A tenth of the updates, or as many more as a validation that translates so many sentences takes."""
-    translated = min(_LEAST_SENTENCES if sentences == "auto" else sentences or val.sentences, val.sentences)
-    cost = _VALIDATED * translated * val.tokens / val.sentences
-    return two_digits(max(1.0, plan.updates / VALIDATIONS, cost / VALIDATION_SHARE / plan.tokens_per_update))
+def _validate_every(plan: Plan, val: Text, corpora: int, sentences: int | Auto | None) -> int:
+    """A tenth of the updates, but within an hour, or as many more as a validation of so many sentences takes."""
+    each = _LEAST_SENTENCES if sentences == "auto" else sentences or val.sentences
+    looked_at = min(each * corpora, val.sentences)
+    least = _VALIDATED * looked_at * val.tokens / val.sentences / VALIDATION_SHARE / plan.tokens_per_update
+    return two_digits(max(1.0, min(plan.updates / VALIDATIONS, plan.an_hour), least))
 
 
-def _validation_sentences(tokens_between: int, val: Text) -> int:
-    """As many sentences as the share of validation in the time allows, of what is trained between two of them."""
-    sentences = VALIDATION_SHARE * tokens_between / _VALIDATED / (val.tokens / val.sentences)
+def _validation_sentences(tokens_between: int, val: Text, corpora: int) -> int:
+    """As many sentences of each corpus as the share of validation in the time allows."""
+    sentences = VALIDATION_SHARE * tokens_between / _VALIDATED / (val.tokens / val.sentences) / corpora
     return min(max(two_digits(max(1.0, sentences)), _LEAST_SENTENCES), val.sentences)
-
-
-def _weights_multiplied(model: Seq2Seq) -> int:
-    """The weights that a token is multiplied by: those of embeddings are looked up, unless they project, too."""
-    looked_up = {id(module.weight) for module in model.modules() if isinstance(module, nn.Embedding)}
-    looked_up.discard(id(model.projection.weight))
-    return sum(weight.numel() for weight in model.parameters() if id(weight) not in looked_up)
 
 
 def _automatic(config: Config) -> list[str]:
@@ -197,7 +204,3 @@ def _with(config: Config, values: Mapping[str, object]) -> Config:
 
 def _shown(value: object) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
-
-
-def _about(updates: float) -> str:
-    return f"{two_digits(updates):,}"

@@ -97,18 +97,20 @@ def end_reason(config: TrainingConfig, progress: Progress) -> str | None:
     return None
 
 
-def how_further(config: TrainingConfig, run_dir: str | os.PathLike[str], reason: str) -> str:
+def how_further(config: TrainingConfig, progress: Progress, run_dir: str | os.PathLike[str], reason: str) -> str:
     """Return a sentence's end about how to train beyond the limit that `end_reason` has named: a command, if one does.
 
-    It takes the run's own configuration, in which all else stands as it was, and twice the limit.
+    It takes the run's own configuration, in which all else stands as it was, and twice the limit, or twice what the
+    run has reached where that is more.
     """
     key = reason.partition("=")[0]
     name = key.removeprefix("training.")
     schedule = config.schedule
     if name == "max_steps" and schedule.name in ("linear", "cosine") and schedule.horizon is None:
         return f"with training.schedule.name={schedule.name} that is the end of the learning rate, too"
-    twice = 2 * getattr(config, name)
-    limit = f"{key}={twice:g}" if isinstance(twice, float) else f"{key}={twice}"
+    reached = {"max_steps": progress.step, "max_epochs": progress.epoch, "patience": progress.stale}
+    twice = 2 * max(getattr(config, name), reached.get(name, progress.minutes))
+    limit = f"{key}={math.ceil(twice)}"
     return f"to train further: {shlex.join(['nmt-train', str(Path(run_dir) / 'config.yaml'), limit])}"
 
 

@@ -1,6 +1,6 @@
 """What a run directory keeps beside its checkpoints, and what decides whether a run is begun, continued or refused.
 
-config.yaml, environment.json and tokenizer/ say what the checkpoints are those of.
+config.yaml, environment.json and tokenizer/ say which configuration, data and vocabulary the checkpoints belong to.
 """
 
 from __future__ import annotations
@@ -48,16 +48,17 @@ def alone(run_dir: Path) -> Iterator[None]:
         yield
 
 
-def begun(run_dir: Path, config: Config, say: Callable[[str], None]) -> tuple[Config, Newest | None]:
-    """Return the configuration with what the run has found for each `auto`, and the checkpoint to go on from, if any.
+def begun(run_dir: Path, config: Config, say: Callable[[str], None]) -> tuple[Config | None, Newest | None]:
+    """Return the configuration with what a run has found for each `auto`, and the checkpoint to go on from.
 
-    Refuses a run of another configuration, and a run directory of which only a part is there: training is never begun
-    anew where it has been before.
+    Both are None where there is no checkpoint yet: a run that ended before its first one begins anew, with whatever
+    configuration. Refuses a run of another configuration, and a run directory of which only a part is there: training
+    is never begun anew where it has been before.
     """
     refuse_strangers(run_dir)
     if not has_checkpoint(run_dir):
         _refuse_lost_checkpoints(run_dir)
-        return _continued(run_dir, config), None
+        return None, None
     _refuse_missing_records(run_dir)
     return _continued(run_dir, config), load_newest(run_dir, say)
 
@@ -102,14 +103,11 @@ def write_records(
 
 
 def _continued(run_dir: Path, config: Config) -> Config:
-    """The configuration with what a run has found for each `auto`; as it is where there is no run yet.
+    """The configuration with what a run has found for each `auto`.
 
     Refuses to continue a run whose configuration differs in more than limits, patience and logging.
     """
-    path = run_dir / "config.yaml"
-    if not path.exists():
-        return config
-    saved = read_config(path)
+    saved = read_config(run_dir / "config.yaml")
     config = auto.adopt(config, saved)
     before, now = (config_to_flat(each) for each in (saved, config))
     may_change = set(_MAY_CHANGE)

@@ -57,15 +57,20 @@ def train(config: Config, world: World | None = None) -> None:
     assert config.run_dir, "load_config fills it in"
     run_dir = Path(config.run_dir)
     with alone(run_dir) if world.is_main else nullcontext():
-        known, newest = world.on_main(partial(begun, run_dir, config, _say))
-        if newest and (reason := _finished(config, Progress.from_state_dict(newest.state["progress"]))):
-            say(f"{run_dir} is trained already: {reason} is reached; {how_further(config.training, run_dir, reason)}")
+        before, newest = world.on_main(partial(begun, run_dir, config, _say))
+        known = auto.adopt(config, before) if before else config
+        progress = Progress.from_state_dict(newest.state["progress"]) if newest else Progress()
+        if reason := _finished(config, progress):
+            further = how_further(config.training, progress, run_dir, reason)
+            say(f"{run_dir} is trained already: {reason} is reached; {further}")
             return
         say(f"run directory: {run_dir}")
+        if kept := auto.told(config, known):
+            say(f"{kept}, as this run has found before")
         limit_kernel_caches()
         reuse_memory()
         with pulse if pulse and not sys.stderr.isatty() else nullcontext():
-            prepared = _prepared(config, tokenizer, world, say)
+            prepared = _prepared(known, tokenizer, world, say)
             _train(known, run_dir, prepared, newest, world, pulse)
 
 
@@ -75,10 +80,7 @@ def _finished(config: Config, progress: Progress) -> str | None:
 
 
 def _prepared(config: Config, tokenizer: Tokenizer | None, world: World, say: Say) -> Prepared:
-    """The data of all processes; a tokenizer is given where none is to be trained.
-
-    The configuration may say `auto`: what earlier processes found for it does not change the data.
-    """
+    """The data of all processes; a tokenizer is given where none is to be trained."""
     if config.training.threads is not None:
         torch.set_num_threads(config.training.threads)
     world.on_main(partial(check_test_sets, config.data))
@@ -100,7 +102,7 @@ def _train(
     device = world.own_device(choose_device(config.training.device))
     torch.manual_seed(config.seed)
     model = build_model(config.model, prepared.tokenizer.source_size, prepared.tokenizer.target_size).to(device)
-    config = _resolved(config, prepared, model, device, say)
+    config = _resolved(config, prepared, model, device, newest is None, say)
     training = config.training
     base = load_base(config.fine_tune, model, say) if newest is None else None
     freeze(model, config.fine_tune.freeze, say)
@@ -144,12 +146,13 @@ def _updates(config: Config, prepared: Prepared, device: torch.device, world: Wo
     )
 
 
-def _resolved(config: Config, prepared: Prepared, model: Seq2Seq, device: torch.device, say: Say) -> Config:
-    """The configuration with a number in place of each `auto`, which is told, as is a warm-up that is too long."""
+def _resolved(config: Config, prepared: Prepared, model: Seq2Seq, device: torch.device, new: bool, say: Say) -> Config:
+    """The configuration with a number in place of each `auto`, which is told; so is a new run's warm-up without end."""
     resolved = auto.resolve(config, prepared, model, device.type)
-    for sentence in (auto.told(config, resolved), auto.unreachable_peak(resolved, prepared, model, device.type)):
-        if sentence:
-            say(sentence)
+    if found := auto.told(config, resolved):
+        say(found)
+    if new and (warning := auto.unreachable_peak(resolved, prepared, model, device.type)):
+        say(warning)
     return resolved
 
 

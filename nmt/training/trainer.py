@@ -250,7 +250,10 @@ class Trainer:
         clock = self.clock
         self.restore(*self.keeper.newest(self.monitor.say))
         self.optimizer.zero_grad(set_to_none=True)
-        self.clock = clock  # what was lost counts too
+        self.clock = clock  # what was lost counts too, but not as time of the updates kept
+        kept = self.progress.seconds
+        self._tell_time()
+        self.progress.paused_seconds += self.progress.seconds - kept
         self.progress.rollbacks = done + 1
         self.schedule.lower(self.config.rollback_factor)
         self.monitor.went_back(self.progress, diagnosis, self.schedule.lowered)
@@ -269,7 +272,8 @@ class Trainer:
         self.progress.ended = True
         self.save()
         parameters = sum(parameter.numel() for parameter in self.model.parameters())
-        self.monitor.end(self.progress, reason, parameters, how_further(self.config, self.keeper.run_dir, reason))
+        further = how_further(self.config, self.progress, self.keeper.run_dir, reason)
+        self.monitor.end(self.progress, reason, parameters, further)
 
     def _average(self, of: Literal["best", "last"]) -> None:
         """Let the keeper try the mean of kept checkpoints, and tell what came of it."""

@@ -16,8 +16,7 @@ from nmt.device import choose_device
 from nmt.errors import NmtError
 from nmt.run import LoadedRun, load_run
 from nmt.training.average import average_checkpoints, delete_average, is_average_of, take_average
-from nmt.training.checkpoint import find_checkpoint, has_pointer, load_training_state, load_weights
-from nmt.training.limits import Progress
+from nmt.training.checkpoint import find_checkpoint, has_pointer, load_weights
 from nmt.training.monitor import summary
 from nmt.training.validation import Validation, Validator, alone
 
@@ -58,8 +57,6 @@ def _validate(
         torch.set_num_threads(training.threads)
     tokens = None if training.tokens_per_device == "auto" else training.tokens_per_device
     ratio = json.loads((run.path / "environment.json").read_text("utf-8")).get("length_ratio")  # older runs: None
-    state = load_training_state(find_checkpoint(run.path, "last"))
-    translates = Progress.from_state_dict(state["progress"]).translates
     found = {}
     with TemporaryDirectory() as folder:
         try:
@@ -72,6 +69,6 @@ def _validate(
         validator = Validator(run.config, held_out, run.model.to(device), device, tokens, say=say, length_ratio=ratio)
         for name, weights in candidates.items():  # the first of which the model has: it may be overwritten then
             run.model.load_state_dict(weights)
-            found[name] = validator.validate(alone, translates)
+            found[name] = validator.validate(alone, always=True)
             say(f"{name}: {summary(found[name])}")
     return found

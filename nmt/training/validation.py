@@ -193,7 +193,7 @@ class Validator:
             always_tagged=config.data.always_tagged,
         )
         self.ranked_by = self._ranked_by(training.best_metric, say)
-        self.unigram_loss = unigram_entropy(self.store)
+        self.unigram_loss = unigram_entropy(self.store, self.tokenizer.target_size)
         self.shown = spread(len(self.lines), SAMPLES)
         self.mapped = self._choose_heatmaps()
 

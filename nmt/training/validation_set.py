@@ -56,11 +56,12 @@ def validation_search(search: SearchConfig, beam_size: int, ratio: float | None)
     )
 
 
-def unigram_entropy(val: Store) -> float:
-    """Return the entropy of the validation set's target tokens under their own frequencies, in nats per token.
+def unigram_entropy(val: Store, vocabulary: int) -> float:
+    """Return the loss, in nats per token, of a model that knows how frequent each target token is, and nothing else.
 
-    It is the loss of a model that knows how frequent each token is, and nothing else.
+    The frequencies are those of the validation set, one added to each count, so that a set of a few sentences, which
+    hardly repeat a token, does not look easy.
     """
-    counts = np.bincount(val.ids("target", range(len(val))).values)
-    shares = counts[counts > 0] / counts.sum()
-    return float(-(shares * np.log(shares)).sum())
+    counts = np.bincount(val.ids("target", range(len(val))).values, minlength=vocabulary)
+    shares = (counts + 1) / (counts.sum() + vocabulary)
+    return float(-(counts * np.log(shares)).sum() / counts.sum())

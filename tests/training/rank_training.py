@@ -86,7 +86,7 @@ def work(arguments: Any) -> None:
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    validation.unigram_entropy = lambda val: 99.0  # nothing is too little to be translated
+    validation.unigram_entropy = lambda val, vocabulary: 99.0  # nothing is too little to be translated
     monitor.heatmap_array = lambda *attention: np.zeros((2, 2, 3), dtype=np.uint8)  # drawing takes longer than training
     parser = Parser("ranks", "JOB ...", "Train.")
     parser.add_argument("jobs", nargs="+")

@@ -14,7 +14,7 @@ from nmt.config.schema import TrainingConfig
 from nmt.errors import NmtError
 from nmt.training.auto import MOST_EPOCHS, Plan, Text, planned
 from nmt.training.run import train
-from tests.training.tiny import assert_same_run, tiny_config
+from tests.training.tiny import assert_same_run, killed_in_update, tiny_config
 
 AUTO: dict[str, Any] = {
     "max_steps": 4, "tokens_per_update": "auto", "learning_rate": "auto", "validate_every": "auto",
@@ -52,10 +52,18 @@ def test_a_larger_model_has_fewer_updates_in_the_same_minutes() -> None:
     assert plan(max_minutes=15, weights=60_000_000).updates < plan(max_minutes=15).updates
 
 
-def test_the_longest_sentence_and_what_a_device_takes_fit_into_an_update() -> None:
+def test_the_longest_sentence_fits_into_an_update() -> None:
     long = MULTI30K._replace(longest=3_001)
     assert plan(long, max_minutes=1).tokens_per_update >= 3_001
-    assert plan(max_minutes=1, tokens_per_device=2_000).tokens_per_update >= 2_000
+
+
+def test_how_an_update_is_split_does_not_change_it() -> None:
+    assert plan(max_minutes=1, tokens_per_device=20_000) == plan(max_minutes=1)
+
+
+def test_updates_of_a_text_of_a_few_pairs_hold_no_more_than_it() -> None:
+    few = Text(sentences=5, tokens=50, longest=12)
+    assert plan(few, max_epochs=30).updates == 30
 
 
 def test_what_is_set_stays() -> None:
@@ -112,6 +120,23 @@ def test_what_is_set_beside_auto_is_kept(folder: Path) -> None:
     kept = config_to_flat(read_config(folder / "own" / "config.yaml"))
     assert (kept["training.learning_rate"], kept["training.validation_sentences"]) == (0.0123, 3)
     assert kept["training.schedule.warmup_steps"] == 2
+
+
+def test_a_run_without_a_checkpoint_begins_anew_with_other_numbers(folder: Path) -> None:
+    killed_in_update(tiny_config(folder, "killed", **BY_HAND | {"training": AUTO | {"max_steps": 40}}), 2)
+    before = read_config(folder / "killed" / "config.yaml").training
+    train(tiny_config(folder, "killed", **BY_HAND))
+    after = read_config(folder / "killed" / "config.yaml").training
+    assert before.schedule.warmup_steps > after.schedule.warmup_steps  # type: ignore[operator]
+
+
+def test_the_data_of_auto_are_found_by_the_size_it_found(
+    begun: Path, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = read_config(begun / "config.yaml")
+    capsys.readouterr()
+    train(dataclasses.replace(found, run_dir=str(folder / "again")))
+    assert "is prepared already" in capsys.readouterr().err
 
 
 def test_a_warm_up_that_never_ends_is_told_with_what_to_set(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -147,19 +147,27 @@ def test_the_end_names_a_command_that_goes_on(tmp_path: Path) -> None:
     """With the run's own configuration, in a folder whose name needs quoting."""
     config = tiny_config(tmp_path, "a run", training__max_steps=2)
     train(config)
-    command = how_further(config.training, tmp_path / "a run", "training.max_steps=2").partition(": ")[2]
+    command = how_further(config.training, Progress(step=2), tmp_path / "a run", "training.max_steps=2").partition(
+        ": "
+    )[2]
     name, *arguments = shlex.split(command)
     assert (name, main(arguments)) == ("nmt-train", 0)
     assert events(tmp_path / "a run", "end")[-1]["step"] == 4
-    assert how_further(TrainingConfig(max_minutes=1.5), "r", "training.max_minutes=1.5").endswith("max_minutes=3")
-    assert how_further(TrainingConfig(max_steps=1_000_000), "r", "training.max_steps=1000000").endswith("=2000000")
+    assert how_further(TrainingConfig(max_minutes=1.5), Progress(), "r", "training.max_minutes=1.5").endswith(
+        "max_minutes=3"
+    )
+    assert how_further(TrainingConfig(max_steps=1_000_000), Progress(), "r", "training.max_steps=1000000").endswith(
+        "=2000000"
+    )
+    beyond = how_further(TrainingConfig(max_steps=100), Progress(step=1000), "r", "training.max_steps=100")
+    assert beyond.endswith("=2000"), "where it was lowered, from what is reached"
 
 
 def test_where_the_schedule_ends_no_command_is_named() -> None:
     config = TrainingConfig(max_steps=9, schedule=ScheduleConfig(name="cosine", warmup_steps=2))
-    assert "nmt-train" not in how_further(config, "r", "training.max_steps=9")
+    assert "nmt-train" not in how_further(config, Progress(), "r", "training.max_steps=9")
     config.schedule.horizon = 20
-    assert "nmt-train" in how_further(config, "r", "training.max_steps=9")
+    assert "nmt-train" in how_further(config, Progress(), "r", "training.max_steps=9")
 
 
 def test_a_limit_in_minutes_ends_a_run_before_it_with_its_last_validation(

@@ -49,13 +49,18 @@ def test_validation_searches_as_configured_but_for_beam_and_lengths(ratio: float
 
 
 def test_the_loss_of_frequencies_alone_is_their_entropy(tmp_path: Path) -> None:
-    store = store_of(tmp_path / "one", [(1, 4), (2, 4)])
-    assert unigram_entropy(store) == 0, "one token is no surprise"
-    (tmp_path / "two").mkdir()
-    with StoreWriter(tmp_path / "two", 9, 9, 1) as writer:
-        writer.add([4], [5, 6, 7, 8], "a", "b", 0)
-        writer.add([4], [8, 7, 6, 5], "a", "b", 0)
-    assert unigram_entropy(Store.open(tmp_path / "two")) == pytest.approx(math.log(4))
+    folder = tmp_path / "large"
+    folder.mkdir()
+    with StoreWriter(folder, 9, 9, 1) as writer:
+        for _ in range(1000):
+            writer.add([4], [5, 6, 7, 8], "a", "b", 0)
+            writer.add([4], [8, 7, 6, 5], "a", "b", 0)
+    assert unigram_entropy(Store.open(folder), 9) == pytest.approx(math.log(4), rel=0.01)
+
+
+def test_a_few_sentences_do_not_look_easy(tmp_path: Path) -> None:
+    """They hardly repeat a token, and none at all where one is the whole set."""
+    assert unigram_entropy(store_of(tmp_path / "one", [(1, 6)]), 3000) > math.log(3000) / 2
 
 
 def test_chosen_sentences_are_spread_over_each_corpus() -> None:
@@ -132,7 +137,7 @@ def floor_between(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
     """Let the loss come below that of frequencies in the middle of a tiny training."""
     train(tiny_config(folder, "first", training__max_steps=8, training__validate_every=2))
     losses = [event["loss"] for event in events(folder / "first", "validation")]
-    monkeypatch.setattr(validation, "unigram_entropy", lambda val: losses[1])
+    monkeypatch.setattr(validation, "unigram_entropy", lambda val, vocabulary: losses[1])
 
 
 def test_once_translated_always_translated_and_a_resumption_changes_nothing(
