@@ -97,7 +97,7 @@ class TrainingConfig:
     ema_decay: Factor | None = None  # of an exponential moving average of the weights, which validates and translates
     max_rollbacks: Natural = 3  # times to go back to a checkpoint after a loss or gradient that explodes ...
     rollback_factor: Factor = 0.5  # ... each time with a learning rate so many times lower
-    validation_sentences: Count | Auto | None = None  # looked at of each corpus; null: all; auto: a tenth of the time
+    validation_sentences: Count | Auto | None = None  # of each corpus; null: all; auto: what a tenth of the time takes
     validation_beam_size: BeamSize = 1  # of validation's translations; the rest of their search is that of search
 
     def check(self) -> None:

@@ -24,7 +24,8 @@ class Job:
 def ranking(jobs: Sequence[Job]) -> str:
     """Return a table of runs, the best validation first, with the loss of that validation; failed runs come last.
 
-    The score is what checkpoints were ranked by: training.best_metric. Of equal scores the lower loss is the better.
+    The score is what checkpoints were ranked by: training.best_metric. Of equal scores, and where nothing has been
+    translated yet, the lower loss is the better.
     """
     histories = {job: read_history(job.run_dir / "metrics.jsonl") for job in jobs if job.error is None}
     metric = next((_metric(history) for history in histories.values() if history.validations), "bleu")
@@ -46,20 +47,22 @@ def _metric(history: History) -> str:
 
 
 def _best(history: History, metric: str) -> Mapping[str, Any]:
-    """The best validation; nothing where there is none with such a score."""
-    scored = [entry for entry in history.validations if entry.get(metric) is not None]
-    return min(scored, key=lambda entry: _order(entry, metric), default={})
+    """The best validation; nothing where there is none."""
+    return min(history.validations, key=lambda entry: _order(entry, metric), default={})
 
 
 def _order(entry: Mapping[str, Any], metric: str) -> tuple[float, float]:
     """What is smaller the better a validation is."""
     loss = float("inf") if entry.get("loss") is None else float(entry["loss"])
-    return (loss if metric == "loss" else -float(entry[metric]), loss)
+    if metric == "loss":
+        return (loss, loss)
+    return (float("inf") if entry.get(metric) is None else -float(entry[metric]), loss)
 
 
 def _figures(entry: Mapping[str, Any], metric: str) -> list[str]:
     loss = "-" if entry.get("loss") is None else f"{entry['loss']:.3f}"
-    return [loss] if metric == "loss" else [f"{entry[metric]:.2f}", loss]
+    score = "-" if entry.get(metric) is None else f"{entry[metric]:.2f}"
+    return [loss] if metric == "loss" else [score, loss]
 
 
 def _spent(job: Job, history: History) -> list[str]:

@@ -36,7 +36,7 @@ class Progress:
     position: int = 0  # of the next update within its epoch
     seconds: float = 0.0  # wall clock since the first update, validation included, over all resumptions
     validated_step: int = 0  # of the last validation
-    validation_seconds: float = 0.0  # of one with translations: the last, or as a trial tells
+    validation_seconds: float = 0.0  # of the last validation with translations, or as a trial estimates it
     saving_seconds: float = 0.0  # of the last checkpoint
     paused_seconds: float = 0.0  # of all validations and checkpoints so far
     translates: bool = False  # whether a validation has been translated: all after it are

@@ -227,7 +227,7 @@ class Validator:
         return loss, len(rows)
 
     def _loss_parts(self) -> list[list[list[int]]]:
-        """Batches of sentences, and of many the fourth ones apart, which have all lengths among them."""
+        """All batches; where there are many, every fourth of them first (they have all lengths), then the others."""
         every = self.loss_batches
         if len(every) < _MANY:
             return [every]

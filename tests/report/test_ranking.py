@@ -56,3 +56,14 @@ def test_of_equal_scores_the_lower_loss_is_first_and_failures_come_last(tmp_path
     table = ranking(jobs)
     assert order(table) == ["low", "high", "failed", "none"]
     assert "failed (failed)" in table and "none (no validation)" in table and "99" not in table
+
+
+def test_runs_that_never_translated_come_behind_those_that_did_by_their_loss(tmp_path: Path) -> None:
+    jobs = [
+        job(tmp_path, "late", [{"loss": 7.0}]),
+        job(tmp_path, "early", [{"loss": 6.0}, {"loss": 6.5}]),
+        job(tmp_path, "scored", [{"bleu": 0.1, "loss": 9.0}]),
+    ]
+    table = ranking(jobs)
+    assert order(table) == ["scored", "early", "late"]
+    assert "6.000" in table and "no validation" not in table
