@@ -16,7 +16,6 @@ from nmt.translate import Translator, warn_on_stderr
 
 if TYPE_CHECKING:
     from nmt.data.prepare import Prepared
-    from nmt.data.tokenizer import Tokenizer
     from nmt.engines.engine import Precision
     from nmt.evaluation.evaluate import Evaluation
     from nmt.evaluation.sets import EvaluationSet
@@ -48,24 +47,11 @@ def prepare(
     """
     from nmt.data.corpora import check_test_sets
     from nmt.data.prepare import prepare as prepare_data
-
-    asked, tokenizer = inherited(_config(config, overrides))
-    check_test_sets(asked.data)
-    return prepare_data(asked, log, tokenizer, live=sys.stderr.isatty())
-
-
-def inherited(config: Config) -> tuple[Config, Tokenizer | None]:
-    """The configuration with what it takes from the run that it starts from, and that run's tokenizer.
-
-    One that starts from scratch does not wait for torch; its tokenizer is that of tokenizer.path, or None.
-    """
-    if config.fine_tune.run is None:
-        from nmt.data.given_tokenizer import given_tokenizer
-
-        return given_tokenizer(config)
     from nmt.training.fine_tune import inherit
 
-    return inherit(config)
+    asked, tokenizer = inherit(_config(config, overrides))
+    check_test_sets(asked.data)
+    return prepare_data(asked, log, tokenizer, live=sys.stderr.isatty())
 
 
 def train(config: Config | PathLike, overrides: Sequence[str] = ()) -> Path:

@@ -39,12 +39,12 @@ def _page(text: str) -> Path:
 
 
 def _prepare(arguments: Namespace) -> None:
-    from nmt.api import inherited
     from nmt.config.load import load_config
     from nmt.data.corpora import check_test_sets
     from nmt.data.prepare import prepare
+    from nmt.training.fine_tune import inherit
 
-    config, tokenizer = inherited(load_config(arguments.config, arguments.overrides))
+    config, tokenizer = inherit(load_config(arguments.config, arguments.overrides))
     check_test_sets(config.data)
     if arguments.report is not None:
         check_writable(arguments.report)

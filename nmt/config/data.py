@@ -233,3 +233,9 @@ class TokenizerConfig:
             require("".join(symbol.split()) == symbol != "", f"{shown}: a symbol is text without white space")
             require(_RESERVED.fullmatch(symbol) is None, f"{shown} is a name that SentencePiece keeps for itself")
             require(self.symbols.count(symbol) == 1, f"{shown} is named twice")
+            within = next((other for other in self.symbols if other != symbol and other in symbol), None)
+            require(
+                within is None or self.algorithm != "unigram",
+                f"{shown} has the symbol {within!r} in it, and tokenizer.algorithm=unigram would cut it there: leave "
+                "one of them out, or set tokenizer.algorithm=bpe",
+            )

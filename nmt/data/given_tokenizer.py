@@ -1,4 +1,8 @@
-"""A tokenizer that exists already (tokenizer.path), of this toolkit or of another: any SentencePiece model."""
+"""A tokenizer that exists already (tokenizer.path), of this toolkit or of another: any SentencePiece model.
+
+A piece of another model's that is called <pad>, <unk>, <s> or </s>, and that is no piece of ordinary text, is left out:
+the special symbols of this toolkit stand in its place.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +12,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args, get_type_hints
 
 from nmt.config.data import TokenizerConfig
+from nmt.config.load import read_config
 from nmt.config.schema import Config
 from nmt.data.reserved import SPACE
 from nmt.data.sentencepiece_model import (
@@ -37,38 +42,31 @@ _ALGORITHMS: dict[int, Literal["unigram", "bpe", "char", "word"]] = {
 _NORMALIZATIONS = get_args(get_type_hints(TokenizerConfig)["normalization"])
 
 
-def given_tokenizer(config: Config) -> tuple[Config, Tokenizer | None]:
+def given_tokenizer(config: Config, begun: Path | None = None) -> tuple[Config, Tokenizer | None]:
     """Return the tokenizer that tokenizer.path names, and the configuration with what it is in its tokenizer section.
 
-    Without tokenizer.path the configuration stays as it is, with None. A run keeps a copy of its own, which is taken
-    where there is nothing at tokenizer.path any more. Raises ConfigError for what cannot be taken, and for another
-    tokenizer than the run was begun with.
+    Without tokenizer.path the configuration stays as it is, with None. `begun` is the run that is to go on, where it
+    has a checkpoint: it keeps a copy of its tokenizer, which is taken where its tokenizer.path is no longer there.
+    Raises ConfigError for what cannot be taken, and for another tokenizer or other tags than the run was begun with.
     """
     if config.tokenizer.path is None:
         return config, None
-    path = Path(config.tokenizer.path).expanduser()
+    path = Path(config.tokenizer.path)
     shown = f"tokenizer.path={config.tokenizer.path}"
-    copy = None if config.run_dir is None else Path(config.run_dir) / _FOLDER
-    kept = Tokenizer.load(copy) if copy is not None and copy.is_dir() else None
-    if kept is not None and not path.exists():
-        tokenizer = kept
-    else:
-        first, *second = _files(path, shown)
-        tokenizer = Tokenizer(_read(first, config.data.tags), *(_read(file) for file in second))
-    if kept is not None and kept.fingerprint != tokenizer.fingerprint:
-        raise ConfigError(
-            f"{shown} is another tokenizer than {copy}, with which the run was begun: "
-            "put the old one back, or choose another folder with run_dir=OTHER"
-        )
-    parsed = list(map(parse, tokenizer.models))
-    if config.training.subword_sampling is not None and not all(map(_cuts_at_words, parsed)):
+    tokenizer = _load(path, config.data.tags, shown) if begun is None else _load_again(config, path, begun, shown)
+    check_sampling(config, tokenizer, shown)
+    config = dataclasses.replace(config, tokenizer=_settings(config.tokenizer, tokenizer))
+    config.check()
+    return config, tokenizer
+
+
+def check_sampling(config: Config, tokenizer: Tokenizer, shown: str) -> None:
+    """Refuse training.subword_sampling with a tokenizer, called `shown`, whose words cannot be drawn one by one."""
+    if config.training.subword_sampling is not None and not all(map(_cuts_at_words, map(parse, tokenizer.models))):
         raise ConfigError(
             f"training.subword_sampling draws the pieces of one word at a time, and {shown} has pieces that lie across "
             "words, or no mark before the first word: leave training.subword_sampling out"
         )
-    config = dataclasses.replace(config, tokenizer=_settings(config.tokenizer, tokenizer, parsed))
-    config.check()
-    return config, tokenizer
 
 
 def describe(config: TokenizerConfig, tokenizer: Tokenizer) -> str:
@@ -85,9 +83,18 @@ def adopt(serialised: bytes, tags: Sequence[str] = (), name: str = "the model") 
     which calls the model `name`, for bytes that are none and for what is not supported.
     """
     try:
-        model = parse(serialised)
-    except ValueError as error:
+        adopted = _adopted(serialised, tags, name)
+        Tokenizer(adopted)  # which looks into the pieces, as `parse` does not
+    except ValueError as error:  # also for pieces that are not UTF-8
         raise ConfigError(f"{name} is no SentencePiece model, such as spm_train and this toolkit write") from error
+    return adopted
+
+
+def _adopted(serialised: bytes, tags: Sequence[str], name: str) -> bytes:
+    """What `adopt` returns; ValueError for bytes that are no model."""
+    model = parse(serialised)
+    kind = model.trainer_spec.model_type
+    require(kind in _ALGORITHMS, f"{name} is of a kind that SentencePiece does not have (model_type {kind})")
     require(
         not model.trainer_spec.treat_whitespace_as_suffix and model.normalizer_spec.escape_whitespaces,
         f"{name} does not mark the beginning of words by {SPACE} (treat_whitespace_as_suffix, or no "
@@ -103,6 +110,31 @@ def adopt(serialised: bytes, tags: Sequence[str] = (), name: str = "the model") 
         if getattr(adopted.trainer_spec, key) != value:
             setattr(adopted.trainer_spec, key, value)
     return serialised if serialise(adopted) == serialise(model) else serialise(adopted)
+
+
+def _load(path: Path, tags: Sequence[str], shown: str) -> Tokenizer:
+    """The tokenizer at `path`, with a symbol for each tag."""
+    first, *second = _files(path, shown)
+    return Tokenizer(_read(first, tags), *(_read(file) for file in second))
+
+
+def _load_again(config: Config, path: Path, run: Path, shown: str) -> Tokenizer:
+    """The tokenizer of a run that was begun with tokenizer.path, unless another one is there by now."""
+    copy = run / _FOLDER
+    kept = Tokenizer.load(copy)
+    new = [tag for tag in config.data.tags if tag not in kept.tags]
+    require(
+        not new,
+        f"data.train has the tag {' and the tag '.join(new)}, which {copy} does not have, with which the run was begun "
+        "and which cannot grow: leave it out, or choose another folder with run_dir=OTHER",
+    )
+    if path.exists() or read_config(run / "config.yaml").tokenizer.path != config.tokenizer.path:
+        require(
+            _load(path, list(kept.tags), shown).fingerprint == kept.fingerprint,
+            f"{shown} is another tokenizer than {copy}, with which the run was begun: "
+            "put the old one back, or choose another folder with run_dir=OTHER",
+        )
+    return kept
 
 
 def _read(file: Path, tags: Sequence[str] = ()) -> bytes:
@@ -144,8 +176,9 @@ def _files(path: Path, shown: str) -> list[Path]:
     )
 
 
-def _settings(config: TokenizerConfig, tokenizer: Tokenizer, parsed: Sequence[Any]) -> TokenizerConfig:
+def _settings(config: TokenizerConfig, tokenizer: Tokenizer) -> TokenizerConfig:
     """The tokenizer section as it describes this tokenizer."""
+    parsed = list(map(parse, tokenizer.models))
     algorithms = {_ALGORITHMS[model.trainer_spec.model_type] for model in parsed}
     if len(algorithms) > 1:
         raise ConfigError(f"tokenizer.path={config.path} has a model of {' and one of '.join(sorted(algorithms))}")

@@ -178,7 +178,7 @@ def _prepare(config: Config, corpora: Corpora, work: Path, crew: Crew, tokenizer
     if (work / "tokenizer").is_dir():
         tokenizer = Tokenizer.load(work / "tokenizer")
     else:
-        if tokenizer is not None and config.tokenizer.path is not None:
+        if tokenizer is not None and config.tokenizer.path is not None and config.fine_tune.run is None:
             log(describe(config.tokenizer, tokenizer))
         tokenizer = tokenizer or _train_tokenizer(config.tokenizer, data.tags, work, crew)
         with atomic_directory(work / "tokenizer") as folder:

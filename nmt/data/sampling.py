@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nmt.config.schema import Config
+from nmt.data.reserved import SPACE
 from nmt.data.store import Ids, Store
 from nmt.data.tokenizer import EOS, Model, Tokenizer
 
@@ -228,4 +229,6 @@ class _Lines:
                     pieces = [part] if part in self._symbols else self._sampler(part, random)
                     yield from (ids[piece] for piece in pieces)
             else:
-                yield from self._model.encode([word[1:]])[0][:-1]  # without the ▁ that encoding adds, and without EOS
+                yield from self._model.encode([word.removeprefix(SPACE)])[0][
+                    :-1
+                ]  # without the ▁ that encoding adds, and without EOS

@@ -211,20 +211,20 @@ class Model:
             for id, name in enumerate(self.names)
             if self._processor.is_control(id) and (match := _TAG.fullmatch(name))
         }
-        first = EOS + 1 + len(self.tags)
-        if all(name.startswith(SPACE) for name in self.names[first:]):  # words are never split, unknown ones too
+        text = (name for id, name in enumerate(self.names) if id > EOS and not self._processor.is_control(id))
+        if all(name.startswith(SPACE) for name in text):  # words are never split, unknown ones too
             self.names[UNK] = f"{SPACE}<unk>"
 
     @cached_property
     def scores(self) -> dict[str, float]:
         """The pieces that spell text, without special symbols and bytes, each with its score.
 
-        Of a unigram model that is its log-probability; BPE merges into the piece of the highest score first. Scores of
-        `symbols` say only that they are such.
+        Of a unigram model that is its log-probability; BPE merges into the piece of the highest score first. The score
+        of a symbol (see `symbols`) only marks it as one.
         """
         processor = self._processor
-        first = EOS + 1 + len(self.tags)
-        ids = (id for id in range(first, self.size) if not (processor.is_byte(id) or processor.is_unused(id)))
+        others = (processor.is_control, processor.is_byte, processor.is_unused)
+        ids = (id for id in range(EOS + 1, self.size) if not any(is_other(id) for is_other in others))
         return {processor.id_to_piece(id): processor.get_score(id) for id in ids}
 
     @cached_property
@@ -244,7 +244,8 @@ class Model:
 
     def words(self, lines: Sequence[str]) -> list[list[str]]:
         """What the pieces of each line spell, cut before each ▁: no piece learned here lies across such a cut."""
-        return [re.findall(f"{SPACE}[^{SPACE}]*", line) for line in self._processor.normalize(list(map(inside, lines)))]
+        spelled = self._processor.normalize(list(map(inside, lines)))
+        return [re.findall(f"{SPACE}[^{SPACE}]*|^[^{SPACE}]+", line) for line in spelled]
 
     def encode(self, lines: Sequence[str]) -> list[list[int]]:
         """Ids of each line, ending with EOS."""
@@ -278,6 +279,7 @@ def _train(
     """
     model = io.BytesIO()
     controls = [tag_name(tag) for tag in tags]  # the ids after EOS
+    symbols = _symbols(config)
     learnable = Learnable(config.normalization, [*SPECIAL, *controls], _LONGEST_LINE)
     known = set("".join(map(normaliser(config.normalization), characters)))
     try:
@@ -288,7 +290,7 @@ def _train(
             vocab_size=config.vocab_size,
             byte_fallback=config.byte_fallback,
             character_coverage=config.character_coverage,
-            required_chars="".join(sorted(known - {" "})),
+            required_chars="".join(sorted(known - {" ", *symbols})),  # which may not name a symbol again
             normalization_rule_name=config.normalization,
             remove_extra_whitespaces=False,  # the text has none; a target line that has some survives
             pad_id=PAD,
@@ -296,7 +298,7 @@ def _train(
             bos_id=BOS,
             eos_id=EOS,
             control_symbols=controls,
-            user_defined_symbols=_symbols(config),
+            user_defined_symbols=symbols,
             input_sentence_size=0,
             shuffle_input_sentence=False,
             max_sentence_length=_LONGEST_LINE,

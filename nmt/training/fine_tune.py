@@ -5,19 +5,19 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Sequence
 from pathlib import Path
-
-import torch
-from torch import nn
+from typing import TYPE_CHECKING
 
 from nmt.config.data import DataConfig, TokenizerConfig
 from nmt.config.schema import Config, FineTuneConfig
 from nmt.config.typed import suggestion
-from nmt.data.given_tokenizer import given_tokenizer
+from nmt.data.given_tokenizer import check_sampling, given_tokenizer
 from nmt.data.tokenizer import Tokenizer
 from nmt.errors import ConfigError, NmtError, require
-from nmt.models.build import build_model
 from nmt.run import read_run_config
 from nmt.training.checkpoint import CheckpointInfo, find_checkpoint, has_checkpoint, load_weights
+
+if TYPE_CHECKING:  # a configuration that starts from scratch need not wait for torch
+    from torch import nn
 
 _DROPOUT = "dropout"  # how the keys of dropout rates end, which have no part in what weights mean
 
@@ -26,16 +26,17 @@ def inherit(config: Config) -> tuple[Config, Tokenizer | None]:
     """The configuration with the tokenizer section of the run it starts from, and that run's tokenizer.
 
     Once it has a checkpoint of its own a run takes both from itself and needs the other no more. One that starts from
-    scratch has the tokenizer of tokenizer.path, or None. Raises ConfigError for a run it cannot start from, and for
-    parts to freeze that the model does not have.
+    scratch has the tokenizer of tokenizer.path, or None. Raises ConfigError for a run it cannot start from, for a
+    tokenizer that is not that run's, and for parts to freeze that the model does not have.
     """
     assert config.run_dir, "load_config fills it in"
+    own = Path(config.run_dir)
+    goes_on = has_checkpoint(own)
     if config.fine_tune.run is None:
-        return given_tokenizer(config)
-    own, base = Path(config.run_dir), Path(config.fine_tune.run)
+        return given_tokenizer(config, own if goes_on else None)
+    base = Path(config.fine_tune.run)
     if own.resolve() == base.resolve():
         raise ConfigError(f"fine_tune.run={base} is the directory of this run itself: choose another by run_dir=OTHER")
-    goes_on = has_checkpoint(own)
     try:
         origin = own if goes_on else base
         theirs, tokenizer = read_run_config(origin), Tokenizer.load(origin / "tokenizer")
@@ -44,13 +45,12 @@ def inherit(config: Config) -> tuple[Config, Tokenizer | None]:
     except NmtError as error:
         raise ConfigError(str(error) if goes_on else f"fine_tune.run: {error}") from error
     _refuse_new_tags(config.data, tokenizer, base)
-    if config.tokenizer == TokenizerConfig():
-        config = dataclasses.replace(config, tokenizer=theirs.tokenizer)
-        config.check()
+    config = dataclasses.replace(config, tokenizer=_section(config.tokenizer, theirs.tokenizer, base))
+    config.check()
+    check_sampling(config, tokenizer, f"the vocabulary of fine_tune.run={base}")
     if not goes_on:
         _refuse_another_model(config, theirs, base)
-    with torch.device("meta"):  # the names without the weights
-        freeze(build_model(config.model, tokenizer.source_size, tokenizer.target_size), config.fine_tune.freeze)
+    _check_parts(config, tokenizer)
     return config, tokenizer
 
 
@@ -97,6 +97,28 @@ def freeze(model: nn.Module, parts: Sequence[str], log: Callable[[str], None] = 
 
 def _lies_in(name: str, parts: Sequence[str]) -> bool:
     return any(name == part or name.startswith(f"{part}.") for part in parts)
+
+
+def _section(given: TokenizerConfig, theirs: TokenizerConfig, base: Path) -> TokenizerConfig:
+    """The tokenizer section with what the run to start from has for a section, or a size, that is left to it."""
+    for key in ("path", "symbols"):
+        require(
+            not getattr(given, key) or getattr(given, key) == getattr(theirs, key),
+            f"tokenizer.{key} cannot be had with fine_tune.run={base}, whose tokenizer is taken: leave one of them out",
+        )
+    if given == TokenizerConfig():
+        return theirs
+    return dataclasses.replace(given, vocab_size=theirs.vocab_size) if given.vocab_size == "auto" else given
+
+
+def _check_parts(config: Config, tokenizer: Tokenizer) -> None:
+    """Refuse parts to freeze that the model does not have."""
+    import torch
+
+    from nmt.models.build import build_model
+
+    with torch.device("meta"):  # the names without the weights
+        freeze(build_model(config.model, tokenizer.source_size, tokenizer.target_size), config.fine_tune.freeze)
 
 
 def _refuse_new_tags(data: DataConfig, tokenizer: Tokenizer, base: Path) -> None:

@@ -5,23 +5,25 @@ from __future__ import annotations
 import io
 import shutil
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
 import sentencepiece
 
-from nmt.api import inherited
 from nmt.cli.prepare import main as prepare_command
 from nmt.config.data import TokenizerConfig
 from nmt.config.load import config_from_dict, config_to_dict, read_config, save_config
 from nmt.config.schema import Config
 from nmt.data.given_tokenizer import adopt
 from nmt.data.prepare import prepare
+from nmt.data.sampling import SubwordSampling
 from nmt.data.sentencepiece_model import parse, serialise
 from nmt.data.tokenizer import BOS, EOS, PAD, UNK, Tokenizer
 from nmt.errors import ConfigError
 from nmt.resources import embedded_corpus
 from nmt.run import load_run
+from nmt.training.fine_tune import inherit
 from nmt.training.run import train
 from tests.toy_run import made_up_lines
 from tests.training.tiny import tiny_config
@@ -86,6 +88,9 @@ def test_a_model_of_this_toolkit_stays_as_it_is_to_the_byte() -> None:
     [
         (b"", "is no SentencePiece model"),
         (b"{}", "is no SentencePiece model"),
+        (b"\n\x00", "is no SentencePiece model"),
+        (lambda: foreign().replace(b"the", b"\xff\xfee"), "is no SentencePiece model"),
+        (lambda: of_kind(9), "is of a kind that SentencePiece does not have"),
         (lambda: foreign(treat_whitespace_as_suffix=True), "does not mark the beginning of words"),
         (lambda: with_text_named_as_a_symbol(), "has </s> as a piece of text"),
     ],
@@ -94,6 +99,12 @@ def test_what_cannot_be_taken_is_refused(content: Any, told: str) -> None:
     serialised = content if isinstance(content, bytes) else content()
     with pytest.raises(ConfigError, match=f"x.model {told}"):
         adopt(serialised, name="x.model")
+
+
+def of_kind(kind: int) -> bytes:
+    model = parse(foreign())
+    model.trainer_spec.model_type = kind
+    return serialise(model)
 
 
 def with_text_named_as_a_symbol() -> bytes:
@@ -131,7 +142,7 @@ def test_a_run_has_its_own_copy_and_says_what_it_is(config: Config, tmp_path: Pa
     train(config)  # goes on with its copy
     assert "continuing" in capsys.readouterr().err
     other = with_path(config, run, run_dir=str(tmp_path / "other"))
-    _, tokenizer = inherited(other)
+    _, tokenizer = inherit(other)
     assert tokenizer is not None and tokenizer.fingerprint == load_run(run).tokenizer.fingerprint
 
 
@@ -146,8 +157,33 @@ def test_a_changed_file_is_not_taken_silently(config: Config, tmp_path: Path) ->
     assert keys[0] != keys[1], "the content of the file is part of the key"
 
 
+def test_without_a_checkpoint_the_file_is_taken_whatever_a_killed_run_has_left(config: Config) -> None:
+    left = Path(str(config.run_dir)) / "tokenizer"
+    left.mkdir(parents=True)
+    (left / "source.model").write_bytes(b"half of")
+    assert inherit(config)[1] is not None
+
+
+def test_a_run_answers_for_its_own_path_only(config: Config) -> None:
+    train(config)
+    with pytest.raises(ConfigError, match=r"tokenizer.path=their\.modle: there is no such file or folder"):
+        inherit(with_path(config, "their.modle"))
+    Path(str(config.tokenizer.path)).unlink()
+    assert inherit(config)[1] is not None
+
+
+def test_a_new_tag_is_named_where_a_run_goes_on(config: Config, tmp_path: Path) -> None:
+    text = {"source": str(tmp_path / "text" / "train.aa"), "target": str(tmp_path / "text" / "train.bb")}
+    values = config_to_dict(config)
+    values["data"] |= {"path": None, "train": [text | {"tag": "old"}], "val": text | {"tag": "old"}}
+    train(config_from_dict(values))
+    values["data"]["train"].append(text | {"tag": "new"})
+    with pytest.raises(ConfigError, match=r"^data\.train has the tag new, which .*tokenizer does not have"):
+        inherit(config_from_dict(values))
+
+
 def _asked(config: Config) -> tuple[Config, Any, Tokenizer | None]:
-    asked, tokenizer = inherited(config)
+    asked, tokenizer = inherit(config)
     return asked, lambda line: None, tokenizer
 
 
@@ -157,9 +193,9 @@ def test_two_models_are_one_for_each_language(config: Config, tmp_path: Path) ->
     for side, seed in (("source", 5), ("target", 6)):
         (folder / f"{side}.model").write_bytes(foreign(made_up_lines(300, seed), vocab_size=50 + seed))
     with pytest.raises(ConfigError, match=r"model\.share_embeddings needs one vocabulary .*share_embeddings=false"):
-        inherited(with_path(config, folder))
+        inherit(with_path(config, folder))
     model = config_to_dict(config)["model"] | {"share_embeddings": False}
-    asked, tokenizer = inherited(with_path(config, folder, model=model))
+    asked, tokenizer = inherit(with_path(config, folder, model=model))
     assert tokenizer is not None and not tokenizer.joint and not asked.tokenizer.joint
     assert tokenizer.source.names != tokenizer.target.names
     assert asked.tokenizer.vocab_size == max(tokenizer.source.size, tokenizer.target.size)
@@ -168,10 +204,32 @@ def test_two_models_are_one_for_each_language(config: Config, tmp_path: Path) ->
 def test_pieces_across_words_are_not_drawn_from(config: Config, tmp_path: Path) -> None:
     across = foreign(made_up_lines(300, seed=3), vocab_size=70, split_by_whitespace=False)
     (tmp_path / "their.model").write_bytes(across)
-    inherited(config)
+    inherit(config)
+    train(config)
     config.training.subword_sampling = 0.1
     with pytest.raises(ConfigError, match="subword_sampling draws the pieces of one word at a time"):
-        inherited(config)
+        inherit(with_path(config, str(config.tokenizer.path), run_dir=str(tmp_path / "other")))
+    values = config_to_dict(config) | {"fine_tune": {"run": str(config.run_dir)}, "run_dir": str(tmp_path / "tuned")}
+    del values["tokenizer"]
+    with pytest.raises(ConfigError, match=r"and the vocabulary of fine_tune\.run=.* has pieces that lie across words"):
+        inherit(config_from_dict(values))
+
+
+def test_words_are_whole_without_a_mark_before_the_first() -> None:
+    settings = {"add_dummy_prefix": False, "normalization_rule_name": "identity", "remove_extra_whitespaces": False}
+    model = Tokenizer(adopt(foreign(["hund katze haus"] * 9, vocab_size=14, **settings))).source
+    assert model.words(["hund katze  haus", "", " a"]) == [["hund", "▁katze", "▁", "▁haus"], [], ["▁a"]]
+
+
+def test_control_symbols_are_not_drawn_as_text() -> None:
+    original = foreign(made_up_lines(300, seed=3), vocab_size=70, control_symbols=["ba", "<ctl>"])
+    tokenizer = Tokenizer(adopt(original, ["2en"]))
+    sampling = SubwordSampling(tokenizer, "unigram", 0.3, "both", 100)
+    assert sampling.target is not None
+    control = {tokenizer.target.names.index(name) for name in ("ba", "<ctl>")}
+    for ids in sampling.target.draw(["ba baba <ctl>", *made_up_lines(50, seed=3)], Random(1)):
+        assert not control.intersection(ids)
+    assert not {"ba", "<ctl>"}.intersection(tokenizer.target.scores)
 
 
 def test_commands_answer_a_wrong_path_with_a_sentence(config: Config, tmp_path: Path, capsys: Any) -> None:

@@ -77,6 +77,25 @@ def test_drawn_segmentations_keep_them_too(algorithm: Any) -> None:
     assert len({tuple(map(tuple, lines)) for lines in drawn}) > 1, "the rest is drawn"
 
 
+@pytest.mark.parametrize("algorithm", ["bpe", "char"])
+def test_of_symbols_within_each_other_the_longest_is_kept(algorithm: Any) -> None:
+    config = TokenizerConfig(algorithm=algorithm, vocab_size=40, symbols=["<br>", "<br><br>"])
+    config.check()
+    tokenizer = Tokenizer.train(config, LINES, LINES)
+    stored = tokenizer.encode_target(["x<br><br><br> a <br>"])[0]
+    pieces = [piece for piece in tokenizer.target_pieces(stored) if "br" in piece]
+    assert pieces == ["<br><br>", "<br>", "<br>"]
+    if algorithm == "bpe":
+        sampling = SubwordSampling(tokenizer, algorithm, 0.0, "both", 100)
+        assert sampling.target is not None and sampling.target.draw(["x<br><br><br> a <br>"], Random(1)) == [stored]
+
+
+def test_a_symbol_of_one_character_may_be_in_text_that_the_tokenizer_is_not_trained_on() -> None:
+    config = TokenizerConfig(algorithm="bpe", vocab_size=40, symbols=["#"])
+    tokenizer = Tokenizer.train(config, LINES, LINES, (frozenset("#ä"), frozenset()))
+    assert tokenizer.decode_target(tokenizer.encode_target(["ä#x"])[0]) == "ä#x"
+
+
 def test_normalisation_leaves_symbols_alone_or_refuses_them() -> None:
     tokenizer = train("bpe", normalization="nfkc")
     assert tokenizer.decode_target(tokenizer.encode_target(["<date>½"])[0]).startswith("<date>")
@@ -93,6 +112,7 @@ def test_normalisation_leaves_symbols_alone_or_refuses_them() -> None:
         ({"symbols": ["</s>"]}, "keeps for itself"),
         ({"symbols": ["<0x0A>"]}, "keeps for itself"),
         ({"symbols": ["<b>", "<b>"]}, "named twice"),
+        ({"symbols": ["<br>", "<br><br>"]}, "'<br><br>' has the symbol '<br>' in it, and tokenizer.algorithm=unigram"),
         ({"symbols": ["<b>"], "algorithm": "word"}, "cannot be had with tokenizer.algorithm=word"),
         ({"symbols": ["<b>"], "path": "x.model"}, "leave one of them out"),
     ],

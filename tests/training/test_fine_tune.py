@@ -199,6 +199,9 @@ def test_parts_that_cannot_be_frozen_are_refused_before_anything_is_prepared(
         ({"model__ffn_dim": 32, "model__norm": "pre"}, r"\(model\.ffn_dim is 32, there 24; model\.norm is pre, there "),
         ({"model": RNN}, r"\(model\.family is luong, there transformer\)"),
         ({"tokenizer__vocab_size": 50}, r"\(tokenizer\.vocab_size is 50, there 60\)"),
+        ({"tokenizer": {"algorithm": "char"}}, r"vocabulary \(tokenizer\.algorithm is char, there bpe\)"),
+        ({"tokenizer__path": "x.model"}, r"tokenizer\.path cannot be had with fine_tune\.run=.* leave one of them out"),
+        ({"tokenizer": {"symbols": ["<b>"]}}, r"tokenizer\.symbols cannot be had with fine_tune\.run="),
     ],
 )
 def test_another_model_or_vocabulary_is_refused_by_its_keys(
@@ -212,6 +215,7 @@ def test_dropout_may_differ_and_the_tokenizer_section_may_be_repeated(folder: Pa
     given = tiny_config(folder).tokenizer
     config, tokenizer = inherit(tuned_config(folder, "same", model__dropout=0.4, tokenizer__vocab_size=60))
     assert (config.model.dropout, config.tokenizer) == (0.4, given)
+    assert inherit(tuned_config(folder, "auto", tokenizer={"algorithm": "bpe"}))[0].tokenizer == given
     assert tokenizer is not None and tokenizer.source_size == 60
 
 
