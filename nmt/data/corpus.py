@@ -85,10 +85,14 @@ def read_lines(path: str | os.PathLike[str]) -> list[str]:
 
 
 def check_files(corpus: CorpusConfig, source_language: str, target_language: str) -> None:
-    """Raise NmtError where a file of a corpus is missing or may not be read; a data set is not looked for."""
-    if corpus.hub is None:
-        for path in _paths(corpus, *languages_of(corpus, source_language, target_language)):
-            open_file(path).close()
+    """Raise NmtError where a file of a corpus, or of its further references, is missing or may not be read.
+
+    A data set is not looked for.
+    """
+    languages = languages_of(corpus, source_language, target_language)
+    paths = [] if corpus.hub is not None else list(_paths(corpus, *languages))
+    for path in (*paths, *map(Path, corpus.more_references or ())):
+        open_file(path).close()
 
 
 def digest(corpus: CorpusConfig, source_language: str, target_language: str, digests: Digests) -> str:

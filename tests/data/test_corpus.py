@@ -13,7 +13,7 @@ import pytest
 
 from nmt.config.data import CorpusConfig, DataConfig
 from nmt.data import hub
-from nmt.data.corpora import resolve
+from nmt.data.corpora import check_test_sets, resolve
 from nmt.data.corpora import test_sets as sets_of_tests
 from nmt.data.corpus import corpus_name, digest, read_corpus, read_lines
 from nmt.data.digests import Digests
@@ -351,3 +351,14 @@ def test_a_hub_out_of_reach_is_one_sentence(datasets: Any, monkeypatch: pytest.M
         hub._hub_answers.cache_clear()
     assert "\n" not in str(raised.value)
     assert constants.HF_HUB_OFFLINE, "its client was kept from trying again"
+
+
+def test_further_references_of_a_test_set_are_looked_for_too(tmp_path: Path) -> None:
+    write_pairs(tmp_path, "text")
+    there, missing = str(tmp_path / "text.en"), str(tmp_path / "other.en")
+    corpus = CorpusConfig(prefix=str(tmp_path / "text"), more_references=[there])
+    data = DataConfig(source_language="de", target_language="en", train=[corpus], val=corpus, test={"mine": corpus})
+    check_test_sets(data)
+    corpus.more_references = [there, missing]
+    with pytest.raises(NmtError, match=re.escape(f"data.test.mine: {missing} is missing")):
+        check_test_sets(data)
