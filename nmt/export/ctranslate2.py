@@ -22,7 +22,7 @@ from nmt.data.tokenizer import BOS, PAD
 from nmt.errors import NmtError
 from nmt.export.record import RECORD, ExportRecord, export_folder
 from nmt.extras import import_extra
-from nmt.files import atomic_directory, check_writable
+from nmt.files import atomic_directory, check_writable, follow
 from nmt.run import LoadedRun
 
 FORMAT = "ctranslate2"
@@ -69,6 +69,7 @@ def place_of_export(
     if path.exists() and not (path / RECORD).is_file() and not (path.is_dir() and not any(path.iterdir())):
         raise NmtError(f"{path} is there and is no export, which could be replaced: choose another folder")
     check_writable(path, folder=True)
+    check_writable(follow(path).parent, folder=True)  # an export is made beside the one that it replaces
     return path
 
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
+import os
 import shutil
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from tempfile import TemporaryFile
+from typing import IO
 
 import ctranslate2
 import pytest
@@ -220,3 +224,17 @@ def test_torch_is_not_imported(exported: Path) -> None:
     command = [sys.executable, "-c", program, str(exported), "--engine", "ctranslate2"]
     done = subprocess.run(command, cwd=ROOT, input=f"{LINES[0]}\n", capture_output=True, text=True)
     assert (done.returncode, done.stdout.count("\n")) == (0, 1), done.stderr
+
+
+def test_a_folder_is_replaced_only_where_one_can_be_made_beside_it(
+    run: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def open_in(dir: Path) -> IO[bytes]:
+        if Path(dir).name == "exports":
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        return TemporaryFile(dir=dir)
+
+    monkeypatch.setattr("nmt.files.TemporaryFile", open_in)
+    monkeypatch.setattr("nmt.run.load_run", lambda *arguments: pytest.fail("a run is loaded"))
+    assert export.main([str(run)]) == 1
+    assert "exports cannot be written" in capsys.readouterr().err
