@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Literal
 from nmt.config.load import config_from_dict, config_to_dict, load_config
 from nmt.config.schema import Config
 from nmt.errors import UsageError
-from nmt.files import check_writable
 from nmt.translate import Translator, warn_on_stderr
 
 if TYPE_CHECKING:
@@ -95,48 +94,42 @@ def evaluate(
     """
     from nmt.evaluation.evaluate import Settings
     from nmt.evaluation.evaluate import evaluate as evaluate_run
+    from nmt.evaluation.sets import set_from_files
     from nmt.run import load_run
 
     if (source is None) != (reference is None):
         raise UsageError("source and reference go together")
     if source is not None and test_sets is not None:
         raise UsageError("give either source and reference or the names of test sets")
-    sets = sets_to_evaluate(
-        run_dir, test_sets, source=source, reference=reference, checkpoint=checkpoint, device=device
-    )
+    sets: str | Sequence[str] | EvaluationSet | None = test_sets
+    if source is not None and reference is not None:
+        files = [reference] if isinstance(reference, str | os.PathLike) else reference
+        sets = set_from_files(Path(source), list(map(Path, files)))
+    found = sets_to_evaluate(run_dir, sets, checkpoint, device)
     run = load_run(run_dir, checkpoint)
     settings = Settings(beam_size, length_penalty, device)
-    return [evaluate_run(run, test_set.tagged(tag), settings, log) for test_set in sets]
+    return [evaluate_run(run, test_set.tagged(tag), settings, log) for test_set in found]
 
 
 def sets_to_evaluate(
     run_dir: PathLike,
-    test_sets: str | Sequence[str] | None = None,
-    *,
-    source: PathLike | None = None,
-    reference: PathLike | Sequence[PathLike] | None = None,
+    wanted: str | Sequence[str] | EvaluationSet | None = None,
     checkpoint: str | int | None = None,
     device: str = "auto",
 ) -> list[EvaluationSet]:
-    """Return what `evaluate` would translate, once all that it is told has been looked at; no weights are read.
+    """Return the sets to evaluate a run on: those of its configuration, those named, or the one that is given.
 
-    Raises NmtError for a run, a checkpoint, a set, a file or a device that is not there, and where nothing could be
-    kept in the run.
+    No weights are read. Raises NmtError for a run, a checkpoint, a set or a device that is not there.
     """
     from nmt.device import choose_device
-    from nmt.evaluation.kept import FOLDER
-    from nmt.evaluation.sets import set_from_files, sets_of
+    from nmt.evaluation.sets import EvaluationSet, sets_of
     from nmt.run import check_run
 
     config = check_run(run_dir, checkpoint)
-    if source is not None and reference is not None:
-        files = [reference] if isinstance(reference, str | os.PathLike) else reference
-        sets = [set_from_files(Path(source), list(map(Path, files)))]
-    else:
-        sets = sets_of(config, [test_sets] if isinstance(test_sets, str) else test_sets)
     choose_device(device)
-    check_writable(Path(run_dir) / FOLDER, folder=True)
-    return sets
+    if isinstance(wanted, EvaluationSet):
+        return [wanted]
+    return sets_of(config, [wanted] if isinstance(wanted, str) else wanted)
 
 
 def _config(config: Config | PathLike, overrides: Sequence[str]) -> Config:

@@ -107,12 +107,13 @@ def _score_file(arguments: Namespace) -> dict[str, Any]:
         raise UsageError("--tag says how a run translates, and --hypothesis is translated already: leave one out")
     if arguments.runs or arguments.source is not None or arguments.test_set is not None:
         raise UsageError("--hypothesis stands alone: with --reference, without runs, --source or --test-set")
-    if arguments.hypothesis == "-":
-        arguments.hypothesis = "/dev/stdin"
+    file = arguments.hypothesis
+    if file == "-":
+        file = "/dev/stdin"
         if sys.stdin is not None and sys.stdin.isatty():
             tell(WAITING)
-    hypotheses, language = read_text(arguments.hypothesis), arguments.target_language
-    references, *more = read_references(arguments.reference, hypotheses, arguments.hypothesis)
+    hypotheses, language = read_text(file), arguments.target_language
+    references, *more = read_references(arguments.reference, hypotheses, file)
     scores = score(hypotheses, references, METRICS, language, more_references=more)
     return {
         "system": arguments.hypothesis,
@@ -124,31 +125,21 @@ def _score_file(arguments: Namespace) -> dict[str, Any]:
 
 
 def _score_runs(arguments: Namespace) -> list[dict[str, Any]]:
-    from nmt.api import evaluate, sets_to_evaluate
+    from nmt.api import sets_to_evaluate
+    from nmt.evaluation.evaluate import evaluate
+    from nmt.evaluation.sets import set_from_files
+    from nmt.run import load_run
 
-    for path in arguments.runs:  # all of them, before the first is translated with
-        sets_to_evaluate(
-            path,
-            arguments.test_set,
-            source=arguments.source,
-            reference=arguments.reference,
-            checkpoint=arguments.checkpoint,
-            device=arguments.device,
-        )
+    wanted, settings = arguments.test_set, settings_of(arguments)
+    if arguments.source is not None:
+        wanted = set_from_files(arguments.source, arguments.reference)
+    # each set is read once, since a pipe can be, and all of them before the first run is translated with
+    sets = [sets_to_evaluate(path, wanted, arguments.checkpoint, arguments.device) for path in arguments.runs]
     entries = []
-    for path in arguments.runs:
-        for evaluation in evaluate(
-            path,
-            arguments.test_set,
-            source=arguments.source,
-            reference=arguments.reference,
-            checkpoint=arguments.checkpoint,
-            beam_size=arguments.beam_size,
-            length_penalty=arguments.length_penalty,
-            tag=arguments.tag,
-            device=arguments.device,
-            log=tell,
-        ):
+    for path, found in zip(arguments.runs, sets, strict=True):
+        run = load_run(path, arguments.checkpoint)
+        for test_set in found:
+            evaluation = evaluate(run, test_set.tagged(arguments.tag), settings, tell)
             if evaluation.reused:
                 tell(f"{path}: using the translations in {evaluation.folder}")
             entries.append({"system": str(path), "test_set": evaluation.set_name, **evaluation.record})

@@ -16,6 +16,7 @@ from nmt.evaluation.kept import Kept, find_translations, folder_of, make_way, sc
 from nmt.evaluation.metrics import METRICS, length_ratio, score
 from nmt.evaluation.sets import EvaluationSet, digest
 from nmt.evaluation.tagged import rows_by_tag, target_language
+from nmt.files import check_writable
 
 if TYPE_CHECKING:
     from torch import device as Device
@@ -82,6 +83,7 @@ def evaluate(
     if kept is not None:
         hypotheses, seconds = kept.hypotheses, kept.record["seconds"]
     else:
+        check_writable(folder, folder=True)
         count = f"{len(test_set.sources):,} sentences"
         log(f"{run.path}: translating {test_set.name}, {count}, with checkpoint {run.checkpoint.name}")
         hypotheses, seconds = _translate(run, test_set, search, device, log)

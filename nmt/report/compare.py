@@ -11,7 +11,6 @@ from nmt.config.languages import language_of
 from nmt.errors import NmtError, UsageError
 from nmt.evaluation.buckets import source_lengths
 from nmt.evaluation.evaluate import Settings
-from nmt.evaluation.kept import FOLDER
 from nmt.evaluation.sets import EvaluationSet, set_from_files, sets_of
 from nmt.evaluation.significance import Method
 from nmt.files import check_writable
@@ -63,8 +62,6 @@ def compare(request: Request, log: Callable[[str], None]) -> dict[str, Any]:
         if contestant.name is not None
     ]
     check_writable(request.folder, folder=True)
-    for path in configs:
-        check_writable(path / FOLDER, folder=True)
     systems = _systems(request, files, test_set, log)
     results = analyse(systems, test_set, languages, log, request.significance)
     lines = request.sentences

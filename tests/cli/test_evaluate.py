@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import IO
 
 import pytest
 
@@ -56,7 +61,7 @@ def test_all_that_is_named_is_looked_at_before_a_run_is_loaded(
     folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run, none = make_run(folder / "run", "luong", folder), folder / "none"
-    source, reference = str(folder / "text.de"), str(folder / "text.en")
+    source = str(folder / "text.de")
     monkeypatch.setattr("nmt.run.load_run", lambda *arguments: pytest.fail("a run is loaded"))
     for arguments, sentence in (
         ([str(none)], f"{none} does not exist"),
@@ -67,9 +72,42 @@ def test_all_that_is_named_is_looked_at_before_a_run_is_loaded(
     ):
         assert main([str(run), *arguments]) == 1
         assert sentence in capsys.readouterr().err.splitlines()[-1]
-    (run / "evaluations").write_text("a file")
-    assert main([str(run), "--source", source, "--reference", reference]) == 1
-    assert "evaluations cannot be written" in capsys.readouterr().err
+
+
+def test_only_what_is_to_be_written_has_to_be_writable(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = make_run(folder / "run", "luong", folder)
+    assert main([str(run), "--device", "cpu"]) == 0
+    first = capsys.readouterr().out
+    monkeypatch.setattr("nmt.files.TemporaryFile", read_only)
+    assert main([str(run), "--device", "cpu"]) == 0
+    assert capsys.readouterr().out == first
+    monkeypatch.setattr("nmt.translate.Translator.translate_nbest", lambda *_, **__: pytest.fail("it translates"))
+    assert main([str(run), "--device", "cpu", "--beam-size", "1"]) == 1
+    assert "evaluations/test cannot be written" in capsys.readouterr().err
+
+
+def read_only(dir: Path) -> IO[bytes]:
+    raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+
+def test_pipes_are_read_once_for_all_runs(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    runs = [str(make_run(folder / name, "luong", folder, seed)) for seed, name in enumerate(("one", "two"))]
+    with ExitStack() as stack:
+        given = [stack.enter_context(pipe_of(folder / name)) for name in ("text.de", "text.en")]
+        assert main([*runs, "--source", given[0], "--reference", given[1], "--device", "cpu", "--json"]) == 0
+    assert [entry["sentences"] for entry in json.loads(capsys.readouterr().out)] == [len(REFERENCES)] * 2
+
+
+@contextmanager
+def pipe_of(file: Path) -> Iterator[str]:
+    """The name of a pipe with the content of a file, as <(cat FILE) is one in a shell."""
+    end, start = os.pipe()
+    os.write(start, file.read_bytes())
+    os.close(start)
+    yield f"/dev/fd/{end}"
+    os.close(end)
 
 
 def test_an_output_is_scored_as_it_comes(folder: Path) -> None:
@@ -77,7 +115,8 @@ def test_an_output_is_scored_as_it_comes(folder: Path) -> None:
     given = "".join(f"{line}\n" for line in REFERENCES)
     answer = subprocess.run([*command, "--json"], input=given, capture_output=True, text=True)
     assert answer.returncode == 0
-    assert json.loads(answer.stdout)[0]["bleu"]["score"] == pytest.approx(100)
+    (entry,) = json.loads(answer.stdout)
+    assert entry["bleu"]["score"] == pytest.approx(100) and entry["system"] == "-"
     assert answer.stderr == ""
 
 
