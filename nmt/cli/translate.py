@@ -75,7 +75,7 @@ def _translate_stream(arguments: Namespace, interruptible: Interruptible) -> Non
                 if not lines:
                     break
                 output.writelines(written)
-                if not is_compressed(output):  # which each flush would make longer
+                if not is_compressed(output):  # each flush makes a compressed file longer
                     output.flush()
                 first_line += len(lines)
                 counter.block(len(lines))

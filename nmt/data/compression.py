@@ -30,7 +30,7 @@ def open_file(path: Path) -> BinaryIO:
 
 
 def decompressed(path: Path, file: BinaryIO) -> BinaryIO:
-    """Return what reads the text of an open file, whose name is `path`."""
+    """Return a file that reads an open one, decompressed where the name of that, `path`, ends in .gz or .xz."""
     match path.suffix:
         case ".gz":
             return cast(BinaryIO, gzip.open(file, "rb"))
@@ -84,5 +84,5 @@ def writing_text(path: str | os.PathLike[str]) -> Iterator[IO[str]]:
 
 
 def is_compressed(file: IO[bytes]) -> bool:
-    """Whether what is read from an open file, or written to it, is text that lies there compressed."""
+    """Return whether an open file compresses what is written to it, or decompresses what is read from it."""
     return isinstance(file, gzip.GzipFile | lzma.LZMAFile)

@@ -70,15 +70,13 @@ def score(
     references: Sequence[str],
     metrics: Sequence[str] = METRICS,
     target_language: str = "",
-    hypothesis_name: str = "the hypotheses",
-    reference_name: str = "the references",
     more_references: Texts = (),
 ) -> dict[str, Score]:
-    """Score detokenised hypotheses against their references; the names are for errors over unequal counts.
+    """Score detokenised hypotheses against their references.
 
     `more_references` are further texts that answer the hypotheses line by line, as `references` do.
     """
-    check_counts(hypotheses, references, hypothesis_name, reference_name)
+    check_counts(hypotheses, references, "the hypotheses", "the references")
     texts = [references, *more_references]
     return {name: _corpus_score(name, hypotheses, texts, target_language) for name in metrics}
 

@@ -40,18 +40,18 @@ class EvaluationSet:
 
     @property
     def digests(self) -> Digests:
-        """What tells one text from another: by TEXT_DIGESTS, the last None where no line has a tag."""
+        """The digests of sources, references and tags by their names in TEXT_DIGESTS; None where no line has a tag."""
         tags = None if self.tags is None else digest([tag or "" for tag in self.tags])
         return dict(zip(TEXT_DIGESTS, (self.source_digest, self.reference_digest, tags), strict=True))
 
     @property
     def source_digest(self) -> str:
-        """What tells one source text from another."""
+        """SHA-256 of the source lines."""
         return digest(self.sources)
 
     @property
     def reference_digest(self) -> str:
-        """What tells one reference text, or several of them, from others."""
+        """SHA-256 of the reference lines; where a line has several references, of the digests of these texts."""
         texts = [self.references, *self.more_references]
         return digest(self.references) if len(texts) == 1 else digest(list(map(digest, texts)))
 

@@ -65,8 +65,15 @@ def beside(texts: str | Iterable[str], lines: Sequence[str], what: str) -> list[
     """Return what stands beside each of the lines, such as its translation: as many as there are lines."""
     listed = list_of(texts, what)
     if len(listed) != len(lines):
-        raise UsageError(f"each text needs its own {what}: of texts there are {len(lines):,}, of these {len(listed):,}")
+        got = f"{_counted(len(lines), 'text')} but {_counted(len(listed), what)}"
+        raise UsageError(f"each text needs its own {what}, and there are {got}")
     return listed
+
+
+def _counted(number: int, what: str) -> str:
+    """A number of things, such as 1 text or 2 prefixes."""
+    ending = "" if number == 1 else "es" if what.endswith("x") else "s"
+    return f"{number:,} {what}{ending}"
 
 
 def _kind(value: object) -> str:

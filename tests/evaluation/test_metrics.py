@@ -10,7 +10,15 @@ from pathlib import Path
 import pytest
 
 from nmt.errors import NmtError
-from nmt.evaluation.metrics import build_metric, corpus_bleu, length_ratio, score, sentence_bleu, sentence_chrf
+from nmt.evaluation.metrics import (
+    build_metric,
+    check_counts,
+    corpus_bleu,
+    length_ratio,
+    score,
+    sentence_bleu,
+    sentence_chrf,
+)
 from nmt.evaluation.significance import Statistics
 from tests.evaluation.runs import REFERENCES, write_lines
 
@@ -75,7 +83,9 @@ def test_japanese_falls_back_to_characters_without_mecab(monkeypatch: pytest.Mon
 
 def test_unequal_counts_name_both_texts_and_counts() -> None:
     with pytest.raises(NmtError, match=r"hyp\.txt has 6 lines but ref\.txt has 5"):
-        score(HYPOTHESES, REFERENCES[:5], hypothesis_name="hyp.txt", reference_name="ref.txt")
+        check_counts(HYPOTHESES, REFERENCES[:5], "hyp.txt", "ref.txt")
+    with pytest.raises(NmtError, match="6 lines but the references has 5"):
+        score(HYPOTHESES, REFERENCES[:5])
     with pytest.raises(NmtError, match="nothing to score"):
         score([], [])
 
