@@ -101,14 +101,13 @@ def _lies_in(name: str, parts: Sequence[str]) -> bool:
 
 def _section(given: TokenizerConfig, theirs: TokenizerConfig, base: Path) -> TokenizerConfig:
     """The tokenizer section with what the run to start from has for a section, or a size, that is left to it."""
+    filled = dataclasses.replace(given, vocab_size=theirs.vocab_size) if given.vocab_size == "auto" else given
     for key in ("path", "symbols"):
         require(
-            not getattr(given, key) or getattr(given, key) == getattr(theirs, key),
+            not getattr(given, key) or filled == theirs,  # as in a copy of its config.yaml
             f"tokenizer.{key} cannot be had with fine_tune.run={base}, whose tokenizer is taken: leave one of them out",
         )
-    if given == TokenizerConfig():
-        return theirs
-    return dataclasses.replace(given, vocab_size=theirs.vocab_size) if given.vocab_size == "auto" else given
+    return theirs if given == TokenizerConfig() else filled
 
 
 def _check_parts(config: Config, tokenizer: Tokenizer) -> None:

@@ -213,6 +213,9 @@ def test_pieces_across_words_are_not_drawn_from(config: Config, tmp_path: Path) 
     del values["tokenizer"]
     with pytest.raises(ConfigError, match=r"and the vocabulary of fine_tune\.run=.* has pieces that lie across words"):
         inherit(config_from_dict(values))
+    values |= {"tokenizer": {"path": config.tokenizer.path}}  # the same, but the file may be another by now
+    with pytest.raises(ConfigError, match=r"tokenizer\.path cannot be had with fine_tune\.run="):
+        inherit(config_from_dict(values))
 
 
 def test_words_are_whole_without_a_mark_before_the_first() -> None:
