@@ -101,7 +101,7 @@ def test_what_stands_beside_a_text_is_counted() -> None:
     ):
         with pytest.raises(nmt.NmtError, match="each text needs its own"):
             ask()
-    with pytest.raises(nmt.NmtError, match="its own prefix, and there are 2 texts but 1 prefix$"):
+    with pytest.raises(nmt.NmtError, match=r"its own prefix, and there are 2 texts but 1 prefix$"):
         translator.nbest(["ba", "de"], prefixes=["lo"])
 
 
