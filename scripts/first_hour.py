@@ -46,7 +46,7 @@ def main() -> None:
     (folder / "my.yaml").write_text(readme_yaml(options.source, options.target), encoding="utf-8")
     for system in options.systems:
         row = {"text": options.name, "pairs": options.pairs, "system": system, "minutes": options.minutes}
-        row["command"] = f"python scripts/first_hour.py FOLDER {shlex.join(sys.argv[2:])}"
+        row["command"] = f"python scripts/first_hour.py FOLDER {shlex.join(words_without_runs(sys.argv[2:]))}"
         add(row | measure(options, folder, system))
 
 
@@ -71,6 +71,14 @@ def arguments() -> argparse.Namespace:
     if ("hand" in options.systems) != bool(options.by_hand):
         parser.error("--systems hand and --by-hand belong together")
     return options
+
+
+def words_without_runs(words: list[str]) -> list[str]:
+    """The words of the command line, without where runs go."""
+    if "--runs" not in words:
+        return words
+    at = words.index("--runs")
+    return words[:at] + words[at + 2 :]
 
 
 def write_text(options: argparse.Namespace, folder: Path) -> None:
@@ -150,20 +158,21 @@ def page(rows: list[dict[str, Any]]) -> str:
         "# The first hour: text of one's own, nothing tuned",
         "",
         "The README's example, word for word but for languages and `training.max_minutes`. Every number that depends",
-        "on the text is found by `auto` ([train.md](../train.md#numbers-found-from-your-text)); `hand` is the same",
-        "Transformer with numbers set by hand for that text (its overrides are in the commands below).",
+        "on the text is found by `auto` ([train.md](../train.md#numbers-found-from-your-text)); `hand` is a",
+        "Transformer whose size and numbers were set by hand for that text (the overrides are in the commands below).",
         "",
         f"On {hardware}; BLEU on the test set of each text, beam 5 (`{signature}`).",
         "",
-        "| text | pairs | system | minutes | updates | validation loss, first, least, last | BLEU | of `hand` |",
-        "|---|---:|---|---:|---:|---|---:|---:|",
+        "| text | pairs | system | minutes | threads | updates | validation loss, first, least, last | BLEU | of `hand` |",
+        "|---|---:|---|---:|---:|---:|---|---:|---:|",
     ]
     for row in rows:
         loss, bleu = row["val_loss"], row["bleu"]["score"]
         tuned = hand.get((row["text"], row["pairs"], row["minutes"]))
         share = f"{bleu / tuned:.0%}" if tuned else ""
         lines.append(
-            f"| {row['text']} | {row['pairs'] or 'all'} | {row['system']} | {row['minutes']:g} | {row['updates']:,} "
+            f"| {row['text']} | {row['pairs'] or 'all'} | {row['system']} | {row['minutes']:g} "
+            f"| {row['environment']['cpu_threads']} | {row['updates']:,} "
             f"| {loss[0]:.2f}, {min(loss):.2f}, {loss[-1]:.2f} | {bleu:.2f} | {share} |"
         )
     lines += ["", "Commands (each renews its rows; FOLDER holds that text):", ""]
