@@ -163,7 +163,7 @@ def page(rows: list[dict[str, Any]]) -> str:
         "",
         f"On {hardware}; BLEU on the test set of each text, beam 5 (`{signature}`).",
         "",
-        "| text | pairs | system | minutes | threads | updates | validation loss, first, least, last | BLEU | of `hand` |",
+        "| text | pairs | system | minutes | threads | updates | val loss: first, least, last | BLEU | of `hand` |",
         "|---|---:|---|---:|---:|---:|---|---:|---:|",
     ]
     for row in rows:
