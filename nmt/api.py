@@ -1,4 +1,4 @@
-"""What `import nmt` offers: the commands as functions, on the same configurations and run directories."""
+"""The commands as Python functions (`import nmt`), on the same configurations and run directories."""
 
 from __future__ import annotations
 

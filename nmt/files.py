@@ -48,9 +48,8 @@ def atomic_write(
                 os.fsync(file.fileno())
             partial.replace(place)
         except OSError as error:
-            if _is_of_another(error, partial):
-                raise
-            raise NmtError(f"{path} could not be written: {error.strerror or error}") from error
+            _refuse_unwritten(path, partial, error)
+            raise
         finally:
             partial.unlink(missing_ok=True)
 
@@ -76,11 +75,16 @@ def atomic_directory(path: str | os.PathLike[str]) -> Iterator[Path]:
             shutil.rmtree(place)
         partial.replace(place)
     except OSError as error:
-        if _is_of_another(error, partial):
-            raise
-        raise NmtError(f"{path} could not be written: {error.strerror or error}") from error
+        _refuse_unwritten(path, partial, error)
+        raise
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+def _refuse_unwritten(path: str | os.PathLike[str], partial: Path, error: OSError) -> None:
+    """Raise NmtError where `partial`, which was to become `path`, is what could not be written."""
+    if not _is_of_another(error, partial):
+        raise NmtError(f"{path} could not be written: {error.strerror or error}") from error
 
 
 def leftover_of(path: Path) -> str | None:

@@ -1,4 +1,4 @@
-"""What nmt-translate is told to read and write: all of it is looked at before anything is read or loaded."""
+"""Check every place that nmt-translate reads or writes, before anything is read or loaded."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ from nmt.resources import presets
 
 _NODE = "__nmt__"  # the private name under which hydra finds the configuration being composed
 _ONE_AT_A_TIME = threading.Lock()  # hydra has one of everything, which threads would share
-# What stays of a group whose preset is replaced: for how long and where a system is trained is no matter of how.
+# Keys that keep the file's value when another preset of their group is chosen: limits, and where training runs.
 _STAYS = {"training": ("max_steps", "max_epochs", "max_minutes", "device", "threads", "workers")}
 _SECTIONS = {field.name for field in dataclasses.fields(Config)} - {"seed", "run_dir"}
 

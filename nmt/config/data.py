@@ -104,7 +104,7 @@ class DataConfig:
     workers: Processes | None = None  # that prepare; 1: this process alone; default: the cores it may use, at most 16
 
     def __post_init__(self) -> None:
-        """Of a data set that is trained on, take train where no split is named; a tilde is the home folder."""
+        """Take the split train of a data set that is trained on and names none, and a tilde for the home folder."""
         self.path = self.path and from_home(self.path)
         self.cache = from_home(self.cache)
         for corpus in self.train:
@@ -189,7 +189,7 @@ class DataConfig:
 
 @dataclass(kw_only=True)
 class TokenizerConfig:
-    """How text becomes ids (SentencePiece): a tokenizer trained on the text, or with path one that exists already."""
+    """The tokenizer (SentencePiece): trained on the text, or an existing one where `path` is set."""
 
     path: str | None = None  # a .model file, a folder of them or a run; the keys below (but symbols) are then its own
     symbols: list[str] = field(default_factory=list)  # each kept whole, as one piece: '["<date>","<b>"]'

@@ -88,7 +88,7 @@ def nearest(name: str, names: Iterable[str], count: int = 3) -> list[str]:
 
 
 def suggestion(name: str, names: Iterable[str], count: int = 3) -> str:
-    """What a sentence about a wrong `name` ends with: the nearest names, or nothing where none is near."""
+    """Return the end of a sentence about a wrong `name`: the nearest names, or nothing where none is near."""
     near = nearest(name, names, count)
     return f"; nearest: {', '.join(near)}" if near else ""
 

@@ -91,7 +91,7 @@ def adopt(serialised: bytes, tags: Sequence[str] = (), name: str = "the model") 
 
 
 def _adopted(serialised: bytes, tags: Sequence[str], name: str) -> bytes:
-    """What `adopt` returns; ValueError for bytes that are no model."""
+    """Return what `adopt` returns; raise ValueError for bytes that are no model."""
     model = parse(serialised)
     kind = model.trainer_spec.model_type
     require(kind in _ALGORITHMS, f"{name} is of a kind that SentencePiece does not have (model_type {kind})")
@@ -194,6 +194,6 @@ def _settings(config: TokenizerConfig, tokenizer: Tokenizer) -> TokenizerConfig:
 
 
 def _cuts_at_words(model: Any) -> bool:
-    """Whether no piece lies across the beginning of a word, and every word has a mark before it."""
+    """Tell whether every word begins with a mark (▁) and no piece crosses from one word into the next."""
     normal = (piece.piece for piece in model.pieces if piece.type == NORMAL)
     return bool(model.normalizer_spec.add_dummy_prefix) and not any(SPACE in piece[1:] for piece in normal)

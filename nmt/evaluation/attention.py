@@ -1,4 +1,4 @@
-"""What a translator's model attends to, of every layer and head: as figures to reckon with and as a picture."""
+"""The attention of every layer and head of a translator's model, as numbers and as pictures."""
 
 from __future__ import annotations
 

@@ -62,7 +62,7 @@ class Text(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """How long a training is expected to be."""
+    """The expected length of a training."""
 
     tokens_per_update: int
     updates: float
@@ -141,7 +141,7 @@ def weights_multiplied(model: Seq2Seq) -> int:
 
 
 def _epoch(config: Config, prepared: Prepared) -> Text:
-    """What an epoch has of the training text, by the weights of its corpora."""
+    """Return the size of an epoch, in which corpora come by their weights."""
     return Text.of(prepared.train, Mixture.of(config.data, prepared.train).rows(config.seed, 0))
 
 

@@ -124,7 +124,7 @@ def _to_come(config: TrainingConfig, progress: Progress) -> float:
 
 
 def is_to_try_validation(config: TrainingConfig, progress: Progress) -> bool:
-    """Whether it is time to find out how long a validation takes: with a limit in minutes, before it draws near."""
+    """Tell whether it is time to measure a validation, so that training.max_minutes can leave room for the last one."""
     if config.max_minutes is None or progress.validation_seconds:
         return False
     return progress.seconds >= _UNTRIED * 60 * config.max_minutes

@@ -214,7 +214,7 @@ def summary(validation: Validation) -> str:
 
 
 def _part(looked_at: int, sentences: int) -> str:
-    """What to add to figures that are those of a part of the validation set."""
+    """Return what follows figures that are those of a part of the validation set."""
     return f"  on {looked_at:,} of {sentences:,} sentences" if looked_at < sentences else ""
 
 

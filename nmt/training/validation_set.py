@@ -1,4 +1,4 @@
-"""What a validation needs to know beforehand: which sentences are translated, how long, and from which loss on."""
+"""Choose what a validation translates: which sentences, how long at most, and from which loss on."""
 
 from __future__ import annotations
 
