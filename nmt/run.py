@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from nmt.training.checkpoint import CheckpointInfo
 
 SHORTLIST = "shortlist.safetensors"  # in a run directory, where nmt-shortlist has made one
-DRAFT = "draft.safetensors"  # and nmt-draft
 
 
 @dataclass(frozen=True)

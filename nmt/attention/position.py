@@ -18,13 +18,8 @@ class SinusoidalPositions(nn.Module):
         self.dim = dim
         self.register_buffer("table", sinusoids(initial_length, dim), persistent=False)
 
-    def forward(self, start: int | Tensor, length: int) -> Tensor:
-        """Encodings [length, dim] of the positions start, start + 1, ...
-
-        Only a number makes the table longer where it ends too soon; a tensor [1] stays on its device, unread.
-        """
-        if isinstance(start, Tensor):
-            return self.table.index_select(0, start + torch.arange(length, device=start.device))
+    def forward(self, start: int, length: int) -> Tensor:
+        """Return the encodings [length, dim] of the positions start, start + 1, ..."""
         table = self.table  # another thread may put in one that is too short for this one
         if start + length > table.size(0):
             with torch.inference_mode(False):  # it may grow during a validation, and training uses it afterwards

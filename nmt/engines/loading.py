@@ -9,11 +9,10 @@ from collections.abc import Sequence
 from nmt.config.schema import SearchConfig
 from nmt.data.tokenizer import Tokenizer
 from nmt.device import choose_device
-from nmt.engines.draft import Draft
 from nmt.engines.engine import Precision
 from nmt.engines.native import NativeEngine
-from nmt.engines.rounded import round_weights
 from nmt.engines.shortlist import Shortlist
+from nmt.errors import UsageError
 from nmt.models.ensemble import Ensemble
 from nmt.run import load_runs
 
@@ -33,17 +32,14 @@ def load_native(
     runs = load_runs(run_dirs, checkpoint)
     search, tokenizer = runs[0].config.search, runs[0].tokenizer
     model = runs[0].model if len(runs) == 1 else Ensemble([run.model for run in runs])
-    model.to(place)
     if precision == "fp16" or precision == "int8":
-        round_weights(model, precision)
-        precision = "fp32"  # of all the rest
+        raise UsageError(f"the native engine has no {precision}: choose --engine ctranslate2")
     if precision is not None:
         search = dataclasses.replace(search, precision=precision)
     engine = NativeEngine.alone(
         model,
         place,
         lambda: Shortlist.load(run_dirs[0], tokenizer),
-        lambda: Draft.load(run_dirs[0], tokenizer),
         streams,
     )
     return engine, tokenizer, search, min(run.config.data.cleaning.max_tokens for run in runs)

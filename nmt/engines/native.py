@@ -8,20 +8,17 @@ from functools import cached_property, partial
 from typing import NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from nmt.config.schema import SearchConfig
 from nmt.data.batching import collate
 from nmt.data.tokenizer import BOS, EOS, PAD
 from nmt.device import autocast
-from nmt.engines.draft import Draft
-from nmt.engines.layout import lay_out
-from nmt.engines.replay import Replayed, fixed, recorder
-from nmt.engines.shortlist import Listing, Shortlist
+from nmt.engines.shortlist import Shortlist
 from nmt.errors import NmtError
 from nmt.models.ensemble import Ensemble
-from nmt.models.seq2seq import Seq2Seq, State, Step
+from nmt.models.seq2seq import Seq2Seq, Step
 from nmt.search.beam import beam_search
 from nmt.search.constraints import Constraints
 from nmt.search.coverage import covering, uncovered
@@ -31,7 +28,6 @@ from nmt.search.greedy import greedy_search
 from nmt.search.hypothesis import Hypothesis
 from nmt.search.penalties import LengthPenalty, coverage_penalty
 from nmt.search.sampling import sample, uniform_numbers
-from nmt.search.single import Drafter, single_search
 
 _MOST_STREAMS = 4  # beyond it threads wait for each other's Python
 
@@ -52,16 +48,14 @@ class NativeEngine:
         model: Seq2Seq | Ensemble,
         streams: int = 1,
         load_shortlist: Callable[[], Shortlist] | None = None,
-        load_draft: Callable[[], Draft] | None = None,
     ) -> None:
         """Batches searched side by side in threads share the cores; a model in training has one stream.
 
-        load_shortlist is called once, when search.shortlist first asks for it, and load_draft for search.draft.
+        load_shortlist is called once, when search.shortlist first asks for it.
         """
         self.model = model
         self.streams = streams
         self._load_shortlist = load_shortlist
-        self._load_draft = load_draft
 
     @classmethod
     def alone(
@@ -69,14 +63,11 @@ class NativeEngine:
         model: Seq2Seq | Ensemble,
         device: torch.device,
         load_shortlist: Callable[[], Shortlist] | None = None,
-        load_draft: Callable[[], Draft] | None = None,
         streams: int | None = None,
     ) -> NativeEngine:
-        """The engine of a model that from now on only searches: on that device, laid out for it; see `streams_on`."""
+        """Return the engine of a model that only searches, on that device; see `streams_on`."""
         model.to(device)
-        if device.type == "cpu":
-            lay_out(model)
-        return cls(model, streams or streams_on(device), load_shortlist, load_draft)
+        return cls(model, streams or streams_on(device), load_shortlist)
 
     @contextmanager
     def sharing(self, streams: int) -> Iterator[Callable[[], None]]:
@@ -88,15 +79,9 @@ class NativeEngine:
             torch.set_num_threads(threads)  # for threads to come, whose default it has become
 
     def adopt(self, options: SearchConfig) -> SearchConfig:
-        """The options as they are: this engine has them all, given what shortlist, draft and recording need."""
+        """Return the options as they are: this engine has them all, given the shortlist that some need."""
         if options.shortlist:
             _ = self._shortlist
-        if options.draft:
-            self._check_draft(options)
-        if options.cuda_graphs:
-            recorder(self._device)
-            if self.streams > 1:
-                raise NmtError(f"search.cuda_graphs=true records for one stream, and there are {self.streams}")
         return options
 
     def search(
@@ -115,18 +100,14 @@ class NativeEngine:
         search: Callable[..., list[list[Hypothesis]]] = greedy_search
         if options.beam_size > 1:
             search = partial(beam_search, beam_size=options.beam_size, n_best=n_best, stop=options.stop)
-        alone = self._alone(sources, options)
-        if alone:
-            search = partial(single_search, drafter=self._drafter(sources[0], listing) if options.draft else None)
         with self._evaluating(), autocast(device, options.precision):
             model = self.model if listing is None else listing.narrow(self.model)
             memory = model.read(src, mask)
             state = model.init_state(memory, limits.longest)
-            step: Step = model.steps if alone else model.step
+            step: Step = model.step
             if options.coverage_penalty:
                 step, coverage = covering(model.weighted_step, options.coverage_penalty)
                 search, state = partial(search, coverage=coverage), uncovered(state, mask)
-            step, state = self._recorded(step, state, limits, options)
             found = search(
                 step,
                 memory,
@@ -157,9 +138,8 @@ class NativeEngine:
         with self._evaluating(), autocast(device, options.precision):
             memory = self.model.read(src, mask)
             state = self.model.init_state(memory, limits.longest)
-            step, state = self._recorded(self.model.step, state, limits, options)
             return sample(
-                step,
+                self.model.step,
                 memory,
                 state,
                 bos=BOS,
@@ -189,52 +169,11 @@ class NativeEngine:
             for row, target, penalty in zip(log_probs.tolist(), targets, penalties.tolist(), strict=True)
         ]
 
-    def _check_draft(self, options: SearchConfig) -> None:
-        for name, value in (("beam_size", 1), ("coverage_penalty", 0), ("cuda_graphs", False)):
-            if getattr(options, name) != value:
-                raise NmtError(
-                    "search.draft=true is for greedy search without more: choose "
-                    f"search.{name}={str(value).lower()}, or search.draft=false"
-                )
-        if not self.model.rewinds:
-            raise NmtError(
-                "search.draft=true needs a decoder that can take tokens back, such as a Transformer's: a recurrent "
-                "state has no way back"
-            )
-        _ = self._draft
-
-    def _alone(self, sources: Sequence[Sequence[int]], options: SearchConfig) -> bool:
-        """Whether a batch is one sentence, for greedy search without more, and waiting for each token costs nothing."""
-        without_more = options.beam_size == 1 and not options.coverage_penalty and not options.cuda_graphs
-        return len(sources) == 1 and without_more and (options.draft or self._device.type == "cpu")
-
-    def _drafter(self, source: Sequence[int], listing: Listing | None) -> Drafter:
-        drafter = self._draft.of(source, self._least_sure)
-        return drafter if listing is None else listing.drafter(drafter)
-
-    def _recorded(self, step: Step, state: State, limits: _Limits, options: SearchConfig) -> tuple[Step, State]:
-        """The step and its first state as a device can record them, where that is asked for."""
-        if not options.cuda_graphs:
-            return step, state
-        return Replayed(step, recorder(self._device)), fixed(state, limits.longest)
-
     @cached_property
     def _shortlist(self) -> Shortlist:
         if self._load_shortlist is None:
             raise NmtError("search.shortlist=true needs a run directory, which nmt-shortlist has made a shortlist for")
         return self._load_shortlist().to(self._device)
-
-    @cached_property
-    def _draft(self) -> Draft:
-        if self._load_draft is None:
-            raise NmtError("search.draft=true needs a run directory, which nmt-draft has made a draft for")
-        return self._load_draft()
-
-    @cached_property
-    def _least_sure(self) -> float:
-        """How probable guesses must be: with weights in fp32, each that a CPU's step is given makes it longer."""
-        in_fp32 = any(isinstance(module, nn.Linear) for module in self.model.modules())
-        return 0.4 if in_fp32 and self._device.type == "cpu" else 0.2
 
     @cached_property
     def _device(self) -> torch.device:
@@ -262,8 +201,7 @@ class NativeEngine:
         if training:  # to go through all modules takes a while, for a single sentence
             self.model.eval()
         try:
-            # torch looks whether arguments override its functions, which packed weights answer slowly: by an exception
-            with torch.inference_mode(), torch._C.DisableTorchFunctionSubclass():
+            with torch.inference_mode():
                 yield
         finally:
             if training:

@@ -9,7 +9,6 @@ RUN_DIR/shortlist.safetensors    the likely translations and the frequent tokens
 
 from __future__ import annotations
 
-import itertools
 import math
 import os
 from collections.abc import Sequence
@@ -20,15 +19,11 @@ import torch
 from torch import Tensor, nn
 
 from nmt.data.tokenizer import BOS, EOS, PAD, UNK, Tokenizer
-from nmt.engines.fp16 import HalfLinear
-from nmt.engines.int8 import Int8Linear
-from nmt.engines.layout import Product
 from nmt.engines.tables import digest, load_tables, save_tables
 from nmt.models.ensemble import Ensemble
 from nmt.models.seq2seq import Decoded, Memory, Seq2Seq, State
 from nmt.run import SHORTLIST
 from nmt.search.hypothesis import Hypothesis
-from nmt.search.single import Drafter
 
 SPECIALS = (PAD, UNK, BOS, EOS)  # in every list, and the first of all ids: so they have the same numbers in any
 
@@ -92,29 +87,11 @@ class Listing(NamedTuple):
         ids = self.ids.tolist()
         return [[one._replace(tokens=[ids[number] for number in one.tokens]) for one in each] for each in found]
 
-    def drafter(self, drafter: Drafter) -> Drafter:
-        """What guesses in ids, in these numbers."""
-        return NumberedDrafter(drafter, self.ids.tolist())
-
     def narrow(self, model: Seq2Seq | Ensemble) -> Seq2Seq | Ensemble:
         """The model as it speaks to this batch, in these numbers; it shares the weights of the whole one."""
         if isinstance(model, Ensemble):
             return Ensemble([Narrowed(cast(Seq2Seq, one), self) for one in model.models])
         return Narrowed(model, self)
-
-
-class NumberedDrafter:
-    """Guesses in a listing's numbers; what is not listed ends them."""
-
-    def __init__(self, drafter: Drafter, ids: list[int]) -> None:
-        self._drafter = drafter
-        self._ids = ids
-        self._numbers = {id: number for number, id in enumerate(ids)}
-
-    def guess(self, said: Sequence[int], count: int) -> list[int]:
-        """See `nmt.search.single.Drafter`."""
-        guessed = self._drafter.guess([self._ids[number] for number in said], count)
-        return [self._numbers[id] for id in itertools.takewhile(self._numbers.__contains__, guessed)]
 
 
 class ListedMemory(NamedTuple):
@@ -150,7 +127,11 @@ class Narrowed(Seq2Seq):
         return torch.log_softmax(logits, dim=-1)
 
 
-def narrow(projection: nn.Linear | Product | HalfLinear | Int8Linear, ids: Tensor) -> nn.Linear:
-    """A linear map, in any precision, to some of its outputs: ids [n]."""
-    whole = Product(projection.weight, projection.bias) if isinstance(projection, nn.Linear) else projection
-    return cast(nn.Linear, whole.narrow(ids))  # in whose place it stands in the whole model, too
+def narrow(projection: nn.Linear, ids: Tensor) -> nn.Linear:
+    """Return a linear map to some of the outputs of `projection`: ids [n]."""
+    weight, bias = projection.weight, projection.bias
+    part = nn.Linear(weight.size(1), len(ids), bias=bias is not None, device="meta")
+    part.weight = nn.Parameter(weight.detach().index_select(0, ids), requires_grad=False)
+    if bias is not None:
+        part.bias = nn.Parameter(bias.detach().index_select(0, ids), requires_grad=False)
+    return part

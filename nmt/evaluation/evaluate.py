@@ -150,7 +150,6 @@ def _translate(
     run: LoadedRun, test_set: EvaluationSet, search: SearchConfig, device: Device, log: Callable[[str], None]
 ) -> tuple[list[str], float]:
     """Translations and the seconds they took, loading not counted."""
-    from nmt.engines.draft import Draft
     from nmt.engines.native import NativeEngine
     from nmt.engines.shortlist import Shortlist
     from nmt.translate import Translator
@@ -160,7 +159,6 @@ def _translate(
         run.model,
         device,
         lambda: Shortlist.load(run.path, run.tokenizer),
-        lambda: Draft.load(run.path, run.tokenizer),
     )
     translator = Translator(
         engine, run.tokenizer, search, data.cleaning.max_tokens, log, data.source_language, data.always_tagged

@@ -27,11 +27,6 @@ class Ensemble(nn.Module):
         """Whether every model has attention weights to show."""
         return all(model.attends for model in self._models())
 
-    @property
-    def rewinds(self) -> bool:
-        """Whether every model's state can go back."""
-        return all(model.rewinds for model in self._models())
-
     def read(self, src: Tensor, src_mask: Tensor) -> Memory:
         """Each model's memory of src, one row a sentence."""
         return tuple(model.read(src, src_mask) for model in self._models())
@@ -42,13 +37,8 @@ class Ensemble(nn.Module):
 
     def step(self, tokens: Tensor, memory: Memory, state: State) -> tuple[Tensor, State]:
         """One search step of all models: [rows] -> the mean's log-probabilities [rows, vocab] and the new states."""
-        log_probs, state = self.steps(tokens.unsqueeze(1), memory, state)
-        return log_probs.squeeze(1), state
-
-    def steps(self, tokens: Tensor, memory: Memory, state: State) -> tuple[Tensor, State]:
-        """Several steps of all models in one; see `Seq2Seq.steps`."""
         parts = zip(self._models(), memory, state, strict=True)
-        log_probs, states = zip(*(model.steps(tokens, *part) for model, *part in parts), strict=True)
+        log_probs, states = zip(*(model.step(tokens, *part) for model, *part in parts), strict=True)
         return log_mean(log_probs), states
 
     def weighted_step(self, tokens: Tensor, memory: Memory, state: State) -> tuple[Tensor, Tensor, State]:

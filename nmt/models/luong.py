@@ -47,7 +47,6 @@ class AttentionalOutput(nn.Module):
 class _LuongDecoder(nn.Module):
     attends = True
     self_attends = False
-    rewinds = False
 
     def __init__(self, config: LuongConfig, embedding: nn.Embedding) -> None:
         super().__init__()

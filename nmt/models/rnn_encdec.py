@@ -32,7 +32,6 @@ class _FixedVectorDecoder(nn.Module):
 
     attends = False
     self_attends = False
-    rewinds = False
 
     def __init__(self, config: RnnEncDecConfig, embedding: nn.Embedding, input_dim: int) -> None:
         super().__init__()

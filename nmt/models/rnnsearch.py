@@ -34,7 +34,6 @@ class RnnSearchDecoder(nn.Module):
 
     attends = True
     self_attends = False
-    rewinds = False
 
     def __init__(self, config: RnnSearchConfig, embedding: nn.Embedding) -> None:
         super().__init__()

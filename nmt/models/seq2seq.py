@@ -16,7 +16,7 @@ from torch.nn.functional import cross_entropy
 TOKENS_AT_ONCE = 512  # forced targets whose logits are in memory together
 
 Memory = Any  # a NamedTuple of tensors, one row a sentence
-State = Any  # a NamedTuple of tensors, one row a hypothesis, batch-first, or of `Rows`
+State = Any  # a NamedTuple of tensors, one row a hypothesis, batch-first
 # token ids [rows] -> log-probs [rows, vocab], a tensor of the caller's own, and the next state
 Step = Callable[[Tensor, Memory, State], tuple[Tensor, State]]
 
@@ -40,7 +40,7 @@ class Decoded(NamedTuple):
 
     hidden: Tensor  # [batch, tgt_len, dim], before the vocabulary projection
     weights: Tensor | None = None  # [batch, layers, heads, tgt_len, src_len] (RNN: 1, 1), only when asked for
-    # [batch, layers, heads, tgt_len, tgt_len]: beside `weights` where a decoder that `self_attends` has no past
+    # [batch, layers, heads, tgt_len, all target positions so far]: beside `weights`, of a decoder that `self_attends`
     self_weights: Tensor | None = None
 
 
@@ -61,7 +61,6 @@ class Decoder(Protocol):
 
     attends: bool  # whether it attends to the source, with weights that can be asked for
     self_attends: bool  # whether it has self-attention, whose weights then come with them
-    rewinds: bool  # whether its state can go back to what it was some tokens before; see `rewind`
 
     def read(self, encoded: Encoded) -> Memory:
         """Compute once a sentence what every step needs: projected keys, cross-attention keys and values."""
@@ -101,11 +100,6 @@ class Seq2Seq(nn.Module):
             return cast(Encoder, self.encoder).attends
         return self.attends if kind == "cross" else cast(Decoder, self.decoder).self_attends
 
-    @property
-    def rewinds(self) -> bool:
-        """Whether the decoder's state can go back."""
-        return cast(Decoder, self.decoder).rewinds
-
     def forward(self, src: Tensor, src_mask: Tensor, tgt_in: Tensor) -> Tensor:
         """Teacher forcing: src, src_mask [batch, src_len], tgt_in [batch, tgt_len] -> hidden [batch, tgt_len, dim]."""
         memory = self.read(src, src_mask)
@@ -124,11 +118,6 @@ class Seq2Seq(nn.Module):
         """One search step: the last token of each row [rows] -> log-probabilities [rows, vocab] and the new state."""
         decoded, state = self._decode(tokens.unsqueeze(1), memory, state)
         return self._log_probs(decoded.hidden.squeeze(1), memory), state
-
-    def steps(self, tokens: Tensor, memory: Memory, state: State) -> tuple[Tensor, State]:
-        """Several steps in one: tokens [rows, count] in turn -> log-probabilities [rows, count, vocab] after each."""
-        decoded, state = self._decode(tokens, memory, state)
-        return self._log_probs(decoded.hidden, memory), state
 
     def weighted_step(self, tokens: Tensor, memory: Memory, state: State) -> tuple[Tensor, Tensor, State]:
         """A step, with the attention weights averaged over layers and heads [rows, src_len] in its middle."""
@@ -181,22 +170,9 @@ class Seq2Seq(nn.Module):
         return weights
 
 
-@runtime_checkable
-class Rows(Protocol):
-    """A leaf of a state that knows by itself how to take rows of what it holds; see `select` and `reorder`."""
-
-    def select(self, rows: Tensor) -> Any:
-        """The given rows [n]."""
-        ...
-
-    def reorder(self, parents: Tensor) -> Any:
-        """The rows parents [batch, hypotheses]."""
-        ...
-
-
-def tree_map(function: Callable[[Any], Any], tree: Tree) -> Tree:
-    """Apply `function` to every leaf of a tree of (named) tuples that has rows; others stay."""
-    if isinstance(tree, Tensor | Rows):
+def tree_map(function: Callable[[Tensor], Tensor], tree: Tree) -> Tree:
+    """Apply `function` to every tensor of a tree of (named) tuples; what is no tensor stays."""
+    if isinstance(tree, Tensor):
         return cast(Tree, function(tree))
     if isinstance(tree, tuple):
         leaves = [tree_map(function, leaf) for leaf in tree]
@@ -205,29 +181,5 @@ def tree_map(function: Callable[[Any], Any], tree: Tree) -> Tree:
 
 
 def select(tree: Tree, rows: Tensor) -> Tree:
-    """The given rows [n] of every leaf of a memory or a state, in that order."""
-    return tree_map(lambda leaf: leaf.index_select(0, rows) if isinstance(leaf, Tensor) else leaf.select(rows), tree)
-
-
-def reorder(state: State, parents: Tensor) -> State:
-    """The state of hypotheses that go on from parents [batch, hypotheses], rows of `state`.
-
-    That is `select` of these rows, for which a leaf may do less: a sentence's parents are its own hypotheses, and
-    sentences are those of the state or, in the same order, fewer.
-    """
-    rows = parents.flatten()
-    return tree_map(
-        lambda leaf: leaf.index_select(0, rows) if isinstance(leaf, Tensor) else leaf.reorder(parents), state
-    )
-
-
-def rewind(state: State, length: int) -> State:
-    """The state after the first so many tokens, for a decoder that `rewinds`; `state` is not to be used any more.
-
-    Its leaves say by `until(length)` what they were then.
-    """
-    if isinstance(state, tuple):
-        parts = [rewind(part, length) for part in state]
-        return type(state)(*parts) if hasattr(state, "_fields") else tuple(parts)
-    assert hasattr(state, "until"), f"a state with {type(state).__name__} has no way back"
-    return state.until(length)
+    """Return the given rows [n] of every tensor of a memory or a state, in that order."""
+    return tree_map(lambda leaf: leaf.index_select(0, rows), tree)

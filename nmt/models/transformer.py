@@ -9,10 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from nmt.attention.cache import Cache, Kept, Past
-from nmt.attention.joined_cache import FEW_SENTENCES, JoinedCache
 from nmt.attention.kernels import bias_of
-from nmt.attention.multihead import CrossAttention, SelfAttention, Source
+from nmt.attention.multihead import CrossAttention, KeysValues, SelfAttention, Source
 from nmt.attention.position import SinusoidalPositions
 from nmt.config.models import TransformerConfig
 from nmt.models.dropout import Dropout
@@ -20,15 +18,15 @@ from nmt.models.seq2seq import Decoded, Encoded
 
 
 class TransformerMemory(NamedTuple):
-    """What every step needs of a source sentence: what cross-attention looks at, layer by layer."""
+    """The keys and values that the cross-attention of each layer has of a source sentence."""
 
     layers: tuple[Source, ...]
 
 
 class TransformerState(NamedTuple):
-    """The self-attention keys and values of each layer over the tokens decoded so far."""
+    """The keys and values that the self-attention of each layer has of the tokens decoded so far."""
 
-    cache: Kept
+    layers: tuple[KeysValues, ...]
 
 
 class TokenEmbedding(nn.Module):
@@ -41,7 +39,7 @@ class TokenEmbedding(nn.Module):
         self.scale = math.sqrt(embedding.embedding_dim)
         self.dropout = Dropout(dropout)
 
-    def forward(self, tokens: Tensor, start: int | Tensor = 0) -> Tensor:
+    def forward(self, tokens: Tensor, start: int = 0) -> Tensor:
         """tokens [rows, length], the first at position `start` -> [rows, length, dim]."""
         positions = self.positions(start, tokens.size(1))
         embedded = torch.add(positions, self.embedding(tokens), alpha=self.scale)
@@ -95,7 +93,7 @@ class EncoderLayer(nn.Module):
 
     def forward(self, x: Tensor, bias: Tensor, need_weights: bool = False) -> tuple[Tensor, Tensor | None]:
         """x [batch, src_len, dim] -> the same shape, and attention weights when asked for."""
-        attended, weights = self.self_attention(self.attention_residual.enter(x), bias, need_weights=need_weights)
+        attended, _, weights = self.self_attention(self.attention_residual.enter(x), bias, need_weights=need_weights)
         x = self.attention_residual.add(x, attended)
         return self.feed_forward_residual.add(x, self.feed_forward(self.feed_forward_residual.enter(x))), weights
 
@@ -104,7 +102,7 @@ class LayerWeights(NamedTuple):
     """The attention weights of a decoder layer."""
 
     cross: Tensor  # [rows, heads, tgt_len, src_len]
-    own: Tensor | None  # [rows, heads, tgt_len, tgt_len] between target positions; None after a past
+    own: Tensor  # [rows, heads, tgt_len, all target positions so far]
 
 
 class DecoderLayer(nn.Module):
@@ -120,19 +118,20 @@ class DecoderLayer(nn.Module):
         self.feed_forward_residual = Residual(config)
 
     def forward(
-        self, x: Tensor, memory: Source, past: Past | None, need_weights: bool
-    ) -> tuple[Tensor, LayerWeights | None]:
-        """x [rows, tgt_len, dim] -> the same shape, and attention weights when asked for."""
-        entered, own = self.self_residual.enter(x), None
-        if past is None:
-            attended, own = self.self_attention(entered, causal=True, need_weights=need_weights)
-        else:
-            attended = self.self_attention.extend(entered, past)
+        self, x: Tensor, memory: Source, state: KeysValues | None, need_weights: bool
+    ) -> tuple[Tensor, KeysValues | None, LayerWeights | None]:
+        """Return x [rows, tgt_len, dim] after the layer, the next state and, when asked for, attention weights."""
+        # causal self-attention
+        attended, state, own = self.self_attention(
+            self.self_residual.enter(x), state=state, causal=True, need_weights=need_weights
+        )
         x = self.self_residual.add(x, attended)
+        # attention over the source
         context, cross = self.cross_attention(self.cross_residual.enter(x), memory, need_weights)
         x = self.cross_residual.add(x, context)
+        # feed-forward network
         x = self.feed_forward_residual.add(x, self.feed_forward(self.feed_forward_residual.enter(x)))
-        return x, LayerWeights(cross, own) if need_weights else None
+        return x, state, LayerWeights(cross, own) if need_weights else None
 
 
 def _final_norm(config: TransformerConfig) -> nn.Module:
@@ -167,7 +166,6 @@ class TransformerDecoder(nn.Module):
 
     attends = True
     self_attends = True
-    rewinds = True
 
     def __init__(self, config: TransformerConfig, embedding: nn.Embedding) -> None:
         super().__init__()
@@ -183,12 +181,12 @@ class TransformerDecoder(nn.Module):
         )
 
     def init_state(self, memory: TransformerMemory, max_len: int) -> TransformerState:
-        """No past yet; caches grow with the tokens decoded, and max_len is room for positions alone."""
+        """Return the state of each sentence before its first token; max_len is room for positions alone."""
         self.embedding.positions(0, max_len)
         keys = memory.layers[0].keys
-        if keys.size(0) <= FEW_SENTENCES and keys.is_cpu:
-            return TransformerState(JoinedCache.empty(len(self.layers), keys.size(0), keys.device))
-        return TransformerState(Cache.empty(keys, len(self.layers)))
+        return TransformerState(
+            tuple(layer.self_attention.init_state(keys.size(0), keys) for layer in self._decoder_layers())
+        )
 
     def forward(
         self,
@@ -199,20 +197,18 @@ class TransformerDecoder(nn.Module):
         need_weights: bool = False,
     ) -> tuple[Decoded, TransformerState | None]:
         """Decode tokens [rows, tgt_len] after `state`; see `nmt.models.seq2seq.Decoder`."""
-        x = self.embedding(tokens, 0 if state is None else state.cache.length)
-        cache = None if state is None else state.cache.extended(tokens.size(1))
-        pasts = [None] * len(self.layers) if cache is None else cache.pasts(tokens.size(1))
-        all_weights = []
-        for layer, of_layer, past in zip(self._decoder_layers(), memory.layers, pasts, strict=True):
-            x, weights = layer(x, of_layer, past, need_weights)
+        pasts = [None] * len(self.layers) if state is None else state.layers
+        x = self.embedding(tokens, 0 if state is None else state.layers[0].keys.size(2))
+        states, all_weights = [], []
+        for layer, source, past in zip(self._decoder_layers(), memory.layers, pasts, strict=True):
+            x, layer_state, weights = layer(x, source, past, need_weights)
+            states.append(layer_state)
             all_weights.append(weights)
-        if not need_weights:
-            decoded = Decoded(self.norm(x))
-        else:
-            cross = torch.stack([weights.cross for weights in all_weights], dim=1)
-            own = torch.stack([weights.own for weights in all_weights], dim=1) if state is None else None
-            decoded = Decoded(self.norm(x), cross, own)
-        return decoded, None if cache is None else TransformerState(cache)
+        decoded = Decoded(self.norm(x))
+        if need_weights:
+            cross, own = (torch.stack(each, dim=1) for each in zip(*all_weights, strict=True))
+            decoded = Decoded(decoded.hidden, cross, own)
+        return decoded, None if state is None else TransformerState(tuple(states))
 
     def _decoder_layers(self) -> list[DecoderLayer]:
         return [layer for layer in self.layers if isinstance(layer, DecoderLayer)]

@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from nmt.models.seq2seq import Memory, State, Step, reorder, select
+from nmt.models.seq2seq import Memory, State, Step, select
 from nmt.search.constraints import Constraints
 from nmt.search.hypothesis import Hypothesis, hypothesis
 from nmt.search.penalties import LengthPenalty
@@ -83,7 +83,7 @@ def beam_search(
             if stay is not None:
                 memory, constraints = select(memory, stay), select(constraints, stay)
                 open_, pool, parents, max_lengths = select((open_, pool, parents, max_lengths), stay)
-        state = reorder(state, parents)
+        state = select(state, parents.flatten())
         last = open_.tokens[:, :, -1].flatten()
     return [found[sentence] for sentence in range(len(found))]
 

@@ -34,18 +34,6 @@ class Constraints(NamedTuple):
             log_probs[rows] = -math.inf
             log_probs[rows, tokens] = kept
 
-    def allow(self, token: int, length: int) -> bool:
-        """Whether a batch's only sentence may say `token` as number `length`, which `apply` then changes nothing of."""
-        if token in self.banned:
-            return False
-        if length <= len(demanded := self.demanded(0)):
-            return token == demanded[length - 1]
-        return token != self.eos or self.min_lengths is None or int(self.min_lengths[0]) <= length
-
-    def demanded(self, sentence: int) -> list[int]:
-        """The tokens that the hypotheses of a sentence must begin with."""
-        return [] if self.prefixes is None else [token for token in self.prefixes[sentence].tolist() if token >= 0]
-
     @staticmethod
     def _each_row(of_sentences: Tensor, log_probs: Tensor) -> Tensor:
         """[batch] -> [batch * beam]."""

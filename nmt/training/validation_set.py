@@ -49,10 +49,7 @@ def validation_search(search: SearchConfig, beam_size: int, ratio: float | None)
         search,
         beam_size=beam_size,
         max_length_ratio=max(longest, search.min_length_ratio),
-        # a shortlist is made after training; graphs would be recorded while batches are prefetched
-        shortlist=False,
-        draft=False,
-        cuda_graphs=False,
+        shortlist=False,  # one is made after training
     )
 
 

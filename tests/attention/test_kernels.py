@@ -26,3 +26,17 @@ def test_contexts_and_weights_are_torch_s(batch: int, queries: int, masked: str)
     torch.testing.assert_close(weights @ value, wanted)
     if mask is not None:
         assert not weights.masked_select(~mask.expand_as(weights)).any()
+
+
+@pytest.mark.parametrize("queries", [1, 3, 8, 9, 12])
+def test_causal_queries_are_at_the_last_positions(queries: int) -> None:
+    torch.manual_seed(queries)
+    query, key, value = (torch.randn(2, 2, length, 4) for length in (queries, 12, 12))
+    mask = torch.ones(queries, 12, dtype=torch.bool)
+    for row in range(queries):
+        mask[row, 12 - queries + row + 1 :] = False
+    wanted = scaled_dot_product_attention(query, key, value, attn_mask=mask)
+    torch.testing.assert_close(full_attention(query, key, value, causal=True), wanted)
+    weights = full_attention_weights(query, key, causal=True)
+    torch.testing.assert_close(weights @ value, wanted)
+    assert not weights.masked_select(~mask.expand_as(weights)).any()

@@ -17,7 +17,6 @@ from nmt.config.data import TokenizerConfig
 from nmt.config.schema import SearchConfig
 from nmt.data.tokenizer import EOS, Tokenizer
 from nmt.engines.native import NativeEngine
-from nmt.engines.rounded import round_weights
 from nmt.engines.shortlist import SPECIALS, Shortlist
 from nmt.errors import NmtError
 from nmt.models.ensemble import Ensemble
@@ -135,18 +134,6 @@ def test_each_model_of_an_ensemble_has_the_list(beta: float) -> None:
         expected = find(Ensemble([muted(model, own) for model in models]), None, options, [row], PREFIXES)
         check_same([found[row]], expected)
     check_same(find(Ensemble(models), everything(), options), find(Ensemble(models), None, options))
-
-
-@pytest.mark.parametrize("beam_size", [1, 3])
-@pytest.mark.parametrize("variant", ["transformer-post", "transformer-pre", "rnnsearch"])
-def test_in_integers_company_changes_nothing_at_all(variant: str, beam_size: int) -> None:
-    model = tiny_model(variant, SIZE, seed=10)
-    round_weights(model, "int8")
-    options = dataclasses.replace(OPTIONS, beam_size=beam_size)
-    check_same(find(model, everything(), options), find(model, None, options))
-    together = find(model, some(), options)
-    alone = [find(model, some(), options, [row])[0] for row in range(len(LENGTHS))]
-    assert [[one.tokens for one in each] for each in together] == [[one.tokens for one in each] for each in alone]
 
 
 def test_in_bf16_a_list_of_everything_changes_nothing() -> None:

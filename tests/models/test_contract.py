@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from nmt.models.seq2seq import AttentionKind, Decoder, Encoder, State, reorder, select
+from nmt.models.seq2seq import AttentionKind, Decoder, Encoder, State, select
 from tests.models.variants import VARIANTS, random_batch, tiny_model
 
 ALL = pytest.mark.parametrize("name", VARIANTS)
@@ -129,7 +129,7 @@ def test_a_beam_goes_on_from_its_parents(name: str) -> None:
         parents = torch.randint(hypotheses, (len(kept), 3), generator=random)
         said = said[kept].gather(1, parents.unsqueeze(2).expand(-1, -1, said.size(2)))
         sentences = sentences[kept]
-        state = reorder(state, parents + kept.unsqueeze(1) * hypotheses)
+        state = select(state, (parents + kept.unsqueeze(1) * hypotheses).flatten())
 
 
 @ALL
@@ -147,7 +147,7 @@ def test_a_state_is_handed_on_by_value(name: str) -> None:
     expected = two_steps(start)
     _, once = model.step(tokens, memory, start)
     _, twice = model.step(tokens, memory, once)
-    model.step(others, memory, reorder(start, torch.tensor([[0], [1], [2]])))
+    model.step(others, memory, select(start, torch.tensor([2, 0, 1])))
     assert torch.equal(two_steps(start), expected)
     assert torch.equal(model.step(others, memory, once)[0], expected)
     again, _ = model.step(tokens, memory, twice)

@@ -10,14 +10,12 @@ import torch
 from nmt.config.schema import SearchConfig
 from nmt.data.tokenizer import BOS, EOS
 from nmt.engines.native import NativeEngine
-from nmt.engines.rounded import round_weights
 from nmt.errors import NmtError, UsageError
 from nmt.models.ensemble import Ensemble
 from nmt.search.penalties import LengthPenalty
 from nmt.translate import Translator
 from nmt.translation.hypotheses import TextHypothesis, Translation
 from nmt.translation.scoring import force
-from tests.engines.rounding import PRECISIONS
 from tests.models.variants import VARIANTS
 from tests.test_translate import LINES, make
 from tests.toy_run import MAX_TOKENS, made_up_lines, toy_config, toy_model, toy_tokenizer
@@ -104,21 +102,6 @@ def test_given_translations_are_scored_in_their_order_by_teacher_forcing() -> No
         torch.testing.assert_close(torch.tensor([each.log_prob for each in scores]), expected, rtol=0, atol=1e-4)
         assert one.score == one.log_prob == pytest.approx(expected.sum().item(), abs=1e-3)
         check_tokens(one.hypotheses[0])
-
-
-@pytest.mark.parametrize("precision", PRECISIONS)
-def test_a_model_of_fewer_bits_is_scored_too(precision: str) -> None:
-    translator = make_ensemble(beam_size=2)
-    round_weights(translator.engine.model, precision)
-    segments = [one.hypotheses[0].segments[0] for one in translator.translate_nbest(LINES[:6])]
-    forced = force(
-        translator.engine,
-        [one.source_ids for one in segments],
-        [one.target_ids for one in segments],
-        translator.search,
-    )
-    found = [one.log_prob for one in translator.translate_nbest(LINES[:6])]
-    torch.testing.assert_close([one.log_prob for one in forced], found, rtol=0, atol=1e-3)
 
 
 def test_a_long_line_is_scored_as_a_whole_and_said_so() -> None:

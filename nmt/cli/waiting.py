@@ -1,0 +1,19 @@
+"""How the threads of a command wait for work."""
+
+from __future__ import annotations
+
+from collections.abc import MutableMapping
+
+# GNU's OpenMP, which torch brings on Linux, and Intel's and LLVM's, which it brings elsewhere
+_NO_SPINNING = {"GOMP_SPINCOUNT": "0", "KMP_BLOCKTIME": "0"}
+_CHOICES = ("OMP_WAIT_POLICY", *_NO_SPINNING)  # by which a user says how threads are to wait
+
+
+def sleep_while_waiting(environment: MutableMapping[str, str]) -> None:
+    """Make threads that wait for work sleep, unless the environment says how they are to wait.
+
+    By default they spin, for up to some hundred thousand turns. Where another process needs the core, the thread that
+    they wait for is then the one that does not get it. OpenMP reads these variables when torch is imported.
+    """
+    if not any(name in environment for name in _CHOICES):
+        environment.update(_NO_SPINNING)
