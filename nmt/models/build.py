@@ -9,7 +9,7 @@ from torch import nn
 from nmt.config.models import LuongConfig, ModelConfig, RnnEncDecConfig, RnnSearchConfig, TransformerConfig
 from nmt.data.tokenizer import PAD
 from nmt.models import luong, rnn_encdec, rnnsearch
-from nmt.models.recurrent import RnnEncoder, initialise_recurrent
+from nmt.models.recurrent import Cell, RnnEncoder, initialise_recurrent
 from nmt.models.seq2seq import Seq2Seq
 from nmt.models.transformer import TransformerDecoder, TransformerEncoder
 
@@ -37,8 +37,10 @@ def _(config: RnnEncDecConfig, source_size: int, target_size: int) -> Seq2Seq:
         dropout=config.dropout,
     )
     if config.context == "every_step":
-        return _recurrent(config, encoder, rnn_encdec.EveryStepDecoder(config, target), config.maxout_dim)
-    return _recurrent(config, encoder, rnn_encdec.InitialStateDecoder(config, target), config.hidden_dim)
+        every_step = rnn_encdec.EveryStepDecoder(config, target)
+        return _recurrent(config, encoder, every_step, every_step.rnn, config.maxout_dim)
+    initial_state = rnn_encdec.InitialStateDecoder(config, target)
+    return _recurrent(config, encoder, initial_state, initial_state.rnn, config.hidden_dim)
 
 
 @_build.register
@@ -52,7 +54,8 @@ def _(config: RnnSearchConfig, source_size: int, target_size: int) -> Seq2Seq:
         bidirectional=True,
         dropout=config.dropout,
     )
-    return _recurrent(config, encoder, rnnsearch.RnnSearchDecoder(config, target), config.maxout_dim)
+    decoder = rnnsearch.RnnSearchDecoder(config, target)
+    return _recurrent(config, encoder, decoder, decoder.cell, config.maxout_dim)
 
 
 @_build.register
@@ -67,8 +70,11 @@ def _(config: LuongConfig, source_size: int, target_size: int) -> Seq2Seq:
         reverse_source=config.reverse_source,
         dropout=config.dropout,
     )
-    decoder = (luong.FeedingDecoder if config.input_feeding else luong.PlainDecoder)(config, target)
-    return _recurrent(config, encoder, decoder, config.hidden_dim)
+    if config.input_feeding:
+        feeding = luong.FeedingDecoder(config, target)
+        return _recurrent(config, encoder, feeding, feeding.first_cell, config.hidden_dim)
+    plain = luong.PlainDecoder(config, target)
+    return _recurrent(config, encoder, plain, plain.rnn, config.hidden_dim)
 
 
 @_build.register
@@ -85,11 +91,16 @@ def _(config: TransformerConfig, source_size: int, target_size: int) -> Seq2Seq:
 
 
 def _recurrent(
-    config: RnnEncDecConfig | RnnSearchConfig | LuongConfig, encoder: RnnEncoder, decoder: nn.Module, output_dim: int
+    config: RnnEncDecConfig | RnnSearchConfig | LuongConfig,
+    encoder: RnnEncoder,
+    decoder: nn.Module,
+    reader: nn.GRU | nn.LSTM | Cell,
+    output_dim: int,
 ) -> Seq2Seq:
+    """The model of an encoder and a decoder, whose `reader` is the layer that embeddings enter."""
     target: nn.Embedding = decoder.get_submodule("embedding")  # type: ignore[assignment]
     model = Seq2Seq(encoder, decoder, nn.Linear(output_dim, target.num_embeddings))
-    initialise_recurrent(model)
+    initialise_recurrent(model, (encoder.rnn, reader), config.embedding_dim)
     return _tie(config, model, target)
 
 

@@ -74,3 +74,25 @@ def test_recurrent_matrices_begin_orthogonal_gate_by_gate(name: str) -> None:
     assert len(gates) >= 6
     for gate in gates:
         torch.testing.assert_close(gate @ gate.T, torch.eye(8), atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("config", [
+    RnnEncDecConfig(embedding_dim=256, hidden_dim=64, maxout_dim=8, cell="lstm", context="initial_state"),
+    RnnEncDecConfig(embedding_dim=256, hidden_dim=256, maxout_dim=8),
+    RnnSearchConfig(embedding_dim=256, hidden_dim=256, attention_dim=8, maxout_dim=8),
+    LuongConfig(embedding_dim=256, hidden_dim=256, layers=2),
+    LuongConfig(embedding_dim=256, hidden_dim=256, layers=1, input_feeding=False),
+], ids=["encdec-initial", "encdec-every", "rnnsearch", "luong-feeding", "luong-plain"])  # fmt: skip
+def test_embeddings_move_gates_by_a_fifth(config: ModelConfig) -> None:
+    """Whatever the sizes: in the encoder, and in the layer of the decoder that reads tokens."""
+    model = build_model(config, VOCABULARY, VOCABULARY)
+    found = []
+    for name, weight in model.named_parameters():
+        if name.split(".", 1)[1] in (
+            "rnn.weight_ih_l0",
+            "cell.input_projection.weight",
+            "first_cell.input_projection.weight",
+        ):
+            gates = model.encoder.embedding.weight[4:] @ weight[:, :256].T
+            found.append(float(gates.detach().std()))
+    assert found == pytest.approx([0.2, 0.2], rel=0.05)

@@ -1,0 +1,141 @@
+"""How training and translation change with how threads wait: asleep, for a bounded number of turns, or spinning.
+
+    python scripts/measure_waiting.py RUN_DIR --config CONFIG.yaml --source FILE [--spins 300000 0 10000] [--busy N]
+
+CONFIG.yaml is what is trained (its data are prepared first), RUN_DIR a trained run and FILE raw sentences. Each round
+measures all waits in turn, each in a process of its own: `nmt-train` for --seconds, --sentences of FILE at once, and
+--single of them one at a time, with a beam of 5 and greedily. --busy starts processes that compute all the time.
+300,000 turns are what GNU's OpenMP has by default. The figures go to docs/results/waiting.json and a page beside it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shlex
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from benchmarks.processes import measured_apart
+
+from nmt.config.load import load_config, save_config
+from nmt.data.prepare import prepare
+from nmt.device import describe_hardware
+from nmt.files import atomic_write
+
+RESULTS = Path(__file__).resolve().parents[1] / "docs" / "results" / "waiting.json"
+FIGURES = {
+    "training": "training, target tokens/s",
+    "beam 5": "files, beam 5, sentences/s",
+    "greedy": "files, greedy, sentences/s",
+    "beam 5, alone": "one sentence, beam 5, ms",
+    "greedy, alone": "one sentence, greedy, ms",
+}
+
+
+def main() -> None:
+    """Measure all rounds and renew the page."""
+    options = arguments()
+    with tempfile.TemporaryDirectory() as folder, busy(options.busy):
+        config = prepared(options.config, options.overrides, Path(folder))
+        rounds = []
+        for _ in range(options.rounds):
+            rounds.append({str(spins): measure(options, config, spins) for spins in options.spins})
+            print(json.dumps(rounds[-1]), file=sys.stderr, flush=True)
+    write(options, rounds)
+
+
+def arguments() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run_dir")
+    parser.add_argument("--config", required=True, help="CONFIG.yaml or a preset")
+    parser.add_argument("--overrides", nargs="*", default=[], metavar="key=value")
+    parser.add_argument("--source", required=True)
+    parser.add_argument("--spins", type=int, nargs="+", default=[300_000, 0])
+    parser.add_argument("--busy", type=int, default=0)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--seconds", type=float, default=15)
+    parser.add_argument("--sentences", type=int, default=300)
+    parser.add_argument("--single", type=int, default=20)
+    return parser.parse_args()
+
+
+def prepared(config: str, overrides: Sequence[str], folder: Path) -> Path:
+    """Prepare the data of a configuration, and return the file of one that trains on them without other work."""
+    loaded = load_config(config, [*overrides, "training.validate_every=1000000", f"run_dir={folder / 'run'}"])
+    prepare(loaded, lambda line: None)
+    save_config(loaded, folder / "config.yaml")
+    return folder / "config.yaml"
+
+
+@contextmanager
+def busy(processes: int) -> Iterator[None]:
+    """Let so many processes compute all the time."""
+    started = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(processes)]
+    try:
+        yield
+    finally:
+        for process in started:
+            process.kill()
+
+
+def measure(options: argparse.Namespace, config: Path, spins: int) -> dict[str, float]:
+    """The figures of threads that spin for so many turns."""
+    environment = {**os.environ, "GOMP_SPINCOUNT": str(spins)}
+    asked: dict[str, Any] = {"system": "nmt", "config": str(config), "seconds": options.seconds, "bf16": False}
+    window = measured_apart("nmt-train", "benchmarks.worker", asked, environment)
+    found = {"training": window["target_tokens"] / window["seconds"]}
+    for name, beam_size in (("beam 5", 5), ("greedy", 1)):
+        asked = {
+            "system": "nmt", "run": options.run_dir, "checkpoint": None, "device": "cpu", "precision": "fp32",
+            "engine": "native", "streams": None, "search": [], "beam_size": beam_size, "source": options.source,
+            "sentences": options.sentences, "single": 0,
+        }  # fmt: skip
+        files = measured_apart("files", "benchmarks.translating", asked, environment)
+        found[name] = files["sentences"] / files["seconds"]
+        asked |= {"streams": 1, "single": options.single, "sentences": options.single}
+        alone = measured_apart("single sentences", "benchmarks.translating", asked, environment)
+        found[f"{name}, alone"] = 1000 * median(alone["latencies"])
+    return found
+
+
+def write(options: argparse.Namespace, rounds: list[dict[str, dict[str, float]]]) -> None:
+    """Put this measurement in the place of an earlier one beside as many busy processes, and draw the table anew."""
+    record = json.loads(RESULTS.read_text("utf-8")) if RESULTS.is_file() else {}
+    record[str(options.busy)] = {
+        "command": f"python scripts/measure_waiting.py RUN_DIR {shlex.join(sys.argv[2:])}",
+        "hardware": describe_hardware(),
+        "rounds": rounds,
+    }
+    with atomic_write(RESULTS) as file:
+        file.write(json.dumps(record, indent=1) + "\n")
+    with atomic_write(RESULTS.with_suffix(".md")) as file:
+        file.write(page(record))
+
+
+def page(record: dict[str, Any]) -> str:
+    """The page of a record: one table for each number of busy processes."""
+    text = (
+        "# How threads wait\n\nMedians of rounds in turn; turns that a waiting thread spins before it sleeps. "
+        "300,000 is the default of GNU's OpenMP, 0 is what the commands set.\n"
+    )
+    for count, part in sorted(record.items()):
+        spins = list(part["rounds"][0])
+        text += f"\n## {count} busy processes beside, {part['hardware']}\n\n    {part['command']}\n\n"
+        text += f"| | {' | '.join(f'{int(each):,} turns' for each in spins)} |\n|---|{'---:|' * len(spins)}\n"
+        for key, name in FIGURES.items():
+            values = [median(one[each][key] for one in part["rounds"]) for each in spins]
+            text += f"| {name} | {' | '.join(f'{value:,.1f}' for value in values)} |\n"
+    return text
+
+
+if __name__ == "__main__":
+    main()
