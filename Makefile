@@ -26,7 +26,7 @@ $(BIN)/python:
 
 $(BIN)/.nmt-installed: pyproject.toml constraints.txt | $(BIN)/python
 	@echo "installing nmt into $(BIN) (the downloads take a while the first time)"
-	$(PIP) install -c constraints.txt -e .
+	$(PIP) install -c constraints.txt -e '.[fast]'
 	@touch $@
 
 $(BIN)/.nmt-installed-dev: pyproject.toml constraints.txt | $(BIN)/python

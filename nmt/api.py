@@ -15,7 +15,7 @@ from nmt.translate import Translator, warn_on_stderr
 
 if TYPE_CHECKING:
     from nmt.data.prepare import Prepared
-    from nmt.engines.engine import Precision
+    from nmt.engines.engine import EngineName, Precision
     from nmt.evaluation.evaluate import Evaluation
     from nmt.evaluation.sets import EvaluationSet
 
@@ -28,7 +28,7 @@ def load(
     *,
     device: str = "auto",
     precision: Precision | None = None,
-    engine: Literal["native", "ctranslate2"] = "native",
+    engine: EngineName | Literal["auto"] = "auto",
     streams: int | None = None,
     warn: Callable[[str], None] = warn_on_stderr,
 ) -> Translator:

@@ -160,6 +160,13 @@ def _is_still(path: Path, file: IO[Any]) -> bool:
 
 
 @contextmanager
+def in_turn(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Hold a lock file during the block, after any other process that holds it; see `locked`."""
+    with _turn(Path(path), lambda: None):
+        yield
+
+
+@contextmanager
 def locked(path: str | os.PathLike[str], refusal: str) -> Iterator[None]:
     """Hold a lock file during the block. The system lets it go when the process ends, however it ends.
 

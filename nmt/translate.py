@@ -5,17 +5,16 @@ What shows a model's attention stands a floor above (`nmt.evaluation.attention`)
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import sys
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, cast
 
 from nmt.config.load import change_search
-from nmt.config.schema import SearchConfig
+from nmt.config.schema import PRECISIONS, SearchConfig
 from nmt.data.tags import Tags, tags_of_lines
 from nmt.data.tokenizer import Tokenizer
-from nmt.engines.engine import Engine, Precision, ScoringEngine
+from nmt.engines.engine import Engine, EngineName, Precision, ScoringEngine, choose_engine
 from nmt.errors import UsageError
 from nmt.run import read_run_config
 from nmt.search.distribution import Sampling
@@ -67,7 +66,6 @@ class Translator:
         self.language = language
         self.always_tagged = always_tagged
         self.target_language = target_language
-        self._told_rules = False  # that the engine's differ from those of `search`
 
     @classmethod
     def load(
@@ -77,29 +75,30 @@ class Translator:
         device: str = "auto",
         precision: Precision | None = None,
         warn: Callable[[str], None] = warn_on_stderr,
-        engine: Literal["native", "ctranslate2"] = "native",
+        engine: EngineName | Literal["auto"] = "auto",
         streams: int | None = None,
     ) -> Translator:
         """The translator of a run directory, or of several as an ensemble; see `load_runs` for what is refused.
 
-        precision is auto, fp32, bf16 or, on a CPU, fp16 or int8; None takes the run's search.precision. An ensemble
-        searches as its first run's configuration says, and translates lines as long as the shortest limit of its runs
-        whole.
-        engine=ctranslate2 searches with the run's export and without torch. On a CPU `streams` batches are searched
-        side by side, with an equal share of the cores each; None: with a core each, 4 at most in the native engine.
+        precision is auto (bf16 on a GPU, fp32 elsewhere), fp32, bf16, int8 or, on a GPU, fp16; None takes the run's
+        search.precision. engine=auto is CTranslate2 for int8 and fp16, and the native engine for all else. CTranslate2
+        searches with an export of the run, which is made when it is first needed, and without torch.
+        An ensemble searches as its first run's configuration says, and translates lines as long as the shortest limit
+        of its runs whole. On a CPU `streams` batches are searched side by side, with an equal share of the cores each;
+        None: with a core each, 4 at most in the native engine.
         """
         run_dirs = [run_dir] if isinstance(run_dir, str | os.PathLike) else run_dir
         if not run_dirs:
             raise UsageError("name the directory of a run, such as runs/my, or a list of them for an ensemble")
-        if engine not in ("native", "ctranslate2"):
-            raise UsageError(f"engine={engine!r} is neither native nor ctranslate2")
-        if engine == "ctranslate2":
+        if choose_engine(engine, precision) == "ctranslate2":
             from nmt.engines.ctranslate2 import load_exported
 
-            return cls(*load_exported(run_dir, checkpoint, device, precision, streams), warn, *_of_text(run_dirs))
+            loaded = load_exported(run_dirs, checkpoint, device, precision, streams, warn)
+            return cls(*loaded, warn, *_of_text(run_dirs))
         from nmt.engines.loading import load_native  # torch
 
-        return cls(*load_native(run_dirs, checkpoint, device, precision, streams), warn, *_of_text(run_dirs))
+        of_training = cast(PRECISIONS | None, precision)  # the others are for CTranslate2
+        return cls(*load_native(run_dirs, checkpoint, device, of_training, streams), warn, *_of_text(run_dirs))
 
     @one_or_many
     def translate(
@@ -286,13 +285,8 @@ class Translator:
         given = {"beam_size": beam_size, "length_penalty": length_penalty}
         changes = {key: value for key, value in given.items() if value is not None}
         options = change_search(self.search, changes) if changes else self.search
-        adopted = self.engine.adopt(options)
-        if adopted != options and not self._told_rules:
-            asked, own = (dataclasses.asdict(each).items() for each in (options, adopted))
-            rules = ", ".join(f"search.{key}={value}" for key, value in own if (key, value) not in asked)
-            self.warn(f"the engine searches by its own rules: {rules}")
-            self._told_rules = True
-        return adopted
+        self.engine.check(options)
+        return options
 
     def tags_of(self, lines: Sequence[str], tags: Tags) -> list[str | None]:
         """The tag of each line; raises NmtError for one the model does not know, and for none where it needs one."""

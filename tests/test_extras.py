@@ -44,7 +44,7 @@ def test_nothing_asks_for_the_project_that_has_our_import_s_name_on_the_package_
 def test_every_extra_that_is_named_is_one_and_has_the_package() -> None:
     extras = PROJECT["optional-dependencies"]
     named = {extra for path in TEXT for extra in re.findall(r"\.\[(\w+)\]['\"]", path.read_text("utf-8"))}
-    assert {"mbr", "ctranslate2", "langid"} <= named <= set(extras)
+    assert {"mbr", "fast", "langid"} <= named <= set(extras)
     calls = re.compile(r"import_extra\(\"(\w+)\"(?:, \"(\w+)\")?\)")
     for path in TEXT:
         for package, extra in calls.findall(path.read_text("utf-8")):

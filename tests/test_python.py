@@ -194,8 +194,8 @@ def test_the_picture_is_drawn_of_what_was_chosen() -> None:
 class OnlySearches:
     streams = 1
 
-    def adopt(self, options: object) -> object:
-        return options
+    def check(self, options: object) -> None:
+        return
 
     def search(self, *_: object) -> list[list[Hypothesis]]:
         return []
@@ -217,8 +217,13 @@ def test_what_cannot_be_loaded_says_so(run: Path) -> None:
     for nothing in ([], None):
         with pytest.raises(nmt.NmtError, match="name the directory of a run"):
             nmt.load(nothing)  # type: ignore[arg-type]
-    with pytest.raises(nmt.NmtError, match="engine='fast' is neither"):
+    with pytest.raises(nmt.NmtError, match="engine='fast' is neither auto nor native nor ctranslate2"):
         nmt.load(run, engine="fast")  # type: ignore[arg-type]
+    with pytest.raises(nmt.NmtError, match="precision='int4' is none of auto, fp32, "):
+        nmt.load(run, precision="int4")  # type: ignore[arg-type]
+    for precision in ("int8", "fp16"):
+        with pytest.raises(nmt.NmtError, match=f"the native engine computes in fp32 and bf16: for {precision} choose"):
+            nmt.load(run, engine="native", precision=precision)  # type: ignore[arg-type]
 
 
 def test_prepare_train_and_evaluate_are_the_commands(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import stat
 import sys
@@ -12,6 +13,7 @@ from nmt.cli.beside import READ, WRITTEN
 from nmt.cli.translate_workers import Ranks
 from nmt.config.load import override_search
 from nmt.data.compression import open_file
+from nmt.engines.engine import choose_engine
 from nmt.errors import NmtError, UsageError
 from nmt.files import check_writable, follow, is_special
 from nmt.run import check_run
@@ -44,9 +46,16 @@ def check_places(arguments: Namespace) -> bool:
 
 
 def check_runs(arguments: Namespace) -> None:
-    """Raise NmtError for a run or a checkpoint that is not there, and for keys that no search has."""
+    """Raise NmtError for a run or a checkpoint that is not there, and for what no search has, or not the engine's."""
     configs = [check_run(run_dir, arguments.checkpoint) for run_dir in arguments.run_dir]
-    override_search(configs[0].search, arguments.search)
+    options = override_search(configs[0].search, arguments.search)
+    if choose_engine(arguments.engine, arguments.precision) == "ctranslate2":
+        from nmt.engines import ctranslate2
+
+        ctranslate2.check_runs(arguments.run_dir, configs)
+        ctranslate2.check_options(dataclasses.replace(options, beam_size=arguments.beam_size or options.beam_size))
+        if options.precision != configs[0].search.precision:
+            raise UsageError(f"--search precision is for the native engine: choose --precision {options.precision}")
 
 
 def _is_stream(path: Path) -> bool:

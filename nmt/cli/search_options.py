@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 from nmt.cli.common import Parser, number
 from nmt.config.ranges import Count, Range, Samples, Seed, Share
+from nmt.engines.engine import choose_engine
 from nmt.errors import UsageError
 from nmt.files import from_home
 from nmt.search.distribution import Sampling
@@ -62,8 +63,8 @@ def check_search_options(arguments: Namespace) -> None:
     for name, others in _EXCLUDED.items():
         if _given(arguments, [name]) and (given := _given(arguments, others)):
             raise UsageError(f"{_option(name)} has no meaning with {_option(given[0])}: leave one of them out")
-    if arguments.engine != "native" and (given := _given(arguments, _NATIVE)):
-        raise UsageError(f"{_option(given[0])} needs --engine native")
+    if choose_engine(arguments.engine, arguments.precision) != "native" and (given := _given(arguments, _NATIVE)):
+        raise UsageError(f"{_option(given[0])} needs the native engine: choose --engine native, in fp32 or bf16")
     if given := _given(arguments, ("alignments", "attention")):
         if len(arguments.run_dir) > 1:
             raise UsageError(f"{_option(given[0])} takes one run: the models of an ensemble attend each in its own way")

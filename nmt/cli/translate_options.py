@@ -59,14 +59,14 @@ def make_parser() -> Parser:
     parser.add_device()
     parser.add_argument(
         "--engine",
-        choices=["native", "ctranslate2"],
-        default="native",
-        help="what searches; ctranslate2 takes an export of a Transformer (nmt-export); default: native",
+        choices=["auto", "native", "ctranslate2"],
+        default="auto",
+        help="what searches; default: auto, which is ctranslate2 for int8 and fp16, and native for all else",
     )
     parser.add_argument(
         "--precision",
         choices=["auto", "fp32", "bf16", "fp16", "int8"],
-        help="fp16 and int8 are for CPUs; default: search.precision",
+        help="auto: bf16 on a GPU, else fp32; fp16 is for GPUs; default: search.precision",
     )
     return parser
 

@@ -21,7 +21,9 @@ from nmt.cli.answers import answers, load_translator
 from nmt.cli.progress import Counter
 from nmt.cli.translate_options import reader_of
 from nmt.data.compression import reading
+from nmt.engines.engine import choose_engine
 from nmt.errors import NmtError
+from nmt.extras import import_extra
 from nmt.translation.shards import Shards
 
 if TYPE_CHECKING:
@@ -102,11 +104,7 @@ def _work(number: int, count: int, shards: Shards, arguments: Namespace, done: A
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the whole group: the first process ends the others
     threading.Thread(target=_end_with_parent, daemon=True).start()
     try:
-        import torch
-
-        threads = max(1, torch.get_num_threads() // count)
-        torch.set_num_threads(threads)
-        os.environ["OMP_NUM_THREADS"] = str(threads)  # of engines other than torch
+        _share_cores(arguments, count)
         translator = load_translator(with_own_device(arguments, number))
         counter = Counter(partial(done.__setitem__, number))
         translate_shards(shards, arguments, translator, counter, nullcontext)
@@ -114,6 +112,18 @@ def _work(number: int, count: int, shards: Shards, arguments: Namespace, done: A
         error.add_note(traceback.format_exc())  # a traceback isn't sent
         connection.send(error)
         sys.exit(1)
+
+
+def _share_cores(arguments: Namespace, count: int) -> None:
+    """Take one of `count` equal shares of the cores for this process."""
+    if choose_engine(arguments.engine, arguments.precision) == "ctranslate2":
+        from nmt.engines.ctranslate2 import available_threads
+
+        os.environ["OMP_NUM_THREADS"] = str(max(1, available_threads() // count))
+        return
+    import torch
+
+    torch.set_num_threads(max(1, torch.get_num_threads() // count))
 
 
 def _end_with_parent() -> None:
@@ -125,12 +135,18 @@ def _end_with_parent() -> None:
 
 def with_own_device(arguments: Namespace, number: int) -> Namespace:
     """The options of process `number` on its machine: where there are several graphics cards, one for each process."""
-    import torch
-
-    cards = torch.cuda.device_count()
-    if cards < 2 or arguments.device not in ("auto", "cuda"):
+    if arguments.device not in ("auto", "cuda") or (cards := _count_cards(arguments)) < 2:
         return arguments
     return Namespace(**{**vars(arguments), "device": f"cuda:{number % cards}"})
+
+
+def _count_cards(arguments: Namespace) -> int:
+    """Return how many graphics cards the engine sees."""
+    if choose_engine(arguments.engine, arguments.precision) == "ctranslate2":
+        return int(import_extra("ctranslate2", "fast").get_cuda_device_count())
+    import torch
+
+    return torch.cuda.device_count()
 
 
 class Ranks:

@@ -1,33 +1,46 @@
-"""The engine CTranslate2 (OpenNMT): a Transformer exported for it, searched by its compiled code, without torch.
-
-It searches by its own rules. Beam search divides a log-probability by length ** alpha and ends a sentence once as many
-hypotheses have finished as the beam is wide, which are search.length_normalisation=power and search.stop=full.
-"""
+"""The engine CTranslate2 (OpenNMT): a Transformer exported for it, searched by its compiled code, without torch."""
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import os
 from collections import defaultdict
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from nmt.config.schema import SearchConfig
+from nmt.config.schema import Config, SearchConfig
 from nmt.data.tokenizer import EOS, Tokenizer
 from nmt.engines.engine import Precision
 from nmt.errors import NmtError, UsageError
-from nmt.export.record import ExportRecord, find_export
+from nmt.export.current import Inexpressible, check_family, current_export
+from nmt.export.record import ExportRecord
 from nmt.extras import import_extra
 from nmt.run import read_run_config
 from nmt.search.hypothesis import Hypothesis, hypothesis
 from nmt.search.penalties import LengthPenalty
 
 COMPUTE_TYPES = {"fp32": "float32", "fp16": "float16", "bf16": "bfloat16", "int8": "int8"}
-OWN_RULES: dict[str, Any] = {"length_normalisation": "power", "stop": "full"}
+_NATIVE = "the native engine (--precision fp32 or bf16)"
 _NEARLY_ZERO = 1e-9  # as alpha: 0 itself has another stopping rule, and no score shows the difference
+
+
+class _Only(NamedTuple):
+    """The one value that CTranslate2 has for a key of search."""
+
+    value: object
+    why: str
+    of_beams: bool = False  # a greedy search is the same by any value
+
+
+_ONLY = {
+    "length_normalisation": _Only("power", "divides log-probabilities by length ** length_penalty", of_beams=True),
+    "stop": _Only("full", "ends a sentence when as many hypotheses have finished as the beam is wide", of_beams=True),
+    "coverage_penalty": _Only(0, "has another formula for what is left untranslated"),
+    "min_length_ratio": _Only(0, "has one least length for a whole batch"),
+    "shortlist": _Only(False, "has one list of words for a whole batch, so sentences would depend on their company"),
+}
 
 
 class CTranslate2Engine:
@@ -48,13 +61,11 @@ class CTranslate2Engine:
         streams=None: as many as cores, for many sentences; 1 is for one at a time, which then has all cores. Raises
         NmtError where CTranslate2 is not installed, has no such device or precision, or cannot read the export.
         """
-        ctranslate2 = import_extra("ctranslate2")
+        ctranslate2, kind, index, compute_type = _choose_place(device, precision)
         folder = Path(folder)
         self.positions = ExportRecord.read(folder).positions
         self._pieces, self._ids = _vocabularies(folder)
-        kind, index = _choose_device(ctranslate2, device)
-        compute_type = _compute_type(ctranslate2, kind, precision)
-        threads = _threads()
+        threads = available_threads()
         self.streams = 1 if kind == "cuda" else min(streams or threads, threads)
         try:
             self._translator = ctranslate2.Translator(
@@ -72,22 +83,9 @@ class CTranslate2Engine:
         """Nothing to do for a thread: the cores were shared out when the model was loaded."""
         return nullcontext(lambda: None)
 
-    def adopt(self, options: SearchConfig) -> SearchConfig:
-        """The options under this engine's own rules; a greedy search differs in none."""
-        if options.coverage_penalty:
-            raise NmtError("search.coverage_penalty needs the native engine: CTranslate2 has another formula for it")
-        if options.min_length_ratio:
-            raise NmtError("search.min_length_ratio needs the native engine: CTranslate2 has one least length a batch")
-        if options.shortlist:
-            raise NmtError(
-                "search.shortlist needs the native engine: CTranslate2 has one vocabulary map a batch, in which "
-                "sentences would depend on their company"
-            )
-        if options.draft:
-            raise NmtError("search.draft needs the native engine: CTranslate2 takes one token a step")
-        if options.cuda_graphs:
-            raise NmtError("search.cuda_graphs needs the native engine: CTranslate2 records nothing")
-        return options if options.beam_size == 1 else dataclasses.replace(options, **OWN_RULES)
+    def check(self, options: SearchConfig) -> None:
+        """Raise NmtError for options that CTranslate2 does not have; see `check_options`."""
+        check_options(options)
 
     def search(
         self,
@@ -96,15 +94,15 @@ class CTranslate2Engine:
         n_best: int,
         prefixes: Sequence[Sequence[int]] | None = None,
     ) -> list[list[Hypothesis]]:
-        """Up to n_best hypotheses of each sentence of a batch, for options that `adopt` has returned."""
+        """Up to n_best hypotheses of each sentence of a batch, for options that `check` lets pass."""
         if prefixes is not None and any(prefixes):
-            raise NmtError("prefixes need the native engine: CTranslate2 leaves them out of its scores")
+            raise NmtError(f"prefixes need {_NATIVE}: CTranslate2 leaves them out of its scores")
         limits = [options.longest(len(ids)) for ids in sources]
         longest = max(limits)
         if (most := max(longest, *map(len, sources))) > self.positions:
             raise NmtError(
                 f"the export has positions for {self.positions} tokens, and search.max_length_ratio and "
-                f"search.max_length_offset allow {most}: lower them, or make it again with nmt-export"
+                f"search.max_length_offset allow {most}: lower them, or take {_NATIVE}"
             )
         found = self._search(sources, longest, options)
         # CTranslate2 has one limit a batch: what went on until a sentence's own or longer is searched again with that
@@ -148,25 +146,55 @@ class CTranslate2Engine:
         return hypothesis(tokens[:-1] if finished else tokens, log_prob, length_penalty, finished)
 
 
+def check_options(options: SearchConfig) -> None:
+    """Raise NmtError for a search that CTranslate2 does not have."""
+    for key, only in _ONLY.items():
+        value = getattr(options, key)
+        if value != only.value and not (only.of_beams and options.beam_size == 1):
+            possible = str(only.value).lower()
+            raise NmtError(
+                f"search.{key}={str(value).lower()} needs {_NATIVE}, or choose search.{key}={possible}: "
+                f"CTranslate2 {only.why}"
+            )
+
+
+def check_runs(run_dirs: Sequence[str | os.PathLike[str]], configs: Sequence[Config]) -> None:
+    """Raise NmtError for runs of these configurations that CTranslate2 cannot translate with, before they are read."""
+    if len(run_dirs) > 1:
+        raise UsageError(f"an ensemble needs {_NATIVE}: CTranslate2 searches with one model")
+    with _offering_the_other():
+        check_family(run_dirs[0], configs[0])
+
+
+@contextmanager
+def _offering_the_other() -> Iterator[None]:
+    try:
+        yield
+    except Inexpressible as error:
+        raise NmtError(f"{error}: take {_NATIVE}") from error
+
+
 def load_exported(
-    run_dir: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
-    checkpoint: str | int | None = None,
-    device: str = "auto",
-    precision: Precision | None = None,
-    streams: int | None = None,
+    run_dirs: Sequence[str | os.PathLike[str]],
+    checkpoint: str | int | None,
+    device: str,
+    precision: Precision | None,
+    streams: int | None,
+    tell: Callable[[str], None],
 ) -> tuple[CTranslate2Engine, Tokenizer, SearchConfig, int]:
     """What a translator with a run's export is made of: engine, tokenizer, search and the longest source.
 
-    Raises NmtError for what `find_export` and the engine refuse, UsageError for an ensemble.
+    `tell` is told of an export that has to be made; see `current_export`. Raises NmtError for a run, a device or a
+    precision that CTranslate2 does not have, UsageError for an ensemble.
     """
-    if not isinstance(run_dir, str | os.PathLike):
-        if len(run_dir) > 1:
-            raise UsageError("an ensemble needs the native engine: CTranslate2 searches with one model")
-        (run_dir,) = run_dir
+    run_dir = run_dirs[0]
     config = read_run_config(run_dir)
+    check_runs(run_dirs, [config])
+    precision = precision or config.search.precision
+    _choose_place(device, precision)  # before an export is made
     tokenizer = Tokenizer.load(Path(run_dir) / "tokenizer")
-    folder = find_export(run_dir, "ctranslate2", checkpoint, tokenizer)
-    engine = CTranslate2Engine(folder, device, precision or config.search.precision, streams)
+    with _offering_the_other(), current_export(run_dir, config, checkpoint, tokenizer, tell) as folder:
+        engine = CTranslate2Engine(folder, device, precision, streams)
     return engine, tokenizer, config.search, config.data.cleaning.max_tokens
 
 
@@ -186,32 +214,40 @@ def _vocabularies(folder: Path) -> tuple[list[str], dict[str, int]]:
     return source, {piece: id for id, piece in enumerate(target)}
 
 
-def _choose_device(ctranslate2: Any, name: str) -> tuple[str, int]:
-    """The kind and index of a device: auto is cuda where there is one, else cpu."""
-    there = ctranslate2.get_cuda_device_count()
-    kind, _, index = name.partition(":")
+class _Place(NamedTuple):
+    """Where CTranslate2, the package, is to compute, and in what."""
+
+    package: Any
+    device: str  # the kind
+    number: int  # of several of that kind
+    compute_type: str
+
+
+def _choose_place(device: str, precision: Precision) -> _Place:
+    """Return a device (auto is cuda where there is one, else cpu) and CTranslate2's name of a precision.
+
+    auto and native mean what they do for the native engine. Raises NmtError for what is not there.
+    """
+    ctranslate2 = import_extra("ctranslate2", "fast")
+    cards = ctranslate2.get_cuda_device_count()
+    kind, _, index = device.partition(":")
     if kind == "auto":
-        kind = "cuda" if there else "cpu"
+        kind = "cuda" if cards else "cpu"
     number = int(index) if index.isdecimal() else 0
-    if kind not in ("cpu", "cuda") or index not in ("", str(number)) or (kind == "cuda" and number >= there):
-        raise NmtError(f"there is no {name} device here for CTranslate2: choose {'cuda or ' if there else ''}cpu")
-    return kind, number
-
-
-def _compute_type(ctranslate2: Any, device: str, precision: Precision) -> str:
-    """CTranslate2's name of a precision; auto and native mean what they do for the native engine."""
-    there = ctranslate2.get_supported_compute_types(device)
+    if kind not in ("cpu", "cuda") or index not in ("", str(number)) or (kind == "cuda" and number >= cards):
+        raise NmtError(f"there is no {device} device here for CTranslate2: choose {'cuda or ' if cards else ''}cpu")
+    there = ctranslate2.get_supported_compute_types(kind)
     if precision in ("auto", "native"):
-        wanted = precision == "native" or device == "cuda"
+        wanted = precision == "native" or kind == "cuda"
         precision = "bf16" if wanted and "bfloat16" in there else "fp32"
-    name = COMPUTE_TYPES[precision]
-    if name not in there:
-        raise NmtError(f"CTranslate2 does not compute in {precision} on this {device}: choose another --precision")
-    return name
+    if COMPUTE_TYPES[precision] not in there:
+        others = " or ".join(name for name, compute_type in COMPUTE_TYPES.items() if compute_type in there)
+        raise NmtError(f"CTranslate2 does not compute in {precision} on a {kind} such as this: choose {others}")
+    return _Place(ctranslate2, kind, number, COMPUTE_TYPES[precision])
 
 
-def _threads() -> int:
-    """The cores that this process may use, or fewer where OMP_NUM_THREADS says so."""
+def available_threads() -> int:
+    """Return how many cores this process may use, or fewer where OMP_NUM_THREADS says so."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     asked = os.environ.get("OMP_NUM_THREADS", "")
     return min(int(asked), cores) if asked.isdecimal() and int(asked) else cores

@@ -4,15 +4,37 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from typing import Literal, Protocol, runtime_checkable
+from typing import Literal, Protocol, get_args, runtime_checkable
 
 from nmt.config.schema import PRECISIONS, SearchConfig
+from nmt.errors import UsageError
 from nmt.search.distribution import Sampling
 from nmt.search.forced import Forced
 from nmt.search.hypothesis import Hypothesis
 
-# on a CPU fp16: weights in 16 bits, multiplied in fp32; int8: products in whole numbers
-Precision = PRECISIONS | Literal["fp16", "int8"]
+EngineName = Literal["native", "ctranslate2"]
+Rounded = Literal["fp16", "int8"]  # what CTranslate2 alone computes in
+Precision = PRECISIONS | Rounded
+
+
+def choose_engine(engine: EngineName | Literal["auto"], precision: Precision | None) -> EngineName:
+    """Return the engine that computes in a precision: auto is ctranslate2 for fp16 and int8, else native.
+
+    Raises UsageError for a name that is no engine's or no precision's, and for the native engine in fp16 or int8.
+    """
+    if engine not in ("auto", *get_args(EngineName)):
+        raise UsageError(f"engine={engine!r} is neither auto nor {' nor '.join(get_args(EngineName))}")
+    known = (*get_args(PRECISIONS), *get_args(Rounded))
+    if precision is not None and precision not in known:
+        raise UsageError(f"precision={precision!r} is none of {', '.join(known)}")
+    rounded = precision in get_args(Rounded)
+    if engine == "native" and rounded:
+        raise UsageError(
+            f"the native engine computes in fp32 and bf16: for {precision} choose the engine ctranslate2, or auto"
+        )
+    if engine == "auto":
+        return "ctranslate2" if rounded else "native"
+    return engine
 
 
 class Engine(Protocol):
@@ -24,11 +46,8 @@ class Engine(Protocol):
         """While so many threads ask side by side: what each of them calls first."""
         ...
 
-    def adopt(self, options: SearchConfig) -> SearchConfig:
-        """The options that a search is then given: another engine's own rules in place of those it does not have.
-
-        Raises NmtError for what it cannot do.
-        """
+    def check(self, options: SearchConfig) -> None:
+        """Raise NmtError for options that it cannot search by."""
         ...
 
     def search(

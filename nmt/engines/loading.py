@@ -6,13 +6,11 @@ import dataclasses
 import os
 from collections.abc import Sequence
 
-from nmt.config.schema import SearchConfig
+from nmt.config.schema import PRECISIONS, SearchConfig
 from nmt.data.tokenizer import Tokenizer
 from nmt.device import choose_device
-from nmt.engines.engine import Precision
 from nmt.engines.native import NativeEngine
 from nmt.engines.shortlist import Shortlist
-from nmt.errors import UsageError
 from nmt.models.ensemble import Ensemble
 from nmt.run import load_runs
 
@@ -21,7 +19,7 @@ def load_native(
     run_dirs: Sequence[str | os.PathLike[str]],
     checkpoint: str | int | None = None,
     device: str = "auto",
-    precision: Precision | None = None,
+    precision: PRECISIONS | None = None,
     streams: int | None = None,
 ) -> tuple[NativeEngine, Tokenizer, SearchConfig, int]:
     """Return the engine, its tokenizer, the first run's search settings and the longest source, in tokens.
@@ -32,8 +30,6 @@ def load_native(
     runs = load_runs(run_dirs, checkpoint)
     search, tokenizer = runs[0].config.search, runs[0].tokenizer
     model = runs[0].model if len(runs) == 1 else Ensemble([run.model for run in runs])
-    if precision == "fp16" or precision == "int8":
-        raise UsageError(f"the native engine has no {precision}: choose --engine ctranslate2")
     if precision is not None:
         search = dataclasses.replace(search, precision=precision)
     engine = NativeEngine.alone(

@@ -78,11 +78,10 @@ class NativeEngine:
         finally:
             torch.set_num_threads(threads)  # for threads to come, whose default it has become
 
-    def adopt(self, options: SearchConfig) -> SearchConfig:
-        """Return the options as they are: this engine has them all, given the shortlist that some need."""
+    def check(self, options: SearchConfig) -> None:
+        """Raise NmtError where the run lacks what an option needs."""
         if options.shortlist:
             _ = self._shortlist
-        return options
 
     def search(
         self,

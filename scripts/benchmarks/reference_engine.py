@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
@@ -30,9 +29,9 @@ class ReferenceEngine(ABC):
         """Nothing to share: one stream has all cores."""
         return nullcontext(lambda: None)
 
-    def adopt(self, options: SearchConfig) -> SearchConfig:
-        """Their rules: CTranslate2's, or, what nmt has no option for, an end that comes sooner."""
-        return dataclasses.replace(options, length_normalisation="power", stop="full")
+    def check(self, options: SearchConfig) -> None:
+        """Their rules are length_normalisation=power and stop=full or, what nmt has no option for, an end sooner."""
+        del options  # each has but one way to search
 
     def search(
         self,

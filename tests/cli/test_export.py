@@ -10,21 +10,26 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from tempfile import TemporaryFile
-from typing import IO
+from typing import IO, Any
 
 import ctranslate2
 import pytest
 
+import nmt
+from nmt.attention.multihead import SelfAttention
 from nmt.cli import export, translate
 from nmt.cli.answers import load_translator
 from nmt.cli.translate_options import make_parser
+from nmt.config.data import TokenizerConfig
+from nmt.data.tokenizer import Tokenizer
 from nmt.errors import UsageError
 from nmt.training.checkpoint import save_checkpoint, set_pointer
 from nmt.translate import Translator
 from tests.export.exported import KINDS, LINES, exportable_model, make_exportable, tokenizer
-from tests.toy_run import make_run
+from tests.toy_run import made_up_lines, make_run
 
 ROOT = Path(__file__).resolve().parents[2]
 TIED, SEPARATE = "post relu shared tied", "pre gelu separate tied"
@@ -68,19 +73,21 @@ def test_greedy_answers_are_those_of_the_native_engine(kind: str, tmp_path: Path
     assert len(set(answers)) > 5
 
 
-def test_a_beam_by_other_rules_than_the_runs_is_told_once(run: Path, call) -> None:
-    sentence = "searches by its own rules: search.length_normalisation=power, search.stop=full"
-    status, answers, said = call(run, "--engine", "ctranslate2", "--n-best", "2", "--precision", "int8")
-    assert (status, said.count(sentence)) == (0, 1)
-    assert [json.loads(answer)["source"] for answer in answers] == LINES
+def test_a_beam_by_rules_of_the_native_engine_is_refused_before_an_export_is_made(run: Path, call) -> None:
+    shutil.rmtree(run / "exports")
+    config = (run / "config.yaml").read_text()
+    (run / "config.yaml").write_text(config.replace("stop: full", "stop: exact"))
+    status, _, said = call(run, "--precision", "int8")
+    assert status == 1
+    assert said.startswith("nmt-translate: error: search.stop=exact needs the native engine (--precision fp32 or bf16)")
+    assert said.count("\n") == 1 and not (run / "exports").exists()
+    assert call(run, "--device", "cpu")[0] == 0
+    assert call(run, "--precision", "int8", "--beam-size", "1")[0] == 0, "a greedy search is the same by both"
+    status, answers, _ = call(run, "--precision", "int8", "--search", "stop=full", "--n-best", "2")
+    assert (status, [json.loads(answer)["source"] for answer in answers]) == (0, LINES)
     for answer in answers:
-        hypotheses = json.loads(answer)["hypotheses"]
-        assert [one["score"] for one in hypotheses] == sorted((one["score"] for one in hypotheses), reverse=True)
-    with (run / "config.yaml").open() as file:
-        config = file.read()
-    assert "length_normalisation: gnmt" in config and "stop: exact" in config
-    (run / "config.yaml").write_text(config.replace("gnmt", "power").replace("stop: exact", "stop: full"))
-    assert sentence not in call(run, "--engine", "ctranslate2")[2]
+        scores = [one["score"] for one in json.loads(answer)["hypotheses"]]
+        assert scores == sorted(scores, reverse=True)
 
 
 def test_the_folder_is_printed_and_its_record_names_the_checkpoint(
@@ -125,40 +132,114 @@ def retrained(run: Path) -> None:
 
 def with_another_tokenizer(run: Path) -> None:
     shutil.rmtree(run / "tokenizer")
-    tokenizer(False).save(run / "tokenizer")
+    lines = made_up_lines(300, seed=9)
+    Tokenizer.train(TokenizerConfig(algorithm="bpe", vocab_size=60), lines, lines).save(run / "tokenizer")
+
+
+def fewer_positions(run: Path) -> None:
+    record = run / "exports" / "ctranslate2" / "nmt.json"
+    record.write_text(record.read_text().replace('"positions": 1024', '"positions": 8'))
 
 
 @pytest.mark.parametrize(
-    ("spoil", "arguments", "sentence"),
+    ("spoil", "arguments", "checkpoint"),
     [
-        (lambda run: shutil.rmtree(run / "exports"), [],
-         "{run} has not been exported for ctranslate2 yet: run {command}"),
-        (newer, [], "{folder} was made of step-0000000012, and what is asked for is step-0000000020: run {command}"),
+        (lambda run: shutil.rmtree(run / "exports"), [], 12),
+        (newer, [], 20),
+        (newer, ["--checkpoint", "last"], 20),
         (newer, ["--checkpoint", "12"], None),
-        (newer, ["--checkpoint", "last"], "{folder} was made of step-0000000012, and what is asked for is "
-                                          "step-0000000020: run {command} --checkpoint last"),
-        (retrained, [], "{folder} is older than the run, whose weights or tokenizer are others now: run {command}"),
-        (with_another_tokenizer, [], "{folder} is older than the run, whose weights or tokenizer are others now: run "
-                                     "{command}"),
-        (lambda run: (run / "exports" / "ctranslate2" / "nmt.json").write_text("{"), [],
-         "{folder}/nmt.json is damaged: make the export again"),
-        (lambda run: None, ["--beam-size", "1", "--device", "tpu"], "there is no tpu device here for CTranslate2"),
+        (retrained, [], 12),
+        (with_another_tokenizer, [], 12),
+        (fewer_positions, [], 12),
+        (lambda run: (run / "exports" / "ctranslate2" / "nmt.json").write_text("{"), [], 12),
+        (lambda run: os.utime(run / "checkpoints" / "step-0000000012" / "model.safetensors", (1, 1)), [], None),
     ],
 )  # fmt: skip
-def test_an_export_that_is_not_of_the_run_as_it_is(
-    run: Path, call, spoil: Callable[[Path], object], arguments: list[str], sentence: str | None
+def test_an_export_is_made_when_it_is_first_needed_and_renewed_with_the_run(
+    run: Path, call, spoil: Callable[[Path], object], arguments: list[str], checkpoint: int | None
 ) -> None:
     spoil(run)
-    status, _, said = call(run, "--engine", "ctranslate2", *arguments)
-    if sentence is None:
-        assert status == 0
-        return
-    told = sentence.format(
-        run=run, folder=run / "exports" / "ctranslate2", command=f"nmt-export {run} --format ctranslate2"
-    )
-    assert status == 1
-    assert said.startswith(f"nmt-translate: error: {told}")
-    assert len(said.splitlines()) == 1
+    folder = run / "exports" / "ctranslate2"
+    command = ["--engine", "ctranslate2", "--beam-size", "1", *arguments]
+    status, answers, said = call(run, *command)
+    told = f"nmt-translate: exporting step-{checkpoint or 0:010d} for CTranslate2 to {folder}\n"
+    assert (status, said.startswith(told), "exporting" in said) == (0, checkpoint is not None, checkpoint is not None)
+    assert answers == call(run, "--engine", "native", "--device", "cpu", "--beam-size", "1", *arguments)[1]
+    assert "exporting" not in call(run, *command)[2], "once is enough"
+    assert [path.name for path in (run / "exports").iterdir()] == ["ctranslate2"]
+
+
+def test_what_cannot_be_had_is_refused_before_an_export_is_made(run: Path, call) -> None:
+    shutil.rmtree(run / "exports")
+    for arguments, sentence in (
+        (["--device", "tpu", "--engine", "ctranslate2"], "there is no tpu device here for CTranslate2"),
+        (["--device", "cpu", "--precision", "fp16"], "CTranslate2 does not compute in fp16 on a cpu such as this"),
+    ):
+        status, _, said = call(run, *arguments)
+        assert (status, said.count("\n")) == (1, 1)
+        assert said.startswith(f"nmt-translate: error: {sentence}")
+    assert not (run / "exports").exists()
+
+
+def test_a_folder_that_is_no_export_is_left_alone(run: Path, call) -> None:
+    folder = run / "exports" / "ctranslate2"
+    (folder / "nmt.json").unlink()
+    status, _, said = call(run, "--precision", "int8")
+    assert (status, f"{folder} is there and is no export" in said) == (1, True)
+    assert (folder / "model.bin").is_file()
+
+
+def test_a_run_that_cannot_be_written_is_exported_to_a_temporary_folder(
+    run: Path, call, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def open_in(dir: Path) -> IO[bytes]:
+        if run in (Path(dir), *Path(dir).parents):
+            raise PermissionError(errno.EROFS, os.strerror(errno.EROFS))
+        return TemporaryFile(dir=dir)
+
+    monkeypatch.setattr("nmt.files.TemporaryFile", open_in)
+    monkeypatch.setattr("tempfile.tempdir", str(temporary := tmp_path / "temporary"))
+    temporary.mkdir()
+    status, expected, said = call(run, "--precision", "int8")
+    assert (status, "exporting" in said) == (0, False), "what is there is taken"
+    shutil.rmtree(run / "exports")
+    status, answers, said = call(run, "--precision", "int8")
+    assert (status, answers) == (0, expected)
+    assert f"since {run / 'exports' / 'ctranslate2'} cannot be written" in said
+    assert not (run / "exports").exists() and not list(temporary.iterdir())
+
+
+def test_commands_at_the_same_time_make_one_export(run: Path, tmp_path: Path) -> None:
+    shutil.rmtree(run / "exports")
+    command = [sys.executable, "-m", "nmt.cli.translate", str(run), "--precision", "int8", "--beam-size", "1"]
+    running = [
+        subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        for _ in range(3)
+    ]
+    done = [each.communicate(f"{LINES[0]}\n".encode()) for each in running]
+    assert [each.returncode for each in running] == [0] * 3, done
+    assert len({out for out, _ in done}) == 1
+    assert sum(b"exporting" in err for _, err in done) == 1
+    assert [path.name for path in (run / "exports").iterdir()] == ["ctranslate2"]
+
+
+def test_threads_at_the_same_time_make_one_export(run: Path) -> None:
+    shutil.rmtree(run / "exports")
+    told: list[str] = []
+    with ThreadPoolExecutor(3) as pool:
+        loaded = [pool.submit(Translator.load, run, precision="int8", warn=told.append) for _ in range(3)]
+        assert len({each.result().translate(LINES[0], beam_size=1) for each in loaded}) == 1
+    assert [sentence.partition(" for ")[0] for sentence in told if "export" in sentence] == [
+        "exporting step-0000000012"
+    ]
+
+
+def test_workers_wait_for_one_export(run: Path, call) -> None:
+    shutil.rmtree(run / "exports")
+    status, answers, _ = call(run, "--precision", "int8", "--beam-size", "1", "--workers", "2")
+    assert (status, len(answers)) == (0, len(LINES))
+    assert answers == call(run, "--precision", "int8", "--beam-size", "1")[1]
+    assert [path.name for path in (run / "exports").iterdir()] == ["ctranslate2"]
 
 
 def test_ctranslate2_that_is_not_installed_is_one_sentence(
@@ -166,8 +247,9 @@ def test_ctranslate2_that_is_not_installed_is_one_sentence(
 ) -> None:
     monkeypatch.setitem(sys.modules, "ctranslate2", None)
     sentence = "this needs the package ctranslate2, which is not installed: "
-    sentence += "run pip install -e '.[ctranslate2]' in the folder of nmt's source\n"
-    assert call(run, "--engine", "ctranslate2")[::2] == (1, f"nmt-translate: error: {sentence}")
+    sentence += "run pip install -e '.[fast]' in the folder of nmt's source\n"
+    for asked in (["--engine", "ctranslate2"], ["--precision", "int8"]):
+        assert call(run, *asked)[::2] == (1, f"nmt-translate: error: {sentence}")
     assert export.main([str(run)]) == 1
     assert capsys.readouterr().err == f"nmt-export: error: {sentence}"
     assert call(run, "--beam-size", "1", "--device", "cpu")[0] == 0
@@ -176,9 +258,27 @@ def test_ctranslate2_that_is_not_installed_is_one_sentence(
 @pytest.mark.parametrize("variant", ["cho", "rnnsearch", "luong-general"])
 def test_recurrent_models_are_refused(variant: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = make_run(tmp_path / "run", variant)
+    sentence = f"{run} cannot be exported for CTranslate2, which has no layers for model.family="
     assert export.main([str(run)]) == 1
-    assert (
-        f"{run} cannot be exported for CTranslate2, which translates with Transformers only" in capsys.readouterr().err
+    assert capsys.readouterr().err.startswith(f"nmt-export: error: {sentence}")
+    assert translate.main([str(run), "--precision", "int8"]) == 1
+    said = capsys.readouterr().err
+    assert said.startswith(f"nmt-translate: error: {sentence}") and said.count("\n") == 1
+    assert said.endswith(": take the native engine (--precision fp32 or bf16)\n")
+    assert not (run / "exports").exists()
+
+
+def test_a_layer_that_has_no_counterpart_is_named(tmp_path: Path, call, monkeypatch: pytest.MonkeyPatch) -> None:
+    class LinearAttention(SelfAttention):
+        pass
+
+    monkeypatch.setattr("nmt.models.transformer.SelfAttention", LinearAttention)
+    run = make_exportable(tmp_path / "run", TIED)
+    status, _, said = call(run, "--precision", "int8")
+    assert status == 1
+    assert said.splitlines()[-1] == (
+        f"nmt-translate: error: {run} cannot be exported for CTranslate2: encoder.layers.0.self_attention is of type "
+        "LinearAttention, which CTranslate2 has no layer for: take the native engine (--precision fp32 or bf16)"
     )
     assert not (run / "exports").exists()
 
@@ -199,9 +299,32 @@ def test_a_folder_with_other_things_is_not_replaced(
 
 
 def test_an_ensemble_is_refused(exported: Path) -> None:
-    with pytest.raises(UsageError, match="an ensemble needs the native engine"):
-        Translator.load([exported, exported], engine="ctranslate2")
+    for asked in ({"engine": "ctranslate2"}, {"precision": "int8"}):
+        with pytest.raises(UsageError, match="an ensemble needs the native engine"):
+            Translator.load([exported, exported], **asked)
+    assert translate.main([str(exported), str(exported), "--precision", "int8"]) == 2
     assert Translator.load([exported], engine="ctranslate2").translate([""]) == [""]
+
+
+@pytest.mark.parametrize(
+    ("asked", "kind"),
+    [
+        ({}, "NativeEngine"),
+        ({"precision": "auto"}, "NativeEngine"),
+        ({"precision": "bf16"}, "NativeEngine"),
+        ({"precision": "int8"}, "CTranslate2Engine"),
+        ({"engine": "ctranslate2"}, "CTranslate2Engine"),
+        ({"engine": "ctranslate2", "precision": "fp32"}, "CTranslate2Engine"),
+        ({"engine": "native", "precision": "fp32"}, "NativeEngine"),
+    ],
+)
+def test_the_precision_chooses_the_engine(exported: Path, asked: dict[str, Any], kind: str) -> None:
+    assert type(nmt.load(exported, device="cpu", **asked).engine).__name__ == kind
+    assert type(Translator.load(exported, device="cpu", **asked).engine).__name__ == kind
+    words = [word for name, value in asked.items() for word in (f"--{name}", value)]
+    given = make_parser().parse_intermixed_args([str(exported), "--device", "cpu", *words])
+    given.attention_writer = None
+    assert type(load_translator(given).engine).__name__ == kind
 
 
 @pytest.mark.parametrize(("typed", "arguments", "streams"), [(True, [], 1), (False, [], 4), (True, ["-i", "file"], 4)])
@@ -221,7 +344,7 @@ def test_torch_is_not_imported(exported: Path) -> None:
         "import sys; from nmt.cli.translate import main; status = main(sys.argv[1:]); "
         "sys.exit(status or 10 * ('torch' in sys.modules) + 20 * ('hydra' in sys.modules))"
     )
-    command = [sys.executable, "-c", program, str(exported), "--engine", "ctranslate2"]
+    command = [sys.executable, "-c", program, str(exported), "--precision", "int8"]
     done = subprocess.run(command, cwd=ROOT, input=f"{LINES[0]}\n", capture_output=True, text=True)
     assert (done.returncode, done.stdout.count("\n")) == (0, 1), done.stderr
 

@@ -159,7 +159,7 @@ def test_nmt_translate(
 
     assert said("--tag", "turn") == translator.translate(SOURCES, tag="turn")
     assert said() == translator.translate(SOURCES)
-    int8 = ["--precision", "int8", "--n-best", "1"]
+    int8 = ["--precision", "int8", "--beam-size", "1", "--n-best", "1"]
     assert said("--tag", "turn", *int8) != said(*int8)
     (tmp_path / "given").write_text("".join(f"{line}\n" for line in REFERENCES), encoding="utf-8")
     forced = translator.score(SOURCES, REFERENCES, tags="turn")

@@ -153,14 +153,14 @@ def test_a_list_is_loaded_once_and_only_when_asked_for() -> None:
     loads = []
     engine = NativeEngine(tiny_model("cho", SIZE), 1, lambda: loads.append(1) or some())
     without = dataclasses.replace(OPTIONS, shortlist=False)
-    assert engine.adopt(without) == without
+    engine.check(without)
     assert not loads
     for _ in range(2):
-        assert engine.adopt(OPTIONS) == OPTIONS
+        engine.check(OPTIONS)
         engine.search(sources(), OPTIONS, 1)
     assert loads == [1]
     with pytest.raises(NmtError, match=r"search\.shortlist=true needs a run directory"):
-        NativeEngine(tiny_model("cho", SIZE)).adopt(OPTIONS)
+        NativeEngine(tiny_model("cho", SIZE)).check(OPTIONS)
 
 
 def saved(folder: Path) -> Shortlist:

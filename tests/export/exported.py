@@ -37,10 +37,10 @@ def tokenizer(joint: bool) -> Tokenizer:
     )
 
 
-def exportable_model(kind: str, words: Tokenizer) -> Seq2Seq:
+def exportable_model(kind: str, words: Tokenizer, seed: int = 5) -> Seq2Seq:
     """Random weights, large enough that answers depend on the source, and likely to end a sentence in its time."""
     config = exportable_config(kind)
-    torch.manual_seed(5)
+    torch.manual_seed(seed)
     model = build_model(config, words.source_size, words.target_size).eval()
     last = model.get_submodule(
         "decoder.norm" if config.norm == "pre" else "decoder.layers.0.feed_forward_residual.norm"
@@ -57,14 +57,15 @@ def exportable_config(kind: str) -> TransformerConfig:
     return TransformerConfig(**(TRANSFORMER | {"decoder_layers": 1} | KINDS[kind]))
 
 
-def make_exportable(folder: Path, kind: str, step: int = 12) -> Path:
+def make_exportable(folder: Path, kind: str, step: int = 12, seed: int = 5) -> Path:
     """A run directory of this kind."""
     model_config = exportable_config(kind)
     words = tokenizer(model_config.share_embeddings)
     config = dataclasses.replace(toy_config("transformer-post"), model=model_config)
+    config.search.length_normalisation, config.search.stop = "power", "full"  # the rules of both engines
     config.tokenizer.joint = words.joint
     save_config(config, folder / "config.yaml")
     words.save(folder / "tokenizer")
-    save_checkpoint(folder, step, exportable_model(kind, words), {"step": step})
+    save_checkpoint(folder, step, exportable_model(kind, words, seed), {"step": step})
     set_pointer(folder, "best", step)
     return folder

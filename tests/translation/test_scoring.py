@@ -135,8 +135,8 @@ def test_hypotheses_have_scores_for_their_tokens_when_asked_for(variant: str) ->
 
 def test_an_engine_that_only_searches_says_so() -> None:
     class Searches:
-        def adopt(self, options: SearchConfig) -> SearchConfig:
-            return options
+        def check(self, options: SearchConfig) -> None:
+            return
 
     translator = Translator(Searches(), toy_tokenizer(), toy_config("rnnsearch").search, MAX_TOKENS)
     with pytest.raises(UsageError, match="native"):
