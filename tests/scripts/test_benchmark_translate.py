@@ -170,7 +170,6 @@ def test_benchmark_writes_what_it_measured(source: Path, tmp_path: Path, capsys:
 
 def test_each_round_is_a_process_of_its_own(source: Path, tmp_path: Path) -> None:
     run, output = make_exportable(tmp_path / "run", POST), tmp_path / "speed.json"
-    assert export.main([str(run)]) == 0
     command = [str(run), "--source", str(source), "--engine", "ctranslate2", "--precision", "fp32", "int8"]
     command += ["--beam-size", "1", "--threads", "1x1", "--rounds", "1", "-o", str(output)]
     assert benchmark_translate.main(command) == 0
