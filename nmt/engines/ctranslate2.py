@@ -168,6 +168,7 @@ def check_runs(run_dirs: Sequence[str | os.PathLike[str]], configs: Sequence[Con
 
 @contextmanager
 def _offering_the_other() -> Iterator[None]:
+    """Say, after what CTranslate2 has nothing for, which engine does."""
     try:
         yield
     except Inexpressible as error:

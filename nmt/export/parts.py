@@ -59,8 +59,10 @@ class Part:
 
     def child(self, name: str, *kinds: type[nn.Module]) -> Part:
         """Take a child, which is of one of these types."""
-        self.left.discard(name)
-        part = Part(getattr(self.module, name), f"{self.name}.{name}".removeprefix("."), self._common)
+        module = self.option(name)
+        if module is None:
+            self.refuse(f"has no {name}", "which CTranslate2's layer has")
+        part = Part(module, f"{self.name}.{name}".removeprefix("."), self._common)
         part.check_type(*kinds)
         return part
 
@@ -72,6 +74,8 @@ class Part:
     def option(self, name: str) -> Any:
         """Take an option."""
         self.left.discard(name)
+        if not hasattr(self.module, name):
+            self.refuse(f"has no {name}", "which CTranslate2's layer has")
         return getattr(self.module, name)
 
     def weight(self, name: str) -> NDArray[np.float32] | None:

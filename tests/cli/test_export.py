@@ -178,6 +178,10 @@ def test_what_cannot_be_had_is_refused_before_an_export_is_made(run: Path, call)
         status, _, said = call(run, *arguments)
         assert (status, said.count("\n")) == (1, 1)
         assert said.startswith(f"nmt-translate: error: {sentence}")
+    status, _, said = call(run, "--engine", "ctranslate2", "--search", "precision=bf16")
+    assert (status, said.splitlines()[-1]) == (
+        2, "nmt-translate: error: --search precision is for the native engine: choose --precision bf16"
+    )  # fmt: skip
     assert not (run / "exports").exists()
 
 
