@@ -157,18 +157,16 @@ class SearchConfig:
     """How translations are searched for."""
 
     beam_size: BeamSize = 5  # 1 = greedy
-    length_penalty: LengthPenalty = 1.0  # alpha of Wu et al. 2016, eq. 14; 0 = none
-    length_normalisation: Literal["gnmt", "power"] = "gnmt"  # ((5 + length) / 6) ** alpha, or length ** alpha
+    length_penalty: LengthPenalty = 1.0  # alpha: a higher one prefers longer translations; 0 = none
+    length_normalisation: Literal["power", "gnmt"] = "power"  # length ** alpha, or ((5 + length) / 6) ** alpha
     coverage_penalty: Ratio = 0.0  # beta of Wu et al. 2016, eq. 14; needs a model with attention
-    stop: Literal["exact", "full"] = "exact"  # when no open hypothesis can win, or when beam_size have finished
+    stop: Literal["full", "exact"] = "full"  # when beam_size have finished, or when no open hypothesis can win
     min_length_ratio: Ratio = 0.0  # a hypothesis has at least ratio * source tokens, the end of sentence included
     max_length_ratio: Ratio = 2.0  # a hypothesis has at most ratio * source tokens + max_length_offset tokens
     max_length_offset: Annotated[int, Range(1, 100_000)] = 10
     tokens_per_batch: Count = 8192  # padded source tokens times beam_size
     precision: PRECISIONS = "auto"  # auto: bf16 on CUDA, fp32 elsewhere
     shortlist: bool = False  # score only the tokens that nmt-shortlist found likely for the source
-    draft: bool = False  # greedy search of a sentence alone takes several guessed tokens in a step (nmt-draft)
-    cuda_graphs: bool = False  # record steps on a CUDA device and replay them without Python
 
     def check(self) -> None:
         """Refuse lengths between which there is none."""
