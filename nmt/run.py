@@ -9,7 +9,7 @@ from hashlib import blake2b, file_digest
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nmt.config.load import read_config
+from nmt.config.load import config_to_yaml, read_config
 from nmt.config.schema import Config
 from nmt.data.tokenizer import Tokenizer
 from nmt.errors import NmtError
@@ -91,14 +91,17 @@ def check_run(run_dir: str | os.PathLike[str], checkpoint: str | int | None = No
 
 
 def run_fingerprint(run_dir: str | os.PathLike[str], checkpoint: str | int | None = None) -> str:
-    """A hash of all that a run translates with: configuration, tokenizer, shortlist and the weights of a checkpoint."""
+    """Return a hash of all that a run translates with: configuration, tokenizer, shortlist, weights of a checkpoint.
+
+    The configuration counts as it is read now: translations of a run of an earlier version may follow other rules now.
+    """
     from nmt.training.checkpoint import WEIGHTS, find_checkpoint
 
-    read_run_config(run_dir)  # it is a run
+    config = read_run_config(run_dir)
     weights = find_checkpoint(run_dir, checkpoint).path / WEIGHTS
-    total = blake2b(digest_size=16)
+    total = blake2b(config_to_yaml(config).encode(), digest_size=16)
     path = Path(run_dir)
-    for file in (path / "config.yaml", *sorted((path / "tokenizer").iterdir()), weights, *path.glob(SHORTLIST)):
+    for file in (*sorted((path / "tokenizer").iterdir()), weights, *path.glob(SHORTLIST)):
         with file.open("rb") as content:
             total.update(file_digest(content, "blake2b").digest())
     return total.hexdigest()
@@ -111,4 +114,4 @@ def read_run_config(run_dir: str | os.PathLike[str]) -> Config:
         raise NmtError(f"{path} {'is a file, not' if path.exists() else 'does not exist: give'} the directory of a run")
     if not (path / "config.yaml").is_file():
         raise NmtError(f"{path} is not a run directory: it has no config.yaml (nmt-train makes one)")
-    return read_config(path / "config.yaml")
+    return read_config(path / "config.yaml", told=True)

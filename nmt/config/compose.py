@@ -20,7 +20,8 @@ from hydra.core.override_parser.types import Override, ValueType
 from hydra.errors import HydraException, MissingConfigException
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
-from nmt.config.plain import first_line, one_sentence, read_yaml, resolve
+from nmt.config.migrate import read_source, take_version, tell
+from nmt.config.plain import first_line, one_sentence, resolve
 from nmt.config.schema import Config
 from nmt.config.typed import defaults, suggestion
 from nmt.errors import ConfigError, UsageError
@@ -60,7 +61,9 @@ def locate(config: str) -> Path:
 
 def compose(path: Path, overrides: Sequence[str]) -> dict[str, Any]:
     """The file's defaults list and keys, then whole groups replaced (model=rnnsearch), then single values (seed=2)."""
-    node, folder = read_yaml(path), path.parent
+    source, folder = read_source(path), path.parent
+    tell(path, source.changes)
+    node = source.node
     if "hydra" in node:
         raise ConfigError(f"{path}: hydra is not a key of the configuration")
     if not isinstance(entries := node.get("defaults", OmegaConf.create(["_self_"])), ListConfig):
@@ -89,7 +92,9 @@ def compose(path: Path, overrides: Sequence[str]) -> dict[str, Any]:
         if isinstance(override.value(), dict | list):
             values += _deletion(override, _hydra(folder, node, values))
         values.append(_forced(override))
-    return resolve(_hydra(folder, node, values), defaults(Config))
+    composed = resolve(_hydra(folder, node, values), defaults(Config))
+    take_version(composed, path)  # of a file that this one builds on
+    return composed
 
 
 def expand(overrides: Sequence[str]) -> list[Job]:

@@ -9,8 +9,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from nmt.config.migrate import DIFFERING, SCHEMA, Source, read_source, tell
+from nmt.config.plain import resolve
 from nmt.config.schema import Config, SearchConfig
-from nmt.config.typed import from_dict, keys, suggestion, to_dict
+from nmt.config.typed import defaults, from_dict, keys, suggestion, to_dict
 from nmt.errors import ConfigError, UsageError
 from nmt.files import atomic_write
 
@@ -87,10 +89,10 @@ def config_to_flat(config: Config) -> dict[str, Any]:
 
 
 def config_to_yaml(config: Config) -> str:
-    """The configuration as YAML that loads back to an equal Config."""
+    """Return the configuration as YAML that loads back to an equal Config; its first line is the schema's version."""
     from omegaconf import OmegaConf
 
-    return OmegaConf.to_yaml(OmegaConf.create(_escape(config_to_dict(config))))
+    return OmegaConf.to_yaml(OmegaConf.create({"schema": SCHEMA, **_escape(config_to_dict(config))}))
 
 
 def save_config(config: Config, path: str | os.PathLike[str]) -> None:
@@ -99,14 +101,56 @@ def save_config(config: Config, path: str | os.PathLike[str]) -> None:
         file.write(config_to_yaml(config))
 
 
-def read_config(path: str | os.PathLike[str]) -> Config:
-    """Read a YAML file that stands alone, such as a run's config.yaml: no presets, no overrides."""
-    from nmt.config.plain import read_yaml, resolve
+def read_config(path: str | os.PathLike[str], told: bool = False) -> Config:
+    """Read a YAML file that stands alone, such as a run's config.yaml: no presets, no overrides.
 
+    With `told`, stderr says so where the file is of an earlier version and its search has other rules now.
+    """
+    source = read_source(Path(path))
+    if told:
+        tell(Path(path), source.changes)
+    return _checked(source, path)
+
+
+def read_to_continue(path: str | os.PathLike[str], config: Config) -> tuple[Config, Config]:
+    """Return the configuration that a run was begun with, and `config`, with which it is to go on.
+
+    Where the run is of an earlier version of the schema, they agree in the keys that versions decide differently: a key
+    of `config` with today's default takes what the run has, and a value that the run was begun with is that of both.
+    """
+    source = read_source(Path(path))
+    begun = _checked(source, path)
+    if source.version == SCHEMA:
+        return begun, config
+    before, now, usual = config_to_flat(begun), config_to_flat(config), _flat(defaults(Config))
+    for key in DIFFERING:
+        if now[key] == usual[key]:
+            now[key] = before[key]
+        elif key in source.changes and now[key] == source.changes[key].before:
+            before[key] = now[key]
+    tell(Path(path), {key: change for key, change in source.changes.items() if now[key] == change.now})
+    return _with_values(begun, before), _with_values(config, now)
+
+
+def take_over(config: Config, begun: Config) -> Config:
+    """Return `config` with what a run was begun with in the keys that versions of the schema decide differently."""
+    return _with_values(config, config_to_flat(begun))
+
+
+def _checked(source: Source, path: str | os.PathLike[str]) -> Config:
     try:
-        return config_from_dict(resolve(read_yaml(Path(path))))
+        return config_from_dict(resolve(source.node))
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from error
+
+
+def _with_values(config: Config, flat: Mapping[str, Any]) -> Config:
+    """The configuration with the values of `flat` in the keys that versions of the schema decide differently."""
+    nested = config_to_dict(config)
+    for key in DIFFERING:
+        section, name = key.split(".")
+        nested[section][name] = flat[key]
+    return config_from_dict(nested)
 
 
 def _flat(values: Any, prefix: str = "") -> dict[str, Any]:

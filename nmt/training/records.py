@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 
 import nmt
-from nmt.config.load import config_to_flat, read_config, save_config
+from nmt.config.load import config_to_flat, read_to_continue, save_config
 from nmt.config.schema import Config
 from nmt.data.prepare import Prepared
 from nmt.device import describe_hardware
@@ -107,7 +107,7 @@ def _continued(run_dir: Path, config: Config) -> Config:
 
     Refuses to continue a run whose configuration differs in more than limits, patience and logging.
     """
-    saved = read_config(run_dir / "config.yaml")
+    saved, config = read_to_continue(run_dir / "config.yaml", config)
     config = auto.adopt(config, saved)
     before, now = (config_to_flat(each) for each in (saved, config))
     may_change = set(_MAY_CHANGE)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import torch
 
+from nmt.config.load import take_over
 from nmt.config.ranges import settled
 from nmt.config.schema import Config
 from nmt.data.batching import Updates
@@ -58,7 +59,7 @@ def train(config: Config, world: World | None = None) -> None:
     run_dir = Path(config.run_dir)
     with alone(run_dir) if world.is_main else nullcontext():
         before, newest = world.on_main(partial(begun, run_dir, config, _say))
-        known = auto.adopt(config, before) if before else config
+        known = auto.adopt(take_over(config, before), before) if before else config
         progress = Progress.from_state_dict(newest.state["progress"]) if newest else Progress()
         if reason := _finished(config, progress):
             further = how_further(config.training, progress, run_dir, reason)
