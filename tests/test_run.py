@@ -61,12 +61,26 @@ def test_the_fingerprint_is_that_of_what_translates(run: Path) -> None:
     save_checkpoint(run, 20, toy_model("transformer-post", seed=6), {})
     assert run_fingerprint(run) == before
     assert run_fingerprint(run, "last") != before
-    for path in (run / "config.yaml", next((run / "tokenizer").iterdir())):
+    pieces = next((run / "tokenizer").iterdir())
+    for path, other in (
+        (run / "config.yaml", (run / "config.yaml").read_bytes().replace(b"beam_size: 3", b"beam_size: 4")),
+        (pieces, pieces.read_bytes() + b" "),
+    ):
         content = path.read_bytes()
-        path.write_bytes(content + b" ")
+        path.write_bytes(other)
         assert run_fingerprint(run) != before
         path.write_bytes(content)
     assert run_fingerprint(run) == before
+
+
+def test_a_run_of_an_earlier_version_has_the_fingerprint_of_todays_rules(run: Path) -> None:
+    """So a file that was begun under the earlier rules is not finished under others."""
+    path = run / "config.yaml"
+    before, text = run_fingerprint(run), path.read_text("utf-8")
+    path.write_text(text.replace("schema: 2\n", "").replace("stop: full", "stop: exact"), encoding="utf-8")
+    assert run_fingerprint(run) == before
+    path.write_text(text.replace("stop: full", "stop: exact"), encoding="utf-8")
+    assert run_fingerprint(run) != before
 
 
 def damage(path: Path) -> None:

@@ -112,7 +112,7 @@ def test_any_key_of_the_search_can_be_given(run: Path, call) -> None:
         ("stopp=full", "stopp is not a key of search; nearest: stop"),
         ("foo=1", "foo is not a key of search: it has beam_size, length_penalty, "),
         ("max_steps=1", "max_steps is not a key of search: it has beam_size, "),
-        ("stop=soon", "search.stop=soon: expected one of exact, full"),
+        ("stop=soon", "search.stop=soon: expected one of full, exact"),
         ("coverage_penalty=-1", "search.coverage_penalty=-1: expected a number from 0 to 100"),
     ],
 )

@@ -17,7 +17,7 @@ from nmt.search.beam import beam_search
 from nmt.search.constraints import Constraints
 from nmt.search.greedy import greedy_search
 from nmt.search.hypothesis import Hypothesis
-from nmt.search.penalties import LengthPenalty, coverage_penalty
+from nmt.search.penalties import LengthPenalty, Normalisation, coverage_penalty
 from tests.models.variants import VARIANTS, tiny_model
 from tests.search.test_beam import Table, check_equal, plain_beam_search
 
@@ -111,20 +111,22 @@ def forced(model: Seq2Seq, source: list[int], target: list[int]) -> tuple[float,
     return log_probs[range(len(target)), target].sum().item(), had.clamp(max=1).log().sum().item()
 
 
-@pytest.mark.parametrize("beam_size", [1, 4 * 27])
+@pytest.mark.parametrize(("beam_size", "form"), [(1, "power"), (4 * 27, "power"), (4 * 27, "gnmt")])
 @pytest.mark.parametrize("variant", ATTENDING)
-def test_coverage_ranks_as_when_forced(variant: str, beam_size: int) -> None:
+def test_coverage_ranks_as_when_forced(variant: str, beam_size: int, form: Normalisation) -> None:
     model = tiny_model(variant, TINY, seed=7)
     options = SearchConfig(
-        beam_size=beam_size, length_penalty=0.6, coverage_penalty=0.4, max_length_ratio=0.0, max_length_offset=4
-    )
+        beam_size=beam_size, length_penalty=0.6, coverage_penalty=0.4, max_length_ratio=0.0, max_length_offset=4,
+        length_normalisation=form,
+    )  # fmt: skip
     answers = NativeEngine(model).search(SOURCES, options, n_best=beam_size)
     targets = [[*tokens, EOS] for n in range(4) for tokens in itertools.product((UNK, 4, 5), repeat=n)]
     for source, hypotheses in zip(SOURCES, answers, strict=True):
         scores = {}
         for target in targets:
             log_prob, covered = forced(model, source, target)
-            scores[tuple(target)] = log_prob / ((5 + len(target)) / 6) ** 0.6 + 0.4 * covered
+            length = (5 + len(target)) / 6 if form == "gnmt" else len(target)
+            scores[tuple(target)] = log_prob / length**0.6 + 0.4 * covered
         for one in hypotheses:
             if one.finished:
                 assert one.score == pytest.approx(scores[(*one.tokens, EOS)], abs=1e-4)
