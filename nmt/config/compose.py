@@ -125,7 +125,7 @@ def parse_override(text: str) -> Override:
         except HydraException as error:
             reason = _first_line(error)
         else:
-            if override.package is not None or re.match("hydra|defaults|.*/", override.key_or_group):
+            if override.package is not None or re.match("hydra|defaults|schema$|.*/", override.key_or_group):
                 raise ConfigError(f"the override {text} names no key of the configuration")
             return override
     raise ConfigError(f"the override {text} cannot be read: {reason}; special characters need quotes: \"{key}='...'\"")

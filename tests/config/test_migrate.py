@@ -140,3 +140,9 @@ def test_a_version_that_is_not_known_is_refused(version: str, sentence: str) -> 
         with pytest.raises(ConfigError, match=sentence) as caught:
             read("my.yaml")
         assert "\n" not in str(caught.value)
+
+
+def test_the_version_is_no_key_to_override() -> None:
+    for override in ("schema=2", "++schema=3"):
+        with pytest.raises(ConfigError, match=r"names no key of the configuration$"):
+            load_config("embedded", [override])
