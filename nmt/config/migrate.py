@@ -31,7 +31,7 @@ DIFFERING = (
     "search.stop",
     "training.validation_beam_size",
 )
-# Without a `schema`, a file with all of these is a run's, or what --cfg job printed: nobody writes all of them by hand.
+# A file with all of these and no `schema` is a run's, or what --cfg job printed: nobody writes all of them by hand.
 _SECTIONS = {"model", "data", "tokenizer", "training", "search", "seed", "run_dir"}
 _SEARCH = {"beam_size", "length_penalty", "max_length_ratio", "max_length_offset", "tokens_per_batch", "precision"}
 
@@ -80,7 +80,7 @@ def tell(path: Path, changes: Mapping[str, Change]) -> None:
     before = " ".join(f"--search {key}={change.before}" for key, change in rules.items())
     run = path.parent if path.name == "config.yaml" else path
     print(
-        f"{run} was trained when search had other default rules: they are now {now}; for the earlier ones: {before}",
+        f"{run} is from a time when search had other default rules: they are now {now}; for the earlier ones: {before}",
         file=sys.stderr,
         flush=True,
     )

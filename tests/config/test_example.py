@@ -11,7 +11,7 @@ import pytest
 
 from nmt.cli import train
 from nmt.config.load import load_config
-from nmt.config.schema import Config
+from nmt.config.schema import Config, SearchConfig
 from nmt.errors import ConfigError
 from nmt.resources import presets
 from nmt.run import read_run_config
@@ -37,7 +37,7 @@ def test_all_that_can_be_set_by_hand_is_read(tmp_path: Path) -> None:
     assert by_hand.data.test.keys() == {"test", "news"}
     assert (by_hand.run_dir, by_hand.training.max_minutes, by_hand.training.threads) == ("runs/my", 60, 2)
     assert dataclasses.replace(by_hand.model, dropout=plain.model.dropout) == plain.model, "its sizes are the preset's"
-    assert by_hand.search == plain.search
+    assert by_hand.search == plain.search == SearchConfig(), "what it says of search is the default"
 
 
 def test_each_key_has_one_sentence() -> None:

@@ -10,6 +10,7 @@ import yaml  # type: ignore[import-untyped]
 
 from nmt.cli import train as command
 from nmt.config.load import config_to_dict, read_config
+from nmt.config.schema import SearchConfig
 from nmt.errors import NmtError
 from nmt.training.run import train
 from tests.training.tiny import assert_same_run, events, tiny_config
@@ -70,5 +71,5 @@ def test_rules_that_were_set_are_those_it_goes_on_with(folder: Path, capsys: pyt
 
 def test_other_rules_than_either_are_refused(folder: Path) -> None:
     begun_before(folder, "other")
-    with pytest.raises(NmtError, match=r"\(search\.length_penalty is 0\.3, was 1\.0\)"):
+    with pytest.raises(NmtError, match=rf"\(search\.length_penalty is 0\.3, was {SearchConfig().length_penalty}\)"):
         train(tiny_config(folder, "other", **LONGER, search__length_penalty=0.3))
