@@ -157,7 +157,7 @@ class SearchConfig:
     """How translations are searched for."""
 
     beam_size: BeamSize = 5  # 1 = greedy
-    length_penalty: LengthPenalty = 1.0  # alpha: a higher one prefers longer translations; 0 = none
+    length_penalty: LengthPenalty = 1.2  # alpha: a higher one prefers longer translations; 0 = none
     length_normalisation: Literal["power", "gnmt"] = "power"  # length ** alpha, or ((5 + length) / 6) ** alpha
     coverage_penalty: Ratio = 0.0  # beta of Wu et al. 2016, eq. 14; needs a model with attention
     stop: Literal["full", "exact"] = "full"  # when beam_size have finished, or when no open hypothesis can win

@@ -32,7 +32,7 @@ VALIDATION_SHARE = 0.1  # of the time, at most
 _GROWTH = 0.8  # an update has sqrt(0.8 * tokens of the whole training), so that both its size and their number grow
 _LEAST_TOKENS, _MOST_TOKENS = 512, 25_000  # of an update; the latter as Vaswani et al. 2017, section 5.1
 _WARMUP, _MOST_WARMUP = 1 / 6, 4000  # as a share of the updates, and in updates (Vaswani et al. 2017, section 5.3)
-_TRANSFORMER, _RECURRENT = 4000, 400  # the peak rate is (this times the model's width) ** -0.5 (there, too)
+_LEAST_WARMUP, _RECURRENT = 2000, 400  # the rate is (this times the model's width) ** -0.5; see `_learning_rate`
 _LEAST_SENTENCES = 100  # on which BLEU tells something
 _VALIDATED = 4 / 3  # what a token costs in validation, where training costs 1: forward for the loss, then translated
 _WARMED_UP = ("inverse_sqrt", "linear", "cosine")  # schedules that begin with a warm-up
@@ -85,11 +85,14 @@ def resolve(config: Config, prepared: Prepared, model: Seq2Seq, device: str) -> 
     every = training.validate_every
     if every == "auto":
         every = _validate_every(plan, val, corpora, training.validation_sentences)
+    warmup = training.schedule.warmup_steps
+    if warmup == "auto":
+        warmup = _warmup_steps(training, plan)
     found = {
         "tokenizer.vocab_size": max(prepared.tokenizer.source_size, prepared.tokenizer.target_size),
         "training.tokens_per_update": plan.tokens_per_update,
-        "training.learning_rate": _learning_rate(config.model),
-        "training.schedule.warmup_steps": _warmup_steps(training, plan),
+        "training.learning_rate": _learning_rate(config.model, warmup),
+        "training.schedule.warmup_steps": warmup,
         "training.validate_every": every,
         "training.validation_sentences": _validation_sentences(every * plan.tokens_per_update, val, corpora),
     }
@@ -154,10 +157,13 @@ def _tokens_per_update(training: TrainingConfig, epoch: Text, tokens: float) -> 
     return max(size, math.ceil(epoch.longest / 8) * 8)  # a CUDA device pads to 8
 
 
-def _learning_rate(model: ModelConfig) -> float:
-    """The rate that Vaswani et al. 2017, eq. 3, reaches after 4,000 updates; recurrent models want three times that."""
+def _learning_rate(model: ModelConfig, warmup: int) -> float:
+    """The peak of Vaswani et al. 2017, eq. 3, which is lower for a longer warm-up; recurrent models want a higher rate.
+
+    A warm-up of less than 2,000 updates counts as 2,000: a higher peak gains nothing in a short training.
+    """
     if isinstance(model, TransformerConfig):
-        rate = (_TRANSFORMER * model.model_dim) ** -0.5
+        rate = (max(warmup, _LEAST_WARMUP) * model.model_dim) ** -0.5
     else:
         rate = (_RECURRENT * model.hidden_dim) ** -0.5
     return float(f"{rate:.2g}")

@@ -14,33 +14,27 @@ from benchmarks.page import END, cell, markdown_table, spread
 BEGIN = page.begin("benchmark_translate.py")
 PAGE = f"""# Translation speed
 
-How fast trained systems translate. Each is measured by
+How fast a trained system translates, beside other programs with the same weights: raw text to raw text, in fp32 by
+the native engine and in int8 by CTranslate2, and by the other programs as their documentation uses them.
 
 ```
-python scripts/benchmark_translate.py RUN_DIR --source FILE [--engine E ...] [--precision P ...]
-                                      [--beam-size N ...] [--search KEY=VALUE] [--reference]
+python scripts/benchmark_translate.py RUN_DIR --source FILE [--precision P ...] [--beam-size N ...] [--reference]
 ```
 
-Every round is a process of its own: it loads, warms up, translates all sentences at once and then some of them one at a
-time. Text goes in and text comes out, so tokenizers take part. Load is from the start of the process's own code until
-it can translate; memory is the process's peak, before the single sentences. Figures are the median and the range over
-the rounds. STREAMSxTHREADS says how many batches are searched side by side, and by how many threads each. The last
-columns say how many times as many sentences a second the first system of a group translates, pair by pair of rounds,
-and how many of its translations the other has word for word. "Same alone" is the share of the single sentences that get
-the translation they got among the others. CTranslate2 ends a beam by its own rules, `stop=full` and
-`length_normalisation=power`, which `--search` gives nmt as well.
+Every round is a process of its own, which loads, warms up, translates all sentences at once and then some of them one
+at a time. Figures are the median and the range over the rounds, which the systems take in turn. STREAMSxTHREADS: how
+many batches are searched side by side, and by how many threads each. The last columns say how many times as fast the
+first system of a group is (pair by pair of rounds), and the share of its translations that the other has word for word.
+What else was measured (tokens a second, tails of latency, every round) is in the JSON file beside this page.
 
 {BEGIN}
 {END}
 """
 COLUMNS = [  # heading, figure, how to write it, whether with its range
     ("sentences/s", "sentences_per_second", "{:,.1f}", True),
-    ("output tokens/s", "tokens_per_second", "{:,.0f}", False),
     ("one sentence, ms", "latency_ms", "{:,.1f}", True),
-    ("95th percentile", "latency_95_ms", "{:,.1f}", False),
     ("memory, MiB", "peak_memory_mib", "{:,.0f}", False),
     ("load, s", "load_seconds", "{:.2f}", False),
-    ("same alone", "same_alone", "{:.1%}", False),
 ]
 
 

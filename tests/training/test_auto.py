@@ -155,12 +155,14 @@ def test_fine_tuning_takes_the_vocabulary_that_was_found(begun: Path, folder: Pa
     assert sizes[0] == sizes[1] != "auto"
 
 
-def test_the_base_transformer_has_the_papers_peak(folder: Path) -> None:
+@pytest.mark.parametrize(("warmup", "counted"), [(4000, 4000), (2500, 2500), (10, 2000)])
+def test_the_base_transformer_has_the_papers_peak(warmup: int, counted: int, folder: Path) -> None:
     model = {"family": "transformer", "model_dim": 512, "ffn_dim": 24, "num_heads": 2, "encoder_layers": 1,
              "decoder_layers": 1}  # fmt: skip
-    train(tiny_config(folder, "base", **BY_HAND | {"training": AUTO | {"max_steps": 1}}, model=model))
+    training = AUTO | {"max_steps": 1, "schedule": {"warmup_steps": warmup}}
+    train(tiny_config(folder, "base", **BY_HAND | {"training": training}, model=model))
     peak = read_config(folder / "base" / "config.yaml").training.learning_rate
-    assert peak == pytest.approx(512**-0.5 * min(4000**-0.5, 4000 * 4000**-1.5), rel=0.01)  # Vaswani et al. 2017, eq. 3
+    assert peak == pytest.approx(512**-0.5 * min(counted**-0.5, counted * counted**-1.5), rel=0.01)  # eq. 3
 
 
 # -- presets ------------------------------------------------------------------------------------------------------
