@@ -38,7 +38,7 @@ def choose_device(name: str = "auto") -> torch.device:
         last = f" to cuda:{cards - 1}" if cards > 1 else ""
         raise NmtError(f"there is no {name} device here, which has {cards} of that kind: choose cuda:0{last}")
     device = torch.device("cuda", int(index))
-    torch.cuda.set_device(device)  # pinned memory, recorded graphs and the like belong to the current one
+    torch.cuda.set_device(device)  # pinned memory and the like belong to the current one
     return device
 
 

@@ -133,6 +133,7 @@ def _turn(path: Path, wait: Callable[[], None]) -> Iterator[None]:
     """Hold a lock file that is removed in the end. While another process holds it, `wait` is called and it is waited
     for, unless `wait` raises. A file system without locks keeps nobody waiting."""
     while True:
+        make_folder(path.parent)  # whoever held the lock before may have removed it
         with path.open("w") as lock:
             with suppress(ImportError, OSError):
                 import fcntl  # not everywhere
@@ -160,9 +161,9 @@ def _is_still(path: Path, file: IO[Any]) -> bool:
 
 
 @contextmanager
-def in_turn(path: str | os.PathLike[str]) -> Iterator[None]:
-    """Hold a lock file during the block, after any other process that holds it; see `locked`."""
-    with _turn(Path(path), lambda: None):
+def in_turn(path: str | os.PathLike[str], wait: Callable[[], None] = lambda: None) -> Iterator[None]:
+    """Hold a lock file during the block; while another process holds it, `wait` is called and it is waited for."""
+    with _turn(Path(path), wait):
         yield
 
 

@@ -107,11 +107,15 @@ def run_fingerprint(run_dir: str | os.PathLike[str], checkpoint: str | int | Non
     return total.hexdigest()
 
 
-def read_run_config(run_dir: str | os.PathLike[str]) -> Config:
-    """The configuration a run was trained with. Raises NmtError, with one sentence, for a folder that is no run."""
+def read_run_config(run_dir: str | os.PathLike[str], tells: bool = False) -> Config:
+    """Return the configuration that a run was trained with.
+
+    With `tells`, as for a search, stderr says so where the run is from before today's default rules of search. Raises
+    NmtError, with one sentence, for a folder that is no run.
+    """
     path = Path(run_dir)
     if not path.is_dir():
         raise NmtError(f"{path} {'is a file, not' if path.exists() else 'does not exist: give'} the directory of a run")
     if not (path / "config.yaml").is_file():
         raise NmtError(f"{path} is not a run directory: it has no config.yaml (nmt-train makes one)")
-    return read_config(path / "config.yaml", told=True)
+    return read_config(path / "config.yaml", tells=tells)

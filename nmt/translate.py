@@ -37,7 +37,7 @@ def warn_on_stderr(sentence: str) -> None:
 
 
 class Translator:
-    """Translates lines of text with an engine; what it answers depends on the line alone.
+    """Translates lines of text with an engine; by the native one in fp32 on a CPU, an answer depends on its line alone.
 
     Each method takes a list of lines and answers by a list with one answer a line. Given one line, as a string, it
     gives that line's answer; what belongs to a line, such as its prefix, is a string then, too.
@@ -318,5 +318,5 @@ class Translator:
 
 def _of_text(run_dirs: Sequence[str | os.PathLike[str]]) -> tuple[str, bool, str]:
     """The source language of runs, whether one of them knows only text with tags, and the target language."""
-    data = [read_run_config(run_dir).data for run_dir in run_dirs]
+    data = [read_run_config(run_dir, tells=True).data for run_dir in run_dirs]
     return data[0].source_language, any(one.always_tagged for one in data), data[0].target_language

@@ -31,7 +31,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from benchmarks.flops import training_flops
-from benchmarks.processes import measured_apart
+from benchmarks.processes import PLAIN, measured_apart
 from benchmarks.results import OURS, figures, note, summarise, table, write
 
 import nmt
@@ -212,7 +212,8 @@ def measure(system: System, seconds: float) -> dict[str, Any]:
             "seconds": seconds,
             "bf16": system.precision == "bf16",
         }  # fmt: skip
-        environment = {name: value for name, value in os.environ.items() if name not in ALLOCATOR} | system.environment
+        plain = os.environ if system.kind in ("nmt", "profile") else PLAIN
+        environment = {name: value for name, value in plain.items() if name not in ALLOCATOR} | system.environment
         measured: dict[str, Any] = measured_apart(system.name, "benchmarks.worker", asked, environment)
     return measured
 

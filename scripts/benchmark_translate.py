@@ -30,7 +30,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from benchmarks import reference_marian, reference_opennmt
-from benchmarks.processes import measured_apart
+from benchmarks.processes import PLAIN, measured_apart
 from benchmarks.translation_results import note, summarise, table, write
 
 import nmt
@@ -86,7 +86,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--threads", metavar="SxT", type=split, help=f"default: {cores}x1")
     parser.add_argument("--beam-size", metavar="N", type=count, nargs="+", help="default: search.beam_size")
     parser.add_argument(
-        "--search", metavar="KEY=VALUE", action="append", default=[], help="of nmt, such as stop=full; may be repeated"
+        "--search", metavar="KEY=VALUE", action="append", default=[], help="of nmt, such as stop=exact; may be repeated"
     )
     parser.add_argument("--sentences", metavar="N", type=count, default=1000, help="at most (default: 1000)")
     parser.add_argument("--single", metavar="N", type=int, default=100, help="one at a time (default: 100)")
@@ -209,7 +209,7 @@ def measure(system: System, asked: dict[str, Any]) -> dict[str, Any]:
     """One round in a process of its own; see benchmarks/translating.py. Raises NmtError where it fails."""
     specification = asked | {"system": system.kind, **system._asdict()}
     threads = system.threads * (system.streams if system.kind == "nmt" else 1)  # nmt divides them itself
-    environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
+    environment = {**(os.environ if system.kind == "nmt" else PLAIN), "OMP_NUM_THREADS": str(threads)}
     window: dict[str, Any] = measured_apart(system.name, "benchmarks.translating", specification, environment)
     return window
 

@@ -4,8 +4,9 @@
 
 CONFIG.yaml is what is trained (its data are prepared first), RUN_DIR a trained run and FILE raw sentences. Each round
 measures all waits in turn, each in a process of its own: `nmt-train` for --seconds, --sentences of FILE at once, and
---single of them one at a time, with a beam of 5 and greedily. --busy starts processes that compute all the time.
-300,000 turns are what GNU's OpenMP has by default. The figures go to docs/results/waiting.json and a page beside it.
+--single of them one at a time by all threads and by one, with a beam of 5 and greedily. --busy starts processes that
+compute all the time. 300,000 turns are what GNU's OpenMP has by default. The figures go to docs/results/waiting.json
+and a page beside it.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from benchmarks.page import cell, spread
 from benchmarks.processes import measured_apart
 
 from nmt.config.load import load_config, save_config
@@ -37,6 +39,8 @@ FIGURES = {
     "greedy": "files, greedy, sentences/s",
     "beam 5, alone": "one sentence, beam 5, ms",
     "greedy, alone": "one sentence, greedy, ms",
+    "beam 5, alone, one thread": "one sentence, beam 5, ms, by one thread",
+    "greedy, alone, one thread": "one sentence, greedy, ms, by one thread",
 }
 
 
@@ -102,16 +106,18 @@ def measure(options: argparse.Namespace, config: Path, spins: int) -> dict[str, 
         files = measured_apart("files", "benchmarks.translating", asked, environment)
         found[name] = files["sentences"] / files["seconds"]
         asked |= {"streams": 1, "single": options.single, "sentences": options.single}
-        alone = measured_apart("single sentences", "benchmarks.translating", asked, environment)
-        found[f"{name}, alone"] = 1000 * median(alone["latencies"])
+        for by, more in (("", {}), (", one thread", {"OMP_NUM_THREADS": "1"})):
+            alone = measured_apart("single sentences", "benchmarks.translating", asked, environment | more)
+            found[f"{name}, alone{by}"] = 1000 * median(alone["latencies"])
     return found
 
 
 def write(options: argparse.Namespace, rounds: list[dict[str, dict[str, float]]]) -> None:
     """Put this measurement in the place of an earlier one beside as many busy processes, and draw the table anew."""
+    words = ["RUN_DIR" if word == options.run_dir else word for word in sys.argv[1:]]
     record = json.loads(RESULTS.read_text("utf-8")) if RESULTS.is_file() else {}
     record[str(options.busy)] = {
-        "command": f"python scripts/measure_waiting.py RUN_DIR {shlex.join(sys.argv[2:])}",
+        "command": f"python scripts/measure_waiting.py {shlex.join(words)}",
         "hardware": describe_hardware(),
         "rounds": rounds,
     }
@@ -125,15 +131,19 @@ def page(record: dict[str, Any]) -> str:
     """The page of a record: one table for each number of busy processes."""
     text = (
         "# How threads wait\n\nMedians of rounds in turn; turns that a waiting thread spins before it sleeps. "
-        "300,000 is the default of GNU's OpenMP, 0 is what the commands set.\n"
+        "300,000 is the default of GNU's OpenMP, 0 is what the commands set. The last column says how many times as "
+        "fast the last setting is as the first: median and range of the rounds.\n"
     )
-    for count, part in sorted(record.items()):
+    for count, part in sorted(record.items(), key=lambda item: int(item[0])):
         spins = list(part["rounds"][0])
         text += f"\n## {count} busy processes beside, {part['hardware']}\n\n    {part['command']}\n\n"
-        text += f"| | {' | '.join(f'{int(each):,} turns' for each in spins)} |\n|---|{'---:|' * len(spins)}\n"
+        headings = " | ".join(f"{int(each):,} turns" for each in spins)
+        text += f"| | {headings} | times as fast |\n|---|{'---:|' * (len(spins) + 1)}\n"
         for key, name in FIGURES.items():
-            values = [median(one[each][key] for one in part["rounds"]) for each in spins]
-            text += f"| {name} | {' | '.join(f'{value:,.1f}' for value in values)} |\n"
+            values = [f"{median(one[each][key] for one in part['rounds']):,.1f}" for each in spins]
+            ratios = [one[spins[-1]][key] / one[spins[0]][key] for one in part["rounds"]]
+            ratios = [1 / ratio for ratio in ratios] if ", ms" in name else ratios
+            text += f"| {name} | {' | '.join(values)} | {cell(spread(ratios), '{:.2f}', True)} |\n"
     return text
 
 

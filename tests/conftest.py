@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 
+import nmt.cli  # noqa: F401 (it says how threads wait, before torch is there)  # isort: skip
 import pytest
 import torch
 

@@ -33,8 +33,11 @@ def full_attention(
     queries, keys = query.size(2), key.size(2)
     if queries <= _FEW_QUERIES and query.is_cpu and not dropout:
         return full_attention_weights(query, key, bias=bias, causal=causal).to(value.dtype) @ value
-    if causal and queries != keys:
-        bias, causal = _causal_bias(queries, keys, query.device), False
+    if causal and (bias is not None or queries != keys):
+        if queries > 1:  # a single query, at the last position, sees every key
+            ahead = _causal_bias(queries, keys, query.device)
+            bias = ahead if bias is None else bias + ahead
+        causal = False
     bias = bias if bias is None else bias.to(query.dtype)
     return functional.scaled_dot_product_attention(
         query, key, value, attn_mask=bias, is_causal=causal, dropout_p=dropout
@@ -42,7 +45,7 @@ def full_attention(
 
 
 def full_attention_weights(query: Tensor, key: Tensor, *, bias: Tensor | None = None, causal: bool = False) -> Tensor:
-    """Return the weights [batch, heads, queries, keys] that `full_attention` uses and does not always show."""
+    """Return the weights by which `full_attention` averages values: [batch, heads, queries, keys], in float32."""
     scores = (query @ key.mT).mul_(1 / math.sqrt(query.size(3)))
     if bias is not None:
         scores.add_(bias)

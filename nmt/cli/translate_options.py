@@ -51,7 +51,7 @@ def make_parser() -> Parser:
         metavar="KEY=VALUE",
         action="append",
         default=[],
-        help="any other search.* key of the configuration, such as stop=full; may be repeated",
+        help="any other search.* key of the configuration, such as stop=exact; may be repeated",
     )
     parser.add_argument("--n-best", metavar="N", type=number(BeamSize), help="a JSON object a line with N hypotheses")
     add_search_options(parser)

@@ -12,8 +12,8 @@ _CHOICES = ("OMP_WAIT_POLICY", *_NO_SPINNING)  # by which a user says how thread
 def sleep_while_waiting(environment: MutableMapping[str, str]) -> None:
     """Make threads that wait for work sleep, unless the environment says how they are to wait.
 
-    By default they spin, for up to some hundred thousand turns. Where another process needs the core, the thread that
-    they wait for is then the one that does not get it. OpenMP reads these variables when torch is imported.
+    By default they spin, for some hundred thousand turns. On a busy machine they then hold the core that the thread
+    they wait for needs. OpenMP reads these variables when torch is imported.
     """
     if not any(name in environment for name in _CHOICES):
         environment.update(_NO_SPINNING)

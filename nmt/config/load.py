@@ -57,7 +57,7 @@ def override_search(search: SearchConfig, overrides: Sequence[str]) -> SearchCon
 
     for override in overrides:
         if not override.partition("=")[0].strip() or "=" not in override:
-            raise UsageError(f"--search {override} should be KEY=VALUE, such as --search stop=full")
+            raise UsageError(f"--search {override} should be KEY=VALUE, such as --search stop=exact")
     try:
         given = OmegaConf.to_container(OmegaConf.from_dotlist(list(overrides)))
     except YAMLError as error:
@@ -101,13 +101,13 @@ def save_config(config: Config, path: str | os.PathLike[str]) -> None:
         file.write(config_to_yaml(config))
 
 
-def read_config(path: str | os.PathLike[str], told: bool = False) -> Config:
+def read_config(path: str | os.PathLike[str], tells: bool = False) -> Config:
     """Read a YAML file that stands alone, such as a run's config.yaml: no presets, no overrides.
 
-    With `told`, stderr says so where the file is of an earlier version and its search has other rules now.
+    With `tells`, stderr says so where the file is of an earlier version and its search has other rules now.
     """
     source = read_source(Path(path))
-    if told:
+    if tells:
         tell(Path(path), source.changes)
     return _checked(source, path)
 

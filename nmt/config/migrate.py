@@ -76,11 +76,13 @@ def tell(path: Path, changes: Mapping[str, Change]) -> None:
     if not rules or not first or path.resolve() in _told:
         return
     _told.add(path.resolve())
-    now = " and ".join(f"search.{key}={change.now}" for key, change in rules.items())
-    before = " ".join(f"--search {key}={change.before}" for key, change in rules.items())
+    now, before = (
+        ", ".join(f"search.{key}={getattr(change, when)}" for key, change in rules.items())
+        for when in Change._fields[::-1]
+    )
     run = path.parent if path.name == "config.yaml" else path
     print(
-        f"{run} is from a time when search had other default rules: they are now {now}; for the earlier ones: {before}",
+        f"{run} is from a time when search had other default rules. Today's are {now}; the earlier ones were {before}",
         file=sys.stderr,
         flush=True,
     )

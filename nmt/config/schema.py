@@ -81,7 +81,9 @@ class TrainingConfig:
     threads: Processes | None = None  # CPU threads; default: torch's choice
     workers: Annotated[int, Range(0, 1024)] = 0  # processes that build batches; 0: a thread of the trainer
     compile: bool = False  # torch.compile
-    learning_rate: Annotated[float, Range(0, 100, above=True)] | Auto = 7e-4  # at its peak; auto: by the model's size
+    learning_rate: Annotated[float, Range(0, 100, above=True)] | Auto = (
+        7e-4  # at its peak; auto: by the model's size and the warm-up
+    )
     label_smoothing: Rate = 0.1
     rdrop: Weight | None = None  # R-Drop's weight of the divergence between two passes; twice the time and memory
     subword_sampling: Share | None = None  # unigram: alpha of subword regularisation; bpe: how often a merge is skipped

@@ -22,7 +22,7 @@ from nmt.search.hypothesis import Hypothesis, hypothesis
 from nmt.search.penalties import LengthPenalty
 
 COMPUTE_TYPES = {"fp32": "float32", "fp16": "float16", "bf16": "bfloat16", "int8": "int8"}
-_NATIVE = "the native engine (--precision fp32 or bf16)"
+_NATIVE = "the native engine (--engine native, --precision fp32 or bf16)"
 _NEARLY_ZERO = 1e-9  # as alpha: 0 itself has another stopping rule, and no score shows the difference
 
 
@@ -243,7 +243,7 @@ def _choose_place(device: str, precision: Precision) -> _Place:
         precision = "bf16" if wanted and "bfloat16" in there else "fp32"
     if COMPUTE_TYPES[precision] not in there:
         others = " or ".join(name for name, compute_type in COMPUTE_TYPES.items() if compute_type in there)
-        raise NmtError(f"CTranslate2 does not compute in {precision} on a {kind} such as this: choose {others}")
+        raise NmtError(f"CTranslate2 cannot compute in {precision} on this {kind}: choose {others}")
     return _Place(ctranslate2, kind, number, COMPUTE_TYPES[precision])
 
 

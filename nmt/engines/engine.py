@@ -60,8 +60,9 @@ class Engine(Protocol):
         """Up to n_best hypotheses, best score first, of each sentence of a batch (ids with the end of sentence).
 
         Each hypothesis begins with the sentence's prefix (ids without the end of sentence), where there are prefixes.
-        What is found for a sentence does not depend on the others. The engine computes as it was made to;
-        options.precision and options.tokens_per_batch are for those who make it and its batches.
+        In fp32 on a CPU the native engine finds the same whatever else is in the batch; CTranslate2's sums, and those
+        of other precisions, depend on the batch. The engine computes as it was made to: options.precision and
+        options.tokens_per_batch are for those who make it and its batches.
         """
         ...
 

@@ -180,9 +180,6 @@ class NativeEngine:
 
     def _batch(self, sources: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
         """Source ids [batch, src_len] and their mask, on the model's device."""
-        if len({len(ids) for ids in sources}) == 1:  # as for a single sentence, which each operation delays
-            src = torch.tensor(sources, device=self._device)
-            return src, torch.ones_like(src, dtype=torch.bool)
         src = pad_sequence([torch.tensor(ids) for ids in sources], batch_first=True, padding_value=PAD)
         mask = torch.arange(src.size(1)) < torch.tensor([[len(ids)] for ids in sources])
         return src.to(self._device), mask.to(self._device)
@@ -197,14 +194,12 @@ class NativeEngine:
     def _evaluating(self) -> Iterator[None]:
         """Evaluation mode without gradients, and back to the mode before."""
         training = self.model.training
-        if training:  # to go through all modules takes a while, for a single sentence
-            self.model.eval()
+        self.model.eval()
         try:
             with torch.inference_mode():
                 yield
         finally:
-            if training:
-                self.model.train()
+            self.model.train(training)
 
 
 class _Limits(NamedTuple):

@@ -152,9 +152,10 @@ def _translate(
     """Translations and the seconds they took, loading not counted."""
     from nmt.engines.native import NativeEngine
     from nmt.engines.shortlist import Shortlist
+    from nmt.run import read_run_config
     from nmt.translate import Translator
 
-    data = run.config.data
+    data = read_run_config(run.path, tells=True).data
     engine = NativeEngine.alone(
         run.model,
         device,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from nmt.export.current import Inexpressible, alone_at, check_family, place_of_export, positions_for
+from nmt.export.current import Inexpressible, check_family, exclusively, place_of_export, positions_for
 from nmt.export.layers import specification
 from nmt.export.record import ExportRecord
 from nmt.files import atomic_directory
@@ -25,7 +25,7 @@ def export(run: LoadedRun, folder: str | os.PathLike[str] | None = None) -> Path
     """
     check_family(run.path, run.config)
     path = place_of_export(run.path, folder)
-    with alone_at(path):
+    with exclusively(path):
         write(run, path)
     return path
 

@@ -57,10 +57,17 @@ def place_of_export(run_dir: str | os.PathLike[str], folder: str | os.PathLike[s
 
 
 @contextmanager
-def alone_at(path: Path) -> Iterator[None]:
-    """Let nobody else write an export to `path`, or load one from there with `current_export`, during the block."""
+def exclusively(path: Path, tell: Callable[[str], None] = lambda line: None) -> Iterator[None]:
+    """Let nobody else write an export to `path`, or load one from there with `current_export`, during the block.
+
+    `tell` is told where another process does so, which is waited for.
+    """
     place = follow(path)
-    with kept_if_filled(place.parent), _THREADS, in_turn(place.with_name(f".{place.name}.lock")):
+
+    def wait() -> None:
+        tell(f"waiting for another command, which makes or loads {path}")
+
+    with kept_if_filled(place.parent), _THREADS, in_turn(place.with_name(f".{place.name}.lock"), wait):
         yield
 
 
@@ -104,7 +111,7 @@ def current_export(
             make(place, f", since {folder} cannot be written")
             yield place
         return
-    with alone_at(folder):
+    with exclusively(folder, tell):
         if not is_current():
             make(place_of_export(run_dir))
         yield folder

@@ -163,12 +163,12 @@ class MaxoutOutput(nn.Module):
 
 
 def initialise_recurrent(model: nn.Module, readers: Iterable[nn.GRU | nn.LSTM | Cell], embedding_dim: int) -> None:
-    """Start from orthogonal recurrent matrices, one for each gate, Xavier elsewhere, and biases of zero.
+    """Give a recurrent model its first weights: biases of zero, and Xavier where nothing else is said.
 
-    (Bahdanau et al. 2015, B.1, for the orthogonal matrices.) Forget gates have biases of one (Jozefowicz et al. 2015).
-    An embedding starts as a vector of length 1, for which Xavier is too small: states would be near zero at first, and
-    attention, which compares products of states, would learn late. What `readers` multiply embeddings by starts with a
-    standard deviation of 0.2, which is then also that of the gates before their activations.
+    Recurrent matrices are orthogonal, gate by gate (Bahdanau et al. 2015, B.1), and forget gates have a bias of one
+    (Jozefowicz et al. 2015). Weights that multiply embeddings (those of `readers`) have a standard deviation of 0.2.
+    Embeddings have length 1, so gates have it, too, before their activations. With Xavier they would start near zero,
+    and attention, which learns from products of states, would learn late.
     """
     for module in model.modules():
         if isinstance(module, nn.Linear):
@@ -192,8 +192,9 @@ def initialise_recurrent(model: nn.Module, readers: Iterable[nn.GRU | nn.LSTM | 
             if isinstance(module, LstmCell):
                 _open_forget_gates(module.input_projection.bias, module.hidden_dim)
     with torch.no_grad():
-        for weight in (weight for reader in readers for weight in _input_weights(reader)):
-            nn.init.normal_(weight[:, :embedding_dim], std=_OF_GATES)
+        for reader in readers:
+            for weight in _input_weights(reader):
+                nn.init.normal_(weight[:, :embedding_dim], std=_OF_GATES)
 
 
 def _input_weights(layer: nn.GRU | nn.LSTM | Cell) -> list[Tensor]:

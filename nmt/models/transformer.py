@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -42,8 +42,8 @@ class TokenEmbedding(nn.Module):
     def forward(self, tokens: Tensor, start: int = 0) -> Tensor:
         """tokens [rows, length], the first at position `start` -> [rows, length, dim]."""
         positions = self.positions(start, tokens.size(1))
-        embedded = torch.add(positions, self.embedding(tokens), alpha=self.scale)
-        return self.dropout(embedded) if self.training else embedded
+        embedded: Tensor = self.dropout(self.scale * self.embedding(tokens) + positions)
+        return embedded
 
 
 class FeedForward(nn.Module):
@@ -58,7 +58,7 @@ class FeedForward(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         inner = self.activation(self.inner(x))
-        output: Tensor = self.outer(self.dropout(inner) if self.training else inner)
+        output: Tensor = self.outer(self.dropout(inner))
         return output
 
 
@@ -77,7 +77,7 @@ class Residual(nn.Module):
 
     def add(self, x: Tensor, output: Tensor) -> Tensor:
         """The sublayer's output added to what came in."""
-        x = x + (self.dropout(output) if self.training else output)
+        x = x + self.dropout(output)
         return x if self.pre else self.norm(x)
 
 
@@ -204,11 +204,11 @@ class TransformerDecoder(nn.Module):
             x, layer_state, weights = layer(x, source, past, need_weights)
             states.append(layer_state)
             all_weights.append(weights)
-        decoded = Decoded(self.norm(x))
+        cross = own = None
         if need_weights:
             cross, own = (torch.stack(each, dim=1) for each in zip(*all_weights, strict=True))
-            decoded = Decoded(decoded.hidden, cross, own)
+        decoded = Decoded(self.norm(x), cross, own)
         return decoded, None if state is None else TransformerState(tuple(states))
 
     def _decoder_layers(self) -> list[DecoderLayer]:
-        return [layer for layer in self.layers if isinstance(layer, DecoderLayer)]
+        return cast(list[DecoderLayer], list(self.layers))

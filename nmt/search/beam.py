@@ -44,7 +44,7 @@ def beam_search(
     constraints: Constraints,
     length_penalty: LengthPenalty = LengthPenalty(),  # noqa: B008 (a constant)
     coverage: Callable[[State], Tensor] | None = None,
-    stop: Literal["exact", "full"] = "exact",
+    stop: Literal["full", "exact"] = "full",
     n_best: int = 1,
 ) -> list[list[Hypothesis]]:
     """Up to n_best hypotheses of each sentence, best score first.
@@ -55,10 +55,10 @@ def beam_search(
     that finishing takes no place from what may still grow. Equals go to the earlier hypothesis, then to the lower token
     id. `coverage` tells of a state what is added to the score of a hypothesis that ends in it, [rows], never positive.
 
-    With stop=exact a sentence leaves the batch once no open hypothesis can reach a better score than the last of its
-    n_best finished ones (`settled`), so a beam that holds every hypothesis finds what exhaustive search finds; with
-    full, once beam_size hypotheses have finished, which takes fewer steps. One that reaches its longest length with
-    nothing finished answers with its best open hypotheses, marked as not finished.
+    With stop=full a sentence leaves the batch once beam_size hypotheses have finished; with exact, once no open
+    hypothesis can reach a better score than the last of its n_best finished ones (`settled`), so a beam that holds
+    every hypothesis finds what exhaustive search finds, in more steps. A sentence that reaches its longest length with
+    nothing finished is answered by its best open hypotheses, marked as not finished.
     """
     if not 1 <= n_best <= beam_size:
         raise ValueError(f"n_best={n_best} is not from 1 to beam_size={beam_size}")

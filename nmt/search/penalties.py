@@ -9,14 +9,14 @@ if TYPE_CHECKING:
 
     from nmt.config.schema import SearchConfig
 
-Normalisation = Literal["gnmt", "power"]
+Normalisation = Literal["power", "gnmt"]
 
 
 class LengthPenalty(NamedTuple):
     """What a hypothesis's log-probability is divided by; it never falls as the length grows, and alpha = 0 is 1."""
 
     alpha: float = 0.0
-    form: Normalisation = "gnmt"
+    form: Normalisation = "power"
 
     @classmethod
     def of(cls, options: SearchConfig) -> LengthPenalty:

@@ -160,10 +160,10 @@ def _tokens_per_update(training: TrainingConfig, epoch: Text, tokens: float) -> 
 def _learning_rate(model: ModelConfig, warmup: int) -> float:
     """The peak of Vaswani et al. 2017, eq. 3, which is lower for a longer warm-up; recurrent models want a higher rate.
 
-    A warm-up of less than 2,000 updates counts as 2,000: a higher peak gains nothing in a short training.
+    A warm-up of less than 2,000 updates counts as 2,000, and none as 4,000: so high a rate needs one.
     """
     if isinstance(model, TransformerConfig):
-        rate = (max(warmup, _LEAST_WARMUP) * model.model_dim) ** -0.5
+        rate = (max(warmup or _MOST_WARMUP, _LEAST_WARMUP) * model.model_dim) ** -0.5
     else:
         rate = (_RECURRENT * model.hidden_dim) ** -0.5
     return float(f"{rate:.2g}")

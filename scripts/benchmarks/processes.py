@@ -14,6 +14,7 @@ from typing import Any
 from nmt.errors import NmtError
 
 SCRIPTS = Path(__file__).resolve().parents[1]
+PLAIN = dict(os.environ)  # imported before nmt.cli, which says how threads wait: for programs other than nmt
 
 
 def measured_apart(name: str, module: str, specification: Mapping[str, Any], environment: Mapping[str, str]) -> Any:

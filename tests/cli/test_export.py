@@ -79,7 +79,9 @@ def test_a_beam_by_rules_of_the_native_engine_is_refused_before_an_export_is_mad
     (run / "config.yaml").write_text(config.replace("stop: full", "stop: exact"))
     status, _, said = call(run, "--precision", "int8")
     assert status == 1
-    assert said.startswith("nmt-translate: error: search.stop=exact needs the native engine (--precision fp32 or bf16)")
+    assert said.startswith(
+        "nmt-translate: error: search.stop=exact needs the native engine (--engine native, --precision fp32 or bf16)"
+    )
     assert said.count("\n") == 1 and not (run / "exports").exists()
     assert call(run, "--device", "cpu")[0] == 0
     assert call(run, "--precision", "int8", "--beam-size", "1")[0] == 0, "a greedy search is the same by both"
@@ -173,7 +175,7 @@ def test_what_cannot_be_had_is_refused_before_an_export_is_made(run: Path, call)
     shutil.rmtree(run / "exports")
     for arguments, sentence in (
         (["--device", "tpu", "--engine", "ctranslate2"], "there is no tpu device here for CTranslate2"),
-        (["--device", "cpu", "--precision", "fp16"], "CTranslate2 does not compute in fp16 on a cpu such as this"),
+        (["--device", "cpu", "--precision", "fp16"], "CTranslate2 cannot compute in fp16 on this cpu"),
     ):
         status, _, said = call(run, *arguments)
         assert (status, said.count("\n")) == (1, 1)
@@ -268,7 +270,7 @@ def test_recurrent_models_are_refused(variant: str, tmp_path: Path, capsys: pyte
     assert translate.main([str(run), "--precision", "int8"]) == 1
     said = capsys.readouterr().err
     assert said.startswith(f"nmt-translate: error: {sentence}") and said.count("\n") == 1
-    assert said.endswith(": take the native engine (--precision fp32 or bf16)\n")
+    assert said.endswith(": take the native engine (--engine native, --precision fp32 or bf16)\n")
     assert not (run / "exports").exists()
 
 
@@ -282,7 +284,8 @@ def test_a_layer_that_has_no_counterpart_is_named(tmp_path: Path, call, monkeypa
     assert status == 1
     assert said.splitlines()[-1] == (
         f"nmt-translate: error: {run} cannot be exported for CTranslate2: encoder.layers.0.self_attention is of type "
-        "LinearAttention, which CTranslate2 has no layer for: take the native engine (--precision fp32 or bf16)"
+        "LinearAttention, which CTranslate2 has no layer for: take the native engine (--engine native, "
+        "--precision fp32 or bf16)"
     )
     assert not (run / "exports").exists()
 

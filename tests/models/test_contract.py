@@ -27,13 +27,19 @@ def test_parallel_equals_step_by_step(name: str, chunks: list[int]) -> None:
     src, mask = random_batch(LENGTHS)
     tgt, _ = random_batch([6, 6, 6], seed=3)
     memory = model.read(src, mask)
-    whole, none = model.decoder(tgt, memory)
+    whole, none = model.decoder(tgt, memory, need_weights=model.attends)
     assert none is None
     state = model.init_state(memory, 6)
-    parts = []
+    parts, end = [], 0
     for tokens in tgt.split(chunks, dim=1):
         decoded, state = model.decoder(tokens, memory, state, need_weights=model.attends)
         parts.append(decoded.hidden)
+        start, end = end, end + tokens.size(1)
+        if model.attends:
+            torch.testing.assert_close(decoded.weights, whole.weights[..., start:end, :], atol=1e-5, rtol=1e-5)
+        if model.decoder.self_attends:
+            so_far = whole.self_weights[..., start:end, :end]
+            torch.testing.assert_close(decoded.self_weights, so_far, atol=1e-5, rtol=1e-5)
     torch.testing.assert_close(torch.cat(parts, dim=1), whole.hidden, atol=1e-5, rtol=1e-5)
 
 

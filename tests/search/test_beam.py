@@ -91,10 +91,10 @@ def check_equal(found: list[Hypothesis], expected: list[Hypothesis]) -> None:
 
 
 def test_length_penalty_is_gnmts() -> None:
-    assert LengthPenalty(0.6)(1) == 1
-    assert LengthPenalty(1.0)(7) == 2
-    assert LengthPenalty(0.5)(31) == pytest.approx(math.sqrt(6))
-    torch.testing.assert_close(LengthPenalty(2.0)(torch.tensor([1, 7, 13])), torch.tensor([1.0, 4.0, 9.0]))
+    assert LengthPenalty(0.6, "gnmt")(1) == 1
+    assert LengthPenalty(1.0, "gnmt")(7) == 2
+    assert LengthPenalty(0.5, "gnmt")(31) == pytest.approx(math.sqrt(6))
+    torch.testing.assert_close(LengthPenalty(2.0, "gnmt")(torch.tensor([1, 7, 13])), torch.tensor([1.0, 4.0, 9.0]))
 
 
 def test_or_a_power_of_the_length() -> None:
