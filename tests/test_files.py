@@ -7,9 +7,11 @@ import stat
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import IO
 
 import pytest
 
+from nmt import files
 from nmt.errors import NmtError
 from nmt.files import atomic_directory, atomic_write, make_folder, resumable_directory
 
@@ -159,3 +161,22 @@ def test_what_was_half_written_when_a_process_was_killed_goes(tmp_path: Path, mo
         assert folder is not None
         assert [path.name for path in folder.iterdir()] == ["done"]
     assert (tmp_path / "made" / "done").read_text() == "kept"
+
+
+def test_a_lock_is_taken_though_its_holder_removed_the_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a command does that fails before it has put anything into the folder it made."""
+    lock = tmp_path / "exports" / ".lock"
+    lock.parent.mkdir()
+    is_still, removed = files._is_still, []
+
+    def removed_at_first(path: Path, file: IO[str]) -> bool:
+        if not removed:
+            path.unlink()
+            path.parent.rmdir()
+            removed.append(path)
+        return is_still(path, file)
+
+    monkeypatch.setattr(files, "_is_still", removed_at_first)
+    with files.in_turn(lock):
+        assert lock.is_file()
+    assert removed == [lock] and not lock.exists()
