@@ -29,7 +29,7 @@ from benchmarks.processes import measured_apart
 
 from nmt.config.load import load_config, save_config
 from nmt.data.prepare import prepare
-from nmt.device import describe_hardware
+from nmt.device import choose_device, describe_hardware
 from nmt.files import atomic_write
 
 RESULTS = Path(__file__).resolve().parents[1] / "docs" / "results" / "waiting.json"
@@ -82,8 +82,9 @@ def prepared(config: str, overrides: Sequence[str], folder: Path) -> Path:
 
 @contextmanager
 def busy(processes: int) -> Iterator[None]:
-    """Let so many processes compute all the time."""
-    started = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(processes)]
+    """Let so many processes compute all the time, each in a session of its own, as other programs are."""
+    command = [sys.executable, "-c", "while True: pass"]
+    started = [subprocess.Popen(command, start_new_session=True) for _ in range(processes)]
     try:
         yield
     finally:
@@ -118,7 +119,7 @@ def write(options: argparse.Namespace, rounds: list[dict[str, dict[str, float]]]
     record = json.loads(RESULTS.read_text("utf-8")) if RESULTS.is_file() else {}
     record[str(options.busy)] = {
         "command": f"python scripts/measure_waiting.py {shlex.join(words)}",
-        "hardware": describe_hardware(),
+        "hardware": describe_hardware(choose_device("cpu")),
         "rounds": rounds,
     }
     with atomic_write(RESULTS) as file:

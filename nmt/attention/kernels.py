@@ -11,10 +11,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-# A step of a search has one query a sentence, or a beam of them. The fused kernel is made for many: on a CPU two
-# products take less time for these.
-_FEW_QUERIES = 8
-
 
 def bias_of(mask: Tensor) -> Tensor:
     """Return the bias, of the same shape, that a bool mask stands for: True = may attend. Made once for all layers."""
@@ -31,8 +27,6 @@ def full_attention(
     those before.
     """
     queries, keys = query.size(2), key.size(2)
-    if queries <= _FEW_QUERIES and query.is_cpu and not dropout:
-        return full_attention_weights(query, key, bias=bias, causal=causal).to(value.dtype) @ value
     if causal and (bias is not None or queries != keys):
         if queries > 1:  # a single query, at the last position, sees every key
             ahead = _causal_bias(queries, keys, query.device)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from argparse import Namespace
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
@@ -29,7 +28,6 @@ def load_translator(arguments: Namespace) -> Translator:
         arguments.precision,
         warn=tell,
         engine=arguments.engine,
-        streams=1 if arguments.input is None and sys.stdin is not None and sys.stdin.isatty() else None,
     )
     translator.search = override_search(translator.search, arguments.search)
     check_attends(translator, arguments)

@@ -34,9 +34,11 @@ def side_by_side(
 ) -> Iterator[Answer]:
     """What `function` makes of each item, in their order, at up to `streams` of them at once.
 
-    With several streams each is a thread, which calls `begin` first.
+    With several streams each is a thread. Each, or the only one, calls `begin` first.
     """
     if streams == 1:
+        if begin is not None:
+            begin()
         yield from map(function, items)
         return
     with ThreadPoolExecutor(streams, initializer=begin) as pool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import io
 import json
 import os
 import shutil
@@ -332,18 +331,6 @@ def test_the_precision_chooses_the_engine(exported: Path, asked: dict[str, Any],
     given = make_parser().parse_intermixed_args([str(exported), "--device", "cpu", *words])
     given.attention_writer = None
     assert type(load_translator(given).engine).__name__ == kind
-
-
-@pytest.mark.parametrize(("typed", "arguments", "streams"), [(True, [], 1), (False, [], 4), (True, ["-i", "file"], 4)])
-def test_typed_lines_have_all_cores_to_themselves(
-    exported: Path, monkeypatch: pytest.MonkeyPatch, typed: bool, arguments: list[str], streams: int
-) -> None:
-    monkeypatch.setattr("os.sched_getaffinity", lambda _: range(4), raising=False)
-    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    monkeypatch.setattr(sys, "stdin", io.StringIO())
-    monkeypatch.setattr(sys.stdin, "isatty", lambda: typed)
-    given = make_parser().parse_intermixed_args([str(exported), "--engine", "ctranslate2", *arguments])
-    assert load_translator(given).engine.streams == streams
 
 
 def test_torch_is_not_imported(exported: Path) -> None:
