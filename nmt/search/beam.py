@@ -44,7 +44,7 @@ def beam_search(
     constraints: Constraints,
     length_penalty: LengthPenalty = LengthPenalty(),  # noqa: B008 (a constant)
     coverage: Callable[[State], Tensor] | None = None,
-    stop: Literal["full", "exact"] = "full",
+    stop: Literal["full", "exact"] = "exact",
     n_best: int = 1,
 ) -> list[list[Hypothesis]]:
     """Up to n_best hypotheses of each sentence, best score first.

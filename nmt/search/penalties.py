@@ -16,7 +16,7 @@ class LengthPenalty(NamedTuple):
     """What a hypothesis's log-probability is divided by; it never falls as the length grows, and alpha = 0 is 1."""
 
     alpha: float = 0.0
-    form: Normalisation = "power"
+    form: Normalisation = "gnmt"
 
     @classmethod
     def of(cls, options: SearchConfig) -> LengthPenalty:

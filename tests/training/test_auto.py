@@ -160,8 +160,8 @@ def test_the_base_transformer_has_the_papers_peak(warmup: int, counted: int, fol
     model = {"family": "transformer", "model_dim": 512, "ffn_dim": 24, "num_heads": 2, "encoder_layers": 1,
              "decoder_layers": 1}  # fmt: skip
     training = AUTO | {"max_steps": 1, "schedule": {"warmup_steps": warmup}}
-    train(tiny_config(folder, "base", **BY_HAND | {"training": training}, model=model))
-    peak = read_config(folder / "base" / "config.yaml").training.learning_rate
+    train(tiny_config(folder, f"base-{warmup}", **BY_HAND | {"training": training}, model=model))
+    peak = read_config(folder / f"base-{warmup}" / "config.yaml").training.learning_rate
     assert peak == pytest.approx(512**-0.5 * min(counted**-0.5, counted * counted**-1.5), rel=0.01)  # eq. 3
 
 
