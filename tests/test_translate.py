@@ -14,7 +14,7 @@ from nmt.errors import ConfigError, UsageError
 from nmt.translate import Translator
 from nmt.translation.batches import batches
 from nmt.translation.segment import split_to_fit
-from tests.models.variants import VARIANTS
+from tests.models.variants import VARIANTS, log_probs_of
 from tests.toy_run import MAX_TOKENS, made_up_lines, toy_config, toy_model, toy_tokenizer
 
 LINES = [*made_up_lines(9, seed=3, longest=4), "", " \t ", "   ba  de ", "Ω"]
@@ -53,7 +53,7 @@ def test_the_score_is_the_forced_score(variant: str) -> None:
             target = one.tokens + [EOS] * one.finished
             with torch.no_grad():
                 hidden = model(src, torch.ones_like(src, dtype=torch.bool), torch.tensor([[BOS, *target[:-1]]]))
-                log_probs = model.projection(hidden)[0].log_softmax(-1)
+                log_probs = log_probs_of(model, hidden)[0]
             assert one.log_prob == pytest.approx(log_probs[range(len(target)), target].sum().item(), abs=1e-4)
             assert one.score == pytest.approx(one.log_prob / len(target) ** 0.7)
             assert one.text == tokenizer.decode_target(one.tokens)

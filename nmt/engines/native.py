@@ -66,7 +66,7 @@ class NativeEngine:
         streams: int | None = None,
     ) -> NativeEngine:
         """Return the engine of a model that only searches, on that device; see `streams_on`."""
-        model.to(device)
+        model.to(device).eval()
         return cls(model, streams or streams_on(device), load_shortlist)
 
     @contextmanager

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from nmt.data.tokenizer import BOS, EOS, PAD, UNK, Tokenizer
 from nmt.engines.tables import digest, load_tables, save_tables
 from nmt.models.ensemble import Ensemble
-from nmt.models.seq2seq import Decoded, Memory, Seq2Seq, State
+from nmt.models.seq2seq import Decoded, Memory, Seq2Seq, State, sayable
 from nmt.run import SHORTLIST
 from nmt.search.hypothesis import Hypothesis
 
@@ -122,7 +122,7 @@ class Narrowed(Seq2Seq):
         return super()._decode(self.listing.ids[tokens], memory.memory, state, need_weights)
 
     def _log_probs(self, hidden: Tensor, memory: ListedMemory) -> Tensor:
-        logits = self.projection(hidden).float()  # [..., listed]
+        logits = sayable(self.projection(hidden))  # [..., listed]; special tokens have the same numbers there
         logits.view(memory.outside.size(0), -1, logits.size(-1)).add_(memory.outside.unsqueeze(1))
         return torch.log_softmax(logits, dim=-1)
 

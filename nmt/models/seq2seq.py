@@ -6,12 +6,15 @@ One `Decoder.forward` serves training (the whole target), search (one token and 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any, Literal, NamedTuple, Protocol, TypeVar, cast, runtime_checkable
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
+
+from nmt.data.tokenizer import BOS, PAD
 
 TOKENS_AT_ONCE = 512  # forced targets whose logits are in memory together
 
@@ -136,8 +139,7 @@ class Seq2Seq(nn.Module):
 
     def _log_probs(self, hidden: Tensor, memory: Memory) -> Tensor:
         """hidden [..., dim] -> [..., vocab]; `memory` is for a model whose sentences differ in what they may say."""
-        logits = self.projection(hidden)
-        return torch.log_softmax(logits.float(), dim=-1)
+        return torch.log_softmax(sayable(self.projection(hidden)), dim=-1)
 
     def force(
         self, src: Tensor, src_mask: Tensor, tgt_in: Tensor, tgt_out: Tensor, need_weights: bool = False
@@ -149,7 +151,7 @@ class Seq2Seq(nn.Module):
         decoded, _ = self.decoder(tgt_in, self.read(src, src_mask), need_weights=need_weights)
         chunks = (rows.split(TOKENS_AT_ONCE) for rows in (decoded.hidden.flatten(0, 1), tgt_out.flatten()))
         log_probs = [
-            -cross_entropy(self.projection(hidden).float(), targets, reduction="none")
+            -cross_entropy(sayable(self.projection(hidden)), targets, reduction="none")
             for hidden, targets in zip(*chunks, strict=True)
         ]
         weights = None if decoded.weights is None else decoded.weights.flatten(1, 2).mean(1)
@@ -168,6 +170,15 @@ class Seq2Seq(nn.Module):
             weights = decoded.weights if kind == "cross" else decoded.self_weights
         assert weights is not None, f"this model has no {kind} attention"
         return weights
+
+
+def sayable(logits: Tensor) -> Tensor:
+    """Return logits [..., vocab] in float32 with minus infinity for padding and begin of sentence.
+
+    A translation never has them, so probabilities are those among the other tokens, as CTranslate2's are.
+    """
+    never = torch.tensor((PAD, BOS), device=logits.device)
+    return logits.float().index_fill(-1, never, -math.inf)
 
 
 def tree_map(function: Callable[[Tensor], Tensor], tree: Tree) -> Tree:

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from nmt.models.seq2seq import AttentionKind, Decoder, Encoder, State, select
-from tests.models.variants import VARIANTS, random_batch, tiny_model
+from tests.models.variants import VARIANTS, log_probs_of, random_batch, tiny_model
 
 ALL = pytest.mark.parametrize("name", VARIANTS)
 ATTENDING = pytest.mark.parametrize("name", [name for name in VARIANTS if tiny_model(name).attends])
@@ -128,7 +128,7 @@ def test_a_beam_goes_on_from_its_parents(name: str) -> None:
         said = torch.cat((said, tokens.unsqueeze(2)), dim=2)
         rows = sentences.repeat_interleave(said.size(1))
         hidden = model(src[rows], mask[rows], said.flatten(0, 1))
-        forced = model.projection(hidden[:, -1]).log_softmax(-1)
+        forced = log_probs_of(model, hidden[:, -1])
         torch.testing.assert_close(log_probs, forced, atol=1e-5, rtol=1e-5)
         hypotheses = said.size(1)
         kept = torch.tensor([0, 2]) if step == 11 else torch.arange(len(sentences))

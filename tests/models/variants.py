@@ -50,3 +50,12 @@ def random_batch(lengths: list[int], vocabulary: int = VOCABULARY, seed: int = 2
     mask = torch.arange(max(lengths)).unsqueeze(0) < torch.tensor(lengths).unsqueeze(1)
     ids = torch.randint(4, vocabulary, mask.shape, generator=generator)
     return ids.masked_fill(~mask, 0), mask
+
+
+def log_probs_of(model: Seq2Seq, hidden: Tensor) -> Tensor:
+    """Log-probabilities [..., vocab] among the tokens that a translation may have: all but <pad> (0) and <s> (2)."""
+    logits = model.projection(hidden).double()
+    others = [token for token in range(logits.size(-1)) if token not in (0, 2)]
+    log_probs = logits - logits[..., others].logsumexp(-1, keepdim=True)
+    log_probs[..., 0] = log_probs[..., 2] = float("-inf")
+    return log_probs.float()

@@ -14,7 +14,7 @@ from nmt.search.constraints import Constraints
 from nmt.search.greedy import greedy_search
 from nmt.search.hypothesis import Hypothesis
 from nmt.search.penalties import LengthPenalty
-from tests.models.variants import VARIANTS, tiny_model
+from tests.models.variants import VARIANTS, log_probs_of, tiny_model
 
 PAD, UNK, BOS, EOS = range(4)
 TINY, SMALL = 6, 11  # vocabularies
@@ -74,8 +74,8 @@ def forced(model: Seq2Seq, source: list[int], targets: list[list[int]]) -> list[
     src, mask = pad([source] * len(targets))
     tgt_out, tgt_mask = pad(targets)
     tgt_in, _ = pad([[BOS, *target[:-1]] for target in targets])
-    log_probs = model.projection(model(src, mask, tgt_in)).log_softmax(-1)
-    picked: Tensor = log_probs.gather(2, tgt_out.unsqueeze(2)).squeeze(2) * tgt_mask
+    log_probs = log_probs_of(model, model(src, mask, tgt_in))
+    picked: Tensor = log_probs.gather(2, tgt_out.unsqueeze(2)).squeeze(2).masked_fill(~tgt_mask, 0.0)
     return picked.sum(1).tolist()
 
 

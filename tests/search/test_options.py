@@ -18,7 +18,7 @@ from nmt.search.constraints import Constraints
 from nmt.search.greedy import greedy_search
 from nmt.search.hypothesis import Hypothesis
 from nmt.search.penalties import LengthPenalty, Normalisation, coverage_penalty
-from tests.models.variants import VARIANTS, tiny_model
+from tests.models.variants import VARIANTS, log_probs_of, tiny_model
 from tests.search.test_beam import Table, check_equal, plain_beam_search
 
 TINY = 6  # PAD, UNK, BOS, EOS and two words
@@ -106,7 +106,7 @@ def forced(model: Seq2Seq, source: list[int], target: list[int]) -> tuple[float,
     """A target's log-probability and the sum of logs of what attention its source tokens had, none above 1."""
     src, mask = torch.tensor([source]), torch.ones(1, len(source), dtype=torch.bool)
     tgt_in = torch.tensor([[BOS, *target[:-1]]])
-    log_probs = model.projection(model(src, mask, tgt_in))[0].log_softmax(-1)
+    log_probs = log_probs_of(model, model(src, mask, tgt_in))[0]
     had = model.attention(src, mask, tgt_in)[0].mean((0, 1)).sum(0)
     return log_probs[range(len(target)), target].sum().item(), had.clamp(max=1).log().sum().item()
 
@@ -156,5 +156,5 @@ def test_every_model_goes_on_from_a_prefix(variant: str, beam_size: int) -> None
             target = [*one.tokens, EOS] if one.finished else one.tokens
             src, mask = torch.tensor([source]), torch.ones(1, len(source), dtype=torch.bool)
             with torch.inference_mode():
-                log_probs = model.projection(model(src, mask, torch.tensor([[BOS, *target[:-1]]])))[0].log_softmax(-1)
+                log_probs = log_probs_of(model, model(src, mask, torch.tensor([[BOS, *target[:-1]]])))[0]
             assert one.log_prob == pytest.approx(log_probs[range(len(target)), target].sum().item(), abs=1e-4)

@@ -16,7 +16,7 @@ from nmt.search.penalties import LengthPenalty
 from nmt.translate import Translator
 from nmt.translation.hypotheses import TextHypothesis, Translation
 from nmt.translation.scoring import force
-from tests.models.variants import VARIANTS
+from tests.models.variants import VARIANTS, log_probs_of
 from tests.test_translate import LINES, make
 from tests.toy_run import MAX_TOKENS, made_up_lines, toy_config, toy_model, toy_tokenizer
 
@@ -97,7 +97,7 @@ def test_given_translations_are_scored_in_their_order_by_teacher_forcing() -> No
         model = translator.engine.model
         with torch.no_grad():
             hidden = model(src, torch.ones_like(src, dtype=torch.bool), torch.tensor([[BOS, *ids[:-1]]]))
-            expected = model.projection(hidden)[0].log_softmax(-1)[range(len(ids)), ids]
+            expected = log_probs_of(model, hidden)[0][range(len(ids)), ids]
         scores = one.hypotheses[0].token_scores
         torch.testing.assert_close(torch.tensor([each.log_prob for each in scores]), expected, rtol=0, atol=1e-4)
         assert one.score == one.log_prob == pytest.approx(expected.sum().item(), abs=1e-3)
