@@ -1,4 +1,4 @@
-"""How training and translation change with how threads wait: asleep, for a bounded number of turns, or spinning.
+"""Compare the speed of training and translation when waiting threads sleep at once, spin for a while, or spin on.
 
     python scripts/measure_waiting.py RUN_DIR --config CONFIG.yaml --source FILE [--spins 300000 0 10000] [--busy N]
 

@@ -1,4 +1,4 @@
-"""How the threads of a command wait for work."""
+"""A setting for OpenMP, by which the threads of a command sleep while they wait for work."""
 
 from __future__ import annotations
 

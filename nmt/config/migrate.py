@@ -46,7 +46,7 @@ class Change(NamedTuple):
 
 
 class Source(NamedTuple):
-    """What a file holds, in the terms of the present schema."""
+    """The content of a configuration file, brought to the present version of the schema."""
 
     node: DictConfig  # without `schema`; interpolations not yet resolved
     version: int  # of the schema that the file follows
@@ -110,7 +110,7 @@ def take_version(values: dict[str, Any], path: Path) -> int | None:
 
 
 def _is_resolved(values: Mapping[str, Any]) -> bool:
-    """Whether a file has everything filled in, as nmt-train writes it."""
+    """Return whether a file has all keys filled in, as nmt-train writes them."""
     search, training = values.get("search"), values.get("training")
     whole = isinstance(search, dict) and isinstance(training, dict) and search.keys() >= _SEARCH
     return whole and values.keys() >= _SECTIONS

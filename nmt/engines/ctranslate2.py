@@ -216,7 +216,7 @@ def _vocabularies(folder: Path) -> tuple[list[str], dict[str, int]]:
 
 
 class _Place(NamedTuple):
-    """Where CTranslate2, the package, is to compute, and in what."""
+    """A device and a precision in CTranslate2's own names, with the imported package."""
 
     package: Any
     device: str  # the kind

@@ -9,17 +9,21 @@ RUN_DIR/shortlist.safetensors    the likely translations and the frequent tokens
 
 from __future__ import annotations
 
+import json
 import math
 import os
 from collections.abc import Sequence
+from hashlib import blake2b
 from pathlib import Path
 from typing import NamedTuple, cast
 
 import torch
+from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from nmt.data.tokenizer import BOS, EOS, PAD, UNK, Tokenizer
-from nmt.engines.tables import digest, load_tables, save_tables
+from nmt.errors import NmtError
+from nmt.files import atomic_write
 from nmt.models.ensemble import Ensemble
 from nmt.models.seq2seq import Decoded, Memory, Seq2Seq, State, sayable
 from nmt.run import SHORTLIST
@@ -37,20 +41,44 @@ class Shortlist(NamedTuple):
 
     def save(self, run_dir: str | os.PathLike[str], tokenizer: Tokenizer) -> Path:
         """Write it into a run directory, for that tokenizer's ids, and return the file: complete or absent."""
-        tables = {"likely": self.likely.int(), "frequent": self.frequent.int()}
-        return save_tables(Path(run_dir) / SHORTLIST, tables, tokenizer)
+        from safetensors.torch import save
+
+        path = Path(run_dir) / SHORTLIST
+        header = {"tokenizer": tokenizer.fingerprint, "digest": self.digest}
+        with atomic_write(path, "wb") as file:
+            file.write(
+                save({"likely": self.likely.int(), "frequent": self.frequent.int()}, {"nmt": json.dumps(header)})
+            )
+        return path
 
     @classmethod
     def load(cls, run_dir: str | os.PathLike[str], tokenizer: Tokenizer) -> Shortlist:
-        """The shortlist of a run. Raises NmtError where it is missing, damaged or of another tokenizer."""
+        """Return the shortlist of a run. Raises NmtError where it is missing, damaged or of another tokenizer."""
         path = Path(run_dir) / SHORTLIST
-        tables = load_tables(path, tokenizer, "search.shortlist=true", "nmt-shortlist")
-        return cls(tables["likely"], tables["frequent"], tokenizer.target_size)
+        again = f"run nmt-shortlist {path.parent}"
+        if not path.is_file():
+            raise NmtError(f"search.shortlist=true needs {path}, which is not there yet: {again}")
+        try:
+            with safe_open(path, "pt") as file:
+                header = json.loads((file.metadata() or {})["nmt"])
+                likely, frequent = (file.get_tensor(name).long() for name in ("likely", "frequent"))
+            shortlist = cls(likely, frequent, tokenizer.target_size)
+            if header["digest"] != shortlist.digest:
+                raise ValueError("its checksum is another")
+        except (OSError, KeyError, ValueError, SafetensorError) as error:
+            raise NmtError(f"{path} is truncated or corrupted ({error}): {again}") from error
+        if header["tokenizer"] != tokenizer.fingerprint:
+            raise NmtError(f"{path} was made for another vocabulary than that of {path.parent}: {again}")
+        return shortlist
 
     @property
     def digest(self) -> str:
-        """The same where all lists are."""
-        return digest({"likely": self.likely, "frequent": self.frequent})
+        """A checksum, the same where all lists are."""
+        state = blake2b(digest_size=16)
+        for table in (self.likely.long().cpu(), self.frequent.long().cpu()):
+            state.update(f"{list(table.shape)}".encode())
+            state.update(table.numpy().tobytes())
+        return state.hexdigest()
 
     def to(self, device: torch.device) -> Shortlist:
         """The same on a device."""

@@ -22,7 +22,7 @@ _THREADS = threading.Lock()  # the lock file keeps other processes out, and not 
 
 
 class Inexpressible(NmtError):
-    """What CTranslate2 has nothing for."""
+    """An error: the model has a part or an option that CTranslate2 does not have."""
 
 
 def check_family(run_dir: str | os.PathLike[str], config: Config) -> None:

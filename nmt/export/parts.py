@@ -89,7 +89,7 @@ class Part:
             self.refuse(f"has {name}={value}", f"and another layer {self._common[name]}: CTranslate2 has one for all")
 
     def common(self, name: str) -> Any:
-        """What the parts that were written so far have for such an option."""
+        """Return the value that `one_for_all` noted for an option."""
         return self._common[name]
 
     def refuse(self, what: str, why: str) -> NoReturn:

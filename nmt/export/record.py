@@ -1,4 +1,4 @@
-"""What an export was made of, kept beside it as nmt.json, so that one that is out of date is not taken for the run."""
+"""The record nmt.json beside an export: the checkpoint and tokenizer it was made of, to tell when it is out of date."""
 
 from __future__ import annotations
 

@@ -173,12 +173,15 @@ class Seq2Seq(nn.Module):
 
 
 def sayable(logits: Tensor) -> Tensor:
-    """Return logits [..., vocab] in float32 with minus infinity for padding and begin of sentence.
+    """Return logits [..., vocab] in float32, with minus infinity for padding and begin of sentence.
 
-    A translation never has them, so probabilities are those among the other tokens, as CTranslate2's are.
+    A translation never has these two, so probabilities are those among the other tokens, as CTranslate2's are. Logits
+    in float32 are written into.
     """
-    never = torch.tensor((PAD, BOS), device=logits.device)
-    return logits.float().index_fill(-1, never, -math.inf)
+    logits = logits.float()
+    for token in (PAD, BOS):  # one after the other: an index of several would be brought to the device at every step
+        logits[..., token] = -math.inf
+    return logits
 
 
 def tree_map(function: Callable[[Tensor], Tensor], tree: Tree) -> Tree:
