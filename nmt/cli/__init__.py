@@ -7,4 +7,4 @@ import os
 
 from nmt.cli.waiting import sleep_while_waiting
 
-sleep_while_waiting(os.environ)
+THREADS_SLEEP = sleep_while_waiting(os.environ)  # False where the user's environment says how they wait

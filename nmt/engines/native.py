@@ -71,14 +71,10 @@ class NativeEngine:
 
     @contextmanager
     def sharing(self, streams: int) -> Iterator[Callable[[], None]]:
-        """Give each search its share of the cores: on a CPU two searches with a core each outrun one with two.
-
-        A search that is alone has no more: its steps are so short that two threads wait for each other as long as they
-        work (docs/results/waiting.md).
-        """
+        """Give each search its share of the cores: on a CPU two searches with a core each outrun one with two."""
         threads = torch.get_num_threads()
         try:
-            yield partial(torch.set_num_threads, max(1, threads // max(streams, self.streams)))
+            yield partial(torch.set_num_threads, max(1, threads // streams))
         finally:
             torch.set_num_threads(threads)  # for threads to come, whose default it has become
 
