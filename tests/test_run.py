@@ -77,7 +77,7 @@ def test_a_run_of_an_earlier_version_has_the_fingerprint_of_todays_rules(run: Pa
     """So a file that was begun under the earlier rules is not finished under others."""
     path = run / "config.yaml"
     before, text = run_fingerprint(run), path.read_text("utf-8")
-    path.write_text(text.replace("schema: 2\n", "").replace("stop: full", "stop: exact"), encoding="utf-8")
+    path.write_text(text.replace("schema: 3\n", "").replace("stop: full", "stop: exact"), encoding="utf-8")
     assert run_fingerprint(run) == before
     path.write_text(text.replace("stop: full", "stop: exact"), encoding="utf-8")
     assert run_fingerprint(run) != before

@@ -52,8 +52,8 @@ def test_the_score_is_the_forced_score(variant: str) -> None:
         for one in translation.hypotheses:
             target = one.tokens + [EOS] * one.finished
             with torch.no_grad():
-                hidden = model(src, torch.ones_like(src, dtype=torch.bool), torch.tensor([[BOS, *target[:-1]]]))
-                log_probs = log_probs_of(model, hidden)[0]
+                decoded = model(src, torch.ones_like(src, dtype=torch.bool), torch.tensor([[BOS, *target[:-1]]]))
+                log_probs = log_probs_of(model, decoded)[0]
             assert one.log_prob == pytest.approx(log_probs[range(len(target)), target].sum().item(), abs=1e-4)
             assert one.score == pytest.approx(one.log_prob / len(target) ** 0.7)
             assert one.text == tokenizer.decode_target(one.tokens)
@@ -144,7 +144,7 @@ def test_the_model_and_the_random_numbers_are_left_as_they_were() -> None:
     assert all(module.training for module in model.modules())
     assert torch.equal(state, torch.get_rng_state())
     src = torch.tensor([[4, 5, EOS]])
-    model(src, src > 0, src).sum().backward()  # nothing of inference mode is left in the model
+    model(src, src > 0, src).hidden.sum().backward()  # nothing of inference mode is left in the model
     assert model.projection.weight.grad is None
     assert next(model.encoder.parameters()).grad is not None
 

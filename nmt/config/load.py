@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from nmt.config.migrate import DIFFERING, SCHEMA, Source, read_source, tell
+from nmt.config.migrate import SCHEMA, Source, differing, read_source, tell
 from nmt.config.plain import resolve
 from nmt.config.schema import Config, SearchConfig
 from nmt.config.typed import defaults, from_dict, keys, suggestion, to_dict
@@ -120,10 +120,11 @@ def read_to_continue(path: str | os.PathLike[str], config: Config) -> tuple[Conf
     """
     source = read_source(Path(path))
     begun = _checked(source, path)
-    if source.version == SCHEMA:
+    keys = differing(source.version)
+    if not keys:
         return begun, config
     before, now, usual = config_to_flat(begun), config_to_flat(config), _flat(defaults(Config))
-    for key in DIFFERING:
+    for key in keys:
         if now[key] == usual[key]:
             now[key] = before[key]
         elif key in source.changes and now[key] == source.changes[key].before:
@@ -145,9 +146,9 @@ def _checked(source: Source, path: str | os.PathLike[str]) -> Config:
 
 
 def _with_values(config: Config, flat: Mapping[str, Any]) -> Config:
-    """The configuration with the values of `flat` in the keys that versions of the schema decide differently."""
+    """Return the configuration with the values of `flat` in the keys that a version of the schema decides otherwise."""
     nested = config_to_dict(config)
-    for key in DIFFERING:
+    for key in differing(1):
         section, name = key.split(".")
         nested[section][name] = flat[key]
     return config_from_dict(nested)

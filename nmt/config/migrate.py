@@ -1,17 +1,18 @@
 """Read configurations that earlier versions of nmt wrote.
 
-The first line of a run's config.yaml says which version of the schema it follows: `schema: 2`. A file of version 1 has
+The first line of a run's config.yaml says which version of the schema it follows: `schema: 3`. A file of version 1 has
 no such line; it differs from a configuration that a user wrote in that every section and key is filled in. For each
 version, one function turns what such a file holds into what the next version would have written, so that old runs can
 be translated with and trained further. Nothing is written here: nmt-train writes the file anew when it continues a run.
 
-A version that renames weights should have a table of their names beside its function, for `nmt.run.load_run` to apply.
+A version that renames weights has a table of their names, too; a file of weights says which version it follows.
 """
 
 from __future__ import annotations
 
 import multiprocessing
 import os
+import re
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -23,14 +24,11 @@ from nmt.config.plain import read_yaml
 from nmt.config.schema import SearchConfig
 from nmt.errors import ConfigError
 
-SCHEMA = 2  # what is written now; raise it when files written before would mean something else, and add to _STEPS
-# Keys whose default differs between versions, or that earlier versions lacked and decided otherwise.
-DIFFERING = (
-    "search.length_normalisation",
-    "search.length_penalty",
-    "search.stop",
-    "training.validation_beam_size",
-)
+SCHEMA = 3  # what is written now; raise it when files written before would mean something else, and add to _STEPS
+# For each version, keys that the next one has another default for, or that it lacked and decided otherwise.
+_DIFFERING: dict[int, tuple[str, ...]] = {
+    1: ("search.length_normalisation", "search.length_penalty", "search.stop", "training.validation_beam_size")
+}
 # A file with all of these and no `schema` is a run's, or what --cfg job printed: nobody writes all of them by hand.
 _SECTIONS = {"model", "data", "tokenizer", "training", "search", "seed", "run_dir"}
 _SEARCH = {"beam_size", "length_penalty", "max_length_ratio", "max_length_offset", "tokens_per_batch", "precision"}
@@ -64,6 +62,11 @@ def read_source(path: Path) -> Source:
     for step in range(version, SCHEMA):
         changes |= _STEPS[step](values)
     return Source(OmegaConf.create(values), version, changes)
+
+
+def differing(version: int) -> list[str]:
+    """Return the keys that `version` of the schema decides otherwise than the present one."""
+    return [key for step in range(version, SCHEMA) for key in _DIFFERING.get(step, ())]
 
 
 def tell(path: Path, changes: Mapping[str, Change]) -> None:
@@ -136,4 +139,28 @@ def _from_1(values: dict[str, Any]) -> dict[str, Change]:
     return {f"search.{key}": Change(before[key], now[key]) for key in rules if before[key] != now[key]}
 
 
-_STEPS: dict[int, Callable[[dict[str, Any]], dict[str, Change]]] = {1: _from_1}
+def _from_2(values: dict[str, Any]) -> dict[str, Change]:
+    """Give parts to freeze their present names; new keys have defaults by which models are what they were."""
+    fine_tune = values.get("fine_tune") or {}
+    if fine_tune.get("freeze"):
+        fine_tune["freeze"] = [present_name(f"{part}.", 2).rstrip(".") for part in fine_tune["freeze"]]
+    return {}
+
+
+_STEPS: dict[int, Callable[[dict[str, Any]], dict[str, Change]]] = {1: _from_1, 2: _from_2}
+
+# For each version, patterns of names of weights that the next version has others for.
+_WEIGHTS: dict[int, dict[str, str]] = {
+    2: {
+        r"^((?:encoder|decoder)\.layers\.\d+)\.self_attention\.": r"\1.mixer.",
+        r"^((?:encoder|decoder)\.layers\.\d+)\.(?:attention|self)_residual\.": r"\1.mixer_residual.",
+    },
+}
+
+
+def present_name(weight: str, version: int) -> str:
+    """Return the name that a weight, of a file that follows `version` of the schema, has now."""
+    for step in range(version, SCHEMA):
+        for before, now in _WEIGHTS.get(step, {}).items():
+            weight = re.sub(before, now, weight)
+    return weight

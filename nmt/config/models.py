@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
-from nmt.config.ranges import Dimension, Layers, Rate
+from nmt.config.mechanisms import AlignmentName, CrossName, MixerName, PositionName, check_layers
+from nmt.config.ranges import Dimension, Layers, Range, Rate
 from nmt.errors import require
 
 
@@ -55,6 +56,8 @@ class RnnSearchConfig:
     maxout_dim: Dimension = 500
     encoder_layers: Layers = 1
     score: Literal["general", "additive"] = "additive"
+    alignment: AlignmentName = "soft"
+    doubly_stochastic: Annotated[float, Range(0, 1000)] = 0.0  # weight of the loss by which no source word is left out
     dropout: Rate = 0.0
     share_embeddings: bool = False
     tie_projection: bool = False
@@ -75,6 +78,8 @@ class LuongConfig:
     layers: Layers = 4
     bidirectional: bool = False  # the paper's encoder is not; each direction then has hidden_dim / 2
     score: Literal["dot", "general", "concat"] = "general"
+    alignment: AlignmentName = "soft"
+    doubly_stochastic: Annotated[float, Range(0, 1000)] = 0.0  # weight of the loss by which no source word is left out
     input_feeding: bool = True
     reverse_source: bool = False
     dropout: Rate = 0.2
@@ -100,6 +105,10 @@ class TransformerConfig:
     encoder_layers: Layers = 6
     decoder_layers: Layers = 6
     norm: Literal["pre", "post"] = "post"
+    positions: PositionName = "sinusoidal"
+    encoder_self: MixerName | list[MixerName] = "softmax"  # of all layers, or a list with one for each
+    decoder_self: MixerName | list[MixerName] = "softmax"
+    decoder_cross: CrossName | list[CrossName] = "softmax"
     activation: Literal["relu", "gelu"] = "relu"
     dropout: Rate = 0.1
     attention_dropout: Rate = 0.0
@@ -113,7 +122,13 @@ class TransformerConfig:
             self.model_dim % self.num_heads == 0,
             f"model.model_dim={self.model_dim} is not divisible by model.num_heads={self.num_heads}",
         )
-        require(self.model_dim % 2 == 0, "model.model_dim must be even for sinusoidal positions")
+        require(
+            self.positions != "sinusoidal" or self.model_dim % 2 == 0,
+            f"model.model_dim={self.model_dim} must be even for sinusoidal positions",
+        )
+        check_layers("model.encoder_self", self.encoder_self, self.encoder_layers)
+        check_layers("model.decoder_self", self.decoder_self, self.decoder_layers)
+        check_layers("model.decoder_cross", self.decoder_cross, self.decoder_layers)
 
 
 ModelConfig = RnnEncDecConfig | RnnSearchConfig | LuongConfig | TransformerConfig

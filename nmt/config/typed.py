@@ -132,9 +132,15 @@ def _convert_union(members: tuple[Any, ...], value: object, key: str) -> Any:
         others = classes
     if len(others) == 1 and kind_and_range(others[0])[0] not in _NAMES:
         return _convert(others[0], value, key)
+    lists = [member for member in members if get_origin(member) is list]
+    if lists and isinstance(value, list):
+        return _convert(lists[0], value, key)
     words = [word for member in members if get_origin(member) is Literal for word in get_args(member)]
     if isinstance(value, str) and value in words:
         return value
+    if lists and words:
+        expected = f"expected one of {', '.join(words)}, or a list of them"
+        raise ConfigError(f"{_show(key, value)}: {expected}{suggestion(str(value), words, 1)}")
     return _convert_scalar(tuple(member for member in members if get_origin(member) is not Literal), value, key, words)
 
 

@@ -32,10 +32,13 @@ class Batch(NamedTuple):
     src_mask: Tensor  # [batch, src_len] bool, True = a token
     tgt_in: Tensor  # [batch, tgt_len], BOS and the target without its EOS
     tgt_out: Tensor  # [batch, tgt_len], the target with its EOS
+    src_lengths: Tensor  # [batch], on the CPU wherever the rest is: cuDNN asks for them there
 
     def to(self, device: torch.device | str) -> Batch:
-        """The batch on a device; from pinned memory, without waiting for it."""
-        return Batch(*(tensor.to(device, non_blocking=True) for tensor in self))
+        """Bring the batch to a device; from pinned memory, without waiting for it."""
+        src, src_mask, tgt_in, tgt_out, lengths = self
+        there = (tensor.to(device, non_blocking=True) for tensor in (src, src_mask, tgt_in, tgt_out))
+        return Batch(*there, lengths)  # type: ignore[call-arg]  # mypy counts a generator as one
 
     def pin_memory(self) -> Batch:
         """The batch in pinned memory."""
@@ -68,7 +71,7 @@ def collate(
         tgt_in[row, 0] = BOS
         tgt_in[row, 1 : len(ids)] = ids[:-1]
     src_mask = np.arange(src.shape[1]) < lengths[:, None]
-    return _from_arrays(src, src_mask, tgt_in, tgt_out)
+    return _from_arrays(src, src_mask, tgt_in, tgt_out, lengths)
 
 
 def _from_arrays(*arrays: NDArray[np.generic]) -> Batch:
@@ -222,7 +225,7 @@ class Updates:
         src = np.resize(source_ids, (sentences, source)).astype(np.int64)
         tgt_out = np.resize(target_ids, (sentences, target)).astype(np.int64)
         tgt_in = np.concatenate((np.full((sentences, 1), BOS), tgt_out[:, :-1]), axis=1)
-        return _from_arrays(src, np.ones_like(src, dtype=np.bool_), tgt_in, tgt_out)
+        return _from_arrays(src, np.ones_like(src, dtype=np.bool_), tgt_in, tgt_out, np.full(sentences, source))
 
     def _pinned(self, update: Update) -> Update:
         return update._replace(batches=[batch.pin_memory() for batch in update.batches]) if self.pin else update

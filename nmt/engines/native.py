@@ -17,8 +17,9 @@ from nmt.data.tokenizer import BOS, EOS, PAD
 from nmt.device import autocast
 from nmt.engines.shortlist import Shortlist
 from nmt.errors import NmtError
+from nmt.models.contract import SearchState, Step
 from nmt.models.ensemble import Ensemble
-from nmt.models.seq2seq import Seq2Seq, Step
+from nmt.models.seq2seq import Seq2Seq
 from nmt.search.beam import beam_search
 from nmt.search.constraints import Constraints
 from nmt.search.coverage import covering, uncovered
@@ -93,7 +94,7 @@ class NativeEngine:
         """Up to n_best hypotheses of each sentence of a batch, each beginning with its prefix."""
         self._check_coverage(options)
         device = self._device
-        src, mask = self._batch(sources)
+        src, mask, lengths = self._batch(sources)
         listing = self._shortlist.of(src, prefixes) if options.shortlist else None
         limits = _Limits.of(sources, options, prefixes if listing is None else listing.numbers(prefixes))
         search: Callable[..., list[list[Hypothesis]]] = greedy_search
@@ -101,8 +102,8 @@ class NativeEngine:
             search = partial(beam_search, beam_size=options.beam_size, n_best=n_best, stop=options.stop)
         with self._evaluating(), autocast(device, options.precision):
             model = self.model if listing is None else listing.narrow(self.model)
-            memory = model.read(src, mask)
-            state = model.init_state(memory, limits.longest)
+            memory = model.read(src, mask, lengths)
+            state: SearchState = model.init_state(memory, limits.longest)
             step: Step = model.step
             if options.coverage_penalty:
                 step, coverage = covering(model.weighted_step, options.coverage_penalty)
@@ -132,10 +133,10 @@ class NativeEngine:
         They follow from the sampling (its seed with it), the sentence and its key alone; see `nmt.search.sampling`.
         """
         device = self._device
-        src, mask = self._batch(sources)
+        src, mask, lengths = self._batch(sources)
         limits = _Limits.of(sources, options, prefixes)
         with self._evaluating(), autocast(device, options.precision):
-            memory = self.model.read(src, mask)
+            memory = self.model.read(src, mask, lengths)
             state = self.model.init_state(memory, limits.longest)
             return sample(
                 self.model.step,
@@ -178,11 +179,12 @@ class NativeEngine:
     def _device(self) -> torch.device:
         return next(self.model.parameters()).device
 
-    def _batch(self, sources: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
-        """Source ids [batch, src_len] and their mask, on the model's device."""
+    def _batch(self, sources: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor, Tensor]:
+        """Return source ids [batch, src_len] and their mask, on the model's device, and their lengths on the CPU."""
         src = pad_sequence([torch.tensor(ids) for ids in sources], batch_first=True, padding_value=PAD)
-        mask = torch.arange(src.size(1)) < torch.tensor([[len(ids)] for ids in sources])
-        return src.to(self._device), mask.to(self._device)
+        lengths = torch.tensor([len(ids) for ids in sources])
+        mask = torch.arange(src.size(1)) < lengths.unsqueeze(1)
+        return src.to(self._device), mask.to(self._device), lengths
 
     def _check_coverage(self, options: SearchConfig) -> None:
         if options.coverage_penalty and not self.model.attends:

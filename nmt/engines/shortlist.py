@@ -24,8 +24,9 @@ from torch import Tensor, nn
 from nmt.data.tokenizer import BOS, EOS, PAD, UNK, Tokenizer
 from nmt.errors import NmtError
 from nmt.files import atomic_write
+from nmt.models.contract import Decoded, Memory, State
 from nmt.models.ensemble import Ensemble
-from nmt.models.seq2seq import Decoded, Memory, Seq2Seq, State, sayable
+from nmt.models.seq2seq import Seq2Seq, sayable
 from nmt.run import SHORTLIST
 from nmt.search.hypothesis import Hypothesis
 
@@ -136,9 +137,9 @@ class Narrowed(Seq2Seq):
         super().__init__(model.encoder, model.decoder, narrow(model.projection, listing.ids))
         self.listing = listing
 
-    def read(self, src: Tensor, src_mask: Tensor) -> ListedMemory:
-        """The decoder's memory of the batch, and what is outside its lists."""
-        return ListedMemory(super().read(src, src_mask), self.listing.outside)
+    def read(self, src: Tensor, src_mask: Tensor, lengths: Tensor | None = None) -> ListedMemory:
+        """Return the decoder's memory of the batch, and what is outside its lists."""
+        return ListedMemory(super().read(src, src_mask, lengths), self.listing.outside)
 
     def init_state(self, memory: ListedMemory, max_len: int) -> State:
         """See `Seq2Seq.init_state`."""
@@ -149,10 +150,10 @@ class Narrowed(Seq2Seq):
     ) -> tuple[Decoded, State]:
         return super()._decode(self.listing.ids[tokens], memory.memory, state, need_weights)
 
-    def _log_probs(self, hidden: Tensor, memory: ListedMemory) -> Tensor:
+    def _logits(self, hidden: Tensor, memory: ListedMemory) -> Tensor:
         logits = sayable(self.projection(hidden))  # [..., listed]; special tokens have the same numbers there
         logits.view(memory.outside.size(0), -1, logits.size(-1)).add_(memory.outside.unsqueeze(1))
-        return torch.log_softmax(logits, dim=-1)
+        return logits
 
 
 def narrow(projection: nn.Linear, ids: Tensor) -> nn.Linear:

@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from nmt.data.tokenizer import Span, Tokenizer
-    from nmt.models.seq2seq import AttentionKind, Seq2Seq
+    from nmt.models.contract import AttentionKind
+    from nmt.models.seq2seq import Seq2Seq
 
 BEGIN, END = "<s>", "</s>"
 _NO_ATTENTION = {

@@ -14,12 +14,14 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from nmt.attention.multihead import CrossAttention, SelfAttention
-from nmt.attention.position import SinusoidalPositions
+from nmt.attention.cross.softmax import CrossAttention
+from nmt.attention.mixers.softmax import SelfAttention
+from nmt.attention.positions import Positions
+from nmt.attention.positions.sinusoidal import SinusoidalPositions, sinusoids
 from nmt.data.tokenizer import BOS, PAD
 from nmt.export.parts import Part, writes
 from nmt.extras import import_extra
-from nmt.models.dropout import Dropout
+from nmt.kernels.dropout import Dropout
 from nmt.models.seq2seq import Seq2Seq
 from nmt.models.transformer import (
     DecoderLayer,
@@ -102,24 +104,26 @@ def _stack(part: Part, layer: type[nn.Module], kind: Any) -> Any:
 
 @writes(EncoderLayer)
 def _encoder_layer(part: Part, spec: Any) -> None:
-    part.child("self_attention", SelfAttention).write(spec.self_attention)
-    part.child("attention_residual", Residual).write(spec.self_attention)
+    part.child("mixer", SelfAttention).write(spec.self_attention)
+    part.child("mixer_residual", Residual).write(spec.self_attention)
     part.child("feed_forward", FeedForward).write(spec.ffn)
     part.child("feed_forward_residual", Residual).write(spec.ffn)
 
 
 @writes(DecoderLayer)
 def _decoder_layer(part: Part, spec: Any) -> None:
-    part.child("self_attention", SelfAttention).write(spec.self_attention)
-    part.child("self_residual", Residual).write(spec.self_attention)
+    part.child("mixer", SelfAttention).write(spec.self_attention)
+    part.child("mixer_residual", Residual).write(spec.self_attention)
     part.child("cross_attention", CrossAttention).write(spec.attention)
     part.child("cross_residual", Residual).write(spec.attention)
     part.child("feed_forward", FeedForward).write(spec.ffn)
     part.child("feed_forward_residual", Residual).write(spec.ffn)
 
 
-@writes(SelfAttention, "dropout")
+@writes(SelfAttention, "causal")
 def _self_attention(part: Part, spec: Any) -> None:
+    part.child("positions", Positions, SinusoidalPositions).write(None)
+    part.child("dropout", Dropout).write(None)
     part.one_for_all("num_heads", part.option("num_heads"))
     for name, linear in zip(("qkv", "output"), spec.linear, strict=True):
         part.child(f"{name}_projection", nn.Linear).write(linear)
@@ -157,7 +161,9 @@ def _token_embedding(part: Part, stack: Any) -> None:
     if isinstance(embedding, list):  # an encoder's words may have further features
         (embedding,) = embedding
     part.child("embedding", nn.Embedding).write(embedding)
-    part.child("positions", SinusoidalPositions).write(stack.position_encodings)
+    positions = part.child("positions", SinusoidalPositions)
+    table = torch.arange(part.common("positions"))
+    stack.position_encodings.encodings = sinusoids(table, positions.option("frequencies")).detach().cpu().numpy()
     part.child("dropout", Dropout).write(None)
     scale = part.option("scale")
     if scale not in (1, math.sqrt(embedding.weight.shape[1])):
@@ -165,9 +171,10 @@ def _token_embedding(part: Part, stack: Any) -> None:
     stack.scale_embeddings = scale != 1
 
 
-@writes(SinusoidalPositions, "dim", "table")
-def _sinusoidal_positions(part: Part, spec: Any) -> None:
-    spec.encodings = part.module(0, part.common("positions")).detach().cpu().numpy()
+@writes(SinusoidalPositions, "frequencies")
+@writes(Positions)
+def _positions(part: Part, spec: None) -> None:
+    """Sinusoids are part of embeddings alone."""
 
 
 @writes(nn.Embedding, "num_embeddings", "embedding_dim", "padding_idx", "norm_type", "scale_grad_by_freq", "sparse")

@@ -2,26 +2,31 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple, cast
+from collections.abc import Callable
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
 
-from nmt.attention.alignment import Attend, AttentionMemory, SoftAlignment
-from nmt.attention.score import AdditiveScore, DotScore, GeneralScore, Score
-from nmt.attention.shared import Shared
+from nmt.attention.alignments import make_alignment
+from nmt.attention.scores import AdditiveScore, DotScore, GeneralScore, Score
 from nmt.config.models import LuongConfig
-from nmt.models.dropout import Dropout
-from nmt.models.recurrent import Cell, StepOfCell, make_cell, whole_sequence_rnn
-from nmt.models.seq2seq import Decoded, Encoded
-from nmt.models.unrolled import Layered, run_rnn
+from nmt.kernels.dropout import Dropout
+from nmt.kernels.shared import Shared
+from nmt.kernels.unrolled import CellState, Layered, run_rnn
+from nmt.models.contract import Decoded, Encoded, State, first_position, positions_after
+from nmt.models.recurrent import AddsLosses, Cell, StepOfCell, by_layer, make_cell, shown, whole_sequence_rnn
 
 
 class LuongMemory(NamedTuple):
     """What the decoder keeps of a source sentence."""
 
-    attention: AttentionMemory
-    first: Layered  # the encoder's last state, [batch, layers, hidden] each
+    attention: Any
+    first: Layered  # the encoder's last state
+    mask: Tensor  # [batch, src_len]
+
+
+AttentionalStep = Callable[[Tensor, Tensor], Tensor]  # contexts and h [..., hidden] -> h~ [..., hidden]
 
 
 class AttentionalOutput(nn.Module):
@@ -29,44 +34,42 @@ class AttentionalOutput(nn.Module):
 
     def __init__(self, config: LuongConfig) -> None:
         super().__init__()
-        self.attention = SoftAlignment(_score(config))
+        self.attention = make_alignment(config, _score(config), config.hidden_dim)
         self.projection = nn.Linear(2 * config.hidden_dim, config.hidden_dim, bias=False)
 
-    def over(self, memory: AttentionMemory) -> Attend:
-        """For one time loop: h [rows, length, hidden] -> h~ of that shape, and weights [rows, length, src_len]."""
-        attend, project = self.attention.over(memory), Shared(self.projection.weight)
+    def over(self) -> AttentionalStep:
+        """Return the equation for one time loop."""
+        project = Shared(self.projection.weight)
 
-        def attentional(h: Tensor) -> tuple[Tensor, Tensor]:
-            context, weights = attend(h)
+        def attentional(context: Tensor, h: Tensor) -> Tensor:
             joined = torch.cat((context, h.to(context.dtype)), dim=-1)
-            return torch.tanh(project(joined.flatten(0, 1))).unflatten(0, h.shape[:2]), weights
+            hidden: Tensor = torch.tanh(project(joined.flatten(0, -2))).unflatten(0, joined.shape[:-1])
+            return hidden
 
         return attentional
 
 
-class _LuongDecoder(nn.Module):
+class _LuongDecoder(AddsLosses):
     attends = True
     self_attends = False
+    reads_layers = False
 
     def __init__(self, config: LuongConfig, embedding: nn.Embedding) -> None:
-        super().__init__()
+        super().__init__(config)
         self.embedding = embedding
         self.dropout = Dropout(config.dropout)
         self.output = AttentionalOutput(config)
 
     def read(self, encoded: Encoded) -> LuongMemory:
-        """Keys of all states; the decoder starts from the encoder's last state, layer by layer."""
-        return LuongMemory(self.output.attention.read(encoded.states, encoded.mask), encoded.final)
-
-
-class PlainState(NamedTuple):
-    """The recurrent state of a decoder without input feeding."""
-
-    recurrent: Layered  # [rows, layers, hidden] each
+        """Compute keys of all states; the decoder starts from the encoder's last state, layer by layer."""
+        return LuongMemory(self.output.attention.read(encoded), by_layer(encoded.final), encoded.mask)
 
 
 class PlainDecoder(_LuongDecoder):
-    """Without input feeding the recurrence needs no attention: one RNN call, then one attention, over all steps."""
+    """Without input feeding the recurrence needs no attention: one RNN call, then one attention, over all steps.
+
+    Its state is that of the RNN's layers, with that of attention for its own.
+    """
 
     def __init__(self, config: LuongConfig, embedding: nn.Embedding) -> None:
         super().__init__(config, embedding)
@@ -74,26 +77,37 @@ class PlainDecoder(_LuongDecoder):
             config.cell, config.embedding_dim, config.hidden_dim, config.layers, config.dropout
         )
 
-    def init_state(self, memory: LuongMemory, max_len: int) -> PlainState:
-        """The encoder's last state."""
-        return PlainState(memory.first)
+    def init_state(self, memory: LuongMemory, max_len: int) -> State:
+        """Return the encoder's last state."""
+        return State(first_position(memory.mask), self.output.attention.init_state(memory.attention), memory.first)
 
     def forward(
-        self, tokens: Tensor, memory: LuongMemory, state: PlainState | None = None, *, need_weights: bool = False
-    ) -> tuple[Decoded, PlainState | None]:
-        """Decode tokens [rows, tgt_len] after `state`; see `nmt.models.seq2seq.Decoder`."""
-        embedded = self.dropout(self.embedding(tokens))
-        h, recurrent = run_rnn(self.rnn, embedded, memory.first if state is None else state.recurrent)
-        hidden, weights = self.output.over(memory.attention)(self.dropout(h))
-        decoded = Decoded(self.dropout(hidden), weights[:, None, None] if need_weights else None)
-        return decoded, None if state is None else PlainState(recurrent)
+        self, tokens: Tensor, memory: LuongMemory, state: State | None = None, *, need_weights: bool = False
+    ) -> tuple[Decoded, State | None]:
+        """Decode tokens [rows, tgt_len] after `state`; see `nmt.models.contract.Decoder`."""
+        positions = positions_after(state, tokens)
+        before = self.init_state(memory, tokens.size(1)) if state is None else state
+        # states h_t
+        h, layers = run_rnn(self.rnn, self.dropout(self.embedding(tokens)), before.layers)
+        h = self.dropout(h)
+        # contexts c_t
+        attended = self.output.attention.over(memory.attention)(h, positions, before.own)
+        # attentional hidden states h~_t; of a mixture, one for each of its contexts
+        if attended.mixture is not None:
+            h = h.unsqueeze(2).expand_as(attended.context)
+        hidden = self.dropout(self.output.over()(attended.context, h))
+        weights = [cast(Tensor, attended.weights)]
+        decoded = Decoded(
+            hidden, shown(weights) if need_weights else None, attended.mixture, self.losses(weights, memory.mask)
+        )
+        return decoded, None if state is None else State(positions[:, -1] + 1, attended.state, layers)
 
 
 class FeedingState(NamedTuple):
-    """The recurrent state and the attentional hidden state that is fed to the next step."""
+    """What the decoder carries itself."""
 
-    recurrent: Layered  # [rows, layers, hidden] each
-    fed: Tensor  # [rows, hidden]
+    fed: Tensor  # [rows, hidden], the attentional hidden state that is fed to the next step
+    attention: Any
 
 
 class FeedingDecoder(_LuongDecoder):
@@ -105,39 +119,48 @@ class FeedingDecoder(_LuongDecoder):
         self.first_cell = make_cell(config.cell, config.embedding_dim, hidden, hidden)
         self.upper_cells = nn.ModuleList(make_cell(config.cell, hidden, 0, hidden) for _ in range(config.layers - 1))
 
-    def init_state(self, memory: LuongMemory, max_len: int) -> FeedingState:
-        """The encoder's last state; nothing is fed to the first step."""
-        return FeedingState(memory.first, torch.zeros_like(memory.first[0][:, -1]))
+    def init_state(self, memory: LuongMemory, max_len: int) -> State:
+        """Return the encoder's last state; nothing is fed to the first step."""
+        own = FeedingState(torch.zeros_like(memory.first[0][0]), self.output.attention.init_state(memory.attention))
+        return State(first_position(memory.mask), own, memory.first)
 
     def forward(
-        self, tokens: Tensor, memory: LuongMemory, state: FeedingState | None = None, *, need_weights: bool = False
-    ) -> tuple[Decoded, FeedingState | None]:
-        """Decode tokens [rows, tgt_len] after `state`; see `nmt.models.seq2seq.Decoder`."""
-        recurrent, fed = self.init_state(memory, tokens.size(1)) if state is None else state
-        layers = list(zip(*(leaf.unbind(dim=1) for leaf in recurrent), strict=True))  # one state for each layer
-        attend, steps = self.output.over(memory.attention), [cell.steps() for cell in self._cells()]
+        self, tokens: Tensor, memory: LuongMemory, state: State | None = None, *, need_weights: bool = False
+    ) -> tuple[Decoded, State | None]:
+        """Decode tokens [rows, tgt_len] after `state`; see `nmt.models.contract.Decoder`."""
+        # embeddings
+        embedded = self.dropout(self.embedding(tokens))
+        positions = positions_after(state, tokens)
+        # the time loop: h_t from the token and h~_{t-1}, then c_t and h~_t
+        before = self.init_state(memory, tokens.size(1)) if state is None else state
+        (fed, attention_state), layers = before.own, before.layers
+        attend, attentional = self.output.attention.over(memory.attention), self.output.over()
+        steps = [cell.steps() for cell in self._cells()]
         hidden, weights = [], []
-        for projected in self.first_cell.project(self.dropout(self.embedding(tokens))).unbind(dim=1):
+        for t, projected in enumerate(self.first_cell.project(embedded).unbind(dim=1)):
             layers = self._step(steps, projected, fed, layers)
-            attended, step_weights = attend(self.dropout(layers[-1][0]).unsqueeze(1))
-            fed = attended.squeeze(1)
+            h = self.dropout(layers[-1][0]).unsqueeze(1)
+            attended = attend(h, positions[:, t : t + 1], attention_state)
+            attention_state = attended.state
+            fed = attentional(attended.context, h).squeeze(1)
             hidden.append(fed)
-            weights.append(step_weights)
+            weights.append(cast(Tensor, attended.weights))
         decoded = Decoded(
             self.dropout(torch.stack(hidden, dim=1)),
-            torch.cat(weights, dim=1)[:, None, None] if need_weights else None,
+            shown(weights) if need_weights else None,
+            losses=self.losses(weights, memory.mask),
         )
         if state is None:
             return decoded, None
-        return decoded, FeedingState(tuple(torch.stack(leaf, dim=1) for leaf in zip(*layers, strict=True)), fed)
+        return decoded, State(positions[:, -1] + 1, FeedingState(fed, attention_state), layers)
 
-    def _step(self, steps: list[StepOfCell], projected: Tensor, fed: Tensor, layers: list[Layered]) -> list[Layered]:
-        """One step through all layers: projected [rows, gates * hidden] enters the first with what is fed."""
-        now = [steps[0](projected, fed, layers[0])]
+    def _step(self, steps: list[StepOfCell], projected: Tensor, fed: Tensor, layers: Layered) -> Layered:
+        """Take one step through all layers: projected [rows, gates * hidden] enters the first with what is fed."""
+        now: list[CellState] = [steps[0](projected, fed, layers[0])]
         for cell, step, state in zip(self._cells()[1:], steps[1:], layers[1:], strict=True):
             below = self.dropout(now[-1][0])
             now.append(step(cell.project(below), None, state))
-        return now
+        return tuple(now)
 
     def _cells(self) -> list[Cell]:
         return [self.first_cell, *cast(list[Cell], self.upper_cells)]

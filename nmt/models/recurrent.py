@@ -9,11 +9,13 @@ from typing import Literal, cast
 import torch
 from torch import Tensor, nn
 
-from nmt.attention.shared import Shared
-from nmt.models.dropout import Dropout
-from nmt.models.gates import LstmGates
-from nmt.models.seq2seq import Encoded
-from nmt.models.unrolled import Layered, reverse, run_rnn
+from nmt.attention.losses import doubly_stochastic
+from nmt.config.models import LuongConfig, RnnSearchConfig
+from nmt.kernels.dropout import Dropout
+from nmt.kernels.gates import LstmGates
+from nmt.kernels.shared import Shared
+from nmt.kernels.unrolled import CellState, Layered, reverse, run_rnn
+from nmt.models.contract import Encoded, NamedLoss
 
 CellName = Literal["gru", "lstm"]
 # the standard deviation of what embeddings add to gates at first: with 0.05 and 0.5 Luong's model learned more slowly
@@ -46,20 +48,28 @@ class RnnEncoder(nn.Module):
         self.reverse_source = reverse_source
         self.rnn = whole_sequence_rnn(cell, embedding.embedding_dim, hidden_dim, layers, dropout, bidirectional)
 
-    def forward(self, src: Tensor, mask: Tensor, *, need_weights: bool = False) -> Encoded:
-        """src, mask [batch, src_len]; states and final have hidden_dim * directions features. There are no weights.
+    def forward(
+        self,
+        src: Tensor,
+        mask: Tensor,
+        lengths: Tensor | None = None,
+        *,
+        need_weights: bool = False,
+        need_layers: bool = False,
+    ) -> Encoded:
+        """Encode src [batch, src_len]; states and final have hidden_dim * directions features. There are no weights.
 
         With reverse_source the words enter last to first (Sutskever et al. 2014, section 3.3), and states stand
         at the place of their word all the same.
         """
-        lengths = mask.sum(dim=1)
+        sizes = mask.sum(dim=1)
         embedded = self.dropout(self.embedding(src))  # [batch, src_len, embedding]
         if self.reverse_source:
-            embedded = reverse(embedded, lengths)
-        states, final = run_rnn(self.rnn, embedded, lengths=lengths)
+            embedded = reverse(embedded, sizes)
+        states, final = run_rnn(self.rnn, embedded, lengths=sizes if lengths is None else lengths)
         if self.reverse_source:
-            states = reverse(states, lengths)
-        return Encoded(states, mask, final)
+            states = reverse(states, sizes)
+        return Encoded(states, mask, tuple(torch.stack(leaf, dim=1) for leaf in zip(*final, strict=True)))
 
 
 def whole_sequence_rnn(
@@ -71,7 +81,7 @@ def whole_sequence_rnn(
     return kind(input_dim, hidden_dim, layers, batch_first=True, dropout=between, bidirectional=bidirectional)
 
 
-StepOfCell = Callable[[Tensor, Tensor | None, Layered], Layered]
+StepOfCell = Callable[[Tensor, Tensor | None, CellState], CellState]
 """projected [rows, gates * hidden], fed [rows, fed_dim], state leaves [rows, hidden] -> new state leaves"""
 
 
@@ -112,7 +122,7 @@ class GruCell(Cell):
         fed_weight, weight = self.recurrent_projection.weight.split((self.fed_dim, n), dim=1)
         feed, gate, renew = Shared(fed_weight), Shared(weight[: 2 * n]), Shared(weight[2 * n :])
 
-        def step(projected: Tensor, fed: Tensor | None, state: Layered) -> Layered:
+        def step(projected: Tensor, fed: Tensor | None, state: CellState) -> CellState:
             (h,) = state
             if fed is not None:
                 projected = feed(fed, plus=projected)
@@ -136,12 +146,45 @@ class LstmCell(Cell):
     def steps(self) -> StepOfCell:
         recur = Shared(self.recurrent_projection.weight)
 
-        def step(projected: Tensor, fed: Tensor | None, state: Layered) -> Layered:
+        def step(projected: Tensor, fed: Tensor | None, state: CellState) -> CellState:
             h, c = state
             gates = recur(h if fed is None else torch.cat((fed.to(h.dtype), h), dim=-1), plus=projected)
-            return cast(Layered, LstmGates.apply(gates, c))  # type: ignore[no-untyped-call]
+            return cast(CellState, LstmGates.apply(gates, c))  # type: ignore[no-untyped-call]
 
         return step
+
+
+def by_layer(leaves: tuple[Tensor, ...]) -> Layered:
+    """Return what an encoder ended on, h (and c) [batch, layers, dim], as the state of each layer."""
+    return tuple(zip(*(leaf.unbind(dim=1) for leaf in leaves), strict=True))
+
+
+def shown(weights: list[Tensor]) -> Tensor:
+    """Return attention weights [rows, 1, tgt_len, src_len] of the steps of a time loop, or several, for one layer."""
+    return torch.cat(weights, dim=2).unsqueeze(1)
+
+
+class AddsLosses(nn.Module):
+    """A decoder that adds to training what its configuration gives a weight to."""
+
+    def __init__(self, config: RnnSearchConfig | LuongConfig) -> None:
+        super().__init__()
+        self.doubly_stochastic = config.doubly_stochastic
+
+    @property
+    def loss_names(self) -> tuple[str, ...]:
+        """The names of the losses, in the order of `losses`."""
+        return ("doubly_stochastic",) if self.doubly_stochastic else ()
+
+    def losses(self, weights: list[Tensor], mask: Tensor) -> tuple[NamedLoss, ...]:
+        """Return the losses of attention weights [rows, 1, tgt_len, src_len] of steps; mask is [rows, src_len]."""
+        if not self.doubly_stochastic:
+            return ()
+
+        def value(log_probs: Tensor, tgt_mask: Tensor) -> Tensor:
+            return doubly_stochastic(torch.cat(weights, dim=2).squeeze(1), mask, tgt_mask)
+
+        return (NamedLoss("doubly_stochastic", self.doubly_stochastic, value),)
 
 
 def make_cell(cell: CellName, input_dim: int, fed_dim: int, hidden_dim: int) -> GruCell | LstmCell:

@@ -8,23 +8,17 @@ import torch
 from torch import Tensor, nn
 
 from nmt.config.models import RnnEncDecConfig
-from nmt.models.dropout import Dropout
-from nmt.models.recurrent import MaxoutOutput, whole_sequence_rnn
-from nmt.models.seq2seq import Decoded, Encoded, select
-from nmt.models.unrolled import Layered, run_rnn
+from nmt.kernels.dropout import Dropout
+from nmt.kernels.unrolled import Layered, run_rnn
+from nmt.models.contract import Decoded, Encoded, State, first_position, for_rows
+from nmt.models.recurrent import MaxoutOutput, by_layer, whole_sequence_rnn
 
 
 class FixedMemory(NamedTuple):
     """All that the decoder knows of a source sentence."""
 
     context: Tensor  # [batch, context_dim], the fixed vector c
-    first: Layered  # the decoder's first state, [batch, layers, hidden] each
-
-
-class FixedState(NamedTuple):
-    """The decoder's recurrent state."""
-
-    recurrent: Layered  # [rows, layers, hidden] each
+    first: Layered  # the decoder's first state
 
 
 class _FixedVectorDecoder(nn.Module):
@@ -32,6 +26,8 @@ class _FixedVectorDecoder(nn.Module):
 
     attends = False
     self_attends = False
+    reads_layers = False
+    loss_names: tuple[str, ...] = ()
 
     def __init__(self, config: RnnEncDecConfig, embedding: nn.Embedding, input_dim: int) -> None:
         super().__init__()
@@ -39,13 +35,13 @@ class _FixedVectorDecoder(nn.Module):
         self.dropout = Dropout(config.dropout)
         self.rnn = whole_sequence_rnn(config.cell, input_dim, config.hidden_dim, config.layers, config.dropout)
 
-    def init_state(self, memory: FixedMemory, max_len: int) -> FixedState:
-        """The state that `read` made."""
-        return FixedState(memory.first)
+    def init_state(self, memory: FixedMemory, max_len: int) -> State:
+        """Return the state that `read` made."""
+        return State(first_position(memory.context), (), memory.first)
 
-    def _run(self, x: Tensor, memory: FixedMemory, state: FixedState | None) -> tuple[Tensor, FixedState | None]:
-        output, recurrent = run_rnn(self.rnn, x, memory.first if state is None else state.recurrent)
-        return output, None if state is None else FixedState(recurrent)
+    def _run(self, x: Tensor, memory: FixedMemory, state: State | None) -> tuple[Tensor, State | None]:
+        output, layers = run_rnn(self.rnn, x, memory.first if state is None else state.layers)
+        return output, None if state is None else State(state.position + x.size(1), (), layers)
 
 
 class InitialStateDecoder(_FixedVectorDecoder):
@@ -58,14 +54,14 @@ class InitialStateDecoder(_FixedVectorDecoder):
         self.bridge = nn.Linear(final_dim, config.hidden_dim) if config.bidirectional else nn.Identity()
 
     def read(self, encoded: Encoded) -> FixedMemory:
-        """Each layer starts from the encoder's last state of that layer."""
+        """Let each layer start from the encoder's last state of that layer."""
         first = tuple(self.bridge(leaf) for leaf in encoded.final)
-        return FixedMemory(encoded.final[0][:, -1], first)
+        return FixedMemory(encoded.final[0][:, -1], by_layer(first))
 
     def forward(
-        self, tokens: Tensor, memory: FixedMemory, state: FixedState | None = None, *, need_weights: bool = False
-    ) -> tuple[Decoded, FixedState | None]:
-        """Decode tokens [rows, tgt_len] after `state`; see `nmt.models.seq2seq.Decoder`."""
+        self, tokens: Tensor, memory: FixedMemory, state: State | None = None, *, need_weights: bool = False
+    ) -> tuple[Decoded, State | None]:
+        """Decode tokens [rows, tgt_len] after `state`; see `nmt.models.contract.Decoder`."""
         output, state = self._run(self.dropout(self.embedding(tokens)), memory, state)
         return Decoded(self.dropout(output), None), state
 
@@ -83,22 +79,17 @@ class EveryStepDecoder(_FixedVectorDecoder):
         self.output = MaxoutOutput(2 * config.hidden_dim + config.embedding_dim, config.maxout_dim)
 
     def read(self, encoded: Encoded) -> FixedMemory:
-        """c = tanh(V h_N) and h'_0 = tanh(V' c); an LSTM's cell starts at zero."""
+        """Compute c = tanh(V h_N) and h'_0 = tanh(V' c); an LSTM's cell starts at zero."""
         context = torch.tanh(self.context_projection(encoded.final[0][:, -1]))
         h = torch.tanh(self.state_projection(context)).unflatten(-1, (self.layers, -1))
-        return FixedMemory(context, (h, torch.zeros_like(h))[: self.leaves])
+        return FixedMemory(context, by_layer((h, torch.zeros_like(h))[: self.leaves]))
 
     def forward(
-        self, tokens: Tensor, memory: FixedMemory, state: FixedState | None = None, *, need_weights: bool = False
-    ) -> tuple[Decoded, FixedState | None]:
-        """Decode tokens [rows, tgt_len] after `state`; see `nmt.models.seq2seq.Decoder`."""
+        self, tokens: Tensor, memory: FixedMemory, state: State | None = None, *, need_weights: bool = False
+    ) -> tuple[Decoded, State | None]:
+        """Decode tokens [rows, tgt_len] after `state`; see `nmt.models.contract.Decoder`."""
         embedded = self.dropout(self.embedding(tokens))
-        context = _for_rows(memory.context, tokens.size(0)).unsqueeze(1).expand(-1, tokens.size(1), -1)
+        context = for_rows(memory.context, tokens.size(0), memory.context.size(0))
+        context = context.unsqueeze(1).expand(-1, tokens.size(1), -1)  # [rows, tgt_len, hidden]
         output, state = self._run(torch.cat((embedded, context), dim=-1), memory, state)
         return Decoded(self.dropout(self.output(output, embedded, context)), None), state
-
-
-def _for_rows(context: Tensor, rows: int) -> Tensor:
-    """The context of each row's sentence: hypotheses of one sentence are neighbours."""
-    sentence = torch.arange(rows, device=context.device) // (rows // context.size(0))
-    return select(context, sentence)

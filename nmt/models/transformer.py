@@ -1,49 +1,57 @@
-"""The Transformer encoder and decoder (Vaswani et al. 2017), pre- or post-norm."""
+"""The Transformer encoder and decoder (Vaswani et al. 2017), pre- or post-norm.
+
+What stands in each layer is chosen in the configuration: positions, mixers in the place of self-attention, and
+attention to the source (`nmt.attention`).
+"""
 
 from __future__ import annotations
 
 import math
-from typing import NamedTuple, cast
+from importlib import import_module
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from nmt.attention.kernels import bias_of
-from nmt.attention.multihead import CrossAttention, KeysValues, SelfAttention, Source
-from nmt.attention.position import SinusoidalPositions
+from nmt.attention.contract import Attend, Mixer, SourceAttention
+from nmt.attention.positions import make_positions
+from nmt.config.mechanisms import of_layer
 from nmt.config.models import TransformerConfig
-from nmt.models.dropout import Dropout
-from nmt.models.seq2seq import Decoded, Encoded
+from nmt.kernels.dropout import Dropout
+from nmt.models.contract import Decoded, Encoded, State, first_position, positions_after
 
 
 class TransformerMemory(NamedTuple):
-    """The keys and values that the cross-attention of each layer has of a source sentence."""
+    """What the cross-attention of each layer has of a source sentence."""
 
-    layers: tuple[Source, ...]
+    like: Tensor  # [batch, 0], of the device and type of what a state holds
+    layers: tuple[Any, ...]
 
 
-class TransformerState(NamedTuple):
-    """The keys and values that the self-attention of each layer has of the tokens decoded so far."""
+class LayerState(NamedTuple):
+    """What a decoder layer remembers of the tokens so far."""
 
-    layers: tuple[KeysValues, ...]
+    mixer: Any
+    cross: Any  # None for attention that remembers nothing
 
 
 class TokenEmbedding(nn.Module):
-    """Scaled token embeddings plus sinusoidal positions, with dropout (Vaswani et al. 2017, sections 3.4, 3.5, 5.4)."""
+    """Scaled token embeddings plus positions, with dropout (Vaswani et al. 2017, sections 3.4, 3.5, 5.4)."""
 
-    def __init__(self, embedding: nn.Embedding, dropout: float) -> None:
+    def __init__(self, config: TransformerConfig, embedding: nn.Embedding) -> None:
         super().__init__()
         self.embedding = embedding
-        self.positions = SinusoidalPositions(embedding.embedding_dim)
+        self.positions = make_positions(config)
         self.scale = math.sqrt(embedding.embedding_dim)
-        self.dropout = Dropout(dropout)
+        self.dropout = Dropout(config.dropout)
 
-    def forward(self, tokens: Tensor, start: int = 0) -> Tensor:
-        """tokens [rows, length], the first at position `start` -> [rows, length, dim]."""
-        positions = self.positions(start, tokens.size(1))
-        embedded: Tensor = self.dropout(self.scale * self.embedding(tokens) + positions)
-        return embedded
+    def forward(self, tokens: Tensor, positions: Tensor) -> Tensor:
+        """Return tokens [rows, length] at positions [rows or 1, length] as [rows, length, dim]."""
+        embedded: Tensor = self.scale * self.embedding(tokens)
+        if (encoding := self.positions.embed(positions)) is not None:
+            embedded = embedded + encoding
+        return cast(Tensor, self.dropout(embedded))
 
 
 class FeedForward(nn.Module):
@@ -72,66 +80,188 @@ class Residual(nn.Module):
         self.dropout = Dropout(config.dropout)
 
     def enter(self, x: Tensor) -> Tensor:
-        """What the sublayer is given."""
+        """Return what the sublayer is given."""
         return self.norm(x) if self.pre else x
 
     def add(self, x: Tensor, output: Tensor) -> Tensor:
-        """The sublayer's output added to what came in."""
+        """Add the sublayer's output to what came in."""
         x = x + self.dropout(output)
         return x if self.pre else self.norm(x)
 
 
 class EncoderLayer(nn.Module):
-    """Self-attention and a feed-forward network, each with its residual connection."""
+    """Self-attention, or what stands in its place, and a feed-forward network, each with its residual connection."""
 
-    def __init__(self, config: TransformerConfig) -> None:
+    def __init__(self, config: TransformerConfig, layer: int) -> None:
         super().__init__()
-        self.self_attention = SelfAttention(config.model_dim, config.num_heads, config.attention_dropout)
+        self.mixer = _mixer(of_layer(config.encoder_self, layer), config, causal=False)
         self.feed_forward = FeedForward(config)
-        self.attention_residual = Residual(config)
+        self.mixer_residual = Residual(config)
         self.feed_forward_residual = Residual(config)
 
-    def forward(self, x: Tensor, bias: Tensor, need_weights: bool = False) -> tuple[Tensor, Tensor | None]:
-        """x [batch, src_len, dim] -> the same shape, and attention weights when asked for."""
-        attended, _, weights = self.self_attention(self.attention_residual.enter(x), bias, need_weights=need_weights)
-        x = self.attention_residual.add(x, attended)
-        return self.feed_forward_residual.add(x, self.feed_forward(self.feed_forward_residual.enter(x))), weights
+    def forward(
+        self, x: Tensor, positions: Tensor, mask: Tensor, need_weights: bool = False
+    ) -> tuple[Tensor, Tensor | None]:
+        """Return x [batch, src_len, dim] after the layer and, when asked for, attention weights."""
+        # self-attention
+        mixed, _, weights = self.mixer(self.mixer_residual.enter(x), positions, mask, need_weights=need_weights)
+        x = self.mixer_residual.add(x, mixed)
+        # feed-forward network
+        x = self.feed_forward_residual.add(x, self.feed_forward(self.feed_forward_residual.enter(x)))
+        return x, weights
 
 
 class LayerWeights(NamedTuple):
     """The attention weights of a decoder layer."""
 
-    cross: Tensor  # [rows, heads, tgt_len, src_len]
-    own: Tensor  # [rows, heads, tgt_len, all target positions so far]
+    cross: Tensor | None  # [rows, heads, tgt_len, src_len]
+    own: Tensor | None  # [rows, heads, tgt_len, all target positions so far]
 
 
 class DecoderLayer(nn.Module):
-    """Causal self-attention, attention over the source and a feed-forward network."""
+    """Causal self-attention, or what stands in its place, attention to the source and a feed-forward network."""
 
-    def __init__(self, config: TransformerConfig) -> None:
+    def __init__(self, config: TransformerConfig, layer: int) -> None:
         super().__init__()
-        self.self_attention = SelfAttention(config.model_dim, config.num_heads, config.attention_dropout)
-        self.cross_attention = CrossAttention(config.model_dim, config.num_heads, config.attention_dropout)
+        self.mixer = _mixer(of_layer(config.decoder_self, layer), config, causal=True)
+        self.cross_attention = _cross_attention(of_layer(config.decoder_cross, layer), config, layer)
         self.feed_forward = FeedForward(config)
-        self.self_residual = Residual(config)
+        self.mixer_residual = Residual(config)
         self.cross_residual = Residual(config)
         self.feed_forward_residual = Residual(config)
 
     def forward(
-        self, x: Tensor, memory: Source, state: KeysValues | None, need_weights: bool
-    ) -> tuple[Tensor, KeysValues | None, LayerWeights | None]:
+        self, x: Tensor, positions: Tensor, attend: Attend, state: LayerState | None, need_weights: bool
+    ) -> tuple[Tensor, LayerState | None, LayerWeights]:
         """Return x [rows, tgt_len, dim] after the layer, the next state and, when asked for, attention weights."""
+        mixer_state, cross_state = (None, None) if state is None else state
         # causal self-attention
-        attended, state, own = self.self_attention(
-            self.self_residual.enter(x), state=state, causal=True, need_weights=need_weights
+        mixed, mixer_state, own = self.mixer(
+            self.mixer_residual.enter(x), positions, None, mixer_state, need_weights=need_weights
         )
-        x = self.self_residual.add(x, attended)
-        # attention over the source
-        context, cross = self.cross_attention(self.cross_residual.enter(x), memory, need_weights)
-        x = self.cross_residual.add(x, context)
+        x = self.mixer_residual.add(x, mixed)
+        # attention to the source
+        attended = attend(self.cross_residual.enter(x), positions, cross_state)
+        x = self.cross_residual.add(x, attended.context)
         # feed-forward network
         x = self.feed_forward_residual.add(x, self.feed_forward(self.feed_forward_residual.enter(x)))
-        return x, state, LayerWeights(cross, own) if need_weights else None
+        next_state = None if state is None else LayerState(mixer_state, attended.state)
+        return x, next_state, LayerWeights(attended.weights, own)
+
+
+class TransformerEncoder(nn.Module):
+    """A stack of encoder layers over embedded source tokens."""
+
+    def __init__(self, config: TransformerConfig, embedding: nn.Embedding) -> None:
+        super().__init__()
+        self.embedding = TokenEmbedding(config, embedding)
+        self.layers = nn.ModuleList(EncoderLayer(config, layer) for layer in range(config.encoder_layers))
+        self.norm = _final_norm(config)
+
+    @property
+    def attends(self) -> bool:
+        """Whether a layer has self-attention, whose weights can be asked for."""
+        return any(cast(Mixer, layer.mixer).attends for layer in self.layers)
+
+    def forward(
+        self,
+        src: Tensor,
+        mask: Tensor,
+        lengths: Tensor | None = None,
+        *,
+        need_weights: bool = False,
+        need_layers: bool = False,
+    ) -> Encoded:
+        """Encode src [batch, src_len]; see `nmt.models.contract.Encoder`."""
+        # embeddings
+        positions = positions_after(None, src)
+        x = self.embedding(src, positions)
+        # layers
+        outputs, weights = [x], []
+        for layer in self.layers:
+            x, layer_weights = layer(x, positions, mask, need_weights)
+            outputs.append(x)
+            weights.append(layer_weights)
+        # what the decoder reads
+        return Encoded(
+            self.norm(x),
+            mask,
+            (),
+            self.norm(torch.stack(outputs, dim=1)) if need_layers else None,
+            _stack(weights) if need_weights else None,
+        )
+
+
+class TransformerDecoder(nn.Module):
+    """A stack of decoder layers over embedded target tokens."""
+
+    attends = True
+    loss_names: tuple[str, ...] = ()
+
+    def __init__(self, config: TransformerConfig, embedding: nn.Embedding) -> None:
+        super().__init__()
+        self.embedding = TokenEmbedding(config, embedding)
+        self.layers = nn.ModuleList(DecoderLayer(config, layer) for layer in range(config.decoder_layers))
+        self.norm = _final_norm(config)
+
+    @property
+    def self_attends(self) -> bool:
+        """Whether a layer has self-attention."""
+        return any(layer.mixer.attends for layer in self._layers())
+
+    @property
+    def reads_layers(self) -> bool:
+        """Whether a layer attends to several layers of the encoder."""
+        return any(layer.cross_attention.reads_layers for layer in self._layers())
+
+    def read(self, encoded: Encoded) -> TransformerMemory:
+        """Compute each layer's keys and values of the source, once for each sentence."""
+        layers = tuple(layer.cross_attention.read(encoded) for layer in self._layers())
+        return TransformerMemory(encoded.states[:, 0, :0], layers)
+
+    def init_state(self, memory: TransformerMemory, max_len: int) -> State:
+        """Return the state of each sentence before its first token."""
+        rows = memory.like.size(0)
+        layers = tuple(
+            LayerState(layer.mixer.init_state(rows, memory.like), layer.cross_attention.init_state(source))
+            for layer, source in zip(self._layers(), memory.layers, strict=True)
+        )
+        return State(first_position(memory.like), (), layers)
+
+    def forward(
+        self, tokens: Tensor, memory: TransformerMemory, state: State | None = None, *, need_weights: bool = False
+    ) -> tuple[Decoded, State | None]:
+        """Decode tokens [rows, tgt_len] after `state`; see `nmt.models.contract.Decoder`."""
+        # embeddings
+        positions = positions_after(state, tokens)
+        x = self.embedding(tokens, positions)
+        # layers
+        before = [None] * len(self.layers) if state is None else state.layers
+        states, weights = [], []
+        for layer, source, layer_state in zip(self._layers(), memory.layers, before, strict=True):
+            attend = layer.cross_attention.over(source, need_weights=need_weights)
+            x, next_state, layer_weights = layer(x, positions, attend, layer_state, need_weights)
+            states.append(next_state)
+            weights.append(layer_weights)
+        # what the vocabulary is projected from
+        cross = own = None
+        if need_weights:
+            cross, own = (_stack(list(of_kind)) for of_kind in zip(*weights, strict=True))
+        decoded = Decoded(self.norm(x), cross, self_weights=own)
+        return decoded, None if state is None else State(state.position + tokens.size(1), (), tuple(states))
+
+    def _layers(self) -> list[DecoderLayer]:
+        return cast(list[DecoderLayer], list(self.layers))
+
+
+def _mixer(name: str, config: TransformerConfig, causal: bool) -> Mixer:
+    """Return the mixer of that name, from the file of that name in `nmt.attention.mixers`."""
+    return cast(Mixer, import_module(f"nmt.attention.mixers.{name}").make(config, causal))
+
+
+def _cross_attention(name: str, config: TransformerConfig, layer: int) -> SourceAttention:
+    """Return the attention of that name, from the file of that name in `nmt.attention.cross`."""
+    return cast(SourceAttention, import_module(f"nmt.attention.cross.{name}").make(config, layer))
 
 
 def _final_norm(config: TransformerConfig) -> nn.Module:
@@ -139,76 +269,9 @@ def _final_norm(config: TransformerConfig) -> nn.Module:
     return nn.LayerNorm(config.model_dim) if config.norm == "pre" else nn.Identity()
 
 
-class TransformerEncoder(nn.Module):
-    """A stack of encoder layers over embedded source tokens."""
-
-    attends = True
-
-    def __init__(self, config: TransformerConfig, embedding: nn.Embedding) -> None:
-        super().__init__()
-        self.embedding = TokenEmbedding(embedding, config.dropout)
-        self.layers = nn.ModuleList(EncoderLayer(config) for _ in range(config.encoder_layers))
-        self.norm = _final_norm(config)
-
-    def forward(self, src: Tensor, mask: Tensor, *, need_weights: bool = False) -> Encoded:
-        """src, mask [batch, src_len]."""
-        x = self.embedding(src)
-        bias = bias_of(mask)[:, None, None]
-        all_weights = []
-        for layer in self.layers:
-            x, weights = layer(x, bias, need_weights)
-            all_weights.append(weights)
-        return Encoded(self.norm(x), mask, (), torch.stack(all_weights, dim=1) if need_weights else None)
-
-
-class TransformerDecoder(nn.Module):
-    """A stack of decoder layers over embedded target tokens."""
-
-    attends = True
-    self_attends = True
-
-    def __init__(self, config: TransformerConfig, embedding: nn.Embedding) -> None:
-        super().__init__()
-        self.embedding = TokenEmbedding(embedding, config.dropout)
-        self.layers = nn.ModuleList(DecoderLayer(config) for _ in range(config.decoder_layers))
-        self.norm = _final_norm(config)
-
-    def read(self, encoded: Encoded) -> TransformerMemory:
-        """Each layer's keys and values over the source, once a sentence."""
-        bias = bias_of(encoded.mask)[:, None, None]
-        return TransformerMemory(
-            tuple(layer.cross_attention.read(encoded.states, bias) for layer in self._decoder_layers())
-        )
-
-    def init_state(self, memory: TransformerMemory, max_len: int) -> TransformerState:
-        """Return the state of each sentence before its first token; max_len is room for positions alone."""
-        self.embedding.positions(0, max_len)
-        keys = memory.layers[0].keys
-        return TransformerState(
-            tuple(layer.self_attention.init_state(keys.size(0), keys) for layer in self._decoder_layers())
-        )
-
-    def forward(
-        self,
-        tokens: Tensor,
-        memory: TransformerMemory,
-        state: TransformerState | None = None,
-        *,
-        need_weights: bool = False,
-    ) -> tuple[Decoded, TransformerState | None]:
-        """Decode tokens [rows, tgt_len] after `state`; see `nmt.models.seq2seq.Decoder`."""
-        pasts = [None] * len(self.layers) if state is None else state.layers
-        x = self.embedding(tokens, 0 if state is None else state.layers[0].keys.size(2))
-        states, all_weights = [], []
-        for layer, source, past in zip(self._decoder_layers(), memory.layers, pasts, strict=True):
-            x, layer_state, weights = layer(x, source, past, need_weights)
-            states.append(layer_state)
-            all_weights.append(weights)
-        cross = own = None
-        if need_weights:
-            cross, own = (torch.stack(each, dim=1) for each in zip(*all_weights, strict=True))
-        decoded = Decoded(self.norm(x), cross, own)
-        return decoded, None if state is None else TransformerState(tuple(states))
-
-    def _decoder_layers(self) -> list[DecoderLayer]:
-        return cast(list[DecoderLayer], list(self.layers))
+def _stack(weights: list[Tensor | None]) -> Tensor | None:
+    """Stack the weights [rows, heads, queries, keys] of layers; those of a layer without weights are zeros."""
+    shown = next((each for each in weights if each is not None), None)
+    if shown is None:
+        return None
+    return torch.stack([torch.zeros_like(shown) if each is None else each for each in weights], dim=1)

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
     from nmt.data.tokenizer import Tokenizer
     from nmt.evaluation.align import WordAttention
-    from nmt.models.seq2seq import AttentionKind, Seq2Seq
+    from nmt.models.contract import AttentionKind
+    from nmt.models.seq2seq import Seq2Seq
 
 KINDS: dict[AttentionKind, str] = {
     "cross": "cross-attention",

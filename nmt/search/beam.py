@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from nmt.models.seq2seq import Memory, State, Step, select
+from nmt.models.contract import Memory, SearchState, Step, select
 from nmt.search.constraints import Constraints
 from nmt.search.hypothesis import Hypothesis, hypothesis
 from nmt.search.penalties import LengthPenalty
@@ -36,14 +36,14 @@ class Pool(NamedTuple):
 def beam_search(
     step: Step,
     memory: Memory,
-    state: State,
+    state: SearchState,
     *,
     bos: int,
     beam_size: int,
     max_lengths: Tensor,
     constraints: Constraints,
     length_penalty: LengthPenalty = LengthPenalty(),  # noqa: B008 (a constant)
-    coverage: Callable[[State], Tensor] | None = None,
+    coverage: Callable[[SearchState], Tensor] | None = None,
     stop: Literal["full", "exact"] = "exact",
     n_best: int = 1,
 ) -> list[list[Hypothesis]]:

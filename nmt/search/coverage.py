@@ -8,16 +8,16 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from nmt.models.seq2seq import Memory, State, Step
+from nmt.models.contract import Memory, SearchState, Step
 from nmt.search.penalties import coverage_penalty
 
-WeightedStep = Callable[[Tensor, Memory, State], tuple[Tensor, Tensor, State]]  # log-probs, weights, state
+WeightedStep = Callable[[Tensor, Memory, SearchState], tuple[Tensor, Tensor, SearchState]]  # log-probs, weights, state
 
 
 class CoveredState(NamedTuple):
     """A decoder's state and the attention that its hypothesis has given so far."""
 
-    state: State
+    state: SearchState
     coverage: Tensor  # [rows, src_len]
     mask: Tensor  # [rows, src_len] bool, True = a source token
 
@@ -38,6 +38,6 @@ def covering(step: WeightedStep, beta: float) -> tuple[Step, Callable[[CoveredSt
     return covering_step, penalty
 
 
-def uncovered(state: State, mask: Tensor) -> CoveredState:
+def uncovered(state: SearchState, mask: Tensor) -> CoveredState:
     """The state before the first token."""
     return CoveredState(state, torch.zeros_like(mask, dtype=torch.float32), mask)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from nmt.models.seq2seq import Memory, State, Step, select
+from nmt.models.contract import Memory, SearchState, Step, select
 from nmt.search.constraints import Constraints
 from nmt.search.hypothesis import Hypothesis, hypothesis
 from nmt.search.penalties import LengthPenalty
@@ -17,13 +17,13 @@ from nmt.search.steps import Remaining, best_token
 def greedy_search(
     step: Step,
     memory: Memory,
-    state: State,
+    state: SearchState,
     *,
     bos: int,
     max_lengths: Tensor,
     constraints: Constraints,
     length_penalty: LengthPenalty = LengthPenalty(),  # noqa: B008 (a constant)
-    coverage: Callable[[State], Tensor] | None = None,
+    coverage: Callable[[SearchState], Tensor] | None = None,
 ) -> list[list[Hypothesis]]:
     """The one hypothesis of each sentence that takes the best token at every step; equals go to the lower token id.
 

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from nmt.models.seq2seq import Memory, State, Step, select
+from nmt.models.contract import Memory, SearchState, Step, select
 from nmt.search.constraints import Constraints
 from nmt.search.distribution import Sampling
 from nmt.search.hypothesis import Hypothesis, hypothesis
@@ -19,7 +19,7 @@ from nmt.search.steps import Remaining
 def sample(
     step: Step,
     memory: Memory,
-    state: State,
+    state: SearchState,
     *,
     bos: int,
     uniforms: Tensor,

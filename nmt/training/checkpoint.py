@@ -26,6 +26,7 @@ from zipfile import BadZipFile, ZipFile
 
 from safetensors import SafetensorError, safe_open
 
+from nmt.config.migrate import SCHEMA, present_name
 from nmt.errors import NmtError
 from nmt.files import atomic_directory, atomic_write, from_home, leftover_of
 
@@ -96,7 +97,7 @@ def save_weights(path: Path, weights: nn.Module | Mapping[str, Tensor]) -> None:
             tensors[name] = tensor.detach().cpu().contiguous()
         else:
             tied[name] = first
-    header = {"tied": tied, "crc32": _checksum(tensors)}
+    header = {"schema": SCHEMA, "tied": tied, "crc32": _checksum(tensors)}
     save_file(tensors, path, {"nmt": json.dumps(header)})  # one key: several would come in any order
 
 
@@ -113,7 +114,10 @@ def load_weights(
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
-    """The state dict that `save_weights` wrote, tied weights under each of their names."""
+    """Return the state dict that `save_weights` wrote, tied weights under each of their names.
+
+    Weights that an earlier version of nmt named otherwise have today's names. Raises NmtError for a damaged file.
+    """
     _check_there(path)
     try:
         with safe_open(path, "pt") as file:
@@ -123,7 +127,9 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         raise _damaged(path, str(error)) from error
     if header.get("crc32", (checksum := _checksum(tensors))) != checksum:
         raise _damaged(path, "its checksum is another")
-    return tensors | {name: tensors[first] for name, first in header.get("tied", {}).items()}
+    weights = tensors | {name: tensors[first] for name, first in header.get("tied", {}).items()}
+    # files of weights say which version they follow since version 3; version 2 renamed none
+    return {present_name(name, header.get("schema", 2)): tensor for name, tensor in weights.items()}
 
 
 def load_training_state(info: CheckpointInfo) -> dict[str, Any]:

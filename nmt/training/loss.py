@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import torch
@@ -12,6 +13,7 @@ from torch.autograd.function import once_differentiable
 from nmt.data.batching import Batch
 from nmt.data.tokenizer import PAD
 from nmt.models.seq2seq import Seq2Seq
+from nmt.training.mixture import mixture_loss
 
 CHUNK_CPU, CHUNK_GPU = 1 << 20, 1 << 27  # logits held at once: 4 MiB of fp32 stay in a CPU's caches
 
@@ -19,8 +21,9 @@ CHUNK_CPU, CHUNK_GPU = 1 << 20, 1 << 27  # logits held at once: 4 MiB of fp32 st
 class Loss(NamedTuple):
     """Sums over target tokens, in nats."""
 
-    smoothed: Tensor  # what training minimises, R-Drop's divergence included; carries the gradient
+    smoothed: Tensor  # what training minimises, R-Drop's divergence and other terms included; carries the gradient
     nll: Tensor  # negative log-likelihood, no smoothing
+    terms: tuple[Tensor, ...] = ()  # of `Seq2Seq.loss_names`, without their weights
 
 
 def batch_loss(
@@ -36,12 +39,24 @@ def batch_loss(
     if rdrop is not None:
         rows = torch.stack((rows, rows + batch.tgt_out.numel()), dim=1).flatten()  # a token's passes, side by side
         batch = Batch(*(torch.cat((tensor, tensor)) for tensor in batch))
-    hidden = model(batch.src, batch.src_mask, batch.tgt_in).flatten(0, 1).index_select(0, rows)  # [rows, dim]
+    decoded = model(batch.src, batch.src_mask, batch.tgt_in, batch.src_lengths)
+    hidden = decoded.hidden.flatten(0, 1).index_select(0, rows)  # [tokens, dim]; with a mixture [tokens, k, dim]
     targets = batch.tgt_out.flatten().index_select(0, rows)
     projection = model.projection
-    if rdrop is None:
-        return cross_entropy(hidden, projection.weight, projection.bias, targets, label_smoothing)
-    return rdrop_loss(hidden, projection.weight, projection.bias, targets, label_smoothing, rdrop)
+    if decoded.mixture is not None:
+        mixture = decoded.mixture.flatten(0, 1).index_select(0, rows)
+        loss, nll = mixture_loss(hidden, mixture, projection, targets, label_smoothing, rdrop)
+    elif rdrop is None:
+        loss, nll = cross_entropy(hidden, projection.weight, projection.bias, targets, label_smoothing)
+    else:
+        loss, nll = rdrop_loss(hidden, projection.weight, projection.bias, targets, label_smoothing, rdrop)
+    terms = []
+    for term in decoded.losses:
+        log_probs = torch.zeros_like(batch.tgt_out, dtype=nll.dtype).flatten().index_copy(0, rows, -nll)
+        terms.append(term.value(log_probs.view_as(batch.tgt_out), batch.tgt_out != PAD))
+        loss = loss + term.weight * terms[-1]
+    passes = 1 if rdrop is None else 2  # a token costs the mean of its passes
+    return Loss(loss / passes, nll.sum() / passes, tuple(value.detach() / passes for value in terms))
 
 
 def target_positions(batch: Batch) -> Tensor:
@@ -59,34 +74,35 @@ def perplexity(loss: float) -> float:
 
 def cross_entropy(
     hidden: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor, label_smoothing: float = 0.0
-) -> Loss:
-    """Project hidden [tokens, dim] with weight [vocab, dim] and bias [vocab], and sum the losses of targets [tokens].
+) -> tuple[Tensor, Tensor]:
+    """Return the sum of the losses of targets [tokens], and the negative log-likelihood of each, without gradient.
 
-    Label smoothing spreads its share evenly over the whole vocabulary (Szegedy et al. 2016, section 7), so the sum is
-    that of `F.cross_entropy(..., label_smoothing=..., reduction="sum")`. Rows go through in chunks; a chunk's gradients
-    are taken while its logits are there, so they are neither kept nor computed twice (as Hsu et al. 2024 do).
-    Under autocast the products are in its precision, softmax and sums in fp32.
+    hidden [tokens, dim] is projected with weight [vocab, dim] and bias [vocab]. Label smoothing spreads its share over
+    the whole vocabulary evenly (Szegedy et al. 2016, section 7), so the sum is that of `F.cross_entropy(...,
+    label_smoothing=..., reduction="sum")`. Rows go through in chunks; a chunk's gradients are taken while its logits
+    are there, so they are neither kept nor computed twice (as Hsu et al. 2024 do). Under autocast the products are in
+    its precision, softmax and sums in fp32.
     """
-    smoothed, nll = _ChunkedLoss.apply(  # type: ignore[no-untyped-call]
+    losses: tuple[Tensor, Tensor] = _ChunkedLoss.apply(  # type: ignore[no-untyped-call]
         hidden, weight, bias, targets, label_smoothing, None, torch.is_grad_enabled()
     )
-    return Loss(smoothed, nll)
+    return losses
 
 
 def rdrop_loss(
     hidden: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor, label_smoothing: float, alpha: float
-) -> Loss:
-    """R-Drop (Liang et al. 2021): two passes' cross-entropy, and how far their distributions P1 and P2 are apart.
+) -> tuple[Tensor, Tensor]:
+    """Return R-Drop's loss (Liang et al. 2021, eq. 4), and the negative log-likelihood of each target in each pass.
 
-    Rows 2i and 2i + 1 of hidden [2 * tokens, dim] are the two passes' for one token, whose id is in both places of
-    targets. A token costs half of the paper's eq. 4, so that alpha is the paper's and the scale that of a single pass:
-    (CE1 + CE2) / 2 + alpha / 4 * (KL(P1 || P2) + KL(P2 || P1)), CE with label smoothing. The gradient flows through
-    both distributions. nll is the mean of both passes'. Chunks and precision are those of `cross_entropy`.
+    Rows 2i and 2i + 1 of hidden [2 * tokens, dim] are two passes' for one token, whose id is in both places of targets.
+    P1 and P2 being their distributions, the loss is the sum of CE1 + CE2 + alpha / 2 * (KL(P1 || P2) + KL(P2 || P1)),
+    CE with label smoothing. The gradient flows through both distributions. Chunks and precision are those of
+    `cross_entropy`.
     """
-    smoothed, nll = _ChunkedLoss.apply(  # type: ignore[no-untyped-call]
+    losses: tuple[Tensor, Tensor] = _ChunkedLoss.apply(  # type: ignore[no-untyped-call]
         hidden, weight, bias, targets, label_smoothing, alpha, torch.is_grad_enabled()
     )
-    return Loss(smoothed / 2, nll / 2)
+    return losses
 
 
 class _ChunkedLoss(torch.autograd.Function):
@@ -105,13 +121,12 @@ class _ChunkedLoss(torch.autograd.Function):
         dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else weight.dtype
         with torch.autocast(device, enabled=False):
             work = _Chunks(hidden.to(dtype), weight.to(dtype), bias, targets, label_smoothing, need_grad, weight.dtype)
-            sums = work.cross_entropy() if alpha is None else work.rdrop(alpha)
+            smoothed = work.cross_entropy() if alpha is None else work.rdrop(alpha)
         if need_grad:
             ctx.hidden_dtype = hidden.dtype
             ctx.save_for_backward(work.hidden_grad, work.weight_grad, work.bias_grad)
-        smoothed, nll = (each.clone() for each in sums.unbind())
-        ctx.mark_non_differentiable(nll)
-        return smoothed, nll
+        ctx.mark_non_differentiable(work.nll)
+        return smoothed, work.nll
 
     @staticmethod
     @once_differentiable
@@ -129,7 +144,7 @@ class _ChunkedLoss(torch.autograd.Function):
 
 
 class _Chunks:
-    """The sums [2] (smoothed, nll) of a loss over chunks of rows, and its gradients for hidden, weight and bias."""
+    """The sum of a loss over chunks of rows, its gradients for hidden, weight and bias, and each row's likelihood."""
 
     def __init__(
         self,
@@ -144,6 +159,7 @@ class _Chunks:
         self.hidden, self.weight, self.bias, self.targets = hidden, weight, bias, targets
         self.smoothing, self.dtype = label_smoothing, dtype
         self.vocab = weight.size(0)
+        self.nll = hidden.new_empty(hidden.size(0), dtype=dtype)
         self.hidden_grad = torch.empty_like(hidden, dtype=dtype)
         self.weight_grad = weight.new_zeros(weight.shape if need_grad else (0,), dtype=dtype)
         self.bias_grad = None if bias is None else torch.zeros_like(bias, dtype=dtype)
@@ -156,13 +172,11 @@ class _Chunks:
         the target takes goes into the row, times z; the division is made on the narrow side of the products, and what
         label smoothing takes evenly is taken from the products.
         """
-        sums = self.hidden.new_zeros(2, dtype=self.dtype)
+        total = self.hidden.new_zeros((), dtype=self.dtype)
         rows = max(1, (CHUNK_GPU if self.hidden.is_cuda else CHUNK_CPU) // self.vocab)
         buffer = self.hidden.new_empty(min(rows, self.hidden.size(0)), self.vocab)
         even, smoothing = self.smoothing / self.vocab, self.smoothing
-        for chunk, targets, hidden_grad in zip(
-            self.hidden.split(rows), self.targets.split(rows), self.hidden_grad.split(rows), strict=True
-        ):
+        for chunk, targets, hidden_grad, nll in self._parts(rows):
             logits = torch.mm(chunk, self.weight.T, out=buffer[: chunk.size(0)]).to(self.dtype)
             if self.bias is not None:
                 logits += self.bias
@@ -172,9 +186,8 @@ class _Chunks:
             exps = logits.sub_(highest).exp_()
             z = exps.sum(1, keepdim=True)
             log_z = highest + z.log()
-            nll = (log_z - answers).sum()
-            smoothed = nll if mean is None else (1 - smoothing) * nll + smoothing * (log_z - mean).sum()
-            sums += torch.stack((smoothed, nll))
+            nll.copy_((log_z - answers).squeeze(1))
+            total += nll.sum() if mean is None else (1 - smoothing) * nll.sum() + smoothing * (log_z - mean).sum()
             if self.need_grad:
                 self._add_gradients(exps, z, chunk, targets, hidden_grad)
         if self.need_grad and smoothing:
@@ -182,7 +195,11 @@ class _Chunks:
             self.weight_grad -= even * self.hidden.sum(0, dtype=self.dtype)
             if self.bias_grad is not None:
                 self.bias_grad -= even * self.hidden.size(0)
-        return sums
+        return total
+
+    def _parts(self, rows: int) -> Iterator[tuple[Tensor, ...]]:
+        """Yield hidden, targets and what there is room for, so many rows at a time."""
+        return zip(*(each.split(rows) for each in (self.hidden, self.targets, self.hidden_grad, self.nll)), strict=True)
 
     def _add_gradients(self, exps: Tensor, z: Tensor, chunk: Tensor, targets: Tensor, hidden_grad: Tensor) -> None:
         """Those of a chunk, but for the evenly spread part of the smoothed target."""
@@ -202,20 +219,17 @@ class _Chunks:
 
     def rdrop(self, alpha: float) -> Tensor:
         """Neighbouring rows are pairs, and alpha times their divergence is part of the smoothed sum."""
-        sums = self.hidden.new_zeros(2, dtype=self.dtype)
+        total = self.hidden.new_zeros((), dtype=self.dtype)
         rows = 2 * max(1, (CHUNK_GPU if self.hidden.is_cuda else CHUNK_CPU) // (2 * self.vocab))
-        for chunk, targets, hidden_grad in zip(
-            self.hidden.split(rows), self.targets.split(rows), self.hidden_grad.split(rows), strict=True
-        ):
+        for chunk, targets, hidden_grad, nll in self._parts(rows):
             logits = (chunk @ self.weight.T).to(self.dtype)
             if self.bias is not None:
                 logits += self.bias
             log_probs = torch.log_softmax(logits, dim=-1)
             answers = targets.unsqueeze(1)
-            nll = -log_probs.gather(1, answers).sum()
+            nll.copy_(-log_probs.gather(1, answers).squeeze(1))
             divergence, logits_grad = _divergence(log_probs)
-            smoothed = (1 - self.smoothing) * nll - self.smoothing * log_probs.mean(1).sum()
-            sums += torch.stack((smoothed + alpha * divergence, nll))
+            total += (1 - self.smoothing) * nll.sum() - self.smoothing * log_probs.mean(1).sum() + alpha * divergence
             if not self.need_grad:
                 continue
             logits_grad.mul_(alpha).add_(log_probs.exp_()).sub_(self.smoothing / self.vocab)
@@ -226,7 +240,7 @@ class _Chunks:
             factors = logits_grad.to(self.weight.dtype)
             hidden_grad.copy_(factors @ self.weight)
             self._add_weight_gradient(factors, chunk)
-        return sums
+        return total
 
 
 def _divergence(log_probs: Tensor) -> tuple[Tensor, Tensor]:

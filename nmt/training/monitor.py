@@ -23,7 +23,9 @@ from nmt.training.validation import SHOWN_DIGITS, AttentionMap, Sample, Validati
 _REFRESH = 0.5  # seconds between two states of the live line
 _SPOKEN = 40.0  # seconds without a line, after which one says where training is; for streams that are no terminal
 _FIRST_SPOKEN = 8.0  # and before the first of them
-_TENSORBOARD = ("loss", "perplexity", "learning_rate", "gradient_norm", "tokens_per_second")
+# of a `train` line of metrics.jsonl, what TensorBoard is not shown
+_NOT_PLOTTED = {"event", "step", "epoch", "minutes", "nll", "padding", "data_wait",
+                "source_tokens_per_second", "target_tokens_per_second"}  # fmt: skip
 
 
 class Monitor:
@@ -173,7 +175,7 @@ class Monitor:
     def _plot(self, entry: dict[str, Any]) -> None:
         """Draw the figures of a `train` line of metrics.jsonl."""
         shown = {**entry, "tokens_per_second": _tokens_per_second(entry)}
-        for name in _TENSORBOARD:
+        for name in shown.keys() - _NOT_PLOTTED:
             value = shown[name]
             self._board.add_scalar(f"train/{name}", math.inf if value is None else value, entry["step"])
 

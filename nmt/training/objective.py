@@ -33,7 +33,7 @@ class Objective(nn.Module):
         if batch is None:
             trained = (weight for weight in self.model.parameters() if weight.requires_grad)
             nothing = torch.stack([weight.flatten()[:0].sum() for weight in trained]).sum()
-            return Loss(nothing, nothing.detach())
+            return Loss(nothing, nothing.detach(), (nothing.detach(),) * len(self.model.loss_names))
         with autocast(self.device, self.config.precision):
             return batch_loss(self.model, batch, self.device, self.config.label_smoothing, self.config.rdrop)
 
@@ -43,12 +43,13 @@ class Gradients:
 
     def __init__(self, model: Seq2Seq, config: TrainingConfig, device: torch.device, world: World) -> None:
         self._objective = world.parallel(Objective(model, config, device))
+        self._terms = len(model.loss_names)
         self._device = device
         self._world = world
 
     def of(self, update: Update) -> Tensor:
-        """Leave them in the weights' grad, and return the sums [2] of the update's losses, smoothed and nll."""
-        sums = torch.zeros(2, device=self._device)
+        """Leave them in the weights' grad, and return the sums of the update's losses: smoothed, nll, named terms."""
+        sums = torch.zeros(2 + self._terms, device=self._device)
         batches: Sequence[Batch | None] = update.batches or [None]
         for number, batch in enumerate(batches, start=1):
             last = number == len(batches)  # with which the processes exchange their gradients
@@ -56,5 +57,5 @@ class Gradients:
                 loss: Loss = self._objective(batch)
                 # times the number of processes, by which their mean falls short of their sum
                 (self._world.size * loss.smoothed / update.target_tokens).backward()
-            sums += torch.stack((loss.smoothed.detach(), loss.nll))
+            sums += torch.stack((loss.smoothed.detach(), loss.nll, *loss.terms))
         return self._world.sum(sums)

@@ -63,7 +63,7 @@ class Trainer:
         self.optimizer = build_optimizer(config.optimizer, model)
         self.schedule = Schedule(config)
         self.progress = Progress()
-        self.window = Window(device)
+        self.window = Window(device, model.loss_names)
         self.average = MovingAverage(model, config.ema_decay)
         self.health = Health(device, self.world)
         self.gradients = Gradients(model, config, device, self.world)

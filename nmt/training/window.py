@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -27,15 +27,18 @@ class _Counts:
 class Window:
     """Sums over the updates since the last log line. Losses stay on the device until they are read."""
 
-    def __init__(self, device: torch.device) -> None:
-        self._sums = torch.zeros(3, device=device)  # smoothed loss, nll, gradient norm
+    def __init__(self, device: torch.device, terms: Sequence[str] = ()) -> None:
+        """`terms` are the names of the losses that mechanisms add."""
+        self._terms = terms
+        self._sums = torch.zeros(3 + len(terms), device=device)  # smoothed loss, nll, gradient norm, named terms
         self._counts = _Counts()
         self._running_since = time.monotonic()
 
     def add(self, update: Update, losses: Tensor, gradient_norm: Tensor) -> None:
-        """Add an update: losses [2] are the sums over it, smoothed and nll."""
-        self._sums[:2] += losses
+        """Add an update: losses [2 + terms] are the sums over it, smoothed, nll and the named terms."""
+        self._sums[:2] += losses[:2]
         self._sums[2] += gradient_norm
+        self._sums[3:] += losses[2:]
         counts = self._counts
         counts.updates += 1
         counts.source_tokens += update.source_tokens
@@ -61,7 +64,7 @@ class Window:
 
     def metrics(self) -> dict[str, float]:
         """Averages so far: losses in nats per target token, tokens without padding, shares from 0 to 1."""
-        smoothed, nll, norm = self._sums.tolist()
+        smoothed, nll, norm, *terms = self._sums.tolist()
         counts = self._counts
         tokens = max(counts.target_tokens, 1)
         seconds = max(counts.seconds + time.monotonic() - self._running_since, 1e-9)
@@ -69,6 +72,7 @@ class Window:
             "loss": smoothed / tokens,
             "nll": nll / tokens,
             "perplexity": perplexity(nll / tokens),
+            **{name: term / tokens for name, term in zip(self._terms, terms, strict=True)},
             "gradient_norm": norm / max(counts.updates, 1),
             "source_tokens_per_second": counts.source_tokens / seconds,
             "target_tokens_per_second": counts.target_tokens / seconds,

@@ -54,7 +54,7 @@ def forward_flops(model: Seq2Seq, source: int, target: int, pairs: int = 2) -> f
     """FLOP of a forward pass and the vocabulary projection, for one of `pairs` equal pairs, counted as they run."""
     batch = collate([[EOS] * source] * pairs, [[EOS] * target] * pairs)
     with torch.no_grad(), counted() as counter:
-        model.projection(model(batch.src, batch.src_mask, batch.tgt_in))
+        model.projection(model(batch.src, batch.src_mask, batch.tgt_in).hidden)
     return counter.get_total_flops() / pairs
 
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from benchmarks.reference_engine import ReferenceEngine, copy_weights
 from benchmarks.reference_transformers import marian_config
-from nmt.attention.position import sinusoids
+from nmt.attention.positions.sinusoidal import frequencies, sinusoids
 from nmt.config.models import TransformerConfig
 from nmt.config.schema import SearchConfig
 from nmt.data.tokenizer import BOS, EOS, PAD
@@ -62,7 +62,7 @@ def marian(run: LoadedRun) -> Any:
     with torch.no_grad():
         _copy_weights(run.model, model, config.model)
         for stack in (model.model.encoder, model.model.decoder):
-            stack.embed_positions.weight.copy_(sinusoids(positions, config.model.model_dim))
+            stack.embed_positions.weight.copy_(sinusoids(torch.arange(positions), frequencies(config.model.model_dim)))
         model.final_logits_bias[:, [PAD, BOS]] = float("-inf")
     model.generation_config = GenerationConfig(
         decoder_start_token_id=BOS, bos_token_id=BOS, eos_token_id=EOS, pad_token_id=PAD

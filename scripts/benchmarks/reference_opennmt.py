@@ -11,10 +11,11 @@ from __future__ import annotations
 import warnings
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from benchmarks.reference_engine import ReferenceEngine, copy_weights
-from nmt.attention.position import sinusoids
+from nmt.attention.positions.sinusoidal import frequencies, sinusoids
 from nmt.config.models import TransformerConfig
 from nmt.config.schema import SearchConfig
 from nmt.data.tokenizer import BOS, EOS, PAD
@@ -108,7 +109,7 @@ def _fill(run: LoadedRun, model: Any, config: TransformerConfig) -> None:
     for side, layers in (("encoder", config.encoder_layers), ("decoder", config.decoder_layers)):
         embeddings = getattr(model, side).embeddings.make_embedding
         copy_weights(weights, f"{side}.embedding.embedding", model, f"{side}.embeddings.make_embedding.emb_luts.0")
-        embeddings.pe.pe = sinusoids(len(embeddings.pe.pe), config.model_dim).unsqueeze(1)
+        embeddings.pe.pe = sinusoids(torch.arange(len(embeddings.pe.pe)), frequencies(config.model_dim)).unsqueeze(1)
         copy_weights(weights, f"{side}.norm", model, f"{side}.layer_norm")
         for index in range(layers):
             _fill_layer(weights, model, side, index)

@@ -18,7 +18,7 @@ import ctranslate2
 import pytest
 
 import nmt
-from nmt.attention.multihead import SelfAttention
+from nmt.attention.mixers.softmax import SelfAttention
 from nmt.cli import export, translate
 from nmt.cli.answers import load_translator
 from nmt.cli.translate_options import make_parser
@@ -277,12 +277,12 @@ def test_a_layer_that_has_no_counterpart_is_named(tmp_path: Path, call, monkeypa
     class LinearAttention(SelfAttention):
         pass
 
-    monkeypatch.setattr("nmt.models.transformer.SelfAttention", LinearAttention)
+    monkeypatch.setattr("nmt.attention.mixers.softmax.SelfAttention", LinearAttention)
     run = make_exportable(tmp_path / "run", TIED)
     status, _, said = call(run, "--precision", "int8")
     assert status == 1
     assert said.splitlines()[-1] == (
-        f"nmt-translate: error: {run} cannot be exported for CTranslate2: encoder.layers.0.self_attention is of type "
+        f"nmt-translate: error: {run} cannot be exported for CTranslate2: encoder.layers.0.mixer is of type "
         "LinearAttention, which CTranslate2 has no layer for: take the native engine (--engine native, "
         "--precision fp32 or bf16)"
     )

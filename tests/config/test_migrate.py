@@ -106,7 +106,7 @@ def test_the_other_rules_are_told_once(capsys: pytest.CaptureFixture[str]) -> No
 
 
 def test_what_a_user_wrote_is_meant_as_it_stands(capsys: pytest.CaptureFixture[str]) -> None:
-    for text in (OWN, f"schema: 2\n{OWN}"):
+    for text in (OWN, f"schema: 3\n{OWN}"):
         Path("my.yaml").write_text(text, encoding="utf-8")
         for config in (load_config("my.yaml"), read_config("my.yaml")):
             assert rules(config.search) == ("gnmt", SHARED[1], "exact")
@@ -116,7 +116,7 @@ def test_what_a_user_wrote_is_meant_as_it_stands(capsys: pytest.CaptureFixture[s
 def test_a_written_file_begins_with_its_version_and_keeps_its_rules(capsys: pytest.CaptureFixture[str]) -> None:
     config = load_config("embedded", ["search.length_normalisation=gnmt", "search.stop=exact"])
     save_config(config, "runs/new/config.yaml")
-    assert Path("runs/new/config.yaml").read_text("utf-8").startswith("schema: 2\nmodel:\n")
+    assert Path("runs/new/config.yaml").read_text("utf-8").startswith("schema: 3\nmodel:\n")
     assert read_run_config("runs/new") == config
     assert capsys.readouterr().err == ""
     assert "schema" not in config_to_dict(config), "keys of evaluations are made of it"

@@ -24,7 +24,7 @@ from nmt.evaluation.align import (
     word_spans,
     words_of_pieces,
 )
-from nmt.models.seq2seq import AttentionKind
+from nmt.models.contract import AttentionKind
 from nmt.run import LoadedRun, load_run
 from tests.evaluation.runs import MODELS, REFERENCES, SOURCES, make_run, write_texts
 from tests.toy_run import made_up_lines

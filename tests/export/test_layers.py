@@ -13,8 +13,9 @@ import pytest
 import torch
 from torch import nn
 
-from nmt.attention.multihead import SelfAttention
-from nmt.attention.position import SinusoidalPositions
+from nmt.attention.mixers.softmax import SelfAttention
+from nmt.attention.positions import Positions
+from nmt.attention.positions.sinusoidal import SinusoidalPositions
 from nmt.config.models import TransformerConfig
 from nmt.config.schema import SearchConfig
 from nmt.data.tokenizer import BOS, EOS, PAD
@@ -68,8 +69,11 @@ def alternatives(field: dataclasses.Field[Any]) -> list[Any]:
     """Values of an option other than its default."""
     hint = get_type_hints(TransformerConfig)[field.name]
     value = TRANSFORMER.get(field.name, field.default)
-    if get_origin(hint) is Literal:
-        return [one for one in get_args(hint) if one != value]
+    for member in (hint, *get_args(hint)):  # a name, or one for each layer
+        if get_origin(member) is Literal:
+            return [one for one in get_args(member) if one != value]
+    if dataclasses.is_dataclass(hint):  # the options of a mechanism, which another option chooses
+        return []
     if isinstance(value, bool):
         return [not value]
     return [2 * value] if isinstance(value, int) else [value / 2 + 0.25]
@@ -172,22 +176,22 @@ def option(name: str, **changes: object) -> Callable[[Seq2Seq], None]:
 
 TINY = TransformerConfig(**(TRANSFORMER | {"norm": "pre"}))
 FOREIGN: list[tuple[Callable[[Seq2Seq], None], str]] = [
-    (replace("decoder.layers.0.self_attention", LinearAttention(16, 2)),
-     "decoder.layers.0.self_attention is of type LinearAttention, which CTranslate2 has no layer for"),
-    (replace("encoder.layers.1.self_attention", nn.GRU(16, 16)), "encoder.layers.1.self_attention is of type GRU,"),
-    (replace("decoder.layers.1.cross_attention", LinearAttention(16, 2)),
+    (replace("decoder.layers.0.mixer", LinearAttention(16, 2, Positions())),
+     "decoder.layers.0.mixer is of type LinearAttention, which CTranslate2 has no layer for"),
+    (replace("encoder.layers.1.mixer", nn.GRU(16, 16)), "encoder.layers.1.mixer is of type GRU,"),
+    (replace("decoder.layers.1.cross_attention", LinearAttention(16, 2, Positions())),
      "decoder.layers.1.cross_attention is of type LinearAttention,"),
-    (replace("decoder.layers.1", Gated(TINY)), "decoder.layers.1 is of type Gated,"),
+    (replace("decoder.layers.1", Gated(TINY, 1)), "decoder.layers.1 is of type Gated,"),
     (replace("encoder.layers", nn.Sequential()), "encoder.layers is of type Sequential,"),
-    (replace("decoder.layers.0.cross_attention", SelfAttention(16, 2)),
+    (replace("decoder.layers.0.cross_attention", SelfAttention(16, 2, Positions())),
      "decoder.layers.0.cross_attention is of type SelfAttention,"),
     (replace("encoder.embedding.positions", LearnedPositions(16)),
      "encoder.embedding.positions is of type LearnedPositions"),
     (replace("decoder.embedding.positions", nn.Embedding(9, 16)), "decoder.embedding.positions is of type Embedding"),
     (replace("decoder.norm", nn.RMSNorm(16)), "decoder.norm is of type RMSNorm,"),
     (replace("decoder.norm", nn.Identity()), "decoder.norm has pre=False, and another layer True: CTranslate2"),
-    (replace("decoder.layers.0.self_residual.norm", nn.RMSNorm(16)),
-     "decoder.layers.0.self_residual.norm is of type RMSNorm"),
+    (replace("decoder.layers.0.mixer_residual.norm", nn.RMSNorm(16)),
+     "decoder.layers.0.mixer_residual.norm is of type RMSNorm"),
     (replace("encoder.layers.0.feed_forward", nn.Linear(16, 16)), "encoder.layers.0.feed_forward is of type Linear"),
     (replace("encoder.layers.0.feed_forward.inner", nn.Bilinear(16, 1, 24)),
      "encoder.layers.0.feed_forward.inner is of type Bilinear"),
@@ -202,7 +206,7 @@ FOREIGN: list[tuple[Callable[[Seq2Seq], None], str]] = [
     (option("decoder.layers.1", cross_attention=None),
      "decoder.layers.1 has no cross_attention, which CTranslate2's layer has"),
     (lambda model: delattr(model.encoder.embedding, "scale"), "encoder.embedding has no scale,"),
-    (option("encoder.layers.0.self_attention", window=3), "encoder.layers.0.self_attention has window,"),
+    (option("encoder.layers.0.mixer", window=3), "encoder.layers.0.mixer has window,"),
     (option("decoder", scales=nn.Parameter(torch.ones(2))), "decoder has scales,"),
     (option("encoder.layers.0.feed_forward", activation=torch.tanh),
      "encoder.layers.0.feed_forward has activation=tanh, which CTranslate2 does not have"),
@@ -210,10 +214,10 @@ FOREIGN: list[tuple[Callable[[Seq2Seq], None], str]] = [
      "decoder.layers.1.feed_forward has activation=GELU, and another layer RELU: CTranslate2 has one for all"),
     (option("decoder.layers.1.cross_attention", num_heads=4),
      "decoder.layers.1.cross_attention has num_heads=4, and another layer 2"),
-    (option("decoder.layers.1.self_residual.norm", eps=1e-3),
-     "decoder.layers.1.self_residual.norm has eps=0.001, and another layer 1e-05"),
-    (option("encoder.layers.1.attention_residual", pre=False),
-     "encoder.layers.1.attention_residual has pre=False, and another layer True"),
+    (option("decoder.layers.1.mixer_residual.norm", eps=1e-3),
+     "decoder.layers.1.mixer_residual.norm has eps=0.001, and another layer 1e-05"),
+    (option("encoder.layers.1.mixer_residual", pre=False),
+     "encoder.layers.1.mixer_residual has pre=False, and another layer True"),
     (option("encoder.embedding", scale=2.0), "encoder.embedding has scale=2.0, and CTranslate2 has 1"),
     (option("encoder.embedding.embedding", max_norm=1.0), "encoder.embedding.embedding has max_norm"),
 ]  # fmt: skip

@@ -9,8 +9,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from nmt.models.contract import Memory, State
 from nmt.models.ensemble import Ensemble
-from nmt.models.seq2seq import Memory, Seq2Seq, State
+from nmt.models.seq2seq import Seq2Seq
 from nmt.search.beam import beam_search
 from nmt.search.constraints import Constraints
 from nmt.search.hypothesis import Hypothesis

@@ -10,13 +10,14 @@ import pytest
 import torch
 from torch import nn
 
-from nmt.attention.alignment import Attend, AttentionMemory
-from nmt.attention.position import sinusoids
+from nmt.attention.alignments.base import AlignmentMemory
+from nmt.attention.contract import Attend
+from nmt.attention.positions.sinusoidal import frequencies, sinusoids
 from nmt.config.models import TransformerConfig
+from nmt.kernels.unrolled import reverse
 from nmt.models.build import build_model
 from nmt.models.recurrent import GruCell, LstmCell, MaxoutOutput, RnnEncoder
 from nmt.models.seq2seq import Seq2Seq
-from nmt.models.unrolled import reverse
 from tests.models.variants import VOCABULARY, random_batch, tiny_model
 
 Array = np.ndarray
@@ -85,7 +86,7 @@ def test_rnnsearch_decoder() -> None:
         alphas.append(alpha)
         s = gru(w, y, context, s)
     assert np.allclose(final[0][0, hidden:], states[0, hidden:], atol=1e-6), "s_0 starts from the backward direction"
-    np.testing.assert_allclose(model(src, mask, tgt)[0].detach(), expected, atol=1e-5)
+    np.testing.assert_allclose(model(src, mask, tgt).hidden[0].detach(), expected, atol=1e-5)
     np.testing.assert_allclose(model.attention(src, mask, tgt)[0, 0, 0].detach(), alphas, atol=1e-5)
 
 
@@ -96,14 +97,14 @@ def test_luong_attention(name: str) -> None:
     src, mask, tgt, states, _ = one_sentence(model)
     w = parameters(model.decoder)
     reached: list[torch.Tensor] = []
-    over = model.decoder.output.over
+    over = model.decoder.output.attention.over
 
-    def recorded(memory: AttentionMemory) -> Attend:
+    def recorded(memory: AlignmentMemory) -> Attend:
         attend = over(memory)
-        return lambda h: (reached.append(h), attend(h))[1]
+        return lambda h, *rest: (reached.append(h), attend(h, *rest))[1]
 
-    model.decoder.output.over = recorded
-    hidden = model(src, mask, tgt)[0].detach().numpy()
+    model.decoder.output.attention.over = recorded
+    hidden = model(src, mask, tgt).hidden[0].detach().numpy()
     for h, attentional in zip(torch.cat(reached, dim=1)[0].detach().double().numpy(), hidden, strict=True):
         if "dot" in name:
             scores = states @ h
@@ -133,7 +134,7 @@ def test_luong_input_feeding() -> None:
         context = softmax(states @ h) @ states
         fed = np.tanh(w["output.projection.weight"] @ np.concatenate([context, h]))
         expected.append(fed)
-    np.testing.assert_allclose(model(src, mask, tgt)[0].detach(), expected, atol=1e-5)
+    np.testing.assert_allclose(model(src, mask, tgt).hidden[0].detach(), expected, atol=1e-5)
 
 
 def test_cho_gives_the_context_at_every_step() -> None:
@@ -152,7 +153,7 @@ def test_cho_gives_the_context_at_every_step() -> None:
         h = cell(torch.from_numpy(np.concatenate([y, c])), torch.from_numpy(h)).detach().numpy()
         t = w["output.projection.weight"] @ np.concatenate([h, y, c]) + w["output.projection.bias"]
         expected.append(t.reshape(-1, 2).max(axis=1))
-    np.testing.assert_allclose(model(src, mask, tgt)[0].detach(), expected, atol=1e-5)
+    np.testing.assert_allclose(model(src, mask, tgt).hidden[0].detach(), expected, atol=1e-5)
 
 
 def test_sutskever_starts_from_the_reversed_source() -> None:
@@ -162,7 +163,7 @@ def test_sutskever_starts_from_the_reversed_source() -> None:
     encoder, decoder = model.encoder, model.decoder
     _, state = encoder.rnn(encoder.embedding(src.flip(1)))
     expected, _ = decoder.rnn(decoder.embedding(tgt), state)
-    torch.testing.assert_close(model(src, mask, tgt), expected)
+    torch.testing.assert_close(model(src, mask, tgt).hidden, expected)
 
 
 def test_lstm_cell_is_torch_s() -> None:
@@ -219,7 +220,7 @@ def test_reverse_leaves_padding_behind() -> None:
 
 
 def test_sinusoids() -> None:
-    table = sinusoids(50, 8).numpy()
+    table = sinusoids(torch.arange(50), frequencies(8)).numpy()
     for position in (0, 7, 49):
         for i in range(4):
             angle = position / 10000 ** (2 * i / 8)
@@ -230,11 +231,11 @@ def test_sinusoids() -> None:
 def test_embeddings_of_the_transformer_are_scaled_before_positions_are_added() -> None:
     """Embedding weights times sqrt(d_model) (Vaswani et al. 2017, section 3.4), plus PE (section 3.5)."""
     model = tiny_model("transformer-post")
-    tokens = torch.tensor([[4, 7, 4, 10]])
+    tokens, positions = torch.tensor([[4, 7, 4, 10]]), torch.arange(4).unsqueeze(0)
     for embedding in (model.encoder.embedding, model.decoder.embedding):
         table = embedding.embedding.weight.detach().double().numpy()
         d_model = table.shape[1]
-        for pos, (token, embedded) in enumerate(zip(tokens[0], embedding(tokens)[0].detach(), strict=True)):
+        for pos, (token, embedded) in enumerate(zip(tokens[0], embedding(tokens, positions)[0].detach(), strict=True)):
             angles = pos / 10000 ** (np.arange(0, d_model, 2) / d_model)
             pe = np.stack([np.sin(angles), np.cos(angles)], axis=1).reshape(-1)
             np.testing.assert_allclose(embedded, math.sqrt(d_model) * table[token] + pe, atol=1e-5)
@@ -255,10 +256,15 @@ def test_transformer_is_torch_s(norm: str) -> None:
     tgt, _ = random_batch([6, 6, 6], seed=3)
     future = nn.Transformer.generate_square_subsequent_mask(6, dtype=torch.bool)
     embed_src, embed_tgt = model.encoder.embedding, model.decoder.embedding
+    positions = torch.arange(7).unsqueeze(0)
     expected = reference(
-        embed_src(src), embed_tgt(tgt), tgt_mask=future, src_key_padding_mask=~mask, memory_key_padding_mask=~mask
+        embed_src(src, positions),
+        embed_tgt(tgt, positions[:, :6]),
+        tgt_mask=future,
+        src_key_padding_mask=~mask,
+        memory_key_padding_mask=~mask,
     )
-    torch.testing.assert_close(model(src, mask, tgt), expected, atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(model(src, mask, tgt).hidden, expected, atol=1e-5, rtol=1e-4)
 
 
 def test_attention_weights_of_the_transformer_are_torch_s() -> None:
@@ -288,8 +294,8 @@ def test_attention_weights_of_the_transformer_are_torch_s() -> None:
     src, mask = random_batch([5, 3, 7])
     tgt, _ = random_batch([6, 6, 6], seed=3)
     reference(
-        model.encoder.embedding(src),
-        model.decoder.embedding(tgt),
+        model.encoder.embedding(src, torch.arange(7).unsqueeze(0)),
+        model.decoder.embedding(tgt, torch.arange(6).unsqueeze(0)),
         tgt_mask=nn.Transformer.generate_square_subsequent_mask(6, dtype=torch.bool),
         src_key_padding_mask=~mask,
         memory_key_padding_mask=~mask,
@@ -304,13 +310,13 @@ def translate_names(model: Seq2Seq, norm: str) -> dict[str, torch.Tensor]:
     theirs = {}
     weights = copy.deepcopy(model.state_dict())
     for side in ("encoder", "decoder"):
-        norms = {"attention_residual": "norm1", "self_residual": "norm1", "cross_residual": "norm2",
+        norms = {"mixer_residual": "norm1", "cross_residual": "norm2",
                  "feed_forward_residual": "norm2" if side == "encoder" else "norm3"}  # fmt: skip
         for layer in range(2):
             ours, name = f"{side}.layers.{layer}.", f"{side}.layers.{layer}."
             for kind in ("weight", "bias"):
-                theirs[f"{name}self_attn.in_proj_{kind}"] = weights[f"{ours}self_attention.qkv_projection.{kind}"]
-                theirs[f"{name}self_attn.out_proj.{kind}"] = weights[f"{ours}self_attention.output_projection.{kind}"]
+                theirs[f"{name}self_attn.in_proj_{kind}"] = weights[f"{ours}mixer.qkv_projection.{kind}"]
+                theirs[f"{name}self_attn.out_proj.{kind}"] = weights[f"{ours}mixer.output_projection.{kind}"]
                 theirs[f"{name}linear1.{kind}"] = weights[f"{ours}feed_forward.inner.{kind}"]
                 theirs[f"{name}linear2.{kind}"] = weights[f"{ours}feed_forward.outer.{kind}"]
                 if side == "decoder":

@@ -8,11 +8,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from nmt.attention.score import AdditiveScore
-from nmt.attention.shared import Shared
-from nmt.models.dropout import Dropout, dropout
-from nmt.models.gates import GruGates, LstmGates
-from nmt.models.unrolled import run_rnn
+from nmt.attention.scores import AdditiveScore
+from nmt.kernels.dropout import Dropout, dropout
+from nmt.kernels.gates import GruGates, LstmGates
+from nmt.kernels.shared import Shared
+from nmt.kernels.unrolled import run_rnn
 from tests.models.variants import VARIANTS, random_batch, tiny_model
 
 RECURRENT = [name for name in VARIANTS if not name.startswith("transformer")]
@@ -97,15 +97,13 @@ def test_additive_scores_over_a_loop_have_the_gradients_of_the_formula() -> None
     score = AdditiveScore(3, 4, 5).double()
     plain = copy.deepcopy(score)
     states, query = leaf(2, 6, 4), leaf(2, 1, 3)
-    penalty = torch.zeros(2, 1, 6, dtype=torch.float64)
-    penalty[0, 0, 4:] = float("-inf")
 
     def formula(query: Tensor) -> Tensor:
         energy = torch.tanh(plain.query_projection(query).unsqueeze(2) + plain.keys(states).unsqueeze(1))
-        return plain.v(energy).squeeze(-1) + penalty
+        return plain.v(energy).squeeze(-1)
 
     outcomes = []
-    for compare, module in ((score.against(score.keys(states), penalty), score), (formula, plain)):
+    for compare, module in ((score.over(score.keys(states)), score), (formula, plain)):
         now, total = query, torch.zeros((), dtype=torch.float64)
         for _ in range(3):
             weights = torch.softmax(compare(now), dim=-1)
@@ -132,7 +130,9 @@ def test_unrolled_sequences_are_torch_s(
     directions, leaves = 2 if bidirectional else 1, 2 if kind is nn.LSTM else 1
     x = leaf(4, 5, 3)
     state = tuple(leaf(4, 2, 4 * directions) for _ in range(leaves)) if begun else None
-    outputs, finals = run_rnn(ours, x, state, None if lengths is None else torch.tensor(lengths))
+    by_layer = None if state is None else tuple(zip(*(part.unbind(1) for part in state), strict=True))
+    outputs, layers = run_rnn(ours, x, by_layer, None if lengths is None else torch.tensor(lengths))
+    finals = [torch.stack(leaf_of_layers, dim=1) for leaf_of_layers in zip(*layers, strict=True)]
     (outputs.square().sum() + sum(final.square().sum() for final in finals)).backward()
     found = [x.grad, *(part.grad for part in state or ())]
     x.grad = None
@@ -167,7 +167,7 @@ def test_whole_models_follow_finite_differences(name: str) -> None:
     weights = torch.linspace(-1, 1, 100, dtype=torch.float64)
 
     def value() -> Tensor:
-        hidden = model(src, mask, tgt)
+        hidden = model(src, mask, tgt).hidden
         return (hidden * weights[: hidden.size(-1)]).sum()
 
     value().backward()

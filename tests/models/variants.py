@@ -7,6 +7,7 @@ from torch import Tensor
 
 from nmt.config.models import LuongConfig, ModelConfig, RnnEncDecConfig, RnnSearchConfig, TransformerConfig
 from nmt.models.build import build_model
+from nmt.models.contract import Decoded
 from nmt.models.seq2seq import Seq2Seq
 
 RNN = {"embedding_dim": 12, "hidden_dim": 16}
@@ -52,10 +53,17 @@ def random_batch(lengths: list[int], vocabulary: int = VOCABULARY, seed: int = 2
     return ids.masked_fill(~mask, 0), mask
 
 
-def log_probs_of(model: Seq2Seq, hidden: Tensor) -> Tensor:
+def log_probs_of(model: Seq2Seq, decoded: Decoded) -> Tensor:
     """Log-probabilities [..., vocab] among the tokens that a translation may have: all but <pad> (0) and <s> (2)."""
-    logits = model.projection(hidden).double()
+    logits = model.projection(decoded.hidden).double()
     others = [token for token in range(logits.size(-1)) if token not in (0, 2)]
     log_probs = logits - logits[..., others].logsumexp(-1, keepdim=True)
+    if decoded.mixture is not None:
+        log_probs = (log_probs.exp() * decoded.mixture.double().exp().unsqueeze(-1)).sum(-2).log()
     log_probs[..., 0] = log_probs[..., 2] = float("-inf")
     return log_probs.float()
+
+
+def probabilities(model: Seq2Seq, src: Tensor, mask: Tensor, tgt_in: Tensor) -> Tensor:
+    """The probabilities [batch, tgt_len, vocab] that the model gives to what may follow each prefix of tgt_in."""
+    return log_probs_of(model, model(src, mask, tgt_in)).exp()

@@ -8,7 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from nmt.models.seq2seq import Memory, Seq2Seq, State
+from nmt.models.contract import Memory, State
+from nmt.models.seq2seq import Seq2Seq
 from nmt.search.beam import beam_search
 from nmt.search.constraints import Constraints
 from nmt.search.greedy import greedy_search

@@ -50,7 +50,7 @@ def test_the_same_configuration_continues_it(folder: Path, whole: Path, capsys: 
     assert_same_run(folder / "same", whole)
     assert capsys.readouterr().err.count("other default rules") == 1
     assert read_config(file).training.validation_beam_size == 2
-    assert file.read_text("utf-8").startswith("schema: 2\n")
+    assert file.read_text("utf-8").startswith("schema: 3\n")
 
 
 def test_its_own_file_continues_it(folder: Path, whole: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -123,11 +123,11 @@ def test_frozen_weights_stay_bit_for_bit_and_the_others_learn(
     folder: Path, base: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     config = tuned_config(folder, f"frozen-{base}", base, model=UNTIED if base == "untied" else TRANSFORMER)
-    config.fine_tune.freeze = ["encoder", "decoder.layers.0.self_attention"]
+    config.fine_tune.freeze = ["encoder", "decoder.layers.0.mixer"]
     config.training.optimizer.weight_decay = 0.1
     train(config)
     before, after = load_weights(folder / base)[0], last_weights(folder / config.run_dir)
-    frozen = ("encoder.", "decoder.layers.0.self_attention.")
+    frozen = ("encoder.", "decoder.layers.0.mixer.")
     shared = ("decoder.embedding.", "projection.") if base == "base" else ()
     for name, weight in before.items():
         assert torch.equal(after[name], weight) == name.startswith(frozen + shared), name
@@ -177,7 +177,7 @@ def test_any_part_of_any_model_can_be_frozen(variant: str) -> None:
     [
         (["enconder"], r"fine_tune\.freeze: the model has no part enconder; nearest: encoder, "),
         (["encoder", "decoder.layer.0"], r"no part decoder\.layer\.0; nearest: decoder\.layers\.0, "),
-        (["encoder.layers.0.self_attention.dropout"], "no part "),
+        (["encoder.layers.0.mixer.drop"], "no part "),
         (["encoder", "decoder", "projection"], "leaves nothing to train"),
         ([""], "no part "),
     ],

@@ -10,7 +10,7 @@ from torch import Tensor
 from nmt.data.batching import collate
 from nmt.models.build import build_model
 from nmt.training import loss as loss_module
-from nmt.training.loss import batch_loss, cross_entropy
+from nmt.training.loss import Loss, batch_loss, cross_entropy
 from tests.models.variants import VARIANTS
 
 VOCAB, DIM = 13, 6
@@ -34,11 +34,11 @@ def tensors(tokens: int, bias: bool, dtype: torch.dtype = torch.float64) -> tupl
 @pytest.mark.parametrize("tokens", [1, 7, 30])
 def test_equals_torch_in_values_and_gradients(tokens: int, smoothing: float, bias: bool) -> None:
     inputs, targets = tensors(tokens, bias)
-    ours = cross_entropy(inputs[0], inputs[1], inputs[2] if bias else None, targets, smoothing)
+    ours = Loss(*cross_entropy(inputs[0], inputs[1], inputs[2] if bias else None, targets, smoothing))
     logits = F.linear(*inputs)
     theirs = F.cross_entropy(logits, targets, label_smoothing=smoothing, reduction="sum")
     torch.testing.assert_close(ours.smoothed, theirs)
-    torch.testing.assert_close(ours.nll, F.cross_entropy(logits, targets, reduction="sum"))
+    torch.testing.assert_close(ours.nll, F.cross_entropy(logits, targets, reduction="none"))
     for ours_grad, theirs_grad in zip(
         torch.autograd.grad(ours.smoothed / 3, inputs), torch.autograd.grad(theirs / 3, inputs), strict=True
     ):
@@ -47,16 +47,16 @@ def test_equals_torch_in_values_and_gradients(tokens: int, smoothing: float, bia
 
 def test_only_the_smoothed_loss_has_a_graph() -> None:
     inputs, targets = tensors(7, bias=True)
-    loss = cross_entropy(inputs[0], inputs[1], inputs[2], targets, 0.1)
+    loss = Loss(*cross_entropy(inputs[0], inputs[1], inputs[2], targets, 0.1))
     assert loss.smoothed.requires_grad
     assert not loss.nll.requires_grad  # it is summed over updates, whose graphs would stay with it
 
 
 def test_under_autocast_it_is_near_fp32_and_gradients_keep_their_types() -> None:
     inputs, targets = tensors(30, bias=True, dtype=torch.float32)
-    exact = cross_entropy(inputs[0], inputs[1], inputs[2], targets, 0.1)
+    exact = Loss(*cross_entropy(inputs[0], inputs[1], inputs[2], targets, 0.1))
     with torch.autocast("cpu", torch.bfloat16):
-        rough = cross_entropy(inputs[0].bfloat16(), inputs[1], inputs[2], targets, 0.1)
+        rough = Loss(*cross_entropy(inputs[0].bfloat16(), inputs[1], inputs[2], targets, 0.1))
     assert rough.smoothed.dtype == torch.float32
     assert rough.smoothed != exact.smoothed  # it was bf16
     torch.testing.assert_close(rough.smoothed, exact.smoothed, rtol=0.01, atol=0)
@@ -69,9 +69,9 @@ def test_under_autocast_it_is_near_fp32_and_gradients_keep_their_types() -> None
 def test_without_gradients_the_value_is_the_same() -> None:
     inputs, targets = tensors(30, bias=False)
     with torch.no_grad():
-        plain = cross_entropy(inputs[0], inputs[1], None, targets, 0.1)
+        plain = Loss(*cross_entropy(inputs[0], inputs[1], None, targets, 0.1))
     assert not plain.smoothed.requires_grad
-    assert torch.equal(plain.smoothed, cross_entropy(inputs[0], inputs[1], None, targets, 0.1).smoothed)
+    assert torch.equal(plain.smoothed, cross_entropy(inputs[0], inputs[1], None, targets, 0.1)[0])
 
 
 @pytest.mark.parametrize("variant", ["transformer-post", "luong-dot"])
@@ -80,7 +80,7 @@ def test_a_batch_costs_what_torch_says_with_padding_ignored(variant: str) -> Non
     model = build_model(VARIANTS[variant], VOCAB, VOCAB).double().eval()
     batch = collate([[4, 5, 3], [6, 7, 8, 9, 3]], [[5, 3], [7, 8, 9, 10, 11, 3]])
     ours = batch_loss(model, batch, torch.device("cpu"), 0.1).smoothed
-    logits = model.projection(model(batch.src, batch.src_mask, batch.tgt_in)).flatten(0, 1)
+    logits = model.projection(model(batch.src, batch.src_mask, batch.tgt_in).hidden).flatten(0, 1)
     theirs = F.cross_entropy(logits, batch.tgt_out.flatten(), ignore_index=0, label_smoothing=0.1, reduction="sum")
     torch.testing.assert_close(ours, theirs)
     weights = [parameter for parameter in model.parameters() if parameter.requires_grad]

@@ -112,7 +112,7 @@ def test_a_validation_says_what_its_parts_say(tmp_path: Path) -> None:
         src = torch.tensor(prepared.val.source(row).astype(int)).unsqueeze(0)
         tgt_in = torch.cat([torch.tensor([2]), target[:-1]]).unsqueeze(0)
         with torch.no_grad():
-            logits = model.projection(model(src, torch.ones_like(src, dtype=torch.bool), tgt_in))[0]
+            logits = model.projection(model(src, torch.ones_like(src, dtype=torch.bool), tgt_in).hidden)[0]
         total += float(torch.nn.functional.cross_entropy(logits, target, reduction="sum"))
         tokens += len(target)
     assert found.loss == pytest.approx(total / tokens, rel=1e-5)

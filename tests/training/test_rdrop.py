@@ -12,7 +12,7 @@ from nmt.data.batching import collate
 from nmt.errors import ConfigError
 from nmt.models.build import build_model
 from nmt.training import loss as loss_module
-from nmt.training.loss import batch_loss, cross_entropy, rdrop_loss
+from nmt.training.loss import Loss, batch_loss, cross_entropy, rdrop_loss
 from tests.models.variants import VARIANTS
 
 VOCAB, DIM = 13, 6
@@ -28,9 +28,14 @@ def tensors(tokens: int, bias: bool, dtype: torch.dtype = torch.float64) -> tupl
     return [tensor.requires_grad_() for tensor in inputs], targets
 
 
-def ours(inputs: list[Tensor], targets: Tensor, smoothing: float, alpha: float) -> loss_module.Loss:
+def ours(inputs: list[Tensor], targets: Tensor, smoothing: float, alpha: float) -> Loss:
     hidden, weight, *bias = inputs
-    return rdrop_loss(hidden, weight, bias[0] if bias else None, targets, smoothing, alpha)
+    return of_a_token(*rdrop_loss(hidden, weight, bias[0] if bias else None, targets, smoothing, alpha))
+
+
+def of_a_token(smoothed: Tensor, nll: Tensor) -> Loss:
+    """Half of what two passes cost."""
+    return Loss(smoothed / 2, nll.sum() / 2)
 
 
 def half_of_equation_4(logits: Tensor, targets: Tensor, smoothing: float, alpha: float) -> Tensor:
@@ -62,17 +67,18 @@ def test_equals_the_equations_in_values_and_gradients(
 
 def test_without_weight_it_is_the_mean_of_two_plain_losses() -> None:
     (hidden, weight, bias), targets = tensors(15, bias=True)
-    found = rdrop_loss(hidden, weight, bias, targets, 0.1, 0.0)
+    smoothed, nll = rdrop_loss(hidden, weight, bias, targets, 0.1, 0.0)
     passes = [cross_entropy(hidden[pass_::2], weight, bias, targets[::2], 0.1) for pass_ in (0, 1)]
-    for field in ("smoothed", "nll"):
-        torch.testing.assert_close(getattr(found, field), sum(getattr(loss, field) for loss in passes) / 2)
+    torch.testing.assert_close(smoothed, passes[0][0] + passes[1][0])
+    for pass_ in (0, 1):
+        torch.testing.assert_close(nll[pass_::2], passes[pass_][1])
 
 
 def test_equal_passes_are_not_apart() -> None:
     (hidden, weight, bias), targets = tensors(15, bias=True)
     equal = hidden[::2].detach().repeat_interleave(2, dim=0)
-    found = rdrop_loss(equal, weight, bias, targets, 0.1, 5.0)
-    plain = cross_entropy(equal[::2], weight, bias, targets[::2], 0.1)
+    found = of_a_token(*rdrop_loss(equal, weight, bias, targets, 0.1, 5.0))
+    plain = Loss(*cross_entropy(equal[::2], weight, bias, targets[::2], 0.1))
     torch.testing.assert_close(found.smoothed, plain.smoothed)
     for ours_grad, theirs_grad in zip(
         torch.autograd.grad(found.smoothed, (weight, bias)),
@@ -106,7 +112,7 @@ def test_under_autocast_it_is_near_fp32_and_sums_are_fp32() -> None:
 def test_distributions_that_are_far_apart_stay_finite() -> None:
     hidden = torch.tensor([[200.0], [-200.0]], requires_grad=True)
     weight = torch.tensor([[1.0], [-1.0]])
-    found = rdrop_loss(hidden, weight, None, torch.tensor([0, 0]), 0.1, 1.0)
+    found = of_a_token(*rdrop_loss(hidden, weight, None, torch.tensor([0, 0]), 0.1, 1.0))
     (gradient,) = torch.autograd.grad(found.smoothed, hidden)
     assert found.smoothed.isfinite() and gradient.isfinite().all()
     torch.testing.assert_close(found.smoothed, half_of_equation_4(hidden @ weight.T, torch.tensor([0, 0]), 0.1, 1.0))
@@ -144,7 +150,7 @@ def test_with_dropout_a_token_s_two_passes_are_compared(variant: str) -> None:
     torch.manual_seed(1)
     found = batch_loss(model, batch, CPU, 0.1, 5.0)
     torch.manual_seed(1)
-    logits = model.projection(model(twice.src, twice.src_mask, twice.tgt_in)).unflatten(0, (2, -1))
+    logits = model.projection(model(twice.src, twice.src_mask, twice.tgt_in).hidden).unflatten(0, (2, -1))
     there = batch.tgt_out != 0
     pairs = torch.stack([logits[0][there], logits[1][there]], dim=1).flatten(0, 1)
     assert not torch.allclose(pairs[0::2], pairs[1::2])

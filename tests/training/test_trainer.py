@@ -83,7 +83,7 @@ def test_one_pass_equals_micro_batches_of_ragged_lengths(tmp_path: Path) -> None
 def test_an_update_follows_the_gradient_of_the_mean_loss_of_a_token(tmp_path: Path) -> None:
     run = trainer(tmp_path, 2, 3, label_smoothing=0.1, clip_norm=None)
     model, batch = tiny_model("rnnsearch").double().train(), update(0).batches[0]
-    logits = model.projection(model(batch.src, batch.src_mask, batch.tgt_in))
+    logits = model.projection(model(batch.src, batch.src_mask, batch.tgt_in).hidden)
     loss = torch.nn.functional.cross_entropy(
         logits.flatten(0, 1), batch.tgt_out.flatten(), ignore_index=0, label_smoothing=0.1
     )

@@ -96,8 +96,8 @@ def test_given_translations_are_scored_in_their_order_by_teacher_forcing() -> No
         ids = translator.tokenizer.encode_target([target])[0]
         model = translator.engine.model
         with torch.no_grad():
-            hidden = model(src, torch.ones_like(src, dtype=torch.bool), torch.tensor([[BOS, *ids[:-1]]]))
-            expected = log_probs_of(model, hidden)[0][range(len(ids)), ids]
+            decoded = model(src, torch.ones_like(src, dtype=torch.bool), torch.tensor([[BOS, *ids[:-1]]]))
+            expected = log_probs_of(model, decoded)[0][range(len(ids)), ids]
         scores = one.hypotheses[0].token_scores
         torch.testing.assert_close(torch.tensor([each.log_prob for each in scores]), expected, rtol=0, atol=1e-4)
         assert one.score == one.log_prob == pytest.approx(expected.sum().item(), abs=1e-3)

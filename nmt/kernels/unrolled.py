@@ -11,11 +11,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from nmt.attention.shared import Shared
-from nmt.models.dropout import dropout
-from nmt.models.gates import GruGates, LstmGates
+from nmt.kernels.dropout import dropout
+from nmt.kernels.gates import GruGates, LstmGates
+from nmt.kernels.shared import Shared
 
-Layered = tuple[Tensor, ...]  # a recurrent state: h (GRU) or h and c (LSTM), [rows, layers, dim] each
+CellState = tuple[Tensor, ...]  # of one layer: h (GRU) or h and c (LSTM), [rows, dim] each
+Layered = tuple[CellState, ...]  # of each layer
 Rnn = nn.GRU | nn.LSTM  # batch-first, with biases
 
 
@@ -23,14 +24,16 @@ def run_rnn(rnn: Rnn, x: Tensor, state: Layered | None = None, lengths: Tensor |
     """Run x [rows, length, input] through the layers, from `state` or zeros.
 
     Returns outputs [rows, length, directions * hidden] and the state after each row's last position, the directions
-    side by side. Rows have `lengths` [rows] positions, all of them by default; outputs beyond are zero.
+    side by side. Rows have `lengths` [rows] positions, all of them by default; outputs beyond are zero. cuDNN is
+    told lengths on the CPU: those that lie on a device are waited for.
     """
     if x.device.type == "cpu":
         return _unrolled(rnn, x, state, lengths)
     directions = 2 if rnn.bidirectional else 1
     first: Tensor | tuple[Tensor, ...] | None = None
     if state is not None:
-        parts = (leaf.unflatten(2, (directions, -1)).permute(1, 2, 0, 3) for leaf in state)
+        stacked = (torch.stack(leaf) for leaf in zip(*state, strict=True))  # [layers, rows, directions * hidden]
+        parts = (leaf.unflatten(2, (directions, -1)).transpose(1, 2) for leaf in stacked)
         leaves = tuple(part.flatten(0, 1).contiguous() for part in parts)  # [layers * directions, rows, hidden]
         first = leaves if isinstance(rnn, nn.LSTM) else leaves[0]
     if lengths is None:
@@ -40,27 +43,27 @@ def run_rnn(rnn: Rnn, x: Tensor, state: Layered | None = None, lengths: Tensor |
         output, last = rnn(packed, first)
         output, _ = pad_packed_sequence(output, batch_first=True, total_length=x.size(1))
     leaves = last if isinstance(last, tuple) else (last,)
-    by_layer = (leaf.view(-1, directions, *leaf.shape[1:]).permute(2, 0, 1, 3).flatten(2) for leaf in leaves)
-    return output, tuple(by_layer)
+    # [layers, rows, directions * hidden]
+    by_layer = (leaf.unflatten(0, (-1, directions)).transpose(1, 2).flatten(2) for leaf in leaves)
+    return output, tuple(zip(*(leaf.unbind() for leaf in by_layer), strict=True))
 
 
 def _unrolled(rnn: Rnn, x: Tensor, state: Layered | None, lengths: Tensor | None) -> tuple[Tensor, Layered]:
     ragged = lengths if lengths is not None and bool((lengths < x.size(1)).any()) else None
     finals = []
     for layer in range(rnn.num_layers):
-        first = None if state is None else tuple(leaf[:, layer] for leaf in state)
-        x, final = _run_layer(rnn, layer, x, first, ragged)
+        x, final = _run_layer(rnn, layer, x, None if state is None else state[layer], ragged)
         finals.append(final)
         if layer + 1 < rnn.num_layers:
             x = dropout(x, rnn.dropout, rnn.training)
     if ragged is not None:
         x = x * (torch.arange(x.size(1)) < ragged.unsqueeze(1)).unsqueeze(2)
-    return x, tuple(torch.stack(leaf, dim=1) for leaf in zip(*finals, strict=True))
+    return x, tuple(finals)
 
 
 def _run_layer(
-    rnn: Rnn, layer: int, x: Tensor, state: Layered | None, lengths: Tensor | None
-) -> tuple[Tensor, Layered]:
+    rnn: Rnn, layer: int, x: Tensor, state: CellState | None, lengths: Tensor | None
+) -> tuple[Tensor, CellState]:
     """One layer in all its directions: outputs, and final state leaves [rows, directions * hidden]."""
     names = [f"l{layer}", f"l{layer}_reverse"][: 2 if rnn.bidirectional else 1]
     inputs = [x, *([reverse(x, lengths)] if rnn.bidirectional else [])]
@@ -81,9 +84,9 @@ def _run_layer(
     return torch.cat([forward, *(reverse(each, lengths) for each in backward)], dim=-1), tuple(finals)
 
 
-def _steps(lstm: bool, projected: Tensor, weight: Tensor, bias: Tensor, state: Layered) -> list[Tensor]:
+def _steps(lstm: bool, projected: Tensor, weight: Tensor, bias: Tensor, state: CellState) -> list[Tensor]:
     """The time loop: the states after every step, [directions, rows, length, hidden] for each leaf."""
-    states: list[Layered] = []
+    states: list[CellState] = []
     if lstm:
         recur = Shared(weight)
         for gates in (projected + bias.unsqueeze(2)).unbind(dim=2):

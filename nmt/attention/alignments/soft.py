@@ -1,0 +1,43 @@
+"""Soft alignment: every source state takes part, by its weight (Bahdanau et al. 2015, eqs. 5-6)."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from nmt.attention.alignments.base import AlignmentMemory
+from nmt.attention.contract import Attend, Attended, Encoded, MechanismState, SourceAttention
+from nmt.attention.normalisers import softmax
+from nmt.attention.patterns import bias_of
+from nmt.attention.scores import Score
+from nmt.config.models import LuongConfig, RnnSearchConfig
+from nmt.kernels.shared import Shared
+
+
+class SoftAlignment(SourceAttention):
+    """c_i = sum_j alpha_ij h_j, alpha_i = softmax(e_i) (Bahdanau et al. 2015, eqs. 5-6)."""
+
+    def __init__(self, score: Score) -> None:
+        super().__init__()
+        self.score = score
+
+    def read(self, encoded: Encoded) -> AlignmentMemory:
+        return AlignmentMemory(self.score.keys(encoded.states), encoded.states, encoded.mask)
+
+    def over(self, memory: AlignmentMemory, *, need_weights: bool = False) -> Attend:
+        bias = bias_of(memory.mask).unsqueeze(1)  # [batch, 1, src_len]
+        compare, weigh = self.score.over(memory.keys), Shared(memory.states.mT)
+
+        def attend(x: Tensor, positions: Tensor, state: MechanismState = None) -> Attended:
+            rows, tgt_len, dim = x.shape
+            # the hypotheses of a sentence become further queries to it, so that the memory is never repeated
+            scores = compare(x.reshape(memory.mask.size(0), -1, dim))
+            weights = softmax(scores, bias)
+            context = weigh(weights)
+            return Attended(context.reshape(rows, tgt_len, -1), weights.reshape(rows, 1, tgt_len, -1))
+
+        return attend
+
+
+def make(config: RnnSearchConfig | LuongConfig, score: Score, states_dim: int) -> SoftAlignment:
+    """Return the soft alignment by a score."""
+    return SoftAlignment(score)

@@ -1,0 +1,62 @@
+"""Multi-head attention to the last layer of the encoder (Vaswani et al. 2017, section 3.2.3)."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from torch import Tensor, nn
+
+from nmt.attention import patterns
+from nmt.attention.contract import Attend, Attended, Encoded, MechanismState, SourceAttention
+from nmt.attention.multihead import attention_weights, merge_heads, split_heads
+from nmt.config.models import TransformerConfig
+from nmt.kernels.scaled_dot_product import attention
+
+
+class Source(NamedTuple):
+    """The keys and values of a source sentence, and the bias that hides its padding."""
+
+    keys: Tensor  # [batch, heads, src_len, head_dim]
+    values: Tensor  # [batch, heads, src_len, head_dim]
+    bias: Tensor  # [batch, 1, 1, src_len]
+
+
+class CrossAttention(SourceAttention):
+    """Target positions attend to the encoder's states, whose keys and values are made once for each sentence."""
+
+    def __init__(self, model_dim: int, num_heads: int, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.num_heads = num_heads
+        self.dropout = dropout
+        self.query_projection = nn.Linear(model_dim, model_dim)
+        self.kv_projection = nn.Linear(model_dim, 2 * model_dim)
+        self.output_projection = nn.Linear(model_dim, model_dim)
+
+    def read(self, encoded: Encoded) -> Source:
+        return self.source(encoded.states, encoded.mask)
+
+    def source(self, states: Tensor, mask: Tensor) -> Source:
+        """Return the keys and values of states [batch, src_len, dim] where mask [batch, src_len] is True."""
+        key, value = split_heads(self.kv_projection(states), 2, self.num_heads)
+        return Source(key, value, patterns.padding(mask))
+
+    def over(self, memory: Source, *, need_weights: bool = False) -> Attend:
+        key, value, bias = memory
+
+        def attend(x: Tensor, positions: Tensor, state: MechanismState = None) -> Attended:
+            rows, tgt_len, _ = x.shape
+            # the hypotheses of a sentence become further queries to it, so that keys and values are never repeated
+            query = self.query_projection(x).view(key.size(0), -1, self.num_heads, key.size(3)).transpose(1, 2)
+            context = attention(query, key, value, bias=bias, dropout=self.dropout, training=self.training)
+            output = self.output_projection(merge_heads(context)).view(rows, tgt_len, -1)
+            if not need_weights:
+                return Attended(output, None)
+            weights = attention_weights(query, key, bias)  # [batch, heads, beam * tgt_len, src_len]
+            return Attended(output, weights.unflatten(2, (-1, tgt_len)).transpose(1, 2).flatten(0, 1))
+
+        return attend
+
+
+def make(config: TransformerConfig, layer: int) -> CrossAttention:
+    """Return the attention of decoder layer `layer`, counted from 0."""
+    return CrossAttention(config.model_dim, config.num_heads, config.attention_dropout)

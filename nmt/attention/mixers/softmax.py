@@ -1,0 +1,103 @@
+"""Multi-head self-attention (Vaswani et al. 2017, section 3.2)."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from nmt.attention import patterns
+from nmt.attention.contract import Mixer
+from nmt.attention.multihead import attention_weights, merge_heads, split_heads
+from nmt.attention.positions import Positions, make_positions
+from nmt.config.models import TransformerConfig
+from nmt.kernels.dropout import Dropout
+from nmt.kernels.scaled_dot_product import attention
+
+
+class KeysValues(NamedTuple):
+    """The keys and values of the positions so far: the state of a self-attention."""
+
+    keys: Tensor  # [rows, heads, length, head_dim]
+    values: Tensor  # [rows, heads, length, head_dim]
+
+
+class SelfAttention(Mixer):
+    """Positions of one sequence attend to each other; one projection makes queries, keys and values."""
+
+    def __init__(
+        self, model_dim: int, num_heads: int, positions: Positions, causal: bool = False, dropout: float = 0.0
+    ) -> None:
+        super().__init__()
+        self.num_heads = num_heads
+        self.positions = positions
+        self.causal = causal
+        self.dropout = Dropout(dropout)
+        self.qkv_projection = nn.Linear(model_dim, 3 * model_dim)
+        self.output_projection = nn.Linear(model_dim, model_dim)
+
+    def init_state(self, rows: int, like: Tensor) -> KeysValues:
+        head_dim = self.output_projection.in_features // self.num_heads
+        empty = like.new_empty(rows, self.num_heads, 0, head_dim)
+        return KeysValues(empty, empty)
+
+    def state_bytes(self, length: int) -> int:
+        return 2 * 4 * length * self.output_projection.in_features
+
+    def forward(
+        self,
+        x: Tensor,
+        positions: Tensor,
+        mask: Tensor | None = None,
+        state: KeysValues | None = None,
+        *,
+        need_weights: bool = False,
+    ) -> tuple[Tensor, KeysValues | None, Tensor | None]:
+        # queries, keys and values
+        query, key, value = split_heads(self.qkv_projection(x), 3, self.num_heads)
+        query, key = self.positions.turn(query, positions), self.positions.turn(key, positions)
+        if state is not None:
+            key = torch.cat((state.keys.to(key.dtype), key), dim=2)
+            value = torch.cat((state.values.to(value.dtype), value), dim=2)
+            state = KeysValues(key, value)
+        key_positions = _last_positions(positions, key.size(2))
+        # what is added to scores
+        terms = [self.positions.bias(query, positions, key_positions)]
+        if mask is not None:
+            terms.append(patterns.padding(mask))
+        bias = _sum(terms)
+        plain_causal = self.causal and bias is None and state is None  # torch has a kernel for it
+        if self.causal and not plain_causal and x.size(1) > 1:  # a single position sees all so far
+            bias = _sum([bias, patterns.causal(positions, key_positions)])
+        # contexts
+        weights = None
+        if need_weights or self.positions.changes_values:
+            seen = patterns.causal(positions, key_positions) if plain_causal else bias
+            weights = attention_weights(query, key, seen)
+        if self.positions.changes_values:
+            assert weights is not None
+            dropped = self.dropout(weights).to(value.dtype)
+            context = dropped @ value + self.positions.of_values(dropped, positions, key_positions)
+        else:
+            context = attention(
+                query, key, value, bias=bias, causal=plain_causal, dropout=self.dropout.p, training=self.training
+            )
+        return self.output_projection(merge_heads(context)), state, weights if need_weights else None
+
+
+def make(config: TransformerConfig, causal: bool) -> SelfAttention:
+    """Return the self-attention of one layer."""
+    return SelfAttention(config.model_dim, config.num_heads, make_positions(config), causal, config.attention_dropout)
+
+
+def _last_positions(positions: Tensor, keys: int) -> Tensor:
+    """Return the positions [rows or 1, keys] of keys that end where positions [rows or 1, queries] do."""
+    if positions.size(1) == keys:
+        return positions
+    return positions[:, -1:] + torch.arange(1 - keys, 1, device=positions.device)
+
+
+def _sum(terms: list[Tensor | None]) -> Tensor | None:
+    there = [term for term in terms if term is not None]
+    return sum(there[1:], start=there[0]) if there else None

@@ -1,0 +1,49 @@
+"""The contract of positions: the places at which they may enter, of which each way uses one or two."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import ClassVar, cast
+
+from torch import Tensor, nn
+
+from nmt.config.models import TransformerConfig
+
+
+class Positions(nn.Module):
+    """Positions that enter nowhere. A subclass overrides the places where its positions enter.
+
+    A stack has one to embed its tokens and one for each layer of self-attention, so that layers have weights of their
+    own. Query and key positions are [rows or 1, queries] and [rows or 1, keys].
+    """
+
+    changes_values: ClassVar[bool] = False  # whether `of_values` adds something, for which weights have to be there
+
+    def embed(self, positions: Tensor) -> Tensor | None:
+        """Return what is added to the embeddings at positions [rows or 1, length]: [rows or 1, length, model_dim]."""
+        return None
+
+    def turn(self, x: Tensor, positions: Tensor) -> Tensor:
+        """Return queries or keys x [rows, heads, length, head_dim] as they enter scores."""
+        return x
+
+    def bias(self, query: Tensor, query_positions: Tensor, key_positions: Tensor) -> Tensor | None:
+        """Return what is added to scores, broadcasting to [rows, heads, queries, keys].
+
+        query is [rows, heads, queries, head_dim].
+        """
+        return None
+
+    def of_values(self, weights: Tensor, query_positions: Tensor, key_positions: Tensor) -> Tensor:
+        """Return what is added to contexts [rows, heads, queries, head_dim].
+
+        weights are [rows, heads, queries, keys].
+        """
+        raise NotImplementedError
+
+
+def make_positions(config: TransformerConfig) -> Positions:
+    """Return the positions that `model.positions` names, from the file of that name beside this one."""
+    if config.positions == "none":
+        return Positions()
+    return cast(Positions, import_module(f"nmt.attention.positions.{config.positions}").make(config))

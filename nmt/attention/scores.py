@@ -1,0 +1,81 @@
+"""Scores: how well a decoder's query matches each source state, before the softmax.
+
+A score projects the source states once for each sentence (`keys`) and then compares queries with them, so that nothing
+that depends on the source alone is computed at every step.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from nmt.kernels.additive import additive_over
+from nmt.kernels.shared import Shared
+
+Compare = Callable[[Tensor], Tensor]  # queries [batch, queries, query_dim] -> scores [batch, queries, src_len]
+
+
+class Score(nn.Module, ABC):
+    """Compares queries [batch, queries, query_dim] with source states [batch, src_len, states_dim]."""
+
+    @abstractmethod
+    def keys(self, states: Tensor) -> Tensor:
+        """Return what queries are compared with: states [batch, src_len, states_dim] -> [batch, src_len, key_dim]."""
+
+    @abstractmethod
+    def over(self, keys: Tensor) -> Compare:
+        """Return the comparison with these keys, for one time loop."""
+
+
+class DotScore(Score):
+    """score(h_t, h_s) = h_t . h_s (Luong et al. 2015, eq. 8, dot)."""
+
+    def keys(self, states: Tensor) -> Tensor:
+        return states
+
+    def over(self, keys: Tensor) -> Compare:
+        return Shared(keys)
+
+
+class GeneralScore(DotScore):
+    """score(h_t, h_s) = h_t . W_a h_s (Luong et al. 2015, eq. 8, general)."""
+
+    def __init__(self, query_dim: int, states_dim: int) -> None:
+        super().__init__()
+        self.states_projection = nn.Linear(states_dim, query_dim, bias=False)
+
+    def keys(self, states: Tensor) -> Tensor:
+        projected: Tensor = self.states_projection(states)
+        return projected
+
+
+class AdditiveScore(Score):
+    """score(s, h) = v . tanh(W_a s + U_a h) (Bahdanau et al. 2015, A.1.2).
+
+    With [W_a U_a] read as one matrix over [h_t; h_s] it is the concat score of Luong et al. 2015, eq. 8.
+    """
+
+    def __init__(self, query_dim: int, states_dim: int, attention_dim: int) -> None:
+        super().__init__()
+        self.query_projection = nn.Linear(query_dim, attention_dim, bias=False)
+        self.states_projection = nn.Linear(states_dim, attention_dim)
+        self.v = nn.Linear(attention_dim, 1, bias=False)
+
+    def keys(self, states: Tensor) -> Tensor:
+        projected: Tensor = self.states_projection(states)
+        return projected
+
+    def over(self, keys: Tensor) -> Compare:
+        project, compare = Shared(self.query_projection.weight), additive_over(keys, self.v.weight[0])
+        return lambda query: compare(project(query.flatten(0, 1)).unflatten(0, query.shape[:2]))
+
+
+def additive(query: Tensor, keys: Tensor, v: Tensor) -> Tensor:
+    """Return v . tanh(query + key) for each pair, [batch, queries, src_len].
+
+    query is [batch, queries, dim] and keys [batch, src_len, dim].
+    """
+    return torch.tanh(query.unsqueeze(2) + keys.unsqueeze(1)) @ v.to(query.dtype)

@@ -1,0 +1,29 @@
+"""The names and keys of mechanisms of attention: what may be chosen for a stack, a layer or a recurrent decoder.
+
+Each name is that of a file: positions in nmt/attention/positions, mixers in nmt/attention/mixers, and so on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+from nmt.errors import require
+
+PositionName = Literal["sinusoidal", "none"]
+MixerName = Literal["softmax"]  # self-attention, and what stands in its place
+CrossName = Literal["softmax"]  # a Transformer's attention to the source
+AlignmentName = Literal["soft"]  # a recurrent decoder's attention to the source
+
+
+def of_layer(names: str | Sequence[str], layer: int) -> str:
+    """Return the name for a layer, counted from 0, of a key that has one name for all layers or a list."""
+    return names if isinstance(names, str) else names[layer]
+
+
+def check_layers(key: str, names: str | Sequence[str], layers: int) -> None:
+    """Refuse a list of names that does not have one for each layer."""
+    require(
+        isinstance(names, str) or len(names) == layers,
+        f"{key} names {len(names)} layers and the stack has {layers}: give one name for each layer, or one for all",
+    )
