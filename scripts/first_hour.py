@@ -31,8 +31,7 @@ SYSTEMS = {
     "rnnsearch": ["model=rnnsearch", "training=rnn"],
     "luong": ["model=luong", "training=rnn"],
     "rnn_encdec": ["model=rnn_encdec", "training=rnn"],
-    "hand": [],  # --by-hand: its numbers
-    "hand_small": [],  # --by-hand: a smaller model, too
+    "hand": [],  # a Transformer with the numbers of --by-hand
 }
 FOUND = ["tokenizer.vocab_size", "training.tokens_per_update", "training.learning_rate",
          "training.schedule.warmup_steps", "training.validate_every", "training.validation_sentences"]  # fmt: skip
@@ -69,8 +68,8 @@ def arguments() -> argparse.Namespace:
     )
     parser.add_argument("--runs", type=Path, default=Path("runs/first_hour"))
     options = parser.parse_args()
-    if bool({"hand", "hand_small"}.intersection(options.systems)) != bool(options.by_hand):
-        parser.error("--systems hand or hand_small and --by-hand belong together")
+    if ("hand" in options.systems) != bool(options.by_hand):
+        parser.error("--systems hand and --by-hand belong together")
     return options
 
 
@@ -150,33 +149,31 @@ def add(row: dict[str, Any]) -> None:
 
 def page(rows: list[dict[str, Any]]) -> str:
     """The table, with what it takes to read it."""
-    hand = {(row["system"], row["text"], row["pairs"], row["minutes"]): row["bleu"]["score"] for row in rows}
+    hand = {
+        (row["text"], row["pairs"], row["minutes"]): row["bleu"]["score"] for row in rows if row["system"] == "hand"
+    }
     hardware = ", ".join(dict.fromkeys(row["environment"]["hardware"] for row in rows))
     signature = ", ".join(dict.fromkeys(row["bleu"]["signature"] for row in rows))
     lines = [
         "# The first hour: text of one's own, nothing tuned",
         "",
         "The README's example, word for word but for languages and `training.max_minutes`. Every number that depends",
-        "on the text is found by `auto` ([train.md](../train.md#numbers-found-from-your-text)). `hand` is the same",
-        "Transformer with these numbers set by hand for that text, `hand_small` a smaller one, also by hand (the",
-        "overrides are in the commands below).",
+        "on the text is found by `auto` ([train.md](../train.md#numbers-found-from-your-text)). `hand` is a Transformer",
+        "with these numbers set by hand for that text (the overrides are in the commands below).",
         "",
         f"On {hardware}; BLEU on the test set of each text, beam 5 (`{signature}`).",
         "",
-        "| text | pairs | system | minutes | threads | updates | val loss: first, least, last | BLEU | of `hand` "
-        "| of `hand_small` |",
-        "|---|---:|---|---:|---:|---:|---|---:|---:|---:|",
+        "| text | pairs | system | minutes | threads | updates | val loss: first, least, last | BLEU | of `hand` |",
+        "|---|---:|---|---:|---:|---:|---|---:|---:|",
     ]
     for row in rows:
         loss, bleu = row["val_loss"], row["bleu"]["score"]
-        shares = []
-        for system in ("hand", "hand_small"):
-            tuned = hand.get((system, row["text"], row["pairs"], row["minutes"]))
-            shares.append(f"{bleu / tuned:.0%}" if tuned and row["system"] != system else "")
+        tuned = hand.get((row["text"], row["pairs"], row["minutes"]))
+        share = f"{bleu / tuned:.0%}" if tuned and row["system"] == "transformer" else ""
         lines.append(
             f"| {row['text']} | {row['pairs'] or 'all'} | {row['system']} | {row['minutes']:g} "
             f"| {row['environment']['cpu_threads']} | {row['updates']:,} "
-            f"| {loss[0]:.2f}, {min(loss):.2f}, {loss[-1]:.2f} | {bleu:.2f} | {' | '.join(shares)} |"
+            f"| {loss[0]:.2f}, {min(loss):.2f}, {loss[-1]:.2f} | {bleu:.2f} | {share} |"
         )
     lines += ["", "Commands (each renews its rows; FOLDER holds that text):", ""]
     lines += [f"    {each}" for each in dict.fromkeys(row["command"] for row in rows)]

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 import yaml  # type: ignore[import-untyped]
 
-from nmt.config.load import config_to_dict, load_config, read_config, save_config
+from nmt.config.load import config_to_dict, load_config, read_config, read_to_continue, save_config
+from nmt.config.migrate import present_name
 from nmt.config.schema import SearchConfig
 from nmt.errors import ConfigError
 from nmt.run import read_run_config
@@ -122,6 +123,26 @@ def test_a_written_file_begins_with_its_version_and_keeps_its_rules(capsys: pyte
     assert "schema" not in config_to_dict(config), "keys of evaluations are made of it"
 
 
+def test_version_2_only_named_weights_otherwise() -> None:
+    """Parts to freeze are named as weights are; what a version 2 file decides stays."""
+    parts = ["encoder.layers.0.self_attention", "decoder.layers.1.self_residual.norm", "decoder.layers.1", "projection"]
+    config = load_config("embedded", ["search.stop=exact", "fine_tune.run=runs/base"])
+    config.fine_tune.freeze = parts
+    save_config(config, "new.yaml")
+    Path("old.yaml").write_text(Path("new.yaml").read_text("utf-8").replace("schema: 3", "schema: 2"), encoding="utf-8")
+    config.fine_tune.freeze = ["encoder.layers.0.mixer", "decoder.layers.1.mixer_residual.norm", *parts[2:]]
+    assert read_config("old.yaml") == config
+    begun, going_on = read_to_continue("old.yaml", load_config("embedded", []))
+    assert (begun.search.stop, going_on.search.stop) == ("exact", "full"), "a difference that is refused"
+    assert (
+        present_name("decoder.layers.1.cross_residual.norm.weight", 2) == "decoder.layers.1.cross_residual.norm.weight"
+    )
+    assert (
+        present_name("encoder.layers.11.attention_residual.norm.bias", 1)
+        == "encoder.layers.11.mixer_residual.norm.bias"
+    )
+
+
 def test_a_file_may_build_on_a_runs() -> None:
     save_config(load_config("embedded", ["run_dir=runs/x", "search.beam_size=3"]), "base.yaml")
     Path("my.yaml").write_text("defaults: [base]\nsearch: {stop: exact}\n", encoding="utf-8")
@@ -131,7 +152,7 @@ def test_a_file_may_build_on_a_runs() -> None:
 @pytest.mark.parametrize(
     ("version", "sentence"),
     [
-        ("3", r"^my\.yaml was written by a newer nmt \(schema 3; .* up to 2\): use that version of nmt$"),
+        ("4", r"^my\.yaml was written by a newer nmt \(schema 4; .* up to 3\): use that version of nmt$"),
         ("1", r"^my\.yaml: schema=1 is no version that nmt has written: leave the line out"),
         ("true", r"^my\.yaml: schema=True is no version"),
         ("two", r"^my\.yaml: schema=two is no version"),
