@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from nmt.config.mechanisms import AlignmentName, CrossName, MixerName, PositionName, check_layers
-from nmt.config.ranges import Dimension, Layers, Range, Rate
+from nmt.config.ranges import Auto, Dimension, Layers, Range, Rate
 from nmt.errors import require
 
 
@@ -17,8 +17,8 @@ def _check_tying(model: RnnEncDecConfig | RnnSearchConfig | LuongConfig, output:
     )
 
 
-def dropouts(model: object) -> dict[str, float]:
-    """Every rate of dropout that a model may have; 0 for those it has no key for."""
+def dropouts(model: object) -> dict[str, float | str]:
+    """Return every rate of dropout that a model may have, or auto; 0 for those it has no key for."""
     return {name: getattr(model, name, 0.0) for name in ("dropout", "attention_dropout", "ffn_dropout")}
 
 
@@ -110,7 +110,7 @@ class TransformerConfig:
     decoder_self: MixerName | list[MixerName] = "softmax"
     decoder_cross: CrossName | list[CrossName] = "softmax"
     activation: Literal["relu", "gelu"] = "relu"
-    dropout: Rate = 0.1
+    dropout: Rate | Auto = 0.1  # auto: from 0.1 to 0.4, the more often the text is read
     attention_dropout: Rate = 0.0
     ffn_dropout: Rate = 0.0
     share_embeddings: bool = True  # one matrix for source and target (needs a joint vocabulary)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from functools import singledispatch
 
 from torch import nn
@@ -15,7 +16,12 @@ from nmt.models.transformer import TransformerDecoder, TransformerEncoder
 
 
 def build_model(config: ModelConfig, source_size: int, target_size: int) -> Seq2Seq:
-    """The model that `config` describes, freshly initialised, over vocabularies of the given sizes."""
+    """Return the model that `config` describes, freshly initialised, over vocabularies of the given sizes.
+
+    Where dropout is still `auto`, before training has looked at the text, there is none.
+    """
+    if config.dropout == "auto":
+        config = dataclasses.replace(config, dropout=0.0)
     return _build(config, source_size, target_size)
 
 

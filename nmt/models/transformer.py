@@ -18,6 +18,7 @@ from nmt.attention.contract import Attend, Mixer, SourceAttention
 from nmt.attention.positions import make_positions
 from nmt.config.mechanisms import of_layer
 from nmt.config.models import TransformerConfig
+from nmt.config.ranges import settled
 from nmt.kernels.dropout import Dropout
 from nmt.models.contract import Decoded, Encoded, State, first_position, positions_after
 
@@ -44,7 +45,7 @@ class TokenEmbedding(nn.Module):
         self.embedding = embedding
         self.positions = make_positions(config)
         self.scale = math.sqrt(embedding.embedding_dim)
-        self.dropout = Dropout(config.dropout)
+        self.dropout = Dropout(settled(config.dropout))
 
     def forward(self, tokens: Tensor, positions: Tensor) -> Tensor:
         """Return tokens [rows, length] at positions [rows or 1, length] as [rows, length, dim]."""
@@ -77,7 +78,7 @@ class Residual(nn.Module):
         super().__init__()
         self.norm = nn.LayerNorm(config.model_dim)
         self.pre = config.norm == "pre"
-        self.dropout = Dropout(config.dropout)
+        self.dropout = Dropout(settled(config.dropout))
 
     def enter(self, x: Tensor) -> Tensor:
         """Return what the sublayer is given."""

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
+import torch
 from torch import nn
 
 from nmt.config.load import config_from_dict, config_to_dict, config_to_flat
@@ -21,7 +22,7 @@ from nmt.data.mixture import Mixture, Rows
 from nmt.data.prepare import Prepared
 from nmt.data.store import Store
 from nmt.data.vocabulary import two_digits
-from nmt.models.seq2seq import Seq2Seq
+from nmt.models.build import build_model
 
 NOMINAL_FLOPS = {"cuda": 2e13}  # of training, in a second, by the kind of device: a fraction of what its makers state
 _OF_A_CPU = 7e10  # two cores in float32; so for any other device too
@@ -36,8 +37,10 @@ _LEAST_WARMUP, _RECURRENT = 2000, 400  # the rate is (this times the model's wid
 _LEAST_SENTENCES = 100  # on which BLEU tells something
 _VALIDATED = 4 / 3  # what a token costs in validation, where training costs 1: forward for the loss, then translated
 _WARMED_UP = ("inverse_sqrt", "linear", "cosine")  # schedules that begin with a warm-up
+_LEAST_DROPOUT, _MOST_DROPOUT = 0.1, 0.4  # for a text that is read once, and as often as a training is planned for
 _KEYS = (
     "tokenizer.vocab_size",
+    "model.dropout",
     "training.tokens_per_update",
     "training.learning_rate",
     "training.schedule.warmup_steps",
@@ -74,14 +77,15 @@ def adopt(config: Config, before: Config) -> Config:
     return _with(config, config_to_flat(before))
 
 
-def resolve(config: Config, prepared: Prepared, model: Seq2Seq, device: str) -> Config:
+def resolve(config: Config, prepared: Prepared, device: str) -> Config:
     """Return a configuration with a number in place of each `auto`; what is set stays as it is.
 
     `device` is the kind on which it trains, such as "cuda". Raises ConfigError where the outcome cannot work.
     """
     training = config.training
     val, corpora = Text.of(prepared.val), len(prepared.val.corpora or [1])
-    plan = planned(training, _epoch(config, prepared), weights_multiplied(model), device)
+    epoch = _epoch(config, prepared)
+    plan = planned(training, epoch, _weights_multiplied(config, prepared), device)
     every = training.validate_every
     if every == "auto":
         every = _validate_every(plan, val, corpora, training.validation_sentences)
@@ -90,6 +94,7 @@ def resolve(config: Config, prepared: Prepared, model: Seq2Seq, device: str) -> 
         warmup = _warmup_steps(training, plan)
     found = {
         "tokenizer.vocab_size": max(prepared.tokenizer.source_size, prepared.tokenizer.target_size),
+        "model.dropout": _dropout(plan, epoch),
         "training.tokens_per_update": plan.tokens_per_update,
         "training.learning_rate": _learning_rate(config.model, warmup),
         "training.schedule.warmup_steps": warmup,
@@ -106,10 +111,11 @@ def told(before: Config, after: Config) -> str:
     return f"auto: {', '.join(found)}" if found else ""
 
 
-def unreachable_peak(config: Config, prepared: Prepared, model: Seq2Seq, device: str) -> str:
+def unreachable_peak(config: Config, prepared: Prepared, device: str) -> str:
     """Return a sentence about a warm-up that is longer than the limits allow for; else nothing."""
     training = config.training
-    plan = planned(training, _epoch(config, prepared), weights_multiplied(model), device, most_epochs=math.inf)
+    weights = _weights_multiplied(config, prepared)
+    plan = planned(training, _epoch(config, prepared), weights, device, most_epochs=math.inf)
     warmup = settled(training.schedule.warmup_steps)
     if warmup <= plan.updates:
         return ""
@@ -136,8 +142,11 @@ def planned(training: TrainingConfig, epoch: Text, weights: int, device: str, mo
     return Plan(size, max(1.0, min(tokens / filled, training.max_steps or math.inf)), 3600 * speed / filled)
 
 
-def weights_multiplied(model: Seq2Seq) -> int:
+def _weights_multiplied(config: Config, prepared: Prepared) -> int:
     """Count the weights that a token is multiplied by: embeddings are looked up, unless they project, too."""
+    sizes = (prepared.tokenizer.source_size, prepared.tokenizer.target_size)
+    with torch.device("meta"):  # the shapes without the weights
+        model = build_model(config.model, *sizes)
     looked_up = {id(module.weight) for module in model.modules() if isinstance(module, nn.Embedding)}
     looked_up.discard(id(model.projection.weight))
     return sum(weight.numel() for weight in model.parameters() if id(weight) not in looked_up)
@@ -167,6 +176,12 @@ def _learning_rate(model: ModelConfig, warmup: int) -> float:
     else:
         rate = (_RECURRENT * model.hidden_dim) ** -0.5
     return float(f"{rate:.2g}")
+
+
+def _dropout(plan: Plan, epoch: Text) -> float:
+    """The more often a text is read, the more: so loss on other text falls to the end."""
+    passes = plan.updates * min(plan.tokens_per_update, epoch.tokens) / epoch.tokens
+    return round(_LEAST_DROPOUT + (_MOST_DROPOUT - _LEAST_DROPOUT) * min(1.0, passes / MOST_EPOCHS), 2)
 
 
 def _warmup_steps(training: TrainingConfig, plan: Plan) -> int:

@@ -101,10 +101,10 @@ def _train(
     """Build all that training needs and let the trainer run."""
     say = pulse.say if pulse else _say_nothing
     device = world.own_device(choose_device(config.training.device))
+    config = _resolved(config, prepared, device, newest is None, say)
+    training = config.training
     torch.manual_seed(config.seed)
     model = build_model(config.model, prepared.tokenizer.source_size, prepared.tokenizer.target_size).to(device)
-    config = _resolved(config, prepared, model, device, newest is None, say)
-    training = config.training
     base = load_base(config.fine_tune, model, say) if newest is None else None
     freeze(model, config.fine_tune.freeze, say)
     branch_random_state(world.rank)
@@ -147,12 +147,12 @@ def _updates(config: Config, prepared: Prepared, device: torch.device, world: Wo
     )
 
 
-def _resolved(config: Config, prepared: Prepared, model: Seq2Seq, device: torch.device, new: bool, say: Say) -> Config:
+def _resolved(config: Config, prepared: Prepared, device: torch.device, new: bool, say: Say) -> Config:
     """The configuration with a number in place of each `auto`, which is told; so is a new run's warm-up without end."""
-    resolved = auto.resolve(config, prepared, model, device.type)
+    resolved = auto.resolve(config, prepared, device.type)
     if found := auto.told(config, resolved):
         say(found)
-    if new and (warning := auto.unreachable_peak(resolved, prepared, model, device.type)):
+    if new and (warning := auto.unreachable_peak(resolved, prepared, device.type)):
         say(warning)
     return resolved
 

@@ -11,8 +11,9 @@ import pytest
 
 from nmt.config.load import config_to_flat, load_config, read_config
 from nmt.config.schema import TrainingConfig
+from nmt.data.prepare import prepare
 from nmt.errors import NmtError
-from nmt.training.auto import MOST_EPOCHS, Plan, Text, planned
+from nmt.training.auto import MOST_EPOCHS, Plan, Text, planned, resolve
 from nmt.training.run import train
 from tests.training.tiny import assert_same_run, killed_in_update, tiny_config
 
@@ -163,6 +164,17 @@ def test_the_base_transformer_has_the_papers_peak(warmup: int, counted: int, fol
     train(tiny_config(folder, f"base-{warmup}", **BY_HAND | {"training": training}, model=model))
     peak = read_config(folder / f"base-{warmup}" / "config.yaml").training.learning_rate
     assert peak == pytest.approx(512**-0.5 * min(counted**-0.5, counted * counted**-1.5), rel=0.01)  # eq. 3
+
+
+@pytest.mark.parametrize(("epochs", "dropout"), [(1, 0.11), (25, 0.25), (50, 0.4), (1000, 0.4)])
+def test_dropout_follows_how_often_the_text_is_read(epochs: int, dropout: float, folder: Path) -> None:
+    model = {"family": "transformer", "model_dim": 8, "ffn_dim": 8, "num_heads": 2, "encoder_layers": 1,
+             "decoder_layers": 1, "dropout": "auto"}  # fmt: skip
+    training = AUTO | {"max_steps": None, "max_epochs": epochs}
+    config = tiny_config(folder, "dropout", **BY_HAND | {"training": training}, model=model)
+    found = resolve(config, prepare(config, lambda line: None), "cpu")
+    assert found.model.dropout == dropout
+    assert resolve(found, prepare(found, lambda line: None), "cpu") == found, "what is set stays"
 
 
 # -- presets ------------------------------------------------------------------------------------------------------
