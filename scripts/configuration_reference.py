@@ -1,6 +1,6 @@
 """Write the tables of docs/configuration.md from the schema: every key, its default, its values and its comment.
 
-Run it after a change to nmt/config/schema.py, data.py or models.py; a test compares.
+Run it after a change to nmt/config/schema.py, data.py, models.py or mechanisms.py; a test compares.
 """
 
 from __future__ import annotations
@@ -19,6 +19,12 @@ from nmt.config.ranges import kind_and_range
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "configuration.md"
 MARK = "<!-- from here on written by scripts/configuration_reference.py -->\n"
+MECHANISMS = {  # those with options of their own, by the names of their keys
+    name: hint
+    for family in MODEL_FAMILIES.values()
+    for name, hint in get_type_hints(family).items()
+    if dataclasses.is_dataclass(hint)
+}
 SECTIONS = [  # heading, prefix of the keys, owner
     ("At the top", "", schema.Config),
     ("data", "data.", data.DataConfig),
@@ -26,6 +32,7 @@ SECTIONS = [  # heading, prefix of the keys, owner
     ("data.cleaning", "data.cleaning.", data.CleaningConfig),
     ("tokenizer", "tokenizer.", data.TokenizerConfig),
     *((f"model with model.family={family}", "model.", cls) for family, cls in MODEL_FAMILIES.items()),
+    *((f"model.{name}", f"model.{name}.", cls) for name, cls in MECHANISMS.items()),
     ("training", "training.", schema.TrainingConfig),
     ("training.optimizer", "training.optimizer.", schema.OptimizerConfig),
     ("training.schedule", "training.schedule.", schema.ScheduleConfig),
