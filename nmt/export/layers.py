@@ -93,9 +93,9 @@ def _stack(part: Part, layer: type[nn.Module], kind: Any) -> Any:
     pre = type(norm.module) is not nn.Identity
     norm.one_for_all("pre", pre)
     stack = kind(len(layers), num_heads=1, pre_norm=pre)
-    part.child("embedding", TokenEmbedding).write(stack)
     for each, spec in zip(layers, stack.layer, strict=True):
         each.write(spec)
+    part.child("embedding", TokenEmbedding).write(stack)
     norm.write(stack.layer_norm if pre else None)
     stack.num_heads = np.dtype("int16").type(part.common("num_heads"))
     stack.activation = np.dtype("int8").type(_specs().common_spec.Activation[part.common("activation")])
@@ -122,7 +122,7 @@ def _decoder_layer(part: Part, spec: Any) -> None:
 
 @writes(SelfAttention, "causal")
 def _self_attention(part: Part, spec: Any) -> None:
-    part.child("positions", Positions, SinusoidalPositions).write(None)
+    part.child("positions", Positions).write(None)
     part.child("dropout", Dropout).write(None)
     part.one_for_all("num_heads", part.option("num_heads"))
     for name, linear in zip(("qkv", "output"), spec.linear, strict=True):
@@ -161,9 +161,7 @@ def _token_embedding(part: Part, stack: Any) -> None:
     if isinstance(embedding, list):  # an encoder's words may have further features
         (embedding,) = embedding
     part.child("embedding", nn.Embedding).write(embedding)
-    positions = part.child("positions", SinusoidalPositions)
-    table = torch.arange(part.common("positions"))
-    stack.position_encodings.encodings = sinusoids(table, positions.option("frequencies")).detach().cpu().numpy()
+    part.child("positions", SinusoidalPositions).write(stack)
     part.child("dropout", Dropout).write(None)
     scale = part.option("scale")
     if scale not in (1, math.sqrt(embedding.weight.shape[1])):
@@ -171,10 +169,15 @@ def _token_embedding(part: Part, stack: Any) -> None:
     stack.scale_embeddings = scale != 1
 
 
-@writes(SinusoidalPositions, "frequencies")
+@writes(SinusoidalPositions)
+def _sinusoids(part: Part, stack: Any) -> None:
+    table = torch.arange(part.common("positions"))
+    stack.position_encodings.encodings = sinusoids(table, part.option("frequencies")).detach().cpu().numpy()
+
+
 @writes(Positions)
-def _positions(part: Part, spec: None) -> None:
-    """Sinusoids are part of embeddings alone."""
+def _nowhere(part: Part, spec: None) -> None:
+    """Positions that enter nowhere."""
 
 
 @writes(nn.Embedding, "num_embeddings", "embedding_dim", "padding_idx", "norm_type", "scale_grad_by_freq", "sparse")

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from nmt.attention.contract import Attend, Mixer, SourceAttention
-from nmt.attention.positions import make_positions
+from nmt.attention.positions import make_embedded_positions
 from nmt.config.mechanisms import of_layer
 from nmt.config.models import TransformerConfig
 from nmt.config.ranges import settled
@@ -43,7 +43,7 @@ class TokenEmbedding(nn.Module):
     def __init__(self, config: TransformerConfig, embedding: nn.Embedding) -> None:
         super().__init__()
         self.embedding = embedding
-        self.positions = make_positions(config)
+        self.positions = make_embedded_positions(config)
         self.scale = math.sqrt(embedding.embedding_dim)
         self.dropout = Dropout(settled(config.dropout))
 

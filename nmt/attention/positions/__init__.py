@@ -1,5 +1,5 @@
 """Positions: how a Transformer knows the order of tokens. One file for each way; `model.positions` names one."""
 
-from nmt.attention.positions.base import Positions, make_positions
+from nmt.attention.positions.base import Positions, make_embedded_positions, make_positions
 
-__all__ = ["Positions", "make_positions"]
+__all__ = ["Positions", "make_embedded_positions", "make_positions"]

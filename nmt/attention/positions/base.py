@@ -14,7 +14,8 @@ class Positions(nn.Module):
     """Positions that enter nowhere. A subclass overrides the places where its positions enter.
 
     A stack has one to embed its tokens and one for each layer of self-attention, so that layers have weights of their
-    own. Query and key positions are [rows or 1, queries] and [rows or 1, keys].
+    own; a file makes them for the places where its positions enter, and no weights elsewhere. Query and key positions
+    are [rows or 1, queries] and [rows or 1, keys].
     """
 
     changes_values: ClassVar[bool] = False  # whether `of_values` adds something, for which weights have to be there
@@ -43,7 +44,22 @@ class Positions(nn.Module):
 
 
 def make_positions(config: TransformerConfig) -> Positions:
+    """Return the positions in one layer of self-attention: what `in_attention` of the file of that name makes."""
+    return _make(config, "in_attention")
+
+
+def make_embedded_positions(config: TransformerConfig) -> Positions:
+    """Return the positions in the embeddings of one stack: what `in_embeddings` of the file of that name makes."""
+    return _make(config, "in_embeddings")
+
+
+def _make(config: TransformerConfig, place: str) -> Positions:
     """Return the positions that `model.positions` names, from the file of that name beside this one."""
     if config.positions == "none":
         return Positions()
-    return cast(Positions, import_module(f"nmt.attention.positions.{config.positions}").make(config))
+    file = import_module(f"nmt.attention.positions.{config.positions}")
+    return cast(Positions, getattr(file, place, _nowhere)(config))
+
+
+def _nowhere(config: TransformerConfig) -> Positions:
+    return Positions()

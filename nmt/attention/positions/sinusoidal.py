@@ -26,7 +26,7 @@ class SinusoidalPositions(Positions):
 
 def frequencies(dim: int, base: float = 10000.0) -> Tensor:
     """Return base^(-2i/dim) for i = 0, 1, ...: [dim / 2]."""
-    return torch.exp(torch.arange(0, dim, 2, dtype=torch.float32) * (-math.log(base) / dim))
+    return torch.exp(torch.arange(0, dim, 2) * (-math.log(base) / dim))
 
 
 def sinusoids(positions: Tensor, frequencies: Tensor) -> Tensor:
@@ -35,6 +35,6 @@ def sinusoids(positions: Tensor, frequencies: Tensor) -> Tensor:
     return torch.stack((angles.sin(), angles.cos()), dim=-1).flatten(-2)
 
 
-def make(config: TransformerConfig) -> SinusoidalPositions:
-    """Return the sinusoids of a model."""
+def in_embeddings(config: TransformerConfig) -> SinusoidalPositions:
+    """Return the sinusoids that are added to the embeddings of a stack."""
     return SinusoidalPositions(config.model_dim)
