@@ -6,14 +6,33 @@ Each name is that of a file: positions in nmt/attention/positions, mixers in nmt
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from dataclasses import dataclass
+from typing import Annotated, Literal
 
+from nmt.config.ranges import Range
 from nmt.errors import require
 
-PositionName = Literal["sinusoidal", "none"]
+PositionName = Literal["sinusoidal", "none", "rotary"]
 MixerName = Literal["softmax"]  # self-attention, and what stands in its place
 CrossName = Literal["softmax"]  # a Transformer's attention to the source
 AlignmentName = Literal["soft"]  # a recurrent decoder's attention to the source
+
+
+@dataclass(kw_only=True)
+class RotaryConfig:
+    """Rotary positions (Su et al. 2021)."""
+
+    base: Annotated[float, Range(1, 1e12, above=True)] = (
+        10000.0  # theta_i = base^(-2i / head_dim): the larger, the slower the turns
+    )
+
+    def check(self, head_dim: int) -> None:
+        """Refuse heads whose components do not come in pairs."""
+        require(
+            head_dim % 2 == 0,
+            f"model.positions=rotary turns pairs of a head's components, and model.model_dim / model.num_heads = "
+            f"{head_dim} is odd",
+        )
 
 
 def of_layer(names: str | Sequence[str], layer: int) -> str:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
-from nmt.config.mechanisms import AlignmentName, CrossName, MixerName, PositionName, check_layers
+from nmt.config.mechanisms import AlignmentName, CrossName, MixerName, PositionName, RotaryConfig, check_layers
 from nmt.config.ranges import Auto, Dimension, Layers, Range, Rate
 from nmt.errors import require
 
@@ -106,6 +106,7 @@ class TransformerConfig:
     decoder_layers: Layers = 6
     norm: Literal["pre", "post"] = "post"
     positions: PositionName = "sinusoidal"
+    rotary: RotaryConfig = field(default_factory=RotaryConfig)
     encoder_self: MixerName | list[MixerName] = "softmax"  # of all layers, or a list with one for each
     decoder_self: MixerName | list[MixerName] = "softmax"
     decoder_cross: CrossName | list[CrossName] = "softmax"
@@ -126,6 +127,8 @@ class TransformerConfig:
             self.positions != "sinusoidal" or self.model_dim % 2 == 0,
             f"model.model_dim={self.model_dim} must be even for sinusoidal positions",
         )
+        if self.positions == "rotary":
+            self.rotary.check(self.model_dim // self.num_heads)
         check_layers("model.encoder_self", self.encoder_self, self.encoder_layers)
         check_layers("model.decoder_self", self.decoder_self, self.decoder_layers)
         check_layers("model.decoder_cross", self.decoder_cross, self.decoder_layers)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from nmt.config.mechanisms import RotaryConfig
 from nmt.config.models import LuongConfig, ModelConfig, RnnEncDecConfig, RnnSearchConfig, TransformerConfig
 from nmt.models.build import build_model
 from nmt.models.contract import Decoded
@@ -30,6 +31,8 @@ VARIANTS: dict[str, ModelConfig] = {
     "luong-concat-plain": LuongConfig(**RNN, layers=1, score="concat", input_feeding=False),
     "transformer-post": TransformerConfig(**TRANSFORMER),
     "transformer-pre": TransformerConfig(**TRANSFORMER, norm="pre", activation="gelu", share_embeddings=False),
+    "transformer-rotary": TransformerConfig(**TRANSFORMER, norm="pre", positions="rotary",
+                                            rotary=RotaryConfig(base=50)),
 }  # fmt: skip
 
 VOCABULARY = 11

@@ -1,0 +1,92 @@
+"""The mixer of self-attention beside a transcription of a paper: outputs and gradients, whole and step by step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from nmt.attention.mixers.softmax import SelfAttention, make
+from nmt.config.models import TransformerConfig
+from tests.attention.papers.self_attention import Weights
+
+LENGTHS = [6, 4, 5]
+# of the rows: from zero, from elsewhere, and with gaps
+POSITIONS = [[0, 1, 2, 3, 4, 5], [3, 4, 5, 6, 7, 8], [0, 2, 3, 7, 8, 12]]
+# (x [length, dim], positions, weights, causal) -> outputs [length, dim] of one sentence
+Paper = Callable[[Tensor, list[int], Weights, bool], Tensor]
+
+
+def mixer_of(config: TransformerConfig, causal: bool) -> SelfAttention:
+    """The self-attention of one layer in float64, with biases and weights that tell positions apart."""
+    torch.manual_seed(1)
+    default = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)  # so that also what is no weight has all its digits
+    try:
+        mixer = make(config, causal)
+    finally:
+        torch.set_default_dtype(default)
+    with torch.no_grad():
+        for weight in mixer.parameters():
+            weight.normal_(std=0.5)
+    return mixer.eval()
+
+
+def weights_of(mixer: SelfAttention) -> Weights:
+    """The mixer's weights under the names of Vaswani et al. 2017."""
+    output = mixer.output_projection
+    return Weights(
+        *mixer.qkv_projection.weight.chunk(3), output.weight, *mixer.qkv_projection.bias.chunk(3), output.bias
+    )
+
+
+def assert_is_the_paper_s(mixer: SelfAttention, paper: Paper) -> None:
+    """Compare whole sentences, padded or causal, each row at positions of its own; then a state's steps."""
+    x = torch.randn(3, 6, mixer.output_projection.in_features, dtype=torch.float64, requires_grad=True)
+    mask = None if mixer.causal else torch.arange(6) < torch.tensor(LENGTHS).unsqueeze(1)
+    lengths = [6, 6, 6] if mixer.causal else LENGTHS
+    positions = torch.tensor(POSITIONS)
+    ours, _, weights = mixer(x, positions, mask, need_weights=True)
+    silent, _, _ = mixer(x, positions, mask)
+    torch.testing.assert_close(silent, ours)
+    assert_same(mixer, x, [row[:length] for row, length in zip(silent, lengths, strict=True)], [
+        paper(row[:length], at[:length], weights_of(mixer), mixer.causal)
+        for row, length, at in zip(x, lengths, POSITIONS, strict=True)
+    ])  # fmt: skip
+    torch.testing.assert_close(weights.sum(-1), torch.ones_like(weights[..., 0]))
+    # the same positions for all rows
+    shared, _, _ = mixer(x, positions[1:2], mask)
+    assert_same(mixer, x, [row[:length] for row, length in zip(shared, lengths, strict=True)], [
+        paper(row[:length], POSITIONS[1][:length], weights_of(mixer), mixer.causal)
+        for row, length in zip(x, lengths, strict=True)
+    ])  # fmt: skip
+    if mixer.causal:
+        for chunks in ([1] * 6, [2, 1, 3]):
+            assert_steps_are_the_paper_s(mixer, x, chunks, paper)
+
+
+def assert_steps_are_the_paper_s(mixer: SelfAttention, x: Tensor, chunks: list[int], paper: Paper) -> None:
+    """Give the mixer some positions at a time, from another start in each row."""
+    starts = [0, 4, 1]
+    positions = torch.tensor(starts).unsqueeze(1) + torch.arange(6)
+    state, parts = mixer.init_state(3, x), []
+    for some, at in zip(x.split(chunks, dim=1), positions.split(chunks, dim=1), strict=True):
+        part, state, _ = mixer(some, at, None, state)
+        parts.append(part)
+    expected = [paper(row, at, weights_of(mixer), True) for row, at in zip(x, positions.tolist(), strict=True)]
+    assert_same(mixer, x, list(torch.cat(parts, dim=1)), expected)
+
+
+def assert_same(mixer: SelfAttention, x: Tensor, ours: list[Tensor], theirs: list[Tensor]) -> None:
+    """Compare outputs, and the gradients of inputs and of every weight that comes of them."""
+    names, weights = zip(*mixer.named_parameters(), strict=True)
+    found = []
+    for rows in (ours, theirs):
+        torch.manual_seed(5)
+        total = sum((row * torch.randn_like(row)).sum() for row in rows)
+        found.append(torch.autograd.grad(total, (x, *weights), retain_graph=True))
+    for one, other in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(one, other, atol=1e-10, rtol=1e-10)
+    for name, one, other in zip(("x", *names), *found, strict=True):
+        torch.testing.assert_close(one, other, atol=1e-9, rtol=1e-9, msg=lambda text, name=name: f"{name}: {text}")

@@ -1,0 +1,69 @@
+"""Multi-head self-attention (Vaswani et al. 2017, section 3.2), pair by pair, for papers that change its terms."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+
+class Weights(NamedTuple):
+    """W^Q, W^K, W^V and W^O, each with its bias; what a row of inputs x meets is W x + b."""
+
+    query: Tensor  # [dim, dim]
+    key: Tensor
+    value: Tensor
+    output: Tensor
+    query_bias: Tensor  # [dim]
+    key_bias: Tensor
+    value_bias: Tensor
+    output_bias: Tensor
+
+
+# (head, query position, key position, query [head_dim], key [head_dim]) -> e_ij, scaled
+ScoreOf = Callable[[int, int, int, Tensor, Tensor], Tensor]
+# (query position, key position, value [head_dim]) -> what alpha_ij is multiplied by
+ValueOf = Callable[[int, int, Tensor], Tensor]
+
+
+def plain_score(head: int, i: int, j: int, q: Tensor, k: Tensor) -> Tensor:
+    return (q * k).sum() / math.sqrt(len(q))
+
+
+def plain_value(i: int, j: int, v: Tensor) -> Tensor:
+    return v
+
+
+def self_attention(
+    x: Tensor,
+    positions: list[int],
+    weights: Weights,
+    num_heads: int,
+    causal: bool,
+    score: ScoreOf = plain_score,
+    value: ValueOf = plain_value,
+) -> Tensor:
+    """Return the outputs [length, dim] for one sentence x [length, dim] whose words stand at those positions."""
+    head_dim = x.size(1) // num_heads
+    outputs = []
+    for at, i in enumerate(positions):
+        heads = []
+        for head in range(num_heads):
+            rows = slice(head * head_dim, (head + 1) * head_dim)
+            q = weights.query[rows] @ x[at] + weights.query_bias[rows]
+            seen = [(other, j) for other, j in enumerate(positions) if j <= i or not causal]
+            e = []
+            for other, j in seen:
+                k = weights.key[rows] @ x[other] + weights.key_bias[rows]
+                e.append(score(head, i, j, q, k))
+            total = sum(term.exp() for term in e)
+            z = torch.zeros(head_dim, dtype=x.dtype)
+            for term, (other, j) in zip(e, seen, strict=True):
+                v = weights.value[rows] @ x[other] + weights.value_bias[rows]
+                z = z + term.exp() / total * value(i, j, v)
+            heads.append(z)
+        outputs.append(weights.output @ torch.cat(heads) + weights.output_bias)
+    return torch.stack(outputs)
