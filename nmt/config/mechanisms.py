@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 from nmt.config.ranges import Range
 from nmt.errors import require
 
-PositionName = Literal["sinusoidal", "none", "rotary"]
+PositionName = Literal["sinusoidal", "none", "rotary", "alibi"]
 MixerName = Literal["softmax"]  # self-attention, and what stands in its place
 CrossName = Literal["softmax"]  # a Transformer's attention to the source
 AlignmentName = Literal["soft"]  # a recurrent decoder's attention to the source

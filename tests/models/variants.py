@@ -33,6 +33,9 @@ VARIANTS: dict[str, ModelConfig] = {
     "transformer-pre": TransformerConfig(**TRANSFORMER, norm="pre", activation="gelu", share_embeddings=False),
     "transformer-rotary": TransformerConfig(**TRANSFORMER, norm="pre", positions="rotary",
                                             rotary=RotaryConfig(base=50)),
+    "transformer-alibi": TransformerConfig(**TRANSFORMER, positions="alibi"),
+    "transformer-alibi-3-heads": TransformerConfig(**TRANSFORMER | {"model_dim": 18, "num_heads": 3},
+                                                   positions="alibi"),
 }  # fmt: skip
 
 VOCABULARY = 11

@@ -1,0 +1,45 @@
+"""Attention with linear biases (Press et al. 2022, ALiBi)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from nmt.attention.positions.base import Positions
+from nmt.config.models import TransformerConfig
+
+
+class LinearBiases(Positions):
+    """A penalty on scores that grows with the distance, in each head with a slope of its own that is not learned.
+
+    The score of query i and key j has the bias -slope |i - j| (Press et al. 2022, section 3), which the root of
+    head_dim does not divide. The paper is about decoders. In an encoder distances count alike in both directions, so
+    that the order of words enters only by how far they are apart.
+    """
+
+    slopes: Tensor  # [heads]
+
+    def __init__(self, num_heads: int) -> None:
+        super().__init__()
+        self.register_buffer("slopes", torch.tensor(slopes(num_heads)), persistent=False)
+
+    def bias(self, query: Tensor, query_positions: Tensor, key_positions: Tensor) -> Tensor:
+        distances = (query_positions.unsqueeze(2) - key_positions.unsqueeze(1)).abs()  # [rows or 1, queries, keys]
+        return -self.slopes[:, None, None] * distances.unsqueeze(1)
+
+
+def slopes(num_heads: int) -> list[float]:
+    """Return 2^(-8h/n) for h = 1, ..., n, the number of heads.
+
+    Of a number that is no power of two, as in the authors' code: the slopes of the next lower power of two, and as many
+    as are missing of every other slope of twice that many heads, from the first.
+    """
+    power = 1 << (num_heads.bit_length() - 1)
+    steps = [-8 * head / power for head in range(1, power + 1)]
+    between = [-8 * head / (2 * power) for head in range(1, 2 * power, 2)]
+    return [2.0**step for step in (steps + between)[:num_heads]]
+
+
+def in_attention(config: TransformerConfig) -> LinearBiases:
+    """Return the biases of one layer."""
+    return LinearBiases(config.num_heads)
