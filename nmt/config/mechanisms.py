@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 from nmt.config.ranges import Range
 from nmt.errors import require
 
-PositionName = Literal["sinusoidal", "none", "rotary", "alibi"]
+PositionName = Literal["sinusoidal", "none", "rotary", "alibi", "shaw"]
 MixerName = Literal["softmax"]  # self-attention, and what stands in its place
 CrossName = Literal["softmax"]  # a Transformer's attention to the source
 AlignmentName = Literal["soft"]  # a recurrent decoder's attention to the source
@@ -33,6 +33,14 @@ class RotaryConfig:
             f"model.positions=rotary turns pairs of a head's components, and model.model_dim / model.num_heads = "
             f"{head_dim} is odd",
         )
+
+
+@dataclass(kw_only=True)
+class ShawConfig:
+    """Relative positions in keys and values (Shaw et al. 2018)."""
+
+    max_distance: Annotated[int, Range(0, 10_000)] = 16  # k: all distances beyond it count as k
+    values: bool = True  # whether distances are added to values too, or to keys alone
 
 
 def of_layer(names: str | Sequence[str], layer: int) -> str:

@@ -5,7 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
-from nmt.config.mechanisms import AlignmentName, CrossName, MixerName, PositionName, RotaryConfig, check_layers
+from nmt.config.mechanisms import (
+    AlignmentName,
+    CrossName,
+    MixerName,
+    PositionName,
+    RotaryConfig,
+    ShawConfig,
+    check_layers,
+)
 from nmt.config.ranges import Auto, Dimension, Layers, Range, Rate
 from nmt.errors import require
 
@@ -107,6 +115,7 @@ class TransformerConfig:
     norm: Literal["pre", "post"] = "post"
     positions: PositionName = "sinusoidal"
     rotary: RotaryConfig = field(default_factory=RotaryConfig)
+    shaw: ShawConfig = field(default_factory=ShawConfig)
     encoder_self: MixerName | list[MixerName] = "softmax"  # of all layers, or a list with one for each
     decoder_self: MixerName | list[MixerName] = "softmax"
     decoder_cross: CrossName | list[CrossName] = "softmax"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from nmt.config.mechanisms import RotaryConfig
+from nmt.config.mechanisms import RotaryConfig, ShawConfig
 from nmt.config.models import LuongConfig, ModelConfig, RnnEncDecConfig, RnnSearchConfig, TransformerConfig
 from nmt.models.build import build_model
 from nmt.models.contract import Decoded
@@ -36,6 +36,9 @@ VARIANTS: dict[str, ModelConfig] = {
     "transformer-alibi": TransformerConfig(**TRANSFORMER, positions="alibi"),
     "transformer-alibi-3-heads": TransformerConfig(**TRANSFORMER | {"model_dim": 18, "num_heads": 3},
                                                    positions="alibi"),
+    "transformer-shaw": TransformerConfig(**TRANSFORMER, positions="shaw", shaw=ShawConfig(max_distance=2)),
+    "transformer-shaw-keys": TransformerConfig(**TRANSFORMER, norm="pre", positions="shaw",
+                                               shaw=ShawConfig(max_distance=3, values=False)),
 }  # fmt: skip
 
 VOCABULARY = 11
