@@ -25,7 +25,8 @@ class Encoded(NamedTuple):
     mask: Tensor  # [batch, src_len] bool, True = may attend
     final: tuple[Tensor, ...]  # what a decoder may start from; RNN: h (and c), [batch, layers, dim]; Transformer: ()
     layers: Tensor | None = None  # [batch, layers, src_len, dim], embeddings first; only for decoders that read it
-    weights: Tensor | None = None  # [batch, layers, heads, src_len, src_len] of self-attention, only when asked for
+    # [batch, layers, heads, src_len, src_len] of self-attention, only when asked for; zeros of a layer without weights
+    weights: Tensor | None = None
 
 
 class Attended(NamedTuple):

@@ -138,8 +138,8 @@ def _load(arguments: Namespace) -> LoadedRun:
         )
     if not run.model.has_attention(kind):
         raise NmtError(
-            f"{arguments.run_dir} has no self-attention to draw: the {kind} of a {family} model is recurrent; "
-            "--attention cross shows what it attends to in the source"
+            f"{arguments.run_dir} has no self-attention to draw: its {kind} has none in any layer; "
+            "--attention cross shows what the decoder attends to in the source"
         )
     run.model.to(device)
     return run

@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 BEGIN, END = "<s>", "</s>"
 _NO_ATTENTION = {
     "cross": "this model has no attention: it reads the source as one fixed vector, so there is no alignment",
-    "encoder": "this model's encoder is recurrent: it has no self-attention",
-    "decoder": "this model's decoder is recurrent: it has no self-attention",
+    "encoder": "this model's encoder has self-attention in no layer",
+    "decoder": "this model's decoder has self-attention in no layer",
 }
 T = TypeVar("T")
 Weights = TypeVar("Weights", "Tensor", NDArray[np.float32])
@@ -54,17 +54,17 @@ class Selection:
         """Weights [layers, heads, queries, keys] -> [queries, keys]."""
         layers: list[list[int]]
         heads: list[list[int]]
-        layers, heads = self.groups(weights.shape[0], weights.shape[1])
+        layers, heads = self.groups(range(weights.shape[0]), weights.shape[1])
         found: Weights = weights[[*chain(*layers)]].mean(0)[[*chain(*heads)]].mean(0)
         return found
 
-    def groups(self, layers: int, heads: int) -> tuple[list[list[int]], list[list[int]]]:
+    def groups(self, layers: Sequence[int], heads: int) -> tuple[list[list[int]], list[list[int]]]:
         """Return the layers and the heads of each map, counted from 0; a map is their average.
 
-        Raises UsageError for a number that a model with so many layers and heads does not have.
+        `layers` are those that attend, counted from 0. Raises UsageError for a number that is not there.
         """
-        layer = max(layers - 1, 1) if self.layer is None else self.layer
-        return _groups(layer, layers, "layer"), _groups(self.head, heads, "head")
+        layer = layers[-2:][0] + 1 if self.layer is None else self.layer
+        return _groups(layer, layers, "layer"), _groups(self.head, range(heads), "head")
 
 
 DEFAULT = Selection()
@@ -303,13 +303,21 @@ def _force(
         return model.eval().attention(batch.src, batch.src_mask, batch.tgt_in, kind)
 
 
-def _groups(choice: int | str, count: int, what: str) -> list[list[int]]:
-    """Return the layers, or heads, that each map of a choice is the average of."""
+def _groups(choice: int | str, there: Sequence[int], what: str) -> list[list[int]]:
+    """Return the layers, or heads, of those that are there, that each map of a choice is the average of."""
     if choice == "mean":
-        return [list(range(count))]
+        return [list(there)]
     if choice == "all":
-        return [[number] for number in range(count)]
-    if not isinstance(choice, int) or not 1 <= choice <= count:
-        has = f"one {what}" if count == 1 else f"{what}s 1 to {count} (or mean, or all)"
-        raise UsageError(f"--{what} {choice}: this model's attention has {has}")
+        return [[number] for number in there]
+    if not isinstance(choice, int) or choice - 1 not in there:
+        raise UsageError(f"--{what} {choice}: this model's attention has {_listed(there, what)}")
     return [[choice - 1]]
+
+
+def _listed(there: Sequence[int], what: str) -> str:
+    """Say which layers, or heads, there are, counted from 1."""
+    numbers = [number + 1 for number in there]
+    if len(numbers) == 1:
+        return f"one {what}" if numbers == [1] else f"{what} {numbers[0]} alone"
+    shown = ", ".join(map(str, numbers)) if numbers[-1] > len(numbers) else f"1 to {numbers[-1]}"
+    return f"{what}s {shown} (or mean, or all)"

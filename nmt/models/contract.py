@@ -66,7 +66,8 @@ class Decoded(NamedTuple):
     weights: Tensor | None = None  # [rows, layers, heads, tgt_len, src_len] (RNN: 1, 1), only when asked for
     mixture: Tensor | None = None  # [rows, tgt_len, k] log-weights of k predictions whose probabilities are averaged
     losses: tuple[NamedLoss, ...] = ()  # those that `Decoder.loss_names` names, in that order
-    # [rows, layers, heads, tgt_len, all target positions so far]: beside `weights`, of a decoder that `self_attends`
+    # [rows, layers, heads, tgt_len, all target positions so far]: beside `weights`, of a decoder that `self_attends`;
+    # zeros of a layer without weights
     self_weights: Tensor | None = None
 
 

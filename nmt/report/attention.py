@@ -103,11 +103,12 @@ def _picture(name: str, line: int, words: WordAttention, selection: Selection, k
     if kind == "decoder":  # what it reads begins with <s>, which `on_words` counts as the end
         keys, weights = [BEGIN, *words.source_words], np.roll(weights, 1, axis=-1)
     count = weights.shape[:2]
-    layers, heads = selection.groups(*count)
+    attending = [layer for layer in range(count[0]) if weights[layer].any()]  # others mix without weights
+    layers, heads = selection.groups(attending, count[1])
     panels = [
         [
             Panel(
-                f"{_named('layer', layer, count[0])}, {_named('head', head, count[1])}",
+                f"{_named('layer', layer)}, {_named('head', head)}",
                 weights[layer][:, head].mean((0, 1)),
             )
             for head in heads
@@ -128,8 +129,8 @@ def _picture(name: str, line: int, words: WordAttention, selection: Selection, k
     return Picture("-".join(parts), title, panels, keys, queries)
 
 
-def _named(what: str, numbers: Sequence[int], count: int) -> str:
-    return f"{what} {numbers[0] + 1}" if len(numbers) == 1 else f"mean of {count} {what}s"
+def _named(what: str, numbers: Sequence[int]) -> str:
+    return f"{what} {numbers[0] + 1}" if len(numbers) == 1 else f"mean of {len(numbers)} {what}s"
 
 
 def _short(what: str, groups: Sequence[Sequence[int]]) -> str:

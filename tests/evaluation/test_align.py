@@ -189,12 +189,29 @@ def test_layers_and_heads_are_chosen_or_averaged() -> None:
     torch.testing.assert_close(Selection("all")(weights), weights.mean((0, 1)))
     torch.testing.assert_close(Selection("mean")(weights), weights.mean((0, 1)))
     torch.testing.assert_close(Selection("all", 4)(weights), weights[:, 3].mean(0))
-    assert Selection("all", "mean").groups(3, 4) == ([[0], [1], [2]], [[0, 1, 2, 3]])
-    assert Selection(None, "all").groups(3, 2) == ([[1]], [[0], [1]])
+    assert Selection("all", "mean").groups(range(3), 4) == ([[0], [1], [2]], [[0, 1, 2, 3]])
+    assert Selection(None, "all").groups(range(3), 2) == ([[1]], [[0], [1]])
     with pytest.raises(UsageError, match=r"--layer 4: .* layers 1 to 3"):
         Selection(4)(weights)
     with pytest.raises(UsageError, match=r"head 5: .* heads 1 to 4"):
         Selection(1, 5)(weights)
+
+
+def test_layers_that_do_not_attend_are_left_out() -> None:
+    attending = [0, 2, 3]  # of five
+    assert Selection().groups(attending, 1)[0] == [[2]]
+    assert Selection("mean").groups(attending, 1)[0] == [[0, 2, 3]]
+    assert Selection("all").groups(attending, 1)[0] == [[0], [2], [3]]
+    assert Selection(3).groups(attending, 1)[0] == [[2]]
+    assert Selection().groups([1], 1)[0] == [[1]]
+    for layers, told in (
+        (attending, r"layers 1, 3, 4 \(or mean, or all\)"),
+        ([0, 2], r"layers 1, 3 \(or mean, or all\)"),
+        ([0], "one layer"),
+        ([3], "layer 4 alone"),
+    ):
+        with pytest.raises(UsageError, match=f"^--layer 2: this model's attention has {told}$"):
+            Selection(2).groups(layers, 1)
 
 
 @pytest.mark.parametrize(
@@ -242,7 +259,7 @@ def test_self_attention_is_between_the_words_of_one_line(
 @pytest.mark.parametrize("kind", ["encoder", "decoder"])
 def test_recurrent_models_have_no_self_attention(runs: dict[str, LoadedRun], kind: AttentionKind) -> None:
     run = runs["luong"]
-    with pytest.raises(NmtError, match=f"{kind} is recurrent: it has no self-attention"):
+    with pytest.raises(NmtError, match=f"{kind} has self-attention in no layer"):
         piece_attention(run.model, run.tokenizer, SOURCES, REFERENCES, kind=kind)
 
 
