@@ -216,6 +216,9 @@ def test_self_attention_sums_to_one_and_sees_neither_padding_nor_the_future(name
     src, mask = random_batch(LENGTHS)
     tgt, _ = random_batch([6, 6, 6], seed=3)
     weights = model.attention(src, mask, tgt, kind)
+    attends = torch.tensor([layer.mixer.attends for layer in getattr(model, kind).layers])
+    assert not weights[:, ~attends].any(), "layers without weights are shown as zeros"
+    weights = weights[:, attends]
     seen = mask[:, None] if kind == "encoder" else torch.ones(6, 6, dtype=torch.bool).tril()[None]
     seen = seen[:, None, None].expand_as(weights)  # [batch, layers, heads, queries, keys]
     torch.testing.assert_close(weights.sum(dim=-1), torch.ones(weights.shape[:-1]))
