@@ -17,6 +17,9 @@ MixerName = Literal["softmax"]  # self-attention, and what stands in its place
 CrossName = Literal["softmax"]  # a Transformer's attention to the source
 AlignmentName = Literal["soft"]  # a recurrent decoder's attention to the source
 
+# For the key of a stack, the names that cannot stand there, and why.
+_REFUSED: dict[str, dict[str, str]] = {}
+
 
 @dataclass(kw_only=True)
 class RotaryConfig:
@@ -49,8 +52,13 @@ def of_layer(names: str | Sequence[str], layer: int) -> str:
 
 
 def check_layers(key: str, names: str | Sequence[str], layers: int) -> None:
-    """Refuse a list of names that does not have one for each layer."""
-    require(
-        isinstance(names, str) or len(names) == layers,
-        f"{key} names {len(names)} layers and the stack has {layers}: give one name for each layer, or one for all",
-    )
+    """Refuse a list of names that does not have one for each layer, and a name that cannot stand in this stack."""
+    if isinstance(names, str):
+        named = {key: names}
+    else:
+        expected = f"one name for all layers, or a list of {layers}, one for each"
+        require(len(names) == layers, f"{key}=[{','.join(names)}]: expected {expected}")
+        named = {f"{key}[{layer}]": name for layer, name in enumerate(names)}
+    for place, name in named.items():
+        reason = _REFUSED.get(key, {}).get(name)
+        require(reason is None, f"{place}={name}: {reason}")

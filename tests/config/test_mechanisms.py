@@ -1,0 +1,73 @@
+"""Names of mechanisms: one for all layers of a stack, or a list with one for each."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from nmt.config import mechanisms
+from nmt.config.load import config_from_dict
+from nmt.config.models import TransformerConfig
+from nmt.errors import ConfigError
+
+
+def model(**keys: Any) -> TransformerConfig:
+    """A Transformer of three encoder and two decoder layers with these keys."""
+    data = {"source_language": "de", "target_language": "en", "path": "corpus"}
+    sizes = {"family": "transformer", "encoder_layers": 3, "decoder_layers": 2}
+    found = config_from_dict({"model": sizes | keys, "data": data, "training": {"max_steps": 10}}).model
+    assert isinstance(found, TransformerConfig)
+    return found
+
+
+def refusal(**keys: Any) -> str:
+    """The sentence with which a Transformer with these keys is refused."""
+    with pytest.raises(ConfigError) as caught:
+        model(**keys)
+    sentence = str(caught.value)
+    assert "\n" not in sentence
+    return sentence
+
+
+def test_one_name_is_that_of_all_layers_and_a_list_has_each_layer_s() -> None:
+    assert model(decoder_self="softmax").decoder_self == "softmax"
+    assert model(encoder_self=["softmax"] * 3).encoder_self == ["softmax"] * 3
+    assert [mechanisms.of_layer("a", layer) for layer in (0, 1)] == ["a", "a"]
+    assert [mechanisms.of_layer(["a", "b"], layer) for layer in (0, 1)] == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    ("key", "layers"), [("encoder_self", 3), ("decoder_self", 2), ("decoder_cross", 2)], ids=lambda value: str(value)
+)
+@pytest.mark.parametrize("length", [0, 1, 4])
+def test_a_list_has_one_name_for_each_layer(key: str, layers: int, length: int) -> None:
+    names = ["softmax"] * length
+    assert refusal(**{key: names}) == (
+        f"model.{key}=[{','.join(names)}]: expected one name for all layers, or a list of {layers}, one for each"
+    )
+
+
+@pytest.mark.parametrize("key", ["encoder_self", "decoder_self", "decoder_cross"])
+def test_an_unknown_name_is_refused_with_the_nearest(key: str) -> None:
+    one = refusal(**{key: "sofmax"})
+    assert one.startswith(f"model.{key}=sofmax: expected one of ") and "softmax" in one.partition(";")[0]
+    assert one.partition(";")[0].endswith(", or a list of them") and one.endswith("; nearest: softmax")
+    listed = refusal(**{key: ["softmax", "sofmax"]})
+    assert listed.startswith(f"model.{key}[1]=sofmax: expected one of ") and listed.endswith("; nearest: softmax")
+    assert "nearest" not in refusal(**{key: "qqq"})
+
+
+@pytest.mark.parametrize("value", [None, 3, True, {"softmax": 2}])
+def test_what_is_neither_a_name_nor_a_list_is_refused(value: Any) -> None:
+    assert ": expected one of softmax" in refusal(decoder_self=value)
+    assert refusal(decoder_self=["softmax", value]).startswith("model.decoder_self[1]=")
+
+
+def test_a_name_that_cannot_stand_in_a_stack_is_refused_with_the_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(mechanisms._REFUSED, "model.encoder_self", {"softmax": "it cannot"})
+    assert refusal() == "model.encoder_self=softmax: it cannot"
+    assert refusal(encoder_self=["softmax"] * 3) == "model.encoder_self[0]=softmax: it cannot"
+    with pytest.raises(ConfigError, match=r"^model\.encoder_self\[1\]=softmax: it cannot$"):
+        mechanisms.check_layers("model.encoder_self", ["other", "softmax"], 2)
+    mechanisms.check_layers("model.decoder_self", "softmax", 2)
