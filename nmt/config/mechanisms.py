@@ -13,12 +13,17 @@ from nmt.config.ranges import Range
 from nmt.errors import require
 
 PositionName = Literal["sinusoidal", "none", "rotary", "alibi", "shaw"]
-MixerName = Literal["softmax"]  # self-attention, and what stands in its place
+MixerName = Literal["softmax", "ssru"]  # self-attention, and what stands in its place
 CrossName = Literal["softmax"]  # a Transformer's attention to the source
 AlignmentName = Literal["soft"]  # a recurrent decoder's attention to the source
 
 # For the key of a stack, the names that cannot stand there, and why.
-_REFUSED: dict[str, dict[str, str]] = {}
+_REFUSED: dict[str, dict[str, str]] = {
+    "model.encoder_self": {
+        "ssru": "an SSRU reads from left to right, so a source word would not see the words after it; it can stand in "
+        "model.decoder_self",
+    },
+}
 
 
 @dataclass(kw_only=True)

@@ -39,6 +39,8 @@ VARIANTS: dict[str, ModelConfig] = {
     "transformer-shaw": TransformerConfig(**TRANSFORMER, positions="shaw", shaw=ShawConfig(max_distance=2)),
     "transformer-shaw-keys": TransformerConfig(**TRANSFORMER, norm="pre", positions="shaw",
                                                shaw=ShawConfig(max_distance=3, values=False)),
+    "transformer-ssru": TransformerConfig(**TRANSFORMER, decoder_self="ssru"),
+    "transformer-ssru-softmax": TransformerConfig(**TRANSFORMER, norm="pre", decoder_self=["ssru", "softmax"]),
 }  # fmt: skip
 
 VOCABULARY = 11

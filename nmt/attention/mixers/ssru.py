@@ -1,0 +1,65 @@
+"""The simpler simple recurrent unit in the place of a decoder's self-attention (Kim et al. 2019)."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from nmt.attention.contract import Mixer
+from nmt.config.models import TransformerConfig
+
+
+class Cell(NamedTuple):
+    """What an SSRU remembers of the positions so far, however many they are."""
+
+    c: Tensor  # [rows, dim]
+
+
+class Ssru(Mixer):
+    """f_t = sigmoid(W_f x_t + b_f), c_t = f_t * c_{t-1} + (1 - f_t) * (W x_t), o_t = ReLU(c_t) (Kim et al. 2019).
+
+    All matrix products are of all positions at once; only c_t waits for the position before.
+    """
+
+    attends = False
+
+    def __init__(self, model_dim: int) -> None:
+        super().__init__()
+        self.forget_projection = nn.Linear(model_dim, model_dim)
+        self.input_projection = nn.Linear(model_dim, model_dim, bias=False)
+
+    def init_state(self, rows: int, like: Tensor) -> Cell:
+        wide = torch.promote_types(like.dtype, torch.float32)  # it adds up what all positions contribute
+        return Cell(like.new_zeros(rows, self.input_projection.out_features, dtype=wide))
+
+    def state_bytes(self, length: int) -> int:
+        return 4 * self.input_projection.out_features
+
+    def forward(
+        self,
+        x: Tensor,
+        positions: Tensor,
+        mask: Tensor | None = None,
+        state: Cell | None = None,
+        *,
+        need_weights: bool = False,
+    ) -> tuple[Tensor, Cell | None, Tensor | None]:
+        # forget gates and what they let in
+        forget = torch.sigmoid(self.forget_projection(x))
+        new = (1 - forget) * self.input_projection(x)
+        # the time loop
+        (c,) = self.init_state(x.size(0), x) if state is None else state
+        cells = []
+        for forget_t, new_t in zip(forget.unbind(dim=1), new.unbind(dim=1), strict=True):
+            c = forget_t * c + new_t
+            cells.append(c)
+        # outputs
+        return torch.relu(torch.stack(cells, dim=1)), None if state is None else Cell(c), None
+
+
+def make(config: TransformerConfig, causal: bool) -> Ssru:
+    """Return the SSRU of one layer."""
+    assert causal, "model.encoder_self=ssru is refused with the configuration"
+    return Ssru(config.model_dim)
