@@ -8,7 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from nmt.config.models import TransformerConfig
+from nmt.errors import UsageError
 from nmt.evaluation.align import BEGIN, END, Selection
+from nmt.models.build import build_model
 from nmt.report.attention import Map, SentenceMaps, pictures
 from nmt.report.heatmap import to_svg
 from nmt.report.render import Report, _pictures
@@ -34,6 +37,28 @@ def test_the_decoder_sees_what_it_has_written_after_the_begin_of_sentence(run: L
         assert weights[0, 0] > 0 and (weights[:, 0] > 0).all(), "the first column is what everything sees"
         first_pieces = np.triu(weights, 2)  # a word in several pieces sees its own beginning
         assert not first_pieces.any()
+
+
+def test_layers_without_self_attention_have_no_map(run: LoadedRun) -> None:
+    names = ["ssru", "softmax", "softmax", "ssru"]
+    config = TransformerConfig(
+        model_dim=16, ffn_dim=16, num_heads=2, encoder_layers=1, decoder_layers=4, decoder_self=names
+    )
+    model = build_model(config, run.tokenizer.source_size, run.tokenizer.target_size).eval()
+    pair = (1, SOURCES[1], REFERENCES[1])
+
+    def titles(layer: int | str | None) -> tuple[str, list[str]]:
+        (picture,) = pictures("r", model, run.tokenizer, [pair], Selection(layer), "decoder")
+        panels = [panel for row in picture.panels for panel in row]
+        for panel in panels:
+            np.testing.assert_allclose(np.sum(panel.weights, axis=1), 1, atol=1e-5)
+        return picture.title.partition("self-attention")[2], [panel.title for panel in panels]
+
+    assert titles(None) == (", layer 2, mean of 2 heads", [""])
+    assert titles("mean") == (", mean of 2 layers, mean of 2 heads", [""])
+    assert titles("all") == ("", ["layer 2, mean of 2 heads", "layer 3, mean of 2 heads"])
+    with pytest.raises(UsageError, match=r"^--layer 4: this model's attention has layers 2, 3 \(or mean, or all\)$"):
+        titles(4)
 
 
 def test_a_picture_of_one_map_says_all_in_its_title(run: LoadedRun) -> None:
