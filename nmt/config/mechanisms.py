@@ -9,12 +9,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from nmt.config.ranges import Range
+from nmt.config.ranges import Range, Rate
 from nmt.errors import require
 
 PositionName = Literal["sinusoidal", "none", "rotary", "alibi", "shaw"]
 MixerName = Literal["softmax", "ssru"]  # self-attention, and what stands in its place
-CrossName = Literal["softmax"]  # a Transformer's attention to the source
+CrossName = Literal["softmax", "transparent"]  # a Transformer's attention to the source
 AlignmentName = Literal["soft"]  # a recurrent decoder's attention to the source
 
 # For the key of a stack, the names that cannot stand there, and why.
@@ -49,6 +49,13 @@ class ShawConfig:
 
     max_distance: Annotated[int, Range(0, 10_000)] = 16  # k: all distances beyond it count as k
     values: bool = True  # whether distances are added to values too, or to keys alone
+
+
+@dataclass(kw_only=True)
+class TransparentConfig:
+    """Attention of a decoder layer to a learned sum of all encoder layers (Bapna et al. 2018)."""
+
+    dropout: Rate = 0.0  # of W, whose softmax weighs the embeddings and layers
 
 
 def of_layer(names: str | Sequence[str], layer: int) -> str:

@@ -12,6 +12,7 @@ from nmt.config.mechanisms import (
     PositionName,
     RotaryConfig,
     ShawConfig,
+    TransparentConfig,
     check_layers,
 )
 from nmt.config.ranges import Auto, Dimension, Layers, Range, Rate
@@ -119,6 +120,7 @@ class TransformerConfig:
     encoder_self: MixerName | list[MixerName] = "softmax"  # of all layers, or a list with one for each
     decoder_self: MixerName | list[MixerName] = "softmax"
     decoder_cross: CrossName | list[CrossName] = "softmax"
+    transparent: TransparentConfig = field(default_factory=TransparentConfig)  # for decoder_cross=transparent
     activation: Literal["relu", "gelu"] = "relu"
     dropout: Rate | Auto = 0.1  # auto: from 0.1 to 0.4, the more often the text is read
     attention_dropout: Rate = 0.0

@@ -41,6 +41,8 @@ VARIANTS: dict[str, ModelConfig] = {
                                                shaw=ShawConfig(max_distance=3, values=False)),
     "transformer-ssru": TransformerConfig(**TRANSFORMER, decoder_self="ssru"),
     "transformer-ssru-softmax": TransformerConfig(**TRANSFORMER, norm="pre", decoder_self=["ssru", "softmax"]),
+    "transformer-transparent": TransformerConfig(**TRANSFORMER, norm="pre", decoder_cross="transparent"),
+    "transformer-softmax-transparent": TransformerConfig(**TRANSFORMER, decoder_cross=["softmax", "transparent"]),
 }  # fmt: skip
 
 VOCABULARY = 11

@@ -1,0 +1,49 @@
+"""Attention to a learned sum of all layers of the encoder: transparent attention (Bapna et al. 2018)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from nmt.attention.contract import Encoded
+from nmt.attention.cross.softmax import CrossAttention, Source
+from nmt.attention.normalisers import softmax
+from nmt.config.models import TransformerConfig
+from nmt.kernels.dropout import Dropout
+
+
+class TransparentAttention(CrossAttention):
+    """Decoder layer j attends to z_j = sum_i s_ij h_i, s_j = softmax(W_j), in the place of the last layer h_N alone.
+
+    h_0 are the source embeddings and h_1 ... h_N the outputs of the encoder's N layers. W_j is zero at first, so that
+    training begins with their mean.
+    """
+
+    reads_layers = True
+
+    def __init__(
+        self, model_dim: int, num_heads: int, encoder_layers: int, dropout: float = 0.0, layer_dropout: float = 0.0
+    ) -> None:
+        """`layer_dropout` is the rate at which elements of W_j are dropped, before their softmax."""
+        super().__init__(model_dim, num_heads, dropout)
+        self.layer_scores = nn.Parameter(torch.zeros(encoder_layers + 1))  # W_j
+        self.layer_dropout = Dropout(layer_dropout)
+
+    def read(self, encoded: Encoded) -> Source:
+        assert encoded.layers is not None, "encode with need_layers"
+        # s_j
+        weights = softmax(self.layer_dropout(self.layer_scores))
+        # z_j
+        mixed: Tensor = torch.einsum("n,bnsd->bsd", weights.to(encoded.layers.dtype), encoded.layers)
+        return self.source(mixed, encoded.mask)
+
+
+def make(config: TransformerConfig, layer: int) -> TransparentAttention:
+    """Return the attention of decoder layer `layer`, counted from 0."""
+    return TransparentAttention(
+        config.model_dim,
+        config.num_heads,
+        config.encoder_layers,
+        config.attention_dropout,
+        config.transparent.dropout,
+    )
