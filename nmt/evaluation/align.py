@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 BEGIN, END = "<s>", "</s>"
 _NO_ATTENTION = {
     "cross": "this model has no attention: it reads the source as one fixed vector, so there is no alignment",
-    "encoder": "this model's encoder has self-attention in no layer",
-    "decoder": "this model's decoder has self-attention in no layer",
+    "encoder": "no layer of this model's encoder has self-attention",
+    "decoder": "no layer of this model's decoder has self-attention",
 }
 T = TypeVar("T")
 Weights = TypeVar("Weights", "Tensor", NDArray[np.float32])

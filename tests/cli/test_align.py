@@ -136,7 +136,7 @@ def test_self_attention_is_drawn_and_has_no_links(
     assert [path.name for path in tmp_path.iterdir()] == [f"transformer-sentence2-{kind}-layer1-heads-mean.svg"]
     assert call(folder, "luong", *wanted) == 1
     error = capsys.readouterr().err
-    assert len(error.splitlines()) == 1 and f"its {kind} has none in any layer" in error
+    assert len(error.splitlines()) == 1 and f"no layer of its {kind} has any" in error
     assert call(folder, "transformer", "--attention", kind) == 2
     assert "--heatmap" in capsys.readouterr().err
     assert call(folder, "transformer", *wanted, "--gold", str(folder / "gold")) == 2

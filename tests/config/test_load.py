@@ -93,7 +93,7 @@ def test_file_builds_on_a_preset_and_has_options_of_its_own() -> None:
     write("lab/mine.yaml", "defaults: [embedded]\nmodel: {dropout: 0.4}\nseed: ${training.max_minutes}\n")
     config = load_config("lab/mine.yaml", ["training.max_minutes=1234"])
     assert isinstance(config.model, TransformerConfig)
-    assert (config.model.model_dim, config.model.dropout, config.seed) == (256, 0.4, 1234)
+    assert (config.model.model_dim, config.model.dropout, config.seed) == (128, 0.4, 1234)
     assert load_config("lab/mine.yaml", ["model=mine"]).model == LuongConfig(layers=2)
 
 

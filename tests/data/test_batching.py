@@ -72,14 +72,16 @@ def test_collate() -> None:
     assert batch.src_mask.tolist() == [[True] * 3, [True, False, False]]
     assert batch.tgt_in.tolist() == [[BOS, 7, PAD, PAD], [BOS, 8, 9, 9]]
     assert batch.tgt_out.tolist() == [[7, EOS, PAD, PAD], [8, 9, 9, EOS]]
-    assert [tensor.dtype for tensor in batch] == [torch.int64, torch.bool, torch.int64, torch.int64]
-    assert batch.to("meta").tgt_in.is_meta
+    assert batch.src_lengths.tolist() == [3, 1]
+    assert [tensor.dtype for tensor in batch] == [torch.int64, torch.bool, torch.int64, torch.int64, torch.int64]
+    elsewhere = batch.to("meta")
+    assert elsewhere.tgt_in.is_meta and elsewhere.src_lengths.is_cpu
 
 
 def test_collate_to_a_multiple() -> None:
     batch = collate([[5] * 8 + [EOS]], [[7] * 7 + [EOS]], multiple=8)
-    assert [tensor.shape[1] for tensor in batch] == [16, 16, 8, 8]
-    assert batch.src_mask.sum() == 9
+    assert [tensor.shape[1] for tensor in batch[:4]] == [16, 16, 8, 8]
+    assert batch.src_mask.sum() == 9 == batch.src_lengths.sum()
 
 
 # -- an epoch -----------------------------------------------------------------------------------------------------
