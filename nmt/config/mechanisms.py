@@ -9,13 +9,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from nmt.config.ranges import Range, Rate
+from nmt.config.ranges import Dimension, Positive, Range, Rate
 from nmt.errors import require
 
 PositionName = Literal["sinusoidal", "none", "rotary", "alibi", "shaw"]
 MixerName = Literal["softmax", "ssru"]  # self-attention, and what stands in its place
 CrossName = Literal["softmax", "transparent"]  # a Transformer's attention to the source
-AlignmentName = Literal["soft"]  # a recurrent decoder's attention to the source
+AlignmentName = Literal["soft", "coverage"]  # a recurrent decoder's attention to the source
 
 # For the key of a stack, the names that cannot stand there, and why.
 _REFUSED: dict[str, dict[str, str]] = {
@@ -56,6 +56,24 @@ class TransparentConfig:
     """Attention of a decoder layer to a learned sum of all encoder layers (Bapna et al. 2018)."""
 
     dropout: Rate = 0.0  # of W, whose softmax weighs the embeddings and layers
+
+
+@dataclass(kw_only=True)
+class CoverageConfig:
+    """What alignment=coverage keeps of each source state (Tu et al. 2016)."""
+
+    kind: Literal["linguistic", "neural"] = "linguistic"  # a sum of weights over a fertility / a GRU's state
+    max_fertility: Positive = 2.0  # of kind=linguistic: the most target words that one source word can stand for
+    dim: Dimension = 10  # of kind=neural
+
+
+def check_alignment(alignment: AlignmentName, score: str) -> None:
+    """Refuse a score that an alignment cannot be made with."""
+    require(
+        alignment != "coverage" or score in ("additive", "concat"),
+        f"model.alignment=coverage adds the coverage inside the tanh of an additive score, and model.score={score} has "
+        "none: set model.score to additive (rnnsearch) or concat (luong)",
+    )
 
 
 def of_layer(names: str | Sequence[str], layer: int) -> str:

@@ -7,12 +7,14 @@ from typing import Annotated, Literal
 
 from nmt.config.mechanisms import (
     AlignmentName,
+    CoverageConfig,
     CrossName,
     MixerName,
     PositionName,
     RotaryConfig,
     ShawConfig,
     TransparentConfig,
+    check_alignment,
     check_layers,
 )
 from nmt.config.ranges import Auto, Dimension, Layers, Range, Rate
@@ -66,6 +68,7 @@ class RnnSearchConfig:
     encoder_layers: Layers = 1
     score: Literal["general", "additive"] = "additive"
     alignment: AlignmentName = "soft"
+    coverage: CoverageConfig = field(default_factory=CoverageConfig)
     doubly_stochastic: Annotated[float, Range(0, 1000)] = 0.0  # weight of the loss by which no source word is left out
     dropout: Rate = 0.0
     share_embeddings: bool = False
@@ -73,6 +76,7 @@ class RnnSearchConfig:
 
     def check(self) -> None:
         """Refuse sizes that do not fit together."""
+        check_alignment(self.alignment, self.score)
         _check_tying(self, "maxout_dim")
 
 
@@ -88,6 +92,7 @@ class LuongConfig:
     bidirectional: bool = False  # the paper's encoder is not; each direction then has hidden_dim / 2
     score: Literal["dot", "general", "concat"] = "general"
     alignment: AlignmentName = "soft"
+    coverage: CoverageConfig = field(default_factory=CoverageConfig)
     doubly_stochastic: Annotated[float, Range(0, 1000)] = 0.0  # weight of the loss by which no source word is left out
     input_feeding: bool = True
     reverse_source: bool = False
@@ -100,6 +105,7 @@ class LuongConfig:
         require(
             not self.bidirectional or self.hidden_dim % 2 == 0, "model.hidden_dim must be even for model.bidirectional"
         )
+        check_alignment(self.alignment, self.score)
         _check_tying(self, "hidden_dim")
 
 

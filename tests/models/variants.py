@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from nmt.config.mechanisms import RotaryConfig, ShawConfig
+from nmt.config.mechanisms import CoverageConfig, RotaryConfig, ShawConfig
 from nmt.config.models import LuongConfig, ModelConfig, RnnEncDecConfig, RnnSearchConfig, TransformerConfig
 from nmt.models.build import build_model
 from nmt.models.contract import Decoded
@@ -29,6 +29,12 @@ VARIANTS: dict[str, ModelConfig] = {
     "luong-general-plain": LuongConfig(**RNN, layers=1, cell="gru", input_feeding=False),
     "luong-concat": LuongConfig(**RNN, layers=2, cell="gru", score="concat", reverse_source=True),
     "luong-concat-plain": LuongConfig(**RNN, layers=1, score="concat", input_feeding=False),
+    "rnnsearch-coverage": RnnSearchConfig(**RNN, attention_dim=14, maxout_dim=10, alignment="coverage"),
+    "rnnsearch-coverage-neural": RnnSearchConfig(**RNN, attention_dim=14, maxout_dim=10, alignment="coverage",
+                                                 cell="lstm", coverage=CoverageConfig(kind="neural", dim=3)),
+    "luong-coverage": LuongConfig(**RNN, layers=2, score="concat", alignment="coverage",
+                                  coverage=CoverageConfig(kind="neural", dim=3)),
+    "luong-coverage-plain": LuongConfig(**RNN, layers=1, score="concat", alignment="coverage", input_feeding=False),
     "transformer-post": TransformerConfig(**TRANSFORMER),
     "transformer-pre": TransformerConfig(**TRANSFORMER, norm="pre", activation="gelu", share_embeddings=False),
     "transformer-rotary": TransformerConfig(**TRANSFORMER, norm="pre", positions="rotary",

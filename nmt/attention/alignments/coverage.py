@@ -1,0 +1,148 @@
+"""Attention that knows how far each source state has been translated (Tu et al. 2016, section 3).
+
+"i-1" in the equations is the decoder's state that attends: s_{i-1} in RNNsearch, h_t in Luong's model.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import NamedTuple, cast
+
+import torch
+from torch import Tensor, nn
+
+from nmt.attention.contract import Attend, Attended, Encoded, SourceAttention
+from nmt.attention.normalisers import softmax
+from nmt.attention.patterns import bias_of
+from nmt.attention.scores import AdditiveScore, Score
+from nmt.config.models import LuongConfig, RnnSearchConfig
+from nmt.kernels.shared import Shared
+
+
+class CoverageMemory(NamedTuple):
+    """What is kept of a source sentence."""
+
+    keys: Tensor  # [batch, src_len, attention_dim], U h_j
+    states: Tensor  # [batch, src_len, states_dim]
+    mask: Tensor  # [batch, src_len] bool, True = may attend
+    source: Tensor  # [batch, src_len, *], what updates of the coverage need of h_j
+
+
+class CoverageUpdate(nn.Module, ABC):
+    """How a step changes the coverage [batch, hypotheses, src_len, dim], which begins at zero."""
+
+    dim: int
+
+    @abstractmethod
+    def source(self, states: Tensor) -> Tensor:
+        """Return what each update needs of states [batch, src_len, states_dim]: [batch, src_len, *]."""
+
+    @abstractmethod
+    def forward(self, coverage: Tensor, weights: Tensor, query: Tensor, source: Tensor) -> Tensor:
+        """Return the next coverage.
+
+        weights are [batch, hypotheses, src_len], query [batch, hypotheses, query_dim], source that of `source`.
+        """
+
+
+class LinguisticCoverage(CoverageUpdate):
+    """C_ij = C_{i-1,j} + alpha_ij / Phi_j; the fertility Phi_j = N sigmoid(U_f h_j) (Tu et al. 2016, section 3.1)."""
+
+    dim = 1
+
+    def __init__(self, states_dim: int, max_fertility: float) -> None:
+        super().__init__()
+        self.max_fertility = max_fertility
+        self.fertility_projection = nn.Linear(states_dim, 1, bias=False)
+
+    def source(self, states: Tensor) -> Tensor:
+        fertility: Tensor = self.max_fertility * torch.sigmoid(self.fertility_projection(states))
+        return fertility
+
+    def forward(self, coverage: Tensor, weights: Tensor, query: Tensor, source: Tensor) -> Tensor:
+        return coverage + weights.unsqueeze(3) / source.unsqueeze(1)
+
+
+class NeuralCoverage(CoverageUpdate):
+    """C_ij = GRU(C_{i-1,j}, [alpha_ij; h_j; s_{i-1}]) (Tu et al. 2016, section 3.1), the GRU of Cho et al. 2014."""
+
+    def __init__(self, states_dim: int, query_dim: int, dim: int) -> None:
+        super().__init__()
+        self.dim = dim
+        # the input's matrix, by what it multiplies: gates z, r and the candidate side by side
+        self.states_projection = nn.Linear(states_dim, 3 * dim)
+        self.weight_projection = nn.Linear(1, 3 * dim, bias=False)
+        self.query_projection = nn.Linear(query_dim, 3 * dim, bias=False)
+        self.gates_projection = nn.Linear(dim, 2 * dim, bias=False)
+        self.candidate_projection = nn.Linear(dim, dim, bias=False)
+
+    def source(self, states: Tensor) -> Tensor:
+        projected: Tensor = self.states_projection(states)
+        return projected
+
+    def forward(self, coverage: Tensor, weights: Tensor, query: Tensor, source: Tensor) -> Tensor:
+        # W [alpha_ij; h_j; s_{i-1}]
+        given = self.weight_projection(weights.unsqueeze(3)) + source.unsqueeze(1)
+        given = given + self.query_projection(query).unsqueeze(2)
+        for_gates, for_candidate = given.split((2 * self.dim, self.dim), dim=3)
+        # the unit
+        gates = torch.sigmoid(for_gates + self.gates_projection(coverage))
+        update, reset = gates.to(coverage.dtype).chunk(2, dim=3)
+        candidate = torch.tanh(for_candidate + self.candidate_projection(reset * coverage))
+        return torch.lerp(coverage, candidate.to(coverage.dtype), update)
+
+
+class CoverageAlignment(SourceAttention):
+    """e_ij = v . tanh(W s_{i-1} + U h_j + V C_{i-1,j}) (Tu et al. 2016, section 3.2), and softmax weights.
+
+    Its state is the coverage [rows, src_len, dim].
+    """
+
+    def __init__(self, score: AdditiveScore, update: CoverageUpdate) -> None:
+        super().__init__()
+        self.score = score
+        self.update = update
+        self.coverage_projection = nn.Linear(update.dim, score.v.in_features, bias=False)
+
+    def read(self, encoded: Encoded) -> CoverageMemory:
+        keys, source = self.score.keys(encoded.states), self.update.source(encoded.states)
+        return CoverageMemory(keys, encoded.states, encoded.mask, source)
+
+    def init_state(self, memory: CoverageMemory) -> Tensor:
+        """Return zeros, in float32 or better, as the weights are that change them."""
+        dtype = torch.promote_types(memory.states.dtype, torch.float32)
+        return memory.states.new_zeros(*memory.mask.shape, self.update.dim, dtype=dtype)
+
+    def over(self, memory: CoverageMemory, *, need_weights: bool = False) -> Attend:
+        keys, bias = memory.keys.unsqueeze(1), bias_of(memory.mask).unsqueeze(1)
+        project, weigh = Shared(self.score.query_projection.weight), Shared(memory.states.mT)
+        of_sentences = (memory.mask.size(0), -1)  # rows as [batch, hypotheses], so that the memory is never repeated
+
+        def attend(x: Tensor, positions: Tensor, state: Tensor) -> Attended:
+            coverage = state.unflatten(0, of_sentences)  # [batch, hypotheses, src_len, dim]
+            contexts, weights = [], []
+            for query in x.unflatten(0, of_sentences).unbind(2):  # [batch, hypotheses, query_dim]
+                # e_ij and alpha_ij
+                projected = project(query.flatten(0, 1)).unflatten(0, of_sentences).unsqueeze(2)
+                energy = torch.tanh(projected + keys + self.coverage_projection(coverage))
+                alpha = softmax(self.score.v(energy).squeeze(3), bias)  # [batch, hypotheses, src_len]
+                # c_i and C_ij
+                contexts.append(weigh(alpha).flatten(0, 1))
+                coverage = self.update(coverage, alpha, query, memory.source)
+                weights.append(alpha.flatten(0, 1))
+            return Attended(
+                torch.stack(contexts, dim=1), torch.stack(weights, dim=1).unsqueeze(1), coverage.flatten(0, 1)
+            )
+
+        return attend
+
+
+def make(config: RnnSearchConfig | LuongConfig, score: Score, states_dim: int) -> CoverageAlignment:
+    """Return the alignment by an additive score and the coverage that `model.coverage` describes."""
+    options = config.coverage
+    update: CoverageUpdate
+    if options.kind == "linguistic":
+        update = LinguisticCoverage(states_dim, options.max_fertility)
+    else:
+        update = NeuralCoverage(states_dim, config.hidden_dim, options.dim)
+    return CoverageAlignment(cast(AdditiveScore, score), update)
