@@ -15,7 +15,7 @@ from nmt.errors import require
 PositionName = Literal["sinusoidal", "none", "rotary", "alibi", "shaw"]
 MixerName = Literal["softmax", "ssru"]  # self-attention, and what stands in its place
 CrossName = Literal["softmax", "transparent"]  # a Transformer's attention to the source
-AlignmentName = Literal["soft", "coverage"]  # a recurrent decoder's attention to the source
+AlignmentName = Literal["soft", "coverage", "marginal"]  # a recurrent decoder's attention to the source
 
 # For the key of a stack, the names that cannot stand there, and why.
 _REFUSED: dict[str, dict[str, str]] = {
@@ -67,12 +67,20 @@ class CoverageConfig:
     dim: Dimension = 10  # of kind=neural
 
 
-def check_alignment(alignment: AlignmentName, score: str) -> None:
-    """Refuse a score that an alignment cannot be made with."""
+def check_alignment(alignment: AlignmentName, score: str, context_goes_on: bool) -> None:
+    """Refuse an alignment with a score, or in a decoder, that it cannot have.
+
+    `context_goes_on` says whether the decoder's next state depends on the context.
+    """
     require(
         alignment != "coverage" or score in ("additive", "concat"),
         f"model.alignment=coverage adds the coverage inside the tanh of an additive score, and model.score={score} has "
         "none: set model.score to additive (rnnsearch) or concat (luong)",
+    )
+    require(
+        alignment != "marginal" or not context_goes_on,
+        "model.alignment=marginal needs a decoder whose next state does not depend on which source position was taken, "
+        "or a sum over all sequences of positions would be needed: take model=luong with model.input_feeding=false",
     )
 
 

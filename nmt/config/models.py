@@ -76,7 +76,7 @@ class RnnSearchConfig:
 
     def check(self) -> None:
         """Refuse sizes that do not fit together."""
-        check_alignment(self.alignment, self.score)
+        check_alignment(self.alignment, self.score, context_goes_on=True)
         _check_tying(self, "maxout_dim")
 
 
@@ -105,7 +105,7 @@ class LuongConfig:
         require(
             not self.bidirectional or self.hidden_dim % 2 == 0, "model.hidden_dim must be even for model.bidirectional"
         )
-        check_alignment(self.alignment, self.score)
+        check_alignment(self.alignment, self.score, context_goes_on=self.input_feeding)
         _check_tying(self, "hidden_dim")
 
 

@@ -1,0 +1,48 @@
+"""Hard attention by its exact marginal likelihood (Deng et al. 2018, section 2; Wu, Shapiro and Cotterell 2018).
+
+The alignment a_t of a target position is one source position, a latent variable with p(a_t = j) = alpha_tj. It is
+summed out: p(y_t) = sum_j alpha_tj p(y_t | h_t, state_j).
+"""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from nmt.attention.alignments.base import AlignmentMemory
+from nmt.attention.contract import Attend, Attended, Encoded, MechanismState, SourceAttention
+from nmt.attention.normalisers import log_softmax
+from nmt.attention.patterns import bias_of
+from nmt.attention.scores import Score
+from nmt.config.models import LuongConfig, RnnSearchConfig
+
+
+class MarginalAlignment(SourceAttention):
+    """A mixture of as many predictions as there are source positions: each state is a context by itself."""
+
+    def __init__(self, score: Score) -> None:
+        super().__init__()
+        self.score = score
+
+    def read(self, encoded: Encoded) -> AlignmentMemory:
+        return AlignmentMemory(self.score.keys(encoded.states), encoded.states, encoded.mask)
+
+    def over(self, memory: AlignmentMemory, *, need_weights: bool = False) -> Attend:
+        batch, src_len = memory.mask.shape
+        bias = bias_of(memory.mask).unsqueeze(1)  # [batch, 1, src_len]
+        compare = self.score.over(memory.keys)
+
+        def attend(x: Tensor, positions: Tensor, state: MechanismState = None) -> Attended:
+            rows, tgt_len, dim = x.shape
+            # log alpha_tj; the hypotheses of a sentence become further queries to it
+            log_weights = log_softmax(compare(x.reshape(batch, -1, dim)), bias).reshape(rows, tgt_len, src_len)
+            # the contexts: every source state, at each target position
+            states = memory.states.unsqueeze(1).expand(-1, rows // batch * tgt_len, -1, -1)
+            context = states.reshape(rows, tgt_len, src_len, -1)
+            return Attended(context, log_weights.exp().unsqueeze(1), mixture=log_weights)
+
+        return attend
+
+
+def make(config: RnnSearchConfig | LuongConfig, score: Score, states_dim: int) -> MarginalAlignment:
+    """Return the marginal alignment by a score."""
+    return MarginalAlignment(score)
