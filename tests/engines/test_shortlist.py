@@ -126,7 +126,7 @@ def test_a_list_of_everything_changes_nothing(variant: str, beta: float, beam_si
 
 @pytest.mark.parametrize("beta", [0.0, 0.2])
 def test_each_model_of_an_ensemble_has_the_list(beta: float) -> None:
-    models = [tiny_model(name, SIZE, seed=9) for name in ("rnnsearch", "transformer-post")]
+    models = [tiny_model(name, SIZE, seed=9) for name in ("rnnsearch", "luong-marginal", "transformer-post")]
     shortlist, options = some(), dataclasses.replace(OPTIONS, coverage_penalty=beta)
     found = find(Ensemble(models), shortlist, options, prefixes=PREFIXES)
     for row, source in enumerate(sources()):

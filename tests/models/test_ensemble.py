@@ -20,7 +20,7 @@ from tests.models.variants import VARIANTS, random_batch, tiny_model
 
 PAD, UNK, BOS, EOS = range(4)
 TINY = 6  # vocabulary
-MIXED = ("rnnsearch", "transformer-post", "cho-lstm-2", "luong-dot")
+MIXED = ("rnnsearch", "transformer-post", "cho-lstm-2", "luong-dot", "luong-marginal")
 
 
 def step_by_step(model: Seq2Seq | Ensemble, src: Tensor, mask: Tensor, tokens: Tensor) -> Tensor:
@@ -72,8 +72,9 @@ def test_forcing_gives_the_probabilities_of_the_steps(name: str) -> None:
 
 
 @torch.no_grad()
-def test_forcing_in_chunks_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    model = tiny_model("rnnsearch")
+@pytest.mark.parametrize("name", ["rnnsearch", "luong-marginal"])
+def test_forcing_in_chunks_changes_nothing(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = tiny_model(name)
     src, mask = random_batch([5, 2, 7])
     tokens = torch.randint(4, 11, (3, 6), generator=torch.Generator().manual_seed(3))
     expected, _ = model.force(src, mask, tokens, tokens)
@@ -81,7 +82,7 @@ def test_forcing_in_chunks_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> N
     torch.testing.assert_close(model.force(src, mask, tokens, tokens)[0], expected)
 
 
-@pytest.mark.parametrize("name", ["sutskever", "rnnsearch-lstm", "transformer-pre"])
+@pytest.mark.parametrize("name", ["sutskever", "rnnsearch-lstm", "luong-marginal", "transformer-pre"])
 def test_an_ensemble_of_a_model_with_itself_is_that_model(name: str) -> None:
     model = tiny_model(name, seed=7)
     src, mask = random_batch([5, 2, 7, 1])
