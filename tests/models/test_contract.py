@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from nmt.data.batching import Batch
-from nmt.models.contract import AttentionKind, Decoder, Encoder, State, select
+from nmt.models.contract import AttentionKind, Decoder, Encoder, State, select, tree_map
 from nmt.training.loss import batch_loss
 from tests.models.variants import VARIANTS, log_probs_of, probabilities, random_batch, tiny_model
 
@@ -162,6 +162,18 @@ def test_a_state_is_handed_on_by_value(name: str) -> None:
     again, _ = model.step(tokens, memory, twice)
     replayed = model.step(tokens, memory, model.step(tokens, memory, model.step(tokens, memory, start)[1])[1])[0]
     assert torch.equal(again, replayed)
+
+
+@pytest.mark.parametrize("name", [name for name in VARIANTS if name.startswith("transformer")])
+def test_the_state_of_a_mixer_is_as_large_as_it_says(name: str) -> None:
+    model = tiny_model(name)
+    src, mask = random_batch(LENGTHS)
+    memory = model.read(src, mask)
+    _, state = model.decoder(random_batch([4, 4, 4], seed=3)[0], memory, model.init_state(memory, 4))
+    for layer, of_layer in zip(model.decoder.layers, state.layers, strict=True):
+        leaves: list[torch.Tensor] = []
+        tree_map(lambda leaf, leaves=leaves: (leaves.append(leaf), leaf)[1], of_layer.mixer)
+        assert sum(leaf.nbytes for leaf in leaves) == len(LENGTHS) * layer.mixer.state_bytes(4)
 
 
 @ATTENDING

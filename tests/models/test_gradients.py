@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from nmt.attention.scores import AdditiveScore
+from nmt.attention.scores import AdditiveScore, additive
 from nmt.kernels.dropout import Dropout, dropout
 from nmt.kernels.gates import GruGates, LstmGates
 from nmt.kernels.shared import Shared
@@ -99,8 +99,7 @@ def test_additive_scores_over_a_loop_have_the_gradients_of_the_formula() -> None
     states, query = leaf(2, 6, 4), leaf(2, 1, 3)
 
     def formula(query: Tensor) -> Tensor:
-        energy = torch.tanh(plain.query_projection(query).unsqueeze(2) + plain.keys(states).unsqueeze(1))
-        return plain.v(energy).squeeze(-1)
+        return additive(plain.query_projection(query), plain.keys(states), plain.v.weight[0])
 
     outcomes = []
     for compare, module in ((score.over(score.keys(states)), score), (formula, plain)):
