@@ -27,8 +27,26 @@ def run_rnn(rnn: Rnn, x: Tensor, state: Layered | None = None, lengths: Tensor |
     side by side. Rows have `lengths` [rows] positions, all of them by default; outputs beyond are zero. cuDNN is
     told lengths on the CPU: those that lie on a device are waited for.
     """
-    if x.device.type == "cpu":
-        return _unrolled(rnn, x, state, lengths)
+    run = _unrolled if x.device.type == "cpu" else call_rnn
+    return run(rnn, x, state, lengths)
+
+
+def call_rnn(rnn: Rnn, x: Tensor, state: Layered | None, lengths: Tensor | None) -> tuple[Tensor, Layered]:
+    """Do what `run_rnn` does by calling the module.
+
+    cuDNN takes the longest row first. Were it left to torch to put rows in that order and back, it would wait for the
+    device both times.
+    """
+    if lengths is None:
+        return _call(rnn, x, state)
+    lengths, order = lengths.cpu().sort(descending=True)
+    order, back = (rows.to(x.device, non_blocking=True) for rows in (order, order.argsort()))
+    output, last = _call(rnn, x.index_select(0, order), None if state is None else _rows(state, order), lengths)
+    return output.index_select(0, back), _rows(last, back)
+
+
+def _call(rnn: Rnn, x: Tensor, state: Layered | None, lengths: Tensor | None = None) -> tuple[Tensor, Layered]:
+    """Call the module on rows of which none is longer than the one before."""
     directions = 2 if rnn.bidirectional else 1
     first: Tensor | tuple[Tensor, ...] | None = None
     if state is not None:
@@ -39,13 +57,17 @@ def run_rnn(rnn: Rnn, x: Tensor, state: Layered | None = None, lengths: Tensor |
     if lengths is None:
         output, last = rnn(x, first)
     else:
-        packed = pack_padded_sequence(x, lengths.cpu(), batch_first=True, enforce_sorted=False)
-        output, last = rnn(packed, first)
+        output, last = rnn(pack_padded_sequence(x, lengths, batch_first=True), first)
         output, _ = pad_packed_sequence(output, batch_first=True, total_length=x.size(1))
     leaves = last if isinstance(last, tuple) else (last,)
     # [layers, rows, directions * hidden]
     by_layer = (leaf.unflatten(0, (-1, directions)).transpose(1, 2).flatten(2) for leaf in leaves)
     return output, tuple(zip(*(leaf.unbind() for leaf in by_layer), strict=True))
+
+
+def _rows(layers: Layered, rows: Tensor) -> Layered:
+    """The given rows of the state of each layer."""
+    return tuple(tuple(leaf.index_select(0, rows) for leaf in layer) for layer in layers)
 
 
 def _unrolled(rnn: Rnn, x: Tensor, state: Layered | None, lengths: Tensor | None) -> tuple[Tensor, Layered]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from typing import Any
 
 import pytest
 import torch
@@ -12,7 +13,7 @@ from nmt.attention.scores import AdditiveScore, additive
 from nmt.kernels.dropout import Dropout, dropout
 from nmt.kernels.gates import GruGates, LstmGates
 from nmt.kernels.shared import Shared
-from nmt.kernels.unrolled import run_rnn
+from nmt.kernels.unrolled import call_rnn, run_rnn
 from tests.models.variants import VARIANTS, random_batch, tiny_model
 
 RECURRENT = [name for name in VARIANTS if not name.startswith("transformer")]
@@ -119,8 +120,9 @@ def test_additive_scores_over_a_loop_have_the_gradients_of_the_formula() -> None
 @pytest.mark.parametrize("bidirectional", [False, True])
 @pytest.mark.parametrize("lengths", [None, [5, 2, 1, 4]], ids=["full", "ragged"])
 @pytest.mark.parametrize("begun", [False, True], ids=["from zeros", "from a state"])
-def test_unrolled_sequences_are_torch_s(
-    kind: type[nn.GRU | nn.LSTM], bidirectional: bool, lengths: list[int] | None, begun: bool
+@pytest.mark.parametrize("run", [run_rnn, call_rnn], ids=["unrolled", "called"])
+def test_whole_sequences_are_torch_s(
+    kind: type[nn.GRU | nn.LSTM], bidirectional: bool, lengths: list[int] | None, begun: bool, run: Any
 ) -> None:
     """Outputs, final states and all gradients, against the module on each sentence by itself."""
     torch.manual_seed(0)
@@ -130,7 +132,7 @@ def test_unrolled_sequences_are_torch_s(
     x = leaf(4, 5, 3)
     state = tuple(leaf(4, 2, 4 * directions) for _ in range(leaves)) if begun else None
     by_layer = None if state is None else tuple(zip(*(part.unbind(1) for part in state), strict=True))
-    outputs, layers = run_rnn(ours, x, by_layer, None if lengths is None else torch.tensor(lengths))
+    outputs, layers = run(ours, x, by_layer, None if lengths is None else torch.tensor(lengths))
     finals = [torch.stack(leaf_of_layers, dim=1) for leaf_of_layers in zip(*layers, strict=True)]
     (outputs.square().sum() + sum(final.square().sum() for final in finals)).backward()
     found = [x.grad, *(part.grad for part in state or ())]
