@@ -1,0 +1,258 @@
+"""Whether every kind of model computes the same on a device as on the CPU in float64.
+
+    python scripts/check_device.py cpu|cuda|fake [--variants NAME ...]
+
+For each variant of tests/models/variants.py, in fp32 and in bf16: the losses and gradients of a training step, forced
+targets, greedy search and beam search. Of what a search finds, scores are compared and no texts, because equals may
+come in either order: each score with that of the same text forced in float64 and, in fp32, with the score that a search
+in float64 has in its place. Then the model trains with dropout and R-Drop, and no graphics card may be waited for in
+that. `cpu` compares float32 and bf16 on the CPU. TF32, which cuDNN's RNNs compute fp32 in by default, is off.
+
+`fake` needs no card, but a build of torch with CUDA: see benchmarks/fake_tensors.py.
+
+Prints a line for each variant, with its largest differences as shares of what is allowed. Ends with 1 if one failed.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+import time
+from argparse import Namespace
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from benchmarks.fake_tensors import go_through
+from torch import Tensor, nn
+
+from nmt.cli.common import Parser, run_command
+from nmt.config.schema import PRECISIONS, SearchConfig
+from nmt.data.batching import collate
+from nmt.data.tokenizer import EOS
+from nmt.device import autocast, choose_device, describe_hardware
+from nmt.engines.native import NativeEngine
+from nmt.errors import NmtError, UsageError
+from nmt.models.build import build_model
+from nmt.models.seq2seq import Seq2Seq
+from nmt.search.penalties import LengthPenalty
+from nmt.training.loss import batch_loss
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from tests.models.variants import VARIANTS, VOCABULARY, tiny_model
+
+CPU = torch.device("cpu")
+LENGTHS = ((5, 5), (12, 1), (1, 12), (9, 7), (3, 8), (10, 10))  # of sources and targets, without the end of sentence
+SMOOTHING, COVERAGE = 0.1, 0.2
+
+
+class Limits(NamedTuple):
+    """How far a precision may be from float64."""
+
+    loss: float  # relative
+    gradient: float  # of a weight: the norm of the difference over the norm
+    log_prob: float  # of a token, or the score of a hypothesis, in nats
+
+
+LIMITS: dict[PRECISIONS, Limits] = {"fp32": Limits(1e-5, 1e-3, 1e-4), "bf16": Limits(0.02, 0.5, 0.1)}
+
+
+class Difference(NamedTuple):
+    """How far something is from float64."""
+
+    what: str
+    size: float
+    limit: float
+
+    @property
+    def share(self) -> float:
+        """What it is of what is allowed; infinite where something is no number."""
+        return math.inf if math.isnan(self.size) else self.size / self.limit
+
+    def __str__(self) -> str:
+        return f"{self.what} by {self.size:.2g} (at most {self.limit:g})"
+
+
+def sentences(side: int) -> list[list[int]]:
+    """Random ids of the lengths above."""
+    generator = torch.Generator().manual_seed(side)
+    return [[*torch.randint(4, VOCABULARY, (pair[side],), generator=generator).tolist(), EOS] for pair in LENGTHS]
+
+
+SOURCES, TARGETS = sentences(0), sentences(1)
+
+
+def check(name: str, device: torch.device) -> str:
+    """Compare a variant with float64 and say how near it comes; raises NmtError with the worst of what is too far."""
+    nearest: list[str] = []
+    too_far: list[Difference] = []
+    for precision, limits in LIMITS.items():
+        exact, model = (without_dropout(make_model(name, precision)) for _ in range(2))
+        exact, model = exact.double(), model.to(device)
+        differences = [
+            *of_training(model, exact, device, precision, limits),
+            *of_forcing(model, exact, precision, limits),
+            *of_search(model, exact, precision, limits),
+        ]
+        nearest.append(f"{precision} {max(difference.share for difference in differences):.2g}")
+        too_far += [each._replace(what=f"{precision} {each.what}") for each in differences if each.share > 1]
+        train_without_waiting(name, device, precision)
+    if too_far:
+        worst = sorted(too_far, key=lambda difference: -difference.share)
+        more = [f"and {len(worst) - 3} more"] if len(worst) > 3 else []
+        raise NmtError("; ".join([*map(str, worst[:3]), *more]))
+    return ", ".join(nearest)
+
+
+def make_model(name: str, precision: PRECISIONS) -> Seq2Seq:
+    """A variant with large weights or, for bf16, as models begin: of large weights it rounds too much away."""
+    if precision == "fp32":
+        return tiny_model(name)
+    torch.manual_seed(1)
+    return build_model(VARIANTS[name], VOCABULARY, VOCABULARY)
+
+
+def without_dropout(model: Seq2Seq) -> Seq2Seq:
+    """The model in evaluation mode, but for its RNNs: cuDNN's have gradients in training mode alone."""
+    for module in model.eval().modules():
+        if isinstance(module, nn.RNNBase):
+            module.train()
+            module.dropout = 0.0
+    return model
+
+
+def of_training(
+    model: Seq2Seq, exact: Seq2Seq, device: torch.device, precision: PRECISIONS, limits: Limits
+) -> Iterator[Difference]:
+    """The losses of a batch, and the gradient of each weight."""
+    losses, gradients = training_step(model, device, precision)
+    exact_losses, exact_gradients = training_step(exact, CPU, "fp32")
+    for name, loss, exact_loss in zip(("loss", "nll", *model.loss_names), losses, exact_losses, strict=True):
+        yield Difference(name, abs(loss - exact_loss) / max(abs(exact_loss), 1e-3), limits.loss)
+    # that of a weight without much effect, such as a bias before a softmax, is mostly rounding
+    least = 0.01 * torch.stack([gradient.norm() for gradient in exact_gradients.values()]).norm()
+    for name, gradient in exact_gradients.items():
+        size = (gradients[name] - gradient).norm() / torch.maximum(gradient.norm(), least)
+        yield Difference(f"gradient of {name}", float(size), limits.gradient)
+
+
+def training_step(model: Seq2Seq, device: torch.device, precision: str) -> tuple[list[float], dict[str, Tensor]]:
+    """Losses (smoothed, nll, named terms), and gradients in float64 on the CPU, zeros where there is none."""
+    model.zero_grad()
+    with autocast(device, precision):
+        loss = batch_loss(model, collate(SOURCES, TARGETS, 8), device, SMOOTHING)
+    loss.smoothed.backward()
+    gradients = {
+        name: (torch.zeros_like(weight) if weight.grad is None else weight.grad).cpu().double()
+        for name, weight in model.named_parameters()
+    }
+    return [float(part.detach()) for part in (loss.smoothed, loss.nll, *loss.terms)], gradients
+
+
+def of_forcing(model: Seq2Seq, exact: Seq2Seq, precision: PRECISIONS, limits: Limits) -> Iterator[Difference]:
+    """Each token's log-probability where targets are forced, and their coverage penalties."""
+    forced = NativeEngine(model).score(SOURCES, TARGETS, options(model, 1, precision))
+    exact_forced = NativeEngine(exact).score(SOURCES, TARGETS, options(model, 1, "fp32"))
+    log_probs, exact_log_probs = ([p for one in each for p in one.token_log_probs] for each in (forced, exact_forced))
+    yield Difference("forced token", apart(log_probs, exact_log_probs), limits.log_prob)
+    penalties, exact_penalties = ([one.coverage for one in each] for each in (forced, exact_forced))
+    yield Difference("coverage penalty", apart(penalties, exact_penalties), limits.log_prob)
+
+
+def of_search(model: Seq2Seq, exact: Seq2Seq, precision: PRECISIONS, limits: Limits) -> Iterator[Difference]:
+    """What greedy search and a beam find."""
+    for search, width in (("greedy search", 1), ("beam search", 4)):
+        given, in_float64 = options(model, width, precision), options(model, width, "fp32")
+        found = NativeEngine(model).search(SOURCES, given, width)
+        scores = [one.score for each in found for one in each]
+        texts = [[*one.tokens, EOS] if one.finished else one.tokens for each in found for one in each]
+        sources = [source for source, each in zip(SOURCES, found, strict=True) for _ in each]
+        forced = NativeEngine(exact).score(sources, texts, in_float64)
+        forced_scores = [one.score(LengthPenalty.of(given)) for one in forced]
+        yield Difference(f"score of {search}", apart(scores, forced_scores), limits.log_prob)
+        if precision == "fp32":
+            others = [one.score for each in NativeEngine(exact).search(SOURCES, in_float64, width) for one in each]
+            yield Difference(f"outcome of {search}", apart(scores, others), limits.log_prob)
+
+
+def options(model: Seq2Seq, beam_size: int, precision: PRECISIONS) -> SearchConfig:
+    """Those of a search, with a coverage penalty where there is attention."""
+    penalty = COVERAGE if model.attends else 0.0
+    return SearchConfig(beam_size=beam_size, coverage_penalty=penalty, max_length_ratio=1.0, precision=precision)
+
+
+def apart(values: Sequence[float], others: Sequence[float]) -> float:
+    """The largest difference; infinite where there are not as many."""
+    if len(values) != len(others):
+        return math.inf
+    return float((torch.tensor(values).double() - torch.tensor(others).double()).abs().max())
+
+
+def train_without_waiting(name: str, device: torch.device, precision: str) -> None:
+    """Train with dropout and R-Drop twice; raises RuntimeError where a card is waited for the second time."""
+    model = tiny_model(name).to(device).train()
+    for when_waiting in ("default", "error"):
+        if device.type == "cuda":
+            torch.cuda.set_sync_debug_mode(when_waiting)
+        try:
+            with autocast(device, precision):
+                loss = batch_loss(model, collate(SOURCES, TARGETS, 8), device, SMOOTHING, rdrop=1.0)
+            loss.smoothed.backward()
+        finally:
+            if device.type == "cuda":
+                torch.cuda.set_sync_debug_mode("default")
+    norm = torch.nn.utils.get_total_norm([weight.grad for weight in model.parameters() if weight.grad is not None])
+    if not norm.isfinite():
+        raise NmtError(f"{precision}: gradients with dropout and R-Drop are not finite")
+
+
+def check_fake(name: str) -> str:
+    """Take a variant through `go_through` as if there were a card."""
+    for precision in LIMITS:
+        go_through(VARIANTS[name], VOCABULARY, torch.device("cuda", 0), precision)
+    return "one device, no waits"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit status."""
+    parser = Parser("check_device.py", "cpu|cuda|fake [--variants NAME ...]", "Compare every model with float64.")
+    parser.add_argument("device", metavar="cpu|cuda|fake")
+    parser.add_argument("--variants", metavar="NAME", nargs="+", default=list(VARIANTS), help="default: all")
+    return run_command(parser, run, argv)
+
+
+def run(given: Namespace) -> int:
+    """Check each variant; returns the exit status."""
+    if given.device not in ("cpu", "cuda", "fake"):
+        raise UsageError(f"{given.device} is none of cpu, cuda, fake")
+    if unknown := [name for name in given.variants if name not in VARIANTS]:
+        raise UsageError(f"there is no variant {unknown[0]}: choose from {', '.join(VARIANTS)}")
+    if given.device == "fake":
+        if torch.version.cuda is None:
+            raise NmtError(f"fake needs a build of torch with CUDA, which torch {torch.__version__} is not")
+        return report(given.variants, check_fake, "fake tensors")
+    device = choose_device(given.device)
+    torch.set_num_threads(1)  # tensors are tiny
+    torch.backends.cudnn.allow_tf32 = False
+    return report(given.variants, lambda name: check(name, device), describe_hardware(device))
+
+
+def report(names: Sequence[str], check: Callable[[str], str], where: str) -> int:
+    """Print a line for each variant and a last one; returns the exit status."""
+    started, failed, width = time.monotonic(), [], max(map(len, names))
+    for name in names:
+        try:
+            print(f"{name:<{width}} passed  {check(name)}", flush=True)
+        except Exception as error:  # whatever it is, the others are checked, too
+            failed.append(name)
+            told = str(error) if isinstance(error, NmtError) else f"{type(error).__name__}: {error}"
+            print(f"{name:<{width}} FAILED  {' '.join(told.split())}", flush=True)
+    outcome = f"{len(failed)} failed: {', '.join(failed)}" if failed else "all passed"
+    print(f"{len(names)} variants on {where} in {time.monotonic() - started:.0f} s: {outcome}")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

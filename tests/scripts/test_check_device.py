@@ -1,0 +1,118 @@
+"""The check of a device: it passes on the CPU, says what differs and by how much, and refuses what it can't do."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from nmt.engines import native
+from nmt.training.loss import Loss, batch_loss
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts"))
+
+import check_device
+
+FEW = ["cho", "luong-dot-plain", "transformer-pre"]
+
+
+@pytest.fixture(autouse=True)
+def settings() -> Iterator[None]:
+    """What the command sets for its process is put back."""
+    threads, tf32 = torch.get_num_threads(), torch.backends.cudnn.allow_tf32
+    yield
+    torch.set_num_threads(threads)
+    torch.backends.cudnn.allow_tf32 = tf32
+
+
+def lines(capsys: pytest.CaptureFixture[str]) -> list[str]:
+    return capsys.readouterr().out.splitlines()
+
+
+def test_the_cpu_passes(capsys: pytest.CaptureFixture[str]) -> None:
+    assert check_device.main(["cpu", "--variants", *FEW]) == 0
+    *variants, summary = lines(capsys)
+    assert [line.split()[:2] for line in variants] == [[name, "passed"] for name in FEW]
+    assert summary.startswith("3 variants on ") and summary.endswith(": all passed")
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_what_differs_is_said_and_others_go_on(
+    precision: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In one precision alone the loss is 4% too high, and its gradient with it."""
+
+    def dearer(model: Any, *rest: Any, **options: Any) -> Loss:
+        loss = batch_loss(model, *rest, **options)
+        wrong = model.projection.weight.dtype == torch.float32
+        wrong = wrong and torch.is_autocast_enabled("cpu") == (precision == "bf16")
+        return loss._replace(smoothed=loss.smoothed * 1.04) if wrong else loss
+
+    monkeypatch.setattr(check_device, "batch_loss", dearer)
+    assert check_device.main(["cpu", "--variants", *FEW[:2]]) == 1
+    *variants, summary = lines(capsys)
+    for name, line in zip(FEW, variants, strict=False):
+        assert line.split()[:2] == [name, "FAILED"]
+        assert f"{precision} loss by 0.0" in line and line.count("fp32 loss") + line.count("bf16 loss") == 1
+        assert "nll" not in line
+        gradients = "by 0.04 (at most 0.001); fp32 gradient of" in line and line.split()[-3] == "and"
+        assert gradients == (precision == "fp32")
+    assert summary.endswith(f": 2 failed: {FEW[0]}, {FEW[1]}")
+
+
+@pytest.mark.parametrize("what", ["greedy search", "beam search"])
+def test_a_score_that_is_not_the_text_s_is_found(
+    what: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = what.replace(" ", "_")
+    search = getattr(native, name)
+
+    def boasting(*given: Any, **options: Any) -> Any:
+        found = search(*given, **options)
+        found[0][0] = found[0][0]._replace(score=found[0][0].score + 0.2)
+        return found
+
+    monkeypatch.setattr(native, name, boasting)
+    assert check_device.main(["cpu", "--variants", "cho"]) == 1
+    line = lines(capsys)[0]
+    assert f"fp32 score of {what} by 0.2 (at most 0.0001)" in line and f"bf16 score of {what} by 0.2 (" in line
+
+
+def test_an_error_in_one_variant_stops_no_other(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tiny_model = check_device.tiny_model
+
+    def broken(name: str) -> Any:
+        model = tiny_model(name)
+        if name == "cho":
+            model.decoder.output.projection = torch.nn.Linear(1, 1)
+        return model
+
+    monkeypatch.setattr(check_device, "tiny_model", broken)
+    assert check_device.main(["cpu", "--variants", *FEW[:2]]) == 1
+    first, second, _ = lines(capsys)
+    assert first.startswith("cho ") and "FAILED  RuntimeError: mat1 and mat2" in first and "passed" in second
+
+
+@pytest.mark.parametrize("device", ["cuda", "fake"])
+def test_what_is_not_there_is_refused(
+    device: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.version, "cuda", None)
+    assert check_device.main([device]) == 1
+    said = capsys.readouterr()
+    sentence = {"cuda": "there is no cuda device here", "fake": "fake needs a build of torch with CUDA"}[device]
+    assert said.out == "" and said.err.count("\n") == 1 and sentence in said.err
+
+
+def test_what_is_unknown_is_refused_with_the_names(capsys: pytest.CaptureFixture[str]) -> None:
+    assert check_device.main(["cpu", "--variants", "cho", "choo"]) == 2
+    assert "there is no variant choo: choose from cho, " in capsys.readouterr().err
+    assert check_device.main(["tpu"]) == 2
+    assert "tpu is none of cpu, cuda, fake" in capsys.readouterr().err
