@@ -33,7 +33,7 @@ SYSTEMS = {
     "rnn_encdec": ["model=rnn_encdec", "training=rnn"],
     "hand": [],  # a Transformer with the numbers of --by-hand
 }
-FOUND = ["tokenizer.vocab_size", "training.tokens_per_update", "training.learning_rate",
+FOUND = ["tokenizer.vocab_size", "model.dropout", "training.tokens_per_update", "training.learning_rate",
          "training.schedule.warmup_steps", "training.validate_every", "training.validation_sentences"]  # fmt: skip
 KEY = ("text", "pairs", "system", "minutes")
 
