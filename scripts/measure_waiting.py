@@ -132,9 +132,8 @@ def page(record: dict[str, Any]) -> str:
     """The page of a record: one table for each number of busy processes."""
     text = (
         "# How threads wait\n\nMedians of rounds in turn; turns that a waiting thread spins before it sleeps. "
-        "300,000 is the default of GNU's OpenMP; the commands set 0, and nmt-translate 10,000 where it answers line by "
-        "line. The last column says how many times as "
-        "fast the last setting is as the first: median and range of the rounds.\n"
+        "300,000 is the default of GNU's OpenMP, 10,000 is what the commands set. The last column says how many times "
+        "as fast the last setting is as the first: median and range of the rounds.\n"
     )
     for count, part in sorted(record.items(), key=lambda item: int(item[0])):
         spins = list(part["rounds"][0])

@@ -73,6 +73,15 @@ class AdditiveScore(Score):
         return lambda query: compare(project(query.flatten(0, 1)).unflatten(0, query.shape[:2]))
 
 
+def make_score(name: str, query_dim: int, states_dim: int, attention_dim: int) -> Score:
+    """Return the score that `model.score` names; concat is Luong et al.'s word for additive."""
+    if name == "dot":
+        return DotScore()
+    if name == "general":
+        return GeneralScore(query_dim, states_dim)
+    return AdditiveScore(query_dim, states_dim, attention_dim)
+
+
 def additive(query: Tensor, keys: Tensor, v: Tensor) -> Tensor:
     """Return v . tanh(query + key) for each pair, [batch, queries, src_len].
 

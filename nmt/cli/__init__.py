@@ -5,6 +5,6 @@ Importing this package sets how threads wait, before a command imports torch; im
 
 import os
 
-from nmt.cli.waiting import sleep_while_waiting
+from nmt.cli.waiting import spin_briefly
 
-THREADS_SLEEP = sleep_while_waiting(os.environ)  # False where the user's environment says how they wait
+spin_briefly(os.environ)

@@ -11,7 +11,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import IO
 
-from nmt.cli import THREADS_SLEEP
 from nmt.cli.answers import answers, load_translator
 from nmt.cli.beside import attention_writer, check_counts_beside
 from nmt.cli.common import WAITING, run_command
@@ -20,7 +19,6 @@ from nmt.cli.progress import Counter, Progress, tell
 from nmt.cli.search_options import check_search_options
 from nmt.cli.translate_options import make_parser, reader_of
 from nmt.cli.translate_workers import Interruptible
-from nmt.cli.waiting import spin_briefly
 from nmt.data.compression import is_compressed, reading, writing
 from nmt.errors import NmtError
 from nmt.training.limits import Interrupted, Signals
@@ -55,8 +53,6 @@ def _translate(arguments: Namespace) -> int | None:
 
 def _translate_stream(arguments: Namespace, interruptible: Interruptible) -> None:
     """Translate line by line what need not be there as a whole; what is written is whole lines."""
-    if THREADS_SLEEP:  # lines may come one at a time; torch, which reads it, is not imported yet
-        spin_briefly(os.environ)
     reader = reader_of(arguments)
     with _input(arguments.input) as source:
         total = _count_lines(source)

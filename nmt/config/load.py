@@ -120,11 +120,11 @@ def read_to_continue(path: str | os.PathLike[str], config: Config) -> tuple[Conf
     """
     source = read_source(Path(path))
     begun = _checked(source, path)
-    keys = differing(source.version)
-    if not keys:
+    decided = differing(source.version)
+    if not decided:
         return begun, config
     before, now, usual = config_to_flat(begun), config_to_flat(config), _flat(defaults(Config))
-    for key in keys:
+    for key in decided:
         if now[key] == usual[key]:
             now[key] = before[key]
         elif key in source.changes and now[key] == source.changes[key].before:

@@ -5,9 +5,9 @@ Each name is that of a file: positions in nmt/attention/positions, mixers in nmt
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from nmt.config.ranges import Dimension, Positive, Range, Rate
 from nmt.errors import require
@@ -17,14 +17,6 @@ MixerName = Literal["softmax", "ssru"]  # self-attention, and what stands in its
 CrossName = Literal["softmax", "transparent"]  # a Transformer's attention to the source
 AlignmentName = Literal["soft", "coverage", "marginal"]  # a recurrent decoder's attention to the source
 
-# For the key of a stack, the names that cannot stand there, and why.
-_REFUSED: dict[str, dict[str, str]] = {
-    "model.encoder_self": {
-        "ssru": "an SSRU reads from left to right, so a source word would not see the words after it; it can stand in "
-        "model.decoder_self",
-    },
-}
-
 
 @dataclass(kw_only=True)
 class RotaryConfig:
@@ -33,14 +25,6 @@ class RotaryConfig:
     base: Annotated[float, Range(1, 1e12, above=True)] = (
         10000.0  # theta_i = base^(-2i / head_dim): the larger, the slower the turns
     )
-
-    def check(self, head_dim: int) -> None:
-        """Refuse heads whose components do not come in pairs."""
-        require(
-            head_dim % 2 == 0,
-            f"model.positions=rotary turns pairs of a head's components, and model.model_dim / model.num_heads = "
-            f"{head_dim} is odd",
-        )
 
 
 @dataclass(kw_only=True)
@@ -67,36 +51,80 @@ class CoverageConfig:
     dim: Dimension = 10  # of kind=neural
 
 
-def check_alignment(alignment: AlignmentName, score: str, context_goes_on: bool) -> None:
-    """Refuse an alignment with a score, or in a decoder, that it cannot have.
-
-    `context_goes_on` says whether the decoder's next state depends on the context.
-    """
-    require(
-        alignment != "coverage" or score in ("additive", "concat"),
-        f"model.alignment=coverage adds the coverage inside the tanh of an additive score, and model.score={score} has "
-        "none: set model.score to additive (rnnsearch) or concat (luong)",
-    )
-    require(
-        alignment != "marginal" or not context_goes_on,
-        "model.alignment=marginal needs a decoder whose next state does not depend on which source position was taken, "
-        "or a sum over all sequences of positions would be needed: take model=luong with model.input_feeding=false",
-    )
-
-
 def of_layer(names: str | Sequence[str], layer: int) -> str:
     """Return the name for a layer, counted from 0, of a key that has one name for all layers or a list."""
     return names if isinstance(names, str) else names[layer]
 
 
-def check_layers(key: str, names: str | Sequence[str], layers: int) -> None:
-    """Refuse a list of names that does not have one for each layer, and a name that cannot stand in this stack."""
-    if isinstance(names, str):
-        named = {key: names}
-    else:
-        expected = f"one name for all layers, or a list of {layers}, one for each"
-        require(len(names) == layers, f"{key}=[{','.join(names)}]: expected {expected}")
-        named = {f"{key}[{layer}]": name for layer, name in enumerate(names)}
-    for place, name in named.items():
-        reason = _REFUSED.get(key, {}).get(name)
-        require(reason is None, f"{place}={name}: {reason}")
+def has_mechanism(model: Any, name: str) -> bool:
+    """Return whether a model's configuration has the mechanism of that name anywhere."""
+    return any(name in _places(model, key).values() for key in _REFUSALS)
+
+
+def check_mechanisms(model: Any) -> None:
+    """Refuse mechanisms that cannot stand where a model's configuration has them, and lists of a wrong length."""
+    for key, refusals in _REFUSALS.items():
+        for place, name in _places(model, key).items():
+            reason = refusals.get(name, _no_reason)(model)
+            require(reason is None, f"{place}={name}{reason}")
+
+
+def _places(model: Any, key: str) -> dict[str, str]:
+    """Return the name at each place that a key names: one for all layers, or one for each."""
+    names = getattr(model, key, None)
+    if names is None or isinstance(names, str):
+        return {} if names is None else {f"model.{key}": names}
+    layers = model.encoder_layers if key.startswith("encoder") else model.decoder_layers
+    expected = f"one name for all layers, or a list of {layers}, one for each"
+    require(len(names) == layers, f"model.{key}=[{','.join(names)}]: expected {expected}")
+    return {f"model.{key}[{layer}]": name for layer, name in enumerate(names)}
+
+
+# -- refusals: what follows the name in a sentence, or None where it can stand ----------------------------------------
+
+
+def _no_reason(model: Any) -> None:
+    return None
+
+
+def _sinusoidal(model: Any) -> str | None:
+    return f" needs an even model.model_dim, and {model.model_dim} is odd" if model.model_dim % 2 else None
+
+
+def _rotary(model: Any) -> str | None:
+    head_dim = model.model_dim // model.num_heads
+    told = f" turns pairs of a head's components, and model.model_dim / model.num_heads = {head_dim} is odd"
+    return told if head_dim % 2 else None
+
+
+def _ssru_in_an_encoder(model: Any) -> str:
+    return (
+        ": an SSRU reads from left to right, so a source word would not see the words after it; it can stand in "
+        "model.decoder_self"
+    )
+
+
+def _coverage(model: Any) -> str | None:
+    told = (
+        f" adds the coverage inside the tanh of an additive score, and model.score={model.score} has none: set "
+        "model.score to additive (rnnsearch) or concat (luong)"
+    )
+    return None if model.score in ("additive", "concat") else told
+
+
+def _marginal(model: Any) -> str | None:
+    told = (
+        " needs a decoder whose next state does not depend on which source position was taken, or a sum over all "
+        "sequences of positions would be needed: take model=luong with model.input_feeding=false"
+    )
+    return told if getattr(model, "input_feeding", True) else None
+
+
+# For each key that names mechanisms, what may be said against one of them.
+_REFUSALS: dict[str, dict[str, Callable[[Any], str | None]]] = {
+    "positions": {"sinusoidal": _sinusoidal, "rotary": _rotary},
+    "encoder_self": {"ssru": _ssru_in_an_encoder},
+    "decoder_self": {},
+    "decoder_cross": {},
+    "alignment": {"coverage": _coverage, "marginal": _marginal},
+}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
@@ -14,8 +15,8 @@ from nmt.config.mechanisms import (
     RotaryConfig,
     ShawConfig,
     TransparentConfig,
-    check_alignment,
-    check_layers,
+    check_mechanisms,
+    has_mechanism,
 )
 from nmt.config.ranges import Auto, Dimension, Layers, Range, Rate
 from nmt.errors import require
@@ -28,9 +29,15 @@ def _check_tying(model: RnnEncDecConfig | RnnSearchConfig | LuongConfig, output:
     )
 
 
-def dropouts(model: object) -> dict[str, float | str]:
-    """Return every rate of dropout that a model may have, or auto; 0 for those it has no key for."""
-    return {name: getattr(model, name, 0.0) for name in ("dropout", "attention_dropout", "ffn_dropout")}
+def dropouts(model: ModelConfig) -> list[float | str]:
+    """Return every rate of dropout of a model, or auto, those of the mechanisms that it has among them."""
+    found: list[float | str] = []
+    for name, value in vars(model).items():
+        if name.endswith("dropout"):
+            found.append(value)
+        elif dataclasses.is_dataclass(value) and has_mechanism(model, name):
+            found += [rate for key, rate in vars(value).items() if key.endswith("dropout")]
+    return found
 
 
 @dataclass(kw_only=True)
@@ -76,7 +83,7 @@ class RnnSearchConfig:
 
     def check(self) -> None:
         """Refuse sizes that do not fit together."""
-        check_alignment(self.alignment, self.score, context_goes_on=True)
+        check_mechanisms(self)
         _check_tying(self, "maxout_dim")
 
 
@@ -105,7 +112,7 @@ class LuongConfig:
         require(
             not self.bidirectional or self.hidden_dim % 2 == 0, "model.hidden_dim must be even for model.bidirectional"
         )
-        check_alignment(self.alignment, self.score, context_goes_on=self.input_feeding)
+        check_mechanisms(self)
         _check_tying(self, "hidden_dim")
 
 
@@ -140,15 +147,7 @@ class TransformerConfig:
             self.model_dim % self.num_heads == 0,
             f"model.model_dim={self.model_dim} is not divisible by model.num_heads={self.num_heads}",
         )
-        require(
-            self.positions != "sinusoidal" or self.model_dim % 2 == 0,
-            f"model.model_dim={self.model_dim} must be even for sinusoidal positions",
-        )
-        if self.positions == "rotary":
-            self.rotary.check(self.model_dim // self.num_heads)
-        check_layers("model.encoder_self", self.encoder_self, self.encoder_layers)
-        check_layers("model.decoder_self", self.decoder_self, self.decoder_layers)
-        check_layers("model.decoder_cross", self.decoder_cross, self.decoder_layers)
+        check_mechanisms(self)
 
 
 ModelConfig = RnnEncDecConfig | RnnSearchConfig | LuongConfig | TransformerConfig

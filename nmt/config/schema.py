@@ -221,7 +221,7 @@ class Config:
             "of a sentence: set tokenizer.algorithm=unigram or bpe",
         )
         require(
-            self.training.rdrop is None or any(dropouts(self.model).values()),
+            self.training.rdrop is None or any(dropouts(self.model)),
             "training.rdrop compares two passes that differ in their dropout, and without it they are equal: "
             "set model.dropout above 0",
         )

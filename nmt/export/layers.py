@@ -1,7 +1,7 @@
 """Writers of a Transformer's modules: each fills the layer of CTranslate2 that computes the same.
 
-A module of another type needs a writer of its own here, and a mention where it may stand; without it is refused
-(`nmt.export.parts`).
+A module of another type is refused (`nmt.export.parts`). To be exported it needs a writer here, and the writer of the
+module that it stands in has to allow its type.
 """
 
 from __future__ import annotations
@@ -104,7 +104,7 @@ def _stack(part: Part, layer: type[nn.Module], kind: Any) -> Any:
 
 @writes(EncoderLayer)
 def _encoder_layer(part: Part, spec: Any) -> None:
-    part.child("mixer", SelfAttention).write(spec.self_attention)
+    _self_attention_of(part, causal=False).write(spec.self_attention)
     part.child("mixer_residual", Residual).write(spec.self_attention)
     part.child("feed_forward", FeedForward).write(spec.ffn)
     part.child("feed_forward_residual", Residual).write(spec.ffn)
@@ -112,7 +112,7 @@ def _encoder_layer(part: Part, spec: Any) -> None:
 
 @writes(DecoderLayer)
 def _decoder_layer(part: Part, spec: Any) -> None:
-    part.child("mixer", SelfAttention).write(spec.self_attention)
+    _self_attention_of(part, causal=True).write(spec.self_attention)
     part.child("mixer_residual", Residual).write(spec.self_attention)
     part.child("cross_attention", CrossAttention).write(spec.attention)
     part.child("cross_residual", Residual).write(spec.attention)
@@ -120,7 +120,15 @@ def _decoder_layer(part: Part, spec: Any) -> None:
     part.child("feed_forward_residual", Residual).write(spec.ffn)
 
 
-@writes(SelfAttention, "causal")
+def _self_attention_of(part: Part, causal: bool) -> Part:
+    """Return the self-attention of a layer; refuse one that is causal where CTranslate2's is not, or the reverse."""
+    mixer = part.child("mixer", SelfAttention)
+    if (found := mixer.option("causal")) is not causal:
+        mixer.refuse(f"has causal={found}", f"and CTranslate2's layer there has {causal}")
+    return mixer
+
+
+@writes(SelfAttention)
 def _self_attention(part: Part, spec: Any) -> None:
     part.child("positions", Positions).write(None)
     part.child("dropout", Dropout).write(None)

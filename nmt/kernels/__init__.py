@@ -1,1 +1,1 @@
-"""The same numbers, faster: what models call by one name, and the only room that asks for a device."""
+"""The same numbers, faster: what models call by one name, so that they need not ask which device they are on."""

@@ -12,7 +12,7 @@ from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
-from nmt.attention.contract import Encoded, Memory, for_rows, select, tree_map
+from nmt.attention.contract import Encoded, Memory, NamedLoss, merged, select, tree_map
 
 __all__ = [
     "AttentionKind",
@@ -26,7 +26,7 @@ __all__ = [
     "State",
     "Step",
     "first_position",
-    "for_rows",
+    "merged",
     "positions_after",
     "select",
     "tree_map",
@@ -47,16 +47,6 @@ class State(NamedTuple):
 SearchState = Any  # what a search carries: a State, those of several models, or one with something beside it
 # token ids [rows] -> log-probs [rows, vocab], a tensor of the caller's own, and the next state
 Step = Callable[[Tensor, Memory, SearchState], tuple[Tensor, SearchState]]
-
-
-class NamedLoss(NamedTuple):
-    """A term that a mechanism adds to training."""
-
-    name: str
-    weight: float
-    # log-probabilities of the targets and their mask, both [rows, tgt_len], the mask True at tokens and the
-    # log-probabilities 0 elsewhere and without gradient -> the sum over the batch, in nats
-    value: Callable[[Tensor, Tensor], Tensor]
 
 
 class Decoded(NamedTuple):

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from nmt.attention.alignments import make_alignment
-from nmt.attention.scores import AdditiveScore, DotScore, GeneralScore, Score
+from nmt.attention.contract import SourceAttention
+from nmt.attention.scores import make_score
 from nmt.config.models import LuongConfig
 from nmt.kernels.dropout import Dropout
 from nmt.kernels.shared import Shared
@@ -34,7 +35,8 @@ class AttentionalOutput(nn.Module):
 
     def __init__(self, config: LuongConfig) -> None:
         super().__init__()
-        self.attention = make_alignment(config, _score(config), config.hidden_dim)
+        score = make_score(config.score, config.hidden_dim, config.hidden_dim, config.hidden_dim)
+        self.attention = make_alignment(config, score, config.hidden_dim)
         self.projection = nn.Linear(2 * config.hidden_dim, config.hidden_dim, bias=False)
 
     def over(self) -> AttentionalStep:
@@ -59,6 +61,9 @@ class _LuongDecoder(AddsLosses):
         self.embedding = embedding
         self.dropout = Dropout(config.dropout)
         self.output = AttentionalOutput(config)
+
+    def source_attention(self) -> SourceAttention:
+        return self.output.attention
 
     def read(self, encoded: Encoded) -> LuongMemory:
         """Compute keys of all states; the decoder starts from the encoder's last state, layer by layer."""
@@ -91,15 +96,13 @@ class PlainDecoder(_LuongDecoder):
         h, layers = run_rnn(self.rnn, self.dropout(self.embedding(tokens)), before.layers)
         h = self.dropout(h)
         # contexts c_t
-        attended = self.output.attention.over(memory.attention)(h, positions, before.own)
+        attended = self.output.attention.over(memory.attention, need_weights=True)(h, positions, before.own)
         # attentional hidden states h~_t; of a mixture, one for each of its contexts
         if attended.mixture is not None:
             h = h.unsqueeze(2).expand_as(attended.context)
         hidden = self.dropout(self.output.over()(attended.context, h))
-        weights = [cast(Tensor, attended.weights)]
-        decoded = Decoded(
-            hidden, shown(weights) if need_weights else None, attended.mixture, self.losses(weights, memory.mask)
-        )
+        weights = shown([attended]) if need_weights else None
+        decoded = Decoded(hidden, weights, attended.mixture, self.losses([attended], memory.mask))
         return decoded, None if state is None else State(positions[:, -1] + 1, attended.state, layers)
 
 
@@ -134,9 +137,10 @@ class FeedingDecoder(_LuongDecoder):
         # the time loop: h_t from the token and h~_{t-1}, then c_t and h~_t
         before = self.init_state(memory, tokens.size(1)) if state is None else state
         (fed, attention_state), layers = before.own, before.layers
-        attend, attentional = self.output.attention.over(memory.attention), self.output.over()
+        attend = self.output.attention.over(memory.attention, need_weights=True)
+        attentional = self.output.over()
         steps = [cell.steps() for cell in self._cells()]
-        hidden, weights = [], []
+        hidden, answers = [], []
         for t, projected in enumerate(self.first_cell.project(embedded).unbind(dim=1)):
             layers = self._step(steps, projected, fed, layers)
             h = self.dropout(layers[-1][0]).unsqueeze(1)
@@ -144,11 +148,11 @@ class FeedingDecoder(_LuongDecoder):
             attention_state = attended.state
             fed = attentional(attended.context, h).squeeze(1)
             hidden.append(fed)
-            weights.append(cast(Tensor, attended.weights))
+            answers.append(attended)
         decoded = Decoded(
             self.dropout(torch.stack(hidden, dim=1)),
-            shown(weights) if need_weights else None,
-            losses=self.losses(weights, memory.mask),
+            shown(answers) if need_weights else None,
+            losses=self.losses(answers, memory.mask),
         )
         if state is None:
             return decoded, None
@@ -164,11 +168,3 @@ class FeedingDecoder(_LuongDecoder):
 
     def _cells(self) -> list[Cell]:
         return [self.first_cell, *cast(list[Cell], self.upper_cells)]
-
-
-def _score(config: LuongConfig) -> Score:
-    if config.score == "dot":
-        return DotScore()
-    if config.score == "general":
-        return GeneralScore(config.hidden_dim, config.hidden_dim)
-    return AdditiveScore(config.hidden_dim, config.hidden_dim, config.hidden_dim)

@@ -9,13 +9,14 @@ from typing import Literal, cast
 import torch
 from torch import Tensor, nn
 
+from nmt.attention.contract import Attended, SourceAttention
 from nmt.attention.losses import doubly_stochastic
 from nmt.config.models import LuongConfig, RnnSearchConfig
 from nmt.kernels.dropout import Dropout
 from nmt.kernels.gates import LstmGates
 from nmt.kernels.shared import Shared
 from nmt.kernels.unrolled import CellState, Layered, reverse, run_rnn
-from nmt.models.contract import Encoded, NamedLoss
+from nmt.models.contract import Encoded, NamedLoss, merged
 
 CellName = Literal["gru", "lstm"]
 # the standard deviation of what embeddings add to gates at first: with 0.05 and 0.5 Luong's model learned more slowly
@@ -159,32 +160,41 @@ def by_layer(leaves: tuple[Tensor, ...]) -> Layered:
     return tuple(zip(*(leaf.unbind(dim=1) for leaf in leaves), strict=True))
 
 
-def shown(weights: list[Tensor]) -> Tensor:
-    """Return attention weights [rows, 1, tgt_len, src_len] of the steps of a time loop, or several, for one layer."""
-    return torch.cat(weights, dim=2).unsqueeze(1)
+def shown(attended: list[Attended]) -> Tensor:
+    """Return the weights [rows, 1, 1, tgt_len, src_len] of what attention answered, one or more positions at a time.
+
+    A recurrent decoder has one layer of attention, with one head.
+    """
+    return torch.cat([cast(Tensor, each.weights) for each in attended], dim=2).unsqueeze(1)
 
 
-class AddsLosses(nn.Module):
-    """A decoder that adds to training what its configuration gives a weight to."""
+class AddsLosses(nn.Module, ABC):
+    """A decoder that adds to training what its attention adds, and what its configuration gives a weight to."""
 
     def __init__(self, config: RnnSearchConfig | LuongConfig) -> None:
         super().__init__()
         self.doubly_stochastic = config.doubly_stochastic
 
+    @abstractmethod
+    def source_attention(self) -> SourceAttention:
+        """Return the decoder's attention to the source."""
+
     @property
     def loss_names(self) -> tuple[str, ...]:
         """The names of the losses, in the order of `losses`."""
-        return ("doubly_stochastic",) if self.doubly_stochastic else ()
+        own = ("doubly_stochastic",) if self.doubly_stochastic else ()
+        return self.source_attention().loss_names + own
 
-    def losses(self, weights: list[Tensor], mask: Tensor) -> tuple[NamedLoss, ...]:
-        """Return the losses of attention weights [rows, 1, tgt_len, src_len] of steps; mask is [rows, src_len]."""
-        if not self.doubly_stochastic:
-            return ()
+    def losses(self, attended: list[Attended], mask: Tensor) -> tuple[NamedLoss, ...]:
+        """Return the losses of what attention answered at each step; mask is [rows, src_len]."""
+        losses = [loss for step in attended for loss in step.losses]
 
         def value(log_probs: Tensor, tgt_mask: Tensor) -> Tensor:
-            return doubly_stochastic(torch.cat(weights, dim=2).squeeze(1), mask, tgt_mask)
+            return doubly_stochastic(shown(attended)[:, 0, 0], mask, tgt_mask)
 
-        return (NamedLoss("doubly_stochastic", self.doubly_stochastic, value),)
+        if self.doubly_stochastic:
+            losses.append(NamedLoss("doubly_stochastic", self.doubly_stochastic, value))
+        return merged(losses)
 
 
 def make_cell(cell: CellName, input_dim: int, fed_dim: int, hidden_dim: int) -> GruCell | LstmCell:

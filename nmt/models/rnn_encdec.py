@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from nmt.config.models import RnnEncDecConfig
 from nmt.kernels.dropout import Dropout
 from nmt.kernels.unrolled import Layered, run_rnn
-from nmt.models.contract import Decoded, Encoded, State, first_position, for_rows
+from nmt.models.contract import Decoded, Encoded, State, first_position
 from nmt.models.recurrent import MaxoutOutput, by_layer, whole_sequence_rnn
 
 
@@ -89,7 +89,8 @@ class EveryStepDecoder(_FixedVectorDecoder):
     ) -> tuple[Decoded, State | None]:
         """Decode tokens [rows, tgt_len] after `state`; see `nmt.models.contract.Decoder`."""
         embedded = self.dropout(self.embedding(tokens))
-        context = for_rows(memory.context, tokens.size(0), memory.context.size(0))
+        hypotheses = tokens.size(0) // memory.context.size(0)  # of each sentence; they are neighbours
+        context = memory.context.repeat_interleave(hypotheses, dim=0)  # [rows, hidden]
         context = context.unsqueeze(1).expand(-1, tokens.size(1), -1)  # [rows, tgt_len, hidden]
         output, state = self._run(torch.cat((embedded, context), dim=-1), memory, state)
         return Decoded(self.dropout(self.output(output, embedded, context)), None), state

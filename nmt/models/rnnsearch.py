@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from nmt.attention.alignments import make_alignment
-from nmt.attention.scores import AdditiveScore, GeneralScore, Score
+from nmt.attention.contract import SourceAttention
+from nmt.attention.scores import make_score
 from nmt.config.models import RnnSearchConfig
 from nmt.kernels.dropout import Dropout
 from nmt.models.contract import Decoded, Encoded, State, first_position, positions_after
@@ -39,9 +40,13 @@ class RnnSearchDecoder(AddsLosses):
         self.embedding = embedding
         self.dropout = Dropout(config.dropout)
         self.state_projection = nn.Linear(config.hidden_dim, config.hidden_dim)
-        self.attention = make_alignment(config, _score(config, states_dim), states_dim)
+        score = make_score(config.score, config.hidden_dim, states_dim, config.attention_dim)
+        self.attention = make_alignment(config, score, states_dim)
         self.cell = make_cell(config.cell, config.embedding_dim, states_dim, config.hidden_dim)
         self.output = MaxoutOutput(config.hidden_dim + config.embedding_dim + states_dim, config.maxout_dim)
+
+    def source_attention(self) -> SourceAttention:
+        return self.attention
 
     def read(self, encoded: Encoded) -> RnnSearchMemory:
         """Compute keys of all states, and s_0 = tanh(W_s h_1) from the backward direction's state at the first word."""
@@ -64,25 +69,19 @@ class RnnSearchDecoder(AddsLosses):
         # the time loop: alpha_i and c_i from s_{i-1}, then s_i
         before = self.init_state(memory, tokens.size(1)) if state is None else state
         attention_state, (recurrent,) = before.own, before.layers
-        attend, step = self.attention.over(memory.attention), self.cell.steps()
-        previous, contexts, weights = [], [], []
+        attend, step = self.attention.over(memory.attention, need_weights=True), self.cell.steps()
+        previous, contexts, answers = [], [], []
         for i, projected in enumerate(self.cell.project(embedded).unbind(dim=1)):
             s = recurrent[0]
             attended = attend(s.unsqueeze(1), positions[:, i : i + 1], attention_state)
             attention_state = attended.state
             previous.append(s)
             contexts.append(attended.context.squeeze(1))
-            weights.append(cast(Tensor, attended.weights))
+            answers.append(attended)
             recurrent = step(projected, contexts[-1], recurrent)
         # what the vocabulary is projected from: t_i from s_{i-1}, the last word and c_i
         hidden = self.output(torch.stack(previous, dim=1), embedded, torch.stack(contexts, dim=1))
         decoded = Decoded(
-            self.dropout(hidden), shown(weights) if need_weights else None, losses=self.losses(weights, memory.mask)
+            self.dropout(hidden), shown(answers) if need_weights else None, losses=self.losses(answers, memory.mask)
         )
         return decoded, None if state is None else State(positions[:, -1] + 1, attention_state, (recurrent,))
-
-
-def _score(config: RnnSearchConfig, states_dim: int) -> Score:
-    if config.score == "general":
-        return GeneralScore(config.hidden_dim, states_dim)
-    return AdditiveScore(config.hidden_dim, states_dim, config.attention_dim)

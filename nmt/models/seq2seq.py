@@ -73,10 +73,15 @@ class Seq2Seq(nn.Module):
 
     def _log_probs(self, decoded: Decoded, memory: Memory) -> Tensor:
         """Return the log-probabilities [rows, tgt_len, vocab] of what may be said next."""
-        log_probs = torch.log_softmax(self._logits(decoded.hidden, memory), dim=-1)
         if decoded.mixture is None:
-            return log_probs
-        return (log_probs + decoded.mixture.unsqueeze(-1)).logsumexp(-2)
+            return torch.log_softmax(self._logits(decoded.hidden, memory), dim=-1)
+        log_probs: Tensor | None = None
+        for hidden, log_weights in zip(decoded.hidden.unbind(2), decoded.mixture.unbind(2), strict=True):
+            # one prediction after the other: the logits of all would not fit into memory
+            one = torch.log_softmax(self._logits(hidden, memory), dim=-1) + log_weights.unsqueeze(-1)
+            log_probs = one if log_probs is None else torch.logaddexp(log_probs, one)
+        assert log_probs is not None, "a mixture has at least one prediction"
+        return log_probs
 
     def _logits(self, hidden: Tensor, memory: Memory) -> Tensor:
         """Project hidden [..., dim] to [..., vocab]; `memory` is for models that bound what a sentence may say."""

@@ -7,7 +7,6 @@ attention to the source (`nmt.attention`).
 from __future__ import annotations
 
 import math
-from importlib import import_module
 from typing import Any, NamedTuple, cast
 
 import torch
@@ -15,18 +14,19 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from nmt.attention.contract import Attend, Mixer, SourceAttention
+from nmt.attention.naming import make_by_name
 from nmt.attention.positions import make_embedded_positions
 from nmt.config.mechanisms import of_layer
 from nmt.config.models import TransformerConfig
 from nmt.config.ranges import settled
 from nmt.kernels.dropout import Dropout
-from nmt.models.contract import Decoded, Encoded, State, first_position, positions_after
+from nmt.models.contract import Decoded, Encoded, NamedLoss, State, first_position, merged, positions_after
 
 
 class TransformerMemory(NamedTuple):
     """What the cross-attention of each layer has of a source sentence."""
 
-    like: Tensor  # [batch, 0], of the device and type of what a state holds
+    like: Tensor  # [batch, 0], of the device and type in which a state begins
     layers: tuple[Any, ...]
 
 
@@ -112,11 +112,12 @@ class EncoderLayer(nn.Module):
         return x, weights
 
 
-class LayerWeights(NamedTuple):
-    """The attention weights of a decoder layer."""
+class LayerAnswer(NamedTuple):
+    """What a decoder layer answers beside x and its state."""
 
-    cross: Tensor | None  # [rows, heads, tgt_len, src_len]
+    cross: Tensor | None  # attention weights [rows, heads, tgt_len, src_len]
     own: Tensor | None  # [rows, heads, tgt_len, all target positions so far]
+    losses: tuple[NamedLoss, ...]
 
 
 class DecoderLayer(nn.Module):
@@ -133,8 +134,8 @@ class DecoderLayer(nn.Module):
 
     def forward(
         self, x: Tensor, positions: Tensor, attend: Attend, state: LayerState | None, need_weights: bool
-    ) -> tuple[Tensor, LayerState | None, LayerWeights]:
-        """Return x [rows, tgt_len, dim] after the layer, the next state and, when asked for, attention weights."""
+    ) -> tuple[Tensor, LayerState | None, LayerAnswer]:
+        """Return x [rows, tgt_len, dim] after the layer, the next state and, when asked for, weights; and losses."""
         mixer_state, cross_state = (None, None) if state is None else state
         # causal self-attention
         mixed, mixer_state, own = self.mixer(
@@ -147,7 +148,7 @@ class DecoderLayer(nn.Module):
         # feed-forward network
         x = self.feed_forward_residual.add(x, self.feed_forward(self.feed_forward_residual.enter(x)))
         next_state = None if state is None else LayerState(mixer_state, attended.state)
-        return x, next_state, LayerWeights(attended.weights, own)
+        return x, next_state, LayerAnswer(attended.weights, own, attended.losses)
 
 
 class TransformerEncoder(nn.Module):
@@ -197,7 +198,6 @@ class TransformerDecoder(nn.Module):
     """A stack of decoder layers over embedded target tokens."""
 
     attends = True
-    loss_names: tuple[str, ...] = ()
 
     def __init__(self, config: TransformerConfig, embedding: nn.Embedding) -> None:
         super().__init__()
@@ -214,6 +214,12 @@ class TransformerDecoder(nn.Module):
     def reads_layers(self) -> bool:
         """Whether a layer attends to several layers of the encoder."""
         return any(layer.cross_attention.reads_layers for layer in self._layers())
+
+    @property
+    def loss_names(self) -> tuple[str, ...]:
+        """The names of the losses that layers add to training."""
+        names = (name for layer in self._layers() for name in layer.cross_attention.loss_names)
+        return tuple(dict.fromkeys(names))
 
     def read(self, encoded: Encoded) -> TransformerMemory:
         """Compute each layer's keys and values of the source, once for each sentence."""
@@ -238,17 +244,17 @@ class TransformerDecoder(nn.Module):
         x = self.embedding(tokens, positions)
         # layers
         before = [None] * len(self.layers) if state is None else state.layers
-        states, weights = [], []
+        states, answers = [], []
         for layer, source, layer_state in zip(self._layers(), memory.layers, before, strict=True):
             attend = layer.cross_attention.over(source, need_weights=need_weights)
-            x, next_state, layer_weights = layer(x, positions, attend, layer_state, need_weights)
+            x, next_state, answer = layer(x, positions, attend, layer_state, need_weights)
             states.append(next_state)
-            weights.append(layer_weights)
+            answers.append(answer)
         # what the vocabulary is projected from
-        cross = own = None
+        decoded = Decoded(self.norm(x), losses=merged(loss for answer in answers for loss in answer.losses))
         if need_weights:
-            cross, own = (_stack(list(of_kind)) for of_kind in zip(*weights, strict=True))
-        decoded = Decoded(self.norm(x), cross, self_weights=own)
+            cross, own = (_stack([answer[kind] for answer in answers]) for kind in (0, 1))
+            decoded = decoded._replace(weights=cross, self_weights=own)
         return decoded, None if state is None else State(state.position + tokens.size(1), (), tuple(states))
 
     def _layers(self) -> list[DecoderLayer]:
@@ -257,12 +263,12 @@ class TransformerDecoder(nn.Module):
 
 def _mixer(name: str, config: TransformerConfig, causal: bool) -> Mixer:
     """Return the mixer of that name, from the file of that name in `nmt.attention.mixers`."""
-    return cast(Mixer, import_module(f"nmt.attention.mixers.{name}").make(config, causal))
+    return cast(Mixer, make_by_name("mixers", name, config, causal))
 
 
 def _cross_attention(name: str, config: TransformerConfig, layer: int) -> SourceAttention:
     """Return the attention of that name, from the file of that name in `nmt.attention.cross`."""
-    return cast(SourceAttention, import_module(f"nmt.attention.cross.{name}").make(config, layer))
+    return cast(SourceAttention, make_by_name("cross", name, config, layer))
 
 
 def _final_norm(config: TransformerConfig) -> nn.Module:

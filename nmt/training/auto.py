@@ -179,7 +179,7 @@ def _learning_rate(model: ModelConfig, warmup: int) -> float:
 
 
 def _dropout(plan: Plan, epoch: Text) -> float:
-    """The more often a text is read, the more: so loss on other text falls to the end."""
+    """Return more dropout the more often the text is read, so that the loss on other text does not rise again."""
     passes = plan.updates * min(plan.tokens_per_update, epoch.tokens) / epoch.tokens
     return round(_LEAST_DROPOUT + (_MOST_DROPOUT - _LEAST_DROPOUT) * min(1.0, passes / MOST_EPOCHS), 2)
 

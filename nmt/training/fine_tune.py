@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nmt.config.data import DataConfig, TokenizerConfig
+from nmt.config.load import config_to_flat
 from nmt.config.schema import Config, FineTuneConfig
 from nmt.config.typed import suggestion
 from nmt.data.given_tokenizer import check_sampling, given_tokenizer
@@ -19,7 +20,8 @@ from nmt.training.checkpoint import CheckpointInfo, find_checkpoint, has_checkpo
 if TYPE_CHECKING:  # a configuration that starts from scratch need not wait for torch
     from torch import nn
 
-_DROPOUT = "dropout"  # how the keys of dropout rates end, which have no part in what weights mean
+# how keys end that have no part in what weights mean: rates of dropout, and weights of losses
+_OF_TRAINING = ("dropout", "doubly_stochastic")
 
 
 def inherit(config: Config) -> tuple[Config, Tokenizer | None]:
@@ -135,12 +137,16 @@ def _refuse_another_model(config: Config, theirs: Config, base: Path) -> None:
     """Refuse a model or a vocabulary that the weights of the run to start from do not belong to."""
     different = []
     for section in ("model", "tokenizer"):
-        now, there = (dataclasses.asdict(getattr(each, section)) for each in (config, theirs))
-        keys = ["family"] if now.get("family") != there.get("family") else now
+        now, there = (
+            {key: value for key, value in config_to_flat(each).items() if key.startswith(f"{section}.")}
+            for each in (config, theirs)
+        )
+        family = f"{section}.family"
+        keys = [family] if now.get(family) != there.get(family) else now
         different += [
-            f"{section}.{key} is {now[key]}, there {there[key]}"
+            f"{key} is {now[key]}, there {there[key]}"
             for key in keys
-            if now[key] != there[key] and not key.endswith(_DROPOUT)
+            if now[key] != there[key] and not key.endswith(_OF_TRAINING)
         ]
     if different:
         raise ConfigError(

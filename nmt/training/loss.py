@@ -13,7 +13,7 @@ from torch.autograd.function import once_differentiable
 from nmt.data.batching import Batch
 from nmt.data.tokenizer import PAD
 from nmt.models.seq2seq import Seq2Seq
-from nmt.training.mixture import mixture_loss
+from nmt.training.mixture_loss import mixture_loss
 
 CHUNK_CPU, CHUNK_GPU = 1 << 20, 1 << 27  # logits held at once: 4 MiB of fp32 stay in a CPU's caches
 
@@ -51,10 +51,11 @@ def batch_loss(
     else:
         loss, nll = rdrop_loss(hidden, projection.weight, projection.bias, targets, label_smoothing, rdrop)
     terms = []
-    for term in decoded.losses:
+    if decoded.losses:
+        said = batch.tgt_out != PAD
         log_probs = torch.zeros_like(batch.tgt_out, dtype=nll.dtype).flatten().index_copy(0, rows, -nll)
-        terms.append(term.value(log_probs.view_as(batch.tgt_out), batch.tgt_out != PAD))
-        loss = loss + term.weight * terms[-1]
+        terms = [term.value(log_probs.view_as(said), said) for term in decoded.losses]
+        loss = loss + sum(term.weight * value for term, value in zip(decoded.losses, terms, strict=True))
     passes = 1 if rdrop is None else 2  # a token costs the mean of its passes
     return Loss(loss / passes, nll.sum() / passes, tuple(value.detach() / passes for value in terms))
 

@@ -64,7 +64,12 @@ def hypothesis(ids: list[int]) -> Hypothesis:
 
 
 def copy_weights(ours: Mapping[str, Tensor], name: str, theirs: nn.Module, *places: str) -> None:
-    """The weight and bias of a module of ours to theirs; to several, if theirs has its outputs apart."""
+    """Copy the weight and bias of a module of ours to theirs; to several, if theirs has its outputs apart.
+
+    Raises KeyError where ours has no weight of that name.
+    """
+    if f"{name}.weight" not in ours:
+        raise KeyError(name)
     for kind in ("weight", "bias"):
         if f"{name}.{kind}" in ours:
             for part, place in zip(ours[f"{name}.{kind}"].chunk(len(places)), places, strict=True):

@@ -83,11 +83,9 @@ def _copy_weights(ours: nn.Module, theirs: nn.Module, config: TransformerConfig)
         for index in range(layers):
             here, there = f"{side}.layers.{index}", f"model.{side}.layers.{index}"
             heads = [f"{there}.self_attn.{part}_proj" for part in "qkv"]
-            copy(f"{here}.self_attention.qkv_projection", *heads)
-            copy(f"{here}.self_attention.output_projection", f"{there}.self_attn.out_proj")
-            copy(
-                f"{here}.{'attention' if side == 'encoder' else 'self'}_residual.norm", f"{there}.self_attn_layer_norm"
-            )
+            copy(f"{here}.mixer.qkv_projection", *heads)
+            copy(f"{here}.mixer.output_projection", f"{there}.self_attn.out_proj")
+            copy(f"{here}.mixer_residual.norm", f"{there}.self_attn_layer_norm")
             if side == "decoder":
                 copy(f"{here}.cross_attention.query_projection", f"{there}.encoder_attn.q_proj")
                 heads = [f"{there}.encoder_attn.{part}_proj" for part in "kv"]

@@ -122,9 +122,9 @@ def _fill_layer(weights: dict[str, Tensor], model: Any, side: str, index: int) -
     there = f"{side}.{'transformer_layers' if decodes else 'transformer'}.{index}"
     own, heads = f"{there}.self_attn", ("linear_query", "linear_keys", "linear_values")
     copies = {
-        f"{here}.{'self' if decodes else 'attention'}_residual.norm": [f"{there}.layer_norm{'_1' if decodes else ''}"],
-        f"{here}.self_attention.qkv_projection": [f"{own}.{head}" for head in heads],
-        f"{here}.self_attention.output_projection": [f"{own}.final_linear"],
+        f"{here}.mixer_residual.norm": [f"{there}.layer_norm{'_1' if decodes else ''}"],
+        f"{here}.mixer.qkv_projection": [f"{own}.{head}" for head in heads],
+        f"{here}.mixer.output_projection": [f"{own}.final_linear"],
         f"{here}.feed_forward_residual.norm": [f"{there}.feed_forward.layer_norm"],
         f"{here}.feed_forward.inner": [f"{there}.feed_forward.w_1"],
         f"{here}.feed_forward.outer": [f"{there}.feed_forward.w_2"],

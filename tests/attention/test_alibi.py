@@ -37,6 +37,6 @@ def test_a_decoder_s_biases_are_those_of_the_paper_s_figure() -> None:
     """Figure 3: the distance to each key times the slope of the head, before the mask."""
     positions = mixer_of(TransformerConfig(model_dim=12, num_heads=1, positions="alibi"), True).positions
     at = torch.arange(4).unsqueeze(0)
-    bias = positions.bias(torch.zeros(1, 1, 4, 12), at, at)
+    bias = positions.bias(torch.zeros(1, 1, 4, 12), torch.zeros(1, 1, 4, 12), at, at)
     assert bias is not None
     assert bias.tril().mul(2**8).tolist() == [[[[0, 0, 0, 0], [-1, 0, 0, 0], [-2, -1, 0, 0], [-3, -2, -1, 0]]]]

@@ -44,6 +44,19 @@ def test_causal_queries_see_their_own_position_and_those_before(queries: int) ->
         torch.testing.assert_close(attention(query, key, value, causal=True), wanted)
 
 
+@pytest.mark.parametrize("masked", [False, True])
+def test_gradients_are_those_of_the_equation(masked: bool) -> None:
+    torch.manual_seed(0)
+    inputs = [torch.randn(2, 2, length, 4, dtype=torch.float64, requires_grad=True) for length in (3, 5, 5)]
+    query, key, value = inputs
+    bias = patterns.padding(torch.tensor([[True] * 5, [True] * 3 + [False] * 2])) if masked else None
+    towards = torch.randn(2, 2, 3, 4, dtype=torch.float64)
+    ours = torch.autograd.grad((attention(query, key, value, bias=bias) * towards).sum(), inputs)
+    theirs = torch.autograd.grad(((attention_weights(query, key, bias) @ value) * towards).sum(), inputs)
+    for one, other in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(one, other)
+
+
 def test_padding_hides_keys() -> None:
     mask = torch.tensor([[True, True, False], [True, False, False]])
     assert torch.equal(patterns.padding(mask)[:, 0, 0] == 0, mask)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from nmt.attention.mixers.ssru import Cell, Ssru
+from nmt.attention.mixers.ssru import Ssru, SsruState
 from nmt.config.models import TransformerConfig
 from nmt.errors import ConfigError
 from nmt.models.build import build_model
@@ -29,7 +29,7 @@ def run(made: Ssru, x: Tensor, parts: list[int] | None) -> Tensor:
     """The outputs over all positions at once (None), or over parts of such lengths, one after another."""
     if parts is None:
         return made(x, torch.arange(LENGTH).unsqueeze(0))[0]
-    state: Cell | None = made.init_state(len(x), x)
+    state: SsruState | None = made.init_state(len(x), x)
     outputs, start = [], 0
     for part in x.split(parts, dim=1):
         positions = torch.arange(start, start + part.size(1)).unsqueeze(0)

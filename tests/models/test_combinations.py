@@ -1,6 +1,7 @@
-"""Combinations of mechanisms, drawn from all that configurations allow, keep what every decoder promises.
+"""Combinations of mechanisms, drawn from the choices of configurations, keep what every decoder promises.
 
-A new name in a configuration is drawn without a change here. What `check` refuses is not built.
+Drawn are keys that are true or false or have a name, those of mechanisms among them; a new name is drawn without a
+change here. Numbers have their defaults. What `check` refuses is not built.
 """
 
 from __future__ import annotations
@@ -40,24 +41,27 @@ def values(hint: Any) -> st.SearchStrategy[Any] | None:
         return st.booleans()
     if get_origin(hint) is Literal:
         return st.sampled_from(get_args(hint))
-    names = next((member for member in get_args(hint) if get_origin(member) is Literal), None)
-    if names is None:
+    if dataclasses.is_dataclass(hint):
+        options = choices(hint)
+        return st.fixed_dictionaries(options).map(lambda chosen: hint(**chosen)) if options else None
+    members = {get_origin(member): member for member in get_args(hint)}
+    if Literal not in members or list not in members:
         return None
-    one = st.sampled_from(get_args(names))
+    one = st.sampled_from(get_args(members[Literal]))
     return st.one_of(one, st.lists(one, min_size=LAYERS, max_size=LAYERS))
+
+
+def choices(cls: Any) -> dict[str, st.SearchStrategy[Any]]:
+    """The keys of a dataclass that are a choice, and those of a mechanism's own that are."""
+    hints = get_type_hints(cls)
+    names = [field.name for field in dataclasses.fields(cls) if field.name != "family"]
+    return {name: drawn for name in names if (drawn := values(hints[name])) is not None}
 
 
 def configurations(family: str) -> st.SearchStrategy[ModelConfig]:
     """Configurations of a family that are not refused."""
     cls = MODEL_FAMILIES[family]
-    hints = get_type_hints(cls)
-    choices = {
-        field.name: drawn
-        for field in dataclasses.fields(cls)
-        if field.name != "family" and (drawn := values(hints[field.name])) is not None
-    }
-    build = st.fixed_dictionaries(choices).map(lambda chosen: cls(**SIZES[family], **chosen))
-    return build.filter(is_allowed)
+    return st.fixed_dictionaries(choices(cls)).map(lambda chosen: cls(**SIZES[family], **chosen)).filter(is_allowed)
 
 
 def is_allowed(config: ModelConfig) -> bool:

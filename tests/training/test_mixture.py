@@ -10,9 +10,9 @@ from torch import Tensor, nn
 
 from nmt.data.batching import collate
 from nmt.models.build import build_model
-from nmt.training import mixture as mixture_module
+from nmt.training import mixture_loss as mixture_module
 from nmt.training.loss import Loss, batch_loss, cross_entropy
-from nmt.training.mixture import mixture_loss
+from nmt.training.mixture_loss import mixture_loss
 from tests.models.variants import VARIANTS
 
 VOCAB, DIM, PARTS = 13, 6, 4

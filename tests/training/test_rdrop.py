@@ -168,3 +168,7 @@ def test_it_is_refused_without_dropout_and_without_weight() -> None:
         load("training.rdrop=0", "model.dropout=0.1")
     assert load("training.rdrop=5", "model.attention_dropout=0.1")
     assert load("training.rdrop=null")
+    within = ["training.rdrop=5", "model.transparent.dropout=0.1"]
+    assert load(*within, "model.decoder_cross=transparent")
+    with pytest.raises(ConfigError, match=r"set model\.dropout above 0"):
+        load(*within)  # no layer has it

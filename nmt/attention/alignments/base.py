@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import NamedTuple, cast
 
 from torch import Tensor
 
-from nmt.attention.contract import SourceAttention
+from nmt.attention.contract import Encoded, SourceAttention
+from nmt.attention.naming import make_by_name
 from nmt.attention.scores import Score
 from nmt.config.models import LuongConfig, RnnSearchConfig
 
@@ -20,7 +20,17 @@ class AlignmentMemory(NamedTuple):
     mask: Tensor  # [batch, src_len] bool, True = may attend
 
 
+class ScoredAlignment(SourceAttention):
+    """An alignment that keeps what its score makes of the source states, and the states."""
+
+    def __init__(self, score: Score) -> None:
+        super().__init__()
+        self.score = score
+
+    def read(self, encoded: Encoded) -> AlignmentMemory:
+        return AlignmentMemory(self.score.keys(encoded.states), encoded.states, encoded.mask)
+
+
 def make_alignment(config: RnnSearchConfig | LuongConfig, score: Score, states_dim: int) -> SourceAttention:
     """Return the alignment that `model.alignment` names, from the file of that name beside this one."""
-    module = import_module(f"nmt.attention.alignments.{config.alignment}")
-    return cast(SourceAttention, module.make(config, score, states_dim))
+    return cast(SourceAttention, make_by_name("alignments", config.alignment, config, score, states_dim))

@@ -8,23 +8,16 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from nmt.attention.alignments.base import AlignmentMemory
-from nmt.attention.contract import Attend, Attended, Encoded, MechanismState, SourceAttention
+from nmt.attention.alignments.base import AlignmentMemory, ScoredAlignment
+from nmt.attention.contract import Attend, Attended, MechanismState
 from nmt.attention.normalisers import log_softmax
 from nmt.attention.patterns import bias_of
 from nmt.attention.scores import Score
 from nmt.config.models import LuongConfig, RnnSearchConfig
 
 
-class MarginalAlignment(SourceAttention):
+class MarginalAlignment(ScoredAlignment):
     """A mixture of as many predictions as there are source positions: each state is a context by itself."""
-
-    def __init__(self, score: Score) -> None:
-        super().__init__()
-        self.score = score
-
-    def read(self, encoded: Encoded) -> AlignmentMemory:
-        return AlignmentMemory(self.score.keys(encoded.states), encoded.states, encoded.mask)
 
     def over(self, memory: AlignmentMemory, *, need_weights: bool = False) -> Attend:
         batch, src_len = memory.mask.shape

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from nmt.attention.alignments.base import AlignmentMemory
-from nmt.attention.contract import Attend, Attended, Encoded, MechanismState, SourceAttention
+from nmt.attention.alignments.base import AlignmentMemory, ScoredAlignment
+from nmt.attention.contract import Attend, Attended, MechanismState
 from nmt.attention.normalisers import softmax
 from nmt.attention.patterns import bias_of
 from nmt.attention.scores import Score
@@ -13,15 +13,8 @@ from nmt.config.models import LuongConfig, RnnSearchConfig
 from nmt.kernels.shared import Shared
 
 
-class SoftAlignment(SourceAttention):
+class SoftAlignment(ScoredAlignment):
     """c_i = sum_j alpha_ij h_j, alpha_i = softmax(e_i) (Bahdanau et al. 2015, eqs. 5-6)."""
-
-    def __init__(self, score: Score) -> None:
-        super().__init__()
-        self.score = score
-
-    def read(self, encoded: Encoded) -> AlignmentMemory:
-        return AlignmentMemory(self.score.keys(encoded.states), encoded.states, encoded.mask)
 
     def over(self, memory: AlignmentMemory, *, need_weights: bool = False) -> Attend:
         bias = bias_of(memory.mask).unsqueeze(1)  # [batch, 1, src_len]

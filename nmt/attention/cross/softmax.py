@@ -13,7 +13,7 @@ from nmt.config.models import TransformerConfig
 from nmt.kernels.scaled_dot_product import attention
 
 
-class Source(NamedTuple):
+class SourceKeysValues(NamedTuple):
     """The keys and values of a source sentence, and the bias that hides its padding."""
 
     keys: Tensor  # [batch, heads, src_len, head_dim]
@@ -32,15 +32,15 @@ class CrossAttention(SourceAttention):
         self.kv_projection = nn.Linear(model_dim, 2 * model_dim)
         self.output_projection = nn.Linear(model_dim, model_dim)
 
-    def read(self, encoded: Encoded) -> Source:
+    def read(self, encoded: Encoded) -> SourceKeysValues:
         return self.source(encoded.states, encoded.mask)
 
-    def source(self, states: Tensor, mask: Tensor) -> Source:
+    def source(self, states: Tensor, mask: Tensor) -> SourceKeysValues:
         """Return the keys and values of states [batch, src_len, dim] where mask [batch, src_len] is True."""
         key, value = split_heads(self.kv_projection(states), 2, self.num_heads)
-        return Source(key, value, patterns.padding(mask))
+        return SourceKeysValues(key, value, patterns.padding(mask))
 
-    def over(self, memory: Source, *, need_weights: bool = False) -> Attend:
+    def over(self, memory: SourceKeysValues, *, need_weights: bool = False) -> Attend:
         key, value, bias = memory
 
         def attend(x: Tensor, positions: Tensor, state: MechanismState = None) -> Attended:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from nmt.attention.contract import Encoded
-from nmt.attention.cross.softmax import CrossAttention, Source
+from nmt.attention.cross.softmax import CrossAttention, SourceKeysValues
 from nmt.attention.normalisers import softmax
 from nmt.config.models import TransformerConfig
 from nmt.kernels.dropout import Dropout
@@ -15,8 +15,8 @@ from nmt.kernels.dropout import Dropout
 class TransparentAttention(CrossAttention):
     """Decoder layer j attends to z_j = sum_i s_ij h_i, s_j = softmax(W_j), in the place of the last layer h_N alone.
 
-    h_0 are the source embeddings and h_1 ... h_N the outputs of the encoder's N layers. W_j is zero at first, so that
-    training begins with their mean.
+    h_0 are the source embeddings and h_1 ... h_N the outputs of the encoder's N layers, all of them after the last
+    normalisation of the stack. W_j is zero at first, so that training begins with their mean.
     """
 
     reads_layers = True
@@ -29,7 +29,7 @@ class TransparentAttention(CrossAttention):
         self.layer_scores = nn.Parameter(torch.zeros(encoder_layers + 1))  # W_j
         self.layer_dropout = Dropout(layer_dropout)
 
-    def read(self, encoded: Encoded) -> Source:
+    def read(self, encoded: Encoded) -> SourceKeysValues:
         assert encoded.layers is not None, "encode with need_layers"
         # s_j
         weights = softmax(self.layer_dropout(self.layer_scores))

@@ -54,6 +54,7 @@ class SelfAttention(Mixer):
         *,
         need_weights: bool = False,
     ) -> tuple[Tensor, KeysValues | None, Tensor | None]:
+        assert mask is None or state is None, "what a state has seen has no mask"
         # queries, keys and values
         query, key, value = split_heads(self.qkv_projection(x), 3, self.num_heads)
         query, key = self.positions.turn(query, positions), self.positions.turn(key, positions)
@@ -63,7 +64,8 @@ class SelfAttention(Mixer):
             state = KeysValues(key, value)
         key_positions = _last_positions(positions, key.size(2))
         # what is added to scores
-        terms = [self.positions.bias(query, positions, key_positions)]
+        src_lengths = None if mask is None else mask.sum(dim=1)
+        terms = [self.positions.bias(query, key, positions, key_positions, src_lengths)]
         if mask is not None:
             terms.append(patterns.padding(mask))
         bias = _sum(terms)

@@ -11,7 +11,7 @@ from nmt.attention.contract import Mixer
 from nmt.config.models import TransformerConfig
 
 
-class Cell(NamedTuple):
+class SsruState(NamedTuple):
     """What an SSRU remembers of the positions so far, however many they are."""
 
     c: Tensor  # [rows, dim]
@@ -30,9 +30,9 @@ class Ssru(Mixer):
         self.forget_projection = nn.Linear(model_dim, model_dim)
         self.input_projection = nn.Linear(model_dim, model_dim, bias=False)
 
-    def init_state(self, rows: int, like: Tensor) -> Cell:
+    def init_state(self, rows: int, like: Tensor) -> SsruState:
         wide = torch.promote_types(like.dtype, torch.float32)  # it adds up what all positions contribute
-        return Cell(like.new_zeros(rows, self.input_projection.out_features, dtype=wide))
+        return SsruState(like.new_zeros(rows, self.input_projection.out_features, dtype=wide))
 
     def state_bytes(self, length: int) -> int:
         return 4 * self.input_projection.out_features
@@ -42,10 +42,10 @@ class Ssru(Mixer):
         x: Tensor,
         positions: Tensor,
         mask: Tensor | None = None,
-        state: Cell | None = None,
+        state: SsruState | None = None,
         *,
         need_weights: bool = False,
-    ) -> tuple[Tensor, Cell | None, Tensor | None]:
+    ) -> tuple[Tensor, SsruState | None, Tensor | None]:
         # forget gates and what they let in
         forget = torch.sigmoid(self.forget_projection(x))
         new = (1 - forget) * self.input_projection(x)
@@ -56,7 +56,7 @@ class Ssru(Mixer):
             c = forget_t * c + new_t
             cells.append(c)
         # outputs
-        return torch.relu(torch.stack(cells, dim=1)), None if state is None else Cell(c), None
+        return torch.relu(torch.stack(cells, dim=1)), None if state is None else SsruState(c), None
 
 
 def make(config: TransformerConfig, causal: bool) -> Ssru:

@@ -12,8 +12,8 @@ from nmt.config.models import TransformerConfig
 class LinearBiases(Positions):
     """A penalty on scores that grows with the distance, in each head with a slope of its own that is not learned.
 
-    The score of query i and key j has the bias -slope |i - j| (Press et al. 2022, section 3), which the root of
-    head_dim does not divide. The paper is about decoders. In an encoder distances count alike in both directions, so
+    -slope |i - j| is added to the score of query i and key j (Press et al. 2022, section 3), which has been divided by
+    the root of head_dim before. The paper is about decoders. In an encoder distances count alike in both directions, so
     that the order of words enters only by how far they are apart.
     """
 
@@ -23,7 +23,14 @@ class LinearBiases(Positions):
         super().__init__()
         self.register_buffer("slopes", torch.tensor(slopes(num_heads)), persistent=False)
 
-    def bias(self, query: Tensor, query_positions: Tensor, key_positions: Tensor) -> Tensor:
+    def bias(
+        self,
+        query: Tensor,
+        key: Tensor,
+        query_positions: Tensor,
+        key_positions: Tensor,
+        src_lengths: Tensor | None = None,
+    ) -> Tensor:
         distances = (query_positions.unsqueeze(2) - key_positions.unsqueeze(1)).abs()  # [rows or 1, queries, keys]
         return -self.slopes[:, None, None] * distances.unsqueeze(1)
 
@@ -31,8 +38,8 @@ class LinearBiases(Positions):
 def slopes(num_heads: int) -> list[float]:
     """Return 2^(-8h/n) for h = 1, ..., n, the number of heads.
 
-    Of a number that is no power of two, as in the authors' code: the slopes of the next lower power of two, and as many
-    as are missing of every other slope of twice that many heads, from the first.
+    Where n is no power of two, the authors' code has two parts. The first slopes are those of p heads, p being the next
+    lower power of two. The others are the first, third, fifth ... of 2p heads.
     """
     power = 1 << (num_heads.bit_length() - 1)
     steps = [-8 * head / power for head in range(1, power + 1)]

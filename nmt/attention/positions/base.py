@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import ClassVar, cast
 
 from torch import Tensor, nn
 
+from nmt.attention.naming import has_maker, make_by_name
 from nmt.config.models import TransformerConfig
 
 
@@ -14,8 +14,8 @@ class Positions(nn.Module):
     """Positions that enter nowhere. A subclass overrides the places where its positions enter.
 
     A stack has one to embed its tokens and one for each layer of self-attention, so that layers have weights of their
-    own; a file makes them for the places where its positions enter, and no weights elsewhere. Query and key positions
-    are [rows or 1, queries] and [rows or 1, keys].
+    own. A file has a function for each place where its positions enter: `in_embeddings`, `in_attention`. Query and key
+    positions are [rows or 1, queries] and [rows or 1, keys].
     """
 
     changes_values: ClassVar[bool] = False  # whether `of_values` adds something, for which weights have to be there
@@ -28,10 +28,18 @@ class Positions(nn.Module):
         """Return queries or keys x [rows, heads, length, head_dim] as they enter scores."""
         return x
 
-    def bias(self, query: Tensor, query_positions: Tensor, key_positions: Tensor) -> Tensor | None:
+    def bias(
+        self,
+        query: Tensor,
+        key: Tensor,
+        query_positions: Tensor,
+        key_positions: Tensor,
+        src_lengths: Tensor | None = None,
+    ) -> Tensor | None:
         """Return what is added to scores, broadcasting to [rows, heads, queries, keys].
 
-        query is [rows, heads, queries, head_dim].
+        query and key are [rows, heads, queries, head_dim] and [rows, heads, keys, head_dim]. In an encoder src_lengths
+        [rows] are the lengths of the sentences without padding.
         """
         return None
 
@@ -54,12 +62,6 @@ def make_embedded_positions(config: TransformerConfig) -> Positions:
 
 
 def _make(config: TransformerConfig, place: str) -> Positions:
-    """Return the positions that `model.positions` names, from the file of that name beside this one."""
-    if config.positions == "none":
+    if config.positions == "none" or not has_maker("positions", config.positions, place):
         return Positions()
-    file = import_module(f"nmt.attention.positions.{config.positions}")
-    return cast(Positions, getattr(file, place, _nowhere)(config))
-
-
-def _nowhere(config: TransformerConfig) -> Positions:
-    return Positions()
+    return cast(Positions, make_by_name("positions", config.positions, config, by=place))

@@ -24,7 +24,14 @@ class RelativeKeys(Positions):
         self.max_distance = max_distance
         self.keys = _table(max_distance, head_dim)  # a^K
 
-    def bias(self, query: Tensor, query_positions: Tensor, key_positions: Tensor) -> Tensor:
+    def bias(
+        self,
+        query: Tensor,
+        key: Tensor,
+        query_positions: Tensor,
+        key_positions: Tensor,
+        src_lengths: Tensor | None = None,
+    ) -> Tensor:
         # the second term of eq. 5: each query with the vectors of all distances, of which each pair takes its own
         of_distances = query @ self.keys.mT / math.sqrt(query.size(-1))  # [rows, heads, queries, 2k + 1]
         return of_distances.gather(-1, self.of_pairs(query, query_positions, key_positions))
