@@ -99,8 +99,8 @@ def test_luong_attention(name: str) -> None:
     reached: list[torch.Tensor] = []
     over = model.decoder.output.attention.over
 
-    def recorded(memory: AlignmentMemory) -> Attend:
-        attend = over(memory)
+    def recorded(memory: AlignmentMemory, *, need_weights: bool) -> Attend:
+        attend = over(memory, need_weights=need_weights)
         return lambda h, *rest: (reached.append(h), attend(h, *rest))[1]
 
     model.decoder.output.attention.over = recorded
