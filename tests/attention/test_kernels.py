@@ -57,6 +57,20 @@ def test_gradients_are_those_of_the_equation(masked: bool) -> None:
         torch.testing.assert_close(one, other)
 
 
+def test_bf16_is_computed_in_float32_on_a_cpu() -> None:
+    torch.manual_seed(0)
+    query, key, value = (torch.randn(2, 2, length, 4).bfloat16().requires_grad_() for length in (3, 5, 5))
+    wide = [each.detach().float().requires_grad_() for each in (query, key, value)]
+    with torch.autocast("cpu", torch.bfloat16):
+        context = attention(query, key, value)
+    expected = attention(*wide)
+    assert context.dtype == torch.bfloat16 and torch.equal(context, expected.bfloat16())
+    context.backward(torch.ones_like(context))
+    expected.backward(torch.ones_like(expected))
+    assert query.grad is not None and wide[0].grad is not None
+    assert torch.equal(query.grad, wide[0].grad.bfloat16())
+
+
 def test_padding_hides_keys() -> None:
     mask = torch.tensor([[True, True, False], [True, False, False]])
     assert torch.equal(patterns.padding(mask)[:, 0, 0] == 0, mask)
