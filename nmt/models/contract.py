@@ -118,6 +118,9 @@ def first_position(like: Tensor) -> Tensor:
 
 
 def positions_after(state: State | None, tokens: Tensor) -> Tensor:
-    """Return the positions of tokens [rows, length] after a state: [rows, length], and [1, length] at the start."""
-    steps = torch.arange(tokens.size(1), device=tokens.device)
-    return steps.unsqueeze(0) if state is None else state.position.unsqueeze(1) + steps
+    """Return the positions [1, length] of tokens [rows, length] after a state, or from the start.
+
+    All rows are at the same one, since all advance by the same number of tokens.
+    """
+    steps = torch.arange(tokens.size(1), device=tokens.device).unsqueeze(0)
+    return steps if state is None else state.position[:1].unsqueeze(1) + steps

@@ -103,7 +103,7 @@ class PlainDecoder(_LuongDecoder):
         hidden = self.dropout(self.output.over()(attended.context, h))
         weights = shown([attended]) if need_weights else None
         decoded = Decoded(hidden, weights, attended.mixture, self.losses([attended], memory.mask))
-        return decoded, None if state is None else State(positions[:, -1] + 1, attended.state, layers)
+        return decoded, None if state is None else State(state.position + tokens.size(1), attended.state, layers)
 
 
 class FeedingState(NamedTuple):
@@ -156,7 +156,7 @@ class FeedingDecoder(_LuongDecoder):
         )
         if state is None:
             return decoded, None
-        return decoded, State(positions[:, -1] + 1, FeedingState(fed, attention_state), layers)
+        return decoded, State(state.position + tokens.size(1), FeedingState(fed, attention_state), layers)
 
     def _step(self, steps: list[StepOfCell], projected: Tensor, fed: Tensor, layers: Layered) -> Layered:
         """Take one step through all layers: projected [rows, gates * hidden] enters the first with what is fed."""

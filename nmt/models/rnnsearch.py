@@ -84,4 +84,4 @@ class RnnSearchDecoder(AddsLosses):
         decoded = Decoded(
             self.dropout(hidden), shown(answers) if need_weights else None, losses=self.losses(answers, memory.mask)
         )
-        return decoded, None if state is None else State(positions[:, -1] + 1, attention_state, (recurrent,))
+        return decoded, None if state is None else State(state.position + tokens.size(1), attention_state, (recurrent,))
