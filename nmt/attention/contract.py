@@ -20,7 +20,7 @@ Tree = TypeVar("Tree")
 
 
 class Encoded(NamedTuple):
-    """What an encoder hands on."""
+    """The output of an encoder, from which a decoder makes its memory."""
 
     states: Tensor  # [batch, src_len, dim]
     mask: Tensor  # [batch, src_len] bool, True = may attend
@@ -41,7 +41,7 @@ class NamedLoss(NamedTuple):
 
 
 class Attended(NamedTuple):
-    """What attention to the source answers. It is read by name, since mechanisms may add to it."""
+    """The output of attention to the source. Read its fields by name: mechanisms may add further ones."""
 
     # [rows, tgt_len, dim]; with a mixture [rows, tgt_len, k, dim], a context for each of k predictions
     context: Tensor

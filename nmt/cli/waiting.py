@@ -1,4 +1,4 @@
-"""How long the threads of a command look out for work before they sleep: a setting of OpenMP."""
+"""A setting of OpenMP: for how long the idle threads of a command spin before they sleep."""
 
 from __future__ import annotations
 

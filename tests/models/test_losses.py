@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -18,8 +16,7 @@ from tests.models.variants import random_batch, tiny_model
 CPU = torch.device("cpu")
 
 
-@contextmanager
-def adding_squares(attention: SourceAttention) -> Iterator[None]:
+def add_squares(attention: SourceAttention) -> None:
     """Let it add the squares of its weights at target tokens, twice, under the name of squares."""
     over = attention.over
 
@@ -41,8 +38,6 @@ def adding_squares(attention: SourceAttention) -> Iterator[None]:
         return attend_and_add
 
     attention.over, attention.loss_names = adding, ("squares",)  # type: ignore[method-assign]
-    yield
-    del attention.over
 
 
 def attentions(model: Seq2Seq) -> list[SourceAttention]:
@@ -59,7 +54,7 @@ def test_it_is_weighed_named_and_summed(name: str) -> None:
     weights = model.attention(src, mask, tgt)  # [batch, layers, heads, tgt_len, src_len]
     expected = (weights.square().sum((1, 2, 4)) * tgt_mask).sum()
     for attention in attentions(model):
-        adding_squares(attention).__enter__()
+        add_squares(attention)
     assert model.loss_names == ("squares",)
     loss = batch_loss(model, batch, CPU)
     torch.testing.assert_close(loss.terms, (expected,))

@@ -1,4 +1,4 @@
-"""What alignments share: their memory of a source sentence, and how one is made by its name."""
+"""The memory of a source sentence that alignments share, and the function that makes an alignment by its name."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from nmt.config.models import LuongConfig, RnnSearchConfig
 
 
 class AlignmentMemory(NamedTuple):
-    """What an alignment keeps of a source sentence."""
+    """A batch of source sentences as alignments read them, one row for each sentence."""
 
     keys: Tensor  # [batch, src_len, key_dim], projected once
     states: Tensor  # [batch, src_len, states_dim], what contexts are made of

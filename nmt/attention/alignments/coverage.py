@@ -20,7 +20,7 @@ from nmt.kernels.shared import Shared
 
 
 class CoverageMemory(NamedTuple):
-    """What is kept of a source sentence."""
+    """A batch of source sentences as attention with coverage reads them, one row for each sentence."""
 
     keys: Tensor  # [batch, src_len, attention_dim], U h_j
     states: Tensor  # [batch, src_len, states_dim]
@@ -29,7 +29,7 @@ class CoverageMemory(NamedTuple):
 
 
 class CoverageUpdate(nn.Module, ABC):
-    """How a step changes the coverage [batch, hypotheses, src_len, dim], which begins at zero."""
+    """The update of the coverage [batch, hypotheses, src_len, dim] at each step. Coverage begins at zero."""
 
     dim: int
 

@@ -62,20 +62,25 @@ class SelfAttention(Mixer):
             key = torch.cat((state.keys.to(key.dtype), key), dim=2)
             value = torch.cat((state.values.to(value.dtype), value), dim=2)
             state = KeysValues(key, value)
-        key_positions = _last_positions(positions, key.size(2))
         # what is added to scores
-        src_lengths = None if mask is None else mask.sum(dim=1)
-        terms = [self.positions.bias(query, key, positions, key_positions, src_lengths)]
+        several = self.causal and x.size(1) > 1  # a single position sees all so far
+        alone = state is None and mask is None and not self.positions.enters_scores
+        fused_causal = several and alone  # torch has a kernel for this pattern by itself
+        terms, key_positions = [], positions
+        if several or self.positions.enters_scores or self.positions.changes_values:
+            key_positions = _last_positions(positions, key.size(2))
+        if self.positions.enters_scores:
+            src_lengths = None if mask is None else mask.sum(dim=1)
+            terms.append(self.positions.bias(query, key, positions, key_positions, src_lengths))
         if mask is not None:
             terms.append(patterns.padding(mask))
+        if several and not fused_causal:
+            terms.append(patterns.causal(positions, key_positions))
         bias = _sum(terms)
-        plain_causal = self.causal and bias is None and state is None  # torch has a kernel for it
-        if self.causal and not plain_causal and x.size(1) > 1:  # a single position sees all so far
-            bias = _sum([bias, patterns.causal(positions, key_positions)])
         # contexts
         weights = None
         if need_weights or self.positions.changes_values:
-            seen = patterns.causal(positions, key_positions) if plain_causal else bias
+            seen = patterns.causal(positions, key_positions) if fused_causal else bias
             weights = attention_weights(query, key, seen)
         if self.positions.changes_values:
             assert weights is not None
@@ -83,7 +88,7 @@ class SelfAttention(Mixer):
             context = dropped @ value + self.positions.of_values(dropped, positions, key_positions)
         else:
             context = attention(
-                query, key, value, bias=bias, causal=plain_causal, dropout=self.dropout.p, training=self.training
+                query, key, value, bias=bias, causal=fused_causal, dropout=self.dropout.p, training=self.training
             )
         return self.output_projection(merge_heads(context)), state, weights if need_weights else None
 

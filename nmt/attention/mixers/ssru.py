@@ -12,7 +12,7 @@ from nmt.config.models import TransformerConfig
 
 
 class SsruState(NamedTuple):
-    """What an SSRU remembers of the positions so far, however many they are."""
+    """The state of an SSRU. It has the same size after any number of positions."""
 
     c: Tensor  # [rows, dim]
 

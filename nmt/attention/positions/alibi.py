@@ -17,6 +17,7 @@ class LinearBiases(Positions):
     that the order of words enters only by how far they are apart.
     """
 
+    enters_scores = True
     slopes: Tensor  # [heads]
 
     def __init__(self, num_heads: int) -> None:

@@ -18,6 +18,7 @@ class Positions(nn.Module):
     positions are [rows or 1, queries] and [rows or 1, keys].
     """
 
+    enters_scores: ClassVar[bool] = False  # whether `bias` adds something
     changes_values: ClassVar[bool] = False  # whether `of_values` adds something, for which weights have to be there
 
     def embed(self, positions: Tensor) -> Tensor | None:

@@ -19,6 +19,8 @@ class RelativeKeys(Positions):
     them a fraction of a key at first: distances have a say in the scores from the start, and words a larger one.
     """
 
+    enters_scores = True
+
     def __init__(self, head_dim: int, max_distance: int) -> None:
         super().__init__()
         self.max_distance = max_distance
