@@ -48,7 +48,7 @@ format: install-dev
 	$(BIN)/python -m ruff format .
 
 corpus: install
-	$(BIN)/python -m nmt.data.grammar data/embedded
+	$(BIN)/python -m tools.embedded_corpus data/embedded
 
 clean:
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache

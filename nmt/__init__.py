@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from nmt.api import evaluate, load, prepare, train
     from nmt.config.load import load_config
     from nmt.errors import NmtError
+    from nmt.inference.translator import Translator
     from nmt.search.distribution import Sampling
-    from nmt.translate import Translator
 
 __version__ = "0.1.0"
 __all__ = ["NmtError", "Sampling", "Translator", "evaluate", "load", "load_config", "prepare", "train"]
@@ -22,7 +22,7 @@ _HOMES = {
     "load_config": "nmt.config.load",
     "NmtError": "nmt.errors",
     "Sampling": "nmt.search.distribution",
-    "Translator": "nmt.translate",
+    "Translator": "nmt.inference.translator",
 }  # of the names that are not in nmt.api
 
 

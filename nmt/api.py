@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Literal
 from nmt.config.load import config_from_dict, config_to_dict, load_config
 from nmt.config.schema import Config
 from nmt.errors import UsageError
-from nmt.translate import Translator, warn_on_stderr
+from nmt.inference.translator import Translator, warn_on_stderr
 
 if TYPE_CHECKING:
     from nmt.data.prepare import Prepared
-    from nmt.engines.engine import EngineName, Precision
     from nmt.evaluation.evaluate import Evaluation
     from nmt.evaluation.sets import EvaluationSet
+    from nmt.inference.engines.engine import EngineName, Precision
 
 PathLike = str | os.PathLike[str]
 
@@ -61,7 +61,7 @@ def train(config: Config | PathLike, overrides: Sequence[str] = ()) -> Path:
     checkpoint and raises KeyboardInterrupt. torch's random numbers and, with training.threads, its threads are those
     of the training afterwards.
     """
-    from nmt.training.run import train as train_run
+    from nmt.training.train import train as train_run
 
     asked = _config(config, overrides)
     try:
@@ -95,7 +95,7 @@ def evaluate(
     from nmt.evaluation.evaluate import Settings
     from nmt.evaluation.evaluate import evaluate as evaluate_run
     from nmt.evaluation.sets import set_from_files
-    from nmt.run import load_run
+    from nmt.runs.run import load_run
 
     if (source is None) != (reference is None):
         raise UsageError("source and reference go together")
@@ -123,7 +123,7 @@ def sets_to_evaluate(
     """
     from nmt.device import choose_device
     from nmt.evaluation.sets import EvaluationSet, sets_of
-    from nmt.run import check_run
+    from nmt.runs.run import check_run
 
     config = check_run(run_dir, checkpoint)
     choose_device(device)

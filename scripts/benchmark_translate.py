@@ -37,11 +37,11 @@ import nmt
 from nmt.cli.common import Parser, run_command
 from nmt.config.models import TransformerConfig
 from nmt.device import choose_device, describe_hardware
-from nmt.engines.engine import choose_engine
 from nmt.errors import UsageError
-from nmt.export.ctranslate2 import export
-from nmt.run import LoadedRun, load_run
-from nmt.translate import Translator
+from nmt.inference.engines.engine import choose_engine
+from nmt.inference.export.ctranslate2 import export
+from nmt.inference.translator import Translator
+from nmt.runs.run import LoadedRun, load_run
 
 RESULTS = Path(__file__).resolve().parents[1] / "docs" / "results" / "translation_speed.json"
 AGREEMENT = 0.99  # of greedy translations in fp32

@@ -32,8 +32,8 @@ from nmt.config.schema import PRECISIONS, SearchConfig
 from nmt.data.batching import collate
 from nmt.data.tokenizer import EOS
 from nmt.device import autocast, choose_device, describe_hardware
-from nmt.engines.native import NativeEngine
 from nmt.errors import NmtError, UsageError
+from nmt.inference.engines.native import NativeEngine
 from nmt.models.build import build_model
 from nmt.models.seq2seq import Seq2Seq
 from nmt.search.penalties import LengthPenalty

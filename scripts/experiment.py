@@ -26,7 +26,7 @@ from nmt.data.corpora import resolve
 from nmt.data.corpus import read_corpus
 from nmt.errors import NmtError
 from nmt.files import atomic_write
-from nmt.run import run_fingerprint
+from nmt.runs.run import run_fingerprint
 
 RESULTS = Path(__file__).resolve().parents[1] / "docs" / "results"
 

@@ -20,7 +20,9 @@ from typing import Any
 
 import torch
 
-from nmt.training.checkpoint import find_checkpoint, load_training_state, load_weights
+from nmt.runs.checkpoints import find_checkpoint
+from nmt.runs.weights import load_weights
+from nmt.training.checkpoint import load_training_state
 
 TIMES = {
     *("minutes", "seconds", "validation_seconds", "saving_seconds", "paused_seconds", "data_wait"),

@@ -30,7 +30,7 @@ from nmt.config.ranges import BeamSize, Count, LengthPenalty
 from nmt.device import choose_device, describe_hardware
 from nmt.errors import UsageError
 from nmt.evaluation.metrics import check_counts, corpus_bleu
-from nmt.translate import Translator
+from nmt.inference.translator import Translator
 
 RESULTS = Path(__file__).resolve().parents[1] / "docs" / "results" / "search_rules.json"
 ALPHAS = [0.6, 0.8, 1.0, 1.2, 1.4, 1.6]

@@ -16,11 +16,11 @@ import torch
 import nmt
 from nmt.cli import align, evaluate, translate
 from nmt.data.tokenizer import BOS
-from nmt.engines.native import NativeEngine
-from nmt.evaluation.align import END, word_attention
 from nmt.evaluation.alignment_error import format_links, parse_links
+from nmt.inference.engines.native import NativeEngine
+from nmt.inference.hypotheses import Translation
+from nmt.inference.word_attention import END, word_attention
 from nmt.search.hypothesis import Hypothesis
-from nmt.translation.hypotheses import Translation
 from tests.models.variants import VARIANTS
 from tests.toy_run import MAX_TOKENS, made_up_lines, make_run, toy_config, toy_model, toy_tokenizer
 from tests.training.tiny import tiny_config

@@ -14,7 +14,8 @@ from nmt.config.schema import Config, SearchConfig, TrainingConfig
 from nmt.data.tokenizer import Tokenizer
 from nmt.models.build import build_model
 from nmt.models.seq2seq import Seq2Seq
-from nmt.training.checkpoint import save_checkpoint, set_pointer
+from nmt.runs.checkpoints import set_pointer
+from nmt.training.checkpoint import save_checkpoint
 from tests.models.variants import VARIANTS
 
 MAX_TOKENS = 24

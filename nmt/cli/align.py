@@ -17,10 +17,10 @@ from nmt.errors import NmtError, UsageError
 from nmt.files import atomic_write, check_writable, from_home
 
 if TYPE_CHECKING:
-    from nmt.evaluation.align import Selection
     from nmt.evaluation.alignment_error import AlignmentScores, Gold
     from nmt.evaluation.sets import EvaluationSet
-    from nmt.run import LoadedRun
+    from nmt.inference.word_attention import Selection
+    from nmt.runs.run import LoadedRun
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -90,7 +90,7 @@ def _align(arguments: Namespace) -> None:
     from nmt.data.tags import tags_of_lines
     from nmt.evaluation.alignment_error import check_count, read_gold
     from nmt.evaluation.sets import set_from_files
-    from nmt.run import check_run
+    from nmt.runs.run import check_run
 
     if arguments.attention != "cross":
         _check_pictures_alone(arguments)
@@ -126,7 +126,7 @@ def _check_pictures_alone(arguments: Namespace) -> None:
 
 def _load(arguments: Namespace) -> LoadedRun:
     from nmt.device import choose_device
-    from nmt.run import load_run
+    from nmt.runs.run import load_run
 
     device = choose_device(arguments.device)
     run = load_run(arguments.run_dir, arguments.checkpoint)
@@ -149,8 +149,8 @@ def _write_links(
     arguments: Namespace, run: LoadedRun, pairs: EvaluationSet, tags: list[str | None], gold: list[Gold] | None
 ) -> None:
     """Write a line of links for each pair and, given gold links, their scores."""
-    from nmt.evaluation.align import word_attention
     from nmt.evaluation.alignment_error import alignment_scores, check_gold, format_links
+    from nmt.inference.word_attention import word_attention
 
     attentions = word_attention(
         run.model, run.tokenizer, pairs.sources, pairs.references, _selection(arguments), _languages(run), tags
@@ -172,9 +172,9 @@ def _write_links(
 
 
 def _draw(arguments: Namespace, run: LoadedRun, pairs: EvaluationSet, tags: list[str | None]) -> None:
+    from nmt.pictures.fonts import missing_characters
+    from nmt.pictures.heatmap import to_png, to_svg
     from nmt.report.attention import pictures
-    from nmt.report.fonts import missing_characters
-    from nmt.report.heatmap import to_png, to_svg
     from nmt.report.systems import run_names
 
     drawn = pictures(
@@ -201,7 +201,7 @@ def _draw(arguments: Namespace, run: LoadedRun, pairs: EvaluationSet, tags: list
 
 
 def _selection(arguments: Namespace) -> Selection:
-    from nmt.evaluation.align import Selection
+    from nmt.inference.word_attention import Selection
 
     return Selection(arguments.layer, arguments.head)
 

@@ -47,8 +47,8 @@ def _average(arguments: Namespace) -> None:
         raise UsageError("--undo goes without --of, --count and --force")
 
     from nmt.device import choose_device
-    from nmt.run import read_run_config
-    from nmt.training.checkpoint import find_checkpoint, refuse_strangers
+    from nmt.runs.checkpoints import find_checkpoint, refuse_strangers
+    from nmt.runs.run import read_run_config
     from nmt.training.records import alone
 
     run_dir = arguments.run_dir

@@ -128,7 +128,7 @@ def _score_runs(arguments: Namespace) -> list[dict[str, Any]]:
     from nmt.api import sets_to_evaluate
     from nmt.evaluation.evaluate import evaluate
     from nmt.evaluation.sets import set_from_files
-    from nmt.run import load_run
+    from nmt.runs.run import load_run
 
     wanted, settings = arguments.test_set, settings_of(arguments)
     if arguments.source is not None:

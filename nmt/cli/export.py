@@ -34,13 +34,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _export(arguments: Namespace) -> None:
-    from nmt.export.current import check_family, place_of_export
-    from nmt.run import check_run, load_run
+    from nmt.inference.export.current import check_family, place_of_export
+    from nmt.runs.run import check_run, load_run
 
     check_family(arguments.run_dir, check_run(arguments.run_dir, arguments.checkpoint))
     place_of_export(arguments.run_dir, arguments.output)
     import_extra("ctranslate2", "fast")
-    from nmt.export.ctranslate2 import export  # torch
+    from nmt.inference.export.ctranslate2 import export  # torch
 
     run = load_run(arguments.run_dir, arguments.checkpoint)
     path = export(run, arguments.output)

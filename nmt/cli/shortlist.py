@@ -36,8 +36,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _shortlist(arguments: Namespace) -> None:
-    from nmt.export.shortlist import make_shortlist
-    from nmt.run import SHORTLIST, read_run_config
+    from nmt.runs.run import SHORTLIST, read_run_config
+    from nmt.training.learn_shortlist import make_shortlist
 
     read_run_config(arguments.run_dir)  # it is a run
     check_writable(Path(arguments.run_dir) / SHORTLIST)

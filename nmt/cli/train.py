@@ -56,7 +56,7 @@ def _train_as(arguments: Namespace, world: World | None) -> int:
         print("---\n".join(config_to_yaml(config) for config in configs), end="")
         return DONE
 
-    from nmt.training.run import train
+    from nmt.training.train import train
 
     if len(configs) == 1:
         train(configs[0], world)
@@ -68,7 +68,7 @@ def _train_sweep(configs: Sequence[Config], overrides: Sequence[str]) -> int:
     """Train one run after the other and print which came out best."""
     from nmt.config.compose import expand
     from nmt.report.ranking import Job, ranking
-    from nmt.training.run import train
+    from nmt.training.train import train
 
     jobs = []
     for number, (config, job) in enumerate(zip(configs, expand(overrides), strict=True), start=1):

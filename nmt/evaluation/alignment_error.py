@@ -10,8 +10,7 @@ from typing import NamedTuple
 
 from nmt.data.corpus import read_lines
 from nmt.errors import NmtError
-
-Link = tuple[int, int]  # a source word and a target word, both counted from 0
+from nmt.inference.word_attention import Link
 
 _LINK = re.compile(r"(\d+)([-?p])(\d+)")
 

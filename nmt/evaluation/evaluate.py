@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from torch import device as Device
 
     from nmt.config.data import DataConfig
-    from nmt.run import LoadedRun
+    from nmt.runs.run import LoadedRun
 
 _SHARED = "shared_with_training"  # in scores.json; null where the run's prepared training text is not at hand
 
@@ -150,10 +150,10 @@ def _translate(
     run: LoadedRun, test_set: EvaluationSet, search: SearchConfig, device: Device, log: Callable[[str], None]
 ) -> tuple[list[str], float]:
     """Translations and the seconds they took, loading not counted."""
-    from nmt.engines.native import NativeEngine
-    from nmt.engines.shortlist import Shortlist
-    from nmt.run import read_run_config
-    from nmt.translate import Translator
+    from nmt.inference.engines.native import NativeEngine
+    from nmt.inference.engines.shortlist import Shortlist
+    from nmt.inference.translator import Translator
+    from nmt.runs.run import read_run_config
 
     data = read_run_config(run.path, tells=True).data
     engine = NativeEngine.alone(

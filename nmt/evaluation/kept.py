@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from nmt.config.schema import SearchConfig
     from nmt.models.seq2seq import Seq2Seq
-    from nmt.run import LoadedRun
+    from nmt.runs.run import LoadedRun
 
 FOLDER, HYPOTHESES, SCORES = "evaluations", "hypotheses.txt", "scores.json"
 # Keys of a run's configuration that change no translation; all others are part of the key.
@@ -53,7 +53,7 @@ class Kept:
 def translation_key(run: LoadedRun, test_set: EvaluationSet, search: SearchConfig, device: Device) -> str:
     """Return a hash of all that the translations of a test set depend on, `search` being the run's as overridden."""
     from nmt.device import computes_bf16
-    from nmt.engines.shortlist import Shortlist
+    from nmt.inference.engines.shortlist import Shortlist
 
     config = config_to_dict(replace(run.config, search=search))
     parts = {

@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from nmt.evaluation.align import BEGIN, DEFAULT, Selection, on_words, piece_attention
 from nmt.evaluation.sets import EvaluationSet
-from nmt.report.heatmap import Panel, heatmaps
+from nmt.inference.word_attention import BEGIN, DEFAULT, Selection, on_words, piece_attention
+from nmt.pictures.heatmap import Panel, heatmaps
 from nmt.report.systems import System
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from nmt.data.tokenizer import Tokenizer
-    from nmt.evaluation.align import WordAttention
+    from nmt.inference.word_attention import WordAttention
     from nmt.models.contract import AttentionKind
     from nmt.models.seq2seq import Seq2Seq
 

@@ -14,10 +14,10 @@ from nmt.evaluation.evaluate import Settings
 from nmt.evaluation.sets import EvaluationSet, set_from_files, sets_of
 from nmt.evaluation.significance import Method
 from nmt.files import check_writable
+from nmt.pictures.fonts import missing_characters
 from nmt.report.analysis import analyse
 from nmt.report.attention import SentenceMaps, attention_maps, choose_sentences
 from nmt.report.differences import largest_differences
-from nmt.report.fonts import missing_characters
 from nmt.report.render import Report, write_report
 from nmt.report.systems import System, run_names, system_of_file, system_of_run, unique_names
 
@@ -81,7 +81,7 @@ def compare(request: Request, log: Callable[[str], None]) -> dict[str, Any]:
 def _look_at_runs(request: Request) -> dict[Path, Config]:
     """The configuration of each run. Raises NmtError for one that is not there, and UsageError for one named twice."""
     from nmt.device import choose_device
-    from nmt.run import check_run
+    from nmt.runs.run import check_run
 
     configs: dict[Path, Config] = {}
     places: dict[Path, Path] = {}
@@ -125,7 +125,7 @@ def _systems(
     request: Request, files: Sequence[System], test_set: EvaluationSet, log: Callable[[str], None]
 ) -> list[System]:
     """All systems in the order of the contestants, those of files among them; names told apart."""
-    from nmt.run import load_run
+    from nmt.runs.run import load_run
 
     paths = [contestant.path for contestant in request.contestants if contestant.name is None]
     runs = {path: load_run(path, request.checkpoint) for path in paths}

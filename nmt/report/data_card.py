@@ -21,7 +21,7 @@ from nmt.data.store import SIDES
 from nmt.data.tokenizer import EOS, UNK, Model
 from nmt.evaluation.sets import sets_of
 from nmt.files import atomic_write
-from nmt.report.heatmap import to_svg
+from nmt.pictures.heatmap import to_svg
 from nmt.report.page import inline_svg, render_page
 from nmt.report.plots import Histogram, Line, frequency_chart, histogram_chart
 

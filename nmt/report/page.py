@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from nmt import __version__
 from nmt.config.languages import html_language
-from nmt.report.heatmap import INK, LINE
+from nmt.pictures.heatmap import INK, LINE
 from nmt.report.plots import GRID, MUTED, SERIES
 
 if TYPE_CHECKING:

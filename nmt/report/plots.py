@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from nmt.report.fonts import families_for
+from nmt.pictures.fonts import families_for
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -15,10 +15,10 @@ from nmt import __version__
 from nmt.config.languages import is_unspaced
 from nmt.evaluation.metrics import LABELS, METRICS
 from nmt.files import atomic_write
+from nmt.pictures.heatmap import to_svg
 from nmt.report.analysis import METHODS
 from nmt.report.attention import Map, SentenceMaps
 from nmt.report.differences import Difference
-from nmt.report.heatmap import to_svg
 from nmt.report.page import environment, inline_svg, p_value, render_page, signed
 from nmt.report.plots import SERIES, Line, length_chart, training_chart
 from nmt.report.systems import System

@@ -14,7 +14,7 @@ from nmt.evaluation.metrics import check_counts
 from nmt.evaluation.sets import EvaluationSet, read_text
 
 if TYPE_CHECKING:
-    from nmt.run import LoadedRun
+    from nmt.runs.run import LoadedRun
 
 
 @dataclass(frozen=True)

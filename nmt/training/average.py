@@ -18,19 +18,18 @@ from torch import Tensor
 
 from nmt.errors import NmtError
 from nmt.files import atomic_directory
-from nmt.run import read_run_config
-from nmt.training.checkpoint import (
+from nmt.runs.checkpoints import (
     WEIGHTS,
     CheckpointInfo,
     checkpoint_folders,
     delete_checkpoint,
     find_checkpoint,
-    load_training_state,
-    load_weights,
-    save_weights,
     saved_steps,
     set_pointer,
 )
+from nmt.runs.run import read_run_config
+from nmt.runs.weights import load_weights, save_weights
+from nmt.training.checkpoint import load_training_state
 from nmt.training.limits import Progress
 
 

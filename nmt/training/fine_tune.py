@@ -14,8 +14,9 @@ from nmt.config.typed import suggestion
 from nmt.data.given_tokenizer import check_sampling, given_tokenizer
 from nmt.data.tokenizer import Tokenizer
 from nmt.errors import ConfigError, NmtError, require
-from nmt.run import read_run_config
-from nmt.training.checkpoint import CheckpointInfo, find_checkpoint, has_checkpoint, load_weights
+from nmt.runs.checkpoints import CheckpointInfo, find_checkpoint, has_checkpoint
+from nmt.runs.run import read_run_config
+from nmt.runs.weights import load_weights
 
 if TYPE_CHECKING:  # a configuration that starts from scratch need not wait for torch
     from torch import nn

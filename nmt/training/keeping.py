@@ -11,15 +11,9 @@ from torch import Tensor
 
 from nmt.config.schema import TrainingConfig
 from nmt.models.seq2seq import Seq2Seq
+from nmt.runs.checkpoints import has_checkpoint, saved_steps, set_pointer
 from nmt.training.average import average_checkpoints, delete_average, take_average
-from nmt.training.checkpoint import (
-    delete_others,
-    has_checkpoint,
-    load_newest,
-    save_checkpoint,
-    saved_steps,
-    set_pointer,
-)
+from nmt.training.checkpoint import delete_others, load_newest, save_checkpoint
 from nmt.training.distributed import World
 from nmt.training.limits import Progress, Rank
 from nmt.training.validation import Validation

@@ -14,8 +14,8 @@ from typing import IO, Any
 from nmt.errors import NmtError
 from nmt.evaluation.metrics import LABELS
 from nmt.files import atomic_write
+from nmt.pictures.heatmap import heatmap_array
 from nmt.progress import Pulse
-from nmt.report.heatmap import heatmap_array
 from nmt.training.keeping import Averaged
 from nmt.training.limits import Progress
 from nmt.training.validation import SHOWN_DIGITS, AttentionMap, Sample, Validation

@@ -24,8 +24,9 @@ from nmt.errors import NmtError
 from nmt.files import atomic_write, kept_if_filled, locked
 from nmt.models.seq2seq import Seq2Seq
 from nmt.resources import PACKAGE
+from nmt.runs.checkpoints import CheckpointInfo, has_checkpoint, refuse_strangers
 from nmt.training import auto
-from nmt.training.checkpoint import CheckpointInfo, Newest, has_checkpoint, load_newest, refuse_strangers
+from nmt.training.checkpoint import Newest, load_newest
 from nmt.training.monitor import tells_of_checkpoints
 from nmt.training.validation_set import length_ratio
 

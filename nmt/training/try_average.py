@@ -14,9 +14,10 @@ from torch import Tensor
 from nmt.data.prepare import hold_out
 from nmt.device import choose_device
 from nmt.errors import NmtError
-from nmt.run import LoadedRun, load_run
+from nmt.runs.checkpoints import find_checkpoint, has_pointer
+from nmt.runs.run import LoadedRun, load_run
+from nmt.runs.weights import load_weights
 from nmt.training.average import average_checkpoints, delete_average, is_average_of, take_average
-from nmt.training.checkpoint import find_checkpoint, has_pointer, load_weights
 from nmt.training.monitor import summary
 from nmt.training.validation import Validation, Validator, alone
 

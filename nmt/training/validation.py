@@ -20,16 +20,16 @@ from nmt.config.schema import Config
 from nmt.data.batching import collate
 from nmt.data.prepare import HeldOut
 from nmt.device import autocast, undisturbed_randomness
-from nmt.engines.native import NativeEngine
 from nmt.evaluation.metrics import Score, corpus_bleu, score
 from nmt.evaluation.tagged import rows_by_tag, target_language
+from nmt.inference.batches import batches
+from nmt.inference.engines.native import NativeEngine
+from nmt.inference.translator import Translator
 from nmt.models.seq2seq import Seq2Seq
 from nmt.training.distributed import World
 from nmt.training.limits import Interrupted, Rank, Signals
 from nmt.training.loss import batch_loss, perplexity
 from nmt.training.validation_set import spread, spread_over_each, unigram_entropy, validation_search
-from nmt.translate import Translator
-from nmt.translation.batches import batches
 
 T = TypeVar("T")
 Metric = Literal["bleu", "chrf", "loss"]

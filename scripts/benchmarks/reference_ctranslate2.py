@@ -17,7 +17,7 @@ class PlainCTranslate2:
         import ctranslate2
 
         from nmt.config.load import override_search
-        from nmt.run import read_run_config
+        from nmt.runs.run import read_run_config
 
         self.search = override_search(read_run_config(asked["run"]).search, asked["search"])
         self.tokenizer = Tokenizer.load(f"{asked['run']}/tokenizer")

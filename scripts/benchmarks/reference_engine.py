@@ -17,7 +17,7 @@ from nmt.search.hypothesis import Hypothesis
 
 
 class ReferenceEngine(ABC):
-    """Searches on the CPU by another program's own rules; see `nmt.engines.engine.Engine`.
+    """Searches on the CPU by another program's own rules; see `nmt.inference.engines.engine.Engine`.
 
     Batches of more than `batch_size` sentences are divided evenly. Hypotheses have no scores.
     """

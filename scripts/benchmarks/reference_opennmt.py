@@ -19,8 +19,8 @@ from nmt.attention.positions.sinusoidal import frequencies, sinusoids
 from nmt.config.models import TransformerConfig
 from nmt.config.schema import SearchConfig
 from nmt.data.tokenizer import BOS, EOS, PAD
-from nmt.export.ctranslate2 import pieces
-from nmt.run import LoadedRun
+from nmt.inference.export.ctranslate2 import pieces
+from nmt.runs.run import LoadedRun
 
 
 def why_not(model: object) -> str | None:

@@ -10,7 +10,7 @@ from benchmarks.measure import Meter
 from nmt.cli.train import main as nmt_train
 from nmt.data.batching import Update
 from nmt.data.tokenizer import PAD
-from nmt.training import run
+from nmt.training import train as training
 from nmt.training.trainer import Trainer
 
 
@@ -35,7 +35,7 @@ def train(config: str, meter: Meter) -> None:
 
 def nmt_train_with(trainer: type[Trainer], config: str) -> None:
     """Run `nmt-train config` with a trainer of another class."""
-    with patch.object(run, "Trainer", trainer):
+    with patch.object(training, "Trainer", trainer):
         status = nmt_train([config])
     if status:
         raise SystemExit(status)

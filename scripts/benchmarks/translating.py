@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Any  # noqa: E402
 from benchmarks.memory import peak_memory_mib  # noqa: E402
 
 if TYPE_CHECKING:
-    from nmt.engines.engine import Engine
-    from nmt.run import LoadedRun
-    from nmt.translate import Translator
+    from nmt.inference.engines.engine import Engine
+    from nmt.inference.translator import Translator
+    from nmt.runs.run import LoadedRun
 
 WARM_UP = 32  # sentences
 Answer = tuple[str, int]  # a translation and how many tokens it has, end of sentence included
@@ -28,7 +28,7 @@ Answer = tuple[str, int]  # a translation and how many tokens it has, end of sen
 
 def nmt(asked: dict[str, Any]) -> Callable[[list[str]], list[Answer]]:
     """The toolkit itself."""
-    from nmt.translate import Translator
+    from nmt.inference.translator import Translator
 
     translator = Translator.load(
         asked["run"],
@@ -68,8 +68,8 @@ SYSTEMS = {"nmt": nmt, "ctranslate2": ctranslate2, "transformers": transformers,
 
 def elsewhere(engine: Callable[[LoadedRun], Engine], asked: dict[str, Any]) -> Callable[[list[str]], list[Answer]]:
     """The run's weights in another program's engine."""
-    from nmt.run import load_run
-    from nmt.translate import Translator
+    from nmt.inference.translator import Translator
+    from nmt.runs.run import load_run
 
     run = load_run(asked["run"], asked["checkpoint"])
     limit = run.config.data.cleaning.max_tokens

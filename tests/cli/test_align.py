@@ -10,7 +10,7 @@ import pytest
 
 from nmt.cli.align import main
 from nmt.evaluation.alignment_error import alignment_scores, parse_links
-from nmt.report import fonts
+from nmt.pictures import fonts
 from tests.evaluation.runs import REFERENCES, SOURCES, make_run, write_lines, write_texts
 
 GOLD = ["0-0 1-1 2?2", "0-0", "0-0 1-1", "0-0 1?1", "0-0", "0-0 1-1"]
@@ -72,7 +72,7 @@ def test_links_are_compressed_by_the_name_of_their_file(
 def test_all_that_is_named_is_looked_at_before_the_run_is_loaded(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("nmt.run.load_run", lambda *arguments: pytest.fail("the run is loaded"))
+    monkeypatch.setattr("nmt.runs.run.load_run", lambda *arguments: pytest.fail("the run is loaded"))
     gold, none = write_lines(tmp_path / "gold", GOLD[1:]), tmp_path / "none"
     for options, sentence in (
         (["--gold", str(gold)], f"{gold} has 5 lines of gold links for 6 sentence pairs"),

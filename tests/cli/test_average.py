@@ -12,10 +12,10 @@ import torch
 
 from nmt.cli.average import main
 from nmt.config.load import read_config, save_config
-from nmt.run import load_run
+from nmt.runs.run import load_run
+from nmt.runs.weights import load_weights
 from nmt.training.average import delete_average
-from nmt.training.checkpoint import load_weights
-from nmt.training.run import train
+from nmt.training.train import train
 from tests.toy_run import make_run
 from tests.training.tiny import events, tiny_config
 

@@ -46,7 +46,7 @@ def test_all_that_is_named_is_looked_at_before_a_run_is_loaded(
     short = write_lines(tmp_path / "short.en", REFERENCES[1:])
     one, none = make_run(tmp_path / "one", "luong", tmp_path), tmp_path / "none"
     again = one / ".." / "one"
-    monkeypatch.setattr("nmt.run.load_run", lambda *arguments: pytest.fail("a run is loaded"))
+    monkeypatch.setattr("nmt.runs.run.load_run", lambda *arguments: pytest.fail("a run is loaded"))
     before = set(tmp_path.rglob("*"))
     for arguments, status, sentence in (
         ([f"other={none}"], 1, f"{none} is missing"),

@@ -62,7 +62,7 @@ def test_all_that_is_named_is_looked_at_before_a_run_is_loaded(
 ) -> None:
     run, none = make_run(folder / "run", "luong", folder), folder / "none"
     source = str(folder / "text.de")
-    monkeypatch.setattr("nmt.run.load_run", lambda *arguments: pytest.fail("a run is loaded"))
+    monkeypatch.setattr("nmt.runs.run.load_run", lambda *arguments: pytest.fail("a run is loaded"))
     for arguments, sentence in (
         ([str(none)], f"{none} does not exist"),
         (["--source", source, "--reference", str(none)], f"{none} is missing"),
@@ -83,7 +83,9 @@ def test_only_what_is_to_be_written_has_to_be_writable(
     monkeypatch.setattr("nmt.files.TemporaryFile", read_only)
     assert main([str(run), "--device", "cpu"]) == 0
     assert capsys.readouterr().out == first
-    monkeypatch.setattr("nmt.translate.Translator.translate_nbest", lambda *_, **__: pytest.fail("it translates"))
+    monkeypatch.setattr(
+        "nmt.inference.translator.Translator.translate_nbest", lambda *_, **__: pytest.fail("it translates")
+    )
     assert main([str(run), "--device", "cpu", "--beam-size", "1"]) == 1
     assert "evaluations/test cannot be written" in capsys.readouterr().err
 

@@ -20,14 +20,15 @@ import pytest
 import nmt
 from nmt.attention.mixers.softmax import SelfAttention
 from nmt.cli import export, translate
-from nmt.cli.answers import load_translator
-from nmt.cli.translate_options import make_parser
+from nmt.cli.translate.answers import load_translator
+from nmt.cli.translate.options import make_parser
 from nmt.config.data import TokenizerConfig
 from nmt.data.tokenizer import Tokenizer
 from nmt.errors import UsageError
-from nmt.training.checkpoint import save_checkpoint, set_pointer
-from nmt.translate import Translator
-from tests.export.exported import KINDS, LINES, exportable_model, make_exportable, tokenizer
+from nmt.inference.translator import Translator
+from nmt.runs.checkpoints import set_pointer
+from nmt.training.checkpoint import save_checkpoint
+from tests.inference.export.exported import KINDS, LINES, exportable_model, make_exportable, tokenizer
 from tests.toy_run import made_up_lines, make_run
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -352,6 +353,6 @@ def test_a_folder_is_replaced_only_where_one_can_be_made_beside_it(
         return TemporaryFile(dir=dir)
 
     monkeypatch.setattr("nmt.files.TemporaryFile", open_in)
-    monkeypatch.setattr("nmt.run.load_run", lambda *arguments: pytest.fail("a run is loaded"))
+    monkeypatch.setattr("nmt.runs.run.load_run", lambda *arguments: pytest.fail("a run is loaded"))
     assert export.main([str(run)]) == 1
     assert "exports cannot be written" in capsys.readouterr().err

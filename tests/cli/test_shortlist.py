@@ -15,11 +15,11 @@ from nmt.cli import translate
 from nmt.cli.shortlist import main
 from nmt.data.prepare import prepare
 from nmt.data.tokenizer import PAD
-from nmt.engines.shortlist import Shortlist
 from nmt.evaluation.evaluate import Settings, evaluate
 from nmt.evaluation.sets import EvaluationSet
-from nmt.run import load_run, read_run_config, run_fingerprint
-from nmt.training.run import train
+from nmt.inference.engines.shortlist import Shortlist
+from nmt.runs.run import load_run, read_run_config, run_fingerprint
+from nmt.training.train import train
 from tests.toy_run import made_up_lines
 from tests.training.tiny import tiny_config
 

@@ -13,19 +13,19 @@ import numpy as np
 import pytest
 
 from nmt.cli import align, evaluate, translate
-from nmt.cli.translate_file import _options
-from nmt.cli.translate_options import make_parser
+from nmt.cli.translate.files import _options
+from nmt.cli.translate.options import make_parser
 from nmt.config.data import CorpusConfig, DataConfig
 from nmt.config.load import read_config, save_config
 from nmt.config.schema import Config
 from nmt.data.batching import collate
-from nmt.engines.native import NativeEngine
 from nmt.errors import ConfigError, NmtError
 from nmt.evaluation.metrics import corpus_bleu
-from nmt.run import load_run
-from nmt.training.run import train
-from nmt.translate import Translator
-from nmt.translation.scoring import force
+from nmt.inference.engines.native import NativeEngine
+from nmt.inference.scoring import force
+from nmt.inference.translator import Translator
+from nmt.runs.run import load_run
+from nmt.training.train import train
 from tests.toy_run import made_up_lines
 from tests.training.tiny import events, tiny_config
 
@@ -208,7 +208,7 @@ def test_shards_of_another_tag_are_not_gone_on_with(run: Path) -> None:
 
 def test_ctranslate2_searches_with_the_tag(run: Path, translator: Translator) -> None:
     pytest.importorskip("ctranslate2")
-    from nmt.export.ctranslate2 import export
+    from nmt.inference.export.ctranslate2 import export
 
     export(load_run(run))
     exported = Translator.load(run, device="cpu", engine="ctranslate2", warn=lambda _: None)

@@ -24,9 +24,9 @@ def trained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Config]:
         if config.seed == 13:
             raise NmtError("the loss is not a number")
 
-    run = types.ModuleType("nmt.training.run")
+    run = types.ModuleType("nmt.training.train")
     run.train = train  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "nmt.training.run", run)
+    monkeypatch.setitem(sys.modules, "nmt.training.train", run)
     monkeypatch.chdir(tmp_path)
     return configs
 

@@ -44,4 +44,4 @@ def test_commands_set_it_before_torch_is_there() -> None:
 
 
 def test_a_program_that_imports_nmt_waits_as_its_author_chose() -> None:
-    assert waits_of(f"import nmt, nmt.api, nmt.translate\n{SAY}") == "[None, None] False"
+    assert waits_of(f"import nmt, nmt.api, nmt.inference.translator\n{SAY}") == "[None, None] False"

@@ -14,7 +14,7 @@ from nmt.config.load import load_config
 from nmt.config.schema import Config, SearchConfig
 from nmt.errors import ConfigError
 from nmt.resources import presets
-from nmt.run import read_run_config
+from nmt.runs.run import read_run_config
 from tests.docs.workplace import write_my_text, write_presets
 
 EXAMPLE = presets() / "example.yaml"

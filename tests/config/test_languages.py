@@ -8,8 +8,8 @@ from nmt.cli.compare import direction, main
 from nmt.config.languages import html_language, is_language, is_unspaced, known_as, language_of, macrolanguage_of
 from nmt.evaluation.buckets import source_lengths
 from nmt.evaluation.metrics import corpus_bleu, length_ratio
+from nmt.inference.segment import split_to_fit
 from nmt.report.differences import mark
-from nmt.translation.segment import split_to_fit
 
 CHINESE = ["zh", "zh-CN", "zh_Hans", "ZH-hant-TW", "zho", "chi", "zho_Hant", "cmn", "cmn_Hans_CN", "zh_CN.UTF-8"]
 VARIETIES = ["yue", "yue_Hant", "wuu", "lzh"]

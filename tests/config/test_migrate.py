@@ -12,7 +12,7 @@ from nmt.config.load import config_to_dict, load_config, read_config, read_to_co
 from nmt.config.migrate import present_name
 from nmt.config.schema import SearchConfig
 from nmt.errors import ConfigError
-from nmt.run import read_run_config
+from nmt.runs.run import read_run_config
 
 ABSENT = object()
 OWN = """

@@ -22,9 +22,9 @@ from nmt.data.sentencepiece_model import parse, serialise
 from nmt.data.tokenizer import BOS, EOS, PAD, UNK, Tokenizer
 from nmt.errors import ConfigError
 from nmt.resources import embedded_corpus
-from nmt.run import load_run
+from nmt.runs.run import load_run
 from nmt.training.fine_tune import inherit
-from nmt.training.run import train
+from nmt.training.train import train
 from tests.toy_run import made_up_lines
 from tests.training.tiny import tiny_config
 

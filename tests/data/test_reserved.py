@@ -17,7 +17,7 @@ from nmt.data.reserved import inside, normaliser, outside
 from nmt.data.sampling import SubwordSampling
 from nmt.data.tokenizer import EOS, UNK, Tokenizer
 from nmt.errors import NmtError
-from nmt.translation.lines import LineReader
+from nmt.inference.lines import LineReader
 
 ALGORITHMS = ["unigram", "bpe", "char", "word"]
 NAMES = ["<s>", "</s>", "<unk>", "<pad>", "<0x41>", "<0x0A>", "<tag 2fr>", "<tag▁2fr>"]

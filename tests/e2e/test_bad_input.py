@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from nmt.cli import evaluate, train, translate
-from nmt.training.checkpoint import load_weights
+from nmt.runs.weights import load_weights
 from tests.e2e.conftest import train_arguments
 
 Break = Callable[[Path], None]

@@ -12,10 +12,10 @@ import pytest
 
 from nmt.cli import translate
 from nmt.config.schema import SearchConfig
+from nmt.inference.translator import Translator
 from nmt.models.build import build_model
-from nmt.run import load_run
-from nmt.training.checkpoint import read_weights
-from nmt.translate import Translator
+from nmt.runs.run import load_run
+from nmt.runs.weights import read_weights
 
 HERE = Path(__file__).parent
 RUNS = sorted(path for path in HERE.glob("schema_*/*") if path.is_dir())

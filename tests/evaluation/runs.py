@@ -13,7 +13,8 @@ from nmt.config.models import LuongConfig, ModelConfig, RnnEncDecConfig, RnnSear
 from nmt.config.schema import Config, SearchConfig, TrainingConfig
 from nmt.data.tokenizer import Tokenizer
 from nmt.models.build import build_model
-from nmt.training.checkpoint import save_checkpoint, set_pointer
+from nmt.runs.checkpoints import set_pointer
+from nmt.training.checkpoint import save_checkpoint
 
 MODELS: dict[str, ModelConfig] = {
     "rnn_encdec": RnnEncDecConfig(embedding_dim=8, hidden_dim=8),

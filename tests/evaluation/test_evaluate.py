@@ -14,14 +14,14 @@ import torch
 from nmt.config.load import read_config, save_config
 from nmt.config.schema import Config, SearchConfig
 from nmt.data.prepare import prepare
-from nmt.engines.shortlist import Shortlist
 from nmt.errors import ConfigError, NmtError
 from nmt.evaluation.evaluate import Evaluation, Settings, evaluate
 from nmt.evaluation.kept import CANNOT_MATTER, scores_key, translation_key
 from nmt.evaluation.metrics import METRICS, score
 from nmt.evaluation.sets import EvaluationSet, set_from_files, sets_of
-from nmt.run import LoadedRun, load_run
-from nmt.training.checkpoint import save_weights
+from nmt.inference.engines.shortlist import Shortlist
+from nmt.runs.run import LoadedRun, load_run
+from nmt.runs.weights import save_weights
 from tests.evaluation.runs import REFERENCES, SOURCES, make_run, write_lines, write_texts
 
 SETTINGS = Settings(device="cpu")

@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 from nmt.config.models import MODEL_FAMILIES, ModelConfig
 from nmt.config.schema import SearchConfig
 from nmt.data.batching import Batch
-from nmt.engines.native import NativeEngine
 from nmt.errors import ConfigError
+from nmt.inference.engines.native import NativeEngine
 from nmt.models.build import build_model
 from nmt.models.contract import select
 from nmt.models.seq2seq import Seq2Seq

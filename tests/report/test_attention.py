@@ -10,12 +10,12 @@ import pytest
 
 from nmt.config.models import TransformerConfig
 from nmt.errors import UsageError
-from nmt.evaluation.align import BEGIN, END, Selection
+from nmt.inference.word_attention import BEGIN, END, Selection
 from nmt.models.build import build_model
+from nmt.pictures.heatmap import to_svg
 from nmt.report.attention import Map, SentenceMaps, pictures
-from nmt.report.heatmap import to_svg
 from nmt.report.render import Report, _pictures
-from nmt.run import LoadedRun, load_run
+from nmt.runs.run import LoadedRun, load_run
 from tests.evaluation.runs import REFERENCES, SOURCES, make_run, write_texts
 
 

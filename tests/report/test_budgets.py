@@ -10,7 +10,7 @@ import pytest
 
 from nmt.report.budgets import compare_budgets
 from nmt.report.systems import History, System
-from nmt.run import load_run
+from nmt.runs.run import load_run
 from tests.evaluation.runs import make_run, write_texts
 
 

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from nmt.cli import export
-from nmt.translate import Translator
-from tests.export.exported import LINES, make_exportable
+from nmt.inference.translator import Translator
+from tests.inference.export.exported import LINES, make_exportable
 from tests.toy_run import make_run
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 
-from nmt.engines import native
+from nmt.inference.engines import native
 from nmt.training.loss import Loss, batch_loss
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts"))

@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from nmt.config.load import save_config
-from nmt.training.checkpoint import find_checkpoint, load_weights, save_weights
+from nmt.runs.checkpoints import find_checkpoint
+from nmt.runs.weights import load_weights, save_weights
 from tests.training.tiny import FIXED_VECTOR, tiny_config
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts"))

@@ -13,7 +13,7 @@ import pytest
 
 from nmt.errors import NmtError
 from nmt.resources import embedded_corpus
-from nmt.run import read_run_config
+from nmt.runs.run import read_run_config
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
 TINY = [

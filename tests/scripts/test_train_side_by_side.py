@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from nmt.config.load import save_config
-from nmt.run import read_run_config
-from nmt.training.checkpoint import find_checkpoint
+from nmt.runs.checkpoints import find_checkpoint
+from nmt.runs.run import read_run_config
 from tests.training.tiny import FIXED_VECTOR, tiny_config
 
 SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "train_side_by_side.py"

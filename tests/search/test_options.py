@@ -10,8 +10,8 @@ import torch
 
 from nmt.config.schema import SearchConfig
 from nmt.data.tokenizer import BOS, EOS, PAD, UNK
-from nmt.engines.native import NativeEngine
 from nmt.errors import NmtError
+from nmt.inference.engines.native import NativeEngine
 from nmt.models.seq2seq import Seq2Seq
 from nmt.search.beam import beam_search
 from nmt.search.constraints import Constraints

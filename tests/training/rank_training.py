@@ -20,7 +20,7 @@ from nmt.errors import NmtError
 from nmt.training import keeping, monitor, validation
 from nmt.training.distributed import joined
 from nmt.training.objective import Gradients
-from nmt.training.run import train
+from nmt.training.train import train
 from nmt.training.trial import Trial
 from nmt.training.validation import Validator
 

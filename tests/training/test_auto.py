@@ -14,7 +14,7 @@ from nmt.config.schema import TrainingConfig
 from nmt.data.prepare import prepare
 from nmt.errors import NmtError
 from nmt.training.auto import MOST_EPOCHS, Plan, Text, planned, resolve
-from nmt.training.run import train
+from nmt.training.train import train
 from tests.training.tiny import assert_same_run, killed_in_update, tiny_config
 
 AUTO: dict[str, Any] = {

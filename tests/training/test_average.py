@@ -17,9 +17,12 @@ from safetensors import safe_open
 from torch import nn
 
 from nmt.config.load import save_config
-from nmt.engines.native import NativeEngine
 from nmt.errors import NmtError
-from nmt.run import load_run
+from nmt.inference.engines.native import NativeEngine
+from nmt.inference.translator import Translator
+from nmt.runs.checkpoints import find_checkpoint, set_pointer
+from nmt.runs.run import load_run
+from nmt.runs.weights import load_weights
 from nmt.training import average
 from nmt.training.average import (
     average_checkpoints,
@@ -28,15 +31,7 @@ from nmt.training.average import (
     point_to_average,
     save_average,
 )
-from nmt.training.checkpoint import (
-    delete_others,
-    find_checkpoint,
-    load_training_state,
-    load_weights,
-    save_checkpoint,
-    set_pointer,
-)
-from nmt.translate import Translator
+from nmt.training.checkpoint import delete_others, load_training_state, save_checkpoint
 from tests.models.variants import VARIANTS
 from tests.toy_run import made_up_lines, make_run, toy_config, toy_model, toy_tokenizer
 

@@ -14,19 +14,10 @@ from safetensors import safe_open
 from torch import nn
 
 from nmt.errors import NmtError
+from nmt.runs.checkpoints import find_checkpoint, has_checkpoint, refuse_strangers, saved_steps, set_pointer
+from nmt.runs.weights import load_weights
 from nmt.training.average import delete_average, save_average
-from nmt.training.checkpoint import (
-    delete_others,
-    find_checkpoint,
-    has_checkpoint,
-    load_newest,
-    load_training_state,
-    load_weights,
-    refuse_strangers,
-    save_checkpoint,
-    saved_steps,
-    set_pointer,
-)
+from nmt.training.checkpoint import delete_others, load_newest, load_training_state, save_checkpoint
 
 
 class Tied(nn.Module):

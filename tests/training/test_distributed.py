@@ -18,10 +18,12 @@ from torch.distributed import HashStore, PrefixStore
 
 from nmt.config.load import save_config
 from nmt.config.schema import Config
+from nmt.runs.checkpoints import find_checkpoint
+from nmt.runs.weights import load_weights
 from nmt.training.alarm import Alarm
-from nmt.training.checkpoint import find_checkpoint, load_training_state, load_weights
+from nmt.training.checkpoint import load_training_state
 from nmt.training.distributed import World
-from nmt.training.run import train
+from nmt.training.train import train
 from tests.training.rank_gradients import CASES, gradients
 from tests.training.ranks import ALONE, ROOT, WAIT, WAIT_IN_SILENCE, Ended, ended, free_port, launched, start, started
 from tests.training.tiny import assert_same_run, events, tiny_config

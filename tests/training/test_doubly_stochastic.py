@@ -14,7 +14,7 @@ from nmt.data.batching import collate
 from nmt.models.build import build_model
 from nmt.models.seq2seq import Seq2Seq
 from nmt.training.loss import batch_loss
-from nmt.training.run import train
+from nmt.training.train import train
 from tests.models.variants import VARIANTS
 from tests.training.tiny import RNN, assert_same_run, events, tiny_config
 

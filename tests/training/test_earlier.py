@@ -12,7 +12,7 @@ from nmt.cli import train as command
 from nmt.config.load import config_to_dict, read_config
 from nmt.config.schema import SearchConfig
 from nmt.errors import NmtError
-from nmt.training.run import train
+from nmt.training.train import train
 from tests.training.tiny import assert_same_run, events, tiny_config
 
 pytestmark = pytest.mark.usefixtures("translated_from_the_start")

@@ -17,13 +17,15 @@ from nmt.config.load import config_from_dict, config_to_dict, read_config, save_
 from nmt.config.schema import Config
 from nmt.data.tokenizer import Tokenizer
 from nmt.errors import ConfigError, NmtError
+from nmt.inference.translator import Translator
 from nmt.models.seq2seq import Seq2Seq
-from nmt.run import load_run
+from nmt.runs.checkpoints import find_checkpoint
+from nmt.runs.run import load_run
+from nmt.runs.weights import load_weights, save_weights
 from nmt.training.average import average_checkpoints, point_to_average, save_average
-from nmt.training.checkpoint import find_checkpoint, load_training_state, load_weights, save_weights
+from nmt.training.checkpoint import load_training_state
 from nmt.training.fine_tune import freeze, inherit
-from nmt.training.run import train
-from nmt.translate import Translator
+from nmt.training.train import train
 from tests.models.variants import VARIANTS, tiny_model
 from tests.toy_run import made_up_lines
 from tests.training.tiny import RNN, TRANSFORMER, assert_same_run, events, reversed_words, tiny_config

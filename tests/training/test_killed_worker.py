@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from nmt.training.run import train
+from nmt.training.train import train
 from nmt.training.trainer import Trainer
 from tests.training.tiny import assert_same_run, tiny_config
 

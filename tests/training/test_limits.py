@@ -23,7 +23,7 @@ from nmt.training.limits import (
     is_to_try_validation,
     seconds_left,
 )
-from nmt.training.run import train
+from nmt.training.train import train
 from nmt.training.trainer import Trainer
 from nmt.training.validation import Validator
 from tests.training.tiny import events, tiny_config

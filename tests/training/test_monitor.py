@@ -13,15 +13,16 @@ from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from nmt.data.prepare import prepare
-from nmt.engines.native import NativeEngine
 from nmt.evaluation.metrics import corpus_bleu, score
+from nmt.inference.engines.native import NativeEngine
+from nmt.inference.translator import Translator
 from nmt.models.build import build_model
-from nmt.training.checkpoint import find_checkpoint, has_checkpoint, load_training_state
+from nmt.runs.checkpoints import find_checkpoint, has_checkpoint
+from nmt.training.checkpoint import load_training_state
 from nmt.training.limits import Progress
 from nmt.training.monitor import Monitor, summary
-from nmt.training.run import train
+from nmt.training.train import train
 from nmt.training.validation import Validator, alone
-from nmt.translate import Translator
 from tests.training.tiny import events, killed_in, killed_in_update, tiny_config
 
 METRICS = {

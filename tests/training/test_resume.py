@@ -11,9 +11,11 @@ import pytest
 import torch
 
 from nmt.errors import NmtError
-from nmt.training.checkpoint import find_checkpoint, load_training_state, load_weights
+from nmt.runs.checkpoints import find_checkpoint
+from nmt.runs.weights import load_weights
+from nmt.training.checkpoint import load_training_state
 from nmt.training.ema import MovingAverage
-from nmt.training.run import train
+from nmt.training.train import train
 from nmt.training.trainer import Trainer
 from nmt.training.validation import Validator
 from tests.training.tiny import RNN, assert_equal, assert_same_run, events, killed_in, killed_in_update, tiny_config

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from nmt.config.schema import SearchConfig
 from nmt.data.batching import Batch, Updates, collate
-from nmt.engines import native
+from nmt.inference.engines import native
 from nmt.models.ensemble import Ensemble
 from nmt.models.seq2seq import Seq2Seq
 from nmt.search.distribution import Sampling

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from nmt.config.schema import Config
-from nmt.training.checkpoint import find_checkpoint
-from nmt.training.run import train
+from nmt.runs.checkpoints import find_checkpoint
+from nmt.training.train import train
 from tests.training.tiny import assert_same_run, events, killed_in_update, tiny_config
 
 

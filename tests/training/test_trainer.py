@@ -13,7 +13,8 @@ from nmt.config.schema import ScheduleConfig, TrainingConfig
 from nmt.data.batching import Batch, Update, collate
 from nmt.errors import NmtError
 from nmt.evaluation.metrics import Score
-from nmt.training.checkpoint import find_checkpoint, load_weights
+from nmt.runs.checkpoints import find_checkpoint
+from nmt.runs.weights import load_weights
 from nmt.training.monitor import Monitor
 from nmt.training.trainer import Trainer
 from nmt.training.validation import Metric, Together, Translated, Validation

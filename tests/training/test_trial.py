@@ -16,10 +16,10 @@ from nmt.data.store import Store
 from nmt.data.tokenizer import BOS, PAD
 from nmt.errors import NmtError
 from nmt.models.seq2seq import Seq2Seq
-from nmt.training import run as run_module
+from nmt.training import train as train_module
 from nmt.training import trial as trial_module
 from nmt.training.loss import Loss, batch_loss
-from nmt.training.run import train
+from nmt.training.train import train
 from nmt.training.trial import Trial
 from tests.data.test_batching import make_store, same, take
 from tests.models.variants import tiny_model
@@ -219,14 +219,14 @@ def test_auto_ends_where_one_sentence_does_not_fit(store: Store, monkeypatch: py
 def test_the_loss_of_validation_keeps_to_what_was_found(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[int | None] = []
 
-    class Validator(run_module.Validator):
+    class Validator(train_module.Validator):
         def __init__(self, *arguments: Any) -> None:
             super().__init__(*arguments)
             seen.append(arguments[4])
             longer = np.maximum(self.store.source_lengths, self.store.target_lengths)
             assert all(len(rows) * longer[rows].max() <= arguments[4] for rows in self.loss_batches)
 
-    monkeypatch.setattr(run_module, "Validator", Validator)
+    monkeypatch.setattr(train_module, "Validator", Validator)
     small_memory(monkeypatch, 80)
     for split in ("auto", 60):
         train(tiny_config(folder, f"validated-{split}", training__tokens_per_device=split, training__max_steps=1))

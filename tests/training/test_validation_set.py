@@ -16,7 +16,7 @@ from nmt.models.build import build_model
 from nmt.training import validation
 from nmt.training.limits import Rank
 from nmt.training.monitor import summary
-from nmt.training.run import train
+from nmt.training.train import train
 from nmt.training.trainer import Trainer
 from nmt.training.validation import Together, Validation, Validator, alone
 from nmt.training.validation_set import length_ratio, spread_over_each, unigram_entropy, validation_search

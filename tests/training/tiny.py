@@ -14,7 +14,9 @@ import torch
 
 from nmt.config.load import config_from_dict, save_config
 from nmt.config.schema import Config
-from nmt.training.checkpoint import find_checkpoint, load_training_state, load_weights
+from nmt.runs.checkpoints import find_checkpoint
+from nmt.runs.weights import load_weights
+from nmt.training.checkpoint import load_training_state
 from tests.toy_run import made_up_lines
 
 TRANSFORMER = {
@@ -67,7 +69,7 @@ def killed_in(config: Config, function: str, when: str = "True") -> None:
     script = f"""
         import os, pkgutil, signal
         from nmt.config.load import read_config
-        from nmt.training.run import train
+        from nmt.training.train import train
         owner = pkgutil.resolve_name({owner!r})
         original = owner.{name}
         def kill(*arguments):

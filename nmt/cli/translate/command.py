@@ -1,0 +1,122 @@
+"""The command itself: streams are answered line by line, as they come; files go to `nmt.cli.translate.files`."""
+
+from __future__ import annotations
+
+import os
+import signal
+import stat
+import sys
+from argparse import Namespace
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import IO
+
+from nmt.cli.common import WAITING, run_command
+from nmt.cli.translate.answers import answers, load_translator
+from nmt.cli.translate.beside import attention_writer, check_counts_beside
+from nmt.cli.translate.options import make_parser, reader_of
+from nmt.cli.translate.places import check_places, check_runs
+from nmt.cli.translate.progress import Counter, Progress, tell
+from nmt.cli.translate.search_options import check_search_options
+from nmt.cli.translate.workers import Interruptible
+from nmt.data.compression import is_compressed, reading, writing
+from nmt.errors import NmtError
+from nmt.training.limits import Interrupted, Signals
+
+BLOCK = 2000  # lines read, sorted by length and answered together
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit status."""
+    return run_command(make_parser(), _translate, argv)
+
+
+def _translate(arguments: Namespace) -> int | None:
+    """Choose between files, which are translated as a whole, and streams, which are answered as they come."""
+    check_search_options(arguments)
+    in_files = check_places(arguments)
+    check_runs(arguments)
+    signals = Signals()
+    try:
+        with signals.caught(), attention_writer(arguments) as arguments.attention_writer:
+            if in_files:
+                from nmt.cli.translate.files import translate_file
+
+                translate_file(arguments, signals.interruptible)
+            else:
+                _translate_stream(arguments, signals.interruptible)
+    except Interrupted:
+        tell(f"stopped by {signal.Signals(signals.exit_status - 128).name}")
+        return signals.exit_status
+    return None
+
+
+def _translate_stream(arguments: Namespace, interruptible: Interruptible) -> None:
+    """Translate line by line what need not be there as a whole; what is written is whole lines."""
+    reader = reader_of(arguments)
+    with _input(arguments.input) as source:
+        total = _count_lines(source)
+        if total is not None:
+            check_counts_beside(arguments, total)
+        with interruptible():
+            translator = load_translator(arguments)
+        if source.isatty():
+            tell(WAITING)
+        progress = Progress(total, silent=source.isatty())
+        counter = Counter(progress.reach)
+        blocks = reader.blocks(source, BLOCK)
+        first_line = 1
+        with _output(arguments.output) as output:
+            while True:
+                with interruptible():
+                    lines = next(blocks, [])
+                    found = answers(translator, [line.text for line in lines], first_line, arguments, counter.batch)
+                    written = [reader.answer(line, answer) for line, answer in zip(lines, found, strict=True)]
+                if not lines:
+                    break
+                output.writelines(written)
+                if not is_compressed(output):  # each flush makes a compressed file longer
+                    output.flush()
+                first_line += len(lines)
+                counter.block(len(lines))
+            check_counts_beside(arguments, first_line - 1)
+            if arguments.input and first_line == 1:
+                raise NmtError(f"{arguments.input} is empty: there is nothing to translate")
+    progress.end()
+    if broken := reader.report():
+        tell(broken)
+
+
+@contextmanager
+def _input(path: str | None) -> Iterator[IO[bytes]]:
+    if path is None:
+        if sys.stdin is None:
+            raise NmtError("standard input is closed: give the file to translate with -i FILE")
+        yield sys.stdin.buffer
+    else:
+        with reading(path) as file:
+            yield file
+
+
+@contextmanager
+def _output(path: str | None) -> Iterator[IO[bytes]]:
+    if path is None:
+        if sys.stdout is None:
+            raise NmtError("standard output is closed: give the file to write with -o FILE")
+        yield sys.stdout.buffer
+    else:
+        with writing(path) as file:
+            yield file
+
+
+def _count_lines(file: IO[bytes]) -> int | None:
+    """How many lines are to come; None where they are not there yet."""
+    try:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            return None
+    except OSError:  # not of the operating system
+        return None
+    place = file.tell()
+    lines = sum(1 for _ in file)
+    file.seek(place)
+    return lines

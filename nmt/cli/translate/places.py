@@ -1,0 +1,100 @@
+"""Check every place that nmt-translate reads or writes, before anything is read or loaded."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import stat
+import sys
+from argparse import Namespace
+from pathlib import Path
+
+from nmt.cli.translate.beside import READ, WRITTEN
+from nmt.cli.translate.workers import Ranks
+from nmt.config.load import override_search
+from nmt.data.compression import open_file
+from nmt.errors import NmtError, UsageError
+from nmt.files import check_writable, follow, is_special
+from nmt.inference.engines.engine import choose_engine
+from nmt.runs.run import check_run
+
+_FLAGS = {"input": "-i", "output": "-o"} | {name: f"--{name}" for name in (*READ, *WRITTEN)}
+
+
+def check_places(arguments: Namespace) -> bool:
+    """Whether the input and the output are files. Raises NmtError and UsageError for places that cannot be meant."""
+    read, written = _paths(arguments, "input", *READ), _paths(arguments, "output", *WRITTEN)
+    for name, path in read.items():
+        if path.is_dir():
+            raise NmtError(f"{path} is a folder: give the file to {'translate' if name == 'input' else 'read'}")
+    _check_different(read, written)
+    source, output = read.get("input"), written.get("output")
+    in_files = source is not None and output is not None and not (_is_stream(source) or is_special(output))
+    asked = {"--workers": arguments.workers > 1, "--resume": arguments.resume, "torchrun": Ranks().count > 1}
+    for what in filter(asked.get, asked):
+        if not in_files:
+            raise UsageError(f"{what} needs a file to translate and a file to write: -i FILE and -o FILE")
+    for name in READ:
+        if in_files and name in read and _is_stream(read[name]):
+            raise UsageError(f"--{name} is read more than once for a file: give a file instead of {read[name]}")
+    for path in read.values():
+        if not is_special(path):
+            open_file(path).close()
+    for path in written.values():
+        check_writable(path)
+    return in_files
+
+
+def check_runs(arguments: Namespace) -> None:
+    """Raise NmtError for a run or a checkpoint that is not there, and for what no search has, or not the engine's."""
+    configs = [check_run(run_dir, arguments.checkpoint) for run_dir in arguments.run_dir]
+    options = override_search(configs[0].search, arguments.search)
+    if choose_engine(arguments.engine, arguments.precision) == "ctranslate2":
+        from nmt.inference.engines import ctranslate2
+
+        ctranslate2.check_runs(arguments.run_dir, configs)
+        ctranslate2.check_options(dataclasses.replace(options, beam_size=arguments.beam_size or options.beam_size))
+        if options.precision != configs[0].search.precision:
+            raise UsageError(f"--search precision is for the native engine: choose --precision {options.precision}")
+
+
+def _is_stream(path: Path) -> bool:
+    """Whether what is there can be read but once, such as a pipe."""
+    return path.exists() and not path.is_file()
+
+
+def _paths(arguments: Namespace, *names: str) -> dict[str, Path]:
+    """Those of the options that name a place."""
+    return {name: Path(getattr(arguments, name)) for name in names if getattr(arguments, name) is not None}
+
+
+def _check_different(read: dict[str, Path], written: dict[str, Path]) -> None:
+    """Refuse to write over what is read, or two outputs into one file."""
+    taken: dict[object, str] = {}
+    if "input" not in read and (standard_input := _standard_input()) is not None:
+        taken[standard_input] = "the input itself"
+    for name, path in read.items():
+        taken[_identity(path)] = "the input itself" if name == "input" else f"what {_FLAGS[name]} reads"
+    for name, path in written.items():
+        identity = _identity(path)
+        if identity in taken:
+            raise UsageError(f"{_FLAGS[name]} {path} is {taken[identity]}: choose another file to write")
+        if not is_special(path):  # several may go to /dev/null
+            taken[identity] = f"what {_FLAGS[name]} writes"
+
+
+def _identity(path: Path) -> object:
+    """Equal for two names of one file, whether it is there already or not."""
+    if not path.exists():
+        return follow(path)
+    status = path.stat()
+    return status.st_dev, status.st_ino
+
+
+def _standard_input() -> object | None:
+    """The identity of the file that standard input is read from; None where it is none."""
+    try:
+        status = os.fstat(sys.stdin.fileno())
+    except (AttributeError, OSError, ValueError):  # closed, or not of the operating system
+        return None
+    return (status.st_dev, status.st_ino) if stat.S_ISREG(status.st_mode) else None

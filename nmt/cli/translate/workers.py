@@ -1,0 +1,215 @@
+"""Several processes at the shards of one file: workers on this machine, or those that torchrun started."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+import traceback
+from argparse import Namespace
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from datetime import timedelta
+from functools import partial
+from multiprocessing.connection import Connection, wait
+from multiprocessing.context import SpawnProcess
+from typing import TYPE_CHECKING, Any
+
+from nmt.cli.translate.answers import answers, load_translator
+from nmt.cli.translate.options import reader_of
+from nmt.cli.translate.progress import Counter
+from nmt.data.compression import reading
+from nmt.errors import NmtError
+from nmt.extras import import_extra
+from nmt.inference.engines.engine import choose_engine
+from nmt.inference.shards import Shards
+
+if TYPE_CHECKING:
+    from nmt.inference.translator import Translator
+
+Interruptible = Callable[[], AbstractContextManager[None]]
+
+_LOOK = 0.2  # seconds between two looks at what the workers have done
+_LOADING = -1  # instead of the lines that a worker has done
+
+
+def translate_shards(
+    shards: Shards, arguments: Namespace, translator: Translator, counter: Counter, interruptible: Interruptible
+) -> None:
+    """Translate shards until every one is finished or taken by another process."""
+    reader = reader_of(arguments)
+    with reading(shards.source) as file:
+        for index in shards.unfinished():
+            if not shards.take(index):
+                continue
+            first_line = index * shards.size + 1
+            with interruptible():
+                lines = [reader.line(raw, first_line + place) for place, raw in enumerate(shards.read(file, index))]
+                found = answers(translator, [line.text for line in lines], first_line, arguments, counter.batch)
+                written = [reader.answer(line, answer) for line, answer in zip(lines, found, strict=True)]
+            shards.write(index, written)
+            counter.block(len(lines))
+
+
+def in_workers(
+    shards: Shards, arguments: Namespace, reach: Callable[[int], None], interruptible: Interruptible
+) -> None:
+    """Translate all shards by processes that share this machine's cores, or graphics cards.
+
+    They end with this process, however it ends. Raises what one of them raised, and NmtError where one dies.
+    """
+    context = multiprocessing.get_context("spawn")
+    count = min(arguments.workers, len(shards.unfinished()))
+    before, done = shards.finished_lines(), context.RawArray("q", [_LOADING] * count)
+    crew: dict[int, tuple[SpawnProcess, Connection]] = {}
+    try:
+        for number in range(count):
+            ours, theirs = context.Pipe(duplex=False)
+            process = context.Process(target=_work, args=(number, count, shards, arguments, done, theirs))
+            process.start()
+            theirs.close()
+            crew[process.sentinel] = process, ours
+        waiting = list(crew)
+        with interruptible():
+            while waiting:
+                for ended in set(waiting).intersection(wait(waiting, _LOOK)):
+                    _check(*crew[ended])
+                    waiting.remove(ended)
+                if max(done) > _LOADING:
+                    reach(before + sum(max(0, lines) for lines in done))
+    finally:
+        for process, connection in crew.values():
+            process.kill()
+            process.join()
+            connection.close()
+
+
+def _check(process: SpawnProcess, connection: Connection) -> None:
+    """Raise what made a process end before the work was done."""
+    process.join()
+    if status := process.exitcode:
+        try:
+            raise connection.recv()
+        except EOFError:
+            how = f"was killed by {signal.Signals(-status).name}" if status < 0 else f"ended with status {status}"
+            raise NmtError(
+                f"a process that translates {how}, perhaps for want of memory: try fewer --workers"
+            ) from None
+
+
+def _work(number: int, count: int, shards: Shards, arguments: Namespace, done: Any, connection: Connection) -> None:
+    """What a worker does."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the whole group: the first process ends the others
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    try:
+        _share_cores(arguments, count)
+        translator = load_translator(with_own_device(arguments, number))
+        counter = Counter(partial(done.__setitem__, number))
+        translate_shards(shards, arguments, translator, counter, nullcontext)
+    except Exception as error:
+        error.add_note(traceback.format_exc())  # a traceback isn't sent
+        connection.send(error)
+        sys.exit(1)
+
+
+def _share_cores(arguments: Namespace, count: int) -> None:
+    """Take one of `count` equal shares of the cores for this process."""
+    if choose_engine(arguments.engine, arguments.precision) == "ctranslate2":
+        from nmt.inference.engines.ctranslate2 import available_threads
+
+        os.environ["OMP_NUM_THREADS"] = str(max(1, available_threads() // count))
+        return
+    import torch
+
+    torch.set_num_threads(max(1, torch.get_num_threads() // count))
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
+
+
+def with_own_device(arguments: Namespace, number: int) -> Namespace:
+    """The options of process `number` on its machine: where there are several graphics cards, one for each process."""
+    if arguments.device not in ("auto", "cuda") or (cards := _count_cards(arguments)) < 2:
+        return arguments
+    return Namespace(**{**vars(arguments), "device": f"cuda:{number % cards}"})
+
+
+def _count_cards(arguments: Namespace) -> int:
+    """Return how many graphics cards the engine sees."""
+    if choose_engine(arguments.engine, arguments.precision) == "ctranslate2":
+        return int(import_extra("ctranslate2", "fast").get_cuda_device_count())
+    import torch
+
+    return torch.cuda.device_count()
+
+
+class Ranks:
+    """The processes that torchrun started, on one machine or several with a common file system; or just this one."""
+
+    def __init__(self) -> None:
+        self.rank = int(os.environ.get("RANK", 0))
+        self.local_rank = int(os.environ.get("LOCAL_RANK", 0))
+        self.count = int(os.environ.get("WORLD_SIZE", 1))
+        self._group: Any = None
+
+    def meet(self) -> None:
+        """Wait until all are there; `share` comes next. Raises NmtError where they do not find each other."""
+        if self.count == 1:
+            return
+        import torch.distributed as dist
+
+        from nmt.training.distributed import TIMEOUT, finding_each_other
+
+        with finding_each_other("nmt-translate"), _mortal():
+            dist.init_process_group("gloo", timeout=TIMEOUT)
+            self._group = dist.new_group(timeout=timedelta(days=1))  # rank 0 may have a large file to read
+
+    def share(self, shards: Shards | None, asked: Mapping[str, Any]) -> Shards | None:
+        """Return the shards that rank 0 gives, in every rank; None where it gives none.
+
+        asked: what this process was told to do. Raises NmtError in rank 0, and returns None in the others, where that
+        is not the same for all, or where a rank does not see the folder of the shards.
+        """
+        if self.count == 1:
+            return shards
+        import torch.distributed as dist
+
+        from nmt.training.agreement import describe_differences
+
+        given: list[Shards | None] = [shards]
+        answers: list[Any] = [None] * self.count
+        try:
+            with _mortal():
+                dist.broadcast_object_list(given, group=self._group)
+                sees = given[0] is None or given[0].folder.is_dir()
+                dist.all_gather_object(answers, (sees, dict(asked)), group=self._group)
+        finally:
+            dist.destroy_process_group()
+        blind = ", ".join(str(rank) for rank, (sees, _) in enumerate(answers) if not sees)
+        different = describe_differences([theirs for _, theirs in answers])
+        if not blind and not different:
+            return given[0]
+        if shards is not None:
+            raise NmtError(
+                f"the processes of this command were not started alike ({different}): give all of them the same options"
+                if different
+                else f"{shards.folder} is not there for rank {blind}: all machines need one file system"
+            )
+        return None
+
+
+@contextmanager
+def _mortal() -> Iterator[None]:
+    """Let signals end the process at once: it waits for others where Python would hear of them only afterwards."""
+    before = {number: signal.signal(number, signal.SIG_DFL) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

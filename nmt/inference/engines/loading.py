@@ -1,0 +1,60 @@
+"""The native engine of a trained run, or of several as an ensemble."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Sequence
+
+from nmt.config.schema import PRECISIONS, SearchConfig
+from nmt.data.tokenizer import Tokenizer
+from nmt.device import choose_device
+from nmt.errors import NmtError
+from nmt.inference.engines.native import NativeEngine
+from nmt.inference.engines.shortlist import Shortlist
+from nmt.models.ensemble import Ensemble
+from nmt.runs.run import LoadedRun, load_run
+
+
+def load_native(
+    run_dirs: Sequence[str | os.PathLike[str]],
+    checkpoint: str | int | None = None,
+    device: str = "auto",
+    precision: PRECISIONS | None = None,
+    streams: int | None = None,
+) -> tuple[NativeEngine, Tokenizer, SearchConfig, int]:
+    """Return the engine, its tokenizer, the first run's search settings and the longest source, in tokens.
+
+    The longest source is the least that the runs were trained for. See `Translator.load` for the arguments.
+    """
+    place = choose_device(device)
+    runs = load_runs(run_dirs, checkpoint)
+    search, tokenizer = runs[0].config.search, runs[0].tokenizer
+    model = runs[0].model if len(runs) == 1 else Ensemble([run.model for run in runs])
+    if precision is not None:
+        search = dataclasses.replace(search, precision=precision)
+    engine = NativeEngine.alone(
+        model,
+        place,
+        lambda: Shortlist.load(run_dirs[0], tokenizer),
+        streams,
+    )
+    return engine, tokenizer, search, min(run.config.data.cleaning.max_tokens for run in runs)
+
+
+def load_runs(run_dirs: Sequence[str | os.PathLike[str]], checkpoint: str | int | None = None) -> list[LoadedRun]:
+    """Load runs that can translate together, as an ensemble.
+
+    Raises NmtError, with one sentence, for what `load_run` refuses and for runs that differ in languages or vocabulary.
+    """
+    runs = [load_run(run_dir, checkpoint) for run_dir in run_dirs]
+    first, *others = runs
+    for other in others:
+        here, there = (f"{run.config.data.source_language}-{run.config.data.target_language}" for run in (first, other))
+        if here != there:
+            raise NmtError(f"{first.path} translates {here} and {other.path} {there}: an ensemble needs one direction")
+        if first.tokenizer.fingerprint != other.tokenizer.fingerprint:
+            raise NmtError(
+                f"{first.path} and {other.path} have different vocabularies: the runs of an ensemble share a tokenizer"
+            )
+    return runs

@@ -1,0 +1,104 @@
+"""Log-probabilities of given translations, token by token, by forcing them through the model."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator, Sequence
+
+from nmt.config.schema import SearchConfig
+from nmt.data.tokenizer import Tokenizer
+from nmt.inference.batches import batches
+from nmt.inference.engines.engine import ScoringEngine
+from nmt.inference.hypotheses import Segment, TextHypothesis, TokenScore, Translation
+from nmt.search.forced import Forced
+from nmt.search.penalties import LengthPenalty
+
+
+def force(
+    engine: ScoringEngine,
+    sources: Sequence[Sequence[int]],
+    targets: Sequence[Sequence[int]],
+    options: SearchConfig,
+    progress: Callable[[int], None] | None = None,
+) -> list[Forced]:
+    """What each target is worth as the translation of its source, in their order; computed in batches by length.
+
+    Ids have the end of sentence, a target that did not finish has none.
+    """
+    lengths = [max(len(source), len(target)) for source, target in zip(sources, targets, strict=True)]
+    forced: dict[int, Forced] = {}
+    for batch in batches(lengths, options.tokens_per_batch):
+        answers = engine.score([sources[index] for index in batch], [targets[index] for index in batch], options)
+        forced.update(zip(batch, answers, strict=True))
+        if progress is not None:
+            progress(len(batch))
+    return [forced[index] for index in range(len(lengths))]
+
+
+def with_token_scores(
+    translations: Sequence[Translation], engine: ScoringEngine, tokenizer: Tokenizer, options: SearchConfig
+) -> list[Translation]:
+    """The same translations, every hypothesis with its `token_scores`; a segment is forced on its own."""
+    hypotheses = [one for translation in translations for one in translation.hypotheses]
+    segments = [segment for one in hypotheses for segment in one.segments]
+    targets = [segment.target_ids for segment in segments]
+    answers = force(engine, [segment.source_ids for segment in segments], targets, options)
+    scores = (_token_scores(tokenizer, ids, forced) for ids, forced in zip(targets, answers, strict=True))
+
+    def scored(hypothesis: TextHypothesis) -> TextHypothesis:
+        return dataclasses.replace(hypothesis, token_scores=[one for _ in hypothesis.segments for one in next(scores)])
+
+    return [dataclasses.replace(one, hypotheses=[scored(each) for each in one.hypotheses]) for one in translations]
+
+
+def score_translations(
+    lines: Sequence[str],
+    translations: Sequence[str],
+    engine: ScoringEngine,
+    tokenizer: Tokenizer,
+    options: SearchConfig,
+    progress: Callable[[int], None] | None = None,
+    tags: Sequence[str | None] | None = None,
+) -> list[Translation]:
+    """The given translation of each line as its only hypothesis, scored as search would score the same tokens.
+
+    An empty line that is answered by an empty one has log-probability 0. `progress` is told after each batch how many
+    more lines are done.
+    """
+    pairs = zip(lines, translations, strict=True)
+    scored = [Translation(line, [TextHypothesis(text, 0.0, 0.0, [])]) for line, text in pairs]
+    said = [index for index, one in enumerate(scored) if one.source.strip() or one.text.strip()]
+    sources = [
+        [*tokenizer.tag_ids(tags[index] if tags is not None else None), *ids]
+        for index, ids in zip(said, tokenizer.encode_source([lines[index] for index in said]), strict=True)
+    ]
+    targets = tokenizer.encode_target([translations[index] for index in said])
+    answers = force(engine, sources, targets, options, progress)
+    length_penalty = LengthPenalty.of(options)
+    for index, source, target, forced in zip(said, sources, targets, answers, strict=True):
+        line, text = lines[index], translations[index]
+        hypothesis = TextHypothesis(
+            text,
+            forced.log_prob,
+            forced.score(length_penalty),
+            target[:-1],
+            segments=[Segment(line, source, text, target)],
+            token_scores=_token_scores(tokenizer, target, forced),
+        )
+        scored[index] = Translation(line, [hypothesis])
+    return scored
+
+
+def about_long(translations: Sequence[Translation], max_tokens: int, first_line: int) -> Iterator[str]:
+    """A sentence about each line, counted from first_line, that is longer than the model was trained for."""
+    for number, translation in enumerate(translations, start=first_line):
+        tokens = sum(len(segment.source_ids) for segment in translation.hypotheses[0].segments)
+        if tokens > max_tokens:
+            yield (
+                f"line {number} has {tokens} tokens, more than the {max_tokens} the model was trained for: it is "
+                "scored as a whole"
+            )
+
+
+def _token_scores(tokenizer: Tokenizer, ids: Sequence[int], forced: Forced) -> list[TokenScore]:
+    return list(map(TokenScore, tokenizer.target_pieces(ids), forced.token_log_probs))

@@ -1,0 +1,1 @@
+"""Figures drawn from numbers and labels; they know nothing of models, runs or reports."""

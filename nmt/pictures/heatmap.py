@@ -1,0 +1,210 @@
+"""Attention weights as a picture: source tokens along the top, target tokens down the side.
+
+One map, or a grid of them on one scale, as of a Transformer's layers and heads.
+"""
+
+from __future__ import annotations
+
+import io
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from nmt.errors import NmtError
+from nmt.pictures.fonts import families_for
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+CELL = 0.2  # inches a token
+SMALLEST_CELL = 0.11  # in a grid of many maps: labels of 10 pixels
+WIDEST = 40.0  # inches that a row of maps may take before its cells get smaller
+GAP = 0.25  # inches between maps
+MOST_PIXELS = 200_000_000  # of a PNG: drawing takes at least four bytes for each
+FONT_SIZE = 8.5
+INK = "#0b0b0b"
+LINE = "#c9c8c2"
+HUE = (0.165, 0.384, 0.690)  # weights are this blue, from transparent to opaque, so they read on light and on dark
+
+
+class Panel(NamedTuple):
+    """One map of a picture."""
+
+    title: str  # below it
+    weights: ArrayLike  # [tgt_len, src_len]
+
+
+def heatmap(
+    weights: ArrayLike, source_tokens: Sequence[str], target_tokens: Sequence[str], title: str | None = None
+) -> Figure:
+    """Draw weights [tgt_len, src_len]; see `heatmaps`."""
+    return heatmaps([[Panel("", weights)]], source_tokens, target_tokens, title)
+
+
+def heatmaps(
+    panels: Sequence[Sequence[Panel]],
+    source_tokens: Sequence[str],
+    target_tokens: Sequence[str],
+    title: str | None = None,
+    most: float | None = None,
+) -> Figure:
+    """Draw rows of maps between the same tokens, all on one scale, which ends at `most` (default: the largest weight).
+
+    The figure grows with tokens and maps, so that 60 tokens stay readable; only a very wide one gets smaller cells.
+    """
+    from matplotlib.figure import Figure
+
+    rows, columns = len(target_tokens), len(source_tokens)
+    for weights in (np.asarray(panel.weights) for row in panels for panel in row):
+        if weights.shape != (rows, columns):
+            raise ValueError(f"weights {weights.shape} do not fit {rows} x {columns} tokens")
+    if most is None:
+        most = max(float(np.asarray(panel.weights).max()) for row in panels for panel in row)
+    cell = min(CELL, max(SMALLEST_CELL, WIDEST / (len(panels[0]) * columns)))
+    look = _Look(families_for([*source_tokens, *target_tokens, title or ""]), FONT_SIZE * cell / CELL, max(most, 1e-9))
+    figure = Figure()
+    grid = [[look.draw(figure, panel, source_tokens, target_tokens) for panel in row] for row in panels]
+    for row in grid:
+        for axes in row[1:]:
+            axes.set_yticklabels([])
+    with _without_glyph_warnings():
+        _place(figure, grid, cell * columns, cell * rows)
+        look.draw_scale(figure, grid[0][-1])
+        if title:
+            top = figure.get_tightbbox().y1 / figure.get_figheight()
+            style = {**look.text, "fontsize": FONT_SIZE + 1.5}
+            figure.text(0, top + 0.12 / figure.get_figheight(), _clean(title), ha="left", va="bottom", **style)
+    return figure
+
+
+@dataclass(frozen=True)
+class _Look:
+    """What all maps of a picture share."""
+
+    families: list[str]
+    font_size: float
+    most: float  # the weight that is drawn opaque
+
+    @property
+    def text(self) -> dict[str, Any]:
+        return {"fontfamily": self.families, "fontsize": self.font_size, "color": INK, "parse_math": False}
+
+    def draw(self, figure: Figure, panel: Panel, source_tokens: Sequence[str], target_tokens: Sequence[str]) -> Axes:
+        """Draw one map with its labels, wherever in the figure it will be placed."""
+        from matplotlib.colors import ListedColormap
+
+        axes = figure.add_axes((0, 0, 1, 1), label=str(len(figure.axes)))
+        colours = ListedColormap([(*HUE, alpha) for alpha in np.linspace(0, 1, 256)])
+        values = np.asarray(panel.weights, dtype=float)
+        axes.imshow(values, cmap=colours, vmin=0, vmax=self.most, aspect="auto", interpolation="none")
+        axes.xaxis.tick_top()
+        axes.set_xticks(range(len(source_tokens)), [_clean(token) for token in source_tokens], rotation=90, **self.text)
+        axes.set_yticks(range(len(target_tokens)), [_clean(token) for token in target_tokens], **self.text)
+        _draw_grid(axes, len(target_tokens), len(source_tokens))
+        if panel.title:
+            axes.set_xlabel(_clean(panel.title), labelpad=4, **self.text)
+        return axes
+
+    def draw_scale(self, figure: Figure, beside: Axes) -> None:
+        """Draw what the colours mean at the right of a map: no taller than it, and no taller than two inches."""
+        width, height = figure.get_size_inches()
+        box = beside.get_position()
+        tall = min(box.height * height, 2.0)
+        right = max(beside.bbox.x1, beside.xaxis.label.get_window_extent().x1) / figure.dpi / width
+        axes = figure.add_axes((right + 0.12 / width, box.y1 - tall / height, 0.09 / width, tall / height))
+        ramp = np.linspace(0, self.most, 256)[:, None]
+        extent = (0.0, 1.0, 0.0, self.most)
+        colours = beside.images[0].cmap
+        axes.imshow(ramp, cmap=colours, origin="lower", extent=extent, aspect="auto", interpolation="none")
+        ticks = [0.0, self.most / 2, self.most] if tall >= 0.6 else [0.0, self.most]
+        axes.set_xticks([])
+        axes.set_yticks(ticks, [f"{tick:.2g}" for tick in ticks], fontsize=FONT_SIZE - 1.5, color=INK)
+        axes.yaxis.tick_right()
+        axes.tick_params(length=0)
+        for spine in axes.spines.values():
+            spine.set_visible(False)
+
+
+def _place(figure: Figure, grid: Sequence[Sequence[Axes]], width: float, height: float) -> None:
+    """Put maps of this width and height, in inches, side by side, with room above each row for its labels."""
+    figure.set_size_inches(width, height)
+    first = grid[0][0]
+    labels = first.get_tightbbox()
+    assert labels is not None, "the axes are visible"
+    around = (labels.height - min(first.bbox.height, labels.height)) / figure.dpi  # labels above and title below
+    titles = max(axes.xaxis.label.get_window_extent().width for row in grid for axes in row) / figure.dpi
+    across, down = max(width, titles) + GAP, height + around + GAP
+    total = ((len(grid[0]) - 1) * across + width + 0.5, len(grid) * down - around - GAP)
+    figure.set_size_inches(*total)
+    for row, maps in enumerate(grid):
+        for column, axes in enumerate(maps):
+            corner = (column * across / total[0], 1 - (row * down + height) / total[1])
+            axes.set_position((*corner, width / total[0], height / total[1]))
+
+
+def to_png(figure: Figure, dpi: int = 150) -> bytes:
+    """The figure as PNG bytes on white, as large as its labels need. NmtError where that is too large to draw."""
+    pixels = float(np.prod(figure.get_size_inches() * dpi))
+    if pixels > MOST_PIXELS:
+        raise NmtError(
+            f"this picture would have {pixels / 1e6:,.0f} million pixels: draw fewer layers and heads, a shorter "
+            "sentence, or SVG"
+        )
+    buffer = io.BytesIO()
+    _save(figure, buffer, format="png", dpi=dpi)
+    return buffer.getvalue()
+
+
+def to_svg(figure: Figure) -> str:
+    """The figure as SVG text on white, glyphs as outlines so that it needs no font; equal figures give equal text."""
+    import matplotlib
+
+    buffer = io.StringIO()
+    with matplotlib.rc_context({"svg.hashsalt": "nmt", "svg.fonttype": "path"}):
+        _save(figure, buffer, format="svg", metadata={"Date": None})
+    return buffer.getvalue()
+
+
+def _save(figure: Figure, buffer: io.BytesIO | io.StringIO, **options: Any) -> None:
+    with _without_glyph_warnings():
+        figure.savefig(buffer, bbox_inches="tight", pad_inches=0.08, facecolor="white", **options)
+
+
+@contextmanager
+def _without_glyph_warnings() -> Iterator[None]:
+    """Measure or draw text without a warning for each character: `fonts.missing_characters` names them all."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing")
+        yield
+
+
+def heatmap_array(
+    weights: ArrayLike, source_tokens: Sequence[str], target_tokens: Sequence[str], title: str | None = None
+) -> NDArray[np.uint8]:
+    """The heatmap of weights [tgt_len, src_len] as pixels [height, width, 3], e.g. for TensorBoard."""
+    from PIL import Image
+
+    png = to_png(heatmap(weights, source_tokens, target_tokens, title), dpi=100)
+    with Image.open(io.BytesIO(png)) as image:
+        return np.asarray(image.convert("RGB"), dtype=np.uint8)
+
+
+def _clean(token: str) -> str:
+    """A token that can be a label: no line breaks or control characters, and never nothing at all."""
+    return "".join(character if character.isprintable() else "·" for character in token) or "·"
+
+
+def _draw_grid(axes: Any, rows: int, columns: int) -> None:
+    axes.set_xticks(np.arange(-0.5, columns), minor=True)
+    axes.set_yticks(np.arange(-0.5, rows), minor=True)
+    axes.grid(which="minor", color=LINE, linewidth=0.3)
+    axes.tick_params(which="both", length=0)
+    for spine in axes.spines.values():
+        spine.set_edgecolor(LINE)
+        spine.set_linewidth(0.6)

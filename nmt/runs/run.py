@@ -1,0 +1,98 @@
+"""A run directory as what it holds: configuration, tokenizer and trained model."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from hashlib import blake2b, file_digest
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from nmt.config.load import config_to_yaml, read_config
+from nmt.config.schema import Config
+from nmt.data.tokenizer import Tokenizer
+from nmt.errors import NmtError
+from nmt.runs.checkpoints import WEIGHTS, CheckpointInfo, find_checkpoint
+
+if TYPE_CHECKING:
+    from nmt.models.seq2seq import Seq2Seq
+
+SHORTLIST = "shortlist.safetensors"  # in a run directory, where nmt-shortlist has made one
+
+
+@dataclass(frozen=True)
+class LoadedRun:
+    """A trained system, its model on the CPU and in evaluation mode."""
+
+    path: Path
+    config: Config
+    tokenizer: Tokenizer
+    model: Seq2Seq
+    checkpoint: CheckpointInfo  # which weights
+
+
+def load_run(run_dir: str | os.PathLike[str], checkpoint: str | int | None = None) -> LoadedRun:
+    """Load a run directory with the weights of checkpoint: best, last, averaged or a step.
+
+    None takes the averaged one if there is one, else the best. Raises NmtError, with one sentence, for a folder that is
+    no run, that has no checkpoint yet, or whose tokenizer or weights are missing, damaged or of another configuration.
+    """
+    # torch: what only reads the configuration need not wait for it
+    from nmt.device import limit_kernel_caches, reuse_memory
+    from nmt.models.build import build_model
+    from nmt.runs.weights import load_weights
+
+    limit_kernel_caches()
+    reuse_memory()
+    path = Path(run_dir)
+    config = read_run_config(path)
+    tokenizer = Tokenizer.load(path / "tokenizer")
+    weights, info = load_weights(path, checkpoint)
+    model = build_model(config.model, tokenizer.source_size, tokenizer.target_size)
+    try:
+        model.load_state_dict(weights)
+    except RuntimeError as error:
+        raise NmtError(
+            f"{path}: the weights of checkpoint {info.name} do not fit config.yaml and tokenizer/: one of them was "
+            "replaced after training"
+        ) from error
+    return LoadedRun(path, config, tokenizer, model.eval(), info)
+
+
+def check_run(run_dir: str | os.PathLike[str], checkpoint: str | int | None = None) -> Config:
+    """Return the configuration of a run whose checkpoint is there; the weights are not read.
+
+    Raises NmtError, with one sentence, where one of them is missing.
+    """
+    config = read_run_config(run_dir)
+    find_checkpoint(run_dir, checkpoint)
+    return config
+
+
+def run_fingerprint(run_dir: str | os.PathLike[str], checkpoint: str | int | None = None) -> str:
+    """Return a hash of all that a run translates with: configuration, tokenizer, shortlist, weights of a checkpoint.
+
+    The configuration counts as it is read now: translations of a run of an earlier version may follow other rules now.
+    """
+    config = read_run_config(run_dir)
+    weights = find_checkpoint(run_dir, checkpoint).path / WEIGHTS
+    total = blake2b(config_to_yaml(config).encode(), digest_size=16)
+    path = Path(run_dir)
+    for file in (*sorted((path / "tokenizer").iterdir()), weights, *path.glob(SHORTLIST)):
+        with file.open("rb") as content:
+            total.update(file_digest(content, "blake2b").digest())
+    return total.hexdigest()
+
+
+def read_run_config(run_dir: str | os.PathLike[str], tells: bool = False) -> Config:
+    """Return the configuration that a run was trained with.
+
+    With `tells`, as for a search, stderr says so where the run is from before today's default rules of search. Raises
+    NmtError, with one sentence, for a folder that is no run.
+    """
+    path = Path(run_dir)
+    if not path.is_dir():
+        raise NmtError(f"{path} {'is a file, not' if path.exists() else 'does not exist: give'} the directory of a run")
+    if not (path / "config.yaml").is_file():
+        raise NmtError(f"{path} is not a run directory: it has no config.yaml (nmt-train makes one)")
+    return read_config(path / "config.yaml", tells=tells)

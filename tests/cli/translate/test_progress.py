@@ -1,0 +1,98 @@
+"""How far it is: lines, rate and time left, on a terminal and in a log."""
+
+from __future__ import annotations
+
+import io
+import sys
+
+import pytest
+
+from nmt.cli.translate import progress
+from nmt.cli.translate.progress import Counter, Progress
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+class Stderr(io.StringIO):
+    def __init__(self, terminal: bool) -> None:
+        super().__init__()
+        self.terminal = terminal
+
+    def isatty(self) -> bool:
+        return self.terminal
+
+    def take(self) -> str:
+        said = self.getvalue()
+        self.seek(0)
+        self.truncate()
+        return said
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr("nmt.progress.time", clock)
+    return clock
+
+
+def stderr(monkeypatch: pytest.MonkeyPatch, terminal: bool) -> Stderr:
+    made = Stderr(terminal)
+    monkeypatch.setattr(sys, "stderr", made)
+    return made
+
+
+def test_a_log_gets_a_line_now_and_then(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    err = stderr(monkeypatch, terminal=False)
+    shown = Progress(20_000, done=8_000)
+    clock.now += 50  # loading does not count
+    shown.reach(8_000)
+    for lines in (8_100, 8_200):
+        clock.now += 10
+        shown.reach(lines)
+    assert err.take() == ""
+    clock.now += 10
+    shown.reach(8_600)
+    assert err.take() == "8,600 of 20,000 lines (43%), 20.0 lines/s, 9:30 left\n"
+    clock.now += 30
+    shown.reach(8_601)
+    assert err.take() == "8,601 of 20,000 lines (43%), 10.0 lines/s, 18:58 left\n"
+    shown.reach(20_000)
+    clock.now += 40
+    shown.end()
+    assert err.take() == "nmt-translate: 12,000 lines in 100.0 s (120.0 lines/s)\n"
+
+
+def test_a_terminal_has_one_line_that_changes(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    err = stderr(monkeypatch, terminal=True)
+    shown = Progress(100_000)
+    shown.reach(0)
+    clock.now += 1
+    shown.reach(10)
+    assert err.take() == "\r\x1b[K10 of 100,000 lines (0%), 10.0 lines/s, 2:46:39 left"
+    progress.tell("a note")
+    assert err.take() == "\r\x1b[Knmt-translate: a note\n"
+
+
+def test_what_has_no_known_end_has_no_time_left(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    err = stderr(monkeypatch, terminal=True)
+    for shown in (Progress(None), Progress(None, silent=True)):
+        shown.reach(0)
+        clock.now += 2
+        shown.reach(10)
+    assert err.take() == "\r\x1b[K10 lines, 5.0 lines/s"
+
+
+def test_batches_are_counted_and_put_right_by_blocks() -> None:
+    reached: list[int] = []
+    counter = Counter(reached.append)
+    counter.batch(3)
+    counter.batch(3)  # which has lines of the first batch, too
+    counter.block(5)
+    counter.batch(2)
+    assert reached == [0, 3, 6, 5, 7]

@@ -1,0 +1,36 @@
+"""Regenerate the embedded corpus: `python -m tools.embedded_corpus OUTPUT_DIR`, or measure one with --statistics."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+from pathlib import Path
+
+from tools.embedded_corpus.corpus import generate, statistics, write_corpus
+
+
+def main() -> int:
+    """Write the corpus into a folder, or check a folder against a fresh corpus and print its statistics."""
+    parser = argparse.ArgumentParser(prog="python -m tools.embedded_corpus", description=__doc__)
+    parser.add_argument("folder", type=Path, help="where the corpus is written, or read with --statistics")
+    parser.add_argument("--statistics", action="store_true", help="measure the corpus in the folder instead")
+    arguments = parser.parse_args()
+    splits = generate()
+    if not arguments.statistics:
+        for path in write_corpus(splits, arguments.folder):
+            print(path, file=sys.stderr)
+        return 0
+    with tempfile.TemporaryDirectory() as fresh:
+        for path in write_corpus(splits, Path(fresh)):
+            other = arguments.folder / path.name
+            if not other.is_file() or other.read_bytes() != path.read_bytes():
+                print(f"{other} is not what the grammar generates", file=sys.stderr)
+                return 1
+    for name, figure in statistics(splits).items():
+        print(f"{name}\t{figure}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
