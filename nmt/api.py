@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -11,7 +10,8 @@ from typing import TYPE_CHECKING, Literal
 from nmt.config.load import config_from_dict, config_to_dict, load_config
 from nmt.config.schema import Config
 from nmt.errors import UsageError
-from nmt.inference.translator import Translator, warn_on_stderr
+from nmt.inference.translator import Translator
+from nmt.messages import on_terminal, tell
 
 if TYPE_CHECKING:
     from nmt.data.prepare import Prepared
@@ -30,15 +30,13 @@ def load(
     precision: Precision | None = None,
     engine: EngineName | Literal["auto"] = "auto",
     streams: int | None = None,
-    warn: Callable[[str], None] = warn_on_stderr,
+    warn: Callable[[str], None] = tell,
 ) -> Translator:
     """Return the translator of a run directory, or of several as an ensemble; see `Translator.load`."""
     return Translator.load(run_dir, checkpoint, device, precision, warn, engine, streams)
 
 
-def prepare(
-    config: Config | PathLike, overrides: Sequence[str] = (), *, log: Callable[[str], None] = warn_on_stderr
-) -> Prepared:
+def prepare(config: Config | PathLike, overrides: Sequence[str] = (), *, log: Callable[[str], None] = tell) -> Prepared:
     """Prepare the data of a configuration, as nmt-prepare does: clean, train the tokenizer, store the ids.
 
     `config` is a YAML file or preset, with overrides such as "seed=2", or what `load_config` gave. `log` is given what
@@ -50,7 +48,7 @@ def prepare(
 
     asked, tokenizer = inherit(_config(config, overrides))
     check_test_sets(asked.data)
-    return prepare_data(asked, log, tokenizer, live=sys.stderr.isatty())
+    return prepare_data(asked, log, tokenizer, live=on_terminal())
 
 
 def train(config: Config | PathLike, overrides: Sequence[str] = ()) -> Path:
@@ -85,7 +83,7 @@ def evaluate(
     length_penalty: float | None = None,
     tag: str | None = None,
     device: str = "auto",
-    log: Callable[[str], None] = warn_on_stderr,
+    log: Callable[[str], None] = tell,
 ) -> list[Evaluation]:
     """Translate and score test sets, as nmt-evaluate does, and keep both in RUN_DIR/evaluations/NAME/.
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 import threading
 import time
 from collections.abc import Callable
 from types import TracebackType
+
+from nmt.messages import renew
 
 _REFRESH = 0.5  # seconds between two states of the live line
 
@@ -41,24 +42,24 @@ class Progress:
         if time.monotonic() - self._shown >= (_REFRESH if self.live else self.every):
             self._shown = time.monotonic()
             if self.live:
-                print(f"{fresh_line()}{self.state()}", end="", file=sys.stderr, flush=True)
+                renew(self.state())
             else:
                 self.say(self.state())
 
     def end(self) -> None:
         """Leave one line about the whole work."""
         if self.live:
-            print(fresh_line(), end="", file=sys.stderr, flush=True)
-        self.say(f"{self.done - self.before:,} {self.what} in {self._seconds:.1f} s ({self._rate:,.0f} a second)")
+            renew("")
+        self.say(f"{self.done - self.before:,} {self.what} in {self._seconds:.1f} s ({_shown(self._rate)} a second)")
 
     def state(self) -> str:
         """Where it stands, the rate, and the time left where the total is known."""
         rate = self._rate
         if not self.total or not rate:
-            return f"{self.done:,} {self.what}, {rate:,.0f} a second"
+            return f"{self.done:,} {self.what}, {_shown(rate)} a second"
         left = time_left(max(self.total - self.done, 0) / rate)
         share = min(1.0, self.done / self.total)
-        return f"{self.done:,} {self.what} ({share:.0%}), {rate:,.0f} a second, {left} left"
+        return f"{self.done:,} {self.what} ({share:.0%}), {_shown(rate)} a second, {left} left"
 
     @property
     def _seconds(self) -> float:
@@ -119,9 +120,9 @@ class Pulse:
                     self._said = now
 
 
-def fresh_line() -> str:
-    """What makes the present line of a terminal empty."""
-    return "\r\x1b[K" if sys.stderr.isatty() else ""
+def _shown(rate: float) -> str:
+    """Return a rate with a digit behind the point where that tells something."""
+    return f"{rate:,.0f}" if rate >= 10 else f"{rate:.1f}"
 
 
 def time_left(seconds: float) -> str:

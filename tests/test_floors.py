@@ -15,6 +15,7 @@ ROOT = Path(__file__).parents[1]
 # from the ground up; the rooms of one floor do not know each other
 FLOORS = [
     ["errors"],
+    ["messages"],
     ["device", "extras", "files", "pictures", "progress", "resources"],
     ["config"],
     ["data"],

@@ -7,6 +7,7 @@ import sys
 from argparse import ArgumentTypeError, Namespace
 from collections.abc import Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,12 +16,15 @@ from nmt.cli.compare import line_numbers
 from nmt.data.compression import writing_text
 from nmt.errors import NmtError, UsageError
 from nmt.files import atomic_write, check_writable, from_home
+from nmt.messages import tell
 
 if TYPE_CHECKING:
     from nmt.evaluation.alignment_error import AlignmentScores, Gold
     from nmt.evaluation.sets import EvaluationSet
     from nmt.inference.word_attention import Selection
     from nmt.runs.run import LoadedRun
+
+say = partial(tell, speaker="nmt-align")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -193,11 +197,9 @@ def _draw(arguments: Namespace, run: LoadedRun, pairs: EvaluationSet, tags: list
         content = to_png(figure) if arguments.heatmap_format == "png" else to_svg(figure).encode("utf-8")
         with atomic_write(path, "wb") as file:
             file.write(content)
-        _tell(f"line {line}: {path}")
+        say(f"line {line}: {path}")
         if missing := missing_characters([*picture.keys, *picture.queries]):
-            _tell(
-                f"line {line}: no installed font has {missing}: boxes stand in their place (install one, such as Noto)"
-            )
+            say(f"line {line}: no installed font has {missing}: boxes stand in their place (install one, such as Noto)")
 
 
 def _selection(arguments: Namespace) -> Selection:
@@ -216,10 +218,6 @@ def _table(scores: AlignmentScores) -> str:
     header = ["AER", "precision", "recall", "links", "sentences"]
     figures = [f"{scores.aer:.4f}", f"{scores.precision:.4f}", f"{scores.recall:.4f}"]
     return format_table(header, [[*figures, f"{scores.links:,}", f"{scores.sentences:,}"]], left=0)
-
-
-def _tell(sentence: str) -> None:
-    print(f"nmt-align: {sentence}", file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

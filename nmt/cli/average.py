@@ -5,11 +5,15 @@ from __future__ import annotations
 import sys
 from argparse import ArgumentTypeError, Namespace
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
 from nmt.cli.common import Parser, run_command
 from nmt.errors import NmtError, UsageError
+from nmt.messages import tell
+
+say = partial(tell, speaker="nmt-average")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -49,12 +53,12 @@ def _average(arguments: Namespace) -> None:
     from nmt.device import choose_device
     from nmt.runs.checkpoints import find_checkpoint, refuse_strangers
     from nmt.runs.run import read_run_config
-    from nmt.training.records import alone
+    from nmt.training.records import own_directory
 
     run_dir = arguments.run_dir
     read_run_config(run_dir)  # it is a run
     choose_device(arguments.device)  # it is there
-    with alone(Path(run_dir)):
+    with own_directory(Path(run_dir)):
         refuse_strangers(run_dir, "averaged")
         if arguments.undo:
             _undo(run_dir)
@@ -71,12 +75,12 @@ def _make(arguments: Namespace) -> None:
     run_dir = arguments.run_dir
     of: Literal["best", "last"] = arguments.of or "best"
     steps = kept_steps(run_dir, of, arguments.count)
-    _say(f"{run_dir}: averaging steps {', '.join(f'{step:,}' for step in sorted(steps))} ({of})")
+    say(f"{run_dir}: averaging steps {', '.join(f'{step:,}' for step in sorted(steps))} ({of})")
     if arguments.force:
         take_average(run_dir, average_checkpoints(run_dir, steps), steps)
-        _say("the average is taken without validation, as --force asks (--undo takes it back)")
+        say("the average is taken without validation, as --force asks (--undo takes it back)")
     else:
-        try_average(run_dir, steps, _say, arguments.device)
+        try_average(run_dir, steps, say, arguments.device)
 
 
 def _undo(run_dir: str) -> None:
@@ -84,11 +88,7 @@ def _undo(run_dir: str) -> None:
 
     if not delete_average(run_dir):
         raise NmtError(f"{run_dir} has no averaged checkpoint to delete")
-    _say(f"{run_dir}: the averaged checkpoint is deleted")
-
-
-def _say(sentence: str) -> None:
-    print(f"nmt-average: {sentence}", file=sys.stderr, flush=True)
+    say(f"{run_dir}: the averaged checkpoint is deleted")
 
 
 if __name__ == "__main__":

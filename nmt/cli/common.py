@@ -18,6 +18,7 @@ from nmt import __version__
 from nmt.config.ranges import NUMBERS, kind_and_range
 from nmt.errors import NmtError, UsageError, is_out_of_memory
 from nmt.files import from_home
+from nmt.messages import tell
 
 _TAKES_NO_MORE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 WAITING = "reading sentences from the terminal, one a line; Ctrl-D ends"  # what a command says that reads from one
@@ -106,10 +107,10 @@ def run_command(
     except SystemExit as leave:  # --help, --version, and commands that end at a signal
         return leave.code if isinstance(leave.code, int) else DONE if leave.code is None else FAILED
     except UsageError as error:
-        print(f"{parser.format_usage().rstrip()}\n{name}: error: {error}", file=sys.stderr)
+        tell(f"{parser.format_usage().rstrip()}\n{name}: error: {error}")
         return WRONG_USAGE
     except KeyboardInterrupt:
-        print(f"{name}: interrupted", file=sys.stderr)
+        tell("interrupted", name)
         return INTERRUPTED
     except BrokenPipeError:
         _give_up_stdout()
@@ -117,7 +118,7 @@ def run_command(
     except Exception as error:
         if (sentence := _sentence(error)) is None:
             raise
-        print(f"{name}: error: {sentence}", file=sys.stderr)
+        tell(sentence, f"{name}: error")
         if _is_full(error):
             _give_up_stdout()
         return FAILED

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from argparse import ArgumentTypeError, Namespace
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,9 +14,12 @@ from nmt.cli.evaluate import add_reference, add_settings, settings_of
 from nmt.config.languages import is_language
 from nmt.errors import UsageError
 from nmt.files import from_home
+from nmt.messages import tell
 
 if TYPE_CHECKING:
     from nmt.report.compare import Contestant
+
+say = partial(tell, speaker="nmt-compare")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -108,7 +112,7 @@ def _compare(arguments: Namespace) -> None:
         settings=settings_of(arguments),
         significance=arguments.significance,
     )
-    results = compare(request, _tell)
+    results = compare(request, say)
     print(_table(results))
     print(f"\nreport: {request.folder / 'index.html'}")
 
@@ -121,10 +125,6 @@ def _contestant(text: str) -> Contestant:
     if equals and name and file and "/" not in name and not Path(text).exists():
         return Contestant(Path(from_home(file)), name)
     return Contestant(Path(from_home(text)))
-
-
-def _tell(sentence: str) -> None:
-    print(f"nmt-compare: {sentence}", file=sys.stderr, flush=True)
 
 
 def _table(results: dict[str, Any]) -> str:

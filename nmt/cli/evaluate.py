@@ -6,15 +6,19 @@ import json
 import sys
 from argparse import Namespace
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from nmt.cli.common import WAITING, Parser, number, run_command
 from nmt.config.ranges import BeamSize, LengthPenalty
 from nmt.errors import UsageError
 from nmt.files import from_home
+from nmt.messages import tell
 
 if TYPE_CHECKING:
     from nmt.evaluation.evaluate import Settings
+
+say = partial(tell, speaker="nmt-evaluate")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -111,7 +115,7 @@ def _score_file(arguments: Namespace) -> dict[str, Any]:
     if file == "-":
         file = "/dev/stdin"
         if sys.stdin is not None and sys.stdin.isatty():
-            tell(WAITING)
+            say(WAITING)
     hypotheses, language = read_text(file), arguments.target_language
     references, *more = read_references(arguments.reference, hypotheses, file)
     scores = score(hypotheses, references, METRICS, language, more_references=more)
@@ -139,16 +143,11 @@ def _score_runs(arguments: Namespace) -> list[dict[str, Any]]:
     for path, found in zip(arguments.runs, sets, strict=True):
         run = load_run(path, arguments.checkpoint)
         for test_set in found:
-            evaluation = evaluate(run, test_set.tagged(arguments.tag), settings, tell)
+            evaluation = evaluate(run, test_set.tagged(arguments.tag), settings, say)
             if evaluation.reused:
-                tell(f"{path}: using the translations in {evaluation.folder}")
+                say(f"{path}: using the translations in {evaluation.folder}")
             entries.append({"system": str(path), "test_set": evaluation.set_name, **evaluation.record})
     return entries
-
-
-def tell(sentence: str) -> None:
-    """Print what goes on to stderr."""
-    print(f"nmt-evaluate: {sentence}", file=sys.stderr, flush=True)
 
 
 def with_tags(entries: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from nmt.cli.common import Parser, run_command
 from nmt.extras import import_extra
 from nmt.files import from_home
+from nmt.messages import tell
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -44,7 +45,7 @@ def _export(arguments: Namespace) -> None:
 
     run = load_run(arguments.run_dir, arguments.checkpoint)
     path = export(run, arguments.output)
-    print(f"nmt-export: {arguments.run_dir}: exported {run.checkpoint.name}", file=sys.stderr, flush=True)
+    tell(f"{arguments.run_dir}: exported {run.checkpoint.name}", "nmt-export")
     print(path)
 
 

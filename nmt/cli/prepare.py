@@ -9,6 +9,7 @@ from pathlib import Path
 
 from nmt.cli.common import Parser, run_command
 from nmt.files import check_writable, from_home
+from nmt.messages import on_terminal, tell
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -48,17 +49,13 @@ def _prepare(arguments: Namespace) -> None:
     check_test_sets(config.data)
     if arguments.report is not None:
         check_writable(arguments.report)
-    prepared = prepare(config, _tell, tokenizer, live=sys.stderr.isatty())
+    prepared = prepare(config, tell, tokenizer, live=on_terminal())
     print(prepared.folder)
     if arguments.report is not None:
         from nmt.report.data_card import write_data_card
 
-        write_data_card(config, prepared, arguments.report, _tell)
-        _tell(f"data card: {arguments.report}")
-
-
-def _tell(line: str) -> None:
-    print(line, file=sys.stderr)
+        write_data_card(config, prepared, arguments.report, tell)
+        tell(f"data card: {arguments.report}")
 
 
 if __name__ == "__main__":

@@ -5,11 +5,15 @@ from __future__ import annotations
 import sys
 from argparse import Namespace
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from nmt.cli.common import Parser, number, run_command
 from nmt.config.ranges import Count, Natural
 from nmt.files import check_writable
+from nmt.messages import tell
+
+say = partial(tell, speaker="nmt-shortlist")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -41,11 +45,7 @@ def _shortlist(arguments: Namespace) -> None:
 
     read_run_config(arguments.run_dir)  # it is a run
     check_writable(Path(arguments.run_dir) / SHORTLIST)
-    print(make_shortlist(arguments.run_dir, arguments.best, arguments.first, _tell))
-
-
-def _tell(line: str) -> None:
-    print(f"nmt-shortlist: {line}", file=sys.stderr, flush=True)
+    print(make_shortlist(arguments.run_dir, arguments.best, arguments.first, say))
 
 
 if __name__ == "__main__":

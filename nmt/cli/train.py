@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from nmt.cli.common import DONE, FAILED, Parser, run_command
 from nmt.errors import NmtError, UsageError
+from nmt.messages import tell
 
 if TYPE_CHECKING:
     from nmt.config.schema import Config
@@ -72,12 +73,12 @@ def _train_sweep(configs: Sequence[Config], overrides: Sequence[str]) -> int:
 
     jobs = []
     for number, (config, job) in enumerate(zip(configs, expand(overrides), strict=True), start=1):
-        print(f"nmt-train: job {number} of {len(configs)}: {config.run_dir}", file=sys.stderr)
+        tell(f"job {number} of {len(configs)}: {config.run_dir}", "nmt-train")
         failure = None
         try:
             train(config)
         except NmtError as error:  # the other jobs don't depend on this one
-            print(f"nmt-train: error: {config.run_dir}: {error}", file=sys.stderr)
+            tell(f"{config.run_dir}: {error}", "nmt-train: error")
             failure = str(error)
         assert config.run_dir, "load_sweep fills it in"
         jobs.append(Job(" ".join(job.chosen), Path(config.run_dir), failure))

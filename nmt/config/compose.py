@@ -20,7 +20,7 @@ from hydra.core.override_parser.types import Override, ValueType
 from hydra.errors import HydraException, MissingConfigException
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
-from nmt.config.migrate import read_source, take_version, tell
+from nmt.config.migrate import read_config_file, take_version, tell_changes
 from nmt.config.plain import first_line, one_sentence, resolve
 from nmt.config.schema import Config
 from nmt.config.typed import defaults, suggestion
@@ -61,8 +61,8 @@ def locate(config: str) -> Path:
 
 def compose(path: Path, overrides: Sequence[str]) -> dict[str, Any]:
     """The file's defaults list and keys, then whole groups replaced (model=rnnsearch), then single values (seed=2)."""
-    source, folder = read_source(path), path.parent
-    tell(path, source.changes)
+    source, folder = read_config_file(path), path.parent
+    tell_changes(path, source.changes)
     node = source.node
     if "hydra" in node:
         raise ConfigError(f"{path}: hydra is not a key of the configuration")

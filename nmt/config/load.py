@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from nmt.config.migrate import SCHEMA, Source, differing, read_source, tell
+from nmt.config.migrate import SCHEMA, ConfigFile, differing, read_config_file, tell_changes
 from nmt.config.plain import resolve
 from nmt.config.schema import Config, SearchConfig
 from nmt.config.typed import defaults, from_dict, keys, suggestion, to_dict
@@ -106,9 +106,9 @@ def read_config(path: str | os.PathLike[str], tells: bool = False) -> Config:
 
     With `tells`, stderr says so where the file is of an earlier version and its search has other rules now.
     """
-    source = read_source(Path(path))
+    source = read_config_file(Path(path))
     if tells:
-        tell(Path(path), source.changes)
+        tell_changes(Path(path), source.changes)
     return _checked(source, path)
 
 
@@ -118,7 +118,7 @@ def read_to_continue(path: str | os.PathLike[str], config: Config) -> tuple[Conf
     Where the run is of an earlier version of the schema, they agree in the keys that versions decide differently: a key
     of `config` with today's default takes what the run has, and a value that the run was begun with is that of both.
     """
-    source = read_source(Path(path))
+    source = read_config_file(Path(path))
     begun = _checked(source, path)
     decided = differing(source.version)
     if not decided:
@@ -129,7 +129,7 @@ def read_to_continue(path: str | os.PathLike[str], config: Config) -> tuple[Conf
             now[key] = before[key]
         elif key in source.changes and now[key] == source.changes[key].before:
             before[key] = now[key]
-    tell(Path(path), {key: change for key, change in source.changes.items() if now[key] == change.now})
+    tell_changes(Path(path), {key: change for key, change in source.changes.items() if now[key] == change.now})
     return _with_values(begun, before), _with_values(config, now)
 
 
@@ -138,7 +138,7 @@ def take_over(config: Config, begun: Config) -> Config:
     return _with_values(config, config_to_flat(begun))
 
 
-def _checked(source: Source, path: str | os.PathLike[str]) -> Config:
+def _checked(source: ConfigFile, path: str | os.PathLike[str]) -> Config:
     try:
         return config_from_dict(resolve(source.node))
     except ConfigError as error:

@@ -13,7 +13,6 @@ from __future__ import annotations
 import multiprocessing
 import os
 import re
-import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, cast
@@ -23,6 +22,7 @@ from omegaconf import DictConfig, OmegaConf
 from nmt.config.plain import read_yaml
 from nmt.config.schema import SearchConfig
 from nmt.errors import ConfigError
+from nmt.messages import tell
 
 SCHEMA = 3  # what is written now; raise it when files written before would mean something else, and add to _STEPS
 # For each version, keys that the next one has another default for, or that it lacked and decided otherwise.
@@ -43,7 +43,7 @@ class Change(NamedTuple):
     now: Any
 
 
-class Source(NamedTuple):
+class ConfigFile(NamedTuple):
     """The content of a configuration file, brought to the present version of the schema."""
 
     node: DictConfig  # without `schema`; interpolations not yet resolved
@@ -51,7 +51,7 @@ class Source(NamedTuple):
     changes: dict[str, Change]  # by their full names, the keys that were given another value
 
 
-def read_source(path: Path) -> Source:
+def read_config_file(path: Path) -> ConfigFile:
     """Read a YAML file of whatever version.
 
     Raises ConfigError for what is not YAML, and for a version that does not exist or is newer than this nmt.
@@ -61,7 +61,7 @@ def read_source(path: Path) -> Source:
     changes: dict[str, Change] = {}
     for step in range(version, SCHEMA):
         changes |= _STEPS[step](values)
-    return Source(OmegaConf.create(values), version, changes)
+    return ConfigFile(OmegaConf.create(values), version, changes)
 
 
 def differing(version: int) -> list[str]:
@@ -69,7 +69,7 @@ def differing(version: int) -> list[str]:
     return [key for step in range(version, SCHEMA) for key in _DIFFERING.get(step, ())]
 
 
-def tell(path: Path, changes: Mapping[str, Change]) -> None:
+def tell_changes(path: Path, changes: Mapping[str, Change]) -> None:
     """Say on stderr which default rules of search have changed since a file was written, once for each file.
 
     Of several processes that work together, the first one says it.
@@ -84,11 +84,7 @@ def tell(path: Path, changes: Mapping[str, Change]) -> None:
         for when in Change._fields[::-1]
     )
     run = path.parent if path.name == "config.yaml" else path
-    print(
-        f"{run} is from a time when search had other default rules. Today's are {now}; the earlier ones were {before}",
-        file=sys.stderr,
-        flush=True,
-    )
+    tell(f"{run} is from a time when search had other default rules. Today's are {now}; the earlier ones were {before}")
 
 
 def take_version(values: dict[str, Any], path: Path) -> int | None:

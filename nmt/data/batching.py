@@ -15,14 +15,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from nmt.data.mixture import Mixture
-from nmt.data.prefetch import in_processes, in_thread, to_stderr
+from nmt.data.mixture import Mixture, Rows
+from nmt.data.prefetch import in_processes, in_thread
 from nmt.data.sampling import Drawn, SubwordSampling
 from nmt.data.store import Store
 from nmt.data.tokenizer import BOS, PAD
 from nmt.errors import ConfigError
-
-Rows = NDArray[np.integer]
+from nmt.messages import tell
 
 
 class Batch(NamedTuple):
@@ -134,7 +133,7 @@ class Updates:
         """How many updates an epoch has; epochs differ a little."""
         return len(self.epoch(number))
 
-    def iterate(self, epoch: int = 0, position: int = 0, say: Callable[[str], None] = to_stderr) -> Iterator[Update]:
+    def iterate(self, epoch: int = 0, position: int = 0, say: Callable[[str], None] = tell) -> Iterator[Update]:
         """Updates without end from a place on, built ahead; closing the iterator ends the thread or the processes.
 
         A process that dies is replaced, and that is said; raises NmtError where that does not help.

@@ -20,7 +20,7 @@ from nmt.data.corpus import corpus_name
 from nmt.data.store import Store
 from nmt.errors import ConfigError, NmtError
 
-Rows = NDArray[np.int32]
+Rows = NDArray[np.integer]
 
 
 @dataclass(frozen=True)

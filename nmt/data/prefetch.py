@@ -77,11 +77,6 @@ def in_thread(items: Iterator[Item]) -> Generator[Item, None, None]:
         thread.join()
 
 
-def to_stderr(sentence: str) -> None:
-    """Say something on stderr."""
-    print(sentence, file=sys.stderr, flush=True)
-
-
 def in_processes(
     build: Callable[[Place], Item],
     places: Iterator[Place],

@@ -27,7 +27,6 @@ from nmt.data.tokenizer import Tokenizer
 from nmt.data.vocabulary import fitting
 from nmt.errors import NmtError
 from nmt.files import atomic_directory, atomic_write, resumable_directory
-from nmt.progress import fresh_line
 
 _VAL = "data.val"  # as it is called where it is told what is in it
 FORMAT = 2  # of the prepared folder; a new number makes new keys
@@ -74,7 +73,7 @@ def prepare(
         else:
             log(f"data: preparing {folder}")
             if not (work / "report.json").is_file():
-                crew = Crew(workers_for(config.data), (lambda line: log(fresh_line() + line)) if live else log, live)
+                crew = Crew(workers_for(config.data), log, live)
                 report = _prepare(config, corpora, work, crew, tokenizer)
                 with atomic_write(work / "report.json") as file:
                     json.dump(report, file, indent=1, ensure_ascii=False)

@@ -156,7 +156,7 @@ def _translate(
     from nmt.runs.run import read_run_config
 
     data = read_run_config(run.path, tells=True).data
-    engine = NativeEngine.alone(
+    engine = NativeEngine.on(
         run.model,
         device,
         lambda: Shortlist.load(run.path, run.tokenizer),

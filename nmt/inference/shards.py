@@ -29,7 +29,7 @@ _PER_PROCESS = 4  # shards, so that processes end at about the same time
 
 
 @dataclass(frozen=True)
-class Source:
+class SourceFile:
     """A file of lines, read through once; where it is compressed, offsets are those of its text."""
 
     path: Path
@@ -143,7 +143,7 @@ class Shards:
         return NmtError(f"{self.source} was changed while it was translated: delete {self.folder} and begin anew")
 
 
-def read_source(path: str | os.PathLike[str], check: Callable[[bytes, int], object]) -> Source:
+def read_source(path: str | os.PathLike[str], check: Callable[[bytes, int], object]) -> SourceFile:
     """Read a file through; `check` is given every line, with its end, and its number, and may raise NmtError."""
     offsets, digest, lines, place = array("q"), blake2b(digest_size=16), 0, 0
     path = Path(path)
@@ -156,12 +156,12 @@ def read_source(path: str | os.PathLike[str], check: Callable[[bytes, int], obje
             place += len(raw)
             digest.update(raw)
             check(raw, lines)
-    return Source(path, digest.hexdigest(), lines, offsets, stamp)
+    return SourceFile(path, digest.hexdigest(), lines, offsets, stamp)
 
 
 @contextmanager
 def open_shards(
-    output: Path, source: Source, belongings: Mapping[str, Any], resume: bool, processes: int = 1
+    output: Path, source: SourceFile, belongings: Mapping[str, Any], resume: bool, processes: int = 1
 ) -> Iterator[Shards]:
     """The shards of `source` for `output`, of which this process alone disposes during the block.
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Literal, cast
 
@@ -17,6 +16,7 @@ from nmt.inference.hypotheses import Translation, about_unfinished, assemble
 from nmt.inference.pieces import Piece, in_batches, pieces_of, prefixes_of, sample_pieces
 from nmt.inference.scoring import about_long, score_translations, with_token_scores
 from nmt.inference.texts import beside, one_or_many
+from nmt.messages import tell
 from nmt.runs.run import read_run_config
 from nmt.search.distribution import Sampling
 from nmt.search.hypothesis import Hypothesis
@@ -25,11 +25,6 @@ from nmt.search.penalties import LengthPenalty
 if TYPE_CHECKING:
     from nmt.inference.attention_maps import Attention, Unit
     from nmt.inference.word_attention import Link
-
-
-def warn_on_stderr(sentence: str) -> None:
-    """Where warnings go unless told otherwise."""
-    print(sentence, file=sys.stderr, flush=True)
 
 
 class Translator:
@@ -49,7 +44,7 @@ class Translator:
         tokenizer: Tokenizer,
         search: SearchConfig,
         max_tokens: int,
-        warn: Callable[[str], None] = warn_on_stderr,
+        warn: Callable[[str], None] = tell,
         language: str = "en",
         always_tagged: bool = False,
         target_language: str = "",
@@ -70,7 +65,7 @@ class Translator:
         checkpoint: str | int | None = None,
         device: str = "auto",
         precision: Precision | None = None,
-        warn: Callable[[str], None] = warn_on_stderr,
+        warn: Callable[[str], None] = tell,
         engine: EngineName | Literal["auto"] = "auto",
         streams: int | None = None,
     ) -> Translator:

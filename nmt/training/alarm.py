@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -13,6 +12,7 @@ from torch.distributed import DistError
 from torch.distributed.distributed_c10d import PrefixStore, Store
 
 from nmt.errors import NmtError
+from nmt.messages import tell
 
 _FAILED = 1  # the status that all end with
 _LOOK = 0.5  # seconds between two looks at whether a process has failed, or is still heard of
@@ -175,12 +175,10 @@ class Alarm:
 
 
 def _tell(sentence: str, command: str = "nmt-train") -> None:
-    print(f"{command}: error: {sentence}", file=sys.stderr, flush=True)
+    tell(sentence, f"{command}: error")
 
 
 def _leave() -> None:
-    with suppress(ValueError, OSError):
-        sys.stderr.flush()
     os._exit(_FAILED)
 
 

@@ -30,7 +30,7 @@ from nmt.runs.checkpoints import (
 from nmt.runs.run import read_run_config
 from nmt.runs.weights import load_weights, save_weights
 from nmt.training.checkpoint import load_training_state
-from nmt.training.limits import Progress
+from nmt.training.limits import TrainingProgress
 
 
 def kept_steps(run_dir: str | os.PathLike[str], of: Literal["best", "last"], count: int | None = None) -> list[int]:
@@ -43,7 +43,7 @@ def kept_steps(run_dir: str | os.PathLike[str], of: Literal["best", "last"], cou
     saved = saved_steps(run_dir)
     if of == "best":
         state = load_training_state(find_checkpoint(run_dir, "last"))
-        steps = [step for _, step in Progress.from_state_dict(state["progress"]).best if step in saved]
+        steps = [step for _, step in TrainingProgress.from_state_dict(state["progress"]).best if step in saved]
     else:
         steps = saved[::-1][: config.training.keep_last]  # older ones were kept for being good
     least = max(2, count or 0)

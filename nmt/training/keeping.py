@@ -15,7 +15,7 @@ from nmt.runs.checkpoints import has_checkpoint, saved_steps, set_pointer
 from nmt.training.average import average_checkpoints, delete_average, take_average
 from nmt.training.checkpoint import delete_others, load_newest, save_checkpoint
 from nmt.training.distributed import World
-from nmt.training.limits import Progress, Rank
+from nmt.training.limits import Rank, TrainingProgress
 from nmt.training.validation import Validation
 
 
@@ -50,7 +50,7 @@ class Keeper:
         weights = {name: weight.to("cpu", copy=True) for name, weight in self.model.state_dict().items()}
         self._start = weights, copy.deepcopy(state)
 
-    def save(self, progress: Progress, state: dict[str, Any]) -> None:
+    def save(self, progress: TrainingProgress, state: dict[str, Any]) -> None:
         """Write a checkpoint of the model as it is, then delete those it makes superfluous."""
 
         def write() -> None:
@@ -67,7 +67,7 @@ class Keeper:
         newest = self.world.on_main(lambda: load_newest(self.run_dir, say))
         return newest.weights, newest.state
 
-    def went_on(self, progress: Progress) -> None:
+    def went_on(self, progress: TrainingProgress) -> None:
         """After training has gone on from a checkpoint: forget the best ones that are lost, and tidy up.
 
         The process may have ended between a checkpoint and the tidying up after it.
@@ -88,7 +88,7 @@ class Keeper:
     def average(
         self,
         of: Literal["best", "last"],
-        progress: Progress,
+        progress: TrainingProgress,
         validate: Callable[[], Validation],
         say: Callable[[str], None],
     ) -> Averaged | None:
@@ -112,14 +112,14 @@ class Keeper:
             self.world.on_main(lambda: take_average(self.run_dir, weights, steps))
         return Averaged(steps, validation, taken)
 
-    def _tidy(self, progress: Progress) -> None:
+    def _tidy(self, progress: TrainingProgress) -> None:
         """Point to the best checkpoint, and delete those that are neither among the best nor among the last."""
         best, last = self._kept("best", progress), self._kept("last", progress)
         if best:
             set_pointer(self.run_dir, "best", best[0])
         delete_others(self.run_dir, {*best, *last})
 
-    def _kept(self, of: Literal["best", "last"], progress: Progress) -> list[int]:
+    def _kept(self, of: Literal["best", "last"], progress: TrainingProgress) -> list[int]:
         """The steps of the best or last checkpoints to keep, the best or the newest first."""
         if of == "best":
             return [step for _, step in progress.best]

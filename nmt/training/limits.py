@@ -28,7 +28,7 @@ class Rank(NamedTuple):
 
 
 @dataclass
-class Progress:
+class TrainingProgress:
     """How far a run is; a checkpoint keeps it."""
 
     step: int = 0  # updates done
@@ -69,7 +69,7 @@ class Progress:
         return asdict(self) | {"best": [(*rank, step) for rank, step in self.best]}
 
     @classmethod
-    def from_state_dict(cls, state: dict[str, Any]) -> Progress:
+    def from_state_dict(cls, state: dict[str, Any]) -> TrainingProgress:
         """Continue from a checkpoint.
 
         Older ones have no losses with their best scores: what ties with such a score counts as better. They come from
@@ -79,7 +79,7 @@ class Progress:
         return cls(**{"translates": True, **state, "best": best})
 
 
-def end_reason(config: TrainingConfig, progress: Progress) -> str | None:
+def end_reason(config: TrainingConfig, progress: TrainingProgress) -> str | None:
     """Return the limit that a run has reached, as its key and value, or None."""
     if progress.step == 0:
         return None
@@ -97,7 +97,9 @@ def end_reason(config: TrainingConfig, progress: Progress) -> str | None:
     return None
 
 
-def how_further(config: TrainingConfig, progress: Progress, run_dir: str | os.PathLike[str], reason: str) -> str:
+def how_further(
+    config: TrainingConfig, progress: TrainingProgress, run_dir: str | os.PathLike[str], reason: str
+) -> str:
     """Return a sentence's end about how to train beyond the limit that `end_reason` has named: a command, if one does.
 
     It takes the run's own configuration, in which all else stands as it was, and twice the limit, or twice what the
@@ -114,7 +116,7 @@ def how_further(config: TrainingConfig, progress: Progress, run_dir: str | os.Pa
     return f"to train further: {shlex.join(['nmt-train', str(Path(run_dir) / 'config.yaml'), limit])}"
 
 
-def _to_come(config: TrainingConfig, progress: Progress) -> float:
+def _to_come(config: TrainingConfig, progress: TrainingProgress) -> float:
     """Seconds from here to the end if one more update is made: half of it, as the nearer end is taken, and the rest.
 
     That is the last validation and checkpoint, and as much again for an average.
@@ -123,14 +125,14 @@ def _to_come(config: TrainingConfig, progress: Progress) -> float:
     return update / 2 + (progress.validation_seconds + progress.saving_seconds) * (1 if config.average is None else 2)
 
 
-def is_to_try_validation(config: TrainingConfig, progress: Progress) -> bool:
+def is_to_try_validation(config: TrainingConfig, progress: TrainingProgress) -> bool:
     """Tell whether it is time to measure a validation, so that training.max_minutes can leave room for the last one."""
     if config.max_minutes is None or progress.validation_seconds:
         return False
     return progress.seconds >= _UNTRIED * 60 * config.max_minutes
 
 
-def seconds_left(config: TrainingConfig, progress: Progress) -> float | None:
+def seconds_left(config: TrainingConfig, progress: TrainingProgress) -> float | None:
     """An estimate of the time to max_steps or max_minutes, whichever comes first; None where neither is set."""
     left = []
     if config.max_steps is not None and progress.step:

@@ -5,19 +5,19 @@ from __future__ import annotations
 import json
 import math
 import os
-import sys
 import time
 from collections.abc import Iterable
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from nmt.errors import NmtError
 from nmt.evaluation.metrics import LABELS
 from nmt.files import atomic_write
+from nmt.messages import on_terminal, renew, tell
 from nmt.pictures.heatmap import heatmap_array
-from nmt.progress import Pulse
+from nmt.progress import Pulse, time_left
 from nmt.training.keeping import Averaged
-from nmt.training.limits import Progress
+from nmt.training.limits import TrainingProgress
 from nmt.training.validation import SHOWN_DIGITS, AttentionMap, Sample, Validation
 
 _REFRESH = 0.5  # seconds between two states of the live line
@@ -34,8 +34,7 @@ class Monitor:
     def __init__(
         self,
         run_dir: str | os.PathLike[str],
-        progress: Progress | None = None,
-        stream: IO[str] | None = None,
+        progress: TrainingProgress | None = None,
         pulse: Pulse | None = None,
     ) -> None:
         """Go on after `progress`: what was written about later updates is taken back.
@@ -44,15 +43,13 @@ class Monitor:
         """
         self.run_dir = Path(run_dir)
         self.path = self.run_dir / "metrics.jsonl"
-        self.stream = sys.stderr if stream is None else stream
-        self.live = self.stream.isatty()
+        self.live = on_terminal()
         self.pulse = pulse
         # when the live line was last renewed; without one, when the last line was written
         self._shown = 0.0 if self.live else time.monotonic() + _FIRST_SPOKEN - _SPOKEN
-        self._live_width = 0
-        self._go_on_after(progress or Progress())
+        self._go_on_after(progress or TrainingProgress())
 
-    def _go_on_after(self, progress: Progress) -> None:
+    def _go_on_after(self, progress: TrainingProgress) -> None:
         from torch.utils.tensorboard import SummaryWriter
 
         kept = _cut(self.path, progress)
@@ -67,7 +64,7 @@ class Monitor:
             if (entry["event"], entry["step"]) == ("train", progress.step):
                 self._plot(entry)
 
-    def train(self, progress: Progress, metrics: dict[str, Any], left: float | None) -> None:
+    def train(self, progress: TrainingProgress, metrics: dict[str, Any], left: float | None) -> None:
         """The updates since the last call."""
         self._plot(self._append("train", progress, metrics))
         if not self.live:
@@ -78,7 +75,7 @@ class Monitor:
                 f"gradient norm {metrics['gradient_norm']:.2f}  {rate:,.0f} tokens/s  {_left(left)}"
             )
 
-    def validation(self, progress: Progress, validation: Validation, best: bool, seconds: float) -> None:
+    def validation(self, progress: TrainingProgress, validation: Validation, best: bool, seconds: float) -> None:
         """A validation: its figures, sample translations and attention maps."""
         translated = validation.translated
         figures = _figures(validation)
@@ -104,7 +101,7 @@ class Monitor:
         if len(by_tag) > 1:
             self.say("  BLEU by tag: " + ", ".join(f"{tag or 'no tag'} {bleu:.2f}" for tag, bleu in by_tag.items()))
 
-    def went_back(self, progress: Progress, diagnosis: str, lowered: float) -> None:
+    def went_back(self, progress: TrainingProgress, diagnosis: str, lowered: float) -> None:
         """After a bad update training goes on from an earlier step: what was written of later ones is taken back."""
         self._board.close()
         self._go_on_after(progress)
@@ -113,7 +110,7 @@ class Monitor:
             f"training diverged: {diagnosis}; back to step {progress.step:,}, and on with {lowered:g} times the rate"
         )
 
-    def averaged(self, progress: Progress, averaged: Averaged) -> None:
+    def averaged(self, progress: TrainingProgress, averaged: Averaged) -> None:
         """The mean of checkpoints was validated, and taken or not."""
         steps, validation, taken = averaged
         self._append("average", progress, _figures(validation) | {"steps": steps, "taken": taken})
@@ -126,7 +123,7 @@ class Monitor:
             shown = f"  {LABELS[by]} {score:.{SHOWN_DIGITS}f}" if scored else ""
             self.say(f"  the best checkpoint, of step {step:,}: loss {-negative_loss:.3f}{shown}")
 
-    def end(self, progress: Progress, reason: str, parameters: int, further: str) -> None:
+    def end(self, progress: TrainingProgress, reason: str, parameters: int, further: str) -> None:
         """The run is done; `further` says how it goes on nevertheless."""
         self._append("end", progress, {"reason": reason, "parameters": parameters})
         self.say(f"done at step {progress.step:,} after {progress.minutes:.1f} minutes: {reason} is reached; {further}")
@@ -135,7 +132,7 @@ class Monitor:
         """Whether the live line is to be renewed, or, where there is none, a line to be written."""
         return time.monotonic() - self._shown >= (_REFRESH if self.live else _SPOKEN)
 
-    def show(self, progress: Progress, metrics: dict[str, Any], left: float | None) -> None:
+    def show(self, progress: TrainingProgress, metrics: dict[str, Any], left: float | None) -> None:
         """Renew the live line, or write one: step, loss, tokens/s, time left."""
         text = (
             f"step {progress.step:,}  epoch {progress.epoch + 1}  loss {metrics['loss']:.3f}  "
@@ -144,17 +141,12 @@ class Monitor:
         if not self.live:
             self.say(text)
             return
-        self.stream.write("\r" + text.ljust(self._live_width))
-        self.stream.flush()
-        self._live_width, self._shown = len(text), time.monotonic()
+        renew(text)
+        self._shown = time.monotonic()
 
     def say(self, sentence: str) -> None:
         """A line of its own."""
-        if self._live_width:
-            self.stream.write("\r" + " " * self._live_width + "\r")
-            self._live_width = 0
-        self.stream.write(sentence + "\n")
-        self.stream.flush()
+        tell(sentence)
         if not self.live:
             self._shown = time.monotonic()
         if self.pulse is not None:
@@ -167,9 +159,8 @@ class Monitor:
 
     def close(self) -> None:
         """Leave the terminal and the files in order."""
-        if self._live_width:
-            self.stream.write("\n")
-            self._live_width = 0
+        if self.live:
+            renew("")
         self._board.close()
 
     def _plot(self, entry: dict[str, Any]) -> None:
@@ -179,7 +170,7 @@ class Monitor:
             value = shown[name]
             self._board.add_scalar(f"train/{name}", math.inf if value is None else value, entry["step"])
 
-    def _append(self, event: str, progress: Progress, values: dict[str, Any]) -> dict[str, Any]:
+    def _append(self, event: str, progress: TrainingProgress, values: dict[str, Any]) -> dict[str, Any]:
         """Write a line, and return what it holds."""
         place = {"event": event, "step": progress.step, "epoch": progress.epoch, "minutes": progress.minutes}
         entry = {key: _finite(value) for key, value in (place | values).items()}
@@ -232,7 +223,7 @@ def _tokens_per_second(metrics: dict[str, Any]) -> float:
     return float(metrics["source_tokens_per_second"] + metrics["target_tokens_per_second"])
 
 
-def _cut(path: Path, progress: Progress) -> list[dict[str, Any]]:
+def _cut(path: Path, progress: TrainingProgress) -> list[dict[str, Any]]:
     """Keep the lines up to `progress`, and return what they hold.
 
     Later ones, those of the end, and a line left half written come again.
@@ -279,11 +270,7 @@ def _finite(value: Any) -> Any:
 
 
 def _left(seconds: float | None) -> str:
-    if seconds is None:
-        return ""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02} left" if hours else f"{minutes}:{rest:02} left"
+    return "" if seconds is None else f"{time_left(seconds)} left"
 
 
 def _sample_table(sample: Sample) -> str:
@@ -309,17 +296,17 @@ class Silent(Monitor):
     def __init__(self) -> None:
         """Nothing to go on with."""
 
-    def train(self, progress: Progress, metrics: dict[str, Any], left: float | None) -> None: ...
+    def train(self, progress: TrainingProgress, metrics: dict[str, Any], left: float | None) -> None: ...
 
-    def validation(self, progress: Progress, validation: Validation, best: bool, seconds: float) -> None: ...
+    def validation(self, progress: TrainingProgress, validation: Validation, best: bool, seconds: float) -> None: ...
 
     def begins(self, what: str) -> None: ...
 
-    def went_back(self, progress: Progress, diagnosis: str, lowered: float) -> None: ...
+    def went_back(self, progress: TrainingProgress, diagnosis: str, lowered: float) -> None: ...
 
-    def averaged(self, progress: Progress, averaged: Averaged) -> None: ...
+    def averaged(self, progress: TrainingProgress, averaged: Averaged) -> None: ...
 
-    def end(self, progress: Progress, reason: str, parameters: int, further: str) -> None: ...
+    def end(self, progress: TrainingProgress, reason: str, parameters: int, further: str) -> None: ...
 
     def due(self) -> bool:
         return False

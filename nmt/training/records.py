@@ -39,7 +39,7 @@ _MAY_CHANGE = {"run_dir", "data.workers"} | {
 
 
 @contextmanager
-def alone(run_dir: Path) -> Iterator[None]:
+def own_directory(run_dir: Path) -> Iterator[None]:
     """Make a run directory this process's own, and refuse one that another process is training, or averaging, in.
 
     One that was not there is gone again when the block fails and has left nothing in it.

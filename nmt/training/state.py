@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from nmt.device import random_state, resume_random_state
 from nmt.errors import NmtError
 from nmt.training.distributed import World
-from nmt.training.limits import Progress
+from nmt.training.limits import TrainingProgress
 
 
 class Part(Protocol):
@@ -45,7 +45,7 @@ class TrainingState:
         self._world = world
         self._parts = parts
 
-    def state_dict(self, progress: Progress) -> dict[str, Any]:
+    def state_dict(self, progress: TrainingProgress) -> dict[str, Any]:
         """All that training goes on from, beside the weights."""
         return {
             "progress": progress.state_dict(),
@@ -53,7 +53,7 @@ class TrainingState:
             "random": self._world.gather(random_state(self._device)),
         }
 
-    def restore(self, weights: dict[str, Tensor], state: dict[str, Any]) -> Progress:
+    def restore(self, weights: dict[str, Tensor], state: dict[str, Any]) -> TrainingProgress:
         """Go on from a checkpoint's weights and `state_dict`, as if there had been no interruption.
 
         A process beyond those that there were when it was written has new random numbers. Raises NmtError for a state
@@ -68,4 +68,4 @@ class TrainingState:
         for name, part in self._parts.items():
             part.load_state_dict(state[name])
         resume_random_state(state["random"], self._world.rank, self._device)
-        return Progress.from_state_dict(state["progress"])
+        return TrainingProgress.from_state_dict(state["progress"])

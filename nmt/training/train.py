@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Callable
 from contextlib import closing, nullcontext
 from functools import partial
@@ -23,6 +22,7 @@ from nmt.data.tokenizer import Tokenizer
 from nmt.device import branch_random_state, choose_device, limit_kernel_caches, reuse_memory
 from nmt.errors import NmtError
 from nmt.files import atomic_write
+from nmt.messages import on_terminal, tell
 from nmt.models.build import build_model
 from nmt.models.recurrent import Cell
 from nmt.models.seq2seq import Seq2Seq
@@ -32,9 +32,9 @@ from nmt.training.agreement import check_agreement
 from nmt.training.checkpoint import Newest
 from nmt.training.distributed import World
 from nmt.training.fine_tune import freeze, inherit, load_base
-from nmt.training.limits import Progress, end_reason, how_further
+from nmt.training.limits import TrainingProgress, end_reason, how_further
 from nmt.training.monitor import Monitor, Silent
-from nmt.training.records import alone, begun, write_records
+from nmt.training.records import begun, own_directory, write_records
 from nmt.training.trainer import Trainer
 from nmt.training.trial import Trial
 from nmt.training.validation import Validator
@@ -51,16 +51,16 @@ def train(config: Config, world: World | None = None) -> None:
     configuration, which is checked (`nmt.training.agreement`); only rank 0 need see run_dir.
     """
     world = world or World()
-    pulse = Pulse(_say) if world.is_main else None
+    pulse = Pulse(tell) if world.is_main else None
     say = pulse.say if pulse else _say_nothing
     config, tokenizer = inherit(config)
     check_agreement(config, world)
     assert config.run_dir, "load_config fills it in"
     run_dir = Path(config.run_dir)
-    with alone(run_dir) if world.is_main else nullcontext():
-        before, newest = world.on_main(partial(begun, run_dir, config, _say))
+    with own_directory(run_dir) if world.is_main else nullcontext():
+        before, newest = world.on_main(partial(begun, run_dir, config, tell))
         known = auto.adopt(take_over(config, before), before) if before else config
-        progress = Progress.from_state_dict(newest.state["progress"]) if newest else Progress()
+        progress = TrainingProgress.from_state_dict(newest.state["progress"]) if newest else TrainingProgress()
         if reason := _finished(config, progress):
             further = how_further(config.training, progress, run_dir, reason)
             say(f"{run_dir} is trained already: {reason} is reached; {further}")
@@ -70,12 +70,12 @@ def train(config: Config, world: World | None = None) -> None:
             say(f"{kept}, as this run has found before")
         limit_kernel_caches()
         reuse_memory()
-        with pulse if pulse and not sys.stderr.isatty() else nullcontext():
+        with pulse if pulse and not on_terminal() else nullcontext():
             prepared = _prepared(known, tokenizer, world, say)
             _train(known, run_dir, prepared, newest, world, pulse)
 
 
-def _finished(config: Config, progress: Progress) -> str | None:
+def _finished(config: Config, progress: TrainingProgress) -> str | None:
     """The limit at which a run has ended, its last validation done; None for one that is to go on."""
     return end_reason(config.training, progress) if progress.ended else None
 
@@ -85,7 +85,7 @@ def _prepared(config: Config, tokenizer: Tokenizer | None, world: World, say: Sa
     if config.training.threads is not None:
         torch.set_num_threads(config.training.threads)
     world.on_main(partial(check_test_sets, config.data))
-    live = world.is_main and sys.stderr.isatty()
+    live = world.is_main and on_terminal()
     prepared = world.in_turn(lambda: prepare(config, say, tokenizer, live))
     if any(fingerprints != prepared.fingerprints for fingerprints in world.gather(prepared.fingerprints)):
         raise NmtError(
@@ -115,7 +115,7 @@ def _train(
     if pulse is not None:
         pulse.begins("trying whether the largest batches fit into memory")
     updates.tokens_per_device = _tokens_per_device(config, run_dir, Trial(updates, model, training, device), world)
-    progress = Progress() if newest is None else Progress.from_state_dict(newest.state["progress"])
+    progress = TrainingProgress() if newest is None else TrainingProgress.from_state_dict(newest.state["progress"])
     with closing(Monitor(run_dir, progress, pulse=pulse) if world.is_main else Silent()) as monitor:
         ratio = length_ratio(prepared.train, config.search.max_length_offset)
         validator = Validator(config, prepared, model, device, updates.tokens_per_device, world, monitor.say, ratio)
@@ -176,7 +176,7 @@ def _tokens_per_device(config: Config, run_dir: Path, trial: Trial, world: World
         with atomic_write(path) as file:
             json.dump(environment | {"tokens_per_device": found}, file, indent=2)
         changed = "" if before in (None, found) else f" (it was {before}: from here on sums are rounded differently)"
-        _say(
+        tell(
             f"training.tokens_per_device=auto: {found} of {config.training.tokens_per_update} fit into memory{changed}"
         )
 
@@ -196,10 +196,6 @@ def _compile(model: Seq2Seq, device: torch.device, say: Say) -> None:
         say(f"training.compile: torch.compile can't be had here ({reason}); training goes on without it")
         return
     model.compile(dynamic=True)
-
-
-def _say(sentence: str) -> None:
-    print(sentence, file=sys.stderr, flush=True)
 
 
 def _say_nothing(sentence: str) -> None:

@@ -22,8 +22,8 @@ from nmt.training.keeping import Keeper
 from nmt.training.limits import (
     Clock,
     Interrupted,
-    Progress,
     Signals,
+    TrainingProgress,
     end_reason,
     how_further,
     is_to_try_validation,
@@ -62,7 +62,7 @@ class Trainer:
         self.world = world or World()
         self.optimizer = build_optimizer(config.optimizer, model)
         self.schedule = Schedule(config)
-        self.progress = Progress()
+        self.progress = TrainingProgress()
         self.window = Window(device, model.loss_names)
         self.average = MovingAverage(model, config.ema_decay)
         self.health = Health(device, self.world)

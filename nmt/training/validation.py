@@ -129,7 +129,7 @@ class Validate(Protocol):
         ...
 
 
-def alone(work: Callable[[], T], /) -> list[T]:
+def by_itself(work: Callable[[], T], /) -> list[T]:
     """Be the `Together` of a single process that no signal breaks off."""
     return [work()]
 

@@ -44,7 +44,7 @@ def engine(name: str) -> NativeEngine:
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.mul_(1.5)
-    return NativeEngine.alone(model, torch.device("cpu"))
+    return NativeEngine.on(model, torch.device("cpu"))
 
 
 @pytest.mark.parametrize("beam_size", [5, 1])

@@ -15,9 +15,9 @@ from nmt.config.schema import ScheduleConfig, TrainingConfig
 from nmt.training.limits import (
     Clock,
     Interrupted,
-    Progress,
     Rank,
     Signals,
+    TrainingProgress,
     end_reason,
     how_further,
     is_to_try_validation,
@@ -30,7 +30,7 @@ from tests.training.tiny import events, tiny_config
 
 
 def reason(progress: dict[str, Any], **limits: Any) -> str | None:
-    return end_reason(TrainingConfig(**limits), Progress(**{"step": 10, **progress}))
+    return end_reason(TrainingConfig(**limits), TrainingProgress(**{"step": 10, **progress}))
 
 
 def test_each_limit_ends_a_run_where_it_says() -> None:
@@ -51,8 +51,8 @@ def test_minutes_leave_time_for_all_that_is_to_come() -> None:
     assert reason({"step": 25, "seconds": 50.0, "validation_seconds": 4.0}, max_minutes=1) is None
     assert reason({"step": 25, "seconds": 50.0, "validation_seconds": 4.0, "saving_seconds": 5.0}, max_minutes=1)
     averaging = TrainingConfig(max_minutes=1, average="last")
-    assert end_reason(averaging, Progress(step=25, seconds=50.0, validation_seconds=4.0)) is None
-    assert end_reason(averaging, Progress(step=25, seconds=50.0, validation_seconds=5.0)) is not None
+    assert end_reason(averaging, TrainingProgress(step=25, seconds=50.0, validation_seconds=4.0)) is None
+    assert end_reason(averaging, TrainingProgress(step=25, seconds=50.0, validation_seconds=5.0)) is not None
 
 
 def test_only_updates_count_as_updates() -> None:
@@ -71,14 +71,14 @@ def test_a_run_that_ended_in_time_has_ended_and_goes_on_with_more_minutes() -> N
 
 def test_a_validation_is_tried_once_a_third_of_the_minutes_is_over() -> None:
     limited, unlimited = TrainingConfig(max_minutes=1), TrainingConfig(max_steps=9)
-    assert not is_to_try_validation(limited, Progress(step=1, seconds=15.0))
-    assert is_to_try_validation(limited, Progress(step=1, seconds=20.0))
-    assert not is_to_try_validation(limited, Progress(step=1, seconds=20.0, validation_seconds=3.0))
-    assert not is_to_try_validation(unlimited, Progress(step=1, seconds=999.0))
+    assert not is_to_try_validation(limited, TrainingProgress(step=1, seconds=15.0))
+    assert is_to_try_validation(limited, TrainingProgress(step=1, seconds=20.0))
+    assert not is_to_try_validation(limited, TrainingProgress(step=1, seconds=20.0, validation_seconds=3.0))
+    assert not is_to_try_validation(unlimited, TrainingProgress(step=1, seconds=999.0))
 
 
 def test_the_best_are_kept_and_patience_counts_validations_without_a_better_one() -> None:
-    progress = Progress()
+    progress = TrainingProgress()
     seen = []
     for step, score in enumerate([1.0, 3.0, 2.0, 3.0, 4.0], start=1):
         progress.step = step
@@ -86,11 +86,11 @@ def test_the_best_are_kept_and_patience_counts_validations_without_a_better_one(
         seen.append((improved, progress.stale, progress.is_among_best()))
     assert seen == [(True, 0, True), (True, 0, True), (False, 1, True), (False, 2, True), (True, 0, True)]
     assert progress.best == [((4.0, -1.0), 5), ((3.0, -1.0), 2)]  # of equals the earlier
-    assert Progress.from_state_dict(progress.state_dict()) == progress
+    assert TrainingProgress.from_state_dict(progress.state_dict()) == progress
 
 
 def test_of_equal_scores_the_lower_loss_is_better_and_patience_begins_anew() -> None:
-    progress = Progress()
+    progress = TrainingProgress()
     for step, loss in enumerate([3.0, 2.0, 2.5, 2.0, 1.0], start=1):
         progress.step = step
         progress.validated(Rank(0.0, -loss), keep_best=3)
@@ -99,17 +99,17 @@ def test_of_equal_scores_the_lower_loss_is_better_and_patience_begins_anew() -> 
 
 
 def test_a_checkpoint_without_losses_beside_its_best_scores_is_continued() -> None:
-    older = Progress(step=20).state_dict() | {"best": [[0.0, 10], [-0.5, 5]], "stale": 2}
-    progress = Progress.from_state_dict(older)
+    older = TrainingProgress(step=20).state_dict() | {"best": [[0.0, 10], [-0.5, 5]], "stale": 2}
+    progress = TrainingProgress.from_state_dict(older)
     assert [step for _, step in progress.best] == [10, 5]
     assert progress.validated(Rank(0.0, -7.0), keep_best=2), "a tie with a loss that is not known"
     assert not progress.validated(Rank(-0.2, -1.0), keep_best=2)
     assert progress.best == [((0.0, -7.0), 20), ((0.0, float("-inf")), 10)]
-    assert Progress.from_state_dict(progress.state_dict()) == progress
+    assert TrainingProgress.from_state_dict(progress.state_dict()) == progress
 
 
 def test_time_left_is_to_the_nearest_limit() -> None:
-    progress = Progress(step=10, seconds=20.0)
+    progress = TrainingProgress(step=10, seconds=20.0)
     assert seconds_left(TrainingConfig(max_steps=40), progress) == pytest.approx(60)
     assert seconds_left(TrainingConfig(max_steps=40, max_minutes=0.5), progress) == pytest.approx(10)
     assert seconds_left(TrainingConfig(patience=3), progress) is None
@@ -147,27 +147,27 @@ def test_the_end_names_a_command_that_goes_on(tmp_path: Path) -> None:
     """With the run's own configuration, in a folder whose name needs quoting."""
     config = tiny_config(tmp_path, "a run", training__max_steps=2)
     train(config)
-    command = how_further(config.training, Progress(step=2), tmp_path / "a run", "training.max_steps=2").partition(
-        ": "
-    )[2]
+    command = how_further(
+        config.training, TrainingProgress(step=2), tmp_path / "a run", "training.max_steps=2"
+    ).partition(": ")[2]
     name, *arguments = shlex.split(command)
     assert (name, main(arguments)) == ("nmt-train", 0)
     assert events(tmp_path / "a run", "end")[-1]["step"] == 4
-    assert how_further(TrainingConfig(max_minutes=1.5), Progress(), "r", "training.max_minutes=1.5").endswith(
+    assert how_further(TrainingConfig(max_minutes=1.5), TrainingProgress(), "r", "training.max_minutes=1.5").endswith(
         "max_minutes=3"
     )
-    assert how_further(TrainingConfig(max_steps=1_000_000), Progress(), "r", "training.max_steps=1000000").endswith(
-        "=2000000"
-    )
-    beyond = how_further(TrainingConfig(max_steps=100), Progress(step=1000), "r", "training.max_steps=100")
+    assert how_further(
+        TrainingConfig(max_steps=1_000_000), TrainingProgress(), "r", "training.max_steps=1000000"
+    ).endswith("=2000000")
+    beyond = how_further(TrainingConfig(max_steps=100), TrainingProgress(step=1000), "r", "training.max_steps=100")
     assert beyond.endswith("=2000"), "where it was lowered, from what is reached"
 
 
 def test_where_the_schedule_ends_no_command_is_named() -> None:
     config = TrainingConfig(max_steps=9, schedule=ScheduleConfig(name="cosine", warmup_steps=2))
-    assert "nmt-train" not in how_further(config, Progress(), "r", "training.max_steps=9")
+    assert "nmt-train" not in how_further(config, TrainingProgress(), "r", "training.max_steps=9")
     config.schedule.horizon = 20
-    assert "nmt-train" in how_further(config, Progress(), "r", "training.max_steps=9")
+    assert "nmt-train" in how_further(config, TrainingProgress(), "r", "training.max_steps=9")
 
 
 def test_a_limit_in_minutes_ends_a_run_before_it_with_its_last_validation(

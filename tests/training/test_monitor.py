@@ -19,10 +19,10 @@ from nmt.inference.translator import Translator
 from nmt.models.build import build_model
 from nmt.runs.checkpoints import find_checkpoint, has_checkpoint
 from nmt.training.checkpoint import load_training_state
-from nmt.training.limits import Progress
+from nmt.training.limits import TrainingProgress
 from nmt.training.monitor import Monitor, summary
 from nmt.training.train import train
-from nmt.training.validation import Validator, alone
+from nmt.training.validation import Validator, by_itself
 from tests.training.tiny import events, killed_in, killed_in_update, tiny_config
 
 METRICS = {
@@ -95,7 +95,7 @@ def test_a_validation_says_what_its_parts_say(tmp_path: Path) -> None:
     torch.manual_seed(3)
     model = build_model(config.model, prepared.tokenizer.source_size, prepared.tokenizer.target_size).train()
     validator = Validator(config, prepared, model, torch.device("cpu"))
-    found = validator.validate(alone, always=True)
+    found = validator.validate(by_itself, always=True)
     assert model.training
     model.eval()
     assert found.translated
@@ -123,14 +123,14 @@ def test_a_validation_says_what_its_parts_say(tmp_path: Path) -> None:
 
 
 def test_later_lines_are_taken_back_and_half_a_line_too(tmp_path: Path) -> None:
-    monitor = Monitor(tmp_path, stream=io.StringIO())
+    monitor = Monitor(tmp_path)
     for step in (2, 4, 6):
-        monitor.train(Progress(step=step), METRICS, None)
-    monitor.end(Progress(step=6), "x", 1, "further")
+        monitor.train(TrainingProgress(step=step), METRICS, None)
+    monitor.end(TrainingProgress(step=6), "x", 1, "further")
     monitor.close()
     with (tmp_path / "metrics.jsonl").open("a") as file:
         file.write('{"event": "tr')
-    Monitor(tmp_path, Progress(step=4, validated_step=4), io.StringIO()).close()
+    Monitor(tmp_path, TrainingProgress(step=4, validated_step=4), io.StringIO()).close()
     assert [(event["event"], event["step"]) for event in events(tmp_path)] == [("train", 2), ("train", 4)]
 
 
@@ -178,15 +178,15 @@ def test_a_validation_that_was_not_saved_is_shown_once_and_the_training_before_i
 
 
 def test_a_rollback_to_the_start_takes_all_back_and_a_restart_the_rollback_too(tmp_path: Path) -> None:
-    monitor = Monitor(tmp_path, stream=io.StringIO())
+    monitor = Monitor(tmp_path)
     for step in (2, 4):
-        monitor.train(Progress(step=step), METRICS, None)
-    monitor.went_back(Progress(rollbacks=1), "a bad update", 0.5)
+        monitor.train(TrainingProgress(step=step), METRICS, None)
+    monitor.went_back(TrainingProgress(rollbacks=1), "a bad update", 0.5)
     assert told(tmp_path) == [("rollback", 0)]
-    monitor.train(Progress(step=2, rollbacks=1), METRICS | {"loss": 1.5}, None)
+    monitor.train(TrainingProgress(step=2, rollbacks=1), METRICS | {"loss": 1.5}, None)
     monitor.close()
     assert curves(tmp_path)["train/loss"] == [(2, 1.5)]
-    Monitor(tmp_path, stream=io.StringIO()).close()
+    Monitor(tmp_path).close()
     assert told(tmp_path) == [], "no checkpoint knows of the rollback"
     assert curves(tmp_path) == {} or not any(curves(tmp_path).values())
 
@@ -210,7 +210,7 @@ def test_where_bleu_cannot_rise_chrf_ranks_which_is_said(
     model = build_model(config.model, prepared.tokenizer.source_size, prepared.tokenizer.target_size)
     said: list[str] = []
     validator = Validator(config, prepared, model, torch.device("cpu"), say=said.append)
-    found = validator.validate(alone, always=True)
+    found = validator.validate(by_itself, always=True)
     assert found.ranked_by == taken
     assert found.translated
     scores = {"bleu": found.translated.bleu.score, "chrf": found.translated.chrf.score, "loss": -found.loss}
@@ -221,8 +221,8 @@ def test_where_bleu_cannot_rise_chrf_ranks_which_is_said(
 
 
 def test_infinity_is_null_in_json(tmp_path: Path) -> None:
-    monitor = Monitor(tmp_path, stream=io.StringIO())
-    monitor.train(Progress(step=1), {**METRICS, "perplexity": float("inf")}, None)
+    monitor = Monitor(tmp_path)
+    monitor.train(TrainingProgress(step=1), {**METRICS, "perplexity": float("inf")}, None)
     monitor.close()
     assert events(tmp_path)[0]["perplexity"] is None
 
@@ -232,18 +232,19 @@ class Terminal(io.StringIO):
         return True
 
 
-def test_a_terminal_has_a_live_line_and_a_pipe_plain_ones(tmp_path: Path) -> None:
+def test_a_terminal_has_a_live_line_and_a_pipe_plain_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     terminal, pipe = Terminal(), io.StringIO()
     for stream in (terminal, pipe):
-        monitor = Monitor(tmp_path, stream=stream)
+        monkeypatch.setattr("sys.stderr", stream)
+        monitor = Monitor(tmp_path)
         if monitor.due():
             rates = {"source_tokens_per_second": 2345.0, "target_tokens_per_second": 3333.0}
-            monitor.show(Progress(step=1234), {"loss": 2.345, **rates}, 3700.0)
-        monitor.train(Progress(step=1234), METRICS, 61.0)
+            monitor.show(TrainingProgress(step=1234), {"loss": 2.345, **rates}, 3700.0)
+        monitor.train(TrainingProgress(step=1234), METRICS, 61.0)
         monitor.say("news")
         monitor.close()
-    assert terminal.getvalue().startswith("\rstep 1,234  epoch 1  loss 2.345  5,678 tokens/s  1:01:40 left")
-    assert terminal.getvalue().endswith("\rnews\n")
+    assert terminal.getvalue().startswith("\r\x1b[Kstep 1,234  epoch 1  loss 2.345  5,678 tokens/s  1:01:40 left")
+    assert terminal.getvalue().endswith("\r\x1b[Knews\n\r\x1b[K")
     assert terminal.getvalue().count("\n") == 1
     assert "\r" not in pipe.getvalue()
     lines = pipe.getvalue().splitlines()

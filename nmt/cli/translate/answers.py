@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from nmt.cli.translate.beside import check_attends, read_beside
-from nmt.cli.translate.progress import tell
+from nmt.cli.translate.messages import say
 from nmt.cli.translate.search_options import sampling_of
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ def load_translator(arguments: Namespace) -> Translator:
         arguments.checkpoint,
         arguments.device,
         arguments.precision,
-        warn=tell,
+        warn=say,
         engine=arguments.engine,
     )
     translator.search = override_search(translator.search, arguments.search)

@@ -11,7 +11,7 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, cast
 
-from nmt.cli.translate.progress import tell
+from nmt.cli.translate.messages import say
 from nmt.data.compression import reading, writing_text
 from nmt.errors import NmtError
 from nmt.inference.lines import LineReader
@@ -124,5 +124,5 @@ def _read(path: str, on_error: str) -> tuple[str, ...]:
     with reading(path) as file:
         lines = tuple(line.text for block in reader.blocks(file, 10_000) for line in block)
     if broken := reader.report():
-        tell(broken)
+        say(broken)
     return lines

@@ -14,9 +14,9 @@ from typing import IO
 from nmt.cli.common import WAITING, run_command
 from nmt.cli.translate.answers import answers, load_translator
 from nmt.cli.translate.beside import attention_writer, check_counts_beside
+from nmt.cli.translate.messages import Counter, lines_done, say
 from nmt.cli.translate.options import make_parser, reader_of
 from nmt.cli.translate.places import check_places, check_runs
-from nmt.cli.translate.progress import Counter, Progress, tell
 from nmt.cli.translate.search_options import check_search_options
 from nmt.cli.translate.workers import Interruptible
 from nmt.data.compression import is_compressed, reading, writing
@@ -46,7 +46,7 @@ def _translate(arguments: Namespace) -> int | None:
             else:
                 _translate_stream(arguments, signals.interruptible)
     except Interrupted:
-        tell(f"stopped by {signal.Signals(signals.exit_status - 128).name}")
+        say(f"stopped by {signal.Signals(signals.exit_status - 128).name}")
         return signals.exit_status
     return None
 
@@ -60,9 +60,10 @@ def _translate_stream(arguments: Namespace, interruptible: Interruptible) -> Non
             check_counts_beside(arguments, total)
         with interruptible():
             translator = load_translator(arguments)
-        if source.isatty():
-            tell(WAITING)
-        progress = Progress(total, silent=source.isatty())
+        typed = source.isatty()
+        if typed:
+            say(WAITING)
+        progress = lines_done(total, silent=typed)
         counter = Counter(progress.reach)
         blocks = reader.blocks(source, BLOCK)
         first_line = 1
@@ -82,9 +83,10 @@ def _translate_stream(arguments: Namespace, interruptible: Interruptible) -> Non
             check_counts_beside(arguments, first_line - 1)
             if arguments.input and first_line == 1:
                 raise NmtError(f"{arguments.input} is empty: there is nothing to translate")
-    progress.end()
+    if not typed:
+        progress.end()
     if broken := reader.report():
-        tell(broken)
+        say(broken)
 
 
 @contextmanager

@@ -11,11 +11,12 @@ from typing import Any
 from nmt.cli.common import FAILED
 from nmt.cli.translate.answers import load_translator
 from nmt.cli.translate.beside import check_counts_beside, digests_beside
+from nmt.cli.translate.messages import Counter, lines_done, say
 from nmt.cli.translate.options import reader_of
-from nmt.cli.translate.progress import Counter, Progress, tell
 from nmt.cli.translate.workers import Interruptible, Ranks, in_workers, translate_shards, with_own_device
 from nmt.errors import NmtError, UsageError
 from nmt.inference.shards import Shards, open_shards, read_source
+from nmt.progress import Progress
 from nmt.runs.run import run_fingerprint
 
 _LOOK = 1.0  # seconds between two looks at what other ranks have finished
@@ -64,7 +65,7 @@ def translate_file(arguments: Namespace, interruptible: Interruptible) -> None:
             processes = max(arguments.workers, ranks.count)
             output = Path(arguments.output)
             shards = stack.enter_context(open_shards(output, source, belongings, arguments.resume, processes))
-            shards.drop_damaged(tell)
+            shards.drop_damaged(say)
         except (NmtError, OSError):
             ranks.share(None, {})  # the others end, too
             raise
@@ -73,27 +74,27 @@ def translate_file(arguments: Namespace, interruptible: Interruptible) -> None:
         _work(shards, arguments, ranks, interruptible)
         shards.join(output)
     if broken := reader.report():
-        tell(broken)
+        say(broken)
 
 
 def _work(shards: Shards, arguments: Namespace, ranks: Ranks, interruptible: Interruptible) -> None:
     """Translate what is not translated yet, and wait until all is."""
     done = shards.finished_lines()
     if done:
-        tell(f"{done:,} of {shards.lines:,} lines were translated before")
+        say(f"{done:,} of {shards.lines:,} lines were translated before")
     if done == shards.lines:  # and only to be joined
         return
     if arguments.workers > 1:
-        progress = Progress(shards.lines, done)
+        progress = lines_done(shards.lines, done)
         in_workers(shards, arguments, progress.reach, interruptible)
     else:
         with interruptible():
             translator = load_translator(with_own_device(arguments, ranks.local_rank) if ranks.count > 1 else arguments)
-        progress = Progress(shards.lines, done)
+        progress = lines_done(shards.lines, done)
         counter = Counter(lambda lines: progress.reach(max(progress.done, done + lines)))
         translate_shards(shards, arguments, translator, counter, interruptible)
         while not _all_finished(shards, progress, interruptible):
-            tell(f"{_SILENCE:.0f} seconds without news of other processes: what they were at is translated here")
+            say(f"{_SILENCE:.0f} seconds without news of other processes: what they were at is translated here")
             shards.release()
             translate_shards(shards, arguments, translator, counter, interruptible)
     progress.reach(shards.lines)
@@ -144,7 +145,7 @@ def _asked(arguments: Namespace) -> dict[str, Any]:
 def _tell_what_is_left(shards: Shards) -> None:
     """After a failure or a signal."""
     if finished := shards.finished_lines():
-        tell(
+        say(
             f"{finished:,} of {shards.lines:,} lines are translated and kept in {shards.folder}: "
             "the same command with --resume goes on"
         )

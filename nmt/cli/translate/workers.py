@@ -18,8 +18,8 @@ from multiprocessing.context import SpawnProcess
 from typing import TYPE_CHECKING, Any
 
 from nmt.cli.translate.answers import answers, load_translator
+from nmt.cli.translate.messages import Counter
 from nmt.cli.translate.options import reader_of
-from nmt.cli.translate.progress import Counter
 from nmt.data.compression import reading
 from nmt.errors import NmtError
 from nmt.extras import import_extra

@@ -33,7 +33,7 @@ def load_native(
     model = runs[0].model if len(runs) == 1 else Ensemble([run.model for run in runs])
     if precision is not None:
         search = dataclasses.replace(search, precision=precision)
-    engine = NativeEngine.alone(
+    engine = NativeEngine.on(
         model,
         place,
         lambda: Shortlist.load(run_dirs[0], tokenizer),

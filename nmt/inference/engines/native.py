@@ -59,7 +59,7 @@ class NativeEngine:
         self._load_shortlist = load_shortlist
 
     @classmethod
-    def alone(
+    def on(
         cls,
         model: Seq2Seq | Ensemble,
         device: torch.device,

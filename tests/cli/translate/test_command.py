@@ -19,6 +19,7 @@ from typing import NamedTuple
 import pytest
 
 from nmt.cli import translate
+from nmt.cli.translate import command
 from nmt.inference.translator import Translator
 from tests.toy_run import MAX_TOKENS, made_up_lines, make_run
 
@@ -69,7 +70,7 @@ def test_stdin_to_stdout(run: Path, expected: list[str], call) -> None:
 def test_blocks_change_nothing(
     run: Path, expected: list[str], call, monkeypatch: pytest.MonkeyPatch, size: int
 ) -> None:
-    monkeypatch.setattr(translate, "BLOCK", size)
+    monkeypatch.setattr(command, "BLOCK", size)
     assert call(run, stdin=text(LINES).encode()).out == text(expected)
 
 
@@ -138,7 +139,7 @@ def test_n_best_as_json_lines(run: Path, expected: list[str], call) -> None:
 
 
 def test_a_long_line_is_told_on_stderr_by_its_number(run: Path, call, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(translate, "BLOCK", 2)
+    monkeypatch.setattr(command, "BLOCK", 2)
     answer = call(run, stdin=text(["ba.", "de.", "ki.", "ba de. " * 30]).encode())
     assert answer.out.count("\n") == 4
     assert "nmt-translate: line 4 has " in answer.err

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from nmt.cli import align, translate
+from nmt.cli.translate import command
 from nmt.config.data import TokenizerConfig
 from nmt.config.load import save_config
 from nmt.data.tokenizer import Tokenizer
@@ -108,7 +109,7 @@ def test_n_best_lists_have_the_log_probabilities_of_their_tokens(runs: dict[str,
 
 @pytest.mark.parametrize("size", [2, 2000])
 def test_samples_are_the_translators(runs: dict[str, Path], call, monkeypatch: pytest.MonkeyPatch, size: int) -> None:
-    monkeypatch.setattr(translate, "BLOCK", size)
+    monkeypatch.setattr(command, "BLOCK", size)
     options = ["--temperature", 0.8, "--top-k", 20, "--top-p", 0.9, "--seed", 5]
     records = call(runs["rnnsearch"], "--sample", 3, *options).records
     meant = Translator.load(runs["rnnsearch"], device="cpu").sample(LINES, 3, Sampling(0.8, 20, 0.9, 5))
@@ -205,7 +206,7 @@ def test_alignments_are_those_of_nmt_align(
     runs: dict[str, Path], call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, output: list[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(translate, "BLOCK", 4)
+    monkeypatch.setattr(command, "BLOCK", 4)
     source = write(tmp_path / "in", LINES)
     for name in ("rnnsearch", "transformer-post"):
         wanted = ["--alignments", "links", "--attention", "attention"]

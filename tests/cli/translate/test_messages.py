@@ -7,8 +7,7 @@ import sys
 
 import pytest
 
-from nmt.cli.translate import progress
-from nmt.cli.translate.progress import Counter, Progress
+from nmt.cli.translate.messages import Counter, lines_done, say
 
 
 class Clock:
@@ -49,7 +48,7 @@ def stderr(monkeypatch: pytest.MonkeyPatch, terminal: bool) -> Stderr:
 
 def test_a_log_gets_a_line_now_and_then(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
     err = stderr(monkeypatch, terminal=False)
-    shown = Progress(20_000, done=8_000)
+    shown = lines_done(20_000, done=8_000)
     clock.now += 50  # loading does not count
     shown.reach(8_000)
     for lines in (8_100, 8_200):
@@ -58,34 +57,34 @@ def test_a_log_gets_a_line_now_and_then(clock: Clock, monkeypatch: pytest.Monkey
     assert err.take() == ""
     clock.now += 10
     shown.reach(8_600)
-    assert err.take() == "8,600 of 20,000 lines (43%), 20.0 lines/s, 9:30 left\n"
+    assert err.take() == "nmt-translate: 8,600 lines (43%), 20 a second, 9:30 left\n"
     clock.now += 30
     shown.reach(8_601)
-    assert err.take() == "8,601 of 20,000 lines (43%), 10.0 lines/s, 18:58 left\n"
+    assert err.take() == "nmt-translate: 8,601 lines (43%), 10 a second, 18:58 left\n"
     shown.reach(20_000)
     clock.now += 40
     shown.end()
-    assert err.take() == "nmt-translate: 12,000 lines in 100.0 s (120.0 lines/s)\n"
+    assert err.take() == "nmt-translate: 12,000 lines in 100.0 s (120 a second)\n"
 
 
 def test_a_terminal_has_one_line_that_changes(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
     err = stderr(monkeypatch, terminal=True)
-    shown = Progress(100_000)
+    shown = lines_done(100_000)
     shown.reach(0)
     clock.now += 1
     shown.reach(10)
-    assert err.take() == "\r\x1b[K10 of 100,000 lines (0%), 10.0 lines/s, 2:46:39 left"
-    progress.tell("a note")
+    assert err.take() == "\r\x1b[K10 lines (0%), 10 a second, 2:46:39 left"
+    say("a note")
     assert err.take() == "\r\x1b[Knmt-translate: a note\n"
 
 
 def test_what_has_no_known_end_has_no_time_left(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
     err = stderr(monkeypatch, terminal=True)
-    for shown in (Progress(None), Progress(None, silent=True)):
+    for shown in (lines_done(None), lines_done(None, silent=True)):
         shown.reach(0)
         clock.now += 2
         shown.reach(10)
-    assert err.take() == "\r\x1b[K10 lines, 5.0 lines/s"
+    assert err.take() == "\r\x1b[K10 lines, 5.0 a second"
 
 
 def test_batches_are_counted_and_put_right_by_blocks() -> None:
