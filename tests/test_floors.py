@@ -75,3 +75,9 @@ def test_an_import_from_above_would_be_found(tmp_path: Path) -> None:
     written.write_text("def f():\n    from nmt.cli import train\n    from nmt.search.beam import beam_search\n")
     assert [room_of(name) for name in imports(written)] == ["cli", "search"]
     assert ROOMS["cli"] > ROOMS["training"] > ROOMS["search"]
+
+
+def test_the_page_names_every_room() -> None:
+    page = (ROOT / "docs" / "architecture.md").read_text("utf-8")
+    folders = {path.name for path in (ROOT / "nmt").iterdir() if (path / "__init__.py").is_file()}
+    assert {name for name in folders if f"`{name}/`" not in page} == {"pictures"}, "which stands in the picture"
