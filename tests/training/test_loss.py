@@ -1,6 +1,8 @@
-"""The chunked loss against torch's own cross-entropy, in values and gradients."""
+"""The loss of tokens, in chunks, against torch's own cross-entropy, in values and gradients."""
 
 from __future__ import annotations
+
+from functools import partial
 
 import pytest
 import torch
@@ -8,9 +10,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from nmt.data.batching import collate
+from nmt.kernels import chunked
+from nmt.kernels.chunked import in_chunks
 from nmt.models.build import build_model
-from nmt.training import loss as loss_module
-from nmt.training.loss import Loss, batch_loss, cross_entropy
+from nmt.training.loss import Loss, batch_loss, token_losses
 from tests.models.variants import VARIANTS
 
 VOCAB, DIM = 13, 6
@@ -18,8 +21,8 @@ VOCAB, DIM = 13, 6
 
 @pytest.fixture(autouse=True)
 def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Seven rows at a time, so that the last chunk is not whole."""
-    monkeypatch.setattr(loss_module, "CHUNK_CPU", 7 * VOCAB)
+    """Six rows at a time, so that the last chunk is not whole."""
+    monkeypatch.setitem(chunked.LOGITS_AT_ONCE, "cpu", 6 * VOCAB)
 
 
 def tensors(tokens: int, bias: bool, dtype: torch.dtype = torch.float64) -> tuple[list[Tensor], Tensor]:
@@ -27,6 +30,12 @@ def tensors(tokens: int, bias: bool, dtype: torch.dtype = torch.float64) -> tupl
     shapes = [(tokens, DIM), (VOCAB, DIM)] + [(VOCAB,)] * bias
     inputs = [torch.randn(shape, generator=generator, dtype=torch.float64).to(dtype) for shape in shapes]
     return [tensor.requires_grad_() for tensor in inputs], torch.randint(VOCAB, (tokens,), generator=generator)
+
+
+def cross_entropy(
+    hidden: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor, smoothing: float
+) -> tuple[Tensor, Tensor]:
+    return in_chunks(partial(token_losses, label_smoothing=smoothing), weight, bias, hidden, targets)
 
 
 @pytest.mark.parametrize("bias", [True, False])

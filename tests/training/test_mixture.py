@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 
 import pytest
 import torch
 from torch import Tensor, nn
 
 from nmt.data.batching import collate
+from nmt.kernels import chunked
+from nmt.kernels.chunked import in_chunks
 from nmt.models.build import build_model
-from nmt.training import mixture_loss as mixture_module
-from nmt.training.loss import Loss, batch_loss, cross_entropy
-from nmt.training.mixture_loss import mixture_loss
+from nmt.training.loss import Loss, batch_loss, token_losses
 from tests.models.variants import VARIANTS
 
 VOCAB, DIM, PARTS = 13, 6, 4
@@ -30,6 +31,18 @@ def inputs(tokens: int, bias: bool, dtype: torch.dtype = torch.float64) -> tuple
     projection = nn.Linear(DIM, VOCAB, bias, dtype=dtype)
     targets = torch.randint(VOCAB, (tokens,)).repeat_interleave(2)
     return [hidden.requires_grad_(), scores.log_softmax(-1).requires_grad_()], projection, targets
+
+
+def mixture_loss(
+    hidden: Tensor,
+    mixture: Tensor,
+    projection: nn.Linear,
+    targets: Tensor,
+    smoothing: float,
+    alpha: float | None = None,
+) -> tuple[Tensor, Tensor]:
+    losses = partial(token_losses, label_smoothing=smoothing, rdrop=alpha)
+    return in_chunks(losses, projection.weight, projection.bias, hidden, targets, mixture)
 
 
 def probabilities(hidden: Tensor, mixture: Tensor, projection: nn.Linear) -> Tensor:
@@ -66,7 +79,7 @@ def test_equals_the_formula_in_values_and_gradients(
     rows_at_once: int, smoothing: float, alpha: float | None, bias: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """However many tokens' logits may be in memory together; pairs are never split."""
-    monkeypatch.setattr(mixture_module, "LOGITS_AT_ONCE", rows_at_once * PARTS * VOCAB)
+    monkeypatch.setitem(chunked.LOGITS_AT_ONCE, "cpu", rows_at_once * PARTS * VOCAB)
     (hidden, mixture), projection, targets = inputs(5, bias)
     smoothed, nll = mixture_loss(hidden, mixture, projection, targets, smoothing, alpha)
     wanted, wanted_nll = formula(probabilities(hidden, mixture, projection), targets, smoothing, alpha)
@@ -91,7 +104,7 @@ def test_a_mixture_of_equals_is_the_plain_loss() -> None:
     (hidden, mixture), projection, targets = inputs(5, bias=True)
     equal = hidden[:, :1].expand(-1, PARTS, -1)
     found = mixture_loss(equal, mixture, projection, targets, 0.1)
-    wanted = cross_entropy(hidden[:, 0], projection.weight, projection.bias, targets, 0.1)
+    wanted = token_losses(projection.weight, projection.bias, hidden[:, 0], targets, label_smoothing=0.1)
     torch.testing.assert_close(found, wanted)
 
 

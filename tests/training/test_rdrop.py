@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -10,9 +12,10 @@ from torch import Tensor
 from nmt.config.load import load_config
 from nmt.data.batching import collate
 from nmt.errors import ConfigError
+from nmt.kernels import chunked
+from nmt.kernels.chunked import in_chunks
 from nmt.models.build import build_model
-from nmt.training import loss as loss_module
-from nmt.training.loss import Loss, batch_loss, cross_entropy, rdrop_loss
+from nmt.training.loss import Loss, batch_loss, token_losses
 from tests.models.variants import VARIANTS
 
 VOCAB, DIM = 13, 6
@@ -28,9 +31,21 @@ def tensors(tokens: int, bias: bool, dtype: torch.dtype = torch.float64) -> tupl
     return [tensor.requires_grad_() for tensor in inputs], targets
 
 
+def two_passes(
+    hidden: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor, smoothing: float, alpha: float | None
+) -> tuple[Tensor, Tensor]:
+    return in_chunks(partial(token_losses, label_smoothing=smoothing, rdrop=alpha), weight, bias, hidden, targets)
+
+
+def one_pass(
+    hidden: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor, smoothing: float
+) -> tuple[Tensor, Tensor]:
+    return two_passes(hidden, weight, bias, targets, smoothing, None)
+
+
 def ours(inputs: list[Tensor], targets: Tensor, smoothing: float, alpha: float) -> Loss:
     hidden, weight, *bias = inputs
-    return of_a_token(*rdrop_loss(hidden, weight, bias[0] if bias else None, targets, smoothing, alpha))
+    return of_a_token(*two_passes(hidden, weight, bias[0] if bias else None, targets, smoothing, alpha))
 
 
 def of_a_token(smoothed: Tensor, nll: Tensor) -> Loss:
@@ -53,7 +68,7 @@ def half_of_equation_4(logits: Tensor, targets: Tensor, smoothing: float, alpha:
 def test_equals_the_equations_in_values_and_gradients(
     rows_at_a_time: int, smoothing: float, alpha: float, bias: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(loss_module, "CHUNK_CPU", rows_at_a_time * VOCAB)
+    monkeypatch.setitem(chunked.LOGITS_AT_ONCE, "cpu", rows_at_a_time * VOCAB)
     inputs, targets = tensors(15, bias)
     found = ours(inputs, targets, smoothing, alpha)
     logits = F.linear(*inputs)
@@ -67,8 +82,8 @@ def test_equals_the_equations_in_values_and_gradients(
 
 def test_without_weight_it_is_the_mean_of_two_plain_losses() -> None:
     (hidden, weight, bias), targets = tensors(15, bias=True)
-    smoothed, nll = rdrop_loss(hidden, weight, bias, targets, 0.1, 0.0)
-    passes = [cross_entropy(hidden[pass_::2], weight, bias, targets[::2], 0.1) for pass_ in (0, 1)]
+    smoothed, nll = two_passes(hidden, weight, bias, targets, 0.1, 0.0)
+    passes = [one_pass(hidden[pass_::2], weight, bias, targets[::2], 0.1) for pass_ in (0, 1)]
     torch.testing.assert_close(smoothed, passes[0][0] + passes[1][0])
     for pass_ in (0, 1):
         torch.testing.assert_close(nll[pass_::2], passes[pass_][1])
@@ -77,8 +92,8 @@ def test_without_weight_it_is_the_mean_of_two_plain_losses() -> None:
 def test_equal_passes_are_not_apart() -> None:
     (hidden, weight, bias), targets = tensors(15, bias=True)
     equal = hidden[::2].detach().repeat_interleave(2, dim=0)
-    found = of_a_token(*rdrop_loss(equal, weight, bias, targets, 0.1, 5.0))
-    plain = Loss(*cross_entropy(equal[::2], weight, bias, targets[::2], 0.1))
+    found = of_a_token(*two_passes(equal, weight, bias, targets, 0.1, 5.0))
+    plain = Loss(*one_pass(equal[::2], weight, bias, targets[::2], 0.1))
     torch.testing.assert_close(found.smoothed, plain.smoothed)
     for ours_grad, theirs_grad in zip(
         torch.autograd.grad(found.smoothed, (weight, bias)),
@@ -112,7 +127,7 @@ def test_under_autocast_it_is_near_fp32_and_sums_are_fp32() -> None:
 def test_distributions_that_are_far_apart_stay_finite() -> None:
     hidden = torch.tensor([[200.0], [-200.0]], requires_grad=True)
     weight = torch.tensor([[1.0], [-1.0]])
-    found = of_a_token(*rdrop_loss(hidden, weight, None, torch.tensor([0, 0]), 0.1, 1.0))
+    found = of_a_token(*two_passes(hidden, weight, None, torch.tensor([0, 0]), 0.1, 1.0))
     (gradient,) = torch.autograd.grad(found.smoothed, hidden)
     assert found.smoothed.isfinite() and gradient.isfinite().all()
     torch.testing.assert_close(found.smoothed, half_of_equation_4(hidden @ weight.T, torch.tensor([0, 0]), 0.1, 1.0))
