@@ -7,15 +7,9 @@ that depends on the source alone is computed at every step.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
-
-from nmt.kernels.additive import additive_over
-from nmt.kernels.shared import Shared
-
-Compare = Callable[[Tensor], Tensor]  # queries [batch, queries, query_dim] -> scores [batch, queries, src_len]
 
 
 class Score(nn.Module, ABC):
@@ -26,8 +20,8 @@ class Score(nn.Module, ABC):
         """Return what queries are compared with: states [batch, src_len, states_dim] -> [batch, src_len, key_dim]."""
 
     @abstractmethod
-    def over(self, keys: Tensor) -> Compare:
-        """Return the comparison with these keys, for one time loop."""
+    def forward(self, query: Tensor, keys: Tensor) -> Tensor:
+        """Return the scores [batch, queries, src_len] of queries [batch, queries, query_dim]."""
 
 
 class DotScore(Score):
@@ -36,8 +30,8 @@ class DotScore(Score):
     def keys(self, states: Tensor) -> Tensor:
         return states
 
-    def over(self, keys: Tensor) -> Compare:
-        return Shared(keys)
+    def forward(self, query: Tensor, keys: Tensor) -> Tensor:
+        return query.to(keys.dtype) @ keys.mT
 
 
 class GeneralScore(DotScore):
@@ -68,9 +62,11 @@ class AdditiveScore(Score):
         projected: Tensor = self.states_projection(states)
         return projected
 
-    def over(self, keys: Tensor) -> Compare:
-        project, compare = Shared(self.query_projection.weight), additive_over(keys, self.v.weight[0])
-        return lambda query: compare(project(query.flatten(0, 1)).unflatten(0, query.shape[:2]))
+    def forward(self, query: Tensor, keys: Tensor) -> Tensor:
+        # [batch, queries, 1, attention] + [batch, 1, src_len, attention]
+        energy = torch.tanh(self.query_projection(query).unsqueeze(2) + keys.unsqueeze(1))
+        scores: Tensor = self.v(energy).squeeze(3)
+        return scores
 
 
 def make_score(name: str, query_dim: int, states_dim: int, attention_dim: int) -> Score:
@@ -80,11 +76,3 @@ def make_score(name: str, query_dim: int, states_dim: int, attention_dim: int) -
     if name == "general":
         return GeneralScore(query_dim, states_dim)
     return AdditiveScore(query_dim, states_dim, attention_dim)
-
-
-def additive(query: Tensor, keys: Tensor, v: Tensor) -> Tensor:
-    """Return v . tanh(query + key) for each pair, [batch, queries, src_len].
-
-    query is [batch, queries, dim] and keys [batch, src_len, dim].
-    """
-    return torch.tanh(query.unsqueeze(2) + keys.unsqueeze(1)) @ v.to(query.dtype)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, NamedTuple, cast
 
 import torch
@@ -13,10 +12,9 @@ from nmt.attention.contract import SourceAttention
 from nmt.attention.scores import make_score
 from nmt.config.models import LuongConfig
 from nmt.kernels.dropout import Dropout
-from nmt.kernels.shared import Shared
-from nmt.kernels.unrolled import CellState, Layered, run_rnn
 from nmt.models.contract import Decoded, Encoded, State, first_position, positions_after
-from nmt.models.recurrent import AddsLosses, Cell, StepOfCell, by_layer, make_cell, shown, whole_sequence_rnn
+from nmt.models.recurrent import AddsLosses, Cell, by_layer, make_cell, shown, whole_sequence_rnn
+from nmt.models.sequences import CellState, Layered, run_rnn
 
 
 class LuongMemory(NamedTuple):
@@ -25,9 +23,6 @@ class LuongMemory(NamedTuple):
     attention: Any
     first: Layered  # the encoder's last state
     mask: Tensor  # [batch, src_len]
-
-
-AttentionalStep = Callable[[Tensor, Tensor], Tensor]  # contexts and h [..., hidden] -> h~ [..., hidden]
 
 
 class AttentionalOutput(nn.Module):
@@ -39,16 +34,9 @@ class AttentionalOutput(nn.Module):
         self.attention = make_alignment(config, score, config.hidden_dim)
         self.projection = nn.Linear(2 * config.hidden_dim, config.hidden_dim, bias=False)
 
-    def over(self) -> AttentionalStep:
-        """Return the equation for one time loop."""
-        project = Shared(self.projection.weight)
-
-        def attentional(context: Tensor, h: Tensor) -> Tensor:
-            joined = torch.cat((context, h.to(context.dtype)), dim=-1)
-            hidden: Tensor = torch.tanh(project(joined.flatten(0, -2))).unflatten(0, joined.shape[:-1])
-            return hidden
-
-        return attentional
+    def forward(self, context: Tensor, h: Tensor) -> Tensor:
+        """Return h~ [..., hidden] of contexts and h [..., hidden]."""
+        return torch.tanh(self.projection(torch.cat((context, h.to(context.dtype)), dim=-1)))
 
 
 class _LuongDecoder(AddsLosses):
@@ -100,7 +88,7 @@ class PlainDecoder(_LuongDecoder):
         # attentional hidden states h~_t; of a mixture, one for each of its contexts
         if attended.mixture is not None:
             h = h.unsqueeze(2).expand_as(attended.context)
-        hidden = self.dropout(self.output.over()(attended.context, h))
+        hidden = self.dropout(self.output(attended.context, h))
         weights = shown([attended]) if need_weights else None
         decoded = Decoded(hidden, weights, attended.mixture, self.losses([attended], memory.mask))
         return decoded, None if state is None else State(state.position + tokens.size(1), attended.state, layers)
@@ -138,15 +126,13 @@ class FeedingDecoder(_LuongDecoder):
         before = self.init_state(memory, tokens.size(1)) if state is None else state
         (fed, attention_state), layers = before.own, before.layers
         attend = self.output.attention.over(memory.attention, need_weights=True)
-        attentional = self.output.over()
-        steps = [cell.steps() for cell in self._cells()]
         hidden, answers = [], []
         for t, projected in enumerate(self.first_cell.project(embedded).unbind(dim=1)):
-            layers = self._step(steps, projected, fed, layers)
+            layers = self._step(projected, fed, layers)
             h = self.dropout(layers[-1][0]).unsqueeze(1)
             attended = attend(h, positions[:, t : t + 1], attention_state)
             attention_state = attended.state
-            fed = attentional(attended.context, h).squeeze(1)
+            fed = self.output(attended.context, h).squeeze(1)
             hidden.append(fed)
             answers.append(attended)
         decoded = Decoded(
@@ -158,12 +144,12 @@ class FeedingDecoder(_LuongDecoder):
             return decoded, None
         return decoded, State(state.position + tokens.size(1), FeedingState(fed, attention_state), layers)
 
-    def _step(self, steps: list[StepOfCell], projected: Tensor, fed: Tensor, layers: Layered) -> Layered:
+    def _step(self, projected: Tensor, fed: Tensor, layers: Layered) -> Layered:
         """Take one step through all layers: projected [rows, gates * hidden] enters the first with what is fed."""
-        now: list[CellState] = [steps[0](projected, fed, layers[0])]
-        for cell, step, state in zip(self._cells()[1:], steps[1:], layers[1:], strict=True):
+        now: list[CellState] = [self.first_cell(projected, fed, layers[0])]
+        for cell, state in zip(self._cells()[1:], layers[1:], strict=True):
             below = self.dropout(now[-1][0])
-            now.append(step(cell.project(below), None, state))
+            now.append(cell(cell.project(below), None, state))
         return tuple(now)
 
     def _cells(self) -> list[Cell]:

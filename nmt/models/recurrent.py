@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Literal, cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import linear
 
 from nmt.attention.contract import Attended, SourceAttention
 from nmt.attention.losses import doubly_stochastic
 from nmt.config.models import LuongConfig, RnnSearchConfig
 from nmt.kernels.dropout import Dropout
-from nmt.kernels.gates import LstmGates
-from nmt.kernels.shared import Shared
-from nmt.kernels.unrolled import CellState, Layered, reverse, run_rnn
 from nmt.models.contract import Encoded, NamedLoss, merged
+from nmt.models.sequences import CellState, Layered, reverse, run_rnn
 
 CellName = Literal["gru", "lstm"]
 # the standard deviation of what embeddings add to gates at first: with 0.05 and 0.5 Luong's model learned more slowly
@@ -82,10 +81,6 @@ def whole_sequence_rnn(
     return kind(input_dim, hidden_dim, layers, batch_first=True, dropout=between, bidirectional=bidirectional)
 
 
-StepOfCell = Callable[[Tensor, Tensor | None, CellState], CellState]
-"""projected [rows, gates * hidden], fed [rows, fed_dim], state leaves [rows, hidden] -> new state leaves"""
-
-
 class Cell(nn.Module, ABC):
     """One recurrent layer driven a step at a time: an input known beforehand, an input fed at each step, a state.
 
@@ -106,8 +101,8 @@ class Cell(nn.Module, ABC):
         return projected
 
     @abstractmethod
-    def steps(self) -> StepOfCell:
-        """The step for one time loop, where the gradients of its weights are made in one go."""
+    def forward(self, projected: Tensor, fed: Tensor | None, state: CellState) -> CellState:
+        """Take a step: projected [rows, gates * hidden], fed [rows, fed_dim], state leaves [rows, hidden]."""
 
 
 class GruCell(Cell):
@@ -118,22 +113,16 @@ class GruCell(Cell):
     def __init__(self, input_dim: int, fed_dim: int, hidden_dim: int) -> None:
         super().__init__(input_dim, fed_dim, hidden_dim, gates=3)
 
-    def steps(self) -> StepOfCell:
+    def forward(self, projected: Tensor, fed: Tensor | None, state: CellState) -> CellState:
+        (h,) = state
         n = self.hidden_dim
         fed_weight, weight = self.recurrent_projection.weight.split((self.fed_dim, n), dim=1)
-        feed, gate, renew = Shared(fed_weight), Shared(weight[: 2 * n]), Shared(weight[2 * n :])
-
-        def step(projected: Tensor, fed: Tensor | None, state: CellState) -> CellState:
-            (h,) = state
-            if fed is not None:
-                projected = feed(fed, plus=projected)
-            gates_input, candidate_input = projected.split((2 * n, n), dim=-1)
-            gates = torch.sigmoid(gate(h, plus=gates_input))
-            update, reset = gates.chunk(2, dim=-1)
-            candidate = torch.tanh(renew(reset * h, plus=candidate_input))
-            return (torch.lerp(h, candidate.to(h.dtype), update.to(h.dtype)),)
-
-        return step
+        if fed is not None:
+            projected = projected + linear(fed, fed_weight)
+        for_gates, for_candidate = projected.split((2 * n, n), dim=-1)
+        update, reset = torch.sigmoid(for_gates + linear(h, weight[: 2 * n])).to(h.dtype).chunk(2, dim=-1)
+        candidate = torch.tanh(for_candidate + linear(reset * h, weight[2 * n :])).to(h.dtype)
+        return (torch.lerp(h, candidate, update),)
 
 
 class LstmCell(Cell):
@@ -144,15 +133,13 @@ class LstmCell(Cell):
     def __init__(self, input_dim: int, fed_dim: int, hidden_dim: int) -> None:
         super().__init__(input_dim, fed_dim, hidden_dim, gates=4)
 
-    def steps(self) -> StepOfCell:
-        recur = Shared(self.recurrent_projection.weight)
-
-        def step(projected: Tensor, fed: Tensor | None, state: CellState) -> CellState:
-            h, c = state
-            gates = recur(h if fed is None else torch.cat((fed.to(h.dtype), h), dim=-1), plus=projected)
-            return cast(CellState, LstmGates.apply(gates, c))  # type: ignore[no-untyped-call]
-
-        return step
+    def forward(self, projected: Tensor, fed: Tensor | None, state: CellState) -> CellState:
+        h, c = state
+        read = h if fed is None else torch.cat((fed.to(h.dtype), h), dim=-1)
+        gates = (projected + self.recurrent_projection(read)).to(c.dtype)
+        i, f, g, o = gates.chunk(4, dim=-1)
+        c = torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(g)
+        return torch.sigmoid(o) * torch.tanh(c), c
 
 
 def by_layer(leaves: tuple[Tensor, ...]) -> Layered:

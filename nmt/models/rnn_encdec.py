@@ -9,9 +9,9 @@ from torch import Tensor, nn
 
 from nmt.config.models import RnnEncDecConfig
 from nmt.kernels.dropout import Dropout
-from nmt.kernels.unrolled import Layered, run_rnn
 from nmt.models.contract import Decoded, Encoded, State, first_position
 from nmt.models.recurrent import MaxoutOutput, by_layer, whole_sequence_rnn
+from nmt.models.sequences import Layered, run_rnn
 
 
 class FixedMemory(NamedTuple):

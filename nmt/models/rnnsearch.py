@@ -69,7 +69,7 @@ class RnnSearchDecoder(AddsLosses):
         # the time loop: alpha_i and c_i from s_{i-1}, then s_i
         before = self.init_state(memory, tokens.size(1)) if state is None else state
         attention_state, (recurrent,) = before.own, before.layers
-        attend, step = self.attention.over(memory.attention, need_weights=True), self.cell.steps()
+        attend = self.attention.over(memory.attention, need_weights=True)
         previous, contexts, answers = [], [], []
         for i, projected in enumerate(self.cell.project(embedded).unbind(dim=1)):
             s = recurrent[0]
@@ -78,7 +78,7 @@ class RnnSearchDecoder(AddsLosses):
             previous.append(s)
             contexts.append(attended.context.squeeze(1))
             answers.append(attended)
-            recurrent = step(projected, contexts[-1], recurrent)
+            recurrent = self.cell(projected, contexts[-1], recurrent)
         # what the vocabulary is projected from: t_i from s_{i-1}, the last word and c_i
         hidden = self.output(torch.stack(previous, dim=1), embedded, torch.stack(contexts, dim=1))
         decoded = Decoded(

@@ -105,7 +105,7 @@ def _without_rnns() -> Iterator[None]:
         patch.object(nn.RNNBase, "flatten_parameters", lambda rnn: None),
         patch.object(nn.GRU, "forward", forward),
         patch.object(nn.LSTM, "forward", forward),
-        patch("nmt.kernels.unrolled.pack_padded_sequence", lambda x, lengths, batch_first: x),
-        patch("nmt.kernels.unrolled.pad_packed_sequence", lambda x, batch_first, total_length: (x, None)),
+        patch("nmt.models.sequences.pack_padded_sequence", lambda x, lengths, batch_first: x),
+        patch("nmt.models.sequences.pad_packed_sequence", lambda x, batch_first, total_length: (x, None)),
     ):
         yield

@@ -10,9 +10,9 @@ from nmt.attention.scores import AdditiveScore, GeneralScore
 from nmt.config.load import load_config
 from nmt.data.batching import collate
 from nmt.errors import ConfigError
-from nmt.kernels.unrolled import run_rnn
 from nmt.models.luong import PlainDecoder
 from nmt.models.seq2seq import Seq2Seq
+from nmt.models.sequences import run_rnn
 from nmt.training.loss import batch_loss
 from tests.attention.papers import marginal as paper
 from tests.models.variants import tiny_model

@@ -14,10 +14,10 @@ from nmt.attention.alignments.base import AlignmentMemory
 from nmt.attention.contract import Attend
 from nmt.attention.positions.sinusoidal import frequencies, sinusoids
 from nmt.config.models import TransformerConfig
-from nmt.kernels.unrolled import reverse
 from nmt.models.build import build_model
 from nmt.models.recurrent import GruCell, LstmCell, MaxoutOutput, RnnEncoder
 from nmt.models.seq2seq import Seq2Seq
+from nmt.models.sequences import reverse
 from tests.models.variants import VOCABULARY, random_batch, tiny_model
 
 Array = np.ndarray
@@ -177,7 +177,7 @@ def test_lstm_cell_is_torch_s() -> None:
         reference.bias_hh.zero_()
     known, fed, h, c = torch.randn(2, 5), torch.randn(2, 3), torch.randn(2, 4), torch.randn(2, 4)
     expected = reference(torch.cat([known, fed], dim=1), (h, c))
-    for ours, theirs in zip(cell.steps()(cell.project(known.unsqueeze(1))[:, 0], fed, (h, c)), expected, strict=True):
+    for ours, theirs in zip(cell(cell.project(known.unsqueeze(1))[:, 0], fed, (h, c)), expected, strict=True):
         torch.testing.assert_close(ours, theirs)
 
 
@@ -185,7 +185,7 @@ def test_gru_cell_resets_the_state_itself() -> None:
     torch.manual_seed(0)
     cell = GruCell(5, 3, 4)
     known, fed, h = torch.randn(5), torch.randn(3), torch.randn(4)
-    (ours,) = cell.steps()(cell.project(known.view(1, 1, -1))[:, 0], fed.unsqueeze(0), (h.unsqueeze(0),))
+    (ours,) = cell(cell.project(known.view(1, 1, -1))[:, 0], fed.unsqueeze(0), (h.unsqueeze(0),))
     w = {f"cell.{name}": value for name, value in parameters(cell).items()}
     expected = gru(w, *(x.double().numpy() for x in (known, fed, h)))
     np.testing.assert_allclose(ours[0].detach(), expected, atol=1e-6)

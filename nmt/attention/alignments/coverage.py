@@ -16,7 +16,6 @@ from nmt.attention.normalisers import softmax
 from nmt.attention.patterns import bias_of
 from nmt.attention.scores import AdditiveScore, Score
 from nmt.config.models import LuongConfig, RnnSearchConfig
-from nmt.kernels.shared import Shared
 
 
 class CoverageMemory(NamedTuple):
@@ -115,7 +114,7 @@ class CoverageAlignment(SourceAttention):
 
     def over(self, memory: CoverageMemory, *, need_weights: bool = False) -> Attend:
         keys, bias = memory.keys.unsqueeze(1), bias_of(memory.mask).unsqueeze(1)
-        project, weigh = Shared(self.score.query_projection.weight), Shared(memory.states.mT)
+        states = memory.states.to(memory.keys.dtype)  # once: autocast would keep a copy of them for each step
         of_sentences = (memory.mask.size(0), -1)  # rows as [batch, hypotheses], so that the memory is never repeated
 
         def attend(x: Tensor, positions: Tensor, state: Tensor) -> Attended:
@@ -123,11 +122,11 @@ class CoverageAlignment(SourceAttention):
             contexts, weights = [], []
             for query in x.unflatten(0, of_sentences).unbind(2):  # [batch, hypotheses, query_dim]
                 # e_ij and alpha_ij
-                projected = project(query.flatten(0, 1)).unflatten(0, of_sentences).unsqueeze(2)
+                projected = self.score.query_projection(query).unsqueeze(2)
                 energy = torch.tanh(projected + keys + self.coverage_projection(coverage))
                 alpha = softmax(self.score.v(energy).squeeze(3), bias)  # [batch, hypotheses, src_len]
                 # c_i and C_ij
-                contexts.append(weigh(alpha).flatten(0, 1))
+                contexts.append((alpha.to(states.dtype) @ states).flatten(0, 1))
                 coverage = self.update(coverage, alpha, query, memory.source)
                 weights.append(alpha.flatten(0, 1))
             return Attended(

@@ -22,12 +22,12 @@ class MarginalAlignment(ScoredAlignment):
     def over(self, memory: AlignmentMemory, *, need_weights: bool = False) -> Attend:
         batch, src_len = memory.mask.shape
         bias = bias_of(memory.mask).unsqueeze(1)  # [batch, 1, src_len]
-        compare = self.score.over(memory.keys)
 
         def attend(x: Tensor, positions: Tensor, state: MechanismState = None) -> Attended:
             rows, tgt_len, dim = x.shape
             # log alpha_tj; the hypotheses of a sentence become further queries to it
-            log_weights = log_softmax(compare(x.reshape(batch, -1, dim)), bias).reshape(rows, tgt_len, src_len)
+            scores = self.score(x.reshape(batch, -1, dim), memory.keys)
+            log_weights = log_softmax(scores, bias).reshape(rows, tgt_len, src_len)
             # the contexts: every source state, at each target position
             states = memory.states.unsqueeze(1).expand(-1, rows // batch * tgt_len, -1, -1)
             context = states.reshape(rows, tgt_len, src_len, -1)

@@ -10,7 +10,6 @@ from nmt.attention.normalisers import softmax
 from nmt.attention.patterns import bias_of
 from nmt.attention.scores import Score
 from nmt.config.models import LuongConfig, RnnSearchConfig
-from nmt.kernels.shared import Shared
 
 
 class SoftAlignment(ScoredAlignment):
@@ -18,14 +17,14 @@ class SoftAlignment(ScoredAlignment):
 
     def over(self, memory: AlignmentMemory, *, need_weights: bool = False) -> Attend:
         bias = bias_of(memory.mask).unsqueeze(1)  # [batch, 1, src_len]
-        compare, weigh = self.score.over(memory.keys), Shared(memory.states.mT)
+        states = memory.states.to(memory.keys.dtype)  # once: autocast would keep a copy of them for each step
 
         def attend(x: Tensor, positions: Tensor, state: MechanismState = None) -> Attended:
             rows, tgt_len, dim = x.shape
             # the hypotheses of a sentence become further queries to it, so that the memory is never repeated
-            scores = compare(x.reshape(memory.mask.size(0), -1, dim))
+            scores = self.score(x.reshape(memory.mask.size(0), -1, dim), memory.keys)
             weights = softmax(scores, bias)
-            context = weigh(weights)
+            context = weights.to(states.dtype) @ states
             return Attended(context.reshape(rows, tgt_len, -1), weights.reshape(rows, 1, tgt_len, -1))
 
         return attend

@@ -1,0 +1,62 @@
+"""Whole sequences through `nn.GRU` and `nn.LSTM`, of sentences of different lengths."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+
+CellState = tuple[Tensor, ...]  # of one layer: h (GRU) or h and c (LSTM), [rows, dim] each
+Layered = tuple[CellState, ...]  # of each layer
+Rnn = nn.GRU | nn.LSTM  # batch-first, with biases
+
+
+def run_rnn(rnn: Rnn, x: Tensor, state: Layered | None = None, lengths: Tensor | None = None) -> tuple[Tensor, Layered]:
+    """Run x [rows, length, input] through the layers, from `state` or zeros.
+
+    Returns outputs [rows, length, directions * hidden] and the state after each row's last position, the directions
+    side by side. Rows have `lengths` [rows] positions, all of them by default; outputs beyond are zero.
+
+    cuDNN takes the longest row first, and is told lengths on the CPU: those that lie on a device are waited for. Were
+    it left to torch to put rows in that order and back, it would wait for the device both times.
+    """
+    if lengths is None:
+        return _call(rnn, x, state)
+    lengths, order = lengths.cpu().sort(descending=True)
+    order, back = (rows.to(x.device, non_blocking=True) for rows in (order, order.argsort()))
+    output, last = _call(rnn, x.index_select(0, order), None if state is None else _rows(state, order), lengths)
+    return output.index_select(0, back), _rows(last, back)
+
+
+def _call(rnn: Rnn, x: Tensor, state: Layered | None, lengths: Tensor | None = None) -> tuple[Tensor, Layered]:
+    """Call the module on rows of which none is longer than the one before."""
+    directions = 2 if rnn.bidirectional else 1
+    first: Tensor | tuple[Tensor, ...] | None = None
+    if state is not None:
+        stacked = (torch.stack(leaf) for leaf in zip(*state, strict=True))  # [layers, rows, directions * hidden]
+        parts = (leaf.unflatten(2, (directions, -1)).transpose(1, 2) for leaf in stacked)
+        leaves = tuple(part.flatten(0, 1).contiguous() for part in parts)  # [layers * directions, rows, hidden]
+        first = leaves if isinstance(rnn, nn.LSTM) else leaves[0]
+    if lengths is None:
+        output, last = rnn(x, first)
+    else:
+        output, last = rnn(pack_padded_sequence(x, lengths, batch_first=True), first)
+        output, _ = pad_packed_sequence(output, batch_first=True, total_length=x.size(1))
+    leaves = last if isinstance(last, tuple) else (last,)
+    # [layers, rows, directions * hidden]
+    by_layer = (leaf.unflatten(0, (-1, directions)).transpose(1, 2).flatten(2) for leaf in leaves)
+    return output, tuple(zip(*(leaf.unbind() for leaf in by_layer), strict=True))
+
+
+def _rows(layers: Layered, rows: Tensor) -> Layered:
+    """The given rows of the state of each layer."""
+    return tuple(tuple(leaf.index_select(0, rows) for leaf in layer) for layer in layers)
+
+
+def reverse(x: Tensor, lengths: Tensor | None) -> Tensor:
+    """Turn the first lengths[i] positions of x[i] [length, dim] round (None: all); padding stays behind."""
+    if lengths is None:
+        return x.flip(1)
+    position = torch.arange(x.size(1), device=x.device).unsqueeze(0)
+    mirrored = lengths.unsqueeze(1) - 1 - position
+    return x.gather(1, torch.where(mirrored >= 0, mirrored, position).unsqueeze(2).expand_as(x))
