@@ -11,7 +11,6 @@ from nmt.attention.alignments import make_alignment
 from nmt.attention.contract import SourceAttention
 from nmt.attention.scores import make_score
 from nmt.config.models import LuongConfig
-from nmt.kernels.dropout import Dropout
 from nmt.models.contract import Decoded, Encoded, State, first_position, positions_after
 from nmt.models.recurrent import AddsLosses, Cell, by_layer, make_cell, shown, whole_sequence_rnn
 from nmt.models.sequences import CellState, Layered, run_rnn
@@ -47,7 +46,7 @@ class _LuongDecoder(AddsLosses):
     def __init__(self, config: LuongConfig, embedding: nn.Embedding) -> None:
         super().__init__(config)
         self.embedding = embedding
-        self.dropout = Dropout(config.dropout)
+        self.dropout = nn.Dropout(config.dropout)
         self.output = AttentionalOutput(config)
 
     def source_attention(self) -> SourceAttention:

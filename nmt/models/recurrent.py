@@ -13,7 +13,6 @@ from torch.nn.functional import linear
 from nmt.attention.contract import Attended, SourceAttention
 from nmt.attention.losses import doubly_stochastic
 from nmt.config.models import LuongConfig, RnnSearchConfig
-from nmt.kernels.dropout import Dropout
 from nmt.models.contract import Encoded, NamedLoss, merged
 from nmt.models.sequences import CellState, Layered, reverse, run_rnn
 
@@ -44,7 +43,7 @@ class RnnEncoder(nn.Module):
     ) -> None:
         super().__init__()
         self.embedding = embedding
-        self.dropout = Dropout(dropout)
+        self.dropout = nn.Dropout(dropout)
         self.reverse_source = reverse_source
         self.rnn = whole_sequence_rnn(cell, embedding.embedding_dim, hidden_dim, layers, dropout, bidirectional)
 

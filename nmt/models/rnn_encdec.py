@@ -8,7 +8,6 @@ import torch
 from torch import Tensor, nn
 
 from nmt.config.models import RnnEncDecConfig
-from nmt.kernels.dropout import Dropout
 from nmt.models.contract import Decoded, Encoded, State, first_position
 from nmt.models.recurrent import MaxoutOutput, by_layer, whole_sequence_rnn
 from nmt.models.sequences import Layered, run_rnn
@@ -32,7 +31,7 @@ class _FixedVectorDecoder(nn.Module):
     def __init__(self, config: RnnEncDecConfig, embedding: nn.Embedding, input_dim: int) -> None:
         super().__init__()
         self.embedding = embedding
-        self.dropout = Dropout(config.dropout)
+        self.dropout = nn.Dropout(config.dropout)
         self.rnn = whole_sequence_rnn(config.cell, input_dim, config.hidden_dim, config.layers, config.dropout)
 
     def init_state(self, memory: FixedMemory, max_len: int) -> State:

@@ -11,7 +11,6 @@ from nmt.attention.alignments import make_alignment
 from nmt.attention.contract import SourceAttention
 from nmt.attention.scores import make_score
 from nmt.config.models import RnnSearchConfig
-from nmt.kernels.dropout import Dropout
 from nmt.models.contract import Decoded, Encoded, State, first_position, positions_after
 from nmt.models.recurrent import AddsLosses, MaxoutOutput, make_cell, shown
 
@@ -38,7 +37,7 @@ class RnnSearchDecoder(AddsLosses):
         super().__init__(config)
         states_dim = 2 * config.hidden_dim  # the encoder's two directions side by side
         self.embedding = embedding
-        self.dropout = Dropout(config.dropout)
+        self.dropout = nn.Dropout(config.dropout)
         self.state_projection = nn.Linear(config.hidden_dim, config.hidden_dim)
         score = make_score(config.score, config.hidden_dim, states_dim, config.attention_dim)
         self.attention = make_alignment(config, score, states_dim)

@@ -19,7 +19,6 @@ from nmt.attention.positions import make_embedded_positions
 from nmt.config.mechanisms import of_layer
 from nmt.config.models import TransformerConfig
 from nmt.config.ranges import settled
-from nmt.kernels.dropout import Dropout
 from nmt.models.contract import Decoded, Encoded, NamedLoss, State, first_position, merged, positions_after
 
 
@@ -45,7 +44,7 @@ class TokenEmbedding(nn.Module):
         self.embedding = embedding
         self.positions = make_embedded_positions(config)
         self.scale = math.sqrt(embedding.embedding_dim)
-        self.dropout = Dropout(settled(config.dropout))
+        self.dropout = nn.Dropout(settled(config.dropout))
 
     def forward(self, tokens: Tensor, positions: Tensor) -> Tensor:
         """Return tokens [rows, length] at positions [rows or 1, length] as [rows, length, dim]."""
@@ -63,7 +62,7 @@ class FeedForward(nn.Module):
         self.inner = nn.Linear(config.model_dim, config.ffn_dim)
         self.outer = nn.Linear(config.ffn_dim, config.model_dim)
         self.activation = torch.relu_ if config.activation == "relu" else functional.gelu
-        self.dropout = Dropout(config.ffn_dropout)
+        self.dropout = nn.Dropout(config.ffn_dropout)
 
     def forward(self, x: Tensor) -> Tensor:
         inner = self.activation(self.inner(x))
@@ -78,7 +77,7 @@ class Residual(nn.Module):
         super().__init__()
         self.norm = nn.LayerNorm(config.model_dim)
         self.pre = config.norm == "pre"
-        self.dropout = Dropout(settled(config.dropout))
+        self.dropout = nn.Dropout(settled(config.dropout))
 
     def enter(self, x: Tensor) -> Tensor:
         """Return what the sublayer is given."""

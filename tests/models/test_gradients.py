@@ -8,7 +8,6 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from nmt.kernels.dropout import Dropout, dropout
 from nmt.models.sequences import run_rnn
 from tests.models.variants import VARIANTS, random_batch, tiny_model
 
@@ -88,23 +87,3 @@ def test_whole_models_follow_finite_differences(name: str) -> None:
         torch.testing.assert_close(
             slope, parameter.grad.norm(), rtol=1e-4, atol=1e-6, msg=lambda text, key=key: f"{key}: {text}"
         )
-
-
-def test_dropout_meets_its_rate_and_keeps_the_mean() -> None:
-    torch.manual_seed(0)
-    x = torch.ones(1000, 1001, requires_grad=True)
-    for rate in (0.1, 0.5, 0.9):
-        out = dropout(x, rate, training=True)
-        kept = out != 0
-        assert kept.float().mean().item() == pytest.approx(
-            1 - rate, abs=4 * (rate * (1 - rate) / x.numel()) ** 0.5 + 1e-5
-        )
-        assert out[kept].unique().tolist() == pytest.approx([1 / (1 - rate)], rel=1e-4)
-        (gradient,) = torch.autograd.grad(out.sum(), x)
-        assert torch.equal(gradient, out.detach()), "the same elements, scaled the same"
-    rows = dropout(x, 0.5, training=True)[:, :1000].detach() != 0
-    assert abs(torch.corrcoef(rows[:50].float()).fill_diagonal_(0)).max() < 0.2, "elements are dropped independently"
-    module = Dropout(0.5)
-    assert torch.equal(module.eval()(x), x)
-    assert torch.equal(dropout(x, 0.0, training=True), x)
-    assert dropout(torch.ones(0, 3), 0.5, training=True).shape == (0, 3)

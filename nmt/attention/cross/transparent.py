@@ -9,7 +9,6 @@ from nmt.attention.contract import Encoded
 from nmt.attention.cross.softmax import CrossAttention, SourceKeysValues
 from nmt.attention.normalisers import softmax
 from nmt.config.models import TransformerConfig
-from nmt.kernels.dropout import Dropout
 
 
 class TransparentAttention(CrossAttention):
@@ -27,7 +26,7 @@ class TransparentAttention(CrossAttention):
         """`layer_dropout` is the rate at which elements of W_j are dropped, before their softmax."""
         super().__init__(model_dim, num_heads, dropout)
         self.layer_scores = nn.Parameter(torch.zeros(encoder_layers + 1))  # W_j
-        self.layer_dropout = Dropout(layer_dropout)
+        self.layer_dropout = nn.Dropout(layer_dropout)
 
     def read(self, encoded: Encoded) -> SourceKeysValues:
         assert encoded.layers is not None, "encode with need_layers"

@@ -12,7 +12,6 @@ from nmt.attention.contract import Mixer
 from nmt.attention.multihead import attention_weights, merge_heads, split_heads
 from nmt.attention.positions import Positions, make_positions
 from nmt.config.models import TransformerConfig
-from nmt.kernels.dropout import Dropout
 from nmt.kernels.scaled_dot_product import attention
 
 
@@ -33,7 +32,7 @@ class SelfAttention(Mixer):
         self.num_heads = num_heads
         self.positions = positions
         self.causal = causal
-        self.dropout = Dropout(dropout)
+        self.dropout = nn.Dropout(dropout)
         self.qkv_projection = nn.Linear(model_dim, 3 * model_dim)
         self.output_projection = nn.Linear(model_dim, model_dim)
 

@@ -21,7 +21,6 @@ from nmt.attention.positions.sinusoidal import SinusoidalPositions, sinusoids
 from nmt.data.tokenizer import BOS, PAD
 from nmt.extras import import_extra
 from nmt.inference.export.parts import Part, writes
-from nmt.kernels.dropout import Dropout
 from nmt.models.seq2seq import Seq2Seq
 from nmt.models.transformer import (
     DecoderLayer,
@@ -131,7 +130,7 @@ def _self_attention_of(part: Part, causal: bool) -> Part:
 @writes(SelfAttention)
 def _self_attention(part: Part, spec: Any) -> None:
     part.child("positions", Positions).write(None)
-    part.child("dropout", Dropout).write(None)
+    part.child("dropout", nn.Dropout).write(None)
     part.one_for_all("num_heads", part.option("num_heads"))
     for name, linear in zip(("qkv", "output"), spec.linear, strict=True):
         part.child(f"{name}_projection", nn.Linear).write(linear)
@@ -152,7 +151,7 @@ def _feed_forward(part: Part, spec: Any) -> None:
     part.one_for_all("activation", _ACTIVATIONS[function])
     part.child("inner", nn.Linear).write(spec.linear_0)
     part.child("outer", nn.Linear).write(spec.linear_1)
-    part.child("dropout", Dropout).write(None)
+    part.child("dropout", nn.Dropout).write(None)
 
 
 @writes(Residual)
@@ -160,7 +159,7 @@ def _residual(part: Part, spec: Any) -> None:
     """CTranslate2 keeps each normalisation with the sublayer that it belongs to."""
     part.one_for_all("pre", part.option("pre"))
     part.child("norm", nn.LayerNorm).write(spec.layer_norm)
-    part.child("dropout", Dropout).write(None)
+    part.child("dropout", nn.Dropout).write(None)
 
 
 @writes(TokenEmbedding)
@@ -170,7 +169,7 @@ def _token_embedding(part: Part, stack: Any) -> None:
         (embedding,) = embedding
     part.child("embedding", nn.Embedding).write(embedding)
     part.child("positions", SinusoidalPositions).write(stack)
-    part.child("dropout", Dropout).write(None)
+    part.child("dropout", nn.Dropout).write(None)
     scale = part.option("scale")
     if scale not in (1, math.sqrt(embedding.weight.shape[1])):
         part.refuse(f"has scale={scale}", "and CTranslate2 has 1 and the root of the dimension only")
@@ -211,7 +210,7 @@ def _layer_norm(part: Part, spec: Any) -> None:
     spec.beta = np.zeros(shape, dtype=np.float32) if beta is None else beta
 
 
-@writes(Dropout, "p", "inplace")
+@writes(nn.Dropout, "p", "inplace")
 @writes(nn.Identity)
 def _nothing(part: Part, spec: None) -> None:
     """It changes nothing in a search."""
