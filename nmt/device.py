@@ -64,6 +64,36 @@ def has_bf16(device: torch.device) -> bool:
     return device.type == "cpu" and bool(_cpu_flags() & {"avx512_bf16", "amx_bf16", "bf16"})
 
 
+def is_waited_for(device: torch.device) -> bool:
+    """Whether reading a tensor's value waits until the device has computed it; a CPU has by then."""
+    return device.type != "cpu"
+
+
+def is_cuda(device: torch.device) -> bool:
+    """Whether the device is a graphics card that runs CUDA."""
+    return device.type == "cuda"
+
+
+def computes_by_threads(device: torch.device) -> bool:
+    """Whether several batches, each in a thread of its own, are computed side by side."""
+    return device.type == "cpu"
+
+
+def takes_several_processes(device: torch.device) -> bool:
+    """Whether training by several processes can use this kind of device."""
+    return device.type != "mps"
+
+
+def has_fused_adam(device: torch.device) -> bool:
+    """Whether torch updates all weights there by one kernel."""
+    return device.type in ("cpu", "cuda")
+
+
+def most_exact(device: torch.device) -> torch.dtype:
+    """Return the most precise floating point that the device has."""
+    return torch.float32 if device.type == "mps" else torch.float64
+
+
 def has_vnni() -> bool:
     """Whether an x86 processor multiplies 8-bit integers into sums of 32 bits; False where Linux does not tell."""
     return bool(_cpu_flags() & {"avx512_vnni", "avx_vnni"})

@@ -13,7 +13,7 @@ from nmt.models.contract import Memory, SearchState, Step, select
 from nmt.search.constraints import Constraints
 from nmt.search.hypothesis import Hypothesis, hypothesis
 from nmt.search.penalties import LengthPenalty
-from nmt.search.steps import Remaining, top_extensions
+from nmt.search.steps import Remaining, top_candidates
 
 
 class Open(NamedTuple):
@@ -129,9 +129,8 @@ def _advance(
     batch, width = open_.log_probs.shape
     vocab, beam_size = log_probs.size(1), pool.scores.size(1)
     # Each open hypothesis can end in one way only, so among twice beam_size there are beam_size that go on.
-    values, indices = top_extensions(
-        open_.log_probs, log_probs.view(batch, width, vocab), min(2 * beam_size, width * vocab)
-    )  # fmt: skip
+    sums = open_.log_probs.unsqueeze(2) + log_probs.view(batch, width, vocab)
+    values, indices = top_candidates(sums.flatten(1), min(2 * beam_size, width * vocab))
     parents = indices.div(vocab, rounding_mode="floor")
     last = indices % vocab
     tokens = torch.cat([_take(open_.tokens, parents), last.unsqueeze(2)], dim=2)

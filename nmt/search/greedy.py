@@ -11,7 +11,7 @@ from nmt.models.contract import Memory, SearchState, Step, select
 from nmt.search.constraints import Constraints
 from nmt.search.hypothesis import Hypothesis, hypothesis
 from nmt.search.penalties import LengthPenalty
-from nmt.search.steps import Remaining, best_token
+from nmt.search.steps import Remaining
 
 
 def greedy_search(
@@ -41,7 +41,7 @@ def greedy_search(
     for length in range(1, remaining.longest + 1):
         log_probs, state = step(last, memory, state)
         constraints.apply(log_probs, length)
-        value, best = best_token(log_probs)
+        value, best = log_probs.max(1)  # of equals the lower token
         if coverage is not None:
             covered = torch.where(done, covered, coverage(state))
         log_prob = log_prob + value.masked_fill(done, 0.0)

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from nmt.device import most_exact
 from nmt.models.contract import Memory, SearchState, Step, select
 from nmt.search.constraints import Constraints
 from nmt.search.distribution import Sampling
@@ -43,7 +44,7 @@ def sample(
     tokens = last.new_empty(batch, samples, 0)
     log_prob = torch.zeros(batch, samples, device=last.device)
     done = torch.zeros_like(last, dtype=torch.bool)  # the end of sentence was drawn
-    uniforms = uniforms.to(last.device, _exact(last.device))
+    uniforms = uniforms.to(last.device, most_exact(last.device))
     state = select(state, torch.arange(batch, device=last.device).repeat_interleave(samples))
     for length in range(1, remaining.longest + 1):
         log_probs, state = step(last.flatten(), memory, state)
@@ -72,7 +73,7 @@ def draw(weights: Tensor, uniforms: Tensor) -> Tensor:
 
     The inverse of the cumulative distribution, in double precision where the device has it. Never one of weight zero.
     """
-    cumulative = weights.cumsum(1, dtype=_exact(weights.device))
+    cumulative = weights.cumsum(1, dtype=most_exact(weights.device))
     total = cumulative[:, -1:].contiguous()
     index = torch.searchsorted(cumulative, uniforms.to(cumulative.dtype).unsqueeze(1) * total, right=True)
     last = torch.searchsorted(cumulative, total)  # where the product was rounded up to the total
@@ -89,11 +90,6 @@ def uniform_numbers(seed: int, keys: Sequence[Sequence[int]], samples: int, leng
         for key in keys
     ]  # fmt: skip
     return torch.from_numpy(np.array(numbers).reshape(len(keys), samples, length))
-
-
-def _exact(device: torch.device) -> torch.dtype:
-    """The most precise floating point that the device has."""
-    return torch.float32 if device.type == "mps" else torch.float64
 
 
 def _rows(sentences: Tensor, samples: int) -> Tensor:

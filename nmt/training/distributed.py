@@ -30,6 +30,7 @@ from torch.distributed.distributed_c10d import PrefixStore, Store
 from torch.distributed.rendezvous import rendezvous
 from torch.nn.parallel import DistributedDataParallel
 
+from nmt.device import is_cuda, takes_several_processes
 from nmt.errors import NmtError
 from nmt.training.alarm import LOST, PATIENCE, Alarm, limited
 
@@ -105,9 +106,9 @@ class Processes(World):
 
     def own_device(self, device: torch.device) -> torch.device:
         """A graphics card for each process of a machine; raises NmtError where there are too few."""
-        if device.type == "mps":
+        if not takes_several_processes(device):
             raise NmtError("several processes cannot share an mps device: set training.device=cpu")
-        if device.type != "cuda":
+        if not is_cuda(device):
             return device
         if device.index is not None:
             raise NmtError(

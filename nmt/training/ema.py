@@ -27,7 +27,9 @@ class MovingAverage:
     def update(self, step: int) -> None:
         """Take in the weights after update `step` (the first is 1)."""
         if self._decay is not None:
-            torch._foreach_lerp_(self._average, self._weights, 1 - min(self._decay, (1 + step) / (10 + step)))
+            share = 1 - min(self._decay, (1 + step) / (10 + step))
+            for average, weight in zip(self._average, self._weights, strict=True):
+                average.lerp_(weight, share)
 
     @contextmanager
     def applied(self) -> Iterator[None]:

@@ -9,6 +9,7 @@ from torch import nn
 
 from nmt.config.ranges import settled
 from nmt.config.schema import OptimizerConfig, ScheduleConfig, TrainingConfig
+from nmt.device import has_fused_adam
 
 
 def build_optimizer(config: OptimizerConfig, model: nn.Module) -> torch.optim.Optimizer:
@@ -22,7 +23,7 @@ def build_optimizer(config: OptimizerConfig, model: nn.Module) -> torch.optim.Op
         {"params": [parameter for parameter in parameters if parameter.ndim < 2], "weight_decay": 0.0},
     ]
     kind = torch.optim.AdamW if config.name == "adamw" else torch.optim.Adam
-    fused = all(parameter.device.type in ("cpu", "cuda") for parameter in parameters)
+    fused = all(has_fused_adam(parameter.device) for parameter in parameters)
     beta1, beta2 = config.betas
     return kind([group for group in groups if group["params"]], betas=(beta1, beta2), eps=config.eps, fused=fused)
 

@@ -19,7 +19,7 @@ from nmt.data.mixture import Mixture
 from nmt.data.prepare import Prepared, prepare
 from nmt.data.sampling import SubwordSampling
 from nmt.data.tokenizer import Tokenizer
-from nmt.device import branch_random_state, choose_device, limit_kernel_caches, reuse_memory
+from nmt.device import branch_random_state, choose_device, is_cuda, limit_kernel_caches, reuse_memory
 from nmt.errors import NmtError
 from nmt.files import atomic_write
 from nmt.messages import on_terminal, tell
@@ -140,8 +140,8 @@ def _updates(config: Config, prepared: Prepared, device: torch.device, world: Wo
         rank=world.rank,
         world_size=world.size,
         workers=training.workers,
-        multiple=8 if device.type == "cuda" else 1,
-        pin=device.type == "cuda",
+        multiple=8 if is_cuda(device) else 1,
+        pin=is_cuda(device),
         sampling=SubwordSampling.of(config, prepared.tokenizer),
         mixture=mixture,
     )

@@ -14,6 +14,7 @@ from torch import Tensor
 from nmt.config.ranges import settled
 from nmt.config.schema import TrainingConfig
 from nmt.data.batching import Update
+from nmt.device import is_cuda
 from nmt.models.seq2seq import Seq2Seq
 from nmt.training.distributed import World
 from nmt.training.ema import MovingAverage
@@ -70,7 +71,7 @@ class Trainer:
         parts: dict[str, Part] = {"optimizer": self.optimizer, "schedule": self.schedule, "window": self.window}
         parts |= {"average": self.average, "health": self.health}
         self.state = TrainingState(run_dir, model, device, self.world, parts)
-        self.waits = device.type != "cuda"  # for each update, to see whether it is a good one
+        self.waits = not is_cuda(device)  # for each update, to see whether it is a good one
         self.keeper = Keeper(config, run_dir, model, self.world)
         self.unsaved = True  # whether there is something that the last checkpoint does not hold
         self.signals = Signals()

@@ -134,7 +134,8 @@ def test_company_order_and_count_change_nothing_and_the_seed_everything(monkeypa
     assert together == samples(table, list(range(30))[::-1], limits[::-1], 4)[::-1]
     assert together == [samples(table, [sentence], [limits[sentence]], 4)[0] for sentence in range(30)]
     assert [one[:2] for one in together] == samples(table, list(range(30)), limits, 2)
-    monkeypatch.setattr("nmt.search.steps.LOOK_EVERY", {"cpu": 7})
+    monkeypatch.setattr("nmt.search.steps.LOOK_EVERY", 7)
+    monkeypatch.setattr("nmt.search.steps.is_waited_for", lambda device: True)
     assert together == samples(table, list(range(30)), limits, 4)
     other = samples(table, list(range(30)), limits, 4, Sampling(seed=2))
     assert sum(one != two for one, two in zip(together, other, strict=True)) > 25

@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from nmt.search.steps import BLOCK, Remaining, best_token, top_candidates, top_extensions
+from nmt.search.steps import Remaining, top_candidates
 
 
 @pytest.mark.parametrize("values", [1, 2, 5, 1000])
@@ -23,35 +23,18 @@ def test_top_candidates_are_the_first_of_a_stable_sort(values: int, k: int) -> N
     assert torch.equal(found[1][finite], indices[:, :k][finite])
 
 
-@pytest.mark.parametrize("vocab", [7, BLOCK, 5 * BLOCK, 5 * BLOCK + 1, 9 * BLOCK - 3])
+@pytest.mark.parametrize("vocab", [7, 320, 573])
 @pytest.mark.parametrize("values", [1, 2, 9, 100_000])
-@pytest.mark.parametrize(("beam", "k"), [(1, 2), (3, 6), (5, 10)])
-def test_top_extensions_are_the_first_of_a_stable_sort_of_all_sums(vocab: int, values: int, beam: int, k: int) -> None:
-    generator = torch.Generator().manual_seed(values)
-    log_probs = torch.randint(-values, 1, (30, beam, vocab), generator=generator) * 0.3
-    log_probs[torch.rand(30, beam, vocab, generator=generator) < 0.2] = -math.inf
-    prefixes = torch.randint(-2, 1, (30, beam), generator=generator) * 0.7
-    prefixes[:, 1:][torch.rand(30, beam - 1, generator=generator) < 0.2] = -math.inf
-    sums = (prefixes.unsqueeze(2) + log_probs).flatten(1)
-    expected, indices = sums.sort(dim=1, descending=True, stable=True)
-    k = min(k, sums.size(1))
-    found = top_extensions(prefixes, log_probs, k)
-    assert torch.equal(found[0], expected[:, :k])
-    finite = found[0] > -math.inf
-    assert torch.equal(found[1][finite], indices[:, :k][finite])
-
-
-@pytest.mark.parametrize("vocab", [7, BLOCK, 5 * BLOCK, 5 * BLOCK + 1, 9 * BLOCK - 3])
-@pytest.mark.parametrize("values", [1, 2, 9, 100_000])
-def test_the_best_token_is_the_first_of_a_stable_sort(vocab: int, values: int) -> None:
+def test_a_maximum_is_the_first_of_a_stable_sort(vocab: int, values: int) -> None:
+    """torch does not promise it, and greedy search counts on it: company must not decide between equals."""
     generator = torch.Generator().manual_seed(values)
     log_probs = torch.randint(-values, 1, (300, vocab), generator=generator) * 0.3
     log_probs[torch.rand(300, vocab, generator=generator) < 0.2] = -math.inf
-    expected, indices = log_probs.sort(dim=1, descending=True, stable=True)
-    value, token = best_token(log_probs)
-    assert torch.equal(value, expected[:, 0])
-    finite = value > -math.inf
-    assert torch.equal(token[finite], indices[:, 0][finite])
+    _, indices = log_probs.sort(dim=1, descending=True, stable=True)
+    for rows in (1, 5, 300):
+        value, token = log_probs[:rows].max(1)
+        finite = value > -math.inf
+        assert torch.equal(token[finite], indices[:rows, 0][finite])
 
 
 def test_those_that_leave_are_named_and_the_others_stay() -> None:
@@ -78,7 +61,8 @@ def test_rows_stay_until_enough_of_them_are_answered() -> None:
 
 
 def test_a_look_happens_every_few_steps_and_at_the_next_limit(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("nmt.search.steps.LOOK_EVERY", {"cpu": 4})
+    monkeypatch.setattr("nmt.search.steps.LOOK_EVERY", 4)
+    monkeypatch.setattr("nmt.search.steps.is_waited_for", lambda device: True)
     remaining = Remaining(torch.tensor([3, 6, 10]))
     assert [length for length in range(1, 11) if remaining.look_now(length)] == [3, 4, 8]
     remaining.leave(torch.tensor([True, False, False]))

@@ -14,7 +14,7 @@ from torch.nn.utils.rnn import pad_sequence
 from nmt.config.schema import SearchConfig
 from nmt.data.batching import collate
 from nmt.data.tokenizer import BOS, EOS, PAD
-from nmt.device import autocast
+from nmt.device import autocast, computes_by_threads
 from nmt.errors import NmtError
 from nmt.inference.engines.shortlist import Shortlist
 from nmt.models.contract import SearchState, Step
@@ -35,7 +35,7 @@ _MOST_STREAMS = 4  # beyond it threads wait for each other's Python
 
 def streams_on(device: torch.device) -> int:
     """How many batches are best searched side by side: on a CPU one for each core, elsewhere one."""
-    return min(torch.get_num_threads(), _MOST_STREAMS) if device.type == "cpu" else 1
+    return min(torch.get_num_threads(), _MOST_STREAMS) if computes_by_threads(device) else 1
 
 
 class NativeEngine:
