@@ -103,7 +103,7 @@ def evaluate(
     if source is not None and reference is not None:
         files = [reference] if isinstance(reference, str | os.PathLike) else reference
         sets = set_from_files(Path(source), list(map(Path, files)))
-    found = sets_to_evaluate(run_dir, sets, checkpoint, device)
+    found = sets_to_evaluate(run_dir, sets, checkpoint, device, log)
     run = load_run(run_dir, checkpoint)
     settings = Settings(beam_size, length_penalty, device)
     return [evaluate_run(run, test_set.tagged(tag), settings, log) for test_set in found]
@@ -114,6 +114,7 @@ def sets_to_evaluate(
     wanted: str | Sequence[str] | EvaluationSet | None = None,
     checkpoint: str | int | None = None,
     device: str = "auto",
+    log: Callable[[str], None] = warn_on_stderr,
 ) -> list[EvaluationSet]:
     """Return the sets to evaluate a run on: those of its configuration, those named, or the one that is given.
 
@@ -127,7 +128,7 @@ def sets_to_evaluate(
     choose_device(device)
     if isinstance(wanted, EvaluationSet):
         return [wanted]
-    return sets_of(config, [wanted] if isinstance(wanted, str) else wanted)
+    return sets_of(config, [wanted] if isinstance(wanted, str) else wanted, log)
 
 
 def _config(config: Config | PathLike, overrides: Sequence[str]) -> Config:

@@ -23,7 +23,7 @@ from typing import Any
 from nmt.config.data import CorpusConfig
 from nmt.config.load import load_config, save_config
 from nmt.data.corpora import resolve
-from nmt.data.corpus import read_corpus
+from nmt.data.sources import source_of
 from nmt.errors import NmtError
 from nmt.files import atomic_write
 from nmt.runs.run import run_fingerprint
@@ -63,7 +63,7 @@ class Experiment:
 
     def train_pairs(self) -> list[tuple[str, str]]:
         """The training pairs of the folder."""
-        return list(read_corpus(self.corpora.train[0], self.source, self.target))
+        return list(source_of(self.corpora.train[0], self.source, self.target).pairs(print))
 
     def train(
         self,
@@ -105,7 +105,7 @@ class Experiment:
     def held_out(self, name: str) -> CorpusConfig:
         """The validation or test set of that name, copied beside the rest."""
         (corpus,) = self.corpora.val if name == "val" else self.corpora.test[name]
-        return self.write_text(name, read_corpus(corpus, self.source, self.target))
+        return self.write_text(name, source_of(corpus, self.source, self.target).pairs(print))
 
     def translate(
         self, name: str, run_dirs: Sequence[Path], source: Path, language: str, options: Sequence[str]

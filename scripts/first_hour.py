@@ -21,7 +21,7 @@ from typing import Any
 
 from nmt.config.data import CorpusConfig
 from nmt.config.load import config_to_flat, read_config
-from nmt.data.corpus import read_corpus
+from nmt.data.sources import source_of
 from nmt.files import atomic_write
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -86,7 +86,7 @@ def write_text(options: argparse.Namespace, folder: Path) -> None:
     languages = (options.source, options.target)
     folder.mkdir(parents=True, exist_ok=True)
     for split, name in (("train", "train"), ("val", options.val), ("test", options.test)):
-        pairs = list(read_corpus(CorpusConfig(prefix=str(options.folder / name)), *languages))
+        pairs = list(source_of(CorpusConfig(prefix=str(options.folder / name)), *languages).pairs(print))
         if split == "train" and options.pairs is not None:
             pairs = [pairs[index] for index in sorted(random.Random(1).sample(range(len(pairs)), options.pairs))]
         for language, lines in zip(languages, zip(*pairs, strict=True), strict=True):

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from nmt.data.corpus import read_lines
+from nmt.data.compression import read_lines
 from nmt.data.language_id import classifier
 from nmt.report.table import format_table
 

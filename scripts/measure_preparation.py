@@ -30,7 +30,7 @@ from benchmarks.watched import Watched
 
 from nmt.config.data import DataConfig
 from nmt.data.corpora import resolve
-from nmt.data.corpus import read_corpus
+from nmt.data.sources import source_of
 from nmt.errors import NmtError
 
 SMALL = [
@@ -80,8 +80,9 @@ def command(arguments: argparse.Namespace) -> str:
 def write_corpus(data: DataConfig, work: Path, pairs: int) -> None:
     """Write train and val of the languages into the folder."""
     corpora, languages = resolve(data), (data.source_language, data.target_language)
-    write(work, "train", languages, islice(perturbed(lambda: read_corpus(corpora.train[0], *languages)), pairs))
-    write(work, "val", languages, islice(read_corpus(corpora.val[0], *languages), 200))
+    train, val = (source_of(corpus, *languages) for corpus in (corpora.train[0], corpora.val[0]))
+    write(work, "train", languages, islice(perturbed(lambda: train.pairs(print)), pairs))
+    write(work, "val", languages, islice(val.pairs(print), 200))
 
 
 def perturbed(text: Callable[[], Iterator[tuple[str, str]]]) -> Iterator[tuple[str, str]]:

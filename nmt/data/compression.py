@@ -1,4 +1,7 @@
-"""Files of text, plain or compressed, as their names tell: .gz and .xz are compressed."""
+"""Files of text, plain or compressed, as their names tell: .gz and .xz are compressed.
+
+Text is UTF-8, its lines ended by a line feed alone or after a carriage return.
+"""
 
 from __future__ import annotations
 
@@ -12,11 +15,18 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, BinaryIO, cast
 
+from nmt.data.extent import Extent
 from nmt.errors import NmtError
 from nmt.files import atomic_write
 
 SUFFIXES = ("", ".gz", ".xz")
 DAMAGE = (EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile)  # what reading a damaged file raises
+
+
+def existing(path: Path) -> Path | None:
+    """Return `path`, or its compressed form, whichever is there."""
+    candidates = [path.with_name(path.name + suffix) for suffix in SUFFIXES]
+    return next((candidate for candidate in candidates if candidate.is_file()), None)
 
 
 def open_file(path: Path) -> BinaryIO:
@@ -53,6 +63,33 @@ def reading(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
             yield file
         except DAMAGE as error:
             raise damaged(path, error) from error
+
+
+def lines(path: Path, extent: Extent | None = None) -> Iterator[str]:
+    """Yield the lines of a text without their ends, and keep `extent` up to date.
+
+    A byte order mark at the start is not text. Raises NmtError where the file is missing, damaged or not UTF-8.
+    """
+    with open_file(path) as raw, decompressed(path, raw) as file:
+        if extent is not None:
+            extent.watch(raw)
+        try:
+            for number, line in enumerate(file, start=1):
+                try:
+                    text = line.rstrip(b"\r\n").decode("utf-8-sig" if number == 1 else "utf-8")
+                except UnicodeDecodeError as error:
+                    raise NmtError(
+                        f"{path}, line {number}: byte {error.start + 1} of the line is not valid UTF-8: "
+                        "convert the file to UTF-8"
+                    ) from error
+                yield text
+        except (OSError, *DAMAGE) as error:
+            raise damaged(path, error) from error
+
+
+def read_lines(path: str | os.PathLike[str]) -> list[str]:
+    """Return the lines of a text, as `lines` yields them."""
+    return list(lines(Path(path)))
 
 
 @contextmanager

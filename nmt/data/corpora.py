@@ -6,9 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nmt.config.data import CorpusConfig, DataConfig
-from nmt.data.compression import SUFFIXES
-from nmt.data.corpus import check_files, existing
-from nmt.data.hub import with_split
+from nmt.data.compression import SUFFIXES, existing, open_file
+from nmt.data.sources import source_of, with_split
 from nmt.errors import ConfigError, NmtError
 from nmt.resources import embedded_corpus
 
@@ -77,7 +76,9 @@ def check_test_sets(data: DataConfig) -> None:
     for name, corpora in test_sets(data).items():
         for corpus in corpora:
             try:
-                check_files(corpus, data.source_language, data.target_language)
+                source_of(corpus, data.source_language, data.target_language).check()
+                for path in corpus.more_references or ():
+                    open_file(Path(path)).close()
             except NmtError as error:
                 raise NmtError(f"data.test.{name}: {error}") from error
 

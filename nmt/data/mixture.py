@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nmt.config.data import DataConfig
-from nmt.data.corpus import corpus_name
+from nmt.data.sources import source_of
 from nmt.data.store import Store
 from nmt.errors import ConfigError, NmtError
 
@@ -76,7 +76,8 @@ class Mixture:
             weights = [Fraction(str(corpus.weight)) for corpus in corpora]
         if all(weight * count < 1 for weight, count in zip(weights, pairs, strict=True)):
             raise ConfigError("the weights of data.train are so small that an epoch may have no pair: raise them")
-        return cls(list(map(Part, map(corpus_name, corpora), pairs, weights)))
+        names = [source_of(corpus, data.source_language, data.target_language).name for corpus in corpora]
+        return cls(list(map(Part, names, pairs, weights)))
 
     @classmethod
     def whole(cls, store: Store) -> Mixture:

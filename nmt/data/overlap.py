@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from nmt.data.cleaning import normalise_whitespace
-from nmt.data.corpus import Pair
+from nmt.data.sources.source import Pair
 from nmt.data.statistics import Overlap
 from nmt.data.store import SIDES, Store
 from nmt.errors import NmtError

@@ -11,16 +11,17 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from nmt.config.data import DataConfig, TokenizerConfig
+from nmt.config.data import CorpusConfig, DataConfig, TokenizerConfig
 from nmt.config.schema import Config
 from nmt.data import cleaning
 from nmt.data.cleaning import normalise_whitespace
 from nmt.data.corpora import Corpora, resolve, validation_set
-from nmt.data.corpus import Pair, digest, languages_of, read_corpus
 from nmt.data.digests import Digests
 from nmt.data.given_tokenizer import describe
 from nmt.data.overlap import Shared, shared_with, tell_shared
 from nmt.data.rules import has_long_signs
+from nmt.data.sources import source_of
+from nmt.data.sources.source import Pair, Source
 from nmt.data.stages import CleanedText, Crew, clean, store, tidy, workers_for
 from nmt.data.store import Store, StoreWriter
 from nmt.data.tokenizer import Tokenizer
@@ -105,13 +106,17 @@ def _val_shared(prepared: Prepared) -> Shared:
     return counts[_VAL]
 
 
-def hold_out(data: DataConfig, tokenizer: Tokenizer, folder: Path) -> HeldOut:
+def hold_out(data: DataConfig, tokenizer: Tokenizer, folder: Path, log: Callable[[str], None]) -> HeldOut:
     """Encode the validation set alone, with the tokenizer of a run, and store it in `folder`."""
     corpora = validation_set(data)
-    lines = [list(read_corpus(corpus, data.source_language, data.target_language)) for corpus in corpora]
+    lines = [list(source.pairs(log)) for source in _sources(corpora, data)]
     _store_val(lines, [corpus.tag for corpus in corpora], tokenizer, folder)
     val = Store.open(folder)
     return HeldOut(tokenizer, val, _lines(val))
+
+
+def _sources(corpora: Sequence[CorpusConfig], data: DataConfig) -> list[Source]:
+    return [source_of(corpus, data.source_language, data.target_language) for corpus in corpora]
 
 
 def _lines(store: Store) -> list[Pair]:
@@ -136,20 +141,20 @@ def _key(config: Config, corpora: Corpora, tokenizer: Tokenizer | None) -> str:
     """A name that changes with the content of the texts and with the settings that shape what is stored."""
     data = config.data
     languages = (data.source_language, data.target_language)
-    digests = Digests(Path(data.cache))
-    val = [digest(corpus, *languages, digests) for corpus in corpora.val]
+    train, digests = _sources(corpora.train, data), Digests(Path(data.cache))
+    val = [source.digest(digests) for source in _sources(corpora.val, data)]
     parts: dict[str, Any] = {
         "format": FORMAT,
         "languages": languages,
         "cleaning": dataclasses.asdict(data.cleaning),
         "tokenizer": _trained_by(config.tokenizer) if tokenizer is None else tokenizer.fingerprint,
-        "train": [digest(corpus, *languages, digests) for corpus in corpora.train],
+        "train": [source.digest(digests) for source in train],
         "val": val[0] if len(val) == 1 else val,
     }
     tags = [corpus.tag for corpus in (*corpora.train, *corpora.val)]
     if any(tags):
         parts["tags"] = tags
-    spoken = {*languages, *(language for corpus in corpora.train for language in languages_of(corpus, *languages))}
+    spoken = {*languages, *(language for source in train for language in source.languages)}
     if data.cleaning.max_ratio is not None and any(map(has_long_signs, spoken)):
         parts["ratio"] = "signs by the letters that they stand for"  # what was prepared before compared characters
     own_languages = [(corpus.source_language, corpus.target_language) for corpus in corpora.train]
@@ -168,9 +173,8 @@ def _trained_by(config: TokenizerConfig) -> dict[str, Any]:
 def _prepare(config: Config, corpora: Corpora, work: Path, crew: Crew, tokenizer: Tokenizer | None) -> dict[str, Any]:
     """Fill the folder `work`, in which a part may be done, and return the report."""
     data, log = config.data, crew.say
-    languages = (data.source_language, data.target_language)
-    val = [list(read_corpus(corpus, *languages)) for corpus in corpora.val]
-    cleaner = clean(data, corpora.train, work, crew)
+    val = [list(source.pairs(log)) for source in _sources(corpora.val, data)]
+    cleaner = clean(data.cleaning, _sources(corpora.train, data), work, crew)
     cleaning.tell(cleaner.report(), log)  # now, since what comes next may fail for what is left
     if not cleaner.kept:
         raise NmtError("cleaning dropped every training pair: see data.cleaning for the limits")
@@ -200,11 +204,10 @@ def _prepare(config: Config, corpora: Corpora, work: Path, crew: Crew, tokenizer
 
 def _test_text(config: Config, corpora: Corpora, log: Callable[[str], None]) -> dict[str, list[Pair]]:
     """The test sets by their keys; one that cannot be read is not needed yet, so that is only told."""
-    languages = (config.data.source_language, config.data.target_language)
     texts = {}
     for key, parts in ((f"data.test.{name}", parts) for name, parts in corpora.test.items()):
         try:
-            texts[key] = [pair for corpus in parts for pair in read_corpus(corpus, *languages)]
+            texts[key] = [pair for source in _sources(parts, config.data) for pair in source.pairs(log)]
         except NmtError as error:
             log(f"{key} cannot be read now, and so not be compared with the training text: {error}")
     return texts

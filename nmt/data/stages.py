@@ -18,12 +18,12 @@ from itertools import chain, compress
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
-from nmt.config.data import CorpusConfig, DataConfig
+from nmt.config.data import CleaningConfig, DataConfig
 from nmt.data.blocks import Blocks, State, characters_of, keys_of, lines_of, spread, state_of
 from nmt.data.cleaning import Cleaner, Examined, Rules
-from nmt.data.corpus import Pair, languages_of, read_blocks, size
 from nmt.data.extent import Extent
 from nmt.data.prefetch import Task, in_processes
+from nmt.data.sources.source import Pair, Source
 from nmt.data.store import Packed, StoreWriter, pack
 from nmt.data.tokenizer import Tokenizer
 from nmt.files import atomic_write
@@ -82,12 +82,12 @@ class _Looked(NamedTuple):
     read: _Read  # without the pairs
 
 
-def clean(data: DataConfig, corpora: Sequence[CorpusConfig], folder: Path, crew: Crew) -> Cleaner:
+def clean(config: CleaningConfig, sources: Sequence[Source], folder: Path, crew: Crew) -> Cleaner:
     """Clean training text into folder/cleaned; the cleaner with its counts.
 
-    Workers look at each pair, this process at what all pairs tell, in the order of the corpora.
+    Workers look at each pair, this process at what all pairs tell, in the order of the sources.
     """
-    cleaner, blocks, done = Cleaner(data.cleaning), Blocks(folder / "cleaned"), folder / "cleaned.json"
+    cleaner, blocks, done = Cleaner(config), Blocks(folder / "cleaned"), folder / "cleaned.json"
     if done.is_file():
         cleaner.restore(json.loads(done.read_text("utf-8")))
         return cleaner
@@ -97,9 +97,8 @@ def clean(data: DataConfig, corpora: Sequence[CorpusConfig], folder: Path, crew:
     if numbers:
         crew.say(f"going on after {cleaner.read:,} pairs that were read before")
     progress = crew.progress("pairs read", cleaner.read)
-    raw = _raw_blocks(data, corpora, state, crew)
-    rules = [Rules(data.cleaning, languages_of(one, data.source_language, data.target_language)) for one in corpora]
-    with closing(crew.build(partial(_look, rules), raw)) as looked:
+    rules = [Rules(config, source.languages) for source in sources]
+    with closing(crew.build(partial(_look, rules), _raw_blocks(sources, state, crew))) as looked:
         progress.reach(cleaner.read)
         for number, (fields, read) in enumerate(looked, start=len(numbers)):
             kept = [pair for pair in map(Examined._make, zip(*fields, strict=True)) if cleaner.keeps(pair)]
@@ -110,20 +109,19 @@ def clean(data: DataConfig, corpora: Sequence[CorpusConfig], folder: Path, crew:
     progress.end()
     with atomic_write(done) as file:
         json.dump(cleaner.report(), file)
-    counts = Cleaner(data.cleaning)  # without the keys of duplicates, which nothing asks for any more
+    counts = Cleaner(config)  # without the keys of duplicates, which nothing asks for any more
     counts.restore(cleaner.report())
     return counts
 
 
-def _raw_blocks(data: DataConfig, corpora: Sequence[CorpusConfig], state: State, crew: Crew) -> Iterator[_Read]:
-    """What is still to be read of the corpora."""
-    languages = data.source_language, data.target_language
-    sizes = [size(corpus, *languages) for corpus in corpora]
+def _raw_blocks(sources: Sequence[Source], state: State, crew: Crew) -> Iterator[_Read]:
+    """What is still to be read."""
+    sizes = [source.size() for source in sources]
     known = [0 if size is None else size for size in sizes]
-    for index in range(state.corpus, len(corpora)):
+    for index in range(state.corpus, len(sources)):
         extent = Extent()
         place = state.place if index == state.corpus else None
-        for pairs, after in read_blocks(corpora[index], languages, place, crew.say, extent):
+        for pairs, after in sources[index].blocks(place, crew.say, extent):
             share = None
             if None not in sizes and extent.share is not None:
                 share = (sum(known[:index]) + extent.share * known[index]) / max(1, sum(known))

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from nmt.data.corpus import read_lines
+from nmt.data.compression import read_lines
 from nmt.errors import NmtError
 from nmt.inference.word_attention import Link
 

@@ -73,7 +73,7 @@ def evaluate(
     search, device = settings.resolve(run.config.search), choose_device(settings.device)
     key = translation_key(run, test_set, search, device)
     keys = {"translation_key": key, "scores_key": scores_key(key, run, test_set)}
-    folder = folder_of(run, test_set)
+    folder = folder_of(run, test_set, log)
     kept = find_translations(run, key, folder)
     if kept is not None and kept.folder == folder and kept.record.get("scores_key") == keys["scores_key"]:
         _tell_shared(test_set, kept.record.get(_SHARED), log)
@@ -99,7 +99,7 @@ def evaluate(
         **test_set.digests,
         "hypotheses_sha256": digest(hypotheses),
     }
-    folder = folder_of(run, test_set)  # again: another process may have taken the name while this one translated
+    folder = folder_of(run, test_set, log)  # again: another process may have taken the name while this one translated
     make_way(folder, test_set)
     write(Kept(folder, hypotheses, record))
     return Evaluation(folder.name, folder, hypotheses, record, reused=kept is not None)

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from nmt import __version__
 from nmt.config.load import config_to_dict
 from nmt.data.corpora import test_sets
+from nmt.data.sources.source import Say
 from nmt.errors import NmtError
 from nmt.evaluation.metrics import tokenizers
 from nmt.evaluation.sets import TEXT_DIGESTS, Digests, EvaluationSet, digest, sets_of
@@ -118,7 +119,7 @@ def write(kept: Kept) -> None:
         file.write(json.dumps(kept.record, indent=2, ensure_ascii=False) + "\n")
 
 
-def folder_of(run: LoadedRun, test_set: EvaluationSet) -> Path:
+def folder_of(run: LoadedRun, test_set: EvaluationSet, say: Say) -> Path:
     """Return the folder of a text: NAME, or NAME and the head of a digest where NAME is another text's.
 
     NAME is always that of the text which the run's configuration calls so; see `make_way`.
@@ -129,7 +130,7 @@ def folder_of(run: LoadedRun, test_set: EvaluationSet) -> Path:
     if test_set.configured == data:
         return plain
     try:
-        named = sets_of(run.config, [test_set.name]) if test_set.name in test_sets(data) else []
+        named = sets_of(run.config, [test_set.name], say) if test_set.name in test_sets(data) else []
     except NmtError:  # what the configuration calls so is not here to compare with
         return _choose(own, test_set.digests)
     if not named:

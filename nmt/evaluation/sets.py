@@ -10,9 +10,10 @@ from pathlib import Path
 from nmt.config.data import CorpusConfig, DataConfig
 from nmt.config.languages import language_of
 from nmt.config.schema import Config
-from nmt.data.compression import SUFFIXES
+from nmt.data.compression import SUFFIXES, read_lines
 from nmt.data.corpora import test_sets
-from nmt.data.corpus import Pair, corpus_name, read_corpus, read_lines
+from nmt.data.sources import source_of
+from nmt.data.sources.source import Pair, Say
 from nmt.errors import NmtError
 from nmt.evaluation.metrics import check_counts
 
@@ -98,8 +99,13 @@ def read_references(files: Sequence[str | Path], sources: Sequence[str], source_
     return texts
 
 
-def sets_of(config: Config, names: Sequence[str] | None = None) -> list[EvaluationSet]:
-    """The test sets of a configuration: all, or those named; a name it does not have may be one of sacreBLEU's."""
+def sets_of(
+    config: Config, names: Sequence[str] | None = None, say: Say = lambda sentence: None
+) -> list[EvaluationSet]:
+    """The test sets of a configuration: all, or those named; a name it does not have may be one of sacreBLEU's.
+
+    `say` is told of a stream that broke.
+    """
     data = config.data
     corpora = test_sets(data)
     if not corpora and names is None:
@@ -111,19 +117,20 @@ def sets_of(config: Config, names: Sequence[str] | None = None) -> list[Evaluati
         if name not in corpora:
             sets.append(set_from_sacrebleu(name, data.source_language, data.target_language, list(corpora)))
             continue
-        sets.append(_configured(name, corpora[name], data))
+        sets.append(_configured(name, corpora[name], data, say))
     return sets
 
 
-def _configured(name: str, corpora: Sequence[CorpusConfig], data: DataConfig) -> EvaluationSet:
+def _configured(name: str, corpora: Sequence[CorpusConfig], data: DataConfig, say: Say) -> EvaluationSet:
     """The test set of a configuration that is made of these corpora."""
     pairs: list[Pair] = []
     tags: list[str | None] = []
     more: list[list[str]] = [[] for _ in corpora[0].more_references or ()]
     for corpus in corpora:
-        own = list(read_corpus(corpus, data.source_language, data.target_language))
+        read_from = source_of(corpus, data.source_language, data.target_language)
+        own = list(read_from.pairs(say))
         sources = [source for source, _ in own]
-        texts = read_references(corpus.more_references or (), sources, f"data.test.{name} ({corpus_name(corpus)})")
+        texts = read_references(corpus.more_references or (), sources, f"data.test.{name} ({read_from.name})")
         for lines, text in zip(more, texts, strict=True):
             lines += text
         pairs += own

@@ -53,7 +53,7 @@ class Request:
 def compare(request: Request, log: Callable[[str], None]) -> dict[str, Any]:
     """Write the report into request.folder and return what results.json says."""
     configs = _look_at_runs(request)
-    test_set = _test_set(request, configs).tagged(request.tag)
+    test_set = _test_set(request, configs, log).tagged(request.tag)
     languages = _languages(request, configs)
     _check_sentences(request.sentences, test_set)
     files = [
@@ -95,13 +95,13 @@ def _look_at_runs(request: Request) -> dict[Path, Config]:
     return configs
 
 
-def _test_set(request: Request, configs: dict[Path, Config]) -> EvaluationSet:
+def _test_set(request: Request, configs: dict[Path, Config], log: Callable[[str], None]) -> EvaluationSet:
     if request.source is not None and request.reference is not None:
         return set_from_files(request.source, request.reference, request.test_set)
     if not configs:
         raise UsageError("files alone need --source and --reference to be scored against")
     names = None if request.test_set is None else [request.test_set]
-    return sets_of(next(iter(configs.values())), names)[0]
+    return sets_of(next(iter(configs.values())), names, log)[0]
 
 
 def _languages(request: Request, configs: dict[Path, Config]) -> tuple[str, str]:

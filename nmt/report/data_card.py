@@ -36,7 +36,7 @@ _BARS = 60  # of a histogram, at most
 
 def write_data_card(config: Config, prepared: Prepared, page: Path, log: Callable[[str], None]) -> dict[str, Any]:
     """Write the page and, beside it under the same name, its figures as .json; returns the figures."""
-    sets = _sets(config, prepared)
+    sets = _sets(config, prepared, log)
     log("counting what was prepared")
     overlap = Overlap([pair for pairs in sets.values() for pair in pairs])
     train = count_store(prepared.train, _models(prepared), overlap)
@@ -48,11 +48,11 @@ def write_data_card(config: Config, prepared: Prepared, page: Path, log: Callabl
     return figures
 
 
-def _sets(config: Config, prepared: Prepared) -> dict[str, Pairs]:
+def _sets(config: Config, prepared: Prepared, log: Callable[[str], None]) -> dict[str, Pairs]:
     """Validation and test text by name, white space normalised as that of training."""
     texts = {"validation": prepared.val_lines}
     if test_sets(config.data):
-        for test_set in sets_of(config):
+        for test_set in sets_of(config, say=log):
             texts[test_set.name] = list(zip(test_set.sources, test_set.references, strict=True))
     return {
         name: [(normalise_whitespace(source), normalise_whitespace(target)) for source, target in pairs]

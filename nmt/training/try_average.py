@@ -61,7 +61,7 @@ def _validate(
     found = {}
     with TemporaryDirectory() as folder:
         try:
-            held_out = hold_out(run.config.data, run.tokenizer, Path(folder))
+            held_out = hold_out(run.config.data, run.tokenizer, Path(folder), say)
         except NmtError as error:
             raise NmtError(
                 f"the validation set of {run.path} cannot be read ({error}): have it where it was, or take the average "

@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 
 from nmt.config.data import CorpusConfig, DataConfig
-from nmt.data import hub
+from nmt.data.compression import read_lines
 from nmt.data.corpora import check_test_sets, resolve
 from nmt.data.corpora import test_sets as sets_of_tests
-from nmt.data.corpus import corpus_name, digest, read_corpus, read_lines
 from nmt.data.digests import Digests
+from nmt.data.sources import hub, source_of
 from nmt.errors import ConfigError, NmtError
 
 PAIRS = [("Guten Tag .", "Hello ."), ("ein  Hund ", " a dog"), ("", ""), ("Öl\u00a0!", "oil\u2028!")]
@@ -37,7 +37,11 @@ def write_pairs(folder: Path, name: str, suffix: str = "", pairs: list[tuple[str
 
 
 def read(corpus: CorpusConfig, source: str = "de", target: str = "en") -> list[tuple[str, str]]:
-    return list(read_corpus(corpus, source, target))
+    return list(source_of(corpus, source, target).pairs(print))
+
+
+def digest(corpus: CorpusConfig, source: str, target: str) -> str:
+    return source_of(corpus, source, target).digest(DIGESTS)
 
 
 def data(path: Path | str) -> DataConfig:
@@ -184,20 +188,19 @@ def test_a_corpus_may_have_languages_of_its_own(tmp_path: Path) -> None:
     (tmp_path / "x.en").write_text("one\n", encoding="utf-8")
     (tmp_path / "x.tsv").write_text("fr\tde\ten\nun\teins\tone\n", encoding="utf-8")
     plain = CorpusConfig(prefix=str(tmp_path / "x"), source_language="fr")
-    assert list(read_corpus(plain, "de", "en")) == [("un", "one")]
+    assert read(plain) == [("un", "one")]
     turned = CorpusConfig(tsv=str(tmp_path / "x.tsv"), source_language="en", target_language="fr")
-    assert list(read_corpus(turned, "de", "en")) == [("one", "un")]
-    assert list(read_corpus(CorpusConfig(tsv=str(tmp_path / "x.tsv")), "de", "en")) == [("eins", "one")]
-    digests = Digests(tmp_path)
-    assert digest(turned, "de", "en", digests) == digest(turned, "it", "es", digests)
-    assert digest(turned, "de", "en", digests) != digest(CorpusConfig(tsv=turned.tsv), "de", "en", digests)
+    assert read(turned) == [("one", "un")]
+    assert read(CorpusConfig(tsv=str(tmp_path / "x.tsv"))) == [("eins", "one")]
+    assert digest(turned, "de", "en") == digest(turned, "it", "es")
+    assert digest(turned, "de", "en") != digest(CorpusConfig(tsv=turned.tsv), "de", "en")
 
 
 def test_what_a_corpus_is_called() -> None:
     named = CorpusConfig(prefix="a/b", name="mine")
     hub = CorpusConfig(hub="someone/set", config="de-en")
     files = CorpusConfig(source="x/back.de", target="x/mono.en")
-    assert [corpus_name(one) for one in (named, CorpusConfig(prefix="a/b"), hub, files)] == [
+    assert [source_of(one, "de", "en").name for one in (named, CorpusConfig(prefix="a/b"), hub, files)] == [
         "mine", "b", "set/de-en", "back.de",
     ]  # fmt: skip
 
@@ -206,9 +209,9 @@ def test_digest_follows_content_not_place(tmp_path: Path) -> None:
     write_pairs(tmp_path / "a", "train")
     write_pairs(tmp_path / "b", "other")
     a, b = (CorpusConfig(prefix=str(tmp_path / prefix)) for prefix in ("a/train", "b/other"))
-    assert digest(a, "de", "en", DIGESTS) == digest(b, "de", "en", DIGESTS) != digest(a, "en", "de", DIGESTS)
+    assert digest(a, "de", "en") == digest(b, "de", "en") != digest(a, "en", "de")
     write(tmp_path / "b" / "other.en", ["changed"] * len(PAIRS))
-    assert digest(a, "de", "en", DIGESTS) != digest(b, "de", "en", DIGESTS)
+    assert digest(a, "de", "en") != digest(b, "de", "en")
 
 
 # -- data sets ----------------------------------------------------------------------------------------------------
@@ -311,7 +314,7 @@ def test_parts_of_several_splits_and_of_streams(hundred: dict[str, str]) -> None
 def test_digest_tells_parts_of_a_split_apart(hundred: dict[str, str]) -> None:
     splits = ("train", "train[:10]", "train[10:20]")
     corpora = [CorpusConfig(hub=hundred["saved"], split=split) for split in splits]
-    assert len({digest(corpus, "de", "en", DIGESTS) for corpus in corpora}) == 3
+    assert len({digest(corpus, "de", "en") for corpus in corpora}) == 3
 
 
 def test_digest_of_a_data_set_follows_its_rows(tmp_path: Path, datasets: Any) -> None:
@@ -319,7 +322,7 @@ def test_digest_of_a_data_set_follows_its_rows(tmp_path: Path, datasets: Any) ->
     for name, selected in (("one", [0, 1]), ("same", [0, 1]), ("other", [1, 0])):
         rows.select(selected).save_to_disk(tmp_path / name)
     corpora = (CorpusConfig(hub=str(tmp_path / name)) for name in ("one", "same", "other"))
-    one, same, other = (digest(corpus, "de", "en", DIGESTS) for corpus in corpora)
+    one, same, other = (digest(corpus, "de", "en") for corpus in corpora)
     assert one == same != other
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from nmt.config.data import CorpusConfig
-from nmt.data.corpus import read_corpus
 from nmt.data.extent import Extent
+from nmt.data.sources import source_of
 from nmt.progress import Progress
 from tests.data.test_corpus import write
 
@@ -24,7 +24,7 @@ def test_the_share_of_files_that_has_been_read(tmp_path: Path, suffix: str) -> N
         write(tmp_path / f"text.{language}{suffix}", [f"{draw.random()} {draw.random()}" for _ in range(COUNT)])
     extent = Extent()
     assert extent.share is None
-    pairs = read_corpus(CorpusConfig(prefix=str(tmp_path / "text")), "de", "en", extent)
+    pairs = source_of(CorpusConfig(prefix=str(tmp_path / "text")), "de", "en").pairs(print, extent)
     list(islice(pairs, COUNT // 2))
     assert extent.share == pytest.approx(0.5, abs=0.05)
     list(pairs)

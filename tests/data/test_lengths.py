@@ -10,8 +10,8 @@ import pytest
 
 from nmt.config.data import CleaningConfig, CorpusConfig
 from nmt.data.cleaning import Rules
-from nmt.data.corpus import read_corpus
 from nmt.data.rules import length
+from nmt.data.sources import source_of
 
 REAL = Path(os.environ.get("NMT_TEST_DATA", Path(__file__).parents[3] / "shared" / "data"))
 
@@ -153,5 +153,5 @@ def test_signs_count_as_the_letters_they_stand_for(text: str, letters: int) -> N
     ],
 )
 def test_text_in_alphabets_is_compared_by_its_characters(corpus: str, languages: tuple[str, str]) -> None:
-    for pair in read_corpus(CorpusConfig(prefix=str(REAL / corpus)), *languages):
+    for pair in source_of(CorpusConfig(prefix=str(REAL / corpus)), *languages).pairs(print):
         assert (length(pair[0]), length(pair[1])) == (len(pair[0]), len(pair[1]))

@@ -18,9 +18,12 @@ from nmt.config.data import CorpusConfig, DataConfig, TokenizerConfig
 from nmt.config.load import save_config
 from nmt.config.models import TransformerConfig
 from nmt.config.schema import Config, TrainingConfig
-from nmt.data import corpus, hub, stages
+from nmt.data import stages
 from nmt.data.blocks import lines_of
 from nmt.data.prepare import Prepared, prepare
+from nmt.data.sources import hub, source_of
+from nmt.data.sources import stream as streaming
+from nmt.data.sources.source import Source
 from nmt.errors import ConfigError, NmtError, Unfinished
 from tests.data.test_prepare import BAD, VAL, embedded, write
 
@@ -32,7 +35,7 @@ SECOND = [*PAIRS[490:], ("  " + PAIRS[3][0], PAIRS[3][1])]
 @pytest.fixture
 def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Config:
     """Two corpora, in blocks of 64 pairs."""
-    monkeypatch.setattr(corpus, "_BLOCK", 64)
+    monkeypatch.setattr(Source, "block", 64)
     monkeypatch.setattr(stages, "_COMMIT", 3)
     for name, pairs in (("first", FIRST), ("second", SECOND), ("val", VAL)):
         write(tmp_path / "text", name, pairs)
@@ -78,7 +81,7 @@ def test_the_number_of_workers_and_the_size_of_blocks_change_nothing(
     assert content(many.folder) == content(one.folder)
     assert one.report["cleaning"]["dropped"]["duplicate"] == 31 + BAD.count(PAIRS[0])
     assert one.report["cleaning"]["dropped"]["too_many_tokens"] > 0
-    monkeypatch.setattr(corpus, "_BLOCK", 10_000)
+    monkeypatch.setattr(Source, "block", 10_000)
     assert content(run(config, tmp_path / "whole", workers=workers).folder) == content(one.folder)
 
 
@@ -94,9 +97,10 @@ def test_rows_of_a_corpus_are_counted(config: Config, tmp_path: Path) -> None:
 DRIVER = """
     import os, signal, sys
     from nmt.config.load import read_config
-    from nmt.data import blocks, corpus, prepare, stages, store, tokenizer
+    from nmt.data import blocks, prepare, stages, store, tokenizer
+    from nmt.data.sources.source import Source
 
-    corpus._BLOCK, stages._COMMIT = 64, 3
+    Source.block, stages._COMMIT = 64, 3
 
     def die_at(owner, name, turn, after):
         function, calls = getattr(owner, name), iter(range(1000))
@@ -298,8 +302,8 @@ def stream(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[CorpusCo
     datasets = pytest.importorskip("datasets")
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "datasets")
     monkeypatch.setattr(hub, "ROWS", 50)
-    monkeypatch.setattr(corpus, "_BLOCK", 100)
-    monkeypatch.setattr(hub.time, "sleep", lambda seconds: None)
+    monkeypatch.setattr(Source, "block", 100)
+    monkeypatch.setattr(streaming.time, "sleep", lambda seconds: None)
     features = datasets.Features({"translation": datasets.Translation(languages=["de", "en"])})
     (tmp_path / "set").mkdir()
     for number, pairs in enumerate((FIRST[:270], FIRST[270:])):
@@ -326,13 +330,13 @@ class Broken:
 
 def breaking(monkeypatch: pytest.MonkeyPatch, good: list[int]) -> None:
     """Let the first streams break, each after so many blocks."""
-    load, left = hub._load, list(good)
+    load, left = streaming.Stream.load, list(good)
 
-    def broken(corpus: CorpusConfig, streaming: bool = False) -> Any:
-        rows = load(corpus, streaming)
-        return Broken(rows, left.pop(0)) if streaming and left else rows
+    def broken(stream: streaming.Stream) -> Any:
+        rows = load(stream)
+        return Broken(rows, left.pop(0)) if left else rows
 
-    monkeypatch.setattr(hub, "_load", broken)
+    monkeypatch.setattr(streaming.Stream, "load", broken)
 
 
 def test_a_stream_is_what_the_data_set_is(config: Config, stream: CorpusConfig, tmp_path: Path) -> None:
@@ -353,8 +357,7 @@ def test_a_stream_that_breaks_goes_on_where_it_was(
 ) -> None:
     breaking(monkeypatch, good)
     said: list[str] = []
-    found = [pair for pairs, _ in hub.stream(stream, "de", "en", None, said.append) for pair in pairs]
-    assert found == FIRST
+    assert list(source_of(stream, "de", "en").pairs(said.append)) == FIRST
     assert len(said) == len(good)
     assert all("broke (the other end has gone)" in line for line in said)
 
@@ -368,13 +371,13 @@ def test_a_stream_that_stays_broken_is_gone_on_with_by_the_next_process(
         breaking(patch, [5, 0, 0, 0, 0, 0])
         with pytest.raises(Unfinished, match=r"stream of .* breaks again and again .*the other end has gone"):
             run(config, tmp_path / "cache", train=[stream])
-    whole = hub.stream
+    whole = streaming.Stream.blocks
 
-    def watched(corpus: CorpusConfig, source: str, target: str, place: Any, say: Any) -> Any:
+    def watched(stream: streaming.Stream, place: Any, say: Any, extent: Any) -> Any:
         places.append(place)
-        return whole(corpus, source, target, place, say)
+        return whole(stream, place, say, extent)
 
-    monkeypatch.setattr(hub, "stream", watched)
+    monkeypatch.setattr(streaming.Stream, "blocks", watched)
     said: list[str] = []
     run(config, tmp_path / "cache", said.append, train=[stream])
     assert "going on after 200 pairs that were read before" in said
@@ -396,9 +399,9 @@ def test_streams_of_json_lines_and_of_flat_columns(tmp_path: Path, stream: Corpu
     (tmp_path / "lines").mkdir()
     rows.to_json(tmp_path / "lines" / "train.jsonl")
     flat = dataclasses.replace(stream, hub=str(tmp_path / "lines"))
-    assert list(corpus.read_corpus(flat, "de", "en")) == FIRST
+    assert list(source_of(flat, "de", "en").pairs(print)) == FIRST
     with pytest.raises(NmtError, match="has no 'fr'"):
-        list(corpus.read_corpus(flat, "de", "fr"))
+        list(source_of(flat, "de", "fr").pairs(print))
 
 
 def test_what_cannot_be_is_refused(config: Config, stream: CorpusConfig) -> None:

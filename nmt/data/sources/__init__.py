@@ -1,0 +1,51 @@
+"""Where parallel text comes from: one file for each kind of corpus, and here the choice among them."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+
+from nmt.config.data import CorpusConfig
+from nmt.data.sources.files import Files
+from nmt.data.sources.hub import DataSet, is_saved, splits_of
+from nmt.data.sources.source import Source
+from nmt.data.sources.stream import Stream
+from nmt.data.sources.tsv import Tsv
+from nmt.errors import ConfigError
+
+
+def source_of(corpus: CorpusConfig, source_language: str, target_language: str) -> Source:
+    """Return what a corpus of the configuration is read from; the languages are those of one without its own."""
+    languages = corpus.source_language or source_language, corpus.target_language or target_language
+    if corpus.hub is not None:
+        kind = Stream if corpus.streaming and not is_saved(corpus.hub) else DataSet
+        name = corpus.name or "/".join(filter(None, (Path(corpus.hub).name, corpus.config)))
+        return kind(name, languages, corpus.hub, corpus.config, corpus.split, corpus.field)
+    path = Path(str(corpus.prefix or corpus.tsv or corpus.source))
+    name = corpus.name or path.name
+    if corpus.tsv is not None:
+        return Tsv(name, languages, path, corpus.columns)
+    if corpus.source is not None and corpus.target is not None:
+        return Files(name, languages, (path, Path(corpus.target)), or_compressed=False)
+    source, target = (Path(f"{corpus.prefix}.{language}") for language in languages)
+    return Files(name, languages, (source, target), or_compressed=True)
+
+
+def with_split(corpus: CorpusConfig, key: str, names: Sequence[str]) -> CorpusConfig:
+    """Return the corpus as it is; of a data set without a split, with the first of `names` that is one of its splits.
+
+    Raises ConfigError, naming the splits there are, where it has none of them: `key` is left without text.
+    """
+    if corpus.hub is None or corpus.split is not None:
+        return corpus
+    splits = splits_of(corpus.hub, corpus.config, corpus.streaming)
+    if not isinstance(splits, dict):  # a single split, which was saved alone
+        return corpus
+    split = next((name for name in names if name in splits), None)
+    if split is None:
+        raise ConfigError(
+            f"{key}: the data set {corpus.hub} has no split called {' or '.join(names)}, only {', '.join(splits)}: "
+            "say by the key split which to take, one that is not trained on, or take other text"
+        )
+    return dataclasses.replace(corpus, split=split)

@@ -1,0 +1,58 @@
+"""A table of text, with a column for each language."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from nmt.data.compression import lines
+from nmt.data.extent import Extent
+from nmt.data.sources.source import Pair, Say, Source
+from nmt.errors import ConfigError, NmtError
+
+
+@dataclass(frozen=True)
+class Tsv(Source):
+    """A file whose lines are cells between tabs.
+
+    Without `columns`, its first line may name them; where it does not, they are source and target.
+    """
+
+    path: Path
+    columns: list[str] | None  # the languages in order
+
+    @property
+    def kind(self) -> str:
+        """The order of the columns, as far as it is not in the file."""
+        return f"tsv {self.columns} {' '.join(self.languages)}"
+
+    def files(self) -> list[Path]:
+        """The file."""
+        return [self.path]
+
+    def pairs(self, say: Say, extent: Extent | None = None) -> Iterator[Pair]:
+        """Yield the cells of both languages, line by line."""
+        number, order = 0, self.columns or list(self.languages)
+        for number, line in enumerate(lines(self.path, extent), start=1):
+            cells = line.split("\t")
+            if number == 1:
+                named = self.columns is None and set(self.languages) <= set(cells)
+                order = cells if named else order
+                source, target = self._places(order)
+                if named:
+                    continue
+            if len(cells) != len(order):
+                raise NmtError(
+                    f"{self.path}, line {number}: {len(cells)} columns where {len(order)} are expected "
+                    f"({', '.join(order)})"
+                )
+            yield cells[source], cells[target]
+        if number == 0:
+            raise NmtError(f"{self.path} is empty")
+
+    def _places(self, columns: Sequence[str]) -> tuple[int, int]:
+        for language in self.languages:
+            if language not in columns:
+                raise ConfigError(f"the tsv's columns ({', '.join(columns)}) do not include {language}")
+        return columns.index(self.languages[0]), columns.index(self.languages[1])
