@@ -114,7 +114,7 @@ def sets_to_evaluate(
     wanted: str | Sequence[str] | EvaluationSet | None = None,
     checkpoint: str | int | None = None,
     device: str = "auto",
-    log: Callable[[str], None] = warn_on_stderr,
+    log: Callable[[str], None] = tell,
 ) -> list[EvaluationSet]:
     """Return the sets to evaluate a run on: those of its configuration, those named, or the one that is given.
 

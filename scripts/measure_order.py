@@ -38,7 +38,7 @@ class Repeated:
 
 def main(folder: str, pairs: int = 100_000_000, tokens_per_update: int = 64_000) -> None:
     """Measure, and write what was found."""
-    updates = Updates(cast(Store, Repeated(Store.open(folder), pairs)), tokens_per_update, multiple=8)
+    updates = Updates(cast(Store, Repeated(Store(folder), pairs)), tokens_per_update, multiple=8)
     lengths = round(peak_memory_mib())
     started = time.perf_counter()
     count = len(updates.epoch(0))

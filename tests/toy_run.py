@@ -12,6 +12,7 @@ from nmt.config.data import CleaningConfig, DataConfig, TokenizerConfig
 from nmt.config.load import save_config
 from nmt.config.schema import Config, SearchConfig, TrainingConfig
 from nmt.data.tokenizer import Tokenizer
+from nmt.data.vocabulary import train_tokenizer
 from nmt.models.build import build_model
 from nmt.models.seq2seq import Seq2Seq
 from nmt.runs.checkpoints import set_pointer
@@ -31,7 +32,7 @@ def made_up_lines(count: int, seed: int, longest: int = 9) -> list[str]:
 @cache
 def toy_tokenizer() -> Tokenizer:
     lines = made_up_lines(300, seed=1)
-    return Tokenizer.train(TokenizerConfig(algorithm="bpe", vocab_size=60), lines, lines)
+    return train_tokenizer(TokenizerConfig(algorithm="bpe", vocab_size=60), lines, lines)
 
 
 def toy_model(variant: str, seed: int = 5) -> Seq2Seq:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
+from dataclasses import KW_ONLY, dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -77,6 +78,7 @@ def _from_arrays(*arrays: NDArray[np.generic]) -> Batch:
     return Batch(*map(torch.from_numpy, arrays))
 
 
+@dataclass(eq=False)
 class Updates:
     """The updates of every epoch, in an order that depends on seed, epoch and position only.
 
@@ -88,33 +90,23 @@ class Updates:
     corpora weights. Raises ConfigError for a sentence that exceeds a budget alone.
     """
 
-    def __init__(
-        self,
-        store: Store,
-        tokens_per_update: int,
-        tokens_per_device: int | None = None,
-        seed: int = 1,
-        *,
-        rank: int = 0,
-        world_size: int = 1,
-        multiple: int = 1,
-        workers: int = 0,
-        pin: bool = False,
-        sampling: SubwordSampling | None = None,
-        mixture: Mixture | None = None,
-    ) -> None:
-        if not len(store):
+    store: Store
+    tokens_per_update: int
+    tokens_per_device: int | None = None
+    seed: int = 1
+    _: KW_ONLY
+    rank: int = 0
+    world_size: int = 1
+    multiple: int = 1
+    workers: int = 0
+    pin: bool = False
+    sampling: SubwordSampling | None = None
+    mixture: Mixture | None = None  # every row once
+
+    def __post_init__(self) -> None:
+        if not len(self.store):
             raise ConfigError("there are no training pairs: cleaning dropped them all (see the report of nmt-prepare)")
-        self.store = store
-        self.tokens_per_update = tokens_per_update
-        self.tokens_per_device = tokens_per_device
-        self.seed = seed
-        self.rank, self.world_size = rank, world_size
-        self.multiple = multiple
-        self.workers = workers
-        self.pin = pin
-        self.sampling = sampling
-        self.mixture = mixture or Mixture.whole(store)
+        self._mixture = self.mixture or Mixture.whole(self.store)
         self._check_longest()
 
     def epoch(self, number: int) -> list[Rows]:
@@ -123,15 +115,11 @@ class Updates:
         Rows are shuffled, sorted by length, cut into updates, and these are shuffled.
         """
         rng = np.random.Generator(np.random.PCG64([self.seed % 2**64, number]))
-        order = rng.permutation(self.mixture.rows(self.seed, number))
+        order = rng.permutation(self._mixture.rows(self.seed, number))
         turn, longer = self._sort_keys()
         order = order[np.lexsort((turn[order], longer[order]))]
         updates = np.split(order, cut(longer[order], self.tokens_per_update))
         return [updates[index] for index in rng.permutation(len(updates))]
-
-    def updates_per_epoch(self, number: int) -> int:
-        """How many updates an epoch has; epochs differ a little."""
-        return len(self.epoch(number))
 
     def iterate(self, epoch: int = 0, position: int = 0, say: Callable[[str], None] = tell) -> Iterator[Update]:
         """Updates without end from a place on, built ahead; closing the iterator ends the thread or the processes.
@@ -163,7 +151,7 @@ class Updates:
         longest = self.longest()
         lengths = np.arange(max(longest), 0, -self.multiple)  # of the longer side; of equals, the longest is chosen
         source, target = (np.minimum(lengths, length) for length in longest)
-        sentences = -(-np.minimum(self.tokens_per_update // lengths, self.mixture.most()) // self.world_size)
+        sentences = -(-np.minimum(self.tokens_per_update // lengths, self._mixture.most()) // self.world_size)
         if tokens_per_device is not None:
             sentences = np.minimum(sentences, tokens_per_device // lengths)
         sentences = np.maximum(sentences, 1)

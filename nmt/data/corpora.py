@@ -32,13 +32,8 @@ def resolve(data: DataConfig) -> Corpora:
     NAME.{source_language,target_language}, also .gz or .xz, or as NAME.tsv. Raises NmtError for what is missing.
     """
     folder = _folder(data)
-    if folder is not None:
-        return Corpora(
-            train=[_in_folder(folder, ("train",), data)],
-            val=validation_set(data),
-            test=test_sets(data),
-        )
-    return Corpora(data.train, validation_set(data), test_sets(data))
+    train = data.train if folder is None else [_in_folder(folder, ("train",), data)]
+    return Corpora(train, validation_set(data), test_sets(data))
 
 
 def validation_set(data: DataConfig) -> list[CorpusConfig]:

@@ -15,30 +15,13 @@ from nmt.config.data import TokenizerConfig
 from nmt.config.load import read_config
 from nmt.config.schema import Config
 from nmt.data.reserved import SPACE
-from nmt.data.sentencepiece_model import (
-    BPE,
-    CHAR,
-    CONTROL,
-    NORMAL,
-    UNIGRAM,
-    UNKNOWN,
-    WORD,
-    Model,
-    Piece,
-    parse,
-    serialise,
-)
-from nmt.data.symbols import mark
+from nmt.data.sentencepiece_model import CONTROL, NORMAL, UNKNOWN, Model, Piece, mark, parse, serialise
 from nmt.data.tokenizer import BOS, EOS, PAD, SPECIAL, UNK, Tokenizer, tag_name
 from nmt.errors import ConfigError, require
 
 _FOLDER = "tokenizer"  # of a run
-_ALGORITHMS: dict[int, Literal["unigram", "bpe", "char", "word"]] = {
-    UNIGRAM: "unigram",
-    BPE: "bpe",
-    WORD: "word",
-    CHAR: "char",
-}
+_Algorithm = Literal["unigram", "bpe", "word", "char"]
+_ALGORITHMS: dict[int, _Algorithm] = dict(enumerate(get_args(_Algorithm), start=1))  # as SentencePiece counts them
 _NORMALIZATIONS = get_args(get_type_hints(TokenizerConfig)["normalization"])
 
 

@@ -33,16 +33,10 @@ class Lexicon(NamedTuple):
 
         Where there are fewer, `filler` stands.
         """
-        return self.most_probable(count, source_size, filler)[0]
-
-    def most_probable(self, count: int, source_size: int, filler: int) -> tuple[Integers, NDArray[np.float64]]:
-        """What `best` returns, and the probabilities [source_size, count], 0 beside a filler."""
         chosen, rank = ranked(self.sources, self.probabilities, count)
         table = np.full((source_size, count), filler, dtype=np.int64)
         table[self.sources[chosen], rank] = self.targets[chosen]
-        probabilities = np.zeros((source_size, count))
-        probabilities[self.sources[chosen], rank] = self.probabilities[chosen]
-        return table, probabilities
+        return table
 
 
 def ranked(groups: Integers, scores: NDArray[np.float64], count: int) -> tuple[Integers, Integers]:

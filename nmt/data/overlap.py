@@ -40,7 +40,7 @@ def find_store(cache: Path, fingerprint: str) -> Store | None:
     for description in cache.glob("*/train/store.json"):
         try:
             if json.loads(description.read_text("utf-8"))["fingerprint"] == fingerprint:
-                return Store.open(description.parent)
+                return Store(description.parent)
         except (OSError, ValueError, KeyError, NmtError):  # a folder that is removed now, or damaged
             continue
     return None

@@ -25,7 +25,7 @@ from nmt.data.sources.source import Pair, Source
 from nmt.data.stages import CleanedText, Crew, clean, store, tidy, workers_for
 from nmt.data.store import Store, StoreWriter
 from nmt.data.tokenizer import Tokenizer
-from nmt.data.vocabulary import fitting
+from nmt.data.vocabulary import fitting, train_tokenizer
 from nmt.errors import NmtError
 from nmt.files import atomic_directory, atomic_write, resumable_directory
 
@@ -111,7 +111,7 @@ def hold_out(data: DataConfig, tokenizer: Tokenizer, folder: Path, log: Callable
     corpora = validation_set(data)
     lines = [list(source.pairs(log)) for source in _sources(corpora, data)]
     _store_val(lines, [corpus.tag for corpus in corpora], tokenizer, folder)
-    val = Store.open(folder)
+    val = Store(folder)
     return HeldOut(tokenizer, val, _lines(val))
 
 
@@ -125,7 +125,7 @@ def _lines(store: Store) -> list[Pair]:
 
 def _open(folder: Path) -> Prepared:
     tokenizer = Tokenizer.load(folder / "tokenizer")
-    train, val = Store.open(folder / "train"), Store.open(folder / "val")
+    train, val = Store(folder / "train"), Store(folder / "val")
     return Prepared(
         tokenizer,
         val,
@@ -194,7 +194,7 @@ def _prepare(config: Config, corpora: Corpora, work: Path, crew: Crew, tokenizer
     _store_val(val, [corpus.tag for corpus in corpora.val], tokenizer, work / "val")
     targets = [target for lines in val for _, target in lines]
     sets = {_VAL: list(chain.from_iterable(val))} | _test_text(config, corpora, log)
-    shared = shared_with(Store.open(work / "train"), sets)
+    shared = shared_with(Store(work / "train"), sets)
     report = {"cleaning": cleaner.report(), "round_trip": _round_trip(targets, tokenizer), "shared": shared}
     _tell_round_trip(report["round_trip"], log)
     for name, counts in shared.items():
@@ -225,7 +225,7 @@ def _train_tokenizer(config: TokenizerConfig, tags: Sequence[str], work: Path, c
         known = [{char for char, count in counts.items() if count >= _KNOWN_CHARACTER} for counts in characters]
 
     def train(config: TokenizerConfig) -> Tokenizer:
-        return Tokenizer.train(config, text.lines(0, share), text.lines(1, share), (known[0], known[1]), tags)
+        return train_tokenizer(config, text.lines(0, share), text.lines(1, share), (known[0], known[1]), tags)
 
     return fitting(config, totals, train) if config.vocab_size == "auto" else train(config)
 

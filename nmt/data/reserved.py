@@ -38,23 +38,15 @@ def normaliser(normalization: str) -> Callable[[str], str]:
     return lambda text: str(ours.normalize(inside(text)))
 
 
-class Learnable:
-    """Lines as the trainer of SentencePiece can learn all of their characters.
+def learnable(lines: Iterable[str], normalization: str, symbols: Iterable[str], most_bytes: int) -> Iterator[str]:
+    """Yield lines as the trainer of SentencePiece can learn all of their characters.
 
     It would cut lines at the names of its symbols, such as <s>, without counting their characters: it is shown
-    a space after the <. And it would leave out lines that are too long: it is shown their parts. Normalisation
-    comes first, since ＜s＞ may become such a name by it.
+    a space after the <. And it would leave out lines of more than `most_bytes`: it is shown their parts. Normalisation
+    comes first, since ＜s＞ may become such a name by it. `symbols` are the names beside those of bytes.
     """
-
-    def __init__(self, normalization: str, symbols: Iterable[str], most_bytes: int) -> None:
-        """`normalization` as in the configuration; `symbols` are names beside those of bytes; most_bytes of a line."""
-        names = "|".join(re.escape(name.replace(SPACE, " ").removeprefix("<")) for name in (*symbols, *_BYTES))
-        self._name = re.compile(f"<(?={names})")
-        self._most = most_bytes // 4  # characters
-        self._normalise = normaliser(normalization)
-
-    def lines(self, lines: Iterable[str]) -> Iterator[str]:
-        """What stands for lines of text in training."""
-        for line in lines:
-            shown = self._name.sub("< ", self._normalise(line))
-            yield from (shown[start : start + self._most] for start in range(0, len(shown), self._most))
+    names = "|".join(re.escape(name.replace(SPACE, " ").removeprefix("<")) for name in (*symbols, *_BYTES))
+    name, normalise, most = re.compile(f"<(?={names})"), normaliser(normalization), most_bytes // 4
+    for line in lines:
+        shown = name.sub("< ", normalise(line))
+        yield from (shown[start : start + most] for start in range(0, len(shown), most))

@@ -14,7 +14,7 @@ from heapq import heappop, heappush
 from itertools import accumulate
 from math import exp, log
 from random import Random
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,16 +26,9 @@ from nmt.data.tokenizer import EOS, Model, Tokenizer
 
 Sentence = Sequence[int] | Ids
 Sides = Literal["both", "source", "target"]
+Sampler = Callable[[str, Random], Sequence[str]]  # draws the pieces of a word whose characters are all known
 
 _KEPT, _KEPT_LENGTH = 1 << 14, 24  # words that are not filtered again, and how long they may be: some 50 MB
-
-
-class Sampler(Protocol):
-    """Draws the pieces of a word whose characters are all known."""
-
-    def __call__(self, word: str, random: Random) -> Sequence[str]:
-        """The pieces, which spell the word."""
-        ...
 
 
 class Unigram:

@@ -13,7 +13,8 @@ from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from google.protobuf.message import DecodeError
 
 NORMAL, UNKNOWN, CONTROL, USER_DEFINED = 1, 2, 3, 4  # kinds of pieces
-UNIGRAM, BPE, WORD, CHAR = 1, 2, 3, 4  # kinds of models
+UNIGRAM = 1  # of the kinds of models
+_SYMBOL_SCORE = 256.0  # pieces that were learned have a score of at most 0
 
 _Field = descriptor_pb2.FieldDescriptorProto
 _TEXT, _NUMBER, _FLAG, _FLOAT = _Field.TYPE_STRING, _Field.TYPE_INT32, _Field.TYPE_BOOL, _Field.TYPE_FLOAT
@@ -62,6 +63,40 @@ def parse(serialised: bytes) -> Any:
 def serialise(model: Any) -> bytes:
     """Return a model as SentencePiece reads it."""
     return bytes(model.SerializeToString(deterministic=True))
+
+
+# -- strings that a model keeps whole, such as <date>: its user-defined symbols ---------------------------------------
+
+
+def is_symbol(score: float) -> bool:
+    """Whether the piece with this score is such a string."""
+    return score > 0
+
+
+def mark(model: Any) -> None:
+    """Mark the symbols of a parsed model by their scores, which changes nothing about how it cuts text."""
+    for piece in model.pieces:
+        if piece.type == USER_DEFINED:
+            piece.score = _SYMBOL_SCORE
+
+
+def keep_whole(serialised: bytes) -> bytes:
+    """Return a model that was just trained with its symbols kept whole in any text, and marked by their scores.
+
+    In a unigram model SentencePiece lets a symbol compete with the pieces around it, and where these are likely and
+    lie across its ends, it is cut. With so high a score it always wins. That takes an ordinary piece, since of
+    user-defined ones SentencePiece does not read the score. Other algorithms cut text at the symbols first.
+    """
+    model = parse(serialised)
+    mark(model)
+    if model.trainer_spec.model_type == UNIGRAM:
+        for piece in model.pieces:
+            if piece.type == USER_DEFINED:
+                piece.type = NORMAL
+    return serialise(model)
+
+
+# -- the messages ----------------------------------------------------------------------------------------------------
 
 
 def _classes() -> dict[str, Any]:

@@ -169,25 +169,17 @@ class _Encoded(NamedTuple):
     too_long: list[Pair]  # pairs of more tokens than allowed, which are left out
 
 
-class _Encoder:
-    """Makes ids of blocks."""
-
-    def __init__(self, tokenizer: Tokenizer, tags: Sequence[str | None], max_tokens: int) -> None:
-        self._tokenizer = tokenizer
-        self._heads = [tokenizer.tag_ids(tag) for tag in tags]  # of the sources of each corpus
-        self._max_tokens = max_tokens
-
-    def __call__(self, path: Path) -> _Encoded:
-        tokenizer, lines, corpus = self._tokenizer, (lines_of(path, 0), lines_of(path, 1)), state_of(path).corpus
-        ids = tokenizer.encode_source(lines[0]), tokenizer.encode_target(lines[1])
-        if head := self._heads[corpus]:
-            ids = [head + source for source in ids[0]], ids[1]
-        fits = [max(map(len, pair)) <= self._max_tokens for pair in zip(*ids, strict=True)]
-        too_long = [pair for pair, fit in zip(zip(*lines, strict=True), fits, strict=True) if not fit]
-        sources, targets = ([*compress(side, fits)] for side in ids)
-        source_lines, target_lines = ([*compress(side, fits)] for side in lines)
-        sizes = tokenizer.source_size, tokenizer.target_size
-        return _Encoded(pack(sources, targets, source_lines, target_lines, sizes), corpus, too_long)
+def _encode(tokenizer: Tokenizer, tags: Sequence[str | None], max_tokens: int, path: Path) -> _Encoded:
+    """Make ids of a block; the tags are those of the corpora."""
+    lines, corpus = (lines_of(path, 0), lines_of(path, 1)), state_of(path).corpus
+    head = tokenizer.tag_ids(tags[corpus])
+    ids = [head + source for source in tokenizer.encode_source(lines[0])], tokenizer.encode_target(lines[1])
+    fits = [max(map(len, pair)) <= max_tokens for pair in zip(*ids, strict=True)]
+    too_long = [pair for pair, fit in zip(zip(*lines, strict=True), fits, strict=True) if not fit]
+    sources, targets = ([*compress(side, fits)] for side in ids)
+    source_lines, target_lines = ([*compress(side, fits)] for side in lines)
+    sizes = tokenizer.source_size, tokenizer.target_size
+    return _Encoded(pack(sources, targets, source_lines, target_lines, sizes), corpus, too_long)
 
 
 def store(tokenizer: Tokenizer, cleaner: Cleaner, tags: Sequence[str | None], folder: Path, crew: Crew) -> None:
@@ -207,10 +199,10 @@ def store(tokenizer: Tokenizer, cleaner: Cleaner, tags: Sequence[str | None], fo
     if committed and numbers:
         crew.say(f"going on after {sum(committed):,} pairs that were encoded before")
     progress = crew.progress("pairs encoded", done := sum(committed), cleaner.kept)
-    encoder = _Encoder(tokenizer, tags, cleaner.config.max_tokens)
+    encode = partial(_encode, tokenizer, tags, cleaner.config.max_tokens)
     with (
         StoreWriter(train, tokenizer.source_size, tokenizer.target_size, len(tags), committed) as writer,
-        closing(crew.build(encoder, (blocks.path(number) for number in numbers))) as encoded,
+        closing(crew.build(encode, (blocks.path(number) for number in numbers))) as encoded,
     ):
         progress.reach(done)
         for number, block in zip(numbers, encoded, strict=True):
@@ -218,17 +210,14 @@ def store(tokenizer: Tokenizer, cleaner: Cleaner, tags: Sequence[str | None], fo
             for pair in block.too_long:
                 cleaner.drop_too_many_tokens(*pair)
             if (number + 1) % _COMMIT == 0 or number == numbers[-1]:
-                _commit(record, number + 1, writer, cleaner)
+                with atomic_write(record) as file:
+                    done_so_far = {"blocks": number + 1, "pairs": writer.commit(), "report": cleaner.report()}
+                    json.dump(done_so_far, file)
                 blocks.delete(range(stored, number + 1))
                 stored = number + 1
-            done += len(block.packed.ids_ends[0]) + len(block.too_long)
+            done += block.packed.pairs + len(block.too_long)
             progress.reach(done)
     progress.end()
-
-
-def _commit(record: Path, blocks: int, writer: StoreWriter, cleaner: Cleaner) -> None:
-    with atomic_write(record) as file:
-        json.dump({"blocks": blocks, "pairs": writer.commit(), "report": cleaner.report()}, file)
 
 
 def tidy(folder: Path) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from hashlib import blake2b
 from itertools import chain
 from pathlib import Path
@@ -25,6 +25,7 @@ from nmt.files import atomic_write
 Ids = NDArray[np.integer[Any]]
 
 SIDES = ("source", "target")
+_ARRAYS = [f"{side}.{what}" for what in ("ids", "text") for side in SIDES]
 _DESCRIPTION = "store.json"
 _BLOCK = 10_000  # pairs hashed at a time
 
@@ -58,11 +59,6 @@ class Store:
             ) from error
         self.source_lengths = _lengths(self._ids["source"].offsets)  # [pairs] int32, tokens with EOS
         self.target_lengths = _lengths(self._ids["target"].offsets)
-
-    @classmethod
-    def open(cls, folder: str | os.PathLike[str]) -> Store:
-        """The store in `folder`."""
-        return cls(folder)
 
     def __reduce__(self) -> tuple[type[Store], tuple[Path]]:
         return Store, (self.folder,)
@@ -114,11 +110,14 @@ class Store:
 class Packed(NamedTuple):
     """Pairs as StoreWriter appends them: made by any process, and quick to send."""
 
-    ids: tuple[bytes, bytes]  # of source and target, end to end
-    ids_ends: tuple[NDArray[np.int64], NDArray[np.int64]]  # where each sentence ends, in ids
-    text: tuple[bytes, bytes]
-    text_ends: tuple[NDArray[np.int64], NDArray[np.int64]]  # in bytes
+    values: list[bytes]  # ids of source and target, then text of source and target, each end to end
+    ends: list[NDArray[np.int64]]  # where each sentence ends in these, in ids or in bytes
     hashed: bytes  # what these pairs add to what the fingerprint is of
+
+    @property
+    def pairs(self) -> int:
+        """How many there are."""
+        return len(self.ends[0])
 
 
 def pack(
@@ -129,18 +128,16 @@ def pack(
     sizes: tuple[int, int],
 ) -> Packed:
     """Pairs for a StoreWriter of the same sizes, the numbers of source and of target ids."""
-    sides = (sources, targets)
-    ids_ends = tuple(_ends(map(len, side), len(side)) for side in sides)
-    ids = tuple(
-        np.fromiter(chain.from_iterable(side), _id_type(size), int(ends[-1]) if len(ends) else 0).tobytes()
-        for side, size, ends in zip(sides, sizes, ids_ends, strict=True)
-    )
-    lines = tuple([line.encode() for line in side] for side in (source_lines, target_lines))
-    text_ends = tuple(_ends(map(len, side), len(side)) for side in lines)
-    text = tuple(b"".join(side) for side in lines)
-    hashed = _hashed(ids, [ends * _id_type(size).itemsize for ends, size in zip(ids_ends, sizes, strict=True)],
-                     text, text_ends)  # fmt: skip
-    return Packed(ids, ids_ends, text, text_ends, hashed)  # type: ignore[arg-type]
+    lines = [[line.encode() for line in side] for side in (source_lines, target_lines)]
+    types = _types(sizes)
+    ids = [
+        np.fromiter(chain.from_iterable(side), dtype, sum(map(len, side))).tobytes()
+        for side, dtype in zip((sources, targets), types[:2], strict=True)
+    ]
+    values = [*ids, *map(b"".join, lines)]
+    ends = [np.cumsum([len(one) for one in side], dtype=np.int64) for side in (sources, targets, *lines)]
+    hashed = _hashed(values, [end * dtype.itemsize for end, dtype in zip(ends, types, strict=True)])
+    return Packed(values, ends, hashed)
 
 
 class StoreWriter:
@@ -158,12 +155,10 @@ class StoreWriter:
         self._sizes = source_size, target_size
         self._corpora = list(committed) or [0] * corpora
         self._hash = blake2b(digest_size=16)
-        types = [_id_type(size) for size in self._sizes]
         pairs = sum(self._corpora)
-        self._ids = [
-            _RaggedWriter(folder / f"{side}.ids", dtype, pairs) for side, dtype in zip(SIDES, types, strict=True)
+        self._arrays = [
+            _RaggedWriter(folder / name, dtype, pairs) for name, dtype in zip(_ARRAYS, _types(self._sizes), strict=True)
         ]
-        self._text = [_RaggedWriter(folder / f"{side}.text", np.dtype("u1"), pairs) for side in SIDES]
         if pairs:
             self._hash_again(pairs)
 
@@ -178,30 +173,29 @@ class StoreWriter:
 
     def extend(self, packed: Packed, corpus: int = 0) -> None:
         """Append pairs of a corpus."""
-        for side in range(len(SIDES)):
-            self._ids[side].extend(packed.ids[side], packed.ids_ends[side])
-            self._text[side].extend(packed.text[side], packed.text_ends[side])
+        for array, values, ends in zip(self._arrays, packed.values, packed.ends, strict=True):
+            array.extend(values, ends)
         self._hash.update(packed.hashed)
-        self._corpora[corpus] += len(packed.ids_ends[0])
+        self._corpora[corpus] += packed.pairs
 
     def commit(self) -> list[int]:
         """Bring all to the disk; the number of pairs of each corpus so far."""
-        for ragged in (*self._ids, *self._text):
-            ragged.sync()
+        for array in self._arrays:
+            array.sync()
         return list(self._corpora)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for ragged in (*self._ids, *self._text):
-            ragged.close()
+        for array in self._arrays:
+            array.close()
         if error is not None:
             return
         description = {
             "pairs": sum(self._corpora),
             "corpora": self._corpora,
-            "tokens": {side: ragged.end for side, ragged in zip(SIDES, self._ids, strict=True)},
-            "dtype": {side: _id_type(size).str for side, size in zip(SIDES, self._sizes, strict=True)},
+            "tokens": {side: array.end for side, array in zip(SIDES, self._arrays[:2], strict=True)},
+            "dtype": {side: dtype.str for side, dtype in zip(SIDES, _types(self._sizes)[:2], strict=True)},
             "fingerprint": self._hash.hexdigest(),
         }
         with atomic_write(self._folder / _DESCRIPTION) as file:
@@ -209,13 +203,11 @@ class StoreWriter:
 
     def _hash_again(self, pairs: int) -> None:
         """The fingerprint of what is there already."""
-        ids, text = ([_Ragged(*ragged.mapped()) for ragged in sides] for sides in (self._ids, self._text))
+        arrays = [array.written() for array in self._arrays]
         for start in range(0, pairs, _BLOCK):
-            stop = min(start + _BLOCK, pairs)
-            parts = [[ragged.flat(range(start, stop)) for ragged in sides] for sides in (ids, text)]
-            values = [[part.values.tobytes() for part in sides] for sides in parts]
-            ends = [[part.offsets[1:] * part.values.itemsize for part in sides] for sides in parts]
-            self._hash.update(_hashed(values[0], ends[0], values[1], ends[1]))
+            parts = [array.flat(range(start, min(start + _BLOCK, pairs))) for array in arrays]
+            ends = [part.offsets[1:] * part.values.itemsize for part in parts]
+            self._hash.update(_hashed([part.values.tobytes() for part in parts], ends))
 
 
 class _Ragged:
@@ -257,9 +249,9 @@ class _RaggedWriter:
         self._offsets.write((ends + self.end).astype("<i8").tobytes())
         self.end += int(ends[-1]) if len(ends) else 0
 
-    def mapped(self) -> tuple[Ids, Ids]:
+    def written(self) -> _Ragged:
         """What was there at the beginning."""
-        return _map(Path(self._values.name), self._dtype.str), _map(Path(self._offsets.name), "<i8")
+        return _Ragged(_map(Path(self._values.name), self._dtype.str), _map(Path(self._offsets.name), "<i8"))
 
     def sync(self) -> None:
         for file in (self._values, self._offsets):
@@ -285,24 +277,18 @@ def _lengths(offsets: Ids) -> NDArray[np.int32]:
     return np.diff(offsets).astype(np.int32)
 
 
-def _id_type(size: int) -> np.dtype[Any]:
-    return np.dtype("<u2" if size < 1 << 16 else "<i4")
+def _types(sizes: tuple[int, int]) -> list[np.dtype[Any]]:
+    """The types of _ARRAYS, given the numbers of source and of target ids."""
+    return [*(np.dtype("<u2" if size < 1 << 16 else "<i4") for size in sizes), np.dtype("u1"), np.dtype("u1")]
 
 
-def _ends(lengths: Iterable[int], count: int) -> NDArray[np.int64]:
-    return np.cumsum(np.fromiter(lengths, np.int64, count))
-
-
-def _hashed(
-    ids: Sequence[bytes], ids_ends: Sequence[NDArray[Any]], text: Sequence[bytes], text_ends: Sequence[NDArray[Any]]
-) -> bytes:
+def _hashed(arrays: Sequence[bytes], ends: Sequence[NDArray[Any]]) -> bytes:
     """Pair by pair and side by side: both lengths in bytes, the ids and the text."""
     parts: list[bytes] = []
-    sides = list(zip(ids, text, strict=True))
-    starts: Sequence[int] = [0] * 4
-    for ends in zip(*(side.tolist() for side in (*ids_ends, *text_ends)), strict=True):
-        for side, (values, line) in enumerate(sides):
-            first, last, begin, end = starts[side], ends[side], starts[side + 2], ends[side + 2]
-            parts += (b"%d %d " % (last - first, end - begin), values[first:last], line[begin:end])
-        starts = ends
+    starts: Sequence[int] = [0] * len(arrays)
+    for stops in zip(*(each.tolist() for each in ends), strict=True):
+        one = [array[start:stop] for array, start, stop in zip(arrays, starts, stops, strict=True)]
+        for ids, text in (one[0::2], one[1::2]):
+            parts += (b"%d %d " % (len(ids), len(text)), ids, text)
+        starts = stops
     return b"".join(parts)

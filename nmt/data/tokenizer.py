@@ -2,42 +2,29 @@
 
 from __future__ import annotations
 
-import io
 import os
 import re
-from collections.abc import Iterable, Sequence, Set
+from collections.abc import Sequence
 from functools import cached_property
 from hashlib import blake2b
-from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
 import sentencepiece
 
-from nmt.config.data import TokenizerConfig
-from nmt.data.characters import as_line, find_foreign, name_of
+from nmt.data.characters import as_line
 from nmt.data.cleaning import normalise_whitespace
-from nmt.data.reserved import SPACE, Learnable, inside, normaliser, outside
-from nmt.data.symbols import is_symbol, keep_whole
-from nmt.errors import ConfigError, NmtError
+from nmt.data.reserved import SPACE, inside, outside
+from nmt.data.sentencepiece_model import is_symbol
+from nmt.errors import NmtError
 from nmt.files import atomic_write, make_folder
 
 PAD, UNK, BOS, EOS = 0, 1, 2, 3
 
 Span = tuple[int, int]  # where in a line something stands: its first character, and the one after its last
 
-_THREADS = 8  # of training, on every machine: the sums of unigram training depend on how lines are dealt out
-_LONGEST_LINE = 1 << 20  # bytes; SentencePiece would skip longer ones (by default, those over 4192) without a word
 SPECIAL = ["<pad>", "<unk>", "<s>", "</s>"]  # by their ids
 _TAG = re.compile(f"<tag{SPACE}(.+)>")  # no piece of text has a space in the middle, whatever the text
-
-
-class SizeRefused(ConfigError):
-    """The text does not support a vocabulary of that size; `possible` is the nearest one that it does."""
-
-    def __init__(self, message: str, possible: int) -> None:
-        super().__init__(message)
-        self.possible = possible
 
 
 def tag_name(tag: str) -> str:
@@ -57,27 +44,6 @@ class Tokenizer:
         self.models = (source,) if target is None else (source, target)
         self.source = Model(source)
         self.target = self.source if target is None else Model(target)  # the same object where they are joint
-
-    @classmethod
-    def train(
-        cls,
-        config: TokenizerConfig,
-        source: Iterable[str],
-        target: Iterable[str],
-        characters: tuple[Set[str], Set[str]] = (frozenset(), frozenset()),
-        tags: Sequence[str] = (),
-    ) -> Tokenizer:
-        """Train on lines of normalised text; the same lines give the same tokenizer.
-
-        `characters` of source and target are known to it even if they are in none of these lines. Each of `tags` is a
-        source symbol. Raises ConfigError where the text does not support tokenizer.vocab_size.
-        """
-        if config.joint:
-            return cls(_train(config, chain(source, target), characters[0] | characters[1], "", tags))
-        return cls(
-            _train(config, source, characters[0], " of the source language", tags),
-            _train(config, target, characters[1], " of the target language"),
-        )
 
     @classmethod
     def load(cls, folder: str | os.PathLike[str]) -> Tokenizer:
@@ -269,61 +235,6 @@ class Model:
         return [as_line(outside(self.names[id])) for id in ids]
 
 
-def _train(
-    config: TokenizerConfig, lines: Iterable[str], characters: Set[str], of_language: str, tags: Sequence[str] = ()
-) -> bytes:
-    """A serialised model trained on all of `lines`.
-
-    A tag is a control symbol of SentencePiece, which no text is encoded to, not even the symbol's own name; its name
-    cannot be that of a piece learned from text either.
-    """
-    model = io.BytesIO()
-    controls = [tag_name(tag) for tag in tags]  # the ids after EOS
-    symbols = _symbols(config)
-    learnable = Learnable(config.normalization, [*SPECIAL, *controls], _LONGEST_LINE)
-    known = set("".join(map(normaliser(config.normalization), characters)))
-    try:
-        sentencepiece.SentencePieceTrainer.train(
-            sentence_iterator=learnable.lines(lines),
-            model_writer=model,
-            model_type=config.algorithm,
-            vocab_size=config.vocab_size,
-            byte_fallback=config.byte_fallback,
-            character_coverage=config.character_coverage,
-            required_chars="".join(sorted(known - {" ", *symbols})),  # which may not name a symbol again
-            normalization_rule_name=config.normalization,
-            remove_extra_whitespaces=False,  # the text has none; a target line that has some survives
-            pad_id=PAD,
-            unk_id=UNK,
-            bos_id=BOS,
-            eos_id=EOS,
-            control_symbols=controls,
-            user_defined_symbols=symbols,
-            input_sentence_size=0,
-            shuffle_input_sentence=False,
-            max_sentence_length=_LONGEST_LINE,
-            num_threads=_THREADS,
-            minloglevel=5,  # silent
-        )
-    except RuntimeError as error:
-        raise _refusal(config, str(error), of_language) from error
-    return keep_whole(model.getvalue()) if config.symbols else model.getvalue()
-
-
-def _symbols(config: TokenizerConfig) -> list[str]:
-    """The strings of tokenizer.symbols as SentencePiece is given them; ConfigError for one that would not come back."""
-    normalise = normaliser(config.normalization)
-    for symbol in config.symbols:
-        if (foreign := find_foreign(symbol)) is not None:
-            raise ConfigError(f"tokenizer.symbols: {symbol!r} has {name_of(foreign[0])}, which no line of text has")
-        if (normal := normalise(symbol)) != inside(symbol):
-            raise ConfigError(
-                f"tokenizer.symbols: {symbol!r} is written {outside(normal)!r} by "
-                f"tokenizer.normalization={config.normalization}: give it so, or set tokenizer.normalization=identity"
-            )
-    return list(map(inside, config.symbols))
-
-
 def _places(normal: str, line: str) -> list[int]:
     """Where each character of a line with its white space normalised stands in the line as it was."""
     places: list[int] = []
@@ -334,19 +245,3 @@ def _places(normal: str, line: str) -> list[int]:
         places.append(place)
         place += 1
     return [*places, len(line)]
-
-
-def _refusal(config: TokenizerConfig, message: str, of_language: str) -> NmtError:
-    """SentencePiece's reason as a sentence about the configuration."""
-    size = f"tokenizer.vocab_size={config.vocab_size}"
-    if most := re.search(r"too high .*value <= (\d+)", message):
-        return SizeRefused(
-            f"{size} is more than the training text{of_language} supports: at most {most[1]} is possible", int(most[1])
-        )
-    if least := re.search(r"smaller than required_chars\. \d+ vs (\d+)", message):
-        return SizeRefused(
-            f"{size} has no room for the characters of the training text{of_language}: it takes at least "
-            f"{least[1]}, or a lower tokenizer.character_coverage (with tokenizer.byte_fallback=true for the others)",
-            int(least[1]),
-        )
-    return NmtError(f"the tokenizer{of_language} could not be trained: {message}")

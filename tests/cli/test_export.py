@@ -23,7 +23,7 @@ from nmt.cli import export, translate
 from nmt.cli.translate.answers import load_translator
 from nmt.cli.translate.options import make_parser
 from nmt.config.data import TokenizerConfig
-from nmt.data.tokenizer import Tokenizer
+from nmt.data.vocabulary import train_tokenizer
 from nmt.errors import UsageError
 from nmt.inference.translator import Translator
 from nmt.runs.checkpoints import set_pointer
@@ -135,7 +135,7 @@ def retrained(run: Path) -> None:
 def with_another_tokenizer(run: Path) -> None:
     shutil.rmtree(run / "tokenizer")
     lines = made_up_lines(300, seed=9)
-    Tokenizer.train(TokenizerConfig(algorithm="bpe", vocab_size=60), lines, lines).save(run / "tokenizer")
+    train_tokenizer(TokenizerConfig(algorithm="bpe", vocab_size=60), lines, lines).save(run / "tokenizer")
 
 
 def fewer_positions(run: Path) -> None:

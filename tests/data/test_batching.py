@@ -30,7 +30,7 @@ def make_store(folder: Path, lengths: list[tuple[int, int]]) -> Store:
     with StoreWriter(folder, 60_000, 60_000) as writer:
         for row, (source, target) in enumerate(lengths):
             writer.add([10 + row] * (source - 1) + [EOS], [10 + row] * (target - 1) + [EOS], "", "")
-    return Store.open(folder)
+    return Store(folder)
 
 
 @pytest.fixture(scope="module")
@@ -143,7 +143,7 @@ def real_store(tmp_path_factory: pytest.TempPathFactory) -> Store:
 @pytest.mark.parametrize("budget", [1024, 2048, 4096])
 def test_little_padding_on_real_text(real_store: Store, budget: int) -> None:
     updates = Updates(real_store, budget)
-    found = take(updates, updates.updates_per_epoch(0))
+    found = take(updates, len(updates.epoch(0)))
     assert sum(update.sentences for update in found) == len(real_store)
     padded = sum(update.padded_tokens for update in found)
     assert 1 - sum(update.source_tokens + update.target_tokens for update in found) / padded < 0.05
@@ -154,7 +154,7 @@ def test_little_padding_on_real_text(real_store: Store, budget: int) -> None:
 
 def test_updates_follow_the_epochs_and_resume_anywhere(store: Store) -> None:
     updates = Updates(store, 2000)
-    sizes = [updates.updates_per_epoch(number) for number in (0, 1)]
+    sizes = [len(updates.epoch(number)) for number in (0, 1)]
     through = take(updates, sum(sizes) + 2)
     places = [(update.epoch, update.position) for update in through]
     assert places == [(e, p) for e in (0, 1) for p in range(sizes[e])] + [(2, 0), (2, 1)]

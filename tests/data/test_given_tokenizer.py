@@ -20,6 +20,7 @@ from nmt.data.prepare import prepare
 from nmt.data.sampling import SubwordSampling
 from nmt.data.sentencepiece_model import parse, serialise
 from nmt.data.tokenizer import BOS, EOS, PAD, UNK, Tokenizer
+from nmt.data.vocabulary import train_tokenizer
 from nmt.errors import ConfigError
 from nmt.resources import embedded_corpus
 from nmt.runs.run import load_run
@@ -76,7 +77,7 @@ def test_text_is_cut_as_before_and_ids_are_ours(form: str) -> None:
 
 def test_a_model_of_this_toolkit_stays_as_it_is_to_the_byte() -> None:
     config = TokenizerConfig(algorithm="bpe", vocab_size=60, symbols=["<b>"])
-    own = Tokenizer.train(config, made_up_lines(200, 1), made_up_lines(200, 2), tags=["2fr"]).models[0]
+    own = train_tokenizer(config, made_up_lines(200, 1), made_up_lines(200, 2), tags=["2fr"]).models[0]
     assert adopt(own) is own and adopt(own, ["2fr"]) is own
     more = Tokenizer(adopt(own, ["2fr", "2es"]))
     assert set(more.tags) == {"2fr", "2es"} and more.source_size == Tokenizer(own).source_size + 1

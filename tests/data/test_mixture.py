@@ -33,7 +33,7 @@ def make_store(folder: Path, sizes: list[int]) -> Store:
                 lengths = rng.integers(1, 9, 2)
                 writer.add([10 + row] * lengths[0] + [EOS], [10 + row] * lengths[1] + [EOS], "", "", corpus)
                 row += 1
-    return Store.open(folder)
+    return Store(folder)
 
 
 @pytest.fixture(scope="module")
@@ -155,7 +155,7 @@ def test_a_store_from_before_is_read_but_not_weighted(tmp_path: Path) -> None:
     description = json.loads(path.read_text("utf-8"))
     assert description.pop("corpora") == SIZES
     path.write_text(json.dumps(description), encoding="utf-8")
-    old = Store.open(store.folder)
+    old = Store(store.folder)
     updates = Updates(old, 60, mixture=Mixture.of(config([1, 1, 1]), old))
     assert [rows.tolist() for rows in updates.epoch(1)] == old_order(updates, 1)
     with pytest.raises(NmtError, match="remove it, and it is prepared again"):

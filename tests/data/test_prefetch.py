@@ -42,7 +42,7 @@ def kill(number: int) -> None:
     "deaths", [[(0, 0)], [(7, 0)], [(7, 1)], [(3, 1), (3, 0)], [(n, n % 2) for n in range(1, 30, 5)]]
 )
 def test_a_killed_worker_changes_nothing_about_the_updates(updates: Updates, deaths: list[tuple[int, int]]) -> None:
-    length = updates.updates_per_epoch(0) + 20
+    length = len(updates.epoch(0)) + 20
     expected = take(Updates(updates.store, 300, 120), length)
     said: list[str] = []
     found = []

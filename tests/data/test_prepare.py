@@ -176,13 +176,13 @@ def test_large_text_is_sampled_evenly_for_the_tokenizer(config: Config, monkeypa
     config.tokenizer.vocab_size = 60
     monkeypatch.setattr(module, "_TOKENIZER_CHARACTERS", sum(len(s) + len(t) for s, t in pairs) // 10)
     seen: list[list[str]] = []
-    train = module.Tokenizer.train
+    train = module.train_tokenizer
 
     def spy(settings: TokenizerConfig, source: Any, target: Any, *others: Any) -> Any:
         seen[:] = [list(source), list(target)]
         return train(settings, *seen, *others)
 
-    monkeypatch.setattr(module.Tokenizer, "train", spy)
+    monkeypatch.setattr(module, "train_tokenizer", spy)
     tokenizer = run(config).tokenizer
     assert len(seen[0]) == len(seen[1]) in (199, 200)
     numbers = [int(line.split()[1]) for line in seen[0]]

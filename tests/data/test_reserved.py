@@ -16,6 +16,7 @@ from nmt.data.characters import find_foreign
 from nmt.data.reserved import inside, normaliser, outside
 from nmt.data.sampling import SubwordSampling
 from nmt.data.tokenizer import EOS, UNK, Tokenizer
+from nmt.data.vocabulary import train_tokenizer
 from nmt.errors import NmtError
 from nmt.inference.lines import LineReader
 
@@ -25,7 +26,7 @@ PLAIN = [f"{word} {other}" for word in ("the", "a", "no") for other in ("man", "
 
 
 def train(lines: list[str], tags: tuple[str, ...] = (), **settings: Any) -> Tokenizer:
-    return Tokenizer.train(TokenizerConfig(**settings), lines, lines, tags=tags)
+    return train_tokenizer(TokenizerConfig(**settings), lines, lines, tags=tags)
 
 
 def every_character() -> list[str]:
@@ -81,7 +82,7 @@ def test_a_name_that_normalisation_makes_is_learnt_too() -> None:
 
 def test_named_characters_are_known_as_normalisation_writes_them() -> None:
     config = TokenizerConfig(algorithm="bpe", vocab_size=50, normalization="nfkc")
-    tokenizer = Tokenizer.train(config, PLAIN, PLAIN, ({"½", "▁"}, {"▅", "Ａ"}))
+    tokenizer = train_tokenizer(config, PLAIN, PLAIN, ({"½", "▁"}, {"▅", "Ａ"}))
     assert UNK not in tokenizer.encode_target(["½▁▅Ａ"])[0]
 
 

@@ -23,6 +23,7 @@ from nmt.data.batching import Batch, Updates
 from nmt.data.sampling import SubwordSampling
 from nmt.data.store import Store, StoreWriter
 from nmt.data.tokenizer import EOS, PAD, UNK, Tokenizer
+from nmt.data.vocabulary import train_tokenizer
 from nmt.errors import ConfigError
 from nmt.resources import embedded_corpus
 from tests.data.test_batching import same, take
@@ -39,7 +40,7 @@ def lines(language: str) -> list[str]:
 @cache
 def tokenizer(algorithm: Algorithm, joint: bool = True) -> Tokenizer:
     config = TokenizerConfig(algorithm=algorithm, joint=joint, vocab_size=400)
-    return Tokenizer.train(config, lines("de"), lines("en"))
+    return train_tokenizer(config, lines("de"), lines("en"))
 
 
 def sampling(algorithm: Algorithm, alpha: float = 0.3, joint: bool = True, **settings: Any) -> SubwordSampling:
@@ -140,7 +141,7 @@ def test_without_chance_it_is_what_sentencepiece_encodes(
 ) -> None:
     """A great alpha leaves only the most probable segmentation; equally probable ones are few."""
     config = TokenizerConfig(**{"algorithm": algorithm, "vocab_size": 400, "character_coverage": 0.99, **settings})
-    trained = Tokenizer.train(config, lines("de"), lines("en"))
+    trained = train_tokenizer(config, lines("de"), lines("en"))
     text = [*lines("en"), "", " ", "  the  ☃☃ man☃ ", "ﬁne ½ ① Ａ e\u0301 \u00a0 …"]
     sides = SubwordSampling(trained, algorithm, alpha, "target", 100)
     assert sides.source is None and sides.target is not None
@@ -210,7 +211,7 @@ def store(tmp_path_factory: pytest.TempPathFactory, algorithm: Algorithm) -> Sto
     with StoreWriter(folder, used.source_size, used.target_size) as writer:
         for pair in pairs:
             writer.add(*pair)
-    return Store.open(folder)
+    return Store(folder)
 
 
 def updates(store: Store, algorithm: Algorithm, tokens_per_device: int | None = None, **settings: Any) -> Updates:
@@ -226,7 +227,7 @@ def test_updates_hold_the_same_pairs_drawn_anew_in_each_epoch(store: Store, algo
     decode = tokenizer(algorithm).decode_target
     seen: dict[str, set[tuple[int, ...]]] = {}
     for epoch in range(3):
-        count = Updates(store, 500).updates_per_epoch(epoch)
+        count = len(Updates(store, 500).epoch(epoch))
         ours, theirs = (take(each, count, epoch) for each in (updates(store, algorithm), Updates(store, 500)))
         for one, other in zip(ours, theirs, strict=True):
             found, stored = sentences(one.batches, "tgt_out"), sentences(other.batches, "tgt_out")

@@ -142,7 +142,7 @@ def expected(config: Config, tmp_path: Path) -> dict[str, bytes]:
     [
         (1, ["Blocks write 0 before"], "training the tokenizer"),
         (2, ["Blocks write 4 after", "Blocks write 3 after"], "going on after 524 pairs that were read before"),
-        (1, ["Tokenizer train 0 before"], "training the tokenizer"),
+        (1, ["prepare train_tokenizer 0 before"], "training the tokenizer"),
         (2, ["Tokenizer save 0 after"], "training the tokenizer"),
         (1, ["StoreWriter extend 2 after"], "900 pairs encoded"),
         (2, ["StoreWriter extend 4 after"], "pairs that were encoded before"),

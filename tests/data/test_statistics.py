@@ -12,6 +12,7 @@ from nmt.config.data import TokenizerConfig
 from nmt.data.statistics import RATIO_EDGES, Overlap, TextCounts, count_lines, count_store, quantile, summary
 from nmt.data.store import SIDES, Store, StoreWriter
 from nmt.data.tokenizer import EOS, Model, Tokenizer
+from nmt.data.vocabulary import train_tokenizer
 
 PAIRS = [
     ("ein Hund", "a dog"),
@@ -25,7 +26,7 @@ PAIRS = [
 @pytest.fixture(scope="module")
 def tokenizer() -> Tokenizer:
     sides = [[pair[side] for pair in PAIRS] for side in range(2)]
-    return Tokenizer.train(TokenizerConfig(algorithm="char", vocab_size=40, joint=True), *sides, tags=["web"])
+    return train_tokenizer(TokenizerConfig(algorithm="char", vocab_size=40, joint=True), *sides, tags=["web"])
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +37,7 @@ def store(tokenizer: Tokenizer, tmp_path_factory: pytest.TempPathFactory) -> Sto
         for number, (source, target) in enumerate(PAIRS):
             ids = tokenizer.tag_ids("web" if number % 2 else None) + tokenizer.encode_source([source])[0]
             writer.add(ids, tokenizer.encode_target([target])[0], source, target)
-    return Store.open(folder)
+    return Store(folder)
 
 
 def models(tokenizer: Tokenizer) -> tuple[Model, Model]:

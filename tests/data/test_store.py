@@ -24,7 +24,7 @@ def write(folder: Path, pairs: Sequence[tuple[list[int], list[int], str, str]] =
     with StoreWriter(folder, size, 400) as writer:
         for pair in pairs:
             writer.add(*pair)
-    return Store.open(folder)
+    return Store(folder)
 
 
 @pytest.mark.parametrize(("size", "dtype"), [(400, np.uint16), (65535, np.uint16), (65536, np.int32)])
@@ -71,17 +71,17 @@ def test_an_empty_store(tmp_path: Path) -> None:
 
 def test_an_incomplete_store_is_refused(tmp_path: Path) -> None:
     with pytest.raises(NmtError, match="no complete store"):
-        Store.open(tmp_path / "nowhere")
+        Store(tmp_path / "nowhere")
     folder = tmp_path / "broken"
     folder.mkdir()
     with pytest.raises(RuntimeError), StoreWriter(folder, 400, 400) as writer:
         writer.add(*PAIRS[0])
         raise RuntimeError("in the middle")
     with pytest.raises(NmtError, match="no complete store"):
-        Store.open(folder)
+        Store(folder)
     names = [path.name for path in write(tmp_path / "whole").folder.iterdir()]
     for number, name in enumerate(names):
         folder = write(tmp_path / str(number)).folder
         (folder / name).write_bytes((folder / name).read_bytes()[:-2])
         with pytest.raises(NmtError, match="no complete store"):
-            Store.open(folder)
+            Store(folder)

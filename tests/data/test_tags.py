@@ -15,6 +15,7 @@ from nmt.data.prepare import prepare
 from nmt.data.sampling import SubwordSampling
 from nmt.data.tags import tags_of_lines
 from nmt.data.tokenizer import EOS, Tokenizer
+from nmt.data.vocabulary import train_tokenizer
 from nmt.errors import ConfigError, NmtError
 from tests.toy_run import made_up_lines
 from tests.training.tiny import tiny_config
@@ -27,7 +28,7 @@ SIZES = {"unigram": 45, "bpe": 60, "char": 32, "word": 55}
 @pytest.fixture(scope="module", params=SIZES)
 def tokenizer(request: pytest.FixtureRequest) -> Tokenizer:
     config = TokenizerConfig(algorithm=request.param, vocab_size=SIZES[request.param])
-    return Tokenizer.train(config, HOSTILE, HOSTILE, tags=["bt", "2de"])
+    return train_tokenizer(config, HOSTILE, HOSTILE, tags=["bt", "2de"])
 
 
 def test_text_never_spells_a_tag(tokenizer: Tokenizer) -> None:
@@ -48,14 +49,14 @@ def test_a_tag_is_no_piece_of_text(tokenizer: Tokenizer, tmp_path: Path) -> None
 
 def test_only_the_source_has_tags_where_vocabularies_are_apart() -> None:
     config = TokenizerConfig(algorithm="bpe", vocab_size=60, joint=False)
-    apart = Tokenizer.train(config, HOSTILE, HOSTILE, tags=["bt"])
+    apart = train_tokenizer(config, HOSTILE, HOSTILE, tags=["bt"])
     assert (apart.source.tags, apart.target.tags) == ({"bt": 4}, {})
 
 
 def test_a_vocabulary_without_tags_is_what_it_was() -> None:
     lines = made_up_lines(300, seed=1)
     config = TokenizerConfig(algorithm="unigram", vocab_size=40)
-    plain, empty = (Tokenizer.train(config, lines, lines, **more) for more in ({}, {"tags": []}))  # type: ignore[arg-type]
+    plain, empty = (train_tokenizer(config, lines, lines, **more) for more in ({}, {"tags": []}))  # type: ignore[arg-type]
     assert plain.fingerprint == empty.fingerprint
     assert plain.tags == {}
 

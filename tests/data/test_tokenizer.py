@@ -9,6 +9,7 @@ import pytest
 
 from nmt.config.data import TokenizerConfig
 from nmt.data.tokenizer import BOS, EOS, PAD, UNK, Tokenizer
+from nmt.data.vocabulary import train_tokenizer
 from nmt.errors import ConfigError, NmtError
 from nmt.resources import embedded_corpus
 
@@ -21,7 +22,7 @@ def lines_of(language: str, count: int = 1500) -> list[str]:
 
 def train(source: list[str] | None = None, target: list[str] | None = None, **settings: Any) -> Tokenizer:
     config = TokenizerConfig(**{"vocab_size": 400, **settings})
-    return Tokenizer.train(config, source or lines_of("de"), target or lines_of("en"))
+    return train_tokenizer(config, source or lines_of("de"), target or lines_of("en"))
 
 
 @pytest.fixture(scope="module")
@@ -123,7 +124,7 @@ def test_long_lines_are_learnt_from() -> None:
 
 def test_characters_named_are_known() -> None:
     config = TokenizerConfig(vocab_size=400)
-    tokenizer = Tokenizer.train(config, lines_of("de"), lines_of("en"), ({"☃", " "}, {",", "="}))
+    tokenizer = train_tokenizer(config, lines_of("de"), lines_of("en"), ({"☃", " "}, {",", "="}))
     assert tokenizer.decode_target(tokenizer.encode_target(["☃ =,"])[0]) == "☃ =,"
 
 

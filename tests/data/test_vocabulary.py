@@ -7,8 +7,8 @@ import random
 import pytest
 
 from nmt.config.data import TokenizerConfig
-from nmt.data.tokenizer import SizeRefused, Tokenizer
-from nmt.data.vocabulary import fitting, two_digits
+from nmt.data.tokenizer import Tokenizer
+from nmt.data.vocabulary import SizeRefused, fitting, train_tokenizer, two_digits
 
 
 def text(words: int, letters: str, seed: int) -> list[str]:
@@ -20,7 +20,7 @@ def text(words: int, letters: str, seed: int) -> list[str]:
 
 def fitted(source: list[str], target: list[str], config: TokenizerConfig) -> Tokenizer:
     characters = (sum(map(len, source)), sum(map(len, target)))
-    return fitting(config, characters, lambda sized: Tokenizer.train(sized, source, target))
+    return fitting(config, characters, lambda sized: train_tokenizer(sized, source, target))
 
 
 @pytest.mark.parametrize("joint", [True, False], ids=["joint", "separate"])

@@ -11,7 +11,7 @@ from nmt.config.data import CorpusConfig, DataConfig, TokenizerConfig
 from nmt.config.load import save_config
 from nmt.config.models import LuongConfig, ModelConfig, RnnEncDecConfig, RnnSearchConfig, TransformerConfig
 from nmt.config.schema import Config, SearchConfig, TrainingConfig
-from nmt.data.tokenizer import Tokenizer
+from nmt.data.vocabulary import train_tokenizer
 from nmt.models.build import build_model
 from nmt.runs.checkpoints import set_pointer
 from nmt.training.checkpoint import save_checkpoint
@@ -66,7 +66,7 @@ def make_run(path: Path, family: str, texts: Path, seed: int = 1) -> Path:
     )
     path.mkdir(parents=True)
     save_config(config, path / "config.yaml")
-    tokenizer = Tokenizer.train(config.tokenizer, SOURCES, REFERENCES)
+    tokenizer = train_tokenizer(config.tokenizer, SOURCES, REFERENCES)
     tokenizer.save(path / "tokenizer")
     torch.manual_seed(seed)
     model = build_model(config.model, tokenizer.source_size, tokenizer.target_size)

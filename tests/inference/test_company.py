@@ -15,6 +15,7 @@ from nmt.config.data import TokenizerConfig
 from nmt.config.models import ModelConfig, RnnSearchConfig, TransformerConfig
 from nmt.config.schema import SearchConfig
 from nmt.data.tokenizer import Tokenizer
+from nmt.data.vocabulary import train_tokenizer
 from nmt.inference.engines.native import NativeEngine
 from nmt.inference.translator import Translator
 from nmt.models.build import build_model
@@ -34,7 +35,7 @@ def lines(language: str) -> list[str]:
 
 @cache
 def tokenizer() -> Tokenizer:
-    return Tokenizer.train(TokenizerConfig(algorithm="bpe", vocab_size=2000), lines("de"), lines("en"))
+    return train_tokenizer(TokenizerConfig(algorithm="bpe", vocab_size=2000), lines("de"), lines("en"))
 
 
 def engine(name: str) -> NativeEngine:

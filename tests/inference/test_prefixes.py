@@ -10,7 +10,8 @@ import pytest
 from nmt.config.data import TokenizerConfig
 from nmt.data.characters import find_foreign
 from nmt.data.cleaning import normalise_whitespace
-from nmt.data.tokenizer import EOS, Tokenizer
+from nmt.data.tokenizer import EOS
+from nmt.data.vocabulary import train_tokenizer
 from nmt.inference.hypotheses import text_of
 from nmt.inference.pieces import pieces_of
 from nmt.inference.scoring import force
@@ -118,7 +119,7 @@ SETTINGS: list[dict[str, object]] = [
 def test_what_is_added_is_read_behind_the_prefix(settings: dict[str, object]) -> None:
     """For every tokenizer the given text stands in front, and nothing changes where the vocabulary can spell it."""
     text = [*made_up_lines(200, seed=1), *["ba … de"] * 9]
-    tokenizer = Tokenizer.train(TokenizerConfig(**settings), text, text)  # type: ignore[arg-type]
+    tokenizer = train_tokenizer(TokenizerConfig(**settings), text, text)  # type: ignore[arg-type]
     draw = random.Random(3)
     known = made_up_lines(20, seed=1)
     for prefix in [*odd_prefixes(300, seed=4), *known, *(f"{one} " for one in known)]:
@@ -138,7 +139,7 @@ def test_what_is_added_is_read_behind_the_prefix(settings: dict[str, object]) ->
 
 
 def test_between_a_prefix_and_a_new_word_there_is_one_space() -> None:
-    tokenizer = Tokenizer.train(TokenizerConfig(algorithm="char", vocab_size=20), LINES, LINES)
+    tokenizer = train_tokenizer(TokenizerConfig(algorithm="char", vocab_size=20), LINES, LINES)
     new_word = tokenizer.encode_target(["ki"])[0][:-1]
     assert tokenizer.target_pieces(new_word) == ["▁", "k", "i"]
     cases = [

@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from nmt.config.data import TokenizerConfig
-from nmt.data.tokenizer import BOS, Tokenizer
+from nmt.data.tokenizer import BOS
+from nmt.data.vocabulary import train_tokenizer
 from nmt.errors import NmtError, UsageError
 from nmt.inference.word_attention import (
     END,
@@ -71,7 +72,7 @@ KINDS: dict[str, dict[str, object]] = {
 @pytest.mark.parametrize("kind", KINDS)
 def test_words_of_pieces_are_those_of_the_line_whatever_its_spaces(kind: str) -> None:
     text = [*made_up_lines(200, seed=1), *["ba\u00a0de lo"] * 20]  # a piece may have a no-break space within
-    tokenizer = Tokenizer.train(TokenizerConfig(**KINDS[kind]), text, text)  # type: ignore[arg-type]
+    tokenizer = train_tokenizer(TokenizerConfig(**KINDS[kind]), text, text)  # type: ignore[arg-type]
     draw = random.Random(kind)
     for _ in range(1500):
         line = "".join(draw.choices(ODD, k=draw.randint(0, 9)))

@@ -63,7 +63,7 @@ def test_no_batch_of_an_epoch_exceeds_the_largest(
     lengths = [max(batch.src.size(1) for batch in largest), max(batch.tgt_out.size(1) for batch in largest)]
     tokens = max(batch.src.numel() + batch.tgt_out.numel() for batch in largest)
     cells = max(len(batch.src) * (batch.src.size(1) + batch.tgt_out.size(1)) ** 2 for batch in largest)
-    shares = [update for updates in ranks for update in take(updates, updates.updates_per_epoch(0))]
+    shares = [update for updates in ranks for update in take(updates, len(updates.epoch(0)))]
     found = [batch for share in shares for batch in share.batches]
     for batch in found:
         assert batch.src.size(1) <= lengths[0] and batch.tgt_out.size(1) <= lengths[1]
@@ -91,7 +91,7 @@ def test_the_largest_batches_are_full_of_valid_ids(store: Store) -> None:
 @pytest.mark.parametrize("variant", ["cho", "rnnsearch", "luong-general", "transformer-post"])
 def test_the_trial_leaves_no_trace(folder: Path, variant: str, settings: dict[str, Any]) -> None:
     path = folder / "few"
-    few = Store.open(path) if path.exists() else make_store(path, [(3, 5), (9, 4), (2, 2), (7, 8)])
+    few = Store(path) if path.exists() else make_store(path, [(3, 5), (9, 4), (2, 2), (7, 8)])
     model = tiny_model(variant, vocabulary=20).eval()
     updates = Updates(few, 20)
     weights = {name: tensor.clone() for name, tensor in model.state_dict().items()}

@@ -29,7 +29,7 @@ def store_of(folder: Path, lengths: list[tuple[int, int]], target_id: int = 5) -
     with StoreWriter(folder, 9, 9, 1) as writer:
         for source, target in lengths:
             writer.add([4] * source, [target_id] * target, "a", "b", 0)
-    return Store.open(folder)
+    return Store(folder)
 
 
 def test_nearly_all_training_pairs_fit_the_length_bound_and_an_odd_one_does_not(tmp_path: Path) -> None:
@@ -55,7 +55,7 @@ def test_the_loss_of_frequencies_alone_is_their_entropy(tmp_path: Path) -> None:
         for _ in range(1000):
             writer.add([4], [5, 6, 7, 8], "a", "b", 0)
             writer.add([4], [8, 7, 6, 5], "a", "b", 0)
-    assert unigram_entropy(Store.open(folder), 9) == pytest.approx(math.log(4), rel=0.01)
+    assert unigram_entropy(Store(folder), 9) == pytest.approx(math.log(4), rel=0.01)
 
 
 def test_a_few_sentences_do_not_look_easy(tmp_path: Path) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import ssl
-import sys
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping
@@ -16,6 +15,7 @@ from typing import Any, ClassVar
 from nmt.data.extent import Extent
 from nmt.data.sources.source import Pair, Say, Source
 from nmt.errors import ConfigError, NmtError
+from nmt.messages import on_terminal
 
 ROWS = 1000  # read at a time
 _SECONDS = 5  # to wait for the hub's answer
@@ -168,7 +168,7 @@ def _datasets_for(name: str) -> Any:
     if not Path(name).is_dir() and not _hub_answers():  # the environment variables that say so have been read by now
         datasets.config.HF_HUB_OFFLINE = True
         huggingface_hub.constants.HF_HUB_OFFLINE = True
-    if not sys.stderr.isatty():
+    if not on_terminal():
         datasets.disable_progress_bars()
     return datasets
 

@@ -15,7 +15,7 @@ from nmt.cli import align, translate
 from nmt.cli.translate import command
 from nmt.config.data import TokenizerConfig
 from nmt.config.load import save_config
-from nmt.data.tokenizer import Tokenizer
+from nmt.data.vocabulary import train_tokenizer
 from nmt.errors import NmtError
 from nmt.inference.hypotheses import Segment, TextHypothesis, Translation
 from nmt.inference.shards import Shards
@@ -91,7 +91,7 @@ def test_runs_that_cannot_translate_together_are_refused_by_name(runs: dict[str,
     assert all(name in answer.err for name in (str(runs["rnnsearch"]), str(other), "aa-bb", "cc-bb"))
     other = make_run(tmp_path / "another", "rnnsearch")
     lines = made_up_lines(300, seed=2)
-    Tokenizer.train(TokenizerConfig(algorithm="bpe", vocab_size=60), lines, lines).save(other / "tokenizer")
+    train_tokenizer(TokenizerConfig(algorithm="bpe", vocab_size=60), lines, lines).save(other / "tokenizer")
     answer = call(runs["rnnsearch"], other)
     assert (answer.status, answer.err.count("\n")) == (1, 1)
     assert all(name in answer.err for name in (str(runs["rnnsearch"]), str(other), "vocabularies"))

@@ -15,7 +15,8 @@ from torch import nn
 
 from nmt.config.data import TokenizerConfig
 from nmt.config.schema import SearchConfig
-from nmt.data.tokenizer import EOS, Tokenizer
+from nmt.data.tokenizer import EOS
+from nmt.data.vocabulary import train_tokenizer
 from nmt.errors import NmtError
 from nmt.inference.engines.native import NativeEngine
 from nmt.inference.engines.shortlist import SPECIALS, Shortlist
@@ -195,6 +196,6 @@ def test_what_cannot_be_loaded_is_one_sentence(tmp_path: Path) -> None:
             Shortlist.load(tmp_path, toy_tokenizer())
     path.write_bytes(whole)
     lines = made_up_lines(200, seed=31)
-    other = Tokenizer.train(TokenizerConfig(algorithm="bpe", vocab_size=50), lines, lines)
+    other = train_tokenizer(TokenizerConfig(algorithm="bpe", vocab_size=50), lines, lines)
     with pytest.raises(NmtError, match=f"{path} was made for another vocabulary .*: {again}"):
         Shortlist.load(tmp_path, other)

@@ -13,6 +13,7 @@ from nmt.config.data import TokenizerConfig
 from nmt.config.load import save_config
 from nmt.config.models import TransformerConfig
 from nmt.data.tokenizer import EOS, Tokenizer
+from nmt.data.vocabulary import train_tokenizer
 from nmt.models.build import build_model
 from nmt.models.seq2seq import Seq2Seq
 from nmt.runs.checkpoints import set_pointer
@@ -33,7 +34,7 @@ LINES = made_up_lines(40, seed=3)
 @cache
 def tokenizer(joint: bool) -> Tokenizer:
     source, target = made_up_lines(300, seed=1), [line.replace("a", "o") for line in made_up_lines(300, seed=2)]
-    return Tokenizer.train(
+    return train_tokenizer(
         TokenizerConfig(algorithm="bpe", vocab_size=60 if joint else 50, joint=joint), source, target
     )
 

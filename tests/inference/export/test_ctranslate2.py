@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from nmt.config.data import TokenizerConfig
-from nmt.data.tokenizer import Tokenizer
+from nmt.data.vocabulary import train_tokenizer
 from nmt.inference.export.ctranslate2 import export, pieces
 from nmt.inference.export.record import ExportRecord
 from nmt.runs.checkpoints import WEIGHTS
@@ -64,7 +64,7 @@ def test_the_record_tells_what_it_was_made_of(tmp_path: Path) -> None:
 
 def test_pieces_of_words_are_told_apart() -> None:
     lines = [*made_up_lines(50, seed=4), "ba <unk> <pad> de", "<s> <unk> </s>"]
-    words = Tokenizer.train(TokenizerConfig(algorithm="word", vocab_size=30), lines, lines)
+    words = train_tokenizer(TokenizerConfig(algorithm="word", vocab_size=30), lines, lines)
     names = pieces(words.source_pieces(range(words.source_size)))
     assert names[:4] == ["<pad>", "<unk>", "<s>", "</s>"]
     assert len(set(names)) == len(names) == words.source_size
