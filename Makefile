@@ -12,7 +12,7 @@ DEMO_RUNS := $(DEMO:%=runs/demo/%)
 
 demo: install
 	@$(BIN)/nmt-prepare demo_rnnsearch > /dev/null
-	@$(BIN)/python scripts/train_side_by_side.py demo_rnnsearch demo_rnn_encdec,demo_transformer
+	@$(BIN)/python scripts/train_side_by_side.py demo_rnnsearch,demo_rnn_encdec demo_transformer
 	$(BIN)/nmt-align runs/demo/rnnsearch --source data/embedded/test.de --target data/embedded/test.en \
 		--gold data/embedded/test.align --heatmap 1,2,3 --heatmap-dir runs/demo/heatmaps -o runs/demo/alignments.txt
 	$(BIN)/nmt-compare $(DEMO_RUNS) -o runs/demo/report
