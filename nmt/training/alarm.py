@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import threading
-import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from datetime import timedelta
 
 from torch.distributed import DistError
 from torch.distributed.distributed_c10d import PrefixStore, Store
@@ -25,36 +25,35 @@ _SILENT = (
     "process {rank} of this training has not been heard of for {seconds:.0f} seconds: its machine is gone, stopped or "
     "out of reach; the same command continues from the last checkpoint"
 )
-_SIGNS = (
-    "gloo/transport",
-    "TCPStore",
-    "Broken pipe",
-    "Connection reset",
-    "Connection closed",
-    "recvValue",
-    "sendBytes",
-)
+_OF_GLOO = "gloo/transport"  # in what it says of a connection to another process
 
 
 @contextmanager
-def limited(seconds: float, sentence: str, command: str = "nmt-train") -> Iterator[None]:
+def limited(seconds: float, sentence: str, command: str = "nmt-train") -> Iterator[Callable[[], None]]:
     """End this process, with a sentence of `command`, where the block has not ended after so long.
 
-    For calls that may wait without a limit where no alarm is watching: those of a store that has stopped but whose
-    connections are open have no answer and no end. Time is counted in looks, as the alarm does, so that a process that
-    was stopped itself has lost none.
+    The block may call what it is given to have all of the time again. For calls of a store that has stopped, but whose
+    connections are open: they have no answer and no end. Time is counted in looks, so that a process that was stopped
+    itself has lost none.
     """
     over = threading.Event()
+    looks = 0
 
     def watch() -> None:
-        if not any(over.wait(_LOOK) for _ in range(round(seconds / _LOOK))):
-            _tell(sentence, command)
-            _leave()
+        nonlocal looks
+        while not over.wait(_LOOK):
+            looks += 1
+            if looks * _LOOK > seconds:
+                _leave(sentence, command)
+
+    def renew() -> None:
+        nonlocal looks
+        looks = 0
 
     thread = threading.Thread(target=watch, name="limit", daemon=True)
     thread.start()
     try:
-        yield
+        yield renew
     finally:
         over.set()
         thread.join()
@@ -79,8 +78,6 @@ class Alarm:
         self._silence = silence
         self._keeps_store = keeps_store
         self._over = threading.Event()
-        self._left = threading.Event()  # and nothing is asked of the store any more
-        self._looks = 0
         # The last count of each that is watched, and how many looks have found it. Seconds would be those of this
         # process's own suspension, too.
         self._heard = dict.fromkeys(range(1, size) if rank == 0 else (0,), (0, 0))
@@ -92,65 +89,55 @@ class Alarm:
         Where it fails itself, and is the first to, the exception goes on (NmtError for one that says that another
         process is gone); where it is not, a SystemExit does.
         """
-        watch = threading.Thread(target=self._watch, name="alarm", daemon=True)
-        watch_of_store = threading.Thread(target=self._watch_the_store, name="alarm of the store", daemon=True)
-        watch.start()
-        watch_of_store.start()
-        try:
-            yield
-        except BaseException as error:
-            self._over.set()
-            if not self._is_first():
-                watch.join(2 * PATIENCE)  # it may be the one that was first, and about to end this process
-                raise SystemExit(_FAILED) from None
-            if _says_lost(error):
-                raise NmtError(f"{LOST} ({str(error).strip().partition(chr(10))[0]})") from error
-            raise
-        finally:
-            self._over.set()
-            self._left.set()
-            # A thread that the end of the interpreter finds in a call of the store would abort the process.
-            for thread in (watch, watch_of_store):
-                thread.join(PATIENCE)
+        # The store's own machine may be gone: then not even a process that has failed can ask whether it is the first.
+        with limited(self._silence + PATIENCE, LOST) as store_answers:
+            watch = threading.Thread(target=self._watch, args=(store_answers,), name="alarm", daemon=True)
+            watch.start()
+            try:
+                yield
+            except BaseException as error:
+                self._over.set()
+                if not self._is_first():
+                    watch.join(2 * PATIENCE)  # it may be the one that was first, and about to end this process
+                    raise SystemExit(_FAILED) from None
+                if isinstance(error, DistError) or (isinstance(error, RuntimeError) and _OF_GLOO in str(error)):
+                    raise NmtError(f"{LOST} ({str(error).strip().partition(chr(10))[0]})") from error
+                raise
+            finally:
+                self._over.set()
+                # A thread that the end of the interpreter finds in a call of the store would abort the process.
+                watch.join(PATIENCE)
 
     def _is_first(self) -> bool:
         """Whether no other process has failed before; sounds the alarm."""
         first = True
         with suppress(RuntimeError):  # the store is gone
             first = self._store.add("failed", 1) == 1
-            self._let_others_leave(first)
+            self._let_others_leave()
         return first
 
-    def _let_others_leave(self, first: bool) -> None:
-        """Say that the alarm was heard, if it is not this process's own; its store stays until all others have."""
-        if not first:
-            self._store.add(f"left {self._rank}", 1)
-        ends = time.monotonic() + PATIENCE
-        while self._keeps_store and time.monotonic() < ends:
-            if sum(self._store.add(f"left {rank}", 0) > 0 for rank in range(self._size)) == self._size - 1:
-                break
-            time.sleep(_LOOK / 5)
+    def _let_others_leave(self) -> None:
+        """Say that the alarm is heard here; the process that keeps the store stays until all others have said so."""
+        self._store.set(f"left {self._rank}", "")
+        if self._keeps_store:
+            with suppress(RuntimeError):  # those that are gone never do
+                self._store.wait([f"left {rank}" for rank in range(self._size)], timedelta(seconds=PATIENCE))
 
-    def _watch(self) -> None:
+    def _watch(self, store_answers: Callable[[], None]) -> None:
+        """Look now and then whether another process has failed, or is gone: then the main thread waits in vain."""
         try:
             while not self._over.wait(_LOOK):
-                if self._store.add("failed", 0) and not self._over.is_set():  # set: it is this process's own failure
-                    self._let_others_leave(False)
-                    break
                 self._store.add(f"alive {self._rank}", 1)
-                if (gone := self._silent()) is not None:
-                    if first := self._store.add("failed", 1) == 1:
-                        _tell(_SILENT.format(rank=gone, seconds=self._silence))
-                    self._let_others_leave(first)
-                    break
-                self._looks += 1
-            else:
-                return
+                gone = self._silent()
+                if gone is not None and self._store.add("failed", 1) == 1:
+                    tell(_SILENT.format(rank=gone, seconds=self._silence), "nmt-train: error")
+                if self._store.add("failed", 0) and not self._over.is_set():  # set: it is this process's own failure
+                    self._let_others_leave()
+                    _leave()
+                store_answers()
         except RuntimeError:  # the store is gone, and the process that keeps it
-            if self._over.wait(PATIENCE):
-                return
-            _tell(LOST)
-        _leave()  # the main thread may wait for something that will never come
+            if not self._over.wait(PATIENCE):
+                _leave(LOST)
 
     def _silent(self) -> int | None:
         """A process that has not been heard of for too long."""
@@ -161,29 +148,9 @@ class Alarm:
                 return other
         return None
 
-    def _watch_the_store(self) -> None:
-        """The store's own machine may be gone: a question to it then has no answer, and no end.
 
-        Not even the question of a process that has failed for that very reason, whether it is the first.
-        """
-        before, looks = -1, 0
-        while not self._left.wait(_LOOK):
-            before, looks = self._looks, looks + 1 if self._looks == before else 0
-            if looks * _LOOK > self._silence + PATIENCE:
-                _tell(LOST)
-                _leave()
-
-
-def _tell(sentence: str, command: str = "nmt-train") -> None:
-    tell(sentence, f"{command}: error")
-
-
-def _leave() -> None:
+def _leave(sentence: str = "", command: str = "nmt-train") -> None:
+    """End this process at once, whatever its threads wait for."""
+    if sentence:
+        tell(sentence, f"{command}: error")
     os._exit(_FAILED)
-
-
-def _says_lost(error: BaseException) -> bool:
-    """Whether an exception is that of a connection to another process."""
-    if isinstance(error, DistError):
-        return True
-    return isinstance(error, RuntimeError) and any(sign in str(error) for sign in _SIGNS)

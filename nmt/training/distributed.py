@@ -9,8 +9,8 @@ How long anything here may wait (TIMEOUT is ten minutes, PATIENCE ten seconds):
   hours. One that has not been heard of for TIMEOUT ends all (`Alarm`); one that is heard of and never comes to an end
   is waited for without end.
 - An answer of the store: TIMEOUT + PATIENCE after the last answer that the alarm has had.
-- To leave: PATIENCE for each of the alarm's threads, and after a failure for those that are to hear of it; TIMEOUT +
-  PATIENCE for torch to take the group down.
+- To leave: PATIENCE for the alarm's thread, and after a failure for those that are to hear of it; TIMEOUT + PATIENCE
+  for torch to take the group down.
 """
 
 from __future__ import annotations
@@ -37,7 +37,6 @@ from nmt.training.alarm import LOST, PATIENCE, Alarm, limited
 T = TypeVar("T")
 
 TIMEOUT = timedelta(minutes=10)  # for which a process waits for the others in what all of them do
-_AS_LONG_AS_IT_TAKES = timedelta(days=1000)  # the alarm ends what waits for a process that is gone
 
 
 class World:
@@ -46,7 +45,7 @@ class World:
     What all take part in, each calls, in the same order.
     """
 
-    rank, local_rank, size = 0, 0, 1  # local_rank is counted on each machine
+    rank, size = 0, 1
 
     @property
     def is_main(self) -> bool:
@@ -94,15 +93,15 @@ class Processes(World):
 
     def __init__(self, store: Store, rank: int, size: int) -> None:
         self.rank, self.size = rank, size
-        self.local_rank = int(os.environ.get("LOCAL_RANK", 0))
         self._store = PrefixStore("nmt", store)
-        self._turns = 0
+        self._meetings = 0
         nccl = torch.cuda.is_available() and dist.is_nccl_available()
         backend = "cpu:gloo,cuda:nccl" if nccl else "gloo"
         dist.init_process_group(backend, store=PrefixStore("group", store), rank=rank, world_size=size, timeout=TIMEOUT)
-        # LOCAL_RANK is no guide to it: containers on one machine have a name each
+        # LOCAL_RANK is no guide to who is first on a machine: containers on one machine have a name each
         machine = socket.gethostname()
-        self._machine, self._is_first_there = machine, self.gather(machine).index(machine) == rank
+        is_first_there = self.gather(machine).index(machine) == rank
+        self._turn = 0 if self.is_main else 1 if is_first_there else 2
 
     def own_device(self, device: torch.device) -> torch.device:
         """A graphics card for each process of a machine; raises NmtError where there are too few."""
@@ -114,12 +113,13 @@ class Processes(World):
             raise NmtError(
                 f"training.device={device} is one card for all processes: with training.device=cuda each has its own"
             )
-        if self.local_rank >= (cards := torch.cuda.device_count()):
+        local_rank = int(os.environ.get("LOCAL_RANK", 0))  # counted on each machine
+        if local_rank >= (cards := torch.cuda.device_count()):
             raise NmtError(
-                f"process {self.local_rank + 1} of {socket.gethostname()} finds {cards} graphics cards there: "
+                f"process {local_rank + 1} of {socket.gethostname()} finds {cards} graphics cards there: "
                 f"start no more than {cards} by torchrun --nproc-per-node, or set training.device=cpu"
             )
-        card = torch.device("cuda", self.local_rank)
+        card = torch.device("cuda", local_rank)
         torch.cuda.set_device(card)
         return card
 
@@ -149,38 +149,25 @@ class Processes(World):
         return items
 
     def on_main(self, work: Callable[[], T]) -> T:
-        turn = self._next_turn()
-        found: list[Any] = [None]
-        if self.is_main:
-            found = [work()]
-            self._store.set(turn, "")
-        else:
-            self._wait(turn)
+        found: list[Any] = [work() if self.is_main else None]
+        self._meet()
         dist.broadcast_object_list(found, src=0)
         return cast(T, found[0])
 
     def in_turn(self, work: Callable[[], T]) -> T:
-        turn = self._next_turn()
-        if not self.is_main:
-            self._wait(f"{turn} main")
-        if not self._is_first_there:
-            self._wait(f"{turn} {self._machine}")
-        found = work()
-        if self.is_main:
-            self._store.set(f"{turn} main", "")
-        if self._is_first_there:
-            self._store.set(f"{turn} {self._machine}", "")
-        if self._store.add(f"{turn} done", 1) == self.size:
-            self._store.set(f"{turn} all", "")
-        self._wait(f"{turn} all")  # those that are done early would wait for the others only so long in what comes next
+        for turn in range(3):
+            if turn == self._turn:
+                found = work()
+            self._meet()
         return found
 
-    def _next_turn(self) -> str:
-        self._turns += 1
-        return f"turn {self._turns}"
-
-    def _wait(self, key: str) -> None:
-        self._store.wait([key], _AS_LONG_AS_IT_TAKES)
+    def _meet(self) -> None:
+        """Wait for all processes, as long as it takes: the alarm ends what waits for one that is gone."""
+        self._meetings += 1
+        meeting = f"meeting {self._meetings}"
+        if self._store.add(meeting, 1) == self.size:
+            self._store.set(f"{meeting} begins", "")
+        self._store.wait([f"{meeting} begins"], timedelta(days=1000))
 
 
 @contextmanager

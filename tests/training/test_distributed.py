@@ -324,4 +324,4 @@ def test_the_alarm_leaves_no_thread_in_a_call_of_the_store() -> None:
     alarm._store = Slow()
     with alarm.watched():
         assert asked.wait(30)
-    assert not [thread.name for thread in threading.enumerate() if thread.name.startswith("alarm")]
+    assert not [thread.name for thread in threading.enumerate() if thread.name in ("alarm", "limit")]
