@@ -22,8 +22,10 @@ from nmt.runs.checkpoints import (
     WEIGHTS,
     CheckpointInfo,
     checkpoint_folders,
+    checkpoints_folder,
     delete_checkpoint,
     find_checkpoint,
+    has_pointer,
     saved_steps,
     set_pointer,
 )
@@ -88,12 +90,12 @@ def average_checkpoints(run_dir: str | os.PathLike[str], steps: Collection[int])
     return {name: means[weight.first] for name, weight in layout.items()}
 
 
-def save_average(run_dir: str | os.PathLike[str], weights: Mapping[str, Tensor], steps: Collection[int]) -> Path:
-    """Write averaged weights and averaged.json, which names the steps, as a folder under the newest step's number.
+def take_average(run_dir: str | os.PathLike[str], weights: Mapping[str, Tensor], steps: Collection[int]) -> Path:
+    """Make averaged weights the run's averaged checkpoint, in place of an older one, and return their folder.
 
-    The folder is complete or absent; `point_to_average` makes it the run's averaged checkpoint.
+    It has the newest step's number, is complete or absent, and names the steps in averaged.json.
     """
-    checkpoints = Path(run_dir) / "checkpoints"
+    checkpoints = checkpoints_folder(run_dir)
     path = checkpoints / f"averaged-{max(steps):010d}"
     try:
         with atomic_directory(path) as folder:
@@ -103,19 +105,8 @@ def save_average(run_dir: str | os.PathLike[str], weights: Mapping[str, Tensor],
                 (checkpoints / "averaged").unlink(missing_ok=True)
     except SafetensorError as error:
         raise NmtError(f"{path} could not be written: {error}") from error
-    return path
-
-
-def point_to_average(run_dir: str | os.PathLike[str], path: Path) -> None:
-    """Let checkpoints/averaged point to a folder that `save_average` wrote, and delete older averages."""
     set_pointer(run_dir, "averaged", path.name)
     _delete_averages(run_dir, path.name)
-
-
-def take_average(run_dir: str | os.PathLike[str], weights: Mapping[str, Tensor], steps: Collection[int]) -> Path:
-    """Make averaged weights the run's averaged checkpoint, in place of an older one, and return their folder."""
-    path = save_average(run_dir, weights, steps)
-    point_to_average(run_dir, path)
     return path
 
 
@@ -130,10 +121,8 @@ def is_average_of(checkpoint: CheckpointInfo, steps: Collection[int]) -> bool:
 
 def delete_average(run_dir: str | os.PathLike[str]) -> bool:
     """Delete the run's averaged checkpoint; whether there was one."""
-    pointer = Path(run_dir) / "checkpoints" / "averaged"
-    there = pointer.is_file()
-    if there:
-        pointer.unlink()
+    there = has_pointer(run_dir, "averaged")
+    (checkpoints_folder(run_dir) / "averaged").unlink(missing_ok=True)
     _delete_averages(run_dir)
     return there
 

@@ -28,8 +28,7 @@ from nmt.training.average import (
     average_checkpoints,
     delete_average,
     kept_steps,
-    point_to_average,
-    save_average,
+    take_average,
 )
 from nmt.training.checkpoint import delete_others, load_training_state, save_checkpoint
 from tests.models.variants import VARIANTS
@@ -64,9 +63,7 @@ def checkpoints(run: Path) -> list[str]:
 
 
 def write_average(run: Path, steps: list[int]) -> Path:
-    path = save_average(run, average_checkpoints(run, steps), steps)
-    point_to_average(run, path)
-    return path
+    return take_average(run, average_checkpoints(run, steps), steps)
 
 
 def test_an_average_is_the_mean_of_each_weight_in_its_own_type(run: Path) -> None:
@@ -132,11 +129,9 @@ def test_one_checkpoint_is_in_memory_at_a_time(run: Path, monkeypatch: pytest.Mo
 
 
 def test_an_average_is_found_by_its_pointer_and_is_no_checkpoint_to_train_on_from(run: Path) -> None:
-    path = save_average(run, average_checkpoints(run, [20, 3]), [20, 3])
+    path = write_average(run, [20, 3])
     assert path == run / "checkpoints" / "averaged-0000000020"
     assert json.loads((path / "averaged.json").read_text("utf-8")) == {"steps": [3, 20]}
-    assert find_checkpoint(run).name == "step-0000000100", "nothing points to it yet"
-    point_to_average(run, path)
     for info in (find_checkpoint(run), find_checkpoint(run, "averaged")):
         assert (info.name, info.path, info.step, info.averaged) == ("averaged-0000000020", path, 20, True)
     assert find_checkpoint(run, 20).name == "step-0000000020"
@@ -146,9 +141,8 @@ def test_an_average_is_found_by_its_pointer_and_is_no_checkpoint_to_train_on_fro
 
 def test_an_average_takes_the_place_of_the_one_before_it(run: Path) -> None:
     write_average(run, [3, 20])
-    newer = save_average(run, average_checkpoints(run, STEPS), STEPS)
     assert find_checkpoint(run, "averaged").step == 20
-    point_to_average(run, newer)
+    write_average(run, STEPS)
     delete_others(run, [100])
     assert checkpoints(run) == ["averaged", "averaged-0000000100", "last", "step-0000000100"]
     delete_average(run)
@@ -167,7 +161,7 @@ def test_a_crash_while_an_average_is_replaced_leaves_no_pointer_to_nothing(
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(Path, "replace", crash)
-        save_average(run, average_checkpoints(run, [20, 100]), [20, 100])
+        write_average(run, [20, 100])
     assert load_weights(run)[1].name == "step-0000000100"
 
 
@@ -176,11 +170,11 @@ def test_a_full_disk_is_one_sentence_and_the_average_before_still_loads(run: Pat
     script = """
         import resource, sys
         from nmt.errors import NmtError
-        from nmt.training.average import average_checkpoints, save_average
+        from nmt.training.average import average_checkpoints, take_average
         weights = average_checkpoints(sys.argv[1], [3, 100])
         resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))
         try:
-            save_average(sys.argv[1], weights, [3, 100])
+            take_average(sys.argv[1], weights, [3, 100])
         except NmtError as error:
             print(error)
     """

@@ -16,7 +16,7 @@ from torch import nn
 from nmt.errors import NmtError
 from nmt.runs.checkpoints import find_checkpoint, has_checkpoint, refuse_strangers, saved_steps, set_pointer
 from nmt.runs.weights import load_weights
-from nmt.training.average import delete_average, save_average
+from nmt.training.average import delete_average, take_average
 from nmt.training.checkpoint import delete_others, load_newest, load_training_state, save_checkpoint
 
 
@@ -168,7 +168,7 @@ def test_without_a_last_checkpoint_the_newest_is_gone_on_from_and_that_is_said(
 
 def test_weights_that_no_training_goes_on_from_are_refused_not_begun_anew(tmp_path: Path) -> None:
     assert not has_checkpoint(tmp_path)
-    path = save_average(tmp_path, Tied().state_dict(keep_vars=True), [1, 2])
+    path = take_average(tmp_path, Tied().state_dict(keep_vars=True), [1, 2])
     assert has_checkpoint(tmp_path)
     with pytest.raises(NmtError, match=r"has no step-\.\.\. folder that training can go on from.*fine_tune"):
         load_newest(tmp_path, print)

@@ -22,7 +22,7 @@ from nmt.models.seq2seq import Seq2Seq
 from nmt.runs.checkpoints import find_checkpoint
 from nmt.runs.run import load_run
 from nmt.runs.weights import load_weights, save_weights
-from nmt.training.average import average_checkpoints, point_to_average, save_average
+from nmt.training.average import average_checkpoints, take_average
 from nmt.training.checkpoint import load_training_state
 from nmt.training.fine_tune import freeze, inherit
 from nmt.training.train import train
@@ -86,10 +86,7 @@ def test_weights_and_vocabulary_are_those_of_the_run_it_starts_from(folder: Path
 def test_the_checkpoint_to_start_from_is_chosen_as_in_translation(folder: Path) -> None:
     shutil.copytree(folder / "base", folder / "averaged")
     steps = [2, 4] if find_checkpoint(folder / "averaged", "best").step == 2 else [4]
-    point_to_average(
-        folder / "averaged",
-        save_average(folder / "averaged", average_checkpoints(folder / "averaged", steps), steps),
-    )
+    take_average(folder / "averaged", average_checkpoints(folder / "averaged", steps), steps)
     for checkpoint, name in ((None, "averaged-0000000004"), ("last", "step-0000000004"), (4, "step-0000000004")):
         run = f"from-{checkpoint}"
         config = tuned_config(folder, run, "averaged", training__max_steps=1)

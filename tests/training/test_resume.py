@@ -98,7 +98,7 @@ def test_a_killed_run_ends_as_one_that_was_not(folder: Path) -> None:
     assert_same_run(folder / "killed", folder / "not-killed")
 
 
-@pytest.mark.parametrize("function", ["save_average", "point_to_average"])
+@pytest.mark.parametrize("function", ["save_weights", "set_pointer"])
 def test_a_run_killed_while_it_averages_makes_the_same_average(folder: Path, function: str) -> None:
     changes = {"average": "last", "keep_last": 2, "checkpoint_every": 1}
     changes |= {"learning_rate": 0.2, "best_metric": "loss"}  # so high a rate that the average is the better
