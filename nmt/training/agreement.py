@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from itertools import groupby
 from typing import Any
 
 import torch
@@ -49,16 +50,7 @@ def describe_differences(of_ranks: Sequence[Mapping[str, Any]]) -> str:
 
 def _name(ranks: Sequence[int]) -> str:
     """Return "rank 1", or "ranks 0, 2-7"."""
-    spans = [f"{first}" if first == last else f"{first}-{last}" for first, last in _spans(ranks)]
-    return f"rank{'s' if len(ranks) > 1 else ''} {', '.join(spans)}"
-
-
-def _spans(numbers: Sequence[int]) -> Iterator[tuple[int, int]]:
-    """Yield the first and the last of each run of consecutive numbers."""
-    first = last = numbers[0]
-    for number in numbers[1:]:
-        if number != last + 1:
-            yield first, last
-            first = number
-        last = number
-    yield first, last
+    # of consecutive ranks the difference between rank and place is the same
+    spans = [[rank for _, rank in span] for _, span in groupby(enumerate(ranks), lambda each: each[1] - each[0])]
+    shown = [f"{span[0]}-{span[-1]}" if len(span) > 1 else f"{span[0]}" for span in spans]
+    return f"rank{'s' if len(ranks) > 1 else ''} {', '.join(shown)}"
