@@ -58,9 +58,17 @@ def begun(run_dir: Path, config: Config, say: Callable[[str], None]) -> tuple[Co
     """
     refuse_strangers(run_dir)
     if not has_checkpoint(run_dir):
-        _refuse_lost_checkpoints(run_dir)
+        if tells_of_checkpoints(run_dir):
+            raise NmtError(
+                f"{run_dir}/metrics.jsonl tells of a training whose checkpoints are not there: copy them there, choose "
+                "another folder with run_dir=OTHER, or delete metrics.jsonl to begin anew here"
+            )
         return None, None
-    _refuse_missing_records(run_dir)
+    if missing := [name for name in ("config.yaml", "environment.json", "tokenizer") if not (run_dir / name).exists()]:
+        raise NmtError(
+            f"{run_dir} has checkpoints but no {' and no '.join(missing)}, so nothing tells whether this is the same "
+            "run: copy what is missing there as well, or choose another folder with run_dir=OTHER"
+        )
     return _continued(run_dir, config), load_newest(run_dir, say)
 
 
@@ -127,24 +135,6 @@ def _continued(run_dir: Path, config: Config) -> Config:
             "choose another folder with run_dir=OTHER, or give the configuration it was begun with"
         )
     return config
-
-
-def _refuse_missing_records(run_dir: Path) -> None:
-    """Refuse to go on where nothing tells whether configuration, data and vocabulary are those of the checkpoints."""
-    if missing := [name for name in ("config.yaml", "environment.json", "tokenizer") if not (run_dir / name).exists()]:
-        raise NmtError(
-            f"{run_dir} has checkpoints but no {' and no '.join(missing)}, so nothing tells whether this is the same "
-            "run: copy what is missing there as well, or choose another folder with run_dir=OTHER"
-        )
-
-
-def _refuse_lost_checkpoints(run_dir: Path) -> None:
-    """Refuse to begin anew where metrics.jsonl tells of a training that had checkpoints."""
-    if tells_of_checkpoints(run_dir):
-        raise NmtError(
-            f"{run_dir}/metrics.jsonl tells of a training whose checkpoints are not there: copy them there, choose "
-            "another folder with run_dir=OTHER, or delete metrics.jsonl to begin anew here"
-        )
 
 
 def _git_commit() -> str | None:
