@@ -5,8 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 import platform
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from functools import cache
 from pathlib import Path
 
@@ -99,24 +98,24 @@ def has_vnni() -> bool:
     return bool(_cpu_flags() & {"avx512_vnni", "avx_vnni"})
 
 
-@cache
-def _cpu_flags() -> frozenset[str]:
+def _cpu_flags() -> set[str]:
     """What the processor says it can do (x86: flags, ARM: Features); nothing where Linux does not tell."""
+    return set(_cpuinfo("flags", "Features").split())
+
+
+@cache
+def _cpuinfo(*names: str) -> str:
+    """What Linux tells of the processor under any of these names; nothing where it does not."""
     cpuinfo = Path("/proc/cpuinfo")
     lines = cpuinfo.read_text().splitlines() if cpuinfo.is_file() else []
-    return frozenset(next((line.split() for line in lines if line.startswith(("flags", "Features"))), ()))
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith(names)), "")
 
 
 def describe_hardware(device: torch.device) -> str:
     """The processor (with its cores) or the graphics card, for the record."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
-    name = platform.processor() or platform.machine()
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.is_file():
-        models = [line.partition(":")[2].strip() for line in cpuinfo.read_text().splitlines() if "model name" in line]
-        name = next((model for model in models if model), name)
-    return f"{name}, {os.cpu_count()} cores"
+    return f"{_cpuinfo('model name') or platform.processor() or platform.machine()}, {os.cpu_count()} cores"
 
 
 def random_state(device: torch.device) -> RandomState:
@@ -127,21 +126,18 @@ def random_state(device: torch.device) -> RandomState:
     return state
 
 
-def set_random_state(state: RandomState, device: torch.device) -> None:
-    """Continue the random numbers of `random_state`; a generator whose state was not kept goes on as seeded."""
-    torch.set_rng_state(state["cpu"])
-    if device.type == "cuda" and "cuda" in state:
-        torch.cuda.set_rng_state(state["cuda"], device)
-
-
 def resume_random_state(states: list[RandomState] | RandomState, process: int, device: torch.device) -> None:
     """Continue the random numbers of one of several processes, whose states are given; a single one counts as a list.
 
-    A process beyond those that there were gets numbers of its own, made from the state of the first.
+    A process beyond those that there were gets numbers of its own, made from the state of the first. A generator whose
+    state was not kept goes on as seeded.
     """
     states = states if isinstance(states, list) else [states]
     known = process < len(states)
-    set_random_state(states[process if known else 0], device)
+    state = states[process if known else 0]
+    torch.set_rng_state(state["cpu"])
+    if device.type == "cuda" and "cuda" in state:
+        torch.cuda.set_rng_state(state["cuda"], device)
     if not known:
         branch_random_state(process)
 
@@ -152,14 +148,9 @@ def branch_random_state(number: int) -> None:
         torch.manual_seed(int(torch.randint(2**62, ())) + number)
 
 
-@contextmanager
-def undisturbed_randomness(device: torch.device) -> Iterator[None]:
+def undisturbed_randomness(device: torch.device) -> AbstractContextManager[None]:
     """Whatever the block draws, the random numbers after it are those that would have come without it."""
-    state = random_state(device)
-    try:
-        yield
-    finally:
-        set_random_state(state, device)
+    return torch.random.fork_rng([device] if device.type == "cuda" else [])
 
 
 def limit_kernel_caches() -> None:
