@@ -40,22 +40,15 @@ def load_run(run_dir: str | os.PathLike[str], checkpoint: str | int | None = Non
     # torch: what only reads the configuration need not wait for it
     from nmt.device import limit_kernel_caches, reuse_memory
     from nmt.models.build import build_model
-    from nmt.runs.weights import load_weights
+    from nmt.runs.weights import give_weights
 
     limit_kernel_caches()
     reuse_memory()
     path = Path(run_dir)
     config = read_run_config(path)
     tokenizer = Tokenizer.load(path / "tokenizer")
-    weights, info = load_weights(path, checkpoint)
     model = build_model(config.model, tokenizer.source_size, tokenizer.target_size)
-    try:
-        model.load_state_dict(weights)
-    except RuntimeError as error:
-        raise NmtError(
-            f"{path}: the weights of checkpoint {info.name} do not fit config.yaml and tokenizer/: one of them was "
-            "replaced after training"
-        ) from error
+    info = give_weights(model, path, checkpoint)
     return LoadedRun(path, config, tokenizer, model.eval(), info)
 
 

@@ -53,6 +53,24 @@ def load_weights(
     return read_weights(info.path / WEIGHTS), info
 
 
+def give_weights(
+    model: nn.Module, run_dir: str | os.PathLike[str], checkpoint: str | int | None = None
+) -> CheckpointInfo:
+    """Give a model the weights of a run's checkpoint, named as for `load_weights`, and return which one it is.
+
+    Raises NmtError for weights that are missing, damaged or of another model.
+    """
+    weights, info = load_weights(run_dir, checkpoint)
+    try:
+        model.load_state_dict(weights)
+    except RuntimeError as error:
+        raise NmtError(
+            f"{run_dir}: the weights of checkpoint {info.name} do not fit config.yaml and tokenizer/: one of them was "
+            "replaced after training"
+        ) from error
+    return info
+
+
 def read_weights(path: Path) -> dict[str, Tensor]:
     """Return the state dict that `save_weights` wrote, tied weights under each of their names.
 

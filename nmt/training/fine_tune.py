@@ -16,7 +16,7 @@ from nmt.data.tokenizer import Tokenizer
 from nmt.errors import ConfigError, NmtError, require
 from nmt.runs.checkpoints import CheckpointInfo, find_checkpoint, has_checkpoint
 from nmt.runs.run import read_run_config
-from nmt.runs.weights import load_weights
+from nmt.runs.weights import give_weights
 
 if TYPE_CHECKING:  # a configuration that starts from scratch need not wait for torch
     from torch import nn
@@ -61,14 +61,7 @@ def load_base(config: FineTuneConfig, model: nn.Module, log: Callable[[str], Non
     """Give the model the weights it starts from and say which these are; None where it starts from scratch."""
     if config.run is None:
         return None
-    weights, info = load_weights(config.run, config.checkpoint)
-    try:
-        model.load_state_dict(weights)
-    except RuntimeError as error:
-        raise NmtError(
-            f"fine_tune.run: the weights of {info.path} do not fit the config.yaml and tokenizer/ there: one of them "
-            "was replaced after training"
-        ) from error
+    info = give_weights(model, config.run, config.checkpoint)
     log(f"starting from {info.path}")
     return info
 
@@ -82,24 +75,22 @@ def freeze(model: nn.Module, parts: Sequence[str], log: Callable[[str], None] = 
     if not parts:
         return
     weights = dict(model.named_parameters(remove_duplicate=False))
-    names = {name.rsplit(".", depth)[0] for name in weights for depth in range(name.count(".") + 1)}
+    named: set[str] = set()
     for part in parts:
-        if part not in names:
-            raise ConfigError(f"fine_tune.freeze: the model has no part {part}{suggestion(part, sorted(names))}")
-    for name, weight in weights.items():
-        if _lies_in(name, parts):
-            weight.requires_grad_(False)
+        inside = {name for name in weights if f"{name}.".startswith(f"{part}.")}
+        if not inside:
+            there = {name.rsplit(".", depth)[0] for name in weights for depth in range(name.count(".") + 1)}
+            raise ConfigError(f"fine_tune.freeze: the model has no part {part}{suggestion(part, sorted(there))}")
+        named |= inside
+    for name in named:
+        weights[name].requires_grad_(False)
     frozen = sum(weight.numel() for weight in model.parameters() if not weight.requires_grad)
     total = sum(weight.numel() for weight in model.parameters())
     if frozen == total:
         raise ConfigError(f"fine_tune.freeze={','.join(parts)} leaves nothing to train: freeze fewer parts")
-    shared = [name for name, weight in weights.items() if not weight.requires_grad and not _lies_in(name, parts)]
+    shared = [name for name, weight in weights.items() if not weight.requires_grad and name not in named]
     also = f", {' and '.join(shared)} too, being shared with a frozen part" if shared else ""
     log(f"fine_tune.freeze: {frozen:,} of {total:,} weights stay as they are{also}")
-
-
-def _lies_in(name: str, parts: Sequence[str]) -> bool:
-    return any(name == part or name.startswith(f"{part}.") for part in parts)
 
 
 def _section(given: TokenizerConfig, theirs: TokenizerConfig, base: Path) -> TokenizerConfig:
@@ -136,19 +127,17 @@ def _refuse_new_tags(data: DataConfig, tokenizer: Tokenizer, base: Path) -> None
 
 def _refuse_another_model(config: Config, theirs: Config, base: Path) -> None:
     """Refuse a model or a vocabulary that the weights of the run to start from do not belong to."""
-    different = []
-    for section in ("model", "tokenizer"):
-        now, there = (
-            {key: value for key, value in config_to_flat(each).items() if key.startswith(f"{section}.")}
-            for each in (config, theirs)
-        )
-        family = f"{section}.family"
-        keys = [family] if now.get(family) != there.get(family) else now
-        different += [
-            f"{key} is {now[key]}, there {there[key]}"
-            for key in keys
-            if now[key] != there[key] and not key.endswith(_OF_TRAINING)
-        ]
+    now, there = config_to_flat(config), config_to_flat(theirs)
+    keys = [
+        key
+        for key in there | now
+        if key.startswith(("model.", "tokenizer."))
+        and not key.endswith(_OF_TRAINING)
+        and now.get(key) != there.get(key)
+    ]
+    if "model.family" in keys:  # all other keys of the model are different ones then
+        keys = ["model.family", *(key for key in keys if not key.startswith("model."))]
+    different = [f"{key} is {now.get(key, '(not set)')}, there {there.get(key, '(not set)')}" for key in keys]
     if different:
         raise ConfigError(
             f"fine_tune.run={base} has another model or vocabulary ({'; '.join(different)}): set these keys as there, "
