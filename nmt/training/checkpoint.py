@@ -30,6 +30,7 @@ from nmt.runs.checkpoints import (
     step_of,
 )
 from nmt.runs.weights import check_there, damaged, load_weights, save_weights
+from nmt.training.limits import TrainingProgress
 
 _STATE = "training_state.pt"
 
@@ -80,6 +81,11 @@ class Newest(NamedTuple):
     step: int
     weights: dict[str, Tensor]
     state: dict[str, Any]
+
+    @property
+    def progress(self) -> TrainingProgress:
+        """How far the run was."""
+        return TrainingProgress.from_state_dict(self.state["progress"])
 
 
 def load_newest(run_dir: str | os.PathLike[str], say: Callable[[str], None]) -> Newest:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -16,11 +15,7 @@ _MEMORY = 0.9  # of the running mean of the loss
 
 
 class Diverged(Exception):
-    """An update went wrong; `diagnosis` says which, and how."""
-
-    def __init__(self, diagnosis: str) -> None:
-        super().__init__(diagnosis)
-        self.diagnosis = diagnosis
+    """An update went wrong; the message says which, and how."""
 
 
 def gone_for_good(diagnosis: str, rollbacks: int, has_checkpoint: bool) -> NmtError:
@@ -31,37 +26,6 @@ def gone_for_good(diagnosis: str, rollbacks: int, has_checkpoint: bool) -> NmtEr
         f"training diverged{tried}: {diagnosis}; {kept}; in another run_dir, try a lower "
         "training.learning_rate, a longer training.schedule.warmup_steps or a lower training.clip_norm"
     )
-
-
-@dataclass(frozen=True)
-class _Shape:
-    """What a diagnosis says of an update."""
-
-    epoch: int
-    position: int
-    sentences: int
-    source_length: int
-    target_length: int
-
-    @classmethod
-    def of(cls, update: Update) -> _Shape:
-        lengths = [[side.size(1) for side in (batch.src, batch.tgt_out)] for batch in update.batches] or [[0, 0]]
-        source, target = (max(sides) for sides in zip(*lengths, strict=True))
-        return cls(update.epoch, update.position, update.sentences, source, target)
-
-    def with_those_of(self, others: list[_Shape]) -> _Shape:
-        """The whole update's, from those that all processes have seen of it."""
-        return replace(
-            self,
-            source_length=max(other.source_length for other in others),
-            target_length=max(other.target_length for other in others),
-        )
-
-    def __str__(self) -> str:
-        return (
-            f"number {self.position + 1:,} of epoch {self.epoch + 1}: {self.sentences:,} sentences of up to "
-            f"{self.source_length} source and {self.target_length} target tokens"
-        )
 
 
 class Health:
@@ -76,7 +40,8 @@ class Health:
         self._world = world
         self._level = torch.full((2,), torch.inf, device=device)  # running mean of the loss, and the lowest it has been
         self._bad = torch.zeros(3, device=device)  # the first bad update: its step (0: none), loss, gradient norm
-        self._seen: dict[int, _Shape] = {}  # by step, since the last check
+        # epoch, position, sentences, longest source and target of each update since the last check, by its step
+        self._seen: dict[int, tuple[int, ...]] = {}
 
     @property
     def bad(self) -> Tensor:
@@ -85,7 +50,9 @@ class Health:
 
     def watch(self, step: int, update: Update, loss: Tensor, gradient_norm: Tensor) -> None:
         """Look at an update: its loss a target token and the norm of its gradient, before it is applied."""
-        self._seen[step] = _Shape.of(update)
+        source = max((batch.src.size(1) for batch in update.batches), default=0)
+        target = max((batch.tgt_out.size(1) for batch in update.batches), default=0)
+        self._seen[step] = (update.epoch, update.position, update.sentences, source, target)
         mean, lowest = self._level.unbind()
         mean = torch.where(mean.isinf(), loss, torch.lerp(loss, mean, _MEMORY))
         well = gradient_norm.isfinite() & (mean <= 2 * lowest + 1)
@@ -97,9 +64,12 @@ class Health:
         """Raise Diverged if an update was bad; waits for the device."""
         step, loss, norm = self._bad.tolist()
         if step:
-            shape = self._seen[int(step)]
-            shape = shape.with_those_of(self._world.gather(shape))
-            raise Diverged(f"update {int(step):,} ({shape}) has loss {loss:.3g}, gradient norm {norm:.3g}")
+            seen = self._world.gather(self._seen[int(step)])  # alike but for the lengths, each having a part of it
+            epoch, position, sentences, source, target = map(max, zip(*seen, strict=True))
+            raise Diverged(
+                f"update {int(step):,} (number {position + 1:,} of epoch {epoch + 1}: {sentences:,} sentences of up to "
+                f"{source} source and {target} target tokens) has loss {loss:.3g}, gradient norm {norm:.3g}"
+            )
         self._seen.clear()
 
     def state_dict(self) -> dict[str, Any]:

@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import copy
 import os
-from collections.abc import Callable
-from typing import Any, Literal, NamedTuple
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from torch import Tensor
+import torch
 
 from nmt.config.schema import TrainingConfig
+from nmt.device import random_state, resume_random_state
+from nmt.errors import NmtError
 from nmt.models.seq2seq import Seq2Seq
 from nmt.runs.checkpoints import has_checkpoint, saved_steps, set_pointer
 from nmt.training.average import average_checkpoints, delete_average, take_average
-from nmt.training.checkpoint import delete_others, load_newest, save_checkpoint
+from nmt.training.checkpoint import Newest, delete_others, load_newest, save_checkpoint
 from nmt.training.distributed import World
 from nmt.training.limits import Rank, TrainingProgress
 from nmt.training.validation import Validation
+
+if TYPE_CHECKING:  # importing it takes long
+    from torch.distributed.checkpoint.stateful import Stateful
 
 
 class Averaged(NamedTuple):
@@ -33,22 +38,41 @@ class Keeper:
     Of several processes rank 0 reads and writes them, and the others need not see the directory.
     """
 
-    def __init__(self, config: TrainingConfig, run_dir: str | os.PathLike[str], model: Seq2Seq, world: World) -> None:
+    def __init__(
+        self,
+        config: TrainingConfig,
+        run_dir: str | os.PathLike[str],
+        model: Seq2Seq,
+        device: torch.device,
+        world: World,
+        parts: Mapping[str, Stateful],
+    ) -> None:
+        """The parts take up their states in this order, after the model has its weights."""
         self.config = config
         self.run_dir = run_dir
         self.model = model
+        self.device = device
         self.world = world
-        self._start: tuple[dict[str, Tensor], dict[str, Any]] | None = None
+        self.parts = parts
+        self._start: Newest | None = None
 
     @property
     def has_checkpoint(self) -> bool:
         """Whether there is a checkpoint to go on from."""
         return self.world.on_main(lambda: has_checkpoint(self.run_dir))
 
-    def begin(self, state: dict[str, Any]) -> None:
-        """Remember the weights and this state, to go back to them while there is no checkpoint."""
+    def begin(self, progress: TrainingProgress) -> None:
+        """Remember the training as it is, to go back to it while there is no checkpoint."""
         weights = {name: weight.to("cpu", copy=True) for name, weight in self.model.state_dict().items()}
-        self._start = weights, copy.deepcopy(state)
+        self._start = Newest(progress.step, weights, copy.deepcopy(self.state_dict(progress)))
+
+    def state_dict(self, progress: TrainingProgress) -> dict[str, Any]:
+        """All that training goes on from between two updates, beside the weights."""
+        return {
+            "progress": progress.state_dict(),
+            **{name: part.state_dict() for name, part in self.parts.items()},
+            "random": self.world.gather(random_state(self.device)),
+        }
 
     def save(self, progress: TrainingProgress, state: dict[str, Any]) -> None:
         """Write a checkpoint of the model as it is, then delete those it makes superfluous."""
@@ -60,18 +84,29 @@ class Keeper:
         self.world.on_main(write)
         self._start = None
 
-    def newest(self, say: Callable[[str], None]) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """The weights and the state to go back to: the last checkpoint's, or those of the start."""
+    def newest(self, say: Callable[[str], None]) -> Newest:
+        """What to go back to: the last checkpoint, or the start."""
         if self._start is not None:
-            return self._start[0], copy.deepcopy(self._start[1])
-        newest = self.world.on_main(lambda: load_newest(self.run_dir, say))
-        return newest.weights, newest.state
+            return self._start._replace(state=copy.deepcopy(self._start.state))
+        return self.world.on_main(lambda: load_newest(self.run_dir, say))
 
-    def went_on(self, progress: TrainingProgress) -> None:
-        """After training has gone on from a checkpoint: forget the best ones that are lost, and tidy up.
+    def restore(self, newest: Newest) -> TrainingProgress:
+        """Go on from a checkpoint, forget the best ones that are lost since, and tidy up: the process may have ended
+        before it did.
 
-        The process may have ended between a checkpoint and the tidying up after it.
+        A process beyond those that there were when it was written has new random numbers. Raises NmtError for a state
+        in which something is missing.
         """
+        if missing := {"progress", *self.parts, "random"} - newest.state.keys():
+            raise NmtError(
+                f"the checkpoints of {self.run_dir} have no {', '.join(sorted(missing))}: another version of nmt "
+                "wrote them; train anew with run_dir=OTHER, or from their weights with fine_tune.run"
+            )
+        self.model.load_state_dict(newest.weights)
+        for name, part in self.parts.items():
+            part.load_state_dict(newest.state[name])
+        resume_random_state(newest.state["random"], self.world.rank, self.device)
+        progress = newest.progress
 
         def tidy() -> list[tuple[Rank, int]]:
             saved = saved_steps(self.run_dir)  # not those that a checkpoint since lost had made superfluous
@@ -80,6 +115,7 @@ class Keeper:
             return progress.best
 
         progress.best = self.world.on_main(tidy)
+        return progress
 
     def delete_average(self) -> bool:
         """Delete the average of checkpoints, which further training makes out of date; whether there was one."""

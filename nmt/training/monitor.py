@@ -6,7 +6,7 @@ import json
 import math
 import os
 import time
-from collections.abc import Iterable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from nmt.pictures.heatmap import heatmap_array
 from nmt.progress import Pulse, time_left
 from nmt.training.keeping import Averaged
 from nmt.training.limits import TrainingProgress
-from nmt.training.validation import SHOWN_DIGITS, AttentionMap, Sample, Validation
+from nmt.training.validation import SHOWN_DIGITS, Sample, Validation
 
 _REFRESH = 0.5  # seconds between two states of the live line
 _SPOKEN = 40.0  # seconds without a line, after which one says where training is; for streams that are no terminal
@@ -39,12 +39,12 @@ class Monitor:
     ) -> None:
         """Go on after `progress`: what was written about later updates is taken back.
 
-        `pulse` is told of every line, and what training is at.
+        `pulse` says every line, and is told what training is at.
         """
         self.run_dir = Path(run_dir)
         self.path = self.run_dir / "metrics.jsonl"
         self.live = on_terminal()
-        self.pulse = pulse
+        self.pulse = pulse or Pulse(tell)
         # when the live line was last renewed; without one, when the last line was written
         self._shown = 0.0 if self.live else time.monotonic() + _FIRST_SPOKEN - _SPOKEN
         self._go_on_after(progress or TrainingProgress())
@@ -92,7 +92,8 @@ class Monitor:
         for number, sample in enumerate(translated.samples if translated else [], start=1):
             self._board.add_text(f"translations/{number}", _sample_table(sample), progress.step)
         for number, attention in enumerate(validation.attention_maps, start=1):
-            self._board.add_image(f"attention/{number}", _picture(attention), progress.step, dataformats="HWC")
+            picture = heatmap_array(attention.weights, attention.source_tokens, attention.target_tokens)
+            self._board.add_image(f"attention/{number}", picture, progress.step, dataformats="HWC")
         self._board.flush()
         self.say(
             f"step {progress.step:,}  validation: {summary(validation)}{'  (best)' if best else ''}  "
@@ -138,24 +139,21 @@ class Monitor:
             f"step {progress.step:,}  epoch {progress.epoch + 1}  loss {metrics['loss']:.3f}  "
             f"{_tokens_per_second(metrics):,.0f} tokens/s  {_left(left)}"
         )
-        if not self.live:
+        if self.live:
+            renew(text)
+            self._shown = time.monotonic()
+        else:
             self.say(text)
-            return
-        renew(text)
-        self._shown = time.monotonic()
 
     def say(self, sentence: str) -> None:
         """A line of its own."""
-        tell(sentence)
+        self.pulse.say(sentence)
         if not self.live:
             self._shown = time.monotonic()
-        if self.pulse is not None:
-            self.pulse.heard(sentence)
 
     def begins(self, what: str) -> None:
         """Note what training is at, such as a validation, should it take long."""
-        if self.pulse is not None:
-            self.pulse.begins(what)
+        self.pulse.begins(what)
 
     def close(self) -> None:
         """Leave the terminal and the files in order."""
@@ -173,7 +171,10 @@ class Monitor:
     def _append(self, event: str, progress: TrainingProgress, values: dict[str, Any]) -> dict[str, Any]:
         """Write a line, and return what it holds."""
         place = {"event": event, "step": progress.step, "epoch": progress.epoch, "minutes": progress.minutes}
-        entry = {key: _finite(value) for key, value in (place | values).items()}
+        entry = {  # JSON has no infinity: null stands for a perplexity beyond a float
+            key: None if isinstance(value, float) and not math.isfinite(value) else value
+            for key, value in (place | values).items()
+        }
         try:
             with self.path.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(entry) + "\n")
@@ -264,53 +265,19 @@ def _parsed(line: str) -> dict[str, Any]:
         return {"event": "", "step": 0}
 
 
-def _finite(value: Any) -> Any:
-    """JSON has no infinity: null stands for a perplexity beyond a float."""
-    return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
 def _left(seconds: float | None) -> str:
     return "" if seconds is None else f"{time_left(seconds)} left"
 
 
 def _sample_table(sample: Sample) -> str:
-    rows: Iterable[tuple[str, str]] = (
-        ("source", sample.source),
-        ("reference", sample.reference),
-        ("translation", sample.hypothesis),
-    )
-    return "| | |\n|---|---|\n" + "\n".join(f"| {name} | {_escape(text)} |" for name, text in rows)
+    rows = {"source": sample.source, "reference": sample.reference, "translation": sample.hypothesis}
+    escaped = {name: text.replace("\\", "\\\\").replace("|", "\\|") for name, text in rows.items()}
+    return "| | |\n|---|---|\n" + "\n".join(f"| {name} | {text} |" for name, text in escaped.items())
 
 
-def _escape(text: str) -> str:
-    return text.replace("\\", "\\\\").replace("|", "\\|")
+class Silent:
+    """In the place of a `Monitor`, for the processes of a training that are not to write or say anything."""
 
-
-def _picture(attention: AttentionMap) -> Any:
-    return heatmap_array(attention.weights, attention.source_tokens, attention.target_tokens)
-
-
-class Silent(Monitor):
-    """For the processes of a training that are not to write or say anything."""
-
-    def __init__(self) -> None:
-        """Nothing to go on with."""
-
-    def train(self, progress: TrainingProgress, metrics: dict[str, Any], left: float | None) -> None: ...
-
-    def validation(self, progress: TrainingProgress, validation: Validation, best: bool, seconds: float) -> None: ...
-
-    def begins(self, what: str) -> None: ...
-
-    def went_back(self, progress: TrainingProgress, diagnosis: str, lowered: float) -> None: ...
-
-    def averaged(self, progress: TrainingProgress, averaged: Averaged) -> None: ...
-
-    def end(self, progress: TrainingProgress, reason: str, parameters: int, further: str) -> None: ...
-
-    def due(self) -> bool:
-        return False
-
-    def say(self, sentence: str) -> None: ...
-
-    def close(self) -> None: ...
+    def __getattr__(self, method: str) -> Callable[..., None]:
+        """Return a method that does nothing."""
+        return lambda *arguments: None

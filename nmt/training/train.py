@@ -7,6 +7,7 @@ from collections.abc import Callable
 from contextlib import closing, nullcontext
 from functools import partial
 from pathlib import Path
+from typing import cast
 
 import torch
 
@@ -51,8 +52,8 @@ def train(config: Config, world: World | None = None) -> None:
     configuration, which is checked (`nmt.training.agreement`); only rank 0 need see run_dir.
     """
     world = world or World()
-    pulse = Pulse(tell) if world.is_main else None
-    say = pulse.say if pulse else _say_nothing
+    pulse = Pulse(tell if world.is_main else _say_nothing)
+    say = pulse.say
     config, tokenizer = inherit(config)
     check_agreement(config, world)
     assert config.run_dir, "load_config fills it in"
@@ -60,8 +61,8 @@ def train(config: Config, world: World | None = None) -> None:
     with own_directory(run_dir) if world.is_main else nullcontext():
         before, newest = world.on_main(partial(begun, run_dir, config, tell))
         known = auto.adopt(take_over(config, before), before) if before else config
-        progress = TrainingProgress.from_state_dict(newest.state["progress"]) if newest else TrainingProgress()
-        if reason := _finished(config, progress):
+        progress = newest.progress if newest else TrainingProgress()
+        if progress.ended and (reason := end_reason(config.training, progress)):
             further = how_further(config.training, progress, run_dir, reason)
             say(f"{run_dir} is trained already: {reason} is reached; {further}")
             return
@@ -70,14 +71,9 @@ def train(config: Config, world: World | None = None) -> None:
             say(f"{kept}, as this run has found before")
         limit_kernel_caches()
         reuse_memory()
-        with pulse if pulse and not on_terminal() else nullcontext():
+        with pulse if world.is_main and not on_terminal() else nullcontext():
             prepared = _prepared(known, tokenizer, world, say)
             _train(known, run_dir, prepared, newest, world, pulse)
-
-
-def _finished(config: Config, progress: TrainingProgress) -> str | None:
-    """The limit at which a run has ended, its last validation done; None for one that is to go on."""
-    return end_reason(config.training, progress) if progress.ended else None
 
 
 def _prepared(config: Config, tokenizer: Tokenizer | None, world: World, say: Say) -> Prepared:
@@ -96,10 +92,10 @@ def _prepared(config: Config, tokenizer: Tokenizer | None, world: World, say: Sa
 
 
 def _train(
-    config: Config, run_dir: Path, prepared: Prepared, newest: Newest | None, world: World, pulse: Pulse | None
+    config: Config, run_dir: Path, prepared: Prepared, newest: Newest | None, world: World, pulse: Pulse
 ) -> None:
     """Build all that training needs and let the trainer run."""
-    say = pulse.say if pulse else _say_nothing
+    say = pulse.say
     device = world.own_device(choose_device(config.training.device))
     config = _resolved(config, prepared, device, newest is None, say)
     training = config.training
@@ -112,17 +108,16 @@ def _train(
     if training.compile:
         _compile(model, device, say)
     updates = _updates(config, prepared, device, world, say)
-    if pulse is not None:
-        pulse.begins("trying whether the largest batches fit into memory")
+    pulse.begins("trying whether the largest batches fit into memory")
     updates.tokens_per_device = _tokens_per_device(config, run_dir, Trial(updates, model, training, device), world)
-    progress = TrainingProgress() if newest is None else TrainingProgress.from_state_dict(newest.state["progress"])
-    with closing(Monitor(run_dir, progress, pulse=pulse) if world.is_main else Silent()) as monitor:
+    progress = newest.progress if newest else TrainingProgress()
+    with closing(Monitor(run_dir, progress, pulse) if world.is_main else cast(Monitor, Silent())) as monitor:
         ratio = length_ratio(prepared.train, config.search.max_length_offset)
         validator = Validator(config, prepared, model, device, updates.tokens_per_device, world, monitor.say, ratio)
         iterate = partial(updates.iterate, say=monitor.say) if world.is_main else updates.iterate
         trainer = Trainer(training, run_dir, model, iterate, validator, monitor, device, world)
         if newest is not None:
-            trainer.restore(newest.weights, newest.state)
+            trainer.restore(newest)
             monitor.say(f"continuing {run_dir} from step {progress.step:,}")
         trainer.run()
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from functools import partial
-from typing import Any, Literal, NoReturn
+from typing import TYPE_CHECKING, Literal, NoReturn
 
 import torch
 from torch import Tensor
@@ -16,6 +16,7 @@ from nmt.config.schema import TrainingConfig
 from nmt.data.batching import Update
 from nmt.device import is_cuda
 from nmt.models.seq2seq import Seq2Seq
+from nmt.training.checkpoint import Newest
 from nmt.training.distributed import World
 from nmt.training.ema import MovingAverage
 from nmt.training.health import Diverged, Health, gone_for_good
@@ -33,9 +34,11 @@ from nmt.training.limits import (
 from nmt.training.monitor import Monitor
 from nmt.training.objective import Gradients
 from nmt.training.optim import Schedule, build_optimizer
-from nmt.training.state import Part, TrainingState
-from nmt.training.validation import Validate, validated
+from nmt.training.validation import Validator
 from nmt.training.window import Window
+
+if TYPE_CHECKING:  # importing it takes long
+    from torch.distributed.checkpoint.stateful import Stateful
 
 UpdatesFrom = Callable[[int, int], Iterator[Update]]  # epoch and position of the first -> updates without end
 
@@ -49,7 +52,7 @@ class Trainer:
         run_dir: str | os.PathLike[str],
         model: Seq2Seq,
         updates: UpdatesFrom,
-        validate: Validate,
+        validator: Validator,
         monitor: Monitor,
         device: torch.device,
         world: World | None = None,
@@ -57,7 +60,7 @@ class Trainer:
         self.config = config
         self.model = model
         self.updates = updates
-        self.validate = validate
+        self.validator = validator
         self.monitor = monitor
         self.device = device
         self.world = world or World()
@@ -68,11 +71,10 @@ class Trainer:
         self.average = MovingAverage(model, config.ema_decay)
         self.health = Health(device, self.world)
         self.gradients = Gradients(model, config, device, self.world)
-        parts: dict[str, Part] = {"optimizer": self.optimizer, "schedule": self.schedule, "window": self.window}
+        parts: dict[str, Stateful] = {"optimizer": self.optimizer, "schedule": self.schedule, "window": self.window}
         parts |= {"average": self.average, "health": self.health}
-        self.state = TrainingState(run_dir, model, device, self.world, parts)
+        self.keeper = Keeper(config, run_dir, model, device, self.world, parts)
         self.waits = not is_cuda(device)  # for each update, to see whether it is a good one
-        self.keeper = Keeper(config, run_dir, model, self.world)
         self.unsaved = True  # whether there is something that the last checkpoint does not hold
         self.signals = Signals()
         self.clock = Clock(0.0)
@@ -89,13 +91,13 @@ class Trainer:
             self._validate_if_due()  # the one that a signal broke off before this resumption
             self._save_if_due()
             if self.progress.step == 0 and self.config.max_rollbacks:
-                self.keeper.begin(self.state.state_dict(self.progress))
+                self.keeper.begin(self.progress)
             while True:
                 try:
                     self._train()
                     return
                 except Diverged as divergence:
-                    self._go_back(divergence.diagnosis)
+                    self._go_back(str(divergence))
 
     def _train(self) -> None:
         """Train on from where the run is to the end."""
@@ -176,33 +178,34 @@ class Trainer:
         """Validate and enter the outcome; a signal breaks it off and leaves it to be done after the resumption."""
         self.health.check()
         self.clock.start()
-        self.window.pause()
-        self._agree()
-        started = self.progress.seconds
-        self.monitor.begins(f"validating step {self.progress.step:,}")
-        try:
-            with self.average.applied():
-                validation = validated(self.validate, self.signals, self.world, self.progress.translates)
-        except Interrupted:
+        with self._paused() as started:
+            self.monitor.begins(f"validating step {self.progress.step:,}")
+            try:
+                with self.average.applied():
+                    validation = self.validator.validate(self.signals, self.progress.translates)
+            except Interrupted:
+                self._agree()
+                self._leave()
             self._agree()
-            self._leave()
-        self._agree()
-        best = self.progress.validated(validation.rank, self.config.keep_best)
-        self.schedule.validated(best)
-        self.unsaved = True
-        self.monitor.validation(self.progress, validation, best, self.progress.seconds - started)
-        self._agree()
-        seconds = self.progress.seconds - started
-        self.progress.paused_seconds += seconds
+            best = self.progress.validated(validation.rank, self.config.keep_best)
+            self.schedule.validated(best)
+            self.unsaved = True
+            self.monitor.validation(self.progress, validation, best, self.progress.seconds - started)
         if validation.translated is not None:
-            self.progress.translates, self.progress.validation_seconds = True, seconds
-        self.window.resume()
+            self.progress.translates, self.progress.validation_seconds = True, self.progress.seconds - started
 
     def _try_validation(self) -> None:
         """Find out how long a validation takes, so that the run ends in time; training is left as it is."""
+        with self._paused():
+            self.progress.validation_seconds = max(self.world.gather(self.validator.estimate()))
+
+    @contextmanager
+    def _paused(self) -> Iterator[float]:
+        """The time of the block is none of training; the block is told by which of the run's seconds it has begun."""
         self.window.pause()
+        self._agree()
         started = self.progress.seconds
-        self.progress.validation_seconds = max(self.world.gather(self.validate.estimate()))
+        yield started
         self._agree()
         self.progress.paused_seconds += self.progress.seconds - started
         self.window.resume()
@@ -220,28 +223,18 @@ class Trainer:
     def save(self) -> None:
         """Write a checkpoint of the run as it is."""
         self.health.check()
-        self.window.pause()
-        self._tell_time()
-        started = self.progress.seconds
-        state = self.state.state_dict(self.progress)
-        with self.average.applied():
-            self.keeper.save(self.progress, state)
+        with self._paused() as started:
+            state = self.keeper.state_dict(self.progress)
+            with self.average.applied():
+                self.keeper.save(self.progress, state)
         self.unsaved = False
-        self._tell_time()
         self.progress.saving_seconds = self.progress.seconds - started
-        self.progress.paused_seconds += self.progress.saving_seconds
-        self.window.resume()
 
-    def _tell_time(self) -> None:
-        """One clock for all processes, for what is decided by it next."""
-        self.progress.seconds, _ = self.world.agree(self.clock.seconds, None)
-
-    def restore(self, weights: dict[str, Tensor], state: dict[str, Any]) -> None:
-        """Go on from a checkpoint's weights and state, as if there had been no interruption."""
-        self.progress = self.state.restore(weights, state)
+    def restore(self, newest: Newest) -> None:
+        """Go on from a checkpoint, as if there had been no interruption."""
+        self.progress = self.keeper.restore(newest)
         self.clock = Clock(self.progress.seconds)
         self.unsaved = False
-        self.keeper.went_on(self.progress)
 
     def _go_back(self, diagnosis: str) -> None:
         """After a bad update: on from the last checkpoint with a lower rate, max_rollbacks times at most."""
@@ -249,11 +242,11 @@ class Trainer:
         if done >= self.config.max_rollbacks:
             raise gone_for_good(diagnosis, done, self.keeper.has_checkpoint)
         clock = self.clock
-        self.restore(*self.keeper.newest(self.monitor.say))
+        self.restore(self.keeper.newest(self.monitor.say))
         self.optimizer.zero_grad(set_to_none=True)
         self.clock = clock  # what was lost counts too, but not as time of the updates kept
         kept = self.progress.seconds
-        self._tell_time()
+        self._agree()
         self.progress.paused_seconds += self.progress.seconds - kept
         self.progress.rollbacks = done + 1
         self.schedule.lower(self.config.rollback_factor)
@@ -278,7 +271,7 @@ class Trainer:
 
     def _average(self, of: Literal["best", "last"]) -> None:
         """Let the keeper try the mean of kept checkpoints, and tell what came of it."""
-        validate = partial(validated, self.validate, self.signals, self.world, self.progress.translates)
+        validate = partial(self.validator.validate, self.signals, self.progress.translates)
         try:
             averaged = self.keeper.average(of, self.progress, validate, self.monitor.say)
         except Interrupted:

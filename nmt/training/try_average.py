@@ -18,8 +18,9 @@ from nmt.runs.checkpoints import find_checkpoint, has_pointer
 from nmt.runs.run import LoadedRun, load_run
 from nmt.runs.weights import load_weights
 from nmt.training.average import average_checkpoints, delete_average, is_average_of, take_average
+from nmt.training.limits import Signals
 from nmt.training.monitor import summary
-from nmt.training.validation import Validation, Validator, by_itself
+from nmt.training.validation import Validation, Validator
 
 Say = Callable[[str], None]
 
@@ -70,6 +71,6 @@ def _validate(
         validator = Validator(run.config, held_out, run.model.to(device), device, tokens, say=say, length_ratio=ratio)
         for name, weights in candidates.items():  # the first of which the model has: it may be overwritten then
             run.model.load_state_dict(weights)
-            found[name] = validator.validate(by_itself, always=True)
+            found[name] = validator.validate(Signals(), always=True)
             say(f"{name}: {summary(found[name])}")
     return found

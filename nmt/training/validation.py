@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import chain
-from typing import Literal, Protocol, TypeVar
+from typing import Literal, TypeVar
 
 import numpy as np
 import torch
@@ -29,7 +29,7 @@ from nmt.models.seq2seq import Seq2Seq
 from nmt.training.distributed import World
 from nmt.training.limits import Interrupted, Rank, Signals
 from nmt.training.loss import batch_loss, perplexity
-from nmt.training.validation_set import spread, spread_over_each, unigram_entropy, validation_search
+from nmt.training.validation_set import drawn, spread, spread_over_each, unigram_entropy, validation_search
 
 T = TypeVar("T")
 Metric = Literal["bleu", "chrf", "loss"]
@@ -37,8 +37,6 @@ Metric = Literal["bleu", "chrf", "loss"]
 SAMPLES = 4  # translations shown
 LEAST_SCORE = 1.0  # of BLEU and chrF, from 0 to 100, below which a score is chance
 SHOWN_DIGITS = 2  # of BLEU and chrF, behind the point
-HEATMAPS = 2  # sentences whose attention is shown
-_HEATMAP_TOKENS = 40  # longer sentences are not chosen while there are others
 _FAR = 0.5  # nats of loss above that of word frequencies, from which on a part of the set is enough to see it
 _MANY = 8  # batches of which a part may be enough
 _TRIED = 48  # sentences translated to see how long a validation will take
@@ -106,50 +104,6 @@ class Validation:
         return Rank(round(metric.score, SHOWN_DIGITS) if tells else 0.0, -self.loss)
 
 
-class Together(Protocol):
-    """Has every process do its part of a work, and gives each of them all parts, by rank."""
-
-    def __call__(self, work: Callable[[], T], /) -> list[T]:
-        """Return the parts."""
-        ...
-
-
-class Validate(Protocol):
-    """What the trainer asks for. All processes call the same, in the same order."""
-
-    def validate(self, together: Together, always: bool = False) -> Validation:
-        """Validate the model as it is now, leaving it and the random numbers as they are.
-
-        Nothing is translated while the loss says that nothing is to be expected, unless `always`.
-        """
-        ...
-
-    def estimate(self) -> float:
-        """Return the seconds that this process's part of a validation with translations may take, after a trial."""
-        ...
-
-
-def by_itself(work: Callable[[], T], /) -> list[T]:
-    """Be the `Together` of a single process that no signal breaks off."""
-    return [work()]
-
-
-def interruptibly(work: Callable[[], T], /, signals: Signals, world: World) -> list[T]:
-    """Be the `Together` of all processes; a signal to one of them raises Interrupted in all."""
-    part: list[T] = []
-    with suppress(Interrupted), signals.interruptible():
-        part = [work()]
-    parts = [each for part in world.gather(part) for each in part]
-    if len(parts) < world.size:
-        raise Interrupted
-    return parts
-
-
-def validated(validate: Validate, signals: Signals, world: World, always: bool = False) -> Validation:
-    """Return what all processes together find; a signal to one of them raises Interrupted in all."""
-    return validate.validate(partial(interruptibly, signals=signals, world=world), always)
-
-
 class Validator:
     """Validates a model on the prepared validation set: loss on its stored ids, BLEU and chrF on its raw lines."""
 
@@ -195,50 +149,61 @@ class Validator:
         self.ranked_by = self._ranked_by(training.best_metric, say)
         self.unigram_loss = unigram_entropy(self.store, self.tokenizer.target_size)
         self.shown = spread(len(self.lines), SAMPLES)
-        self.mapped = self._choose_heatmaps()
+        self.mapped = drawn(self.store)
 
-    def validate(self, together: Together, always: bool = False) -> Validation:
-        """Validate the model as it is now, leaving it and the random numbers as they are.
+    def validate(self, signals: Signals, always: bool = False) -> Validation:
+        """Validate the model as it is now, leaving it and the random numbers as they are; all processes do so together.
 
-        Nothing is translated while the loss is above that of word frequencies alone, unless `always`.
+        Nothing is translated while the loss is above that of word frequencies alone, unless `always`. A signal to any
+        of the processes raises Interrupted in all.
         """
         with self._evaluating():
-            loss, sentences = self._loss(together, always)
+            loss, sentences = self._loss(signals, always)
             return Validation(
                 loss=loss,
-                translated=self._translated(together) if always or loss <= self.unigram_loss else None,
+                translated=self._translated(signals) if always or loss <= self.unigram_loss else None,
                 sentences=len(self.store),
                 unigram_loss=self.unigram_loss,
-                attention_maps=together(self._attention_maps)[0],
+                attention_maps=self._parts_of(self._attention_maps, signals)[0],
                 ranked_by=self.ranked_by,
                 loss_sentences=sentences,
             )
 
-    def _loss(self, together: Together, always: bool) -> tuple[float, int]:
-        """The loss and on how many sentences: on all, unless a part shows that it is far above word frequencies'."""
+    def _parts_of(self, work: Callable[[], T], signals: Signals) -> list[T]:
+        """Each process's part of a work, by rank; a signal to one of them raises Interrupted in all."""
+        part: list[T] = []
+        with suppress(Interrupted), signals.interruptible():
+            part = [work()]
+        parts = [each for part in self.world.gather(part) for each in part]
+        if len(parts) < self.world.size:
+            raise Interrupted
+        return parts
+
+    def _loss(self, signals: Signals, always: bool) -> tuple[float, int]:
+        """The loss and on how many sentences: on all, unless a part shows that it is far above word frequencies'.
+
+        Where there are many batches, every fourth of them comes first (they have all lengths), then the others.
+        """
+        every = self.loss_batches
+        parts = [every]
+        if len(every) >= _MANY:
+            parts = [every[::4], [batch for index, batch in enumerate(every) if index % 4]]
         nll, loss = 0.0, math.inf
         rows: list[int] = []
-        for part in self._loss_parts():
-            nll += sum(together(partial(self.nll, part)))
+        for part in parts:
+            nll += sum(self._parts_of(partial(self.nll, part), signals))
             rows += chain.from_iterable(part)
             loss = nll / int(self.store.target_lengths[rows].sum())
             if not always and loss > self.unigram_loss + _FAR:
                 break
         return loss, len(rows)
 
-    def _loss_parts(self) -> list[list[list[int]]]:
-        """All batches; where there are many, every fourth of them first (they have all lengths), then the others."""
-        every = self.loss_batches
-        if len(every) < _MANY:
-            return [every]
-        return [every[::4], [batch for index, batch in enumerate(every) if index % 4]]
-
     def estimate(self) -> float:
         """Return the seconds that this process's part of a validation with translations may take.
 
         It is found by a small part of the work: the loss of one batch, and translations of a few dozen sentences.
         """
-        mine = self._mine(list(range(len(self.lines))))
+        mine = self._mine(range(len(self.lines)))
         some = [mine[index] for index in spread(len(mine), _TRIED)]
         characters = [len(source) + 1 for source, _ in self.lines]
         share = sum(characters[row] for row in some) / max(1, sum(characters[row] for row in mine))
@@ -252,9 +217,9 @@ class Validator:
             translated = time.monotonic()
         return (loss_done - started) * len(self.loss_batches) / len(tried) + (translated - loss_done) / (share or 1)
 
-    def _translated(self, together: Together) -> Translated:
+    def _translated(self, signals: Signals) -> Translated:
         """All processes' translations, scored."""
-        parts = together(lambda: self._translations(self._mine(list(range(len(self.lines))))))
+        parts = self._parts_of(lambda: self._translations(self._mine(range(len(self.lines)))), signals)
         hypotheses = [""] * len(self.lines)
         for rank, part in enumerate(parts):
             hypotheses[rank :: len(parts)] = part
@@ -309,7 +274,7 @@ class Validator:
                 nll += batch_loss(self.model, batch, self.device).nll
         return float(nll)
 
-    def _mine(self, items: list[T]) -> list[T]:
+    def _mine(self, items: Sequence[T]) -> Sequence[T]:
         """This process's share: every so many, as neighbours are of like length."""
         return items[self.world.rank :: self.world.size]
 
@@ -327,14 +292,6 @@ class Validator:
             self.tokenizer.source_pieces(source.tolist()),
             self.tokenizer.target_pieces(target.tolist()),
         )
-
-    def _choose_heatmaps(self) -> list[int]:
-        """Sentences that fit a picture, spread over the set."""
-        lengths = np.maximum(self.store.source_lengths, self.store.target_lengths)
-        fitting = np.flatnonzero(lengths <= _HEATMAP_TOKENS)
-        if not len(fitting):
-            fitting = np.argsort(lengths, kind="stable")[:HEATMAPS]
-        return [int(fitting[index]) for index in spread(len(fitting), HEATMAPS)]
 
 
 def _not_while_training(warning: str) -> None:

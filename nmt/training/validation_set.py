@@ -1,4 +1,4 @@
-"""Choose what a validation translates: which sentences, how long at most, and from which loss on."""
+"""Choose what a validation translates and draws: which sentences, how long at most, and from which loss on."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ import numpy as np
 from nmt.config.schema import SearchConfig
 from nmt.data.store import Store
 
+HEATMAPS = 2  # sentences whose attention is shown
+_HEATMAP_TOKENS = 40  # longer sentences are not chosen while there are others
 _KEPT_TO = 0.999  # the share of training pairs that keep to the bound on lengths
 
 
@@ -30,6 +32,15 @@ def spread_over_each(corpora: Sequence[int], count: int | None) -> list[int]:
         for start, size in zip(starts, corpora, strict=False)
         for row in (range(size) if count is None else spread(size, count))
     ]
+
+
+def drawn(val: Store) -> list[int]:
+    """Return the rows of those sentences whose attention is shown: ones that fit a picture, spread over the set."""
+    lengths = np.maximum(val.source_lengths, val.target_lengths)
+    fitting = np.flatnonzero(lengths <= _HEATMAP_TOKENS)
+    if not len(fitting):
+        fitting = np.argsort(lengths, kind="stable")[:HEATMAPS]
+    return [int(fitting[index]) for index in spread(len(fitting), HEATMAPS)]
 
 
 def length_ratio(train: Store, offset: int) -> float:

@@ -22,7 +22,7 @@ def diverged(losses: list[float], norms: list[float] | None = None) -> int | Non
     try:
         health.check()
     except Diverged as divergence:
-        return int(divergence.diagnosis.split()[1])
+        return int(str(divergence).split()[1])
     return None
 
 

@@ -19,10 +19,10 @@ from nmt.inference.translator import Translator
 from nmt.models.build import build_model
 from nmt.runs.checkpoints import find_checkpoint, has_checkpoint
 from nmt.training.checkpoint import load_training_state
-from nmt.training.limits import TrainingProgress
+from nmt.training.limits import Signals, TrainingProgress
 from nmt.training.monitor import Monitor, summary
 from nmt.training.train import train
-from nmt.training.validation import Validator, by_itself
+from nmt.training.validation import Validator
 from tests.training.tiny import events, killed_in, killed_in_update, tiny_config
 
 METRICS = {
@@ -95,7 +95,7 @@ def test_a_validation_says_what_its_parts_say(tmp_path: Path) -> None:
     torch.manual_seed(3)
     model = build_model(config.model, prepared.tokenizer.source_size, prepared.tokenizer.target_size).train()
     validator = Validator(config, prepared, model, torch.device("cpu"))
-    found = validator.validate(by_itself, always=True)
+    found = validator.validate(Signals(), always=True)
     assert model.training
     model.eval()
     assert found.translated
@@ -210,7 +210,7 @@ def test_where_bleu_cannot_rise_chrf_ranks_which_is_said(
     model = build_model(config.model, prepared.tokenizer.source_size, prepared.tokenizer.target_size)
     said: list[str] = []
     validator = Validator(config, prepared, model, torch.device("cpu"), say=said.append)
-    found = validator.validate(by_itself, always=True)
+    found = validator.validate(Signals(), always=True)
     assert found.ranked_by == taken
     assert found.translated
     scores = {"bleu": found.translated.bleu.score, "chrf": found.translated.chrf.score, "loss": -found.loss}

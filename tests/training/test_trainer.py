@@ -15,9 +15,10 @@ from nmt.errors import NmtError
 from nmt.evaluation.metrics import Score
 from nmt.runs.checkpoints import find_checkpoint
 from nmt.runs.weights import load_weights
+from nmt.training.limits import Signals
 from nmt.training.monitor import Monitor
 from nmt.training.trainer import Trainer
-from nmt.training.validation import Metric, Together, Translated, Validation
+from nmt.training.validation import Metric, Translated, Validation
 from tests.models.variants import tiny_model
 from tests.training.tiny import events
 
@@ -41,9 +42,8 @@ class Finding(NamedTuple):
 
     find: Callable[[], Validation]
 
-    def validate(self, together: Together, always: bool = False) -> Validation:
-        (found,) = together(self.find)
-        return found
+    def validate(self, signals: Signals, always: bool = False) -> Validation:
+        return self.find()
 
     def estimate(self) -> float:
         return 0.25
@@ -202,7 +202,7 @@ def test_the_moving_average_is_what_its_equation_says(tmp_path: Path) -> None:
         return nothing()
 
     run.train_step = follow  # type: ignore[method-assign]
-    run.validate = Finding(validate)
+    run.validator = Finding(validate)
     run.run()
     saved, _ = load_weights(tmp_path, "last")
     for (name, weight), mean, seen in zip(run.model.named_parameters(), expected, validated, strict=True):
@@ -217,7 +217,7 @@ def test_the_average_of_the_best_is_taken_if_it_is_better(
 ) -> None:
     coming = iter(scores)
     run = trainer(tmp_path, max_steps=6, validate_every=2, keep_best=2, average="best")
-    run.validate = Finding(lambda: found(next(coming)))
+    run.validator = Finding(lambda: found(next(coming)))
     run.run()
     (event,) = events(tmp_path, "average")
     assert (event["steps"], event["taken"], event["bleu"]) == ([4, 6], taken, scores[-1])
@@ -235,7 +235,7 @@ def test_the_average_of_the_best_is_taken_if_it_is_better(
 def test_last_and_best_checkpoints_stay_and_patience_ends_the_run(tmp_path: Path) -> None:
     scores = iter([1.0, 5.0, 4.0, 3.0, 2.0])
     run = trainer(tmp_path, max_steps=None, patience=3, validate_every=2, checkpoint_every=4, keep_best=2)
-    run.validate = Finding(lambda: found(next(scores)))
+    run.validator = Finding(lambda: found(next(scores)))
     run.run()
     assert find_checkpoint(tmp_path, "best").step == 4
     assert find_checkpoint(tmp_path, "last").step == 10
@@ -252,7 +252,7 @@ def test_last_and_best_checkpoints_stay_and_patience_ends_the_run(tmp_path: Path
 def test_checkpoints_are_ranked_by_the_metric_of_the_validation(tmp_path: Path, ranked_by: Metric, best: int) -> None:
     coming = iter([(1.0, 2.0, 1.0), (1.0, 1.0, 2.0), (2.0, 3.0, 1.5), (1.5, 2.0, 2.5)])
     run = trainer(tmp_path, max_steps=4, validate_every=1)
-    run.validate = Finding(lambda: found(*next(coming), ranked_by))
+    run.validator = Finding(lambda: found(*next(coming), ranked_by))
     run.run()
     assert find_checkpoint(tmp_path, "best").step == best
 
@@ -263,7 +263,7 @@ def test_while_scores_tie_a_lower_loss_is_better_and_a_run_whose_loss_falls_no_m
         tmp_path, max_steps=None, patience=2, validate_every=1, keep_best=2, keep_last=1,
         schedule=ScheduleConfig(name="plateau", plateau_patience=2),
     )  # fmt: skip
-    run.validate = Finding(lambda: found(bleu=0.0, loss=next(losses)))
+    run.validator = Finding(lambda: found(bleu=0.0, loss=next(losses)))
     run.run()
     assert [event["best"] for event in events(tmp_path, "validation")] == [True, True, True, True, False, False]
     assert events(tmp_path)[-1]["reason"] == "training.patience=2"
@@ -285,6 +285,6 @@ def test_a_score_decides_before_the_loss_and_what_looks_the_same_is_the_same() -
 def test_an_average_that_ties_is_taken_for_a_lower_loss(tmp_path: Path, loss: float, taken: bool) -> None:
     losses = iter([1.2, 1.0, loss])
     run = trainer(tmp_path, max_steps=4, validate_every=2, keep_best=2, average="best")
-    run.validate = Finding(lambda: found(loss=next(losses)))
+    run.validator = Finding(lambda: found(loss=next(losses)))
     run.run()
     assert load_weights(tmp_path)[1].averaged == taken

@@ -14,11 +14,11 @@ from nmt.data.prepare import Prepared, prepare
 from nmt.data.store import Store, StoreWriter
 from nmt.models.build import build_model
 from nmt.training import validation
-from nmt.training.limits import Rank
+from nmt.training.limits import Rank, Signals
 from nmt.training.monitor import summary
 from nmt.training.train import train
 from nmt.training.trainer import Trainer
-from nmt.training.validation import Together, Validation, Validator, by_itself
+from nmt.training.validation import Validation, Validator
 from nmt.training.validation_set import length_ratio, spread_over_each, unigram_entropy, validation_search
 from tests.training.tiny import assert_same_run, events, tiny_config
 
@@ -83,25 +83,25 @@ def validator(folder: Path, prepared: Prepared, ratio: float | None = None) -> V
 
 def test_nothing_is_translated_above_the_loss_of_frequencies_unless_asked(tmp_path: Path, prepared: Prepared) -> None:
     made = validator(tmp_path, prepared)
-    early = made.validate(by_itself)
+    early = made.validate(Signals())
     assert early.loss > made.unigram_loss
     assert early.translated is None
     assert "not translated yet: the loss is above" in summary(early)
     assert "BLEU" not in summary(early)
     assert early.rank == Rank(0.0, -early.loss), "as of a score by chance: the loss decides"
-    always = made.validate(by_itself, always=True)
+    always = made.validate(Signals(), always=True)
     assert always.translated is not None
     assert always.loss == early.loss
     made.unigram_loss = early.loss
-    assert made.validate(by_itself).translated == always.translated
+    assert made.validate(Signals()).translated == always.translated
 
 
 def test_far_above_the_loss_of_frequencies_a_part_is_enough(tmp_path: Path, prepared: Prepared) -> None:
     made = validator(tmp_path, prepared)
     made.loss_batches = [[row] for row in range(9)]
-    whole = made.validate(by_itself, always=True)
+    whole = made.validate(Signals(), always=True)
     made.unigram_loss = whole.loss - 2
-    part = made.validate(by_itself)
+    part = made.validate(Signals())
     made.model.eval()
     tokens = sum(len(prepared.val.target(row)) for row in (0, 4, 8))
     with torch.no_grad():
@@ -109,7 +109,7 @@ def test_far_above_the_loss_of_frequencies_a_part_is_enough(tmp_path: Path, prep
     assert (part.loss_sentences, whole.loss_sentences, part.sentences) == (3, 9, 9)
     assert "on 3 of 9 sentences" in summary(part)
     made.unigram_loss = whole.loss - 0.01
-    near = made.validate(by_itself)
+    near = made.validate(Signals())
     assert (near.loss, near.loss_sentences, near.translated) == (whole.loss, 9, None)
 
 
@@ -147,9 +147,9 @@ def test_once_translated_always_translated_and_a_resumption_changes_nothing(
     asked: list[bool] = []
     original = Validator.validate
 
-    def note(self: Validator, together: Together, always: bool = False) -> Validation:
+    def note(self: Validator, signals: Signals, always: bool = False) -> Validation:
         asked.append(always)
-        return original(self, together, always)
+        return original(self, signals, always)
 
     monkeypatch.setattr(Validator, "validate", note)
     train(tiny_config(tmp_path, "whole", training__max_steps=8, training__validate_every=2))
