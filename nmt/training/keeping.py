@@ -17,7 +17,7 @@ from nmt.runs.checkpoints import has_checkpoint, saved_steps, set_pointer
 from nmt.training.average import average_checkpoints, delete_average, take_average
 from nmt.training.checkpoint import Newest, delete_others, load_newest, save_checkpoint
 from nmt.training.distributed import World
-from nmt.training.limits import Rank, TrainingProgress
+from nmt.training.limits import TrainingProgress
 from nmt.training.validation import Validation
 
 if TYPE_CHECKING:  # importing it takes long
@@ -91,8 +91,7 @@ class Keeper:
         return self.world.on_main(lambda: load_newest(self.run_dir, say))
 
     def restore(self, newest: Newest) -> TrainingProgress:
-        """Go on from a checkpoint, forget the best ones that are lost since, and tidy up: the process may have ended
-        before it did.
+        """Go on from a checkpoint, and tidy up as after saving it: the process may have ended in between.
 
         A process beyond those that there were when it was written has new random numbers. Raises NmtError for a state
         in which something is missing.
@@ -107,14 +106,10 @@ class Keeper:
             part.load_state_dict(newest.state[name])
         resume_random_state(newest.state["random"], self.world.rank, self.device)
         progress = newest.progress
-
-        def tidy() -> list[tuple[Rank, int]]:
-            saved = saved_steps(self.run_dir)  # not those that a checkpoint since lost had made superfluous
-            progress.best = [entry for entry in progress.best if entry[1] in saved]
-            self._tidy(progress)
-            return progress.best
-
-        progress.best = self.world.on_main(tidy)
+        saved = self.world.on_main(lambda: saved_steps(self.run_dir))
+        # without those that a checkpoint since lost had made superfluous
+        progress.best = [(rank, step) for rank, step in progress.best if step in saved]
+        self.world.on_main(lambda: self._tidy(progress))
         return progress
 
     def delete_average(self) -> bool:

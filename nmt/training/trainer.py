@@ -201,7 +201,7 @@ class Trainer:
 
     @contextmanager
     def _paused(self) -> Iterator[float]:
-        """The time of the block is none of training; the block is told by which of the run's seconds it has begun."""
+        """Leave the time of the block out of that of training; yields the run's seconds at which it begins."""
         self.window.pause()
         self._agree()
         started = self.progress.seconds
