@@ -5,7 +5,7 @@ Each name is that of a file: positions in nmt/attention/positions, mixers in nmt
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
@@ -16,6 +16,7 @@ PositionName = Literal["sinusoidal", "none", "rotary", "alibi", "shaw"]
 MixerName = Literal["softmax", "ssru"]  # self-attention, and what stands in its place
 CrossName = Literal["softmax", "transparent"]  # a Transformer's attention to the source
 AlignmentName = Literal["soft", "coverage", "marginal"]  # a recurrent decoder's attention to the source
+_KEYS = ("positions", "encoder_self", "decoder_self", "decoder_cross", "alignment")  # which name mechanisms
 
 
 @dataclass(kw_only=True)
@@ -58,14 +59,14 @@ def of_layer(names: str | Sequence[str], layer: int) -> str:
 
 def has_mechanism(model: Any, name: str) -> bool:
     """Return whether a model's configuration has the mechanism of that name anywhere."""
-    return any(name in _places(model, key).values() for key in _REFUSALS)
+    return any(name in _places(model, key).values() for key in _KEYS)
 
 
 def check_mechanisms(model: Any) -> None:
     """Refuse mechanisms that cannot stand where a model's configuration has them, and lists of a wrong length."""
-    for key, refusals in _REFUSALS.items():
+    for key in _KEYS:
         for place, name in _places(model, key).items():
-            reason = refusals.get(name, _no_reason)(model)
+            reason = _refusal(model, key, name)
             require(reason is None, f"{place}={name}{reason}")
 
 
@@ -80,51 +81,26 @@ def _places(model: Any, key: str) -> dict[str, str]:
     return {f"model.{key}[{layer}]": name for layer, name in enumerate(names)}
 
 
-# -- refusals: what follows the name in a sentence, or None where it can stand ----------------------------------------
-
-
-def _no_reason(model: Any) -> None:
+def _refusal(model: Any, key: str, name: str) -> str | None:
+    """Return why a mechanism cannot be the value of a key, as what follows its name in a sentence; None if it can."""
+    match key, name:
+        case "positions", "sinusoidal" if model.model_dim % 2:
+            return f" needs an even model.model_dim, and {model.model_dim} is odd"
+        case "positions", "rotary" if (head_dim := model.model_dim // model.num_heads) % 2:
+            return f" turns pairs of a head's components, and model.model_dim / model.num_heads = {head_dim} is odd"
+        case "encoder_self", "ssru":
+            return (
+                ": an SSRU reads from left to right, so a source word would not see the words after it; it can stand "
+                "in model.decoder_self"
+            )
+        case "alignment", "coverage" if model.score not in ("additive", "concat"):
+            return (
+                f" adds the coverage inside the tanh of an additive score, and model.score={model.score} has none: set "
+                "model.score to additive (rnnsearch) or concat (luong)"
+            )
+        case "alignment", "marginal" if getattr(model, "input_feeding", True):
+            return (
+                " needs a decoder whose next state does not depend on which source position was taken, or a sum over "
+                "all sequences of positions would be needed: take model=luong with model.input_feeding=false"
+            )
     return None
-
-
-def _sinusoidal(model: Any) -> str | None:
-    return f" needs an even model.model_dim, and {model.model_dim} is odd" if model.model_dim % 2 else None
-
-
-def _rotary(model: Any) -> str | None:
-    head_dim = model.model_dim // model.num_heads
-    told = f" turns pairs of a head's components, and model.model_dim / model.num_heads = {head_dim} is odd"
-    return told if head_dim % 2 else None
-
-
-def _ssru_in_an_encoder(model: Any) -> str:
-    return (
-        ": an SSRU reads from left to right, so a source word would not see the words after it; it can stand in "
-        "model.decoder_self"
-    )
-
-
-def _coverage(model: Any) -> str | None:
-    told = (
-        f" adds the coverage inside the tanh of an additive score, and model.score={model.score} has none: set "
-        "model.score to additive (rnnsearch) or concat (luong)"
-    )
-    return None if model.score in ("additive", "concat") else told
-
-
-def _marginal(model: Any) -> str | None:
-    told = (
-        " needs a decoder whose next state does not depend on which source position was taken, or a sum over all "
-        "sequences of positions would be needed: take model=luong with model.input_feeding=false"
-    )
-    return told if getattr(model, "input_feeding", True) else None
-
-
-# For each key that names mechanisms, what may be said against one of them.
-_REFUSALS: dict[str, dict[str, Callable[[Any], str | None]]] = {
-    "positions": {"sinusoidal": _sinusoidal, "rotary": _rotary},
-    "encoder_self": {"ssru": _ssru_in_an_encoder},
-    "decoder_self": {},
-    "decoder_cross": {},
-    "alignment": {"coverage": _coverage, "marginal": _marginal},
-}

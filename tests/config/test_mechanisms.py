@@ -64,9 +64,8 @@ def test_what_is_neither_a_name_nor_a_list_is_refused(value: Any) -> None:
     assert refusal(decoder_self=["softmax", value]).startswith("model.decoder_self[1]=")
 
 
-def test_a_name_that_cannot_stand_in_a_stack_is_refused_with_the_reason(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(mechanisms._REFUSALS, "encoder_self", {"softmax": lambda model: ": it cannot"})
-    assert refusal() == "model.encoder_self=softmax: it cannot"
-    assert refusal(encoder_self=["softmax"] * 3) == "model.encoder_self[0]=softmax: it cannot"
-    monkeypatch.setitem(mechanisms._REFUSALS, "encoder_self", {"softmax": lambda model: None})
-    TransformerConfig().check()
+def test_a_name_that_cannot_stand_in_a_stack_is_refused_with_the_reason() -> None:
+    assert refusal(encoder_self="ssru").startswith("model.encoder_self=ssru: an SSRU reads from left to right")
+    listed = refusal(encoder_self=["softmax", "ssru", "softmax"])
+    assert listed.startswith("model.encoder_self[1]=ssru: an SSRU reads from left to right")
+    assert model(decoder_self="ssru").decoder_self == "ssru"
