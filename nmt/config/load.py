@@ -6,13 +6,14 @@ import hashlib
 import os
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from nmt.config.migrate import SCHEMA, ConfigFile, differing, read_config_file, tell_changes
 from nmt.config.plain import resolve
 from nmt.config.schema import Config, SearchConfig
-from nmt.config.typed import defaults, from_dict, keys, suggestion, to_dict
+from nmt.config.typed import defaults, from_dict, keys, suggestion
 from nmt.errors import ConfigError, UsageError
 from nmt.files import atomic_write
 
@@ -73,26 +74,26 @@ def change_search(search: SearchConfig, changes: Mapping[str, Any]) -> SearchCon
         if name not in known:
             near = suggestion(name, known) or f": it has {', '.join(known)}"
             raise ConfigError(f"{name} is not a key of search{near}")
-    changed = from_dict(SearchConfig, to_dict(search) | dict(changes), "search")
+    changed = from_dict(SearchConfig, asdict(search) | dict(changes), "search")
     changed.check()
     return changed
 
 
 def config_to_dict(config: Config) -> dict[str, Any]:
     """Nested dicts and lists of every key, in the order of the schema."""
-    return to_dict(config)
+    return asdict(config)
 
 
 def config_to_flat(config: Config) -> dict[str, Any]:
     """Return the value of every key, under its dotted name such as training.max_steps; lists stay whole."""
-    return _flat(config_to_dict(config))
+    return _flat(asdict(config))
 
 
 def config_to_yaml(config: Config) -> str:
     """Return the configuration as YAML that loads back to an equal Config; its first line is the schema's version."""
     from omegaconf import OmegaConf
 
-    return OmegaConf.to_yaml(OmegaConf.create({"schema": SCHEMA, **_escape(config_to_dict(config))}))
+    return OmegaConf.to_yaml(OmegaConf.create({"schema": SCHEMA, **_escape(asdict(config))}))
 
 
 def save_config(config: Config, path: str | os.PathLike[str]) -> None:
@@ -147,7 +148,7 @@ def _checked(source: ConfigFile, path: str | os.PathLike[str]) -> Config:
 
 def _with_values(config: Config, flat: Mapping[str, Any]) -> Config:
     """Return the configuration with the values of `flat` in the keys that a version of the schema decides otherwise."""
-    nested = config_to_dict(config)
+    nested = asdict(config)
     for key in differing(1):
         section, name = key.split(".")
         nested[section][name] = flat[key]

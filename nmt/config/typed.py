@@ -32,15 +32,10 @@ def from_dict(cls: type[T], value: object, key: str = "", owner: str = "the conf
     for name in value:
         if name not in hints:
             raise ConfigError(_unknown_key(cls, key, str(name), owner))
-    for field in _required(cls):
-        if field not in value:
-            raise ConfigError(f"{_join(key, field)} is missing: it has no default")
+    for field in dataclasses.fields(cls):  # type: ignore[arg-type]
+        if field.name not in value and field.default is field.default_factory is dataclasses.MISSING:
+            raise ConfigError(f"{_join(key, field.name)} is missing: it has no default")
     return cls(**{name: _convert(hints[name], item, _join(key, name)) for name, item in value.items()})
-
-
-def to_dict(config: Any) -> dict[str, Any]:
-    """The dataclass as nested dicts and lists, keys in the order of the schema; the inverse of `from_dict`."""
-    return dataclasses.asdict(config)
 
 
 def keys(cls: Any, prefix: str = "") -> list[str]:
@@ -57,13 +52,12 @@ def defaults(cls: Any) -> dict[str, Any]:
     found: dict[str, Any] = {}
     hints = get_type_hints(cls)
     for field in dataclasses.fields(cls):
-        if field.default is not dataclasses.MISSING:
-            found[field.name] = field.default
-        elif field.default_factory is not dataclasses.MISSING:
-            value = field.default_factory()
-            found[field.name] = to_dict(value) if dataclasses.is_dataclass(value) else value
-        elif dataclasses.is_dataclass(hints[field.name]):
+        if dataclasses.is_dataclass(hints[field.name]):
             found[field.name] = defaults(hints[field.name])
+        elif field.default_factory is not dataclasses.MISSING:
+            found[field.name] = field.default_factory()
+        elif field.default is not dataclasses.MISSING:
+            found[field.name] = field.default
     return found
 
 
@@ -73,17 +67,14 @@ def nearest(name: str, names: Iterable[str], count: int = 3) -> list[str]:
     Names are compared by the part after the last dot, by its initials (lr for learning_rate), and as a whole.
     """
     last = name.rpartition(".")[2]
-
-    def likeness(other: str) -> float | None:
-        """None for a name that is not near."""
+    near = {}
+    for other in names:
         other_last = other.rpartition(".")[2]
         initials = "".join(word[:1] for word in other_last.split("_"))
         short_for = len(last) > 1 and last == initials
         alike, whole = (difflib.SequenceMatcher(None, *pair).ratio() for pair in ((last, other_last), (name, other)))
-        near = short_for or alike >= _NEAR or (len(last) > 2 and last in other_last)
-        return short_for + alike + whole if near else None
-
-    near = {other: value for other in names if (value := likeness(other)) is not None}
+        if short_for or alike >= _NEAR or (len(last) > 2 and last in other_last):
+            near[other] = short_for + alike + whole
     return sorted(near, key=near.__getitem__, reverse=True)[:count]
 
 
@@ -95,68 +86,46 @@ def suggestion(name: str, names: Iterable[str], count: int = 3) -> str:
 
 def _convert(hint: Any, value: object, key: str) -> Any:
     """`value` as the type hint asks; `key` is its full name."""
-    if (members := _members(hint)) is not hint:
-        return _convert_union(members, value, key)
-    if dataclasses.is_dataclass(hint):
-        return from_dict(hint, value, key)  # type: ignore[arg-type]
-    origin, arguments = get_origin(hint), get_args(hint)
-    if origin is Literal:
-        if value in arguments and isinstance(value, str):
-            return value
-        expected = f"expected one of {', '.join(arguments)}"
-        raise ConfigError(f"{_show(key, value)}: {expected}{suggestion(str(value), arguments, 1)}")
-    if origin is list:
-        if not isinstance(value, list):
-            raise ConfigError(f"{_show(key, value)}: expected a list")
-        return [_convert(arguments[0], item, f"{key}[{index}]") for index, item in enumerate(value)]
-    if origin is dict:
-        if not isinstance(value, Mapping):
-            raise ConfigError(f"{_show(key, value)}: expected names and values")
-        return {
-            _convert(arguments[0], name, key): _convert(arguments[1], value[name], f"{key}.{name}") for name in value
-        }
-    return _convert_scalar((hint,), value, key)
-
-
-def _convert_union(members: tuple[Any, ...], value: object, key: str) -> Any:
-    """`X | None`, `int | str` and the like, or dataclasses told apart by their tag."""
-    classes = [member for member in members if dataclasses.is_dataclass(member)]
+    members = _members(hint)
+    classes = _dataclasses(hint)
+    containers = {get_origin(member): get_args(member) for member in members}
+    words = containers.get(Literal, ())
+    scalars = [member for member in members if kind_and_range(member)[0] in _NAMES]
     if value is None and types.NoneType in members:
         return None
-    if len(classes) > 1:
-        return _convert_tagged(classes, value, key)
-    others = [member for member in members if member is not types.NoneType]
-    if classes and isinstance(value, list):  # a dataclass, or a list of them
-        others = [member for member in others if get_origin(member) is list] or classes
-    elif classes:
-        others = classes
-    if len(others) == 1 and kind_and_range(others[0])[0] not in _NAMES:
-        return _convert(others[0], value, key)
-    lists = [member for member in members if get_origin(member) is list]
-    if lists and isinstance(value, list):
-        return _convert(lists[0], value, key)
-    words = [word for member in members if get_origin(member) is Literal for word in get_args(member)]
+    if list in containers and isinstance(value, list):
+        return [_convert(containers[list][0], item, f"{key}[{index}]") for index, item in enumerate(value)]
+    if classes:
+        return _convert_tagged(classes, value, key) if len(classes) > 1 else from_dict(classes[0], value, key)
+    if dict in containers:
+        if not isinstance(value, Mapping):
+            raise ConfigError(f"{_show(key, value)}: expected names and values")
+        names, items = containers[dict]
+        return {_convert(names, name, key): _convert(items, item, f"{key}.{name}") for name, item in value.items()}
     if isinstance(value, str) and value in words:
         return value
-    if lists and words:
-        expected = f"expected one of {', '.join(words)}, or a list of them"
-        raise ConfigError(f"{_show(key, value)}: {expected}{suggestion(str(value), words, 1)}")
-    return _convert_scalar(tuple(member for member in members if get_origin(member) is not Literal), value, key, words)
+    if any(member is not types.NoneType for member in scalars):
+        return _convert_scalar(scalars, value, key, words)
+    if not words:
+        raise ConfigError(f"{_show(key, value)}: expected a list")
+    expected = f"expected one of {', '.join(words)}{', or a list of them' if list in containers else ''}"
+    raise ConfigError(f"{_show(key, value)}: {expected}{suggestion(str(value), words, 1)}")
 
 
 def _convert_tagged(classes: list[Any], value: object, key: str) -> Any:
     """The dataclass among `classes` whose tag, a field with a Literal of one value, `value` carries."""
     if not isinstance(value, Mapping):
         raise ConfigError(f"{_show(key, value)}: expected keys and values")
-    tag = _tag(classes)
-    by_name = {get_args(get_type_hints(cls)[tag])[0]: cls for cls in classes}
+    hints = [get_type_hints(cls) for cls in classes]
+    tag = next(name for name in hints[0] if all(len(get_args(hint.get(name))) == 1 for hint in hints))
+    by_name = {get_args(hint[tag])[0]: cls for hint, cls in zip(hints, classes, strict=True)}
     if tag not in value:
         raise ConfigError(f"{key}.{tag} is missing: expected one of {', '.join(by_name)}")
     name = _convert(Literal[tuple(by_name)], value[tag], f"{key}.{tag}")
     return from_dict(by_name[name], value, key, owner=f"{key}.{tag}={name}")
 
 
-def _convert_scalar(accepted: tuple[Any, ...], value: object, key: str, words: Sequence[str] = ()) -> Any:
+def _convert_scalar(accepted: Sequence[Any], value: object, key: str, words: Sequence[str]) -> Any:
     """A number, a truth value, text or null of one of the `accepted` types; 1e5 is a whole number, 3 is a number.
 
     `words` would have been accepted too.
@@ -191,29 +160,12 @@ def _unknown_key(cls: Any, key: str, name: str, owner: str) -> str:
     return f"{full} is not a key of {owner}{near}"
 
 
-def _members(hint: Any) -> Any:
-    return get_args(hint) if get_origin(hint) in (Union, types.UnionType) else hint
+def _members(hint: Any) -> tuple[Any, ...]:
+    return get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
 
 
 def _dataclasses(hint: Any) -> list[Any]:
-    if dataclasses.is_dataclass(hint):
-        return [hint]
-    members = _members(hint)
-    return [] if members is hint else [member for member in members if dataclasses.is_dataclass(member)]
-
-
-def _tag(classes: list[Any]) -> str:
-    hints = [get_type_hints(cls) for cls in classes]
-    return next(
-        name
-        for name in hints[0]
-        if all(get_origin(hint.get(name)) is Literal and len(get_args(hint[name])) == 1 for hint in hints)
-    )
-
-
-def _required(cls: Any) -> list[str]:
-    missing = dataclasses.MISSING
-    return [f.name for f in dataclasses.fields(cls) if f.default is missing and f.default_factory is missing]
+    return [member for member in _members(hint) if dataclasses.is_dataclass(member)]
 
 
 def _join(key: str, name: str) -> str:

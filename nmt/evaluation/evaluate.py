@@ -5,18 +5,19 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from nmt.config.load import change_search
 from nmt.config.schema import SearchConfig
-from nmt.config.typed import from_dict, to_dict
 from nmt.data.overlap import Shared, find_store, shared_with, tell_shared
 from nmt.evaluation.kept import Kept, find_translations, folder_of, make_way, scores_key, translation_key, write
 from nmt.evaluation.metrics import METRICS, length_ratio, score
 from nmt.evaluation.sets import EvaluationSet, digest
 from nmt.evaluation.tagged import rows_by_tag, target_language
 from nmt.files import check_writable
+from nmt.progress import Progress
 
 if TYPE_CHECKING:
     from torch import device as Device
@@ -38,10 +39,7 @@ class Settings:
     def resolve(self, search: SearchConfig) -> SearchConfig:
         """Return a run's search settings with these in their places; refuses impossible ones."""
         given = {"beam_size": self.beam_size, "length_penalty": self.length_penalty}
-        changed = {name: value for name, value in given.items() if value is not None}
-        resolved = from_dict(SearchConfig, to_dict(search) | changed, "search")
-        resolved.check()
-        return resolved
+        return change_search(search, {name: value for name, value in given.items() if value is not None})
 
 
 @dataclass(frozen=True)
@@ -94,7 +92,7 @@ def evaluate(
         "sentences_per_second": len(hypotheses) / max(seconds, 1e-9),
         "checkpoint": run.checkpoint.name,
         "device": device.type,
-        **to_dict(search),
+        **asdict(search),
         **keys,
         **test_set.digests,
         "hypotheses_sha256": digest(hypotheses),
@@ -156,40 +154,14 @@ def _translate(
     from nmt.runs.run import read_run_config
 
     data = read_run_config(run.path, tells=True).data
-    engine = NativeEngine.on(
-        run.model,
-        device,
-        lambda: Shortlist.load(run.path, run.tokenizer),
-    )
+    engine = NativeEngine.on(run.model, device, lambda: Shortlist.load(run.path, run.tokenizer))
     translator = Translator(
         engine, run.tokenizer, search, data.cleaning.max_tokens, log, data.source_language, data.always_tagged
     )
-    progress = _Progress(len(test_set.sources), log)
-    translations = translator.translate_nbest(test_set.sources, tags=test_set.tags, progress=progress.add)
-    return [translation.text for translation in translations], progress.seconds
-
-
-class _Progress:
-    """Tells how far a translation is, every so many seconds."""
-
-    EVERY = 15.0
-
-    def __init__(self, total: int, log: Callable[[str], None]) -> None:
-        self.total = total
-        self.log = log
-        self.done = 0
-        self.start = self.told = time.perf_counter()
-
-    @property
-    def seconds(self) -> float:
-        """Seconds since the start."""
-        return time.perf_counter() - self.start
-
-    def add(self, sentences: int) -> None:
-        """So many more are done."""
-        self.done += sentences
-        if time.perf_counter() - self.told >= self.EVERY and self.done:
-            self.told = time.perf_counter()
-            rate = self.done / self.seconds
-            left = max(self.total - self.done, 0) / rate
-            self.log(f"{self.done:,} of {self.total:,} sentences, {rate:.1f} sentences/s, {left:.0f} s left")
+    progress = Progress("sentences", log, len(test_set.sources), every=15.0)
+    progress.reach(0)
+    start = time.perf_counter()
+    translations = translator.translate_nbest(
+        test_set.sources, tags=test_set.tags, progress=lambda more: progress.reach(progress.done + more)
+    )
+    return [translation.text for translation in translations], time.perf_counter() - start

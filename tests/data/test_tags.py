@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Literal, cast
 
@@ -10,7 +11,7 @@ import pytest
 
 from nmt.config.data import CorpusConfig, DataConfig, TokenizerConfig
 from nmt.config.schema import Config
-from nmt.config.typed import from_dict, to_dict
+from nmt.config.typed import from_dict
 from nmt.data.prepare import prepare
 from nmt.data.sampling import SubwordSampling
 from nmt.data.tags import tags_of_lines
@@ -162,7 +163,7 @@ def test_one_corpus_or_a_list_to_validate_and_test_on() -> None:
     data = from_dict(DataConfig, values)
     data.check()
     data.check_tags()
-    assert from_dict(DataConfig, to_dict(data)) == data
+    assert from_dict(DataConfig, asdict(data)) == data
     assert data.held_out()["data.test.both"] == data.held_out()["data.test.one"] == [data.test["one"]]
     assert (data.tags, data.always_tagged) == (["2de", "2fr"], True)
     assert [data.target_language_of(tag) for tag in ("2de", "2fr", None)] == ["mul", "fr", "mul"]
