@@ -43,8 +43,7 @@ def parse_links(line: str) -> Gold:
     sure: set[Link] = set()
     possible: set[Link] = set()
     for token in line.split():
-        match = _LINK.fullmatch(token)
-        if match is None:
+        if (match := _LINK.fullmatch(token)) is None:
             raise ValueError(f"{token!r} is no link such as 3-4 (sure) or 3?4 (possible)")
         link = (int(match[1]), int(match[3]))
         possible.add(link)

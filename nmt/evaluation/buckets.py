@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -37,20 +38,16 @@ def source_lengths(lines: Sequence[str], language: str = "") -> list[int]:
 
 def length_buckets(lengths: Sequence[int], edges: Sequence[int] = EDGES, least: int = LEAST) -> list[Bucket]:
     """Every sentence in the bucket of its length; buckets with fewer than `least` sentences are merged."""
-    uppers: list[int | None] = [*edges, None]
-    lowers = [0, *(edge + 1 for edge in edges)]
+    members: list[list[int]] = [[] for _ in range(len(edges) + 1)]
+    for index, length in enumerate(lengths):
+        members[bisect_left(edges, length)].append(index)
     buckets: list[Bucket] = []
-    for lower, upper in zip(lowers, uppers, strict=True):
-        inside = tuple(
-            index for index, length in enumerate(lengths) if length >= lower and (upper is None or length <= upper)
-        )
-        if not inside:
-            continue
-        if buckets and (len(inside) < least or len(buckets[-1].sentences) < least):
+    for shortest, longest, inside in zip([1, *(edge + 1 for edge in edges)], [*edges, None], members, strict=True):
+        if buckets and inside and min(len(inside), len(buckets[-1].sentences)) < least:
             last = buckets.pop()
-            buckets.append(Bucket(last.shortest, upper, (*last.sentences, *inside)))
-        else:
-            buckets.append(Bucket(max(lower, 1), upper, inside))
+            buckets.append(Bucket(last.shortest, longest, (*last.sentences, *inside)))
+        elif inside:
+            buckets.append(Bucket(shortest, longest, tuple(inside)))
     return buckets
 
 

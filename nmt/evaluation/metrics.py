@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from sacrebleu.metrics.bleu import BLEU
@@ -33,9 +33,7 @@ class Score:
 
     def to_dict(self) -> dict[str, Any]:
         """The form in scores.json and results.json: score and signature."""
-        entry = asdict(self)
-        del entry["name"]
-        return entry
+        return {"score": self.score, "signature": self.signature}
 
 
 def build_metric(name: str, target_language: str = "") -> Any:
@@ -104,19 +102,17 @@ def sentence_bleu(
     """BLEU of each sentence on its own, with sacreBLEU's effective order so that short sentences are not all zero."""
     metric = build_metric("bleu", target_language)
     metric.effective_order = True
-    return [
-        float(metric.sentence_score(hypothesis, texts).score)
-        for hypothesis, *texts in zip(hypotheses, references, *more_references, strict=True)
-    ]
+    return _sentence_scores(metric, hypotheses, [references, *more_references])
 
 
 def sentence_chrf(hypotheses: Sequence[str], references: Sequence[str], more_references: Texts = ()) -> list[float]:
     """chrF (Popovic 2015) of each sentence on its own: steadier than BLEU on a single sentence."""
-    metric = build_metric("chrf")
-    return [
-        float(metric.sentence_score(hypothesis, texts).score)
-        for hypothesis, *texts in zip(hypotheses, references, *more_references, strict=True)
-    ]
+    return _sentence_scores(build_metric("chrf"), hypotheses, [references, *more_references])
+
+
+def _sentence_scores(metric: Any, hypotheses: Sequence[str], references: Texts) -> list[float]:
+    lines = zip(hypotheses, *references, strict=True)
+    return [float(metric.sentence_score(hypothesis, texts).score) for hypothesis, *texts in lines]
 
 
 def check_counts(first: Sequence[str], second: Sequence[str], first_name: str, second_name: str) -> None:

@@ -112,13 +112,12 @@ def sets_of(
         raise NmtError(
             "this configuration names no test set: give --source and --reference, or one of sacreBLEU's with --test-set"
         )
-    sets = []
-    for name in names if names is not None else list(corpora):
-        if name not in corpora:
-            sets.append(set_from_sacrebleu(name, data.source_language, data.target_language, list(corpora)))
-            continue
-        sets.append(_configured(name, corpora[name], data, say))
-    return sets
+    return [
+        _configured(name, corpora[name], data, say)
+        if name in corpora
+        else set_from_sacrebleu(name, data.source_language, data.target_language, list(corpora))
+        for name in (corpora if names is None else names)
+    ]
 
 
 def _configured(name: str, corpora: Sequence[CorpusConfig], data: DataConfig, say: Say) -> EvaluationSet:

@@ -50,10 +50,6 @@ class Statistics:
         """The corpus score of the sentences with these indices."""
         return self._score(self.rows[list(sentences)].sum(0))
 
-    def score_resamples(self, counts: NDArray[np.float64]) -> NDArray[np.float64]:
-        """The score of each resample, given how often it has each sentence: counts [samples, sentences]."""
-        return self.score_totals(counts @ self.rows)
-
     def score_totals(self, totals: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the corpus score of each text whose statistics add up to a row of totals [texts, statistics]."""
         return np.array([self._score(total) for total in totals])
@@ -92,8 +88,8 @@ def resample_counts(sentences: int, samples: int = SAMPLES, seed: int = SEED) ->
 
 
 def estimate(statistics: Statistics, counts: NDArray[np.float64]) -> Estimate:
-    """Score a system and resample its score; systems to be compared share `counts`."""
-    return Estimate(statistics, statistics.score(), statistics.score_resamples(counts))
+    """Score a system and its resamples, which have each sentence `counts` times; systems to be compared share them."""
+    return Estimate(statistics, statistics.score(), statistics.score_totals(counts @ statistics.rows))
 
 
 def compare(first: Estimate, second: Estimate, method: Method = "bootstrap", trials: int = TRIALS) -> Comparison:
