@@ -179,10 +179,9 @@ def _draw(arguments: Namespace, run: LoadedRun, pairs: EvaluationSet, tags: list
     from nmt.pictures.fonts import missing_characters
     from nmt.pictures.heatmap import to_png, to_svg
     from nmt.report.attention import pictures
-    from nmt.report.systems import run_names
 
     drawn = pictures(
-        run_names([arguments.run_dir])[0],
+        Path(arguments.run_dir).resolve().name,
         run.model,
         run.tokenizer,
         [(line, pairs.sources[line - 1], pairs.references[line - 1]) for line in arguments.heatmap],

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Callable, Sequence
+from dataclasses import asdict, replace
 from itertools import combinations
 from typing import Any
 
 from nmt.config.languages import is_unspaced
-from nmt.config.load import config_to_dict
 from nmt.evaluation.buckets import bucket_scores, length_buckets, source_lengths
 from nmt.evaluation.metrics import METRICS, length_ratio
 from nmt.evaluation.sets import EvaluationSet
@@ -28,6 +28,7 @@ from nmt.report.budgets import compare_budgets
 from nmt.report.systems import System
 
 Results = dict[str, Any]
+_OF_EVALUATION = ("checkpoint", "beam_size", "length_penalty", "sentences_per_second")  # as scores.json has them
 METHODS: dict[Method, str] = {
     "bootstrap": "paired bootstrap resampling",
     "randomisation": "approximate randomisation",
@@ -52,10 +53,8 @@ def analyse(
         texts = system.hypotheses, test_set.references, languages[1], test_set.more_references
         tables = {name: Statistics(name, *texts) for name in METRICS}
         estimates.append({name: estimate(table, counts) for name, table in tables.items()})
-        entry = _entry(system, estimates[-1])
-        entry["length_ratio"] = length_ratio(*texts)
-        entry["buckets"] = bucket_scores(tables["bleu"], buckets)
-        entries.append(entry)
+        broken_down = {"length_ratio": length_ratio(*texts), "buckets": bucket_scores(tables["bleu"], buckets)}
+        entries.append(_entry(system, estimates[-1]) | broken_down)
     return {
         "test_set": {
             "name": test_set.name,
@@ -96,10 +95,7 @@ def _entry(system: System, estimates: dict[str, Estimate]) -> Results:
         "parameters": system.parameters,
         "training_minutes": system.history.minutes,
         "updates": system.history.updates,
-        "checkpoint": system.evaluation.get("checkpoint"),
-        "beam_size": system.evaluation.get("beam_size"),
-        "length_penalty": system.evaluation.get("length_penalty"),
-        "sentences_per_second": system.evaluation.get("sentences_per_second"),
+        **{key: system.evaluation.get(key) for key in _OF_EVALUATION},
     }
 
 
@@ -117,12 +113,7 @@ def _pairs(systems: Sequence[System], estimates: Sequence[dict[str, Estimate]], 
 
 
 def _test(first: Estimate, second: Estimate, method: Method) -> Results:
-    comparison = compare(first, second, method)
-    entry: Results = {
-        "difference": comparison.difference,
-        "confidence_interval": list(comparison.confidence_interval),
-        "p_value": comparison.p_value,
-    }
+    entry = asdict(compare(first, second, method))
     if method == "bootstrap":
         entry["sacrebleu_p_value"] = sacrebleu_p_value(first, second)
     return entry
@@ -130,31 +121,21 @@ def _test(first: Estimate, second: Estimate, method: Method) -> Results:
 
 def seed_groups(systems: Sequence[System], entries: Sequence[Results]) -> list[Results]:
     """Runs with equal configurations but for seed and run_dir, with the mean and standard deviation of their scores."""
-    groups: list[tuple[Results, list[int]]] = []
-    for index, system in enumerate(systems):
-        if system.run is None:
-            continue
-        config = config_to_dict(system.run.config)
-        del config["seed"], config["run_dir"]
-        for other, members in groups:
-            if other == config:
-                members.append(index)
-                break
-        else:
-            groups.append((config, [index]))
+    groups: dict[str, list[Results]] = {}
+    for system, entry in zip(systems, entries, strict=True):
+        if system.run is not None:
+            alike = repr(replace(system.run.config, seed=0, run_dir=None))
+            groups.setdefault(alike, []).append(entry)
     return [
         {
-            "systems": [entries[index]["name"] for index in members],
-            "seeds": [entries[index]["seed"] for index in members],
-            "scores": {
-                name: {
-                    "mean": statistics.fmean(values),
-                    "standard_deviation": statistics.stdev(values),
-                }
-                for name in METRICS
-                for values in [[entries[index]["scores"][name]["score"] for index in members]]
-            },
+            "systems": [entry["name"] for entry in group],
+            "seeds": [entry["seed"] for entry in group],
+            "scores": {name: _spread([entry["scores"][name]["score"] for entry in group]) for name in METRICS},
         }
-        for _, members in groups
-        if len({entries[index]["seed"] for index in members}) > 1
+        for group in groups.values()
+        if len({entry["seed"] for entry in group}) > 1
     ]
+
+
+def _spread(values: Sequence[float]) -> Results:
+    return {"mean": statistics.fmean(values), "standard_deviation": statistics.stdev(values)}

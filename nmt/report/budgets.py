@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from nmt.config.ranges import settled
 from nmt.report.systems import System
+
+if TYPE_CHECKING:
+    from nmt.runs.run import LoadedRun
 
 TOLERANCE = 0.1  # figures that lie no further apart than this share of the smaller one count as equal
 
@@ -20,26 +22,48 @@ LABELS = {
 }
 
 
-@dataclass(frozen=True)
-class Budget:
-    """What a training was given; a figure that a run does not tell is left out."""
+def compare_budgets(systems: Sequence[System]) -> dict[str, Any]:
+    """Return what differs, by how much, and a sentence that says so; its text is empty where budgets are equal.
 
-    figures: Mapping[str, float]  # by the keys of LABELS
-    hardware: str | None = None
+    A figure is compared between the runs that tell it.
+    """
+    budgets = {system.name: _figures(system, system.run) for system in systems if system.run is not None}
+    differences = []
+    for key, label in LABELS.items():
+        values = {name: figures[key] for name, figures in budgets.items() if key in figures}
+        if not values or max(values.values()) <= min(values.values()) * (1 + TOLERANCE):
+            continue
+        least, most = min(values, key=lambda name: values[name]), max(values, key=lambda name: values[name])
+        differences.append(
+            {
+                "figure": key,
+                "label": label,
+                "least": {"system": least, "value": values[least]},
+                "most": {"system": most, "value": values[most]},
+                "ratio": values[most] / values[least],
+            }
+        )
+    hardware = {system.name: told for system in systems if (told := system.environment.get("hardware")) is not None}
+    report: dict[str, Any] = {
+        "tolerance": TOLERANCE,
+        "systems": {system.name: budgets.get(system.name) for system in systems},
+        "differences": differences,
+        "hardware": hardware if len(set(hardware.values())) > 1 else {},
+        "unknown": [system.name for system in systems if system.run is None],
+    }
+    return report | {"sentence": _sentence(report) if len(systems) > 1 else ""}
 
 
-def budget_of(system: System) -> Budget | None:
-    """Return what a run's own records say; None for a system that is a file.
+def _figures(system: System, run: LoadedRun) -> dict[str, float]:
+    """Return what a run's own records say, by the keys of LABELS; a figure that they do not tell is left out.
 
     Minutes are wall clock, times the threads of a CPU or the number of other devices. Tokens are the updates times
     training.tokens_per_update, padding included.
     """
-    if system.run is None:
-        return None
     history, environment = system.history, system.environment
     figures: dict[str, float | None] = {
         "updates": history.updates,
-        "tokens": history.updates and history.updates * settled(system.run.config.training.tokens_per_update),
+        "tokens": history.updates and history.updates * settled(run.config.training.tokens_per_update),
         "parameters": system.parameters,
     }
     if history.minutes is not None and "cpu_threads" in environment:
@@ -48,42 +72,7 @@ def budget_of(system: System) -> Budget | None:
             figures["thread_minutes"] = history.minutes * processes * environment["cpu_threads"]
         else:
             figures["device_minutes"] = history.minutes * processes
-    known = {key: figures[key] for key in LABELS if figures.get(key)}
-    return Budget({key: float(value) for key, value in known.items() if value}, environment.get("hardware"))
-
-
-def compare_budgets(systems: Sequence[System]) -> dict[str, Any]:
-    """Return what differs, by how much, and a sentence that says so; its text is empty where budgets are equal.
-
-    A figure is compared between the runs that tell it.
-    """
-    budgets = {system.name: budget_of(system) for system in systems}
-    known = {name: budget for name, budget in budgets.items() if budget is not None}
-    differences = []
-    for key, label in LABELS.items():
-        values = {name: budget.figures[key] for name, budget in known.items() if key in budget.figures}
-        if not values:
-            continue
-        least, most = min(values, key=lambda name: values[name]), max(values, key=lambda name: values[name])
-        if values[most] > values[least] * (1 + TOLERANCE):
-            differences.append(
-                {
-                    "figure": key,
-                    "label": label,
-                    "least": {"system": least, "value": values[least]},
-                    "most": {"system": most, "value": values[most]},
-                    "ratio": values[most] / values[least],
-                }
-            )
-    hardware = {name: budget.hardware for name, budget in known.items() if budget.hardware is not None}
-    report: dict[str, Any] = {
-        "tolerance": TOLERANCE,
-        "systems": {name: None if budget is None else dict(budget.figures) for name, budget in budgets.items()},
-        "differences": differences,
-        "hardware": hardware if len(set(hardware.values())) > 1 else {},
-        "unknown": [name for name, budget in budgets.items() if budget is None],
-    }
-    return report | {"sentence": _sentence(report) if len(systems) > 1 else ""}
+    return {key: float(value) for key in LABELS if (value := figures.get(key))}
 
 
 def _sentence(report: Mapping[str, Any]) -> str:

@@ -19,7 +19,7 @@ from nmt.report.analysis import analyse
 from nmt.report.attention import SentenceMaps, attention_maps, choose_sentences
 from nmt.report.differences import largest_differences
 from nmt.report.render import Report, write_report
-from nmt.report.systems import System, run_names, system_of_file, system_of_run, unique_names
+from nmt.report.systems import System, system_of_file, system_of_run, unique_names
 
 if TYPE_CHECKING:
     from nmt.config.schema import Config
@@ -129,10 +129,10 @@ def _systems(
 
     paths = [contestant.path for contestant in request.contestants if contestant.name is None]
     runs = {path: load_run(path, request.checkpoint) for path in paths}
-    from_runs, from_files = iter(run_names(paths)), iter(files)
-    wanted = [contestant.name or next(from_runs) for contestant in request.contestants]
+    names = unique_names([contestant.name or contestant.path.resolve().name for contestant in request.contestants])
+    from_files = iter(files)
     systems = []
-    for name, contestant in zip(unique_names(wanted), request.contestants, strict=True):
+    for name, contestant in zip(names, request.contestants, strict=True):
         if contestant.name is None:
             systems.append(system_of_run(name, runs[contestant.path], test_set, request.settings, log))
         else:

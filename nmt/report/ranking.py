@@ -31,15 +31,19 @@ def ranking(jobs: Sequence[Job]) -> str:
     metric = next((_metric(history) for history in histories.values() if history.validations), "bleu")
     best = {job: _best(history, metric) for job, history in histories.items()}
     ranked = sorted((job for job in histories if best[job]), key=lambda job: _order(best[job], metric))
-    header = ["", "run", *([] if metric == "loss" else [f"best {LABELS[metric]}"]), "loss", "updates", "minutes"]
-    rows = [
-        [str(place), job.varied, *_figures(best[job], metric), *_spent(job, histories[job])]
-        for place, job in enumerate(ranked, start=1)
-    ]
-    others = [job for job in jobs if job not in ranked]
-    dashes = ["-"] * (len(header) - 1)
-    rows += [["-", f"{job.varied} ({'failed' if job.error else 'no validation'})", *dashes[1:], "-"] for job in others]
-    return format_table([*header, "parameters"], rows, left=2)
+    scored = [] if metric == "loss" else [metric]
+    header = ["", "run", *(f"best {LABELS[name]}" for name in scored), "loss", "updates", "minutes", "parameters"]
+    rows = []
+    for place, job in enumerate(ranked, start=1):
+        scores = [_shown(best[job].get(name), ".2f") for name in scored]
+        spent = [_shown(histories[job].updates, ","), _shown(histories[job].minutes, ".1f")]
+        parameters = _shown(read_environment(job.run_dir).get("parameters"), ",")
+        rows.append([str(place), job.varied, *scores, _shown(best[job].get("loss"), ".3f"), *spent, parameters])
+    for job in jobs:
+        if job not in ranked:
+            told = f"{job.varied} ({'failed' if job.error else 'no validation'})"
+            rows.append(["-", told, *["-"] * (len(header) - 2)])
+    return format_table(header, rows, left=2)
 
 
 def _metric(history: History) -> str:
@@ -59,16 +63,5 @@ def _order(entry: Mapping[str, Any], metric: str) -> tuple[float, float]:
     return (float("inf") if entry.get(metric) is None else -float(entry[metric]), loss)
 
 
-def _figures(entry: Mapping[str, Any], metric: str) -> list[str]:
-    loss = "-" if entry.get("loss") is None else f"{entry['loss']:.3f}"
-    score = "-" if entry.get(metric) is None else f"{entry[metric]:.2f}"
-    return [loss] if metric == "loss" else [score, loss]
-
-
-def _spent(job: Job, history: History) -> list[str]:
-    parameters = read_environment(job.run_dir).get("parameters")
-    return [
-        "-" if history.updates is None else f"{history.updates:,}",
-        "-" if history.minutes is None else f"{history.minutes:.1f}",
-        "-" if parameters is None else f"{parameters:,}",
-    ]
+def _shown(value: float | None, form: str) -> str:
+    return "-" if value is None else format(value, form)

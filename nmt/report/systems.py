@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import chain, count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -96,18 +97,8 @@ def read_environment(run_dir: Path) -> dict[str, Any]:
 
 def unique_names(names: Sequence[str]) -> list[str]:
     """The names, with -2, -3, ... added to those that are there already."""
-    given: set[str] = set()
-    result = []
+    result: list[str] = []
     for name in names:
-        candidate, number = name, 1
-        while candidate in given:
-            number += 1
-            candidate = f"{name}-{number}"
-        given.add(candidate)
-        result.append(candidate)
+        candidates = chain([name], (f"{name}-{number}" for number in count(2)))
+        result.append(next(candidate for candidate in candidates if candidate not in result))
     return result
-
-
-def run_names(paths: Sequence[str | Path]) -> list[str]:
-    """The last part of each run directory's path, made unique."""
-    return unique_names([Path(path).resolve().name for path in paths])

@@ -15,7 +15,7 @@ from nmt.evaluation.evaluate import Settings
 from nmt.evaluation.metrics import METRICS, score
 from nmt.report.compare import Contestant, Request, compare
 from nmt.report.page import escape_markdown
-from nmt.report.systems import read_history, run_names, unique_names
+from nmt.report.systems import read_history, unique_names
 from tests.evaluation.runs import MODELS, REFERENCES, SOURCES, make_run, write_lines, write_texts
 
 OTHER = [line.replace("the", "a").replace("is ", "") for line in REFERENCES]
@@ -251,7 +251,6 @@ def test_what_cannot_be_compared_is_refused(folder: Path) -> None:
 
 def test_names_are_made_unique() -> None:
     assert unique_names(["a", "b", "a", "a-2", "a"]) == ["a", "b", "a-2", "a-2-2", "a-3"]
-    assert run_names(["runs/a", "other/a/"]) == ["a", "a-2"]
 
 
 def test_history_survives_a_last_line_cut_short(tmp_path: Path) -> None:
