@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -55,6 +56,11 @@ class Map:
     system: int  # index
     picture: Picture
 
+    @property
+    def name(self) -> str:
+        """The name of its file, also of ids in the page; the number tells names apart that differ in odd signs."""
+        return f"attention-{self.system + 1}-{re.sub(r'[^A-Za-z0-9_.=+-]+', '_', self.picture.stem)}"
+
 
 @dataclass(frozen=True)
 class SentenceMaps:
@@ -107,10 +113,7 @@ def _picture(name: str, line: int, words: WordAttention, selection: Selection, k
     layers, heads = selection.groups(attending, count[1])
     panels = [
         [
-            Panel(
-                f"{_named('layer', layer)}, {_named('head', head)}",
-                weights[layer][:, head].mean((0, 1)),
-            )
+            Panel(f"{_named('layer', layer)}, {_named('head', head)}", weights[layer][:, head].mean((0, 1)))
             for head in heads
         ]
         for layer in layers

@@ -127,10 +127,7 @@ def _set(name: str, pairs: Pairs, train: TextCounts, models: tuple[Model, Model]
 
 def _unseen(side: SideCounts, train: SideCounts) -> dict[str, Any]:
     """Characters that the same side of the training text does not have, the most frequent first."""
-    codes = np.flatnonzero(side.code_points)
-    seen = np.zeros(max(len(side.code_points), len(train.code_points)), dtype=bool)
-    seen[np.flatnonzero(train.code_points)] = True
-    codes = codes[~seen[codes]]
+    codes = np.setdiff1d(np.flatnonzero(side.code_points), np.flatnonzero(train.code_points))
     occurrences = side.code_points[codes]
     order = np.argsort(-occurrences, kind="stable")
     return {
@@ -154,9 +151,7 @@ def _usage(counts: Counts, model: Model) -> dict[str, Any]:
     end = used.max(initial=0)
     top = np.argsort(-used, kind="stable")[:_MOST_FREQUENT]
     ranked = np.sort(used[used > 0])[::-1]
-    places = (
-        np.unique(np.rint(np.geomspace(1, len(ranked), 100)).astype(int)) if len(ranked) else np.zeros(0, dtype=int)
-    )
+    places = np.unique(np.rint(np.geomspace(1, max(1, len(ranked)), 100)).astype(int))[: len(ranked)]
     return {
         "pieces": len(used),
         "bands": [
@@ -188,15 +183,6 @@ def _side(counts: TextCounts, side: str) -> SideCounts:
 
 def _page(figures: dict[str, Any]) -> str:
     cleaning, train = figures["cleaning"], figures["train"]
-    dropped = [
-        {
-            "rule": rule,
-            "meaning": meaning,
-            "count": cleaning["dropped"].get(rule, 0),
-            "off": rule in cleaning["switched_off"],
-        }
-        for rule, meaning in RULES.items()
-    ]
     pictures = {"lengths": _length_chart(figures), "frequencies": _frequency_chart(figures)}
     source, target = figures["languages"]
     tokens = [train[side]["tokens"]["total"] for side in SIDES]
@@ -211,9 +197,9 @@ def _page(figures: dict[str, Any]) -> str:
         texts=[{"name": "training", **train}, *figures["sets"]],
         spaced={side: not is_unspaced(code) for side, code in zip(SIDES, figures["languages"], strict=True)},
         language=dict(zip(SIDES, figures["languages"], strict=True)),
+        rules=RULES,
         mended_meaning=MENDED,
-        dropped=dropped,
-        most_dropped=max([entry["count"] for entry in dropped]),
+        most_dropped=max(cleaning["dropped"].values()),
         shown_unseen=_UNSEEN,
         pictures={name: inline_svg(svg, name) for name, svg in pictures.items()},
     )
@@ -233,7 +219,7 @@ def _length_chart(figures: dict[str, Any]) -> str:
         Histogram(
             "target characters over source characters",
             [2**edge for edge in ratio["log2_edges"]],
-            [_shares(ratio["pairs"])],
+            [[count / max(1, sum(ratio["pairs"])) for count in ratio["pairs"]]],
             logarithmic=True,
         )
     )
@@ -248,11 +234,6 @@ def _binned(counts: Sequence[Sequence[int]]) -> tuple[list[float], list[list[flo
     edges: list[float] = np.arange(0, end + width, width, dtype=float).tolist()
     binned = [np.histogram(np.arange(len(side)), np.asarray(edges) - 0.5, weights=side)[0] for side in arrays]
     return edges, [(side / total.sum()).tolist() for side, total in zip(binned, arrays, strict=True)]
-
-
-def _shares(counts: Sequence[int]) -> list[float]:
-    total = max(1, sum(counts))
-    return [count / total for count in counts]
 
 
 def _frequency_chart(figures: dict[str, Any]) -> str:

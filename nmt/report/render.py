@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ from nmt.evaluation.metrics import LABELS, METRICS
 from nmt.files import atomic_write
 from nmt.pictures.heatmap import to_svg
 from nmt.report.analysis import METHODS
-from nmt.report.attention import Map, SentenceMaps
+from nmt.report.attention import SentenceMaps
 from nmt.report.differences import Difference
 from nmt.report.page import environment, inline_svg, p_value, render_page, signed
 from nmt.report.plots import SERIES, Line, length_chart, training_chart
@@ -67,7 +66,7 @@ def _pictures(report: Report) -> dict[str, str]:
         pictures["training"] = to_svg(training_chart(panels, [system.name for system in report.systems]))
     for sentence in report.maps:
         for shown in sentence.maps:
-            pictures[_map_name(shown)] = to_svg(shown.picture.draw(sentence.most))
+            pictures[shown.name] = to_svg(shown.picture.draw(sentence.most))
     return pictures
 
 
@@ -86,41 +85,27 @@ def _training_panels(systems: Sequence[System]) -> list[tuple[str, str, list[Lin
     return panels
 
 
-def _map_name(shown: Map) -> str:
-    """The name of a map's file, also of ids in the page; the number tells names apart that differ in odd signs."""
-    return f"attention-{shown.system + 1}-{re.sub(r'[^A-Za-z0-9_.=+-]+', '_', shown.picture.stem)}"
-
-
 def _context(report: Report, pictures: dict[str, str]) -> dict[str, Any]:
     """What the templates show; `pictures` holds how each picture is shown."""
     results = report.results
-    test_set, pairs = results["test_set"], results["significance"]["pairs"]
+    test_set = results["test_set"]
     systems = [
         {**entry, "colour": index % len(SERIES) + 1, "range": place}
         for index, (entry, place) in enumerate(zip(results["systems"], _ranges(results["systems"]), strict=True))
     ]
     languages = f"{test_set['source_language'] or 'source'} → {test_set['target_language'] or 'target'}"
     context = {
+        **results,
         "title": f"{languages}, {test_set['name']}: comparison of {len(systems)} systems",
         "languages": languages,
         "summary": _summary(results),
-        "budgets": results["budgets"]["sentence"],
-        "source_language": test_set["source_language"],
-        "target_language": test_set["target_language"],
         "systems": systems,
         "metrics": [_metric(name, systems) for name in METRICS],
-        "samples": results["significance"]["samples"],
-        "trials": results["significance"]["trials"],
         "shuffled": results["significance"]["method"] == METHODS["randomisation"],
-        "pairs": pairs,
-        "seed_groups": results["seed_groups"],
-        "unit": results["buckets"]["unit"],
-        "buckets": results["buckets"]["ranges"],
-        "length_chart": pictures.get("length"),
-        "training_chart": pictures.get("training"),
         "runs": [entry for entry in systems if entry["model"] is not None],
-        "attention": [_maps(sentence, systems, pictures) for sentence in report.maps],
-        "differences": [asdict(difference) for difference in report.differences],
+        "pictures": pictures,
+        "maps": report.maps,
+        "differences": report.differences,
         "joiner": "" if is_unspaced(test_set["target_language"]) else " ",
         "sacrebleu": sacrebleu.__version__,
     }
@@ -132,10 +117,10 @@ def _sections(context: dict[str, Any]) -> list[tuple[str, str, Any]]:
     return [
         ("scores", "Scores", True),
         ("seeds", "Over seeds", context["seed_groups"]),
-        ("significance", "Significance", context["pairs"]),
-        ("length", "Source length", context["length_chart"]),
-        ("training", "Training and speed", context["training_chart"] or context["runs"]),
-        ("attention", "Attention", context["attention"]),
+        ("significance", "Significance", context["significance"]["pairs"]),
+        ("length", "Source length", "length" in context["pictures"]),
+        ("training", "Training and speed", "training" in context["pictures"] or context["runs"]),
+        ("attention", "Attention", context["maps"]),
         ("differences", "Differences", context["differences"]),
     ]
 
@@ -193,15 +178,3 @@ def _metric(name: str, systems: Sequence[dict[str, Any]]) -> dict[str, Any]:
         "best": min(scores) if name == "ter" else max(scores),
         "signature": systems[0]["scores"][name]["signature"],
     }
-
-
-def _maps(sentence: SentenceMaps, systems: Sequence[dict[str, Any]], pictures: dict[str, str]) -> dict[str, Any]:
-    maps = [
-        {
-            "system": systems[shown.system]["name"],
-            "colour": systems[shown.system]["colour"],
-            "picture": pictures[_map_name(shown)],
-        }
-        for shown in sentence.maps
-    ]
-    return {"line": sentence.line, "source": sentence.source, "reference": sentence.reference, "maps": maps}
