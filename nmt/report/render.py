@@ -89,10 +89,7 @@ def _context(report: Report, pictures: dict[str, str]) -> dict[str, Any]:
     """What the templates show; `pictures` holds how each picture is shown."""
     results = report.results
     test_set = results["test_set"]
-    systems = [
-        {**entry, "colour": index % len(SERIES) + 1, "range": place}
-        for index, (entry, place) in enumerate(zip(results["systems"], _ranges(results["systems"]), strict=True))
-    ]
+    systems = [{**entry, "colour": index % len(SERIES) + 1} for index, entry in enumerate(results["systems"])]
     languages = f"{test_set['source_language'] or 'source'} → {test_set['target_language'] or 'target'}"
     context = {
         **results,
@@ -147,26 +144,6 @@ def _summary(results: dict[str, Any]) -> str:
         f"{text}, {abs(test['difference']):.2f} ahead of {second['name']} (95% interval {signed(low, 2)} to "
         f"{signed(high, 2)}; {verdict}, p {p_value(test['p_value'])})."
     )
-
-
-def _ranges(systems: Sequence[dict[str, Any]]) -> list[dict[str, float]]:
-    """Where BLEU and its interval lie on a scale that all systems share, in percent of its width."""
-    scores = [entry["scores"]["bleu"] for entry in systems]
-    low = min(score["confidence_interval"][0] for score in scores)
-    high = max(score["confidence_interval"][1] for score in scores)
-    width = max(high - low, 1e-9)
-
-    def place(value: float) -> float:
-        return float(round(5 + 90 * (value - low) / width, 2))
-
-    return [
-        {
-            "low": place(score["confidence_interval"][0]),
-            "high": place(score["confidence_interval"][1]),
-            "score": place(score["score"]),
-        }
-        for score in scores
-    ]
 
 
 def _metric(name: str, systems: Sequence[dict[str, Any]]) -> dict[str, Any]:
