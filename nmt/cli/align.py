@@ -37,46 +37,26 @@ def main(argv: Sequence[str] | None = None) -> int:
         "example: nmt-align runs/demo/rnnsearch --source test.de --target test.en --gold test.align -o links.txt",
     )
     parser.add_run()
-    parser.add_argument("--source", metavar="F", type=from_home, required=True, help="source text, one sentence a line")
-    parser.add_argument("--target", metavar="F", type=from_home, required=True, help="its translation, line by line")
-    parser.add_argument("--tag", metavar="TAG", help="one of the tags that the model was trained with, for all pairs")
-    parser.add_argument(
-        "--gold",
-        metavar="F",
-        type=from_home,
-        help="gold links (3-4 sure, 3?4 possible): prints AER, precision and recall, on stdout with -o, else on stderr",
+    add = parser.add_argument
+    add("--source", metavar="F", type=from_home, required=True, help="source text, one sentence a line")
+    add("--target", metavar="F", type=from_home, required=True, help="its translation, line by line")
+    add("--tag", metavar="TAG", help="one of the tags that the model was trained with, for all pairs")
+    gold = "gold links (3-4 sure, 3?4 possible): prints AER, precision and recall, on stdout with -o, else on stderr"
+    add("--gold", metavar="F", type=from_home, help=gold)
+    links = "the file of links, compressed by its name (.gz, .xz); default, and -: standard output"
+    add("-o", "--output", metavar="F", type=file_or_stream, help=links)
+    add("--json", action="store_true", help="print the scores as JSON")
+    add("--heatmap", metavar="LINES", type=line_numbers, help="draw these lines (from 1), such as 3,17")
+    add("--heatmap-dir", metavar="DIR", type=from_home, default="heatmaps", help="default: heatmaps")
+    add("--heatmap-format", choices=["png", "svg"], default="png", help="default: png")
+    layer = (
+        "layer, from 1; mean: their average; all: a row of maps for each (links: the average); default: last but one"
     )
-    parser.add_argument(
-        "-o",
-        "--output",
-        metavar="F",
-        type=file_or_stream,
-        help="the file of links, compressed by its name (.gz, .xz); default, and -: standard output",
-    )
-    parser.add_argument("--json", action="store_true", help="print the scores as JSON")
-    parser.add_argument("--heatmap", metavar="LINES", type=line_numbers, help="draw these lines (from 1), such as 3,17")
-    parser.add_argument("--heatmap-dir", metavar="DIR", type=from_home, default="heatmaps", help="default: heatmaps")
-    parser.add_argument("--heatmap-format", choices=["png", "svg"], default="png", help="default: png")
-    parser.add_argument(
-        "--layer",
-        metavar="N|mean|all",
-        type=_choice,
-        help="layer, from 1; mean: their average; all: a row of maps for each (links: the average); "
-        "default: last but one",
-    )
-    parser.add_argument(
-        "--head",
-        metavar="N|mean|all",
-        type=_choice,
-        default="mean",
-        help="head, from 1; mean: their average (default); all: a map for each (links: the average)",
-    )
-    parser.add_argument(
-        "--attention",
-        choices=["cross", "encoder", "decoder"],
-        default="cross",
-        help="what heatmaps show: target to source (default), or a Transformer's self-attention, which has no links",
-    )
+    add("--layer", metavar="N|mean|all", type=_choice, help=layer)
+    head = "head, from 1; mean: their average (default); all: a map for each (links: the average)"
+    add("--head", metavar="N|mean|all", type=_choice, default="mean", help=head)
+    kind = "what heatmaps show: target to source (default), or a Transformer's self-attention, which has no links"
+    add("--attention", choices=["cross", "encoder", "decoder"], default="cross", help=kind)
     parser.add_checkpoint()
     parser.add_device()
     return run_command(parser, _align, argv)

@@ -28,12 +28,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_run()
     parser.add_argument("--of", choices=["best", "last"], help="which checkpoints; default: best")
-    parser.add_argument(
-        "--count",
-        metavar="N",
-        type=_count,
-        help="how many of them; default: all of the best that are kept, the last training.keep_last",
-    )
+    count = "how many of them; default: all of the best that are kept, the last training.keep_last"
+    parser.add_argument("--count", metavar="N", type=_count, help=count)
     parser.add_device()
     parser.add_argument("--force", action="store_true", help="take the average as it is, without validating it")
     parser.add_argument("--undo", action="store_true", help="delete the averaged checkpoint: best is taken again")

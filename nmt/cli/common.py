@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 from nmt import __version__
-from nmt.config.ranges import NUMBERS, kind_and_range
+from nmt.config.ranges import NUMBERS, BeamSize, LengthPenalty, kind_and_range
 from nmt.errors import NmtError, UsageError, is_out_of_memory
 from nmt.files import from_home
 from nmt.messages import tell
@@ -43,9 +43,8 @@ class Parser(argparse.ArgumentParser):
     def add_config(self) -> None:
         """The arguments of a command that takes a configuration: CONFIG.yaml|PRESET and key=value overrides."""
         self.add_argument("config", metavar="CONFIG.yaml|PRESET", help="a YAML file, or the name of a preset")
-        self.add_argument(
-            "overrides", metavar="key=value", nargs="*", default=[], help="replaces a value, or a group (model=luong)"
-        )
+        overrides = "replaces a value, or a group (model=luong)"
+        self.add_argument("overrides", metavar="key=value", nargs="*", default=[], help=overrides)
 
     def add_run(self) -> None:
         """The argument of a command that takes one run."""
@@ -53,15 +52,19 @@ class Parser(argparse.ArgumentParser):
 
     def add_checkpoint(self) -> None:
         """The option that chooses a run's weights."""
-        self.add_argument(
-            "--checkpoint",
-            metavar="NAME",
-            help="best, last, averaged, a step or its folder; default: averaged if there is one, or best",
-        )
+        names = "best, last, averaged, a step or its folder; default: averaged if there is one, or best"
+        self.add_argument("--checkpoint", metavar="NAME", help=names)
 
     def add_device(self) -> None:
         """The option that says where to compute."""
         self.add_argument("--device", default="auto", help="cuda, cuda:1, mps or cpu; default: the first there is")
+
+    def add_beam(self) -> None:
+        """Add the options of beam search."""
+        beam = "1 = greedy; default: search.beam_size"
+        self.add_argument("--beam-size", metavar="N", type=number(BeamSize), help=beam)
+        alpha = "default: search.length_penalty"
+        self.add_argument("--length-penalty", metavar="A", type=number(LengthPenalty), help=alpha)
 
     def error(self, message: str) -> NoReturn:
         """Raise what argparse found wrong; `run_command` prints it."""

@@ -10,9 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nmt.cli.common import Parser, run_command
-from nmt.cli.evaluate import add_reference, add_settings, settings_of
+from nmt.cli.evaluate import add_settings, add_texts, check_test_set, settings_of
 from nmt.config.languages import is_language
-from nmt.errors import UsageError
 from nmt.files import from_home
 from nmt.messages import tell
 
@@ -31,38 +30,19 @@ def main(argv: Sequence[str] | None = None) -> int:
         "The first system is the baseline that the others are tested against.",
         "example: nmt-compare runs/demo/rnnsearch runs/demo/transformer -o runs/demo/report",
     )
-    parser.add_argument(
-        "systems",
-        metavar="RUN_DIR|NAME=FILE",
-        nargs="+",
-        help="a run directory, or a detokenised output file under a name",
-    )
-    parser.add_argument("-o", "--output", metavar="DIR", type=from_home, required=True, help="the folder of the report")
-    parser.add_argument("--source", metavar="F", type=from_home, help="source text, one sentence a line")
-    add_reference(parser)
-    parser.add_argument(
-        "--test-set",
-        metavar="NAME",
-        help="a test set of the first run's configuration (default: its first), or of sacreBLEU",
-    )
-    parser.add_argument(
-        "--languages",
-        metavar="SRC-TGT",
-        type=direction,
-        help="such as de-zh or en-zh-CN, where no run tells: chooses BLEU's tokenizer",
-    )
-    parser.add_argument(
-        "--sentences",
-        metavar="LINES",
-        type=line_numbers,
-        help="lines (from 1) whose attention is shown, such as 3,17; default: a short, a median and a long one",
-    )
-    parser.add_argument(
-        "--significance",
-        choices=("bootstrap", "randomisation"),
-        default="bootstrap",
-        help="how differences are tested: by paired bootstrap resampling (default) or approximate randomisation",
-    )
+    add = parser.add_argument
+    systems = "a run directory, or a detokenised output file under a name"
+    add("systems", metavar="RUN_DIR|NAME=FILE", nargs="+", help=systems)
+    add("-o", "--output", metavar="DIR", type=from_home, required=True, help="the folder of the report")
+    add_texts(parser)
+    test_set = "a test set of the first run's configuration (default: its first), or of sacreBLEU"
+    add("--test-set", metavar="NAME", help=test_set)
+    languages = "such as de-zh or en-zh-CN, where no run tells: chooses BLEU's tokenizer"
+    add("--languages", metavar="SRC-TGT", type=direction, help=languages)
+    lines = "lines (from 1) whose attention is shown, such as 3,17; default: a short, a median and a long one"
+    add("--sentences", metavar="LINES", type=line_numbers, help=lines)
+    tested = "how differences are tested: by paired bootstrap resampling (default) or approximate randomisation"
+    add("--significance", choices=("bootstrap", "randomisation"), default="bootstrap", help=tested)
     add_settings(parser)
     return run_command(parser, _compare, argv)
 
@@ -93,10 +73,7 @@ def direction(text: str) -> tuple[str, str]:
 
 
 def _compare(arguments: Namespace) -> None:
-    if (arguments.source is None) != (arguments.reference is None):
-        raise UsageError("--source and --reference go together")
-    if arguments.source is not None and arguments.test_set is not None:
-        raise UsageError("give either --source and --reference or --test-set")
+    check_test_set(arguments)
     from nmt.report.compare import Request, compare
 
     request = Request(
@@ -132,28 +109,21 @@ def _table(results: dict[str, Any]) -> str:
     from nmt.evaluation.metrics import LABELS, METRICS
     from nmt.report.table import format_table
 
-    baseline = {
-        pair["system"]: pair["metrics"]["bleu"] for pair in results["significance"]["pairs"] if pair["baseline"]
-    }
+    significance = results["significance"]
+    baseline = {pair["system"]: pair["metrics"]["bleu"] for pair in significance["pairs"] if pair["baseline"]}
     rows = []
     for entry in results["systems"]:
+        scores = [f"{entry['scores'][name]['score']:.2f}" for name in METRICS]
         low, high = entry["scores"]["bleu"]["confidence_interval"]
-        test = baseline.get(entry["name"])
-        rows.append(
-            [
-                entry["name"],
-                *(f"{entry['scores'][name]['score']:.2f}" for name in METRICS),
-                f"{low:.1f}-{high:.1f}",
-                *_against_baseline(test),
-            ]
-        )
-    scores = [*(LABELS[name] for name in METRICS), "BLEU 95%"]
-    header = ["system", *scores, "Δ BLEU", "Δ 95%", f"p vs {results['significance']['baseline']}"]
+        difference = _against_baseline(baseline.get(entry["name"]))
+        rows.append([entry["name"], *scores, f"{low:.1f}-{high:.1f}", *difference])
+    metrics = [LABELS[name] for name in METRICS]
+    header = ["system", *metrics, "BLEU 95%", "Δ BLEU", "Δ 95%", f"p vs {significance['baseline']}"]
     signature = results["systems"][0]["scores"]["bleu"]["signature"]
     budgets = results["budgets"]["sentence"]
     lines = [*([budgets, ""] if budgets else []), format_table(header, rows)]
     if baseline:
-        lines.append(f"p: two-sided, by {results['significance']['method']}")
+        lines.append(f"p: two-sided, by {significance['method']}")
     for group in results["seed_groups"]:
         bleu = group["scores"]["bleu"]
         names = ", ".join(group["systems"])

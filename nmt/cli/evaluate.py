@@ -9,8 +9,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from nmt.cli.common import WAITING, Parser, number, run_command
-from nmt.config.ranges import BeamSize, LengthPenalty
+from nmt.cli.common import WAITING, Parser, run_command
 from nmt.errors import UsageError
 from nmt.files import from_home
 from nmt.messages import tell
@@ -30,54 +29,42 @@ def main(argv: Sequence[str] | None = None) -> int:
         "files given, or on one of sacreBLEU's own test sets, and keeps both in RUN_DIR/evaluations/NAME/.",
         "example: nmt-evaluate runs/demo/transformer --test-set test",
     )
-    parser.add_argument("runs", metavar="RUN_DIR", type=from_home, nargs="*", help="a run directory of nmt-train")
-    parser.add_argument("--source", metavar="F", type=from_home, help="source text, one sentence a line")
-    add_reference(parser)
-    parser.add_argument(
-        "--test-set",
-        metavar="NAME",
-        action="append",
-        help="one of the configuration's test sets, or of sacreBLEU's (wmt14/full); may be repeated; default: all of "
-        "the configuration's",
-    )
-    parser.add_argument(
-        "--hypothesis",
-        metavar="F",
-        type=from_home,
-        help="score this detokenised output file instead of a run; -: standard input",
-    )
-    parser.add_argument(
-        "--target-language", metavar="CODE", default="", help="with --hypothesis: chooses BLEU's tokenizer (zh, ja, ko)"
-    )
-    parser.add_argument("--json", action="store_true", help="print JSON with unrounded scores instead of a table")
+    add = parser.add_argument
+    add("runs", metavar="RUN_DIR", type=from_home, nargs="*", help="a run directory of nmt-train")
+    add_texts(parser)
+    sets = "one of the configuration's test sets, or of sacreBLEU's (wmt14/full); may be repeated; default: all of the"
+    add("--test-set", metavar="NAME", action="append", help=f"{sets} configuration's")
+    hypothesis = "score this detokenised output file instead of a run; -: standard input"
+    add("--hypothesis", metavar="F", type=from_home, help=hypothesis)
+    target = "with --hypothesis: chooses BLEU's tokenizer (zh, ja, ko)"
+    add("--target-language", metavar="CODE", default="", help=target)
+    add("--json", action="store_true", help="print JSON with unrounded scores instead of a table")
     add_settings(parser)
     return run_command(parser, _evaluate, argv)
 
 
-def add_reference(parser: Parser) -> None:
-    """The option that names references."""
-    parser.add_argument(
-        "--reference",
-        metavar="F",
-        action="append",
-        type=from_home,
-        help="its reference translation, line by line; may be repeated, to score against several",
-    )
+def add_texts(parser: Parser) -> None:
+    """Add the options that name a source and its references."""
+    parser.add_argument("--source", metavar="F", type=from_home, help="source text, one sentence a line")
+    reference = "its reference translation, line by line; may be repeated, to score against several"
+    parser.add_argument("--reference", metavar="F", action="append", type=from_home, help=reference)
 
 
 def add_settings(parser: Parser) -> None:
-    """The options that say how a run translates."""
+    """Add the options that say how a run translates."""
     parser.add_checkpoint()
-    parser.add_argument("--beam-size", metavar="N", type=number(BeamSize), help="1 = greedy; default: search.beam_size")
-    parser.add_argument(
-        "--tag",
-        metavar="TAG",
-        help="one of the tags that the model was trained with, for all lines; default: the set's",
-    )
-    parser.add_argument(
-        "--length-penalty", metavar="A", type=number(LengthPenalty), help="default: search.length_penalty"
-    )
+    parser.add_beam()
+    tag = "one of the tags that the model was trained with, for all lines; default: the set's"
+    parser.add_argument("--tag", metavar="TAG", help=tag)
     parser.add_device()
+
+
+def check_test_set(arguments: Namespace) -> None:
+    """Refuse files and names of test sets that do not say what to translate."""
+    if (arguments.source is None) != (arguments.reference is None):
+        raise UsageError("--source and --reference go together")
+    if arguments.source is not None and arguments.test_set is not None:
+        raise UsageError("give either --source and --reference or --test-set")
 
 
 def settings_of(arguments: Namespace) -> Settings:
@@ -92,11 +79,8 @@ def _evaluate(arguments: Namespace) -> None:
         entries = [_score_file(arguments)]
     elif not arguments.runs:
         raise UsageError("name a run directory, or --hypothesis and --reference")
-    elif (arguments.source is None) != (arguments.reference is None):
-        raise UsageError("--source and --reference go together")
-    elif arguments.source is not None and arguments.test_set is not None:
-        raise UsageError("give either --source and --reference or --test-set")
     else:
+        check_test_set(arguments)
         entries = _score_runs(arguments)
     print(json.dumps(entries, indent=2, ensure_ascii=False) if arguments.json else _table(entries))
 

@@ -24,13 +24,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_run()
     parser.add_argument("--format", choices=["ctranslate2"], default="ctranslate2", help="default: ctranslate2")
     parser.add_checkpoint()
-    parser.add_argument(
-        "-o",
-        "--output",
-        metavar="DIR",
-        type=from_home,
-        help="default: RUN_DIR/exports/ctranslate2",
-    )
+    parser.add_argument("-o", "--output", metavar="DIR", type=from_home, help="default: RUN_DIR/exports/ctranslate2")
     return run_command(parser, _export, argv)
 
 

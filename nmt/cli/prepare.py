@@ -22,12 +22,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         "example: nmt-prepare multi30k_de_en data.path=multi30k tokenizer.vocab_size=4000",
     )
     parser.add_config()
-    parser.add_argument(
-        "--report",
-        metavar="FILE.html",
-        type=_page,
-        help="write a data card: sizes, lengths, what was dropped, coverage, overlap; its figures in FILE.json",
-    )
+    card = "write a data card: sizes, lengths, what was dropped, coverage, overlap; its figures in FILE.json"
+    parser.add_argument("--report", metavar="FILE.html", type=_page, help=card)
     return run_command(parser, _prepare, argv)
 
 

@@ -26,16 +26,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         "example: nmt-shortlist runs/my",
     )
     parser.add_run()
-    parser.add_argument(
-        "--best", metavar="N", type=number(Count), default=50, help="translations of each source token; default: 50"
-    )
-    parser.add_argument(
-        "--first",
-        metavar="N",
-        type=number(Natural),
-        default=100,
-        help="most frequent target tokens, for every sentence; default: 100",
-    )
+    best, first = "translations of each source token; default: 50", "most frequent target tokens, for every sentence"
+    parser.add_argument("--best", metavar="N", type=number(Count), default=50, help=best)
+    parser.add_argument("--first", metavar="N", type=number(Natural), default=100, help=f"{first}; default: 100")
     return run_command(parser, _shortlist, argv)
 
 

@@ -28,9 +28,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         "example: nmt-train multi30k_de_en model=rnnsearch training.max_minutes=30 seed=2",
     )
     parser.add_config()
-    parser.add_argument(
-        "-m", "--multirun", action="store_true", help="train every combination of values such as seed=1,2,3"
-    )
+    several = "train every combination of values such as seed=1,2,3"
+    parser.add_argument("-m", "--multirun", action="store_true", help=several)
     parser.add_argument("--cfg", choices=["job"], help="print the resolved configuration and stop")
     return run_command(parser, _train, argv)
 
