@@ -36,7 +36,7 @@ def atomic_write(
             yield file
         return
     partial = Path(temporary or place.with_name(f".{place.name}.{os.getpid()}.partial"))
-    with kept_if_filled(place.parent):
+    with kept_if_filled(place.parent), _telling(path, partial):
         try:
             kept = _mode(place)
             # at no moment may anybody read it who may not read what it replaces
@@ -47,9 +47,6 @@ def atomic_write(
                 file.flush()
                 os.fsync(file.fileno())
             partial.replace(place)
-        except OSError as error:
-            _refuse_unwritten(path, partial, error)
-            raise
         finally:
             partial.unlink(missing_ok=True)
 
@@ -64,26 +61,31 @@ def atomic_directory(path: str | os.PathLike[str]) -> Iterator[Path]:
     place = follow(path)
     make_folder(place.parent)
     partial = place.with_name(f".{place.name}.{os.getpid()}.partial")
+    with _telling(path, partial):
+        try:
+            shutil.rmtree(partial, ignore_errors=True)  # of a killed process that had the same number
+            kept = _mode(place) if place.is_dir() else None
+            partial.mkdir(mode=0o777 if kept is None else kept | 0o700)  # it has to be filled
+            yield partial
+            _sync_tree(partial)
+            _give_mode(partial, kept)
+            if place.is_dir():
+                shutil.rmtree(place)
+            partial.replace(place)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+
+
+@contextmanager
+def _telling(path: Path, partial: Path) -> Iterator[None]:
+    """Raise NmtError where `partial`, which is to become `path`, is what could not be written in the block."""
     try:
-        shutil.rmtree(partial, ignore_errors=True)  # of a killed process that had the same number
-        kept = _mode(place) if place.is_dir() else None
-        partial.mkdir(mode=0o777 if kept is None else kept | 0o700)  # it has to be filled
-        yield partial
-        _sync_tree(partial)
-        _give_mode(partial, kept)
-        if place.is_dir():
-            shutil.rmtree(place)
-        partial.replace(place)
+        yield
     except OSError as error:
-        _refuse_unwritten(path, partial, error)
-        raise
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
-
-
-def _refuse_unwritten(path: str | os.PathLike[str], partial: Path, error: OSError) -> None:
-    """Raise NmtError where `partial`, which was to become `path`, is what could not be written."""
-    if not _is_of_another(error, partial):
+        about = error.filename
+        of_another = isinstance(about, str | bytes) and not Path(os.fsdecode(about)).is_relative_to(partial)
+        if of_another or isinstance(error, BrokenPipeError):  # something else that the block does
+            raise
         raise NmtError(f"{path} could not be written: {error.strerror or error}") from error
 
 
@@ -106,7 +108,7 @@ def resumable_directory(path: str | os.PathLike[str], wait: Callable[[], None]) 
         yield None
         return
     partial = path.with_name(f".{path.name}.partial")
-    with kept_if_filled(path.parent), _turn(path.with_name(f".{path.name}.lock"), wait):
+    with kept_if_filled(path.parent), in_turn(path.with_name(f".{path.name}.lock"), wait):
         if path.is_dir():  # by now
             yield None
             return
@@ -129,9 +131,10 @@ def resumable_directory(path: str | os.PathLike[str], wait: Callable[[], None]) 
 
 
 @contextmanager
-def _turn(path: Path, wait: Callable[[], None]) -> Iterator[None]:
-    """Hold a lock file that is removed in the end. While another process holds it, `wait` is called and it is waited
-    for, unless `wait` raises. A file system without locks keeps nobody waiting."""
+def in_turn(path: Path, wait: Callable[[], None] = lambda: None) -> Iterator[None]:
+    """Hold a lock file during the block, and remove it. While another process holds it, `wait` is called and it is
+    waited for, unless `wait` raises. The system lets go of it when the process ends, however it ends; a file system
+    without locks keeps nobody waiting."""
     while True:
         make_folder(path.parent)  # whoever held the lock before may have removed it
         with path.open("w") as lock:
@@ -161,23 +164,13 @@ def _is_still(path: Path, file: IO[Any]) -> bool:
 
 
 @contextmanager
-def in_turn(path: str | os.PathLike[str], wait: Callable[[], None] = lambda: None) -> Iterator[None]:
-    """Hold a lock file during the block; while another process holds it, `wait` is called and it is waited for."""
-    with _turn(Path(path), wait):
-        yield
-
-
-@contextmanager
-def locked(path: str | os.PathLike[str], refusal: str) -> Iterator[None]:
-    """Hold a lock file during the block. The system lets it go when the process ends, however it ends.
-
-    Raises NmtError, with `refusal`, where another process holds it. A file system without locks keeps nobody out.
-    """
+def locked(path: Path, refusal: str) -> Iterator[None]:
+    """Hold a lock file during the block, as `in_turn`. Raises NmtError, `refusal`, where another process holds it."""
 
     def refuse() -> None:
         raise NmtError(refusal)
 
-    with _turn(Path(path), refuse):
+    with in_turn(path, refuse):
         yield
 
 
@@ -269,10 +262,8 @@ def _descriptor(path: Path) -> int | None:
 def _open_special(path: Path, mode: str, kind: dict[str, Any]) -> IO[Any]:
     """Open what must not be replaced. Opening /dev/stdout by its name would cut the file that it is directed to."""
     descriptor = _descriptor(path)
-    try:
+    with _telling(path, path):
         return path.open(mode, **kind) if descriptor is None else os.fdopen(os.dup(descriptor), mode, **kind)
-    except OSError as error:
-        raise NmtError(f"{path} could not be written: {error.strerror or error}") from error
 
 
 def _mode(path: Path) -> int | None:
@@ -287,13 +278,6 @@ def _give_mode(path: Path, mode: int | None) -> None:
     """Give a new file the permissions of the one it replaces, if there is one; some file systems have but one mode."""
     if mode is not None and _mode(path) != mode:
         path.chmod(mode)
-
-
-def _is_of_another(error: OSError, place: Path) -> bool:
-    """Whether an error of a block that writes `place`, or into it, is about something else that the block does."""
-    if isinstance(error, BrokenPipeError):
-        return True
-    return isinstance(error.filename, str | bytes) and not Path(os.fsdecode(error.filename)).is_relative_to(place)
 
 
 def _sync_tree(folder: Path) -> None:
