@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from nmt.config.load import config_from_dict, config_to_dict, load_config
 from nmt.config.schema import Config
@@ -17,23 +17,11 @@ if TYPE_CHECKING:
     from nmt.data.prepare import Prepared
     from nmt.evaluation.evaluate import Evaluation
     from nmt.evaluation.sets import EvaluationSet
-    from nmt.inference.engines.engine import EngineName, Precision
 
 PathLike = str | os.PathLike[str]
 
 
-def load(
-    run_dir: PathLike | Sequence[PathLike],
-    checkpoint: str | int | None = None,
-    *,
-    device: str = "auto",
-    precision: Precision | None = None,
-    engine: EngineName | Literal["auto"] = "auto",
-    streams: int | None = None,
-    warn: Callable[[str], None] = tell,
-) -> Translator:
-    """Return the translator of a run directory, or of several as an ensemble; see `Translator.load`."""
-    return Translator.load(run_dir, checkpoint, device, precision, warn, engine, streams)
+load = Translator.load
 
 
 def prepare(config: Config | PathLike, overrides: Sequence[str] = (), *, log: Callable[[str], None] = tell) -> Prepared:

@@ -47,10 +47,7 @@ class Attention:
         return Selection(layer, head)(self.weights)
 
     def draw(
-        self,
-        layer: int | Literal["mean"] | None = None,
-        head: int | Literal["mean"] = "mean",
-        title: str | None = None,
+        self, layer: int | Literal["mean"] | None = None, head: int | Literal["mean"] = "mean", title: str | None = None
     ) -> Figure:
         """Draw the weights that `mean` gives as a heatmap, the source along the top."""
         from nmt.pictures.heatmap import heatmap
@@ -67,18 +64,19 @@ class Attention:
 def attention_of(
     translator: Translator, lines: Sequence[str], targets: str | Sequence[str] | None, by: Unit, tags: Tags
 ) -> list[Attention]:
-    """The attention of every layer and head; see `Translator.attention`."""
+    """Return the attention of every layer and head; see `Translator.attention`."""
     if by not in _UNITS:
         raise UsageError(f"by={by!r} is neither of {' and '.join(_UNITS)}")
-    tokenizer = translator.tokenizer
+    tokenizer, languages = translator.tokenizer, (translator.language, translator.target_language)
     found = []
-    for source, target, pieces in _read(translator, lines, targets, every_head, tags):
+    for pieces in _read(translator, lines, targets, every_head, tags):
+        source, target = pieces.source, pieces.target
         if by == "pieces":
-            labels = tokenizer.source_pieces(pieces.source_ids), tokenizer.target_pieces(pieces.target_ids)
-            found.append(Attention(*labels, pieces.weights, target))
+            labels, weights = (tokenizer.source_pieces(source.ids), tokenizer.target_pieces(target.ids)), pieces.weights
         else:
-            words = on_words(pieces, source, target, (translator.language, translator.target_language))
-            found.append(Attention(*words.labels, words.weights, target))
+            words = on_words(pieces, languages)
+            labels, weights = words.labels, words.weights
+        found.append(Attention(*labels, weights, target.text))
     return found
 
 
@@ -86,37 +84,26 @@ def links_of(
     translator: Translator,
     lines: Sequence[str],
     targets: str | Sequence[str] | None,
-    layer: int | Literal["mean"] | None,
-    head: int | Literal["mean"],
+    selection: Selection,
     tags: Tags,
 ) -> list[list[Link]]:
-    """The links between words; see `Translator.align`."""
+    """Return the links between words; see `Translator.align`."""
     languages = (translator.language, translator.target_language)
-    found = _read(translator, lines, targets, Selection(layer, head), tags)
-    return [on_words(pieces, source, target, languages).links for source, target, pieces in found]
+    return [on_words(pieces, languages).links for pieces in _read(translator, lines, targets, selection, tags)]
 
 
 def _read(
-    translator: Translator,
-    lines: Sequence[str],
-    targets: str | Sequence[str] | None,
-    selection: Select,
-    tags: Tags,
-) -> list[tuple[str, str, PieceAttention]]:
-    """Each line, its target line and the attention between their pieces; both are empty for what is not translated."""
-    model, tokenizer = _model(translator), translator.tokenizer
-    each = translator.tags_of(lines, tags)
-    if targets is not None:
-        given = beside(targets, lines, "target")
-        return list(zip(lines, given, piece_attention(model, tokenizer, lines, given, selection, each), strict=True))
-    translations = translator.nbest(lines, tags=tags)
-    shown = translated_pieces(model, tokenizer, translations, selection, each)
-    said = [(one.source, one.text) if one.hypotheses[0].segments else ("", "") for one in translations]
-    return [(*texts, pieces) for texts, pieces in zip(said, shown, strict=True)]
+    translator: Translator, lines: Sequence[str], targets: str | Sequence[str] | None, selection: Select, tags: Tags
+) -> list[PieceAttention]:
+    """Return the attention between the pieces of each line and its target line, or its translation without targets."""
+    model, tokenizer, each = _model(translator), translator.tokenizer, translator.tags_of(lines, tags)
+    if targets is None:
+        return translated_pieces(model, tokenizer, translator.nbest(lines, tags=tags), selection, each)
+    return piece_attention(model, tokenizer, lines, beside(targets, lines, "target"), selection, each)
 
 
 def _model(translator: Translator) -> Seq2Seq:
-    """The model of the native engine, which shows its attention; raises NmtError where there is none."""
+    """Return the model of the native engine, which shows its attention; raises NmtError where there is none."""
     from nmt.inference.engines.native import NativeEngine
     from nmt.models.seq2seq import Seq2Seq
 

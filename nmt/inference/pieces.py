@@ -14,7 +14,7 @@ from nmt.data.cleaning import normalise_whitespace
 from nmt.data.tokenizer import Tokenizer
 from nmt.errors import UsageError
 from nmt.inference.batches import batches, side_by_side
-from nmt.inference.engines.engine import Engine, SamplingEngine
+from nmt.inference.engines.engine import Engine, FullEngine
 from nmt.inference.segment import split_to_fit
 from nmt.search.distribution import Sampling
 from nmt.search.hypothesis import Hypothesis
@@ -107,7 +107,7 @@ def sample_pieces(
     progress: Callable[[int], None] | None,
 ) -> list[list[Hypothesis]]:
     """Draw samples of each piece; its random numbers are those of the line's number and the segment's place."""
-    if not isinstance(engine, SamplingEngine):
+    if not isinstance(engine, FullEngine):
         raise UsageError("this engine only searches: sampling takes the native one")
     if samples < 1:
         raise UsageError(f"{samples} samples cannot be drawn: ask for 1 or more")

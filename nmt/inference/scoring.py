@@ -8,14 +8,14 @@ from collections.abc import Callable, Iterator, Sequence
 from nmt.config.schema import SearchConfig
 from nmt.data.tokenizer import Tokenizer
 from nmt.inference.batches import batches
-from nmt.inference.engines.engine import ScoringEngine
+from nmt.inference.engines.engine import FullEngine
 from nmt.inference.hypotheses import Segment, TextHypothesis, TokenScore, Translation
 from nmt.search.forced import Forced
 from nmt.search.penalties import LengthPenalty
 
 
 def force(
-    engine: ScoringEngine,
+    engine: FullEngine,
     sources: Sequence[Sequence[int]],
     targets: Sequence[Sequence[int]],
     options: SearchConfig,
@@ -36,7 +36,7 @@ def force(
 
 
 def with_token_scores(
-    translations: Sequence[Translation], engine: ScoringEngine, tokenizer: Tokenizer, options: SearchConfig
+    translations: Sequence[Translation], engine: FullEngine, tokenizer: Tokenizer, options: SearchConfig
 ) -> list[Translation]:
     """The same translations, every hypothesis with its `token_scores`; a segment is forced on its own."""
     hypotheses = [one for translation in translations for one in translation.hypotheses]
@@ -54,7 +54,7 @@ def with_token_scores(
 def score_translations(
     lines: Sequence[str],
     translations: Sequence[str],
-    engine: ScoringEngine,
+    engine: FullEngine,
     tokenizer: Tokenizer,
     options: SearchConfig,
     progress: Callable[[int], None] | None = None,

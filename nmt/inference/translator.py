@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, cast
 
 from nmt.config.load import change_search
@@ -11,7 +12,7 @@ from nmt.config.schema import PRECISIONS, SearchConfig
 from nmt.data.tags import Tags, tags_of_lines
 from nmt.data.tokenizer import Tokenizer
 from nmt.errors import UsageError
-from nmt.inference.engines.engine import Engine, EngineName, Precision, ScoringEngine, choose_engine
+from nmt.inference.engines.engine import Engine, EngineName, FullEngine, Precision, choose_engine
 from nmt.inference.hypotheses import Translation, about_unfinished, assemble
 from nmt.inference.pieces import Piece, in_batches, pieces_of, prefixes_of, sample_pieces
 from nmt.inference.scoring import about_long, score_translations, with_token_scores
@@ -27,36 +28,22 @@ if TYPE_CHECKING:
     from nmt.inference.word_attention import Link
 
 
+@dataclass(eq=False, repr=False)
 class Translator:
     """Translates lines of text with an engine; by the native one in fp32 on a CPU, an answer depends on its line alone.
 
     Each method takes a list of lines and answers by a list with one answer a line. Given one line, as a string, it
     gives that line's answer; what belongs to a line, such as its prefix, is a string then, too.
-    `max_tokens` is the length the model was trained for (data.cleaning.max_tokens): a line with more source tokens,
-    end of sentence included, is translated in segments, and `warn` is told. `language` is that of the lines, in which
-    they are cut at ends of sentences, `target_language` that of translations, where it is known. always_tagged: the
-    model was trained on no text without a tag, and gets none.
     """
 
-    def __init__(
-        self,
-        engine: Engine,
-        tokenizer: Tokenizer,
-        search: SearchConfig,
-        max_tokens: int,
-        warn: Callable[[str], None] = tell,
-        language: str = "en",
-        always_tagged: bool = False,
-        target_language: str = "",
-    ) -> None:
-        self.engine = engine
-        self.tokenizer = tokenizer
-        self.search = search
-        self.max_tokens = max_tokens
-        self.warn = warn
-        self.language = language
-        self.always_tagged = always_tagged
-        self.target_language = target_language
+    engine: Engine
+    tokenizer: Tokenizer
+    search: SearchConfig
+    max_tokens: int  # source tokens, end of sentence included, that the model was trained for: longer lines are cut
+    warn: Callable[[str], None] = tell  # is told of lines that are cut into segments, and of unfinished translations
+    language: str = "en"  # of the lines, in which they are cut at ends of sentences
+    always_tagged: bool = False  # the model was trained on no text without a tag, and gets none
+    target_language: str = ""  # of the translations, where it is known
 
     @classmethod
     def load(
@@ -69,7 +56,7 @@ class Translator:
         engine: EngineName | Literal["auto"] = "auto",
         streams: int | None = None,
     ) -> Translator:
-        """The translator of a run directory, or of several as an ensemble; see `load_runs` for what is refused.
+        """Return the translator of a run directory, or of several as an ensemble; see `load_runs` for what is refused.
 
         precision is auto (bf16 on a GPU, fp32 elsewhere), fp32, bf16, int8 or, on a GPU, fp16; None takes the run's
         search.precision. engine=auto is CTranslate2 for int8 and fp16, and the native engine for all else. CTranslate2
@@ -81,15 +68,20 @@ class Translator:
         run_dirs = [run_dir] if isinstance(run_dir, str | os.PathLike) else run_dir
         if not run_dirs:
             raise UsageError("name the directory of a run, such as runs/my, or a list of them for an ensemble")
+        made: Engine
         if choose_engine(engine, precision) == "ctranslate2":
             from nmt.inference.engines.ctranslate2 import load_exported
 
-            loaded = load_exported(run_dirs, checkpoint, device, precision, streams, warn)
-            return cls(*loaded, warn, *_of_text(run_dirs))
-        from nmt.inference.engines.loading import load_native  # torch
+            made, tokenizer, search, longest = load_exported(run_dirs, checkpoint, device, precision, streams, warn)
+        else:
+            from nmt.inference.engines.loading import load_native  # torch
 
-        of_training = cast(PRECISIONS | None, precision)  # the others are for CTranslate2
-        return cls(*load_native(run_dirs, checkpoint, device, of_training, streams), warn, *_of_text(run_dirs))
+            of_training = cast(PRECISIONS | None, precision)  # the others are for CTranslate2
+            made, tokenizer, search, longest = load_native(run_dirs, checkpoint, device, of_training, streams)
+        data = [read_run_config(run_dir, tells=True).data for run_dir in run_dirs]
+        always_tagged = any(one.always_tagged for one in data)
+        source, target = data[0].source_language, data[0].target_language
+        return cls(made, tokenizer, search, longest, warn, source, always_tagged, target)
 
     @one_or_many
     def translate(
@@ -100,7 +92,7 @@ class Translator:
         length_penalty: float | None = None,
         tag: Tags = None,
     ) -> list[str]:
-        """The best translation of each line, with the tag of all or the tags of each; see `nbest`."""
+        """Return the best translation of each line, with the tag of all or the tags of each; see `nbest`."""
         found = self.nbest(lines, beam_size=beam_size, length_penalty=length_penalty, tags=tag)
         return [one.text for one in found]
 
@@ -118,7 +110,7 @@ class Translator:
         first_line: int = 1,
         progress: Callable[[int], None] | None = None,
     ) -> list[Translation]:
-        """Up to n_best hypotheses of each line, in the order of the lines.
+        """Return up to n_best hypotheses of each line, in the order of the lines.
 
         beam_size (1 = greedy) and length_penalty default to the search configuration. A line of nothing but white space
         is answered by an empty one. A line in segments has one hypothesis: the segments' best ones joined,
@@ -139,8 +131,7 @@ class Translator:
         budget = options.tokens_per_batch // options.beam_size
         found = in_batches(search, self.engine, pieces, budget, progress)
         translations = assemble(lines, pieces, found, self.tokenizer, LengthPenalty.of(options))
-        self._warn_unfinished(translations, first_line)
-        return self._with_token_scores(translations, options) if token_scores else translations
+        return self._finish(translations, options, first_line, token_scores)
 
     translate_nbest = nbest  # the name it had first
 
@@ -158,7 +149,7 @@ class Translator:
         first_line: int = 1,
         progress: Callable[[int], None] | None = None,
     ) -> list[Translation]:
-        """So many samples of each line, in the order they were drawn, with the model's own log-probabilities.
+        """Return so many samples of each line, in the order they were drawn, with the model's own log-probabilities.
 
         They follow from the seed, the line and its number, counted from first_line, alone. A line in segments has the
         first samples of its segments joined, the second ones, and so on; an empty line is answered by one empty
@@ -168,7 +159,7 @@ class Translator:
         pieces = self._pieces(lines, first_line, prefixes, tags)
         found = sample_pieces(self.engine, pieces, samples, sampling, options, first_line, progress)
         translations = assemble(lines, pieces, found, self.tokenizer, LengthPenalty.of(options), joined=samples)
-        return self._with_token_scores(translations, options) if token_scores else translations
+        return self._finish(translations, options, None, token_scores)
 
     @one_or_many
     def translate_mbr(
@@ -182,7 +173,7 @@ class Translator:
         first_line: int = 1,
         progress: Callable[[int], None] | None = None,
     ) -> list[Translation]:
-        """One translation of each line by minimum Bayes risk decoding: the sample that is most like all of them.
+        """Return one translation of each line by minimum Bayes risk decoding: the sample that is most like all of them.
 
         See `nmt.inference.mbr.choose` and `sample`. A line in segments has what is chosen for its segments joined.
         """
@@ -194,8 +185,7 @@ class Translator:
         found = sample_pieces(self.engine, pieces, samples, sampling, options, first_line, progress)
         chosen = mbr.choose_for_pieces(pieces, found, self.tokenizer, utility)
         translations = assemble(lines, pieces, chosen, self.tokenizer, LengthPenalty.of(options))
-        self._warn_unfinished(translations, first_line)
-        return translations
+        return self._finish(translations, options, first_line)
 
     @one_or_many
     def score(
@@ -208,36 +198,23 @@ class Translator:
         first_line: int = 1,
         progress: Callable[[int], None] | None = None,
     ) -> list[Translation]:
-        """The given translation of each line, scored as search, without a shortlist, would score its tokens.
+        """Return the given translation of each line, scored as search, without a shortlist, would score its tokens.
 
         Nothing is segmented: a line longer than the model was trained for is scored as a whole, and `warn` is told. An
         empty line that is answered by an empty one has log-probability 0.
         """
         options = self._options(None, length_penalty)
-        tagged = self.tags_of(lines, tags)
-        scored = score_translations(
-            lines,
-            beside(translations, lines, "translation"),
-            self._scoring_engine(),
-            self.tokenizer,
-            options,
-            progress,
-            tagged,
-        )
+        tagged, given = self.tags_of(lines, tags), beside(translations, lines, "translation")
+        scored = score_translations(lines, given, self._full_engine(), self.tokenizer, options, progress, tagged)
         for sentence in about_long(scored, self.max_tokens, first_line):
             self.warn(sentence)
         return scored
 
     @one_or_many
     def attention(
-        self,
-        lines: Sequence[str],
-        targets: str | Sequence[str] | None = None,
-        *,
-        by: Unit = "words",
-        tags: Tags = None,
+        self, lines: Sequence[str], targets: str | Sequence[str] | None = None, *, by: Unit = "words", tags: Tags = None
     ) -> list[Attention]:
-        """The attention of every layer and head between each line and its target line; see `Attention`.
+        """Return the attention of every layer and head between each line and its target line; see `Attention`.
 
         Without targets they are the translations that `translate` gives. A long line is then shown segment by segment,
         as it was translated; a line whose target is given is forced as a whole. by="pieces" has the tokens as the model
@@ -258,19 +235,20 @@ class Translator:
         head: int | Literal["mean"] = "mean",
         tags: Tags = None,
     ) -> list[list[Link]]:
-        """The links (source word, target word), counted from 0, to what each target word attends to most.
+        """Return the links (source word, target word), counted from 0, to what each target word attends to most.
 
         layer and head are counted from 1; "mean" is their average and None the last layer but one, which aligns best.
         The rest is as in `attention`.
         """
         from nmt.inference.attention_maps import links_of
+        from nmt.inference.word_attention import Selection
 
-        return links_of(self, lines, targets, layer, head, tags)
+        return links_of(self, lines, targets, Selection(layer, head), tags)
 
     @property
     def can_score(self) -> bool:
         """Whether the engine has log-probabilities of single tokens."""
-        return isinstance(self.engine, ScoringEngine)
+        return isinstance(self.engine, FullEngine)
 
     def _options(self, beam_size: int | None, length_penalty: float | None) -> SearchConfig:
         given = {"beam_size": beam_size, "length_penalty": length_penalty}
@@ -280,34 +258,29 @@ class Translator:
         return options
 
     def tags_of(self, lines: Sequence[str], tags: Tags) -> list[str | None]:
-        """The tag of each line; raises NmtError for one the model does not know, and for none where it needs one."""
+        """Return the tag of each line. Raises NmtError for one the model does not know, or none where it needs one."""
         return tags_of_lines(tags, len(lines), self.tokenizer, self.always_tagged)
 
     def check_tags(self, tags: Tags) -> None:
         """Raise NmtError for a tag that the model does not know, and for none where it needs one."""
-        tags_of_lines(
-            tags, 1 if tags is None or isinstance(tags, str) else len(tags), self.tokenizer, self.always_tagged
-        )
+        self.tags_of([""] if tags is None or isinstance(tags, str) else [""] * len(tags), tags)
 
     def _pieces(self, lines: Sequence[str], first_line: int, prefixes: Sequence[str] | None, tags: Tags) -> list[Piece]:
         each = self.tags_of(lines, tags)
         begun = None if prefixes is None else beside(prefixes, lines, "prefix")
         return pieces_of(lines, self.tokenizer, self.max_tokens, self.language, self.warn, first_line, begun, each)
 
-    def _with_token_scores(self, translations: list[Translation], options: SearchConfig) -> list[Translation]:
-        return with_token_scores(translations, self._scoring_engine(), self.tokenizer, options)
+    def _finish(
+        self, translations: list[Translation], options: SearchConfig, first_line: int | None, token_scores: bool = False
+    ) -> list[Translation]:
+        """Warn of what did not finish, counted from first_line (None: that is no matter), and add scores of tokens."""
+        if first_line is not None and (sentence := about_unfinished(translations, first_line)):
+            self.warn(sentence)
+        if not token_scores:
+            return translations
+        return with_token_scores(translations, self._full_engine(), self.tokenizer, options)
 
-    def _scoring_engine(self) -> ScoringEngine:
-        if not isinstance(self.engine, ScoringEngine):
+    def _full_engine(self) -> FullEngine:
+        if not isinstance(self.engine, FullEngine):
             raise UsageError("this engine only searches: log-probabilities of tokens take the native one")
         return self.engine
-
-    def _warn_unfinished(self, translations: list[Translation], first_line: int) -> None:
-        if sentence := about_unfinished(translations, first_line):
-            self.warn(sentence)
-
-
-def _of_text(run_dirs: Sequence[str | os.PathLike[str]]) -> tuple[str, bool, str]:
-    """The source language of runs, whether one of them knows only text with tags, and the target language."""
-    data = [read_run_config(run_dir, tells=True).data for run_dir in run_dirs]
-    return data[0].source_language, any(one.always_tagged for one in data), data[0].target_language

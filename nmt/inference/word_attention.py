@@ -33,7 +33,6 @@ _NO_ATTENTION = {
     "encoder": "no layer of this model's encoder has self-attention",
     "decoder": "no layer of this model's decoder has self-attention",
 }
-T = TypeVar("T")
 Weights = TypeVar("Weights", "Tensor", NDArray[np.float32])
 TOKENS_PER_BATCH = 4096  # padded target tokens forced through the decoder at once
 
@@ -99,18 +98,23 @@ class WordAttention:
         return [*self.source_words, END], [*self.target_words, END]
 
 
-class PieceAttention(NamedTuple):
-    """The attention between the pieces of two lines, and where in its line each piece stands.
+class Side(NamedTuple):
+    """One line of a sentence pair as the model reads it: its ids, and where in the line the piece of each stands.
 
     A span of None is for what is no text and counts as the end of sentence: that itself, and a tag before the source.
-    In self-attention both sides are those of one line.
     """
 
+    text: str
+    ids: list[int]
+    spans: list[Span | None]
+
+
+class PieceAttention(NamedTuple):
+    """The attention between the pieces of two lines; in self-attention both sides are those of one line."""
+
     weights: NDArray[np.float32]  # [..., target pieces, source pieces]; each row sums to one
-    source: list[Span | None]
-    target: list[Span | None]
-    source_ids: list[int]
-    target_ids: list[int]
+    source: Side
+    target: Side
 
 
 def word_attention(
@@ -122,14 +126,14 @@ def word_attention(
     languages: tuple[str, str] = ("", ""),
     tags: Sequence[str | None] | None = None,
 ) -> list[WordAttention]:
-    """The attention of `model` when it is forced to answer each source line with its target line, on words.
+    """Return the attention of `model` when it is forced to answer each source line with its target line, on words.
 
     A tag before the source is no word: what attends to it counts as attention to the end of sentence.
     A target word has the mean of its pieces' weights, each summed over the pieces of a source word. A line without
     spaces in a language that is written so (zh, ja, th) has its pieces as words. The model must have attention.
     """
     found = piece_attention(model, tokenizer, sources, targets, selection, tags)
-    return [on_words(*each, languages) for each in zip(found, sources, targets, strict=True)]
+    return [on_words(each, languages) for each in found]
 
 
 def piece_attention(
@@ -141,55 +145,49 @@ def piece_attention(
     tags: Sequence[str | None] | None = None,
     kind: AttentionKind = "cross",
 ) -> list[PieceAttention]:
-    """The attention of `model` when it is forced to answer each source line with its target line, on pieces.
+    """Return the attention of `model` when it is forced to answer each source line with its target line, on pieces.
 
     `selection` takes what is wanted of each sentence's weights [layers, heads, queries, keys].
     """
     if not model.has_attention(kind):
         raise NmtError(_NO_ATTENTION[kind])
-    heads = [tokenizer.tag_ids(tag) for tag in tags or [None] * len(sources)]
-    located = [tokenizer.locate_source(line) for line in sources], [tokenizer.locate_target(line) for line in targets]
-    source_ids = [[*head, *line.ids] for head, line in zip(heads, located[0], strict=True)]
-    target_ids = [line.ids for line in located[1]]
+    pairs = []
+    for source, target, tag in zip(sources, targets, tags or [None] * len(sources), strict=True):
+        head = tokenizer.tag_ids(tag)
+        read, said = tokenizer.locate_source(source), tokenizer.locate_target(target)
+        source_side = Side(source, [*head, *read.ids], [*(None for _ in head), *read.spans, None])
+        pairs.append((source_side, Side(target, said.ids, [*said.spans, None])))
     results: dict[int, PieceAttention] = {}
-    lengths = [max(map(len, pair)) for pair in zip(source_ids, target_ids, strict=True)]
-    for rows in batches(lengths, TOKENS_PER_BATCH):
-        weights = _force(model, [source_ids[row] for row in rows], [target_ids[row] for row in rows], kind)
-        for row, sentence in zip(rows, weights, strict=True):
-            source = [*(None for _ in heads[row]), *located[0][row].spans, None]
-            target = [*located[1][row].spans, None]
-            keys, queries = _sides(source, target, None, kind)
-            key_ids, query_ids = _sides(source_ids[row], target_ids[row], BOS, kind)
-            chosen = selection(sentence)[..., : len(queries), : len(keys)]
-            results[row] = PieceAttention(chosen.float().cpu().numpy(), keys, queries, key_ids, query_ids)
+    for rows in batches([max(len(side.ids) for side in pair) for pair in pairs], TOKENS_PER_BATCH):
+        for row, weights in zip(rows, _force(model, [pairs[row] for row in rows], kind), strict=True):
+            keys, queries = _keys_and_queries(*pairs[row], kind)
+            chosen = selection(weights)[..., : len(queries.ids), : len(keys.ids)]
+            results[row] = PieceAttention(chosen.float().cpu().numpy(), keys, queries)
     return [results[row] for row in range(len(results))]
 
 
-def _sides(source: list[T], target: list[T], begin: T, kind: AttentionKind) -> tuple[list[T], list[T]]:
-    """Return keys and queries. A decoder's own keys are what it has read: the target after `begin`."""
+def _keys_and_queries(source: Side, target: Side, kind: AttentionKind) -> tuple[Side, Side]:
+    """Return the sides of a kind of attention. A decoder's own keys are what it has read: the target after BOS."""
     if kind == "cross":
         return source, target
-    return (source, source) if kind == "encoder" else ([begin, *target[:-1]], target)
+    if kind == "encoder":
+        return source, source
+    return Side(target.text, [BOS, *target.ids[:-1]], [None, *target.spans[:-1]]), target
 
 
 def on_words(
-    found: PieceAttention,
-    source: str,
-    target: str,
-    languages: tuple[str, str] = ("", ""),
-    punctuation_apart: bool = False,
+    found: PieceAttention, languages: tuple[str, str] = ("", ""), punctuation_apart: bool = False
 ) -> WordAttention:
-    """The attention between pieces as that between the words of their lines.
+    """Return the attention between pieces as that between the words of their lines, in these languages.
 
     With punctuation_apart the punctuation at a word's edges counts as words of its own, as a picture shows it.
     """
-    source_words, source_units = units_of(source, found.source, languages[0], punctuation_apart)
-    target_words, target_units = units_of(target, found.target, languages[1], punctuation_apart)
-    return WordAttention(
-        source_words,
-        target_words,
-        pool(found.weights, target_units, source_units, len(target_words), len(source_words)),
+    (source_words, source_units), (target_words, target_units) = (
+        units_of(side.text, side.spans, language, punctuation_apart)
+        for side, language in zip((found.source, found.target), languages, strict=True)
     )
+    weights = pool(found.weights, target_units, source_units, len(target_words), len(source_words))
+    return WordAttention(source_words, target_words, weights)
 
 
 def pool(
@@ -214,14 +212,13 @@ def pool(
     return np.asarray(into_target @ weights @ into_source, dtype=np.float32)
 
 
-def _force(
-    model: Seq2Seq, sources: Sequence[Sequence[int]], targets: Sequence[Sequence[int]], kind: AttentionKind
-) -> Tensor:
-    """Weights [batch, layers, heads, queries, keys]."""
+def _force(model: Seq2Seq, pairs: Sequence[tuple[Side, Side]], kind: AttentionKind) -> Tensor:
+    """Return weights [batch, layers, heads, queries, keys]."""
     import torch
 
     from nmt.data.batching import collate
 
+    sources, targets = ([side.ids for side in sides] for sides in zip(*pairs, strict=True))
     batch = collate(sources, targets).to(next(model.parameters()).device)
     with torch.inference_mode():
         return model.eval().attention(batch.src, batch.src_mask, batch.tgt_in, kind)

@@ -95,9 +95,8 @@ def pictures(
     found = piece_attention(model, tokenizer, sources, targets, lambda weights: weights, tags, kind)
     source_side, target_side = {"cross": (0, 1), "encoder": (0, 0), "decoder": (1, 1)}[kind]
     drawn = []
-    for each, (line, *texts) in zip(found, pairs, strict=True):
-        sides = (languages[source_side], languages[target_side])
-        words = on_words(each, texts[source_side], texts[target_side], sides, punctuation_apart=True)
+    for each, (line, _, _) in zip(found, pairs, strict=True):
+        words = on_words(each, (languages[source_side], languages[target_side]), punctuation_apart=True)
         drawn.append(_picture(name, line, words, selection, kind))
     return drawn
 

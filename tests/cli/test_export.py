@@ -330,7 +330,7 @@ def test_the_precision_chooses_the_engine(exported: Path, asked: dict[str, Any],
     assert type(Translator.load(exported, device="cpu", **asked).engine).__name__ == kind
     words = [word for name, value in asked.items() for word in (f"--{name}", value)]
     given = make_parser().parse_intermixed_args([str(exported), "--device", "cpu", *words])
-    given.attention_writer = None
+    given.attention_files = {}
     assert type(load_translator(given).engine).__name__ == kind
 
 

@@ -201,7 +201,7 @@ def test_another_tag_is_refused(
 
 def test_shards_of_another_tag_are_not_gone_on_with(run: Path) -> None:
     words = [str(run), "-i", "text.aa", "-o", "out"]
-    with_tag, without = (_options(make_parser().parse_args([*words, *more])) for more in (["--tag", "turn"], []))
+    with_tag, without = (_options(make_parser().parse_args([*words, *more]), ()) for more in (["--tag", "turn"], []))
     assert with_tag == without | {"--tag": "turn"}
     assert with_tag != without
 

@@ -16,6 +16,7 @@ from nmt.inference.word_attention import (
     END,
     PieceAttention,
     Selection,
+    Side,
     WordAttention,
     on_words,
     piece_attention,
@@ -232,10 +233,11 @@ def test_punctuation_is_split_off_the_edges_of_words(line: str, parts: str) -> N
 
 def test_punctuation_apart_shares_out_the_weight_of_its_word_and_leaves_links_alone() -> None:
     weights = np.array([[0.5, 0.3, 0.2], [0.1, 0.7, 0.2], [0.0, 0.0, 1.0]], dtype=np.float32)
-    found = PieceAttention(weights, [(0, 2), (2, 3), None], [(0, 2), (2, 3), None], [4, 5, 3], [6, 7, 3])
-    words = on_words(found, "Ja.", "Go!")
+    spans = [(0, 2), (2, 3), None]
+    found = PieceAttention(weights, Side("Ja.", [4, 5, 3], spans), Side("Go!", [6, 7, 3], spans))
+    words = on_words(found)
     assert words.links == [(0, 0)] and words.source_words == ["Ja."]
-    picture = on_words(found, "Ja.", "Go!", punctuation_apart=True)
+    picture = on_words(found, punctuation_apart=True)
     assert picture.labels == (["Ja", ".", END], ["Go", "!", END])
     np.testing.assert_array_equal(picture.weights, weights)
 
@@ -247,7 +249,8 @@ def test_self_attention_is_between_the_words_of_one_line(
     run = runs["transformer"]
     found = piece_attention(run.model, run.tokenizer, SOURCES, REFERENCES, lambda weights: weights, kind=kind)
     for each, line in zip(found, side, strict=True):
-        words = on_words(each, line, line)
+        words = on_words(each)
+        assert each.source.text == each.target.text == line
         size = len(line.split()) + 1
         assert words.weights.shape == (1 if kind == "encoder" else 3, 4, size, size)
         np.testing.assert_allclose(words.weights.sum(-1), 1, atol=1e-5)

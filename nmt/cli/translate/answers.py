@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from argparse import Namespace
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from nmt.cli.translate.beside import check_attends, read_beside
+from nmt.cli.translate.beside import check_attends, read_beside, write_attention
 from nmt.cli.translate.messages import say
-from nmt.cli.translate.search_options import sampling_of
+from nmt.cli.translate.options import reader_of, sampling_of
+from nmt.config.load import override_search
+from nmt.inference.lines import Line
 
 if TYPE_CHECKING:
     from nmt.inference.hypotheses import TextHypothesis, Translation
@@ -17,8 +19,7 @@ if TYPE_CHECKING:
 
 
 def load_translator(arguments: Namespace) -> Translator:
-    """The translator that the options ask for."""
-    from nmt.config.load import override_search
+    """Return the translator that the options ask for."""
     from nmt.inference.translator import Translator
 
     translator = Translator.load(
@@ -37,17 +38,20 @@ def load_translator(arguments: Namespace) -> Translator:
 
 def answers(
     translator: Translator,
-    lines: Sequence[str],
+    lines: Sequence[Line],
     first_line: int,
     arguments: Namespace,
     progress: Callable[[int], None] | None = None,
-) -> Iterator[bytes]:
-    """A line of output, without its end, for each line of input; lines are counted from first_line."""
-    translations = _asked(translator, lines, first_line, arguments, progress)
-    if arguments.attention_writer is not None:
-        arguments.attention_writer.write(translator, translations, first_line)
-    for number, translation in enumerate(translations, start=first_line):
-        yield _written(translation, number, arguments).encode("utf-8")
+) -> list[bytes]:
+    """Return a line of output, with its end, for each line of input; lines are counted from first_line."""
+    translations = _asked(translator, [line.text for line in lines], first_line, arguments, progress)
+    if arguments.attention_files:
+        write_attention(arguments, translator, translations, first_line)
+    reader = reader_of(arguments)
+    return [
+        reader.answer(line, _written(translation, number, arguments).encode("utf-8"))
+        for number, (line, translation) in enumerate(zip(lines, translations, strict=True), start=first_line)
+    ]
 
 
 def _asked(
@@ -57,69 +61,32 @@ def _asked(
     arguments: Namespace,
     progress: Callable[[int], None] | None,
 ) -> list[Translation]:
-    """The translations that the options ask for, or what they ask of translations that are given."""
-    given = read_beside(arguments, "score", first_line, len(lines))
-    if given is not None:
-        return translator.score(
-            lines,
-            given,
-            length_penalty=arguments.length_penalty,
-            tags=arguments.tag,
-            first_line=first_line,
-            progress=progress,
-        )
-    prefixes = read_beside(arguments, "prefix", first_line, len(lines))
+    """Return the translations that the options ask for, or what they ask of translations that are given."""
+    asked: dict[str, Any] = {"tags": arguments.tag, "first_line": first_line, "progress": progress}
+    if arguments.mbr is None:
+        asked["length_penalty"] = arguments.length_penalty
+    targets = read_beside(arguments, "score", first_line, len(lines))
+    if targets is not None:
+        return translator.score(lines, targets, **asked)
+    asked["prefixes"] = read_beside(arguments, "prefix", first_line, len(lines))
     if arguments.sample is not None:
-        return translator.sample(
-            lines,
-            arguments.sample,
-            sampling_of(arguments),
-            length_penalty=arguments.length_penalty,
-            prefixes=prefixes,
-            tags=arguments.tag,
-            token_scores=True,
-            first_line=first_line,
-            progress=progress,
-        )
+        return translator.sample(lines, arguments.sample, sampling_of(arguments), token_scores=True, **asked)
     if arguments.mbr is not None:
-        return translator.translate_mbr(
-            lines,
-            arguments.mbr,
-            sampling_of(arguments),
-            prefixes=prefixes,
-            tags=arguments.tag,
-            first_line=first_line,
-            progress=progress,
-        )
-    return translator.translate_nbest(
-        lines,
-        arguments.n_best or 1,
-        beam_size=arguments.beam_size,
-        length_penalty=arguments.length_penalty,
-        prefixes=prefixes,
-        tags=arguments.tag,
-        token_scores=arguments.n_best is not None and translator.can_score,
-        first_line=first_line,
-        progress=progress,
-    )
+        return translator.translate_mbr(lines, arguments.mbr, sampling_of(arguments), **asked)
+    asked["token_scores"] = arguments.n_best is not None and translator.can_score
+    return translator.nbest(lines, arguments.n_best or 1, beam_size=arguments.beam_size, **asked)
 
 
 def _written(translation: Translation, number: int, arguments: Namespace) -> str:
-    """A line of output: plain text, or an object of JSON where more than a translation is asked for."""
+    """Return a line of output: plain text, or an object of JSON where more than a translation is asked for."""
     record: dict[str, Any] = {"line": number, "source": translation.source}
     if arguments.score is not None:
         (scored,) = translation.hypotheses
         record.update(translation=scored.text, log_prob=scored.log_prob, score=scored.score, **_token_scores(scored))
     elif arguments.n_best is not None or arguments.sample is not None:
+        shown = ("text", "log_prob", "score", "finished")
         record["hypotheses"] = [
-            {
-                "text": one.text,
-                "log_prob": one.log_prob,
-                "score": one.score,
-                "finished": one.finished,
-                **_token_scores(one),
-            }
-            for one in translation.hypotheses
+            {**{key: getattr(one, key) for key in shown}, **_token_scores(one)} for one in translation.hypotheses
         ]
     else:
         return translation.text
@@ -127,7 +94,7 @@ def _written(translation: Translation, number: int, arguments: Namespace) -> str
 
 
 def _token_scores(hypothesis: TextHypothesis) -> dict[str, list[Any]]:
-    """The tokens as pieces of text and the log-probability of each, where the engine has them."""
+    """Return the tokens as pieces of text and the log-probability of each, where the engine has them."""
     scores = hypothesis.token_scores
     if not scores and hypothesis.segments:
         return {}

@@ -7,17 +7,16 @@ import signal
 import stat
 import sys
 from argparse import Namespace
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import IO
 
 from nmt.cli.common import WAITING, run_command
 from nmt.cli.translate.answers import answers, load_translator
-from nmt.cli.translate.beside import attention_writer, check_counts_beside
+from nmt.cli.translate.beside import attention_files, check_counts_beside
 from nmt.cli.translate.messages import Counter, lines_done, say
-from nmt.cli.translate.options import make_parser, reader_of
+from nmt.cli.translate.options import check_options, make_parser, reader_of
 from nmt.cli.translate.places import check_places, check_runs
-from nmt.cli.translate.search_options import check_search_options
 from nmt.cli.translate.workers import Interruptible
 from nmt.data.compression import is_compressed, reading, writing
 from nmt.errors import NmtError
@@ -33,12 +32,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _translate(arguments: Namespace) -> int | None:
     """Choose between files, which are translated as a whole, and streams, which are answered as they come."""
-    check_search_options(arguments)
+    check_options(arguments)
     in_files = check_places(arguments)
     check_runs(arguments)
     signals = Signals()
     try:
-        with signals.caught(), attention_writer(arguments) as arguments.attention_writer:
+        with signals.caught(), attention_files(arguments) as arguments.attention_files:
             if in_files:
                 from nmt.cli.translate.files import translate_file
 
@@ -71,8 +70,7 @@ def _translate_stream(arguments: Namespace, interruptible: Interruptible) -> Non
             while True:
                 with interruptible():
                     lines = next(blocks, [])
-                    found = answers(translator, [line.text for line in lines], first_line, arguments, counter.batch)
-                    written = [reader.answer(line, answer) for line, answer in zip(lines, found, strict=True)]
+                    written = answers(translator, lines, first_line, arguments, counter.batch)
                 if not lines:
                     break
                 output.writelines(written)
@@ -89,30 +87,26 @@ def _translate_stream(arguments: Namespace, interruptible: Interruptible) -> Non
         say(broken)
 
 
-@contextmanager
-def _input(path: str | None) -> Iterator[IO[bytes]]:
-    if path is None:
-        if sys.stdin is None:
-            raise NmtError("standard input is closed: give the file to translate with -i FILE")
-        yield sys.stdin.buffer
-    else:
-        with reading(path) as file:
-            yield file
+def _input(path: str | None) -> AbstractContextManager[IO[bytes]]:
+    """Open the file to translate, or standard input."""
+    if path is not None:
+        return reading(path)
+    if sys.stdin is None:
+        raise NmtError("standard input is closed: give the file to translate with -i FILE")
+    return nullcontext(sys.stdin.buffer)
 
 
-@contextmanager
-def _output(path: str | None) -> Iterator[IO[bytes]]:
-    if path is None:
-        if sys.stdout is None:
-            raise NmtError("standard output is closed: give the file to write with -o FILE")
-        yield sys.stdout.buffer
-    else:
-        with writing(path) as file:
-            yield file
+def _output(path: str | None) -> AbstractContextManager[IO[bytes]]:
+    """Open the file to write, or standard output."""
+    if path is not None:
+        return writing(path)
+    if sys.stdout is None:
+        raise NmtError("standard output is closed: give the file to write with -o FILE")
+    return nullcontext(sys.stdout.buffer)
 
 
 def _count_lines(file: IO[bytes]) -> int | None:
-    """How many lines are to come; None where they are not there yet."""
+    """Return how many lines are to come; None where they are not there yet."""
     try:
         if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
             return None

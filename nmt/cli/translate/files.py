@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from argparse import Namespace
+from collections.abc import Collection
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from nmt.cli.common import FAILED
 from nmt.cli.translate.answers import load_translator
 from nmt.cli.translate.beside import check_counts_beside, digests_beside
 from nmt.cli.translate.messages import Counter, lines_done, say
-from nmt.cli.translate.options import reader_of
+from nmt.cli.translate.options import WRITTEN, as_typed, reader_of
 from nmt.cli.translate.workers import Interruptible, Ranks, in_workers, translate_shards, with_own_device
 from nmt.errors import NmtError, UsageError
 from nmt.inference.shards import Shards, open_shards, read_source
@@ -23,18 +24,8 @@ _LOOK = 1.0  # seconds between two looks at what other ranks have finished
 _SILENCE = 600.0  # seconds without a finished shard after which others are not waited for
 
 # Options that say where the work is done and what it is called, not what comes out.
-_OF_THE_PLACE = {
-    "run_dir",
-    "checkpoint",
-    "input",
-    "output",
-    "resume",
-    "workers",
-    "device",
-    "alignments",
-    "attention",
-    "attention_writer",
-}
+_OF_THE_PLACE = ("run_dir", "checkpoint", "input", "output", "resume", "workers", "device", *WRITTEN)
+_OF_A_PROCESS = ("device",)  # in which the processes of torchrun may differ
 
 
 def translate_file(arguments: Namespace, interruptible: Interruptible) -> None:
@@ -45,7 +36,7 @@ def translate_file(arguments: Namespace, interruptible: Interruptible) -> None:
     ranks = Ranks()
     if ranks.count > 1 and arguments.workers > 1:
         raise UsageError("--workers are processes of one command, and torchrun starts several: choose one of them")
-    if ranks.count > 1 and arguments.attention_writer is not None:
+    if ranks.count > 1 and arguments.attention_files:
         raise UsageError("--alignments and --attention are written by one process: leave out torchrun")
     with interruptible():
         ranks.meet()
@@ -61,7 +52,8 @@ def translate_file(arguments: Namespace, interruptible: Interruptible) -> None:
                 if not source.lines:
                     raise NmtError(f"{arguments.input} is empty: there is nothing to translate")
                 check_counts_beside(arguments, source.lines)
-                belongings = {"model": model, **_options(arguments)}
+                options = _options(arguments, _OF_THE_PLACE)  # that answers depend on
+                belongings = {"model": model, **options, **digests_beside(arguments)}
             processes = max(arguments.workers, ranks.count)
             output = Path(arguments.output)
             shards = stack.enter_context(open_shards(output, source, belongings, arguments.resume, processes))
@@ -69,7 +61,7 @@ def translate_file(arguments: Namespace, interruptible: Interruptible) -> None:
         except (NmtError, OSError):
             ranks.share(None, {})  # the others end, too
             raise
-        ranks.share(shards, _asked(arguments))
+        ranks.share(shards, _options(arguments, _OF_A_PROCESS))
         stack.callback(_tell_what_is_left, shards)
         _work(shards, arguments, ranks, interruptible)
         shards.join(output)
@@ -118,28 +110,17 @@ def _all_finished(shards: Shards, progress: Progress, interruptible: Interruptib
 def _help(arguments: Namespace, ranks: Ranks, interruptible: Interruptible) -> None:
     """What ranks other than the first do."""
     with interruptible():
-        shards = ranks.share(None, _asked(arguments))
+        shards = ranks.share(None, _options(arguments, _OF_A_PROCESS))
         if shards is None:
             raise SystemExit(FAILED)  # the first rank says why
         translator = load_translator(with_own_device(arguments, ranks.local_rank))
     translate_shards(shards, arguments, translator, Counter(lambda lines: None), interruptible)
 
 
-def _options(arguments: Namespace) -> dict[str, Any]:
-    """The options that answers depend on, under the names that a sentence would give them."""
-    options = {
-        f"--{name.replace('_', '-')}": value for name, value in vars(arguments).items() if name not in _OF_THE_PLACE
-    }
-    return {**options, **digests_beside(arguments)}
-
-
-def _asked(arguments: Namespace) -> dict[str, Any]:
-    """Return what every process of torchrun must have been told alike: all but the device, which may be its own."""
-    return {
-        f"--{name.replace('_', '-')}": value
-        for name, value in vars(arguments).items()
-        if name not in ("device", "attention_writer")
-    }
+def _options(arguments: Namespace, left_out: Collection[str]) -> dict[str, Any]:
+    """Return the options but those left out, as they are typed."""
+    left_out = {*left_out, "attention_files"}
+    return {as_typed(name): value for name, value in vars(arguments).items() if name not in left_out}
 
 
 def _tell_what_is_left(shards: Shards) -> None:

@@ -9,7 +9,7 @@ import sys
 from argparse import Namespace
 from pathlib import Path
 
-from nmt.cli.translate.beside import READ, WRITTEN
+from nmt.cli.translate.options import READ, WRITTEN, given
 from nmt.cli.translate.workers import Ranks
 from nmt.config.load import override_search
 from nmt.data.compression import open_file
@@ -23,7 +23,10 @@ _FLAGS = {"input": "-i", "output": "-o"} | {name: f"--{name}" for name in (*READ
 
 def check_places(arguments: Namespace) -> bool:
     """Whether the input and the output are files. Raises NmtError and UsageError for places that cannot be meant."""
-    read, written = _paths(arguments, "input", *READ), _paths(arguments, "output", *WRITTEN)
+    read, written = (
+        {name: Path(path) for name, path in given(arguments, names).items()}
+        for names in (("input", *READ), ("output", *WRITTEN))
+    )
     for name, path in read.items():
         if path.is_dir():
             raise NmtError(f"{path} is a folder: give the file to {'translate' if name == 'input' else 'read'}")
@@ -34,10 +37,9 @@ def check_places(arguments: Namespace) -> bool:
     for what in filter(asked.get, asked):
         if not in_files:
             raise UsageError(f"{what} needs a file to translate and a file to write: -i FILE and -o FILE")
-    for name in READ:
-        if in_files and name in read and _is_stream(read[name]):
-            raise UsageError(f"--{name} is read more than once for a file: give a file instead of {read[name]}")
-    for path in read.values():
+    for name, path in read.items():
+        if in_files and _is_stream(path):
+            raise UsageError(f"{_FLAGS[name]} is read more than once for a file: give a file instead of {path}")
         if not is_special(path):
             open_file(path).close()
     for path in written.values():
@@ -61,11 +63,6 @@ def check_runs(arguments: Namespace) -> None:
 def _is_stream(path: Path) -> bool:
     """Whether what is there can be read but once, such as a pipe."""
     return path.exists() and not path.is_file()
-
-
-def _paths(arguments: Namespace, *names: str) -> dict[str, Path]:
-    """Those of the options that name a place."""
-    return {name: Path(getattr(arguments, name)) for name in names if getattr(arguments, name) is not None}
 
 
 def _check_different(read: dict[str, Path], written: dict[str, Path]) -> None:

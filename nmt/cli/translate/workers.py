@@ -47,8 +47,7 @@ def translate_shards(
             first_line = index * shards.size + 1
             with interruptible():
                 lines = [reader.line(raw, first_line + place) for place, raw in enumerate(shards.read(file, index))]
-                found = answers(translator, [line.text for line in lines], first_line, arguments, counter.batch)
-                written = [reader.answer(line, answer) for line, answer in zip(lines, found, strict=True)]
+                written = answers(translator, lines, first_line, arguments, counter.batch)
             shards.write(index, written)
             counter.block(len(lines))
 
@@ -134,19 +133,16 @@ def _end_with_parent() -> None:
 
 
 def with_own_device(arguments: Namespace, number: int) -> Namespace:
-    """The options of process `number` on its machine: where there are several graphics cards, one for each process."""
-    if arguments.device not in ("auto", "cuda") or (cards := _count_cards(arguments)) < 2:
+    """Return the options of process `number` on its machine: with a card of its own, where there are several."""
+    if arguments.device not in ("auto", "cuda"):
         return arguments
-    return Namespace(**{**vars(arguments), "device": f"cuda:{number % cards}"})
-
-
-def _count_cards(arguments: Namespace) -> int:
-    """Return how many graphics cards the engine sees."""
     if choose_engine(arguments.engine, arguments.precision) == "ctranslate2":
-        return int(import_extra("ctranslate2", "fast").get_cuda_device_count())
-    import torch
+        cards = import_extra("ctranslate2", "fast").get_cuda_device_count()
+    else:
+        import torch
 
-    return torch.cuda.device_count()
+        cards = torch.cuda.device_count()
+    return arguments if cards < 2 else Namespace(**vars(arguments) | {"device": f"cuda:{number % cards}"})
 
 
 class Ranks:

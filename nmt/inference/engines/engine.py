@@ -68,8 +68,8 @@ class Engine(Protocol):
 
 
 @runtime_checkable
-class SamplingEngine(Protocol):
-    """An engine that draws translations, too."""
+class FullEngine(Engine, Protocol):
+    """An engine that draws translations, too, and says what given ones are worth."""
 
     def sample(
         self,
@@ -85,11 +85,6 @@ class SamplingEngine(Protocol):
         What is drawn follows from sampling (its seed with it), the sentence and its key, whole numbers from 0, alone.
         """
         ...
-
-
-@runtime_checkable
-class ScoringEngine(Protocol):
-    """An engine that says what given translations are worth, too."""
 
     def score(
         self, sources: Sequence[Sequence[int]], targets: Sequence[Sequence[int]], options: SearchConfig

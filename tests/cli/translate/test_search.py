@@ -19,9 +19,9 @@ from nmt.data.vocabulary import train_tokenizer
 from nmt.errors import NmtError
 from nmt.inference.hypotheses import Segment, TextHypothesis, Translation
 from nmt.inference.shards import Shards
-from nmt.inference.translated_attention import translation_attention
+from nmt.inference.translated_attention import translated_pieces
 from nmt.inference.translator import Translator
-from nmt.inference.word_attention import END
+from nmt.inference.word_attention import END, WordAttention, on_words
 from nmt.search.distribution import Sampling
 from tests.toy_run import made_up_lines, make_run, toy_config
 
@@ -243,6 +243,14 @@ def test_a_model_without_attention_is_refused(runs: dict[str, Path], call, tmp_p
         assert not (tmp_path / "links").exists()
 
 
+def attention_of(
+    translator: Translator, translations: list[Translation], languages: tuple[str, str] = ("aa", "bb")
+) -> list[WordAttention]:
+    """Return the attention, between words, with which translations were made."""
+    found = translated_pieces(translator.engine.model, translator.tokenizer, translations)
+    return [on_words(pieces, languages) for pieces in found]
+
+
 @pytest.mark.parametrize("name", ["rnnsearch", "transformer-post"])
 def test_a_long_line_is_aligned_by_its_segments_in_words_of_the_line(runs: dict[str, Path], name: str) -> None:
     translator = Translator.load(runs[name], device="cpu")
@@ -250,13 +258,12 @@ def test_a_long_line_is_aligned_by_its_segments_in_words_of_the_line(runs: dict[
     for translation in translator.translate_nbest([LONG, glued]):
         segments = translation.hypotheses[0].segments
         assert len(segments) > 2
-        model, tokenizer = translator.engine.model, translator.tokenizer
-        (whole,) = translation_attention(model, tokenizer, [translation], ("aa", "bb"))
+        (whole,) = attention_of(translator, [translation])
         assert whole.source_words == translation.source.split()
         assert whole.target_words == translation.text.split()
         assert whole.weights.sum(1).tolist() == pytest.approx([1.0] * len(whole.weights), abs=1e-4)
         alone = [Translation(one.source, [TextHypothesis(one.text, 0.0, 0.0, [], segments=[one])]) for one in segments]
-        parts = translation_attention(model, tokenizer, alone, ("aa", "bb"))
+        parts = attention_of(translator, alone)
         if translation.source == LONG:
             source = target = 0
             links = []
@@ -287,10 +294,10 @@ def test_segments_without_spaces_have_pieces_as_words(runs: dict[str, Path]) -> 
     ids = translator.tokenizer.encode_source(["bade"])[0]
     segments = [Segment("bade", ids, "kilo", ids), Segment("bade", ids, "mu", ids)]
     translation = Translation("badebade", [TextHypothesis("kilomu", 0.0, 0.0, [], segments=segments)])
-    (found,) = translation_attention(translator.engine.model, translator.tokenizer, [translation], ("zh", "zh"))
+    (found,) = attention_of(translator, [translation], ("zh", "zh"))
     assert len(found.source_words) > 1 and "".join(found.source_words) == "badebade"
     assert "".join(found.target_words) == "kilomu"
-    (found,) = translation_attention(translator.engine.model, translator.tokenizer, [translation], ("aa", "bb"))
+    (found,) = attention_of(translator, [translation])
     assert (found.source_words, found.target_words) == (["badebade"], ["kilomu"])
     assert found.weights.shape == (2, 2)
 
