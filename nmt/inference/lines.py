@@ -28,23 +28,6 @@ class Line(NamedTuple):
 
 
 @dataclass
-class Tally:
-    """How many lines something happened to, and the first of them."""
-
-    count: int = 0
-    first: list[int] = field(default_factory=list)
-
-    def add(self, number: int) -> None:
-        """It happened to this line, too."""
-        self.count += 1
-        if len(self.first) < 10:
-            self.first.append(number)
-
-    def __str__(self) -> str:
-        return ", ".join(map(str, self.first)) + (", ..." if self.count > len(self.first) else "")
-
-
-@dataclass
 class LineReader:
     """Reads lines of UTF-8, or one column of tab-separated values, and decides what becomes of those that are broken.
 
@@ -57,7 +40,8 @@ class LineReader:
     name: str  # of the input, in sentences
     on_error: OnError = "stop"
     column: int | None = None  # of tab-separated values, from 1: what is translated
-    broken: Tally = field(default_factory=Tally)  # lines skipped or repaired
+    broken: int = 0  # lines skipped or repaired
+    first_broken: list[int] = field(default_factory=list)  # the numbers of the first ten
 
     def blocks(self, file: IO[bytes], size: int) -> Iterator[list[Line]]:
         """The lines of a file, at most `size` at a time; at an NmtError, what came before it is given out first."""
@@ -92,7 +76,9 @@ class LineReader:
                 raise NmtError(
                     f"{self.name}, line {number} {problem}: mend it, or add --on-error skip or --on-error replace"
                 )
-            self.broken.add(number)
+            self.broken += 1
+            if self.broken <= 10:
+                self.first_broken.append(number)
             text = text if self.on_error == "replace" else ""
         return Line(text.removeprefix("\ufeff") if number == 1 else text, raw)
 
@@ -109,13 +95,14 @@ class LineReader:
 
     def report(self) -> str | None:
         """A sentence about the lines that were broken; None where there was none."""
-        if not self.broken.count:
+        if not self.broken:
             return None
-        lines, were = ("line", "was") if self.broken.count == 1 else ("lines", "were")
+        lines, were = ("line", "was") if self.broken == 1 else ("lines", "were")
+        numbers = ", ".join(map(str, self.first_broken)) + (", ..." if self.broken > 10 else "")
         fate = "as empty" if self.on_error == "skip" else "with spaces and U+FFFD instead"
         return (
-            f"{self.name}: {self.broken.count:,} {lines} with control characters or broken UTF-8 {were} taken {fate} "
-            f"(--on-error {self.on_error}): {lines} {self.broken}"
+            f"{self.name}: {self.broken:,} {lines} with control characters or broken UTF-8 {were} taken {fate} "
+            f"(--on-error {self.on_error}): {lines} {numbers}"
         )
 
 

@@ -27,9 +27,7 @@ class Method(Protocol, Generic[Options, Answer]):
     def __get__(self, instance: Any, owner: Any = None) -> OneOrMany[Options, Answer]: ...
 
 
-def one_or_many(
-    method: Callable[Concatenate[Any, Sequence[str], Options], list[Answer]],
-) -> Method[Options, Answer]:
+def one_or_many(method: Callable[Concatenate[Any, Sequence[str], Options], list[Answer]]) -> Method[Options, Answer]:
     """Let a method that answers a list of lines by a list answer a single line, given as a string, by one answer.
 
     What is neither a string nor a list of strings is refused with a sentence.

@@ -132,18 +132,13 @@ class CTranslate2Engine:
             return_end_token=True,  # and so counted in the length
         )
         length_penalty = LengthPenalty.of(options)
-        return [
-            [
-                self._hypothesis(pieces, score * len(pieces) ** alpha, length_penalty)
-                for pieces, score in zip(result.hypotheses, result.scores, strict=True)
-            ]
-            for result in results
-        ]
 
-    def _hypothesis(self, pieces: list[str], log_prob: float, length_penalty: LengthPenalty) -> Hypothesis:
-        tokens = [self._ids[piece] for piece in pieces]
-        finished = tokens[-1] == EOS
-        return hypothesis(tokens[:-1] if finished else tokens, log_prob, length_penalty, finished)
+        def made(pieces: list[str], score: float) -> Hypothesis:
+            tokens = [self._ids[piece] for piece in pieces]
+            log_prob, finished = score * len(pieces) ** alpha, tokens[-1] == EOS
+            return hypothesis(tokens[:-1] if finished else tokens, log_prob, length_penalty, finished)
+
+        return [list(map(made, result.hypotheses, result.scores)) for result in results]
 
 
 def check_options(options: SearchConfig) -> None:
@@ -215,19 +210,11 @@ def _vocabularies(folder: Path) -> tuple[list[str], dict[str, int]]:
     return source, {piece: id for id, piece in enumerate(target)}
 
 
-class _Place(NamedTuple):
-    """A device and a precision in CTranslate2's own names, with the imported package."""
+def _choose_place(device: str, precision: Precision) -> tuple[Any, str, int, str]:
+    """Return the imported package, a device's kind and number, and CTranslate2's name of a precision.
 
-    package: Any
-    device: str  # the kind
-    number: int  # of several of that kind
-    compute_type: str
-
-
-def _choose_place(device: str, precision: Precision) -> _Place:
-    """Return a device (auto is cuda where there is one, else cpu) and CTranslate2's name of a precision.
-
-    auto and native mean what they do for the native engine. Raises NmtError for what is not there.
+    The device auto is cuda where there is one, else cpu; the precisions auto and native mean what they do for the
+    native engine. Raises NmtError for what is not there.
     """
     ctranslate2 = import_extra("ctranslate2", "fast")
     cards = ctranslate2.get_cuda_device_count()
@@ -244,7 +231,7 @@ def _choose_place(device: str, precision: Precision) -> _Place:
     if COMPUTE_TYPES[precision] not in there:
         others = " or ".join(name for name, compute_type in COMPUTE_TYPES.items() if compute_type in there)
         raise NmtError(f"CTranslate2 cannot compute in {precision} on this {kind}: choose {others}")
-    return _Place(ctranslate2, kind, number, COMPUTE_TYPES[precision])
+    return ctranslate2, kind, number, COMPUTE_TYPES[precision]
 
 
 def available_threads() -> int:

@@ -33,12 +33,7 @@ def load_native(
     model = runs[0].model if len(runs) == 1 else Ensemble([run.model for run in runs])
     if precision is not None:
         search = dataclasses.replace(search, precision=precision)
-    engine = NativeEngine.on(
-        model,
-        place,
-        lambda: Shortlist.load(run_dirs[0], tokenizer),
-        streams,
-    )
+    engine = NativeEngine.on(model, place, lambda: Shortlist.load(run_dirs[0], tokenizer), streams)
     return engine, tokenizer, search, min(run.config.data.cleaning.max_tokens for run in runs)
 
 

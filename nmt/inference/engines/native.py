@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property, partial
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -33,11 +32,6 @@ from nmt.search.sampling import sample, uniform_numbers
 _MOST_STREAMS = 4  # beyond it threads wait for each other's Python
 
 
-def streams_on(device: torch.device) -> int:
-    """How many batches are best searched side by side: on a CPU one for each core, elsewhere one."""
-    return min(torch.get_num_threads(), _MOST_STREAMS) if computes_by_threads(device) else 1
-
-
 class NativeEngine:
     """Searches with a model where it is, on its device; see `nmt.inference.engines.engine.Engine`.
 
@@ -45,10 +39,7 @@ class NativeEngine:
     """
 
     def __init__(
-        self,
-        model: Seq2Seq | Ensemble,
-        streams: int = 1,
-        load_shortlist: Callable[[], Shortlist] | None = None,
+        self, model: Seq2Seq | Ensemble, streams: int = 1, load_shortlist: Callable[[], Shortlist] | None = None
     ) -> None:
         """Batches searched side by side in threads share the cores; a model in training has one stream.
 
@@ -66,9 +57,13 @@ class NativeEngine:
         load_shortlist: Callable[[], Shortlist] | None = None,
         streams: int | None = None,
     ) -> NativeEngine:
-        """Return the engine of a model that only searches, on that device; see `streams_on`."""
+        """Return the engine of a model that only searches, on that device.
+
+        streams=None: on a CPU one for each core, 4 at most; elsewhere one.
+        """
         model.to(device).eval()
-        return cls(model, streams or streams_on(device), load_shortlist)
+        best = min(torch.get_num_threads(), _MOST_STREAMS) if computes_by_threads(device) else 1
+        return cls(model, streams or best, load_shortlist)
 
     @contextmanager
     def sharing(self, streams: int) -> Iterator[Callable[[], None]]:
@@ -96,14 +91,15 @@ class NativeEngine:
         device = self._device
         src, mask, lengths = self._batch(sources)
         listing = self._shortlist.of(src, prefixes) if options.shortlist else None
-        limits = _Limits.of(sources, options, prefixes if listing is None else listing.numbers(prefixes))
+        numbered = prefixes if listing is None else listing.numbers(prefixes)
+        max_lengths, longest, constraints = _limits(sources, options, numbered, device)
         search: Callable[..., list[list[Hypothesis]]] = greedy_search
         if options.beam_size > 1:
             search = partial(beam_search, beam_size=options.beam_size, n_best=n_best, stop=options.stop)
         with self._evaluating(), autocast(device, options.precision):
             model = self.model if listing is None else listing.narrow(self.model)
             memory = model.read(src, mask, lengths)
-            state: SearchState = model.init_state(memory, limits.longest)
+            state: SearchState = model.init_state(memory, longest)
             step: Step = model.step
             if options.coverage_penalty:
                 step, coverage = covering(model.weighted_step, options.coverage_penalty)
@@ -113,8 +109,8 @@ class NativeEngine:
                 memory,
                 state,
                 bos=BOS,
-                max_lengths=limits.max_lengths.to(device),
-                constraints=limits.constraints(device),
+                max_lengths=max_lengths,
+                constraints=constraints,
                 length_penalty=LengthPenalty.of(options),
             )
         return found if listing is None else listing.hypotheses(found)
@@ -134,18 +130,18 @@ class NativeEngine:
         """
         device = self._device
         src, mask, lengths = self._batch(sources)
-        limits = _Limits.of(sources, options, prefixes)
+        max_lengths, longest, constraints = _limits(sources, options, prefixes, device)
         with self._evaluating(), autocast(device, options.precision):
             memory = self.model.read(src, mask, lengths)
-            state = self.model.init_state(memory, limits.longest)
+            state = self.model.init_state(memory, longest)
             return sample(
                 self.model.step,
                 memory,
                 state,
                 bos=BOS,
-                uniforms=uniform_numbers(sampling.seed, keys, samples, limits.longest),
-                max_lengths=limits.max_lengths.to(device),
-                constraints=limits.constraints(device),
+                uniforms=uniform_numbers(sampling.seed, keys, samples, longest),
+                max_lengths=max_lengths,
+                constraints=constraints,
                 sampling=sampling,
                 length_penalty=LengthPenalty.of(options),
             )
@@ -204,32 +200,20 @@ class NativeEngine:
             self.model.train(training)
 
 
-class _Limits(NamedTuple):
-    """How long the hypotheses of a batch may be, and what they begin with."""
+def _limits(
+    sources: Sequence[Sequence[int]],
+    options: SearchConfig,
+    prefixes: Sequence[Sequence[int]] | None,
+    device: torch.device,
+) -> tuple[Tensor, int, Constraints]:
+    """Return how long each sentence's hypotheses may be [batch], the most of these, and what else they must keep to.
 
-    max_lengths: Tensor  # [batch]
-    min_lengths: Tensor | None  # [batch]
-    prefixes: Tensor | None  # [batch, longest], -1 after the end
-
-    @classmethod
-    def of(
-        cls, sources: Sequence[Sequence[int]], options: SearchConfig, prefixes: Sequence[Sequence[int]] | None
-    ) -> _Limits:
-        """The limits that `options` set for these sources; a prefix never uses up what may follow it."""
-        most = torch.tensor([options.longest(len(ids)) for ids in sources])
-        least = torch.tensor([options.shortest(len(ids)) for ids in sources]) if options.min_length_ratio else None
-        if prefixes is None or not any(prefixes):
-            return cls(most, least, None)
-        sizes = torch.tensor([len(ids) for ids in prefixes])
-        ids = [torch.tensor(ids, dtype=torch.long) for ids in prefixes]
-        return cls(torch.maximum(most, sizes + options.max_length_offset), least, pad_sequence(ids, True, -1))
-
-    @property
-    def longest(self) -> int:
-        """The most tokens that any may have."""
-        return int(self.max_lengths.max())
-
-    def constraints(self, device: torch.device) -> Constraints:
-        """The limits as the search's constraints; PAD and BOS are never said."""
-        least, prefixes = (None if part is None else part.to(device) for part in self[1:])
-        return Constraints(EOS, (PAD, BOS), least, prefixes)
+    A prefix never uses up what may follow it; PAD and BOS are never said.
+    """
+    most, least, begun = [options.longest(len(ids)) for ids in sources], None, None
+    if options.min_length_ratio:
+        least = torch.tensor([options.shortest(len(ids)) for ids in sources], device=device)
+    if prefixes is not None and any(prefixes):
+        most = [max(limit, len(ids) + options.max_length_offset) for limit, ids in zip(most, prefixes, strict=True)]
+        begun = pad_sequence([torch.tensor(ids, dtype=torch.long) for ids in prefixes], True, -1).to(device)
+    return torch.tensor(most, device=device), max(most), Constraints(EOS, (PAD, BOS), least, begun)

@@ -33,12 +33,7 @@ from nmt.models.transformer import (
 )
 
 NEVER = -1e9  # as a bias, a probability of zero
-_ACTIVATIONS = {
-    torch.relu: "RELU",
-    torch.relu_: "RELU",
-    functional.relu: "RELU",
-    functional.gelu: "GELU",
-}  # by CTranslate2's names
+_ACTIVATIONS = {torch.relu: "RELU", torch.relu_: "RELU", functional.relu: "RELU", functional.gelu: "GELU"}
 
 
 def specification(model: nn.Module, positions: int) -> Any:
@@ -103,28 +98,25 @@ def _stack(part: Part, layer: type[nn.Module], kind: Any) -> Any:
 
 @writes(EncoderLayer)
 def _encoder_layer(part: Part, spec: Any) -> None:
-    _self_attention_of(part, causal=False).write(spec.self_attention)
-    part.child("mixer_residual", Residual).write(spec.self_attention)
-    part.child("feed_forward", FeedForward).write(spec.ffn)
-    part.child("feed_forward_residual", Residual).write(spec.ffn)
+    _layer(part, spec, causal=False)
 
 
 @writes(DecoderLayer)
 def _decoder_layer(part: Part, spec: Any) -> None:
-    _self_attention_of(part, causal=True).write(spec.self_attention)
-    part.child("mixer_residual", Residual).write(spec.self_attention)
+    _layer(part, spec, causal=True)
     part.child("cross_attention", CrossAttention).write(spec.attention)
     part.child("cross_residual", Residual).write(spec.attention)
-    part.child("feed_forward", FeedForward).write(spec.ffn)
-    part.child("feed_forward_residual", Residual).write(spec.ffn)
 
 
-def _self_attention_of(part: Part, causal: bool) -> Part:
-    """Return the self-attention of a layer; refuse one that is causal where CTranslate2's is not, or the reverse."""
+def _layer(part: Part, spec: Any, causal: bool) -> None:
+    """Fill what an encoder's and a decoder's layers have both, with self-attention that is causal or not."""
     mixer = part.child("mixer", SelfAttention)
     if (found := mixer.option("causal")) is not causal:
         mixer.refuse(f"has causal={found}", f"and CTranslate2's layer there has {causal}")
-    return mixer
+    mixer.write(spec.self_attention)
+    part.child("mixer_residual", Residual).write(spec.self_attention)
+    part.child("feed_forward", FeedForward).write(spec.ffn)
+    part.child("feed_forward_residual", Residual).write(spec.ffn)
 
 
 @writes(SelfAttention)
