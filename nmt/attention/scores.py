@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 
-import torch
 from torch import Tensor, nn
 
 
@@ -64,7 +63,7 @@ class AdditiveScore(Score):
 
     def forward(self, query: Tensor, keys: Tensor) -> Tensor:
         # [batch, queries, 1, attention] + [batch, 1, src_len, attention]
-        energy = torch.tanh(self.query_projection(query).unsqueeze(2) + keys.unsqueeze(1))
+        energy = (self.query_projection(query).unsqueeze(2) + keys.unsqueeze(1)).tanh_()
         scores: Tensor = self.v(energy).squeeze(3)
         return scores
 

@@ -18,6 +18,7 @@ from tests.training.tiny import assert_same_run, events, tiny_config
 pytestmark = pytest.mark.usefixtures("translated_from_the_start")
 BEAM = {"training__validation_beam_size": 2}  # the first runs validated with the beam of search
 LONGER = {"training__max_steps": 40, "training__validate_every": 20}
+RULES = {"search__length_normalisation": "gnmt", "search__stop": "exact"}  # of search, by default, at that time
 
 
 @pytest.fixture(scope="module")
@@ -27,17 +28,17 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def whole(folder: Path) -> Path:
-    train(tiny_config(folder, "whole", **BEAM, **LONGER))
+    train(tiny_config(folder, "whole", **BEAM, **LONGER, **RULES))
     assert events(folder / "whole", "validation")[-1]["chrf"] > 0
     return folder / "whole"
 
 
 def begun_before(folder: Path, run: str, **rules: Any) -> Path:
     """Train half of a run, and write its config.yaml as it was before validations had a beam of their own."""
-    config = tiny_config(folder, run, **BEAM, **LONGER | {"training__max_steps": 20})
+    config = tiny_config(folder, run, **BEAM, **RULES, **LONGER | {"training__max_steps": 20})
     train(config)
     values = config_to_dict(config)
-    values["search"] |= {"length_normalisation": "gnmt", "stop": "exact", "draft": False, "cuda_graphs": False, **rules}
+    values["search"] |= {"draft": False, "cuda_graphs": False, **rules}
     del values["training"]["validation_beam_size"]
     file = folder / run / "config.yaml"
     file.write_text(yaml.safe_dump(values, sort_keys=False), encoding="utf-8")
