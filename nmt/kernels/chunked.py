@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-# logits held at once: 8 MiB of fp32 on a CPU, 512 MiB on a GPU, which wants large products
-LOGITS_AT_ONCE = {"cpu": 1 << 21, "cuda": 1 << 27}
+# logits held at once: 8 MiB of fp32 on a CPU, 128 MiB on a GPU, which wants large products
+LOGITS_AT_ONCE = {"cpu": 1 << 21, "cuda": 1 << 25}
 
 RowsLoss = Callable[..., tuple[Tensor, Tensor]]
 """weight, bias, hidden, *rows -> a sum over rows, and a figure for each row, without gradient"""
