@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 from nmt.cli import align, evaluate, translate
-from nmt.cli.translate.files import _options
 from nmt.cli.translate.options import make_parser
+from nmt.cli.translate.sharded import _options
 from nmt.config.data import CorpusConfig, DataConfig
 from nmt.config.load import read_config, save_config
 from nmt.config.schema import Config

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from nmt.cli.translate.beside import check_attends, read_beside, write_attention
-from nmt.cli.translate.messages import say
+from nmt.cli.translate.counting import say
 from nmt.cli.translate.options import reader_of, sampling_of
 from nmt.config.load import override_search
 from nmt.inference.lines import Line

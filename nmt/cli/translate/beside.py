@@ -11,7 +11,7 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, cast
 
-from nmt.cli.translate.messages import say
+from nmt.cli.translate.counting import say
 from nmt.cli.translate.options import READ, WRITTEN, given
 from nmt.data.compression import reading, writing_text
 from nmt.errors import NmtError

@@ -1,4 +1,4 @@
-"""The command itself: streams are answered line by line, as they come; files go to `nmt.cli.translate.files`."""
+"""The command itself: streams are answered line by line, as they come; files go to `nmt.cli.translate.sharded`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import IO
 from nmt.cli.common import WAITING, run_command
 from nmt.cli.translate.answers import answers, load_translator
 from nmt.cli.translate.beside import attention_files, check_counts_beside
-from nmt.cli.translate.messages import Counter, lines_done, say
+from nmt.cli.translate.counting import Counter, lines_done, say
 from nmt.cli.translate.options import check_options, make_parser, reader_of
 from nmt.cli.translate.places import check_places, check_runs
 from nmt.cli.translate.workers import Interruptible
@@ -39,7 +39,7 @@ def _translate(arguments: Namespace) -> int | None:
     try:
         with signals.caught(), attention_files(arguments) as arguments.attention_files:
             if in_files:
-                from nmt.cli.translate.files import translate_file
+                from nmt.cli.translate.sharded import translate_file
 
                 translate_file(arguments, signals.interruptible)
             else:

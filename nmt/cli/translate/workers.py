@@ -18,7 +18,7 @@ from multiprocessing.context import SpawnProcess
 from typing import TYPE_CHECKING, Any
 
 from nmt.cli.translate.answers import answers, load_translator
-from nmt.cli.translate.messages import Counter
+from nmt.cli.translate.counting import Counter
 from nmt.cli.translate.options import reader_of
 from nmt.data.compression import reading
 from nmt.errors import NmtError

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from nmt.config.data import CorpusConfig
-from nmt.data.sources.files import Files
 from nmt.data.sources.hub import DataSet, is_saved, splits_of
 from nmt.data.sources.source import Source
 from nmt.data.sources.stream import Stream
 from nmt.data.sources.tsv import Tsv
+from nmt.data.sources.two_files import Files
 from nmt.errors import ConfigError
 
 

@@ -12,7 +12,7 @@ from typing import Any
 from nmt.cli.common import FAILED
 from nmt.cli.translate.answers import load_translator
 from nmt.cli.translate.beside import check_counts_beside, digests_beside
-from nmt.cli.translate.messages import Counter, lines_done, say
+from nmt.cli.translate.counting import Counter, lines_done, say
 from nmt.cli.translate.options import WRITTEN, as_typed, reader_of
 from nmt.cli.translate.workers import Interruptible, Ranks, in_workers, translate_shards, with_own_device
 from nmt.errors import NmtError, UsageError

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from nmt.cli.translate.messages import Counter, lines_done, say
+from nmt.cli.translate.counting import Counter, lines_done, say
 
 
 class Clock:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from nmt.cli.translate import files as translate_file
+from nmt.cli.translate import sharded
 from nmt.inference import shards
 from tests.cli.translate.file_job import SHARDS, FileJob, finished, wait_for
 from tests.toy_run import make_run
@@ -143,8 +143,8 @@ def test_what_a_lost_process_was_at_is_translated_all_the_same(
         return taken and not (index in lost and lost.discard(index) is None)
 
     monkeypatch.setattr(shards.Shards, "take", take_unless_lost)
-    monkeypatch.setattr(translate_file, "_SILENCE", 0.2)
-    monkeypatch.setattr(translate_file, "_LOOK", 0.05)
+    monkeypatch.setattr(sharded, "_SILENCE", 0.2)
+    monkeypatch.setattr(sharded, "_LOOK", 0.05)
     assert job.call(tmp_path / "out.txt") == 0
     assert (tmp_path / "out.txt").read_bytes() == job.expected
     assert "without news of other processes: what they were at is translated here" in capsys.readouterr().err
