@@ -64,7 +64,7 @@ def has_bf16(device: torch.device) -> bool:
 
 
 def is_waited_for(device: torch.device) -> bool:
-    """Whether reading a tensor's value waits until the device has computed it; a CPU has by then."""
+    """Return whether reading a tensor's value makes the program wait; on a CPU it is computed already."""
     return device.type != "cpu"
 
 
@@ -91,11 +91,6 @@ def has_fused_adam(device: torch.device) -> bool:
 def most_exact(device: torch.device) -> torch.dtype:
     """Return the most precise floating point that the device has."""
     return torch.float32 if device.type == "mps" else torch.float64
-
-
-def has_vnni() -> bool:
-    """Whether an x86 processor multiplies 8-bit integers into sums of 32 bits; False where Linux does not tell."""
-    return bool(_cpu_flags() & {"avx512_vnni", "avx_vnni"})
 
 
 def _cpu_flags() -> set[str]:

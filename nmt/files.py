@@ -14,7 +14,7 @@ from typing import IO, Any
 
 from nmt.errors import NmtError, Unfinished
 
-# The names under which atomic_write (the process) and atomic_directory (eight letters of mkdtemp) work.
+# The names under which atomic_write and atomic_directory work: the process's number; eight letters in earlier versions.
 _PARTIAL = re.compile(r"\.(?P<name>.+)\.(?:[0-9]+|[a-z0-9_]{8})\.partial")
 
 

@@ -27,7 +27,7 @@ def in_chunks(
     2i + 1 are always in one chunk.
     """
     logits_of_row = weight.size(0) * math.prod(hidden.shape[1:-1])
-    at_once = LOGITS_AT_ONCE.get(hidden.device.type, LOGITS_AT_ONCE["cpu"])
+    at_once = LOGITS_AT_ONCE.get(hidden.device.type, LOGITS_AT_ONCE["cuda"])
     size = 2 * max(1, at_once // (2 * logits_of_row))
     sums: tuple[Tensor, Tensor] = _Chunked.apply(  # type: ignore[no-untyped-call]
         loss, size, torch.is_grad_enabled(), weight, bias, hidden, *rows
@@ -42,7 +42,7 @@ class _Chunked(torch.autograd.Function):
         inputs = [None if each is None else each.detach() for each in given]
         sums = [torch.zeros_like(each) if place in trained else None for place, each in enumerate(given)]
         totals, figures = [], []
-        for start in range(0, len(given[2]), size):
+        for start in range(0, max(1, len(given[2])), size):
             chunk, of_chunk = _chunk(inputs, start, size), _chunk(sums, start, size)
             leaves = [chunk[place].requires_grad_() for place in trained]
             with torch.set_grad_enabled(grad_enabled):

@@ -17,8 +17,8 @@ def run_rnn(rnn: Rnn, x: Tensor, state: Layered | None = None, lengths: Tensor |
     Returns outputs [rows, length, directions * hidden] and the state after each row's last position, the directions
     side by side. Rows have `lengths` [rows] positions, all of them by default; outputs beyond are zero.
 
-    cuDNN takes the longest row first, and is told lengths on the CPU: those that lie on a device are waited for. Were
-    it left to torch to put rows in that order and back, it would wait for the device both times.
+    cuDNN takes the longest row first. Rows are brought into that order, and back, by lengths on the CPU: torch would do
+    it by lengths on the device, and wait for them twice. Give `lengths` on the CPU for the same reason.
     """
     if lengths is None:
         return _call(rnn, x, state)

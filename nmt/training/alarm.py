@@ -32,7 +32,7 @@ _OF_GLOO = "gloo/transport"  # in what it says of a connection to another proces
 def limited(seconds: float, sentence: str, command: str = "nmt-train") -> Iterator[Callable[[], None]]:
     """End this process, with a sentence of `command`, where the block has not ended after so long.
 
-    The block may call what it is given to have all of the time again. For calls of a store that has stopped, but whose
+    The block may call the function it is given to start the time anew. For calls of a store that has stopped, but whose
     connections are open: they have no answer and no end. Time is counted in looks, so that a process that was stopped
     itself has lost none.
     """

@@ -41,7 +41,6 @@ def save_checkpoint(run_dir: str | os.PathLike[str], step: int, model: nn.Module
     state holds tensors, numbers, texts, and lists and dicts of them. Raises NmtError, with the checkpoints before it
     untouched, when it cannot be written.
     """
-
     path = checkpoints_folder(run_dir) / step_name(step)
     try:
         if pointed_step(run_dir, "last") == step and path.is_dir():  # the weights are there already
@@ -60,7 +59,6 @@ def save_checkpoint(run_dir: str | os.PathLike[str], step: int, model: nn.Module
 
 def load_training_state(info: CheckpointInfo) -> dict[str, Any]:
     """What `save_checkpoint` was given beside the model, on the CPU. Raises NmtError where it is missing or damaged."""
-
     if info.averaged:
         raise NmtError(f"{info.path} is an average, which no training can go on from: choose best, last or a step")
     path = info.path / _STATE
@@ -104,22 +102,22 @@ def load_newest(run_dir: str | os.PathLike[str], say: Callable[[str], None]) -> 
             f"{folder} has no step-... folder that training can go on from: copy those of the run there, or "
             f"choose another folder with run_dir=OTHER (where fine_tune.run={run_dir} starts from averaged weights)"
         )
-    damaged: list[NmtError] = []
+    refused: list[NmtError] = []
     for step in steps:
         try:
             weights, info = load_weights(run_dir, step)
             state = load_training_state(info)
         except NmtError as error:
-            damaged.append(error)
+            refused.append(error)
             continue
-        if damaged:
-            for damage in damaged:
-                say(str(damage))
+        if refused:
+            for refusal in refused:
+                say(str(refusal))
             say(f"going on from the checkpoint before, that of step {step:,}")
         if step != last:
             set_pointer(run_dir, "last", step)
         return Newest(step, weights, state)
-    raise damaged[0]
+    raise refused[0]
 
 
 def delete_others(run_dir: str | os.PathLike[str], kept: Iterable[int]) -> None:

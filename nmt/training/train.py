@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from contextlib import closing, nullcontext
 from functools import partial
 from pathlib import Path
@@ -19,6 +18,7 @@ from nmt.data.corpora import check_test_sets
 from nmt.data.mixture import Mixture
 from nmt.data.prepare import Prepared, prepare
 from nmt.data.sampling import SubwordSampling
+from nmt.data.sources.source import Say
 from nmt.data.tokenizer import Tokenizer
 from nmt.device import branch_random_state, choose_device, is_cuda, limit_kernel_caches, reuse_memory
 from nmt.errors import NmtError
@@ -40,8 +40,6 @@ from nmt.training.trainer import Trainer
 from nmt.training.trial import Trial
 from nmt.training.validation import Validator
 from nmt.training.validation_set import length_ratio
-
-Say = Callable[[str], None]
 
 
 def train(config: Config, world: World | None = None) -> None:
@@ -182,7 +180,7 @@ def _tokens_per_device(config: Config, run_dir: Path, trial: Trial, world: World
 def _compile(model: Seq2Seq, device: torch.device, say: Say) -> None:
     """Compile the model's forward pass where that can be had; else say so and go on without."""
     if any(isinstance(module, torch.nn.RNNBase | Cell) for module in model.modules()):
-        say("training.compile: recurrent models are trained without it, their time loops being written out")
+        say("training.compile: recurrent models are trained without it")
         return
     try:
         torch.compile(torch.nn.functional.gelu)(torch.ones(2, device=device))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from nmt.data.prepare import hold_out
+from nmt.data.sources.source import Say
 from nmt.device import choose_device
 from nmt.errors import NmtError
 from nmt.runs.checkpoints import find_checkpoint, has_pointer
@@ -21,8 +22,6 @@ from nmt.training.average import average_checkpoints, delete_average, is_average
 from nmt.training.limits import Signals
 from nmt.training.monitor import summary
 from nmt.training.validation import Validation, Validator
-
-Say = Callable[[str], None]
 
 
 def try_average(run_dir: str | os.PathLike[str], steps: list[int], say: Say, device: str = "auto") -> bool:

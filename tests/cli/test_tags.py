@@ -26,6 +26,7 @@ from nmt.inference.scoring import force
 from nmt.inference.translator import Translator
 from nmt.runs.run import load_run
 from nmt.training.train import train
+from nmt.training.validation_set import validation_search
 from tests.toy_run import made_up_lines
 from tests.training.tiny import events, tiny_config
 
@@ -85,8 +86,11 @@ def answers(
 # -- training -----------------------------------------------------------------------------------------------------
 
 
-def test_validation_has_a_score_for_each_tag(run: Path, translator: Translator) -> None:
+def test_validation_has_a_score_for_each_tag(run: Path) -> None:
     (validation,) = events(run, "validation")
+    translator = Translator.load(run, device="cpu", warn=lambda _: None)
+    length_ratio = json.loads((run / "environment.json").read_text("utf-8"))["length_ratio"]
+    translator.search = validation_search(translator.search, 1, length_ratio)
     sides = [(run.parent / "text" / f"val.{language}").read_text("utf-8").splitlines() for language in ("aa", "bb")]
     turned, plain = (translator.translate(sides[0], tag=tag, beam_size=1) for tag in ("turn", None))
     by_tag = {"turn": corpus_bleu(turned, sides[1]).score, "": corpus_bleu(plain, sides[1]).score}

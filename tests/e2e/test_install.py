@@ -35,8 +35,12 @@ def test_install(options: list[str], tmp_path: Path) -> None:
     source = ROOT
     if not options:  # building writes beside the sources: not in the checkout
         source = tmp_path / "source"
-        ignored = shutil.ignore_patterns(".git", ".venv", "runs", "prepared", "*_cache", "__pycache__")
-        shutil.copytree(ROOT, source, ignore=ignored)
+        ignored = shutil.ignore_patterns(".git", ".venv", "*_cache", "__pycache__")
+        shutil.copytree(
+            ROOT,
+            source,
+            ignore=lambda folder, names: ignored(folder, names) | ({"runs"} if Path(folder) == ROOT else set()),
+        )
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet", "--python", str(python)]
     subprocess.run([*pip, "install", "--no-deps", "--no-build-isolation", *options, str(source)], check=True)
 

@@ -34,7 +34,7 @@ def gradients(loss: Tensor, given: list[Tensor | None]) -> list[Tensor]:
 @pytest.mark.parametrize("bias", [True, False])
 @pytest.mark.parametrize("predictions", [None, 1, 3])
 @pytest.mark.parametrize("rdrop", [None, 0.7])
-@pytest.mark.parametrize(("tokens", "rows"), [(1, 1), (5, 2), (7, 4), (7, 1000)])
+@pytest.mark.parametrize(("tokens", "rows"), [(0, 4), (1, 1), (5, 2), (7, 4), (7, 1000)])
 def test_it_is_the_plain_loss(
     tokens: int,
     rows: int,

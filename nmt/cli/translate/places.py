@@ -40,6 +40,7 @@ def check_places(arguments: Namespace) -> bool:
     for name, path in read.items():
         if in_files and _is_stream(path):
             raise UsageError(f"{_FLAGS[name]} is read more than once for a file: give a file instead of {path}")
+    for path in read.values():
         if not is_special(path):
             open_file(path).close()
     for path in written.values():

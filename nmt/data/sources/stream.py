@@ -39,7 +39,7 @@ class Stream(DataSet):
         return []
 
     def size(self) -> None:
-        """It is not known."""
+        """Return None: the size of a stream is not known."""
 
     def pairs(self, say: Say, extent: Extent | None = None) -> Iterator[Pair]:
         """Yield the pairs row by row."""

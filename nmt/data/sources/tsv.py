@@ -16,7 +16,7 @@ from nmt.errors import ConfigError, NmtError
 class Tsv(Source):
     """A file whose lines are cells between tabs.
 
-    Without `columns`, its first line may name them; where it does not, they are source and target.
+    Without `columns` its first line may name them; else the first cell is the source, the second the target.
     """
 
     path: Path
