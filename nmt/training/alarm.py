@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from datetime import timedelta
 
 from torch.distributed import DistError
 from torch.distributed.distributed_c10d import PrefixStore, Store
@@ -119,9 +119,10 @@ class Alarm:
     def _let_others_leave(self) -> None:
         """Say that the alarm is heard here; the process that keeps the store stays until all others have said so."""
         self._store.set(f"left {self._rank}", "")
-        if self._keeps_store:
-            with suppress(RuntimeError):  # those that are gone never do
-                self._store.wait([f"left {rank}" for rank in range(self._size)], timedelta(seconds=PATIENCE))
+        leaving = [f"left {rank}" for rank in range(self._size)]
+        ends = time.monotonic() + PATIENCE  # those that are gone never do
+        while self._keeps_store and time.monotonic() < ends and not self._store.check(leaving):
+            time.sleep(_LOOK / 5)
 
     def _watch(self, store_answers: Callable[[], None]) -> None:
         """Look now and then whether another process has failed, or is gone: then the main thread waits in vain."""
