@@ -44,7 +44,7 @@ def limited(seconds: float, sentence: str, command: str = "nmt-train") -> Iterat
         while not over.wait(_LOOK):
             looks += 1
             if looks * _LOOK > seconds:
-                _leave(sentence, command)
+                leave(sentence, command)
 
     def renew() -> None:
         nonlocal looks
@@ -134,11 +134,11 @@ class Alarm:
                     tell(_SILENT.format(rank=gone, seconds=self._silence), "nmt-train: error")
                 if self._store.add("failed", 0) and not self._over.is_set():  # set: it is this process's own failure
                     self._let_others_leave()
-                    _leave()
+                    leave()
                 store_answers()
         except RuntimeError:  # the store is gone, and the process that keeps it
             if not self._over.wait(PATIENCE):
-                _leave(LOST)
+                leave(LOST)
 
     def _silent(self) -> int | None:
         """A process that has not been heard of for too long."""
@@ -150,7 +150,7 @@ class Alarm:
         return None
 
 
-def _leave(sentence: str = "", command: str = "nmt-train") -> None:
+def leave(sentence: str = "", command: str = "nmt-train") -> None:
     """End this process at once, whatever its threads wait for."""
     if sentence:
         tell(sentence, f"{command}: error")

@@ -32,7 +32,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from nmt.device import is_cuda, takes_several_processes
 from nmt.errors import NmtError
-from nmt.training.alarm import LOST, PATIENCE, Alarm, limited
+from nmt.training.alarm import LOST, PATIENCE, Alarm, leave, limited
 
 T = TypeVar("T")
 
@@ -174,8 +174,8 @@ class Processes(World):
 def joined() -> Iterator[World]:
     """The processes that torchrun, or whoever sets the same environment variables, has started; or just this one.
 
-    A failure in one of them ends all, and is told once: by an exception in the first to fail, and a SystemExit in the
-    others. Raises NmtError where they don't find each other, and where one of them is gone.
+    A failure in one of them ends all, and is told once: by an exception in the first to fail; the others end with
+    status 1. Raises NmtError where they don't find each other, and where one of them is gone.
     """
     if int(os.environ.get("WORLD_SIZE", 1)) == 1:
         yield World()
@@ -189,14 +189,17 @@ def joined() -> Iterator[World]:
         silence = TIMEOUT.total_seconds()
         alarm = Alarm(PrefixStore(start, store.clone()), rank, size, silence, keeps_store=keeps_store)
     left: SystemExit | None = None
-    with alarm.watched():
-        with _telling_of_strangers():
-            world = Processes(PrefixStore(start, store), rank, size)
-        try:
-            yield world
-        except SystemExit as leave:  # as all do, after a signal
-            left = leave
-        world.gather(None)  # whoever keeps the store leaves no sooner than the others
+    try:
+        with alarm.watched():
+            with _telling_of_strangers():
+                world = Processes(PrefixStore(start, store), rank, size)
+            try:
+                yield world
+            except SystemExit as stop:  # as all do, after a signal
+                left = stop
+            world.gather(None)  # whoever keeps the store leaves no sooner than the others
+    except SystemExit:  # another process was the first to fail, and tells why
+        leave()  # at once: a group that is not taken down has threads that could abort the interpreter as it ends
     with limited(TIMEOUT.total_seconds() + PATIENCE, LOST):
         dist.destroy_process_group()
     if left is not None:
