@@ -69,22 +69,22 @@ def is_waited_for(device: torch.device) -> bool:
 
 
 def is_cuda(device: torch.device) -> bool:
-    """Whether the device is a graphics card that runs CUDA."""
+    """Return whether the device is a graphics card that runs CUDA."""
     return device.type == "cuda"
 
 
 def computes_by_threads(device: torch.device) -> bool:
-    """Whether several batches, each in a thread of its own, are computed side by side."""
+    """Return whether the device computes several batches side by side, each in a thread of its own."""
     return device.type == "cpu"
 
 
 def takes_several_processes(device: torch.device) -> bool:
-    """Whether training by several processes can use this kind of device."""
+    """Return whether training by several processes can use this kind of device."""
     return device.type != "mps"
 
 
 def has_fused_adam(device: torch.device) -> bool:
-    """Whether torch updates all weights there by one kernel."""
+    """Return whether torch updates all weights on this device by one kernel."""
     return device.type in ("cpu", "cuda")
 
 

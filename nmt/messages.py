@@ -1,4 +1,4 @@
-"""What the user is told: all but results goes to standard error, by this one way."""
+"""Messages to the user: all but results goes to standard error, by the functions here."""
 
 from __future__ import annotations
 

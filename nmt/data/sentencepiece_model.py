@@ -69,7 +69,7 @@ def serialise(model: Any) -> bytes:
 
 
 def is_symbol(score: float) -> bool:
-    """Whether the piece with this score is such a string."""
+    """Return whether the piece with this score is one of the strings that are kept whole."""
     return score > 0
 
 

@@ -1,4 +1,4 @@
-"""What nmt-translate asks of a translator, and what it writes of the answers."""
+"""From lines to lines of output: ask the translator as the options say, and write its answers as text or JSON."""
 
 from __future__ import annotations
 

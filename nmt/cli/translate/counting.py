@@ -1,4 +1,4 @@
-"""What nmt-translate says while it works, and how it counts its lines."""
+"""The messages of nmt-translate while it works, and its count of lines."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where parallel text comes from: one file for each kind of corpus, and here the choice among them."""
+"""Sources of parallel text: one file for each kind of corpus, and `source_of`, which chooses among them."""
 
 from __future__ import annotations
 

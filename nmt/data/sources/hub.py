@@ -175,7 +175,7 @@ def _datasets_for(name: str) -> Any:
 
 @cache
 def _hub_answers() -> bool:
-    """Whether the hub can be reached, told within seconds: its own client tries again for half a minute."""
+    """Return within seconds whether the hub can be reached; its own client would try for half a minute."""
     from huggingface_hub.constants import ENDPOINT
 
     try:
@@ -188,7 +188,7 @@ def _hub_answers() -> bool:
 
 
 def _refusal(name: str, config: str | None, error: Exception) -> NmtError:
-    """What went wrong below, as a sentence for the user."""
+    """Return the error that tells the user, in a sentence, why a data set could not be loaded."""
     reason = " ".join(str(error).split())
     if Path(name).is_dir() or (isinstance(error, ValueError) and not isinstance(error, OSError)):
         return NmtError(f"the data set {name} (configuration {config}) could not be loaded: {reason}")

@@ -1,4 +1,4 @@
-"""What every kind of corpus is to those who read it."""
+"""The contract of a source of parallel text."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Say = Callable[[str], None]  # how a sentence is told to the user
 
 @dataclass(frozen=True)
 class Source(ABC):
-    """Where the pairs of one corpus come from. Nothing is read, or looked for, before a method is called."""
+    """A source of the pairs of one corpus. It reads nothing, and looks for nothing, before a method is called."""
 
     name: str  # what to call it
     languages: tuple[str, str]
@@ -30,7 +30,7 @@ class Source(ABC):
     @property
     @abstractmethod
     def kind(self) -> str:
-        """What tells this source from others that lie in files of the same content."""
+        """A text that differs where other pairs would be read from files of the same content; a part of the digest."""
 
     @abstractmethod
     def files(self) -> Sequence[Path]:

@@ -26,7 +26,7 @@ class Stream(DataSet):
 
     @property
     def kind(self) -> str:
-        """What can be known of it without reading it: its configuration, split and the revision of its files.
+        """A text that stands for the content, which is not read: configuration, split and revision of the files.
 
         Of the hub that is the commit; of a folder, the names, sizes and times of change of its files.
         """
