@@ -1,6 +1,7 @@
-"""The commands: each file parses its arguments, calls what does the work, and prints.
+"""The command-line programs: each module parses arguments, calls the library and prints the results.
 
-Importing this package sets how threads wait, before a command imports torch; importing `nmt` does not.
+Importing this package limits how long idle threads spin, which has to happen before torch is imported. Importing `nmt`
+alone leaves that setting untouched.
 """
 
 import os

@@ -1,4 +1,4 @@
-"""nmt-align: word alignments from a run's attention, their error rate, and heatmaps."""
+"""nmt-align: read word alignments from a model's attention, compute their error rate and draw heatmaps."""
 
 from __future__ import annotations
 
@@ -32,30 +32,42 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = Parser(
         "nmt-align",
         "RUN_DIR --source F --target F [--gold F] [-o F] [--heatmap 3,17] [--layer N|mean|all] [...]",
-        "Align the words of sentence pairs by the attention of a trained system: one line of Pharaoh links\n"
-        "(source-target, from 0) for each pair.",
+        "Align the words of sentence pairs, using the attention of a trained model. Writes one line of links for each\n"
+        "pair, in Pharaoh format (source word-target word, counted from 0, such as 0-0 1-2).",
         "example: nmt-align runs/demo/rnnsearch --source test.de --target test.en --gold test.align -o links.txt",
     )
     parser.add_run()
     add = parser.add_argument
-    add("--source", metavar="F", type=from_home, required=True, help="source text, one sentence a line")
-    add("--target", metavar="F", type=from_home, required=True, help="its translation, line by line")
-    add("--tag", metavar="TAG", help="one of the tags that the model was trained with, for all pairs")
-    gold = "gold links (3-4 sure, 3?4 possible): prints AER, precision and recall, on stdout with -o, else on stderr"
+    add("--source", metavar="F", type=from_home, required=True, help="source text, one sentence per line")
+    add("--target", metavar="F", type=from_home, required=True, help="the translation of each source line")
+    add("--tag", metavar="TAG", help="use this tag for all pairs; it has to be one that the model was trained with")
+    gold = (
+        "gold links to score against (3-4 is sure, 3?4 is possible): prints AER, precision and recall, on standard "
+        "output with -o, otherwise on standard error"
+    )
     add("--gold", metavar="F", type=from_home, help=gold)
-    links = "the file of links, compressed by its name (.gz, .xz); default, and -: standard output"
+    links = "write the links to this file, compressed if its name ends in .gz or .xz; default, and -: standard output"
     add("-o", "--output", metavar="F", type=file_or_stream, help=links)
-    add("--json", action="store_true", help="print the scores as JSON")
-    add("--heatmap", metavar="LINES", type=line_numbers, help="draw these lines (from 1), such as 3,17")
-    add("--heatmap-dir", metavar="DIR", type=from_home, default="heatmaps", help="default: heatmaps")
-    add("--heatmap-format", choices=["png", "svg"], default="png", help="default: png")
+    add("--json", action="store_true", help="print the scores as JSON instead of a table")
+    lines = "draw a heatmap of each of these sentence pairs, by line number from 1, such as 3,17"
+    add("--heatmap", metavar="LINES", type=line_numbers, help=lines)
+    folder = "the folder to write heatmaps to; default: heatmaps"
+    add("--heatmap-dir", metavar="DIR", type=from_home, default="heatmaps", help=folder)
+    add("--heatmap-format", choices=["png", "svg"], default="png", help="the format of heatmaps; default: png")
     layer = (
-        "layer, from 1; mean: their average; all: a row of maps for each (links: the average); default: last but one"
+        "the layer whose attention is read, counted from 1; mean: the average over all layers; all: a row of heatmaps "
+        "for each layer (links use the average); default: the last layer but one"
     )
     add("--layer", metavar="N|mean|all", type=_choice, help=layer)
-    head = "head, from 1; mean: their average (default); all: a map for each (links: the average)"
+    head = (
+        "the head whose attention is read, counted from 1; mean: the average over all heads (default); all: a heatmap "
+        "for each head (links use the average)"
+    )
     add("--head", metavar="N|mean|all", type=_choice, default="mean", help=head)
-    kind = "what heatmaps show: target to source (default), or a Transformer's self-attention, which has no links"
+    kind = (
+        "the attention that heatmaps show: cross is from target to source (default); encoder and decoder are a "
+        "Transformer's self-attention, for which no links are written"
+    )
     add("--attention", choices=["cross", "encoder", "decoder"], default="cross", help=kind)
     parser.add_checkpoint()
     parser.add_device()
@@ -66,7 +78,7 @@ def _choice(text: str) -> int | str:
     if text in ("mean", "all"):
         return text
     if not text.isdecimal() or int(text) < 1:
-        raise ArgumentTypeError(f"{text!r} is neither a number from 1 nor mean or all")
+        raise ArgumentTypeError(f"{text!r} is not a whole number of at least 1, mean or all")
     return int(text)
 
 
@@ -77,11 +89,11 @@ def _align(arguments: Namespace) -> None:
     from nmt.runs.run import check_run
 
     if arguments.attention != "cross":
-        _check_pictures_alone(arguments)
+        _check_only_heatmaps(arguments)
     pairs = set_from_files(arguments.source, arguments.target)
     for line in arguments.heatmap or ():
         if line > len(pairs.sources):
-            raise UsageError(f"--heatmap {line}: {arguments.source} has {len(pairs.sources):,} lines")
+            raise UsageError(f"--heatmap {line}: {arguments.source} has only {len(pairs.sources):,} lines")
     gold = None if arguments.gold is None else read_gold(arguments.gold)
     if gold is not None:
         check_count(gold, len(pairs.sources), arguments.gold)
@@ -98,11 +110,11 @@ def _align(arguments: Namespace) -> None:
         _draw(arguments, run, pairs, tags)
 
 
-def _check_pictures_alone(arguments: Namespace) -> None:
-    """Refuse options about links beside self-attention, which has none."""
+def _check_only_heatmaps(arguments: Namespace) -> None:
+    """Raise UsageError if self-attention is combined with an option about links, or is drawn for no line."""
     option = f"--attention {arguments.attention}"
     if not arguments.heatmap:
-        raise UsageError(f"{option} is for pictures: say of which lines, such as --heatmap 3,17")
+        raise UsageError(f"{option} only draws heatmaps: name the lines to draw, such as --heatmap 3,17")
     for name, given in (("--gold", arguments.gold), ("--output", arguments.output), ("--json", arguments.json)):
         if given:
             raise UsageError(f"{option} draws self-attention, which links no source word to a target word: omit {name}")
@@ -117,12 +129,12 @@ def _load(arguments: Namespace) -> LoadedRun:
     family, kind = run.config.model.family, arguments.attention
     if not run.model.attends:
         raise NmtError(
-            f"{arguments.run_dir} has no attention to read an alignment from: a {family} model passes "
-            "the source on as one fixed vector"
+            f"{arguments.run_dir} has no attention to read an alignment from: the decoder of a {family} model reads "
+            "the source as one fixed vector"
         )
     if not run.model.has_attention(kind):
         raise NmtError(
-            f"{arguments.run_dir} has no self-attention to draw: no layer of its {kind} has any; "
+            f"{arguments.run_dir} has no self-attention to draw: no layer of its {kind} uses self-attention; "
             "--attention cross shows what the decoder attends to in the source"
         )
     run.model.to(device)
@@ -132,7 +144,7 @@ def _load(arguments: Namespace) -> LoadedRun:
 def _write_links(
     arguments: Namespace, run: LoadedRun, pairs: EvaluationSet, tags: list[str | None], gold: list[Gold] | None
 ) -> None:
-    """Write a line of links for each pair and, given gold links, their scores."""
+    """Write a line of links for each pair and, if there are gold links, print the scores."""
     from nmt.evaluation.alignment_error import alignment_scores, check_gold, format_links
     from nmt.inference.word_attention import word_attention
 
@@ -178,7 +190,7 @@ def _draw(arguments: Namespace, run: LoadedRun, pairs: EvaluationSet, tags: list
             file.write(content)
         say(f"line {line}: {path}")
         if missing := missing_characters([*picture.keys, *picture.queries]):
-            say(f"line {line}: no installed font has {missing}: boxes stand in their place (install one, such as Noto)")
+            say(f"line {line}: no installed font has {missing}: boxes are drawn instead (install a font such as Noto)")
 
 
 def _selection(arguments: Namespace) -> Selection:

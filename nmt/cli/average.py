@@ -1,4 +1,4 @@
-"""nmt-average: one averaged checkpoint out of several that a run has kept."""
+"""nmt-average: average the weights of several checkpoints that a run has kept."""
 
 from __future__ import annotations
 
@@ -21,30 +21,33 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = Parser(
         "nmt-average",
         "RUN_DIR [--of best|last] [--count N] [--force | --undo]",
-        "Average the weights of checkpoints that a run has kept (training.keep_best, training.keep_last). The average\n"
-        "and the best checkpoint are validated as in training. Where the average is better it becomes the run's\n"
-        "averaged checkpoint, which the other commands then take by default. Prints the folder that they take.",
+        "Average the weights of several checkpoints that a run has kept (see training.keep_best and keep_last). The\n"
+        "average and the best checkpoint are validated as in training. If the average is better, it becomes the run's\n"
+        "averaged checkpoint, which the other commands then use by default. Prints the folder of the checkpoint that\n"
+        "is their default now.",
         "example: nmt-average runs/my --of last --count 5",
     )
     parser.add_run()
-    parser.add_argument("--of", choices=["best", "last"], help="which checkpoints; default: best")
-    count = "how many of them; default: all of the best that are kept, the last training.keep_last"
+    which = "average the best checkpoints or the last ones; default: best"
+    parser.add_argument("--of", choices=["best", "last"], help=which)
+    count = "the number of checkpoints to average; default: all kept best ones, or the last training.keep_last ones"
     parser.add_argument("--count", metavar="N", type=_count, help=count)
     parser.add_device()
-    parser.add_argument("--force", action="store_true", help="take the average as it is, without validating it")
-    parser.add_argument("--undo", action="store_true", help="delete the averaged checkpoint: best is taken again")
+    parser.add_argument("--force", action="store_true", help="use the average without validating it")
+    undo = "delete the averaged checkpoint, so that the best one is used again"
+    parser.add_argument("--undo", action="store_true", help=undo)
     return run_command(parser, _average, argv)
 
 
 def _count(text: str) -> int:
     if not text.isdecimal() or int(text) < 2:
-        raise ArgumentTypeError(f"{text!r} is not a number from 2")
+        raise ArgumentTypeError(f"{text!r} is not a whole number of at least 2")
     return int(text)
 
 
 def _average(arguments: Namespace) -> None:
     if arguments.undo and (arguments.force or arguments.of or arguments.count):
-        raise UsageError("--undo goes without --of, --count and --force")
+        raise UsageError("--undo cannot be combined with --of, --count or --force")
 
     from nmt.device import choose_device
     from nmt.runs.checkpoints import find_checkpoint, refuse_strangers
@@ -52,8 +55,8 @@ def _average(arguments: Namespace) -> None:
     from nmt.training.records import own_directory
 
     run_dir = arguments.run_dir
-    read_run_config(run_dir)  # it is a run
-    choose_device(arguments.device)  # it is there
+    read_run_config(run_dir)  # fails early if this is not a run directory
+    choose_device(arguments.device)  # fails early if the device is not available
     with own_directory(Path(run_dir)):
         refuse_strangers(run_dir, "averaged")
         if arguments.undo:
@@ -64,7 +67,7 @@ def _average(arguments: Namespace) -> None:
 
 
 def _make(arguments: Namespace) -> None:
-    """Average, and take the average if it is better, or in any case with --force."""
+    """Average the checkpoints and keep the average if it is better, or without a comparison with --force."""
     from nmt.training.average import average_checkpoints, kept_steps, take_average
     from nmt.training.try_average import try_average
 
@@ -74,7 +77,7 @@ def _make(arguments: Namespace) -> None:
     say(f"{run_dir}: averaging steps {', '.join(f'{step:,}' for step in sorted(steps))} ({of})")
     if arguments.force:
         take_average(run_dir, average_checkpoints(run_dir, steps), steps)
-        say("the average is taken without validation, as --force asks (--undo takes it back)")
+        say("the average is used without validation, because of --force (--undo removes it again)")
     else:
         try_average(run_dir, steps, say, arguments.device)
 

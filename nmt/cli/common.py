@@ -1,7 +1,8 @@
-"""The base of every command: how arguments are parsed, how failures are told, which status a command ends with.
+"""The parts shared by all commands: argument parsing, error messages and exit statuses.
 
-A command is `main(argv=None) -> int`: it builds a `Parser` and hands it to `run_command` with a function of the parsed
-arguments. That function imports what is slow to load (torch) itself, so that `--help` answers at once.
+A command is a function `main(argv=None) -> int`. It builds a `Parser` and passes it to `run_command` together with a
+function that takes the parsed arguments. That function imports slow modules such as torch itself, so that `--help`
+answers at once.
 """
 
 from __future__ import annotations
@@ -21,15 +22,15 @@ from nmt.files import from_home
 from nmt.messages import tell
 
 _TAKES_NO_MORE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
-WAITING = "reading sentences from the terminal, one a line; Ctrl-D ends"  # what a command says that reads from one
+WAITING = "reading sentences from the terminal, one per line; press Ctrl-D to end"
 DONE, FAILED, WRONG_USAGE, INTERRUPTED, BROKEN_PIPE = 0, 1, 2, 130, 141
 
 
 class Parser(argparse.ArgumentParser):
-    """An argument parser whose errors are a usage line and a sentence; options may stand anywhere among the words."""
+    """An argument parser with the options that several commands share; it raises UsageError on wrong arguments."""
 
     def __init__(self, name: str, usage: str, description: str, epilog: str | None = None) -> None:
-        """`usage` follows the name in the usage line, such as "RUN_DIR [-o FILE]"."""
+        """Create the parser of command `name`; `usage` is the rest of the usage line, such as "RUN_DIR [-o FILE]"."""
         super().__init__(
             prog=name,
             usage=f"{name} {usage}".replace("%", "%%"),
@@ -41,40 +42,44 @@ class Parser(argparse.ArgumentParser):
         self.add_argument("--version", action="version", version=f"nmt {__version__}")
 
     def add_config(self) -> None:
-        """The arguments of a command that takes a configuration: CONFIG.yaml|PRESET and key=value overrides."""
-        self.add_argument("config", metavar="CONFIG.yaml|PRESET", help="a YAML file, or the name of a preset")
-        overrides = "replaces a value, or a group (model=luong)"
+        """Add the arguments that name a configuration: CONFIG.yaml|PRESET and key=value overrides."""
+        self.add_argument("config", metavar="CONFIG.yaml|PRESET", help="a YAML file or the name of a preset")
+        overrides = "replace a value (seed=2) or choose a whole group (model=luong)"
         self.add_argument("overrides", metavar="key=value", nargs="*", default=[], help=overrides)
 
     def add_run(self) -> None:
-        """The argument of a command that takes one run."""
-        self.add_argument("run_dir", metavar="RUN_DIR", type=from_home, help="a run directory of nmt-train")
+        """Add the argument that names one run directory."""
+        self.add_argument("run_dir", metavar="RUN_DIR", type=from_home, help="a run directory written by nmt-train")
 
     def add_checkpoint(self) -> None:
-        """The option that chooses a run's weights."""
-        names = "best, last, averaged, a step or its folder; default: averaged if there is one, or best"
+        """Add the option that chooses a checkpoint of the run."""
+        names = (
+            "which checkpoint to use: best, last, averaged, a step number or the name of its folder; default: averaged "
+            "if there is one, otherwise best"
+        )
         self.add_argument("--checkpoint", metavar="NAME", help=names)
 
     def add_device(self) -> None:
-        """The option that says where to compute."""
-        self.add_argument("--device", default="auto", help="cuda, cuda:1, mps or cpu; default: the first there is")
+        """Add the option that chooses the device to compute on."""
+        device = "cuda, cuda:1, mps or cpu; default: the first of them that is available"
+        self.add_argument("--device", default="auto", help=device)
 
     def add_beam(self) -> None:
         """Add the options of beam search."""
-        beam = "1 = greedy; default: search.beam_size"
+        beam = "beam size of the search, 1 for greedy; default: search.beam_size of the run"
         self.add_argument("--beam-size", metavar="N", type=number(BeamSize), help=beam)
-        alpha = "default: search.length_penalty"
+        alpha = "exponent of the length penalty, 0 for none; default: search.length_penalty of the run"
         self.add_argument("--length-penalty", metavar="A", type=number(LengthPenalty), help=alpha)
 
     def error(self, message: str) -> NoReturn:
-        """Raise what argparse found wrong; `run_command` prints it."""
+        """Raise UsageError with argparse's message, for `run_command` to print."""
         raise UsageError(message)
 
 
 def number(annotated: Any) -> Callable[[str], Any]:
-    """An argument type: a number with the range that it is annotated with, such as those of nmt.config.ranges."""
+    """Return an argparse type that accepts the numbers of an annotated type, such as those in nmt.config.ranges."""
     kind, limits = kind_and_range(annotated)
-    assert limits is not None, "the caller annotates it"
+    assert limits is not None, "the type must be annotated with a Range"
 
     def parse(text: str) -> Any:
         try:
@@ -89,25 +94,26 @@ def number(annotated: Any) -> Callable[[str], Any]:
 
 
 def file_or_stream(text: str) -> str | None:
-    """An argument type: a file, or None for -, which is standard input or output."""
+    """Parse an argument that is a file, or - (returned as None) for standard input or output."""
     return None if text == "-" else from_home(text)
 
 
 def run_command(
     parser: Parser, command: Callable[[argparse.Namespace], int | None], argv: Sequence[str] | None = None
 ) -> int:
-    """Parse `argv` (default: the process's own), call `command` and return the exit status.
+    """Parse `argv` (default: the arguments of this process), call `command` and return the exit status.
 
-    0 = done (or what `command` returns), 1 = failed, 2 = wrong usage, 130 = interrupted, 141 = the reader of stdout has
-    gone; each failure is one sentence on stderr. Errors that are not the user's to mend keep their traceback.
+    The status is 0 (or the value that `command` returns) on success, 1 after a failure, 2 after wrong usage, 130 after
+    Ctrl-C and 141 when the program that reads stdout has ended. A failure that the user can do something about is
+    reported in one sentence on stderr; any other exception keeps its traceback.
     """
     name = parser.prog
     try:
-        status = command(parser.parse_intermixed_args(argv))
-        if sys.stdout is not None:  # closed by the caller
+        status = command(parser.parse_intermixed_args(argv))  # options may stand between positional arguments
+        if sys.stdout is not None:  # None if the caller closed it
             sys.stdout.flush()
         return DONE if status is None else status
-    except SystemExit as leave:  # --help, --version, and commands that end at a signal
+    except SystemExit as leave:  # --help, --version, and commands stopped by a signal
         return leave.code if isinstance(leave.code, int) else DONE if leave.code is None else FAILED
     except UsageError as error:
         tell(f"{parser.format_usage().rstrip()}\n{name}: error: {error}")
@@ -128,17 +134,17 @@ def run_command(
 
 
 def _give_up_stdout() -> None:
-    """Let the interpreter's last flush of what could not be written find a place that takes it."""
+    """Redirect stdout to /dev/null, because the interpreter would fail again when it flushes stdout on exit."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
 def _is_full(error: Exception) -> bool:
-    """Whether the place of an open file, such as standard output, takes no more."""
+    """Return whether writing to an open file, such as standard output, failed because the disk is full or broken."""
     return isinstance(error, OSError) and error.filename is None and error.errno in _TAKES_NO_MORE
 
 
 def _sentence(error: Exception) -> str | None:
-    """What to tell the user, or None for an error that is not theirs to mend."""
+    """Return the message for an error that the user can do something about, or None for any other error."""
     if isinstance(error, NmtError):
         return str(error)
     if is_out_of_memory(error):

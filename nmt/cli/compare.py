@@ -1,4 +1,4 @@
-"""nmt-compare: systems side by side on one test set, as a report of HTML, Markdown and JSON."""
+"""nmt-compare: compare systems on one test set and write a report as HTML, Markdown and JSON."""
 
 from __future__ import annotations
 
@@ -26,48 +26,57 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = Parser(
         "nmt-compare",
         "RUN_DIR ... NAME=FILE ... -o DIR [--source F --reference F ... | --test-set NAME] [--sentences 3,17]",
-        "Compare runs, and output files of other toolkits, on one test set: DIR/index.html, report.md, results.json.\n"
-        "The first system is the baseline that the others are tested against.",
+        "Compare runs, and output files of other toolkits, on one test set. Writes a report to DIR: index.html,\n"
+        "report.md and results.json. The first system is the baseline that the others are tested against.",
         "example: nmt-compare runs/demo/rnnsearch runs/demo/transformer -o runs/demo/report",
     )
     add = parser.add_argument
-    systems = "a run directory, or a detokenised output file under a name"
+    systems = "a run directory, or the detokenised output file of another toolkit with a name for it in the report"
     add("systems", metavar="RUN_DIR|NAME=FILE", nargs="+", help=systems)
-    add("-o", "--output", metavar="DIR", type=from_home, required=True, help="the folder of the report")
+    add("-o", "--output", metavar="DIR", type=from_home, required=True, help="the folder to write the report to")
     add_texts(parser)
-    test_set = "a test set of the first run's configuration (default: its first), or of sacreBLEU"
+    test_set = "a test set of the first run's configuration (default: the first one), or one of sacreBLEU's"
     add("--test-set", metavar="NAME", help=test_set)
-    languages = "such as de-zh or en-zh-CN, where no run tells: chooses BLEU's tokenizer"
+    languages = (
+        "the translation direction, such as de-zh or en-zh-CN; BLEU's tokenizer depends on it; only needed if all "
+        "systems are output files"
+    )
     add("--languages", metavar="SRC-TGT", type=direction, help=languages)
-    lines = "lines (from 1) whose attention is shown, such as 3,17; default: a short, a median and a long one"
+    lines = (
+        "show the attention for these sentences, by line number from 1, such as 3,17; default: a short, a median and "
+        "a long sentence"
+    )
     add("--sentences", metavar="LINES", type=line_numbers, help=lines)
-    tested = "how differences are tested: by paired bootstrap resampling (default) or approximate randomisation"
+    tested = (
+        "how to test whether differences are significant: paired bootstrap resampling (default) or approximate "
+        "randomisation"
+    )
     add("--significance", choices=("bootstrap", "randomisation"), default="bootstrap", help=tested)
     add_settings(parser)
     return run_command(parser, _compare, argv)
 
 
 def line_numbers(text: str) -> list[int]:
-    """An argument type: line numbers with commas between them, such as 3,17."""
+    """Parse an argument that is a list of line numbers, such as 3,17."""
     try:
         numbers = [int(part) for part in text.split(",")]
     except ValueError as error:
-        raise ArgumentTypeError(f"{text!r} is no list of line numbers such as 3,17") from error
+        raise ArgumentTypeError(f"{text!r} is not a list of line numbers such as 3,17") from error
     if min(numbers) < 1:
         raise ArgumentTypeError("lines are counted from 1")
     return list(dict.fromkeys(numbers))
 
 
 def direction(text: str) -> tuple[str, str]:
-    """An argument type: two languages with a dash between them, which may have dashes of their own (en-zh-CN)."""
+    """Parse an argument that is two language codes joined by a dash; the codes may contain dashes too (en-zh-CN)."""
     parts = text.split("-")
     if len(parts) < 2 or not all(parts):
-        raise ArgumentTypeError(f"{text!r} is no direction such as de-en")
+        raise ArgumentTypeError(f"{text!r} is not a translation direction such as de-en")
     splits = [("-".join(parts[:cut]), "-".join(parts[cut:])) for cut in range(1, len(parts))]
     likely = [split for split in splits if all(map(is_language, split))] if len(splits) > 1 else splits
     if len(likely) != 1:
         raise ArgumentTypeError(
-            f"{text!r} may be read in several ways: write a region or script with _, as in en-zh_CN"
+            f"{text!r} does not show where the first language ends: write a region or script with _, as in en-zh_CN"
         )
     return likely[0]
 
@@ -95,7 +104,7 @@ def _compare(arguments: Namespace) -> None:
 
 
 def _contestant(text: str) -> Contestant:
-    """A path that is there is that run directory, whatever its name; else NAME=FILE."""
+    """Return the system that an argument names: RUN_DIR or NAME=FILE. An existing path is always read as RUN_DIR."""
     from nmt.report.compare import Contestant
 
     name, equals, file = text.partition("=")
@@ -105,7 +114,7 @@ def _contestant(text: str) -> Contestant:
 
 
 def _table(results: dict[str, Any]) -> str:
-    """The scores of every system, BLEU's interval, and how it stands against the baseline."""
+    """Return a table of each system's scores, its BLEU interval and its comparison with the baseline."""
     from nmt.evaluation.metrics import LABELS, METRICS
     from nmt.report.table import format_table
 
@@ -134,7 +143,7 @@ def _table(results: dict[str, Any]) -> str:
 
 
 def _against_baseline(test: dict[str, Any] | None) -> list[str]:
-    """The difference in BLEU, its interval and p; dashes for the baseline itself."""
+    """Return the cells for the difference in BLEU, its interval and its p-value; dashes for the baseline itself."""
     from nmt.report.page import p_value
 
     if test is None:

@@ -1,4 +1,4 @@
-"""nmt-evaluate: BLEU, chrF and TER of runs on test sets, or of an output file, with signatures."""
+"""nmt-evaluate: compute BLEU, chrF and TER of runs on test sets, or of an output file, with sacreBLEU signatures."""
 
 from __future__ import annotations
 
@@ -25,18 +25,22 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = Parser(
         "nmt-evaluate",
         "RUN_DIR ... [--source F --reference F ... | --test-set NAME ...] | --hypothesis F --reference F ...",
-        "Score systems through sacreBLEU. A run is translated and scored on its configuration's test sets, on the\n"
-        "files given, or on one of sacreBLEU's own test sets, and keeps both in RUN_DIR/evaluations/NAME/.",
+        "Score systems by BLEU, chrF and TER, computed by sacreBLEU. Each run translates the test sets of its\n"
+        "configuration, the given files or one of sacreBLEU's own test sets. Translations and scores are kept in\n"
+        "RUN_DIR/evaluations/NAME/. With --hypothesis, an existing output file is scored instead.",
         "example: nmt-evaluate runs/demo/transformer --test-set test",
     )
     add = parser.add_argument
-    add("runs", metavar="RUN_DIR", type=from_home, nargs="*", help="a run directory of nmt-train")
+    add("runs", metavar="RUN_DIR", type=from_home, nargs="*", help="a run directory written by nmt-train")
     add_texts(parser)
-    sets = "one of the configuration's test sets, or of sacreBLEU's (wmt14/full); may be repeated; default: all of the"
-    add("--test-set", metavar="NAME", action="append", help=f"{sets} configuration's")
+    sets = (
+        "one of the configuration's test sets, or one of sacreBLEU's such as wmt14/full; may be repeated; default: all "
+        "test sets of the configuration"
+    )
+    add("--test-set", metavar="NAME", action="append", help=sets)
     hypothesis = "score this detokenised output file instead of a run; -: standard input"
     add("--hypothesis", metavar="F", type=from_home, help=hypothesis)
-    target = "with --hypothesis: chooses BLEU's tokenizer (zh, ja, ko)"
+    target = "with --hypothesis: the language of the output, which decides BLEU's tokenizer (zh, ja and ko need it)"
     add("--target-language", metavar="CODE", default="", help=target)
     add("--json", action="store_true", help="print JSON with unrounded scores instead of a table")
     add_settings(parser)
@@ -44,31 +48,34 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def add_texts(parser: Parser) -> None:
-    """Add the options that name a source and its references."""
-    parser.add_argument("--source", metavar="F", type=from_home, help="source text, one sentence a line")
-    reference = "its reference translation, line by line; may be repeated, to score against several"
+    """Add the options --source and --reference."""
+    parser.add_argument("--source", metavar="F", type=from_home, help="source text, one sentence per line")
+    reference = "reference translation of each source line; repeat the option for several reference translations"
     parser.add_argument("--reference", metavar="F", action="append", type=from_home, help=reference)
 
 
 def add_settings(parser: Parser) -> None:
-    """Add the options that say how a run translates."""
+    """Add the options for how a run translates: checkpoint, search, tag and device."""
     parser.add_checkpoint()
     parser.add_beam()
-    tag = "one of the tags that the model was trained with, for all lines; default: the set's"
+    tag = (
+        "use this tag for all lines; it has to be one that the model was trained with; default: the tags of the test "
+        "set"
+    )
     parser.add_argument("--tag", metavar="TAG", help=tag)
     parser.add_device()
 
 
 def check_test_set(arguments: Namespace) -> None:
-    """Refuse files and names of test sets that do not say what to translate."""
+    """Raise UsageError unless the options name one thing to translate: either both files or a test set."""
     if (arguments.source is None) != (arguments.reference is None):
-        raise UsageError("--source and --reference go together")
+        raise UsageError("--source and --reference go together: give both or neither")
     if arguments.source is not None and arguments.test_set is not None:
         raise UsageError("give either --source and --reference or --test-set")
 
 
 def settings_of(arguments: Namespace) -> Settings:
-    """What `add_settings` parsed."""
+    """Return the search and device options that `add_settings` added."""
     from nmt.evaluation.evaluate import Settings
 
     return Settings(arguments.beam_size, arguments.length_penalty, arguments.device)
@@ -78,7 +85,7 @@ def _evaluate(arguments: Namespace) -> None:
     if arguments.hypothesis is not None:
         entries = [_score_file(arguments)]
     elif not arguments.runs:
-        raise UsageError("name a run directory, or --hypothesis and --reference")
+        raise UsageError("name a run directory, or give --hypothesis and --reference")
     else:
         check_test_set(arguments)
         entries = _score_runs(arguments)
@@ -92,9 +99,9 @@ def _score_file(arguments: Namespace) -> dict[str, Any]:
     if arguments.reference is None:
         raise UsageError("--hypothesis needs --reference")
     if arguments.tag is not None:
-        raise UsageError("--tag says how a run translates, and --hypothesis is translated already: leave one out")
+        raise UsageError("--tag changes how a run translates, but --hypothesis is already translated: leave out --tag")
     if arguments.runs or arguments.source is not None or arguments.test_set is not None:
-        raise UsageError("--hypothesis stands alone: with --reference, without runs, --source or --test-set")
+        raise UsageError("--hypothesis cannot be combined with a run, --source or --test-set: give only --reference")
     file = arguments.hypothesis
     if file == "-":
         file = "/dev/stdin"
@@ -121,7 +128,7 @@ def _score_runs(arguments: Namespace) -> list[dict[str, Any]]:
     wanted, settings = arguments.test_set, settings_of(arguments)
     if arguments.source is not None:
         wanted = set_from_files(arguments.source, arguments.reference)
-    # each set is read once, since a pipe can be, and all of them before the first run is translated with
+    # read each test set only once, because it may be a pipe, and all of them before the first translation
     sets = [sets_to_evaluate(path, wanted, arguments.checkpoint, arguments.device) for path in arguments.runs]
     entries = []
     for path, found in zip(arguments.runs, sets, strict=True):
@@ -135,7 +142,7 @@ def _score_runs(arguments: Namespace) -> list[dict[str, Any]]:
 
 
 def with_tags(entries: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Each entry and, where its set has several tags, one for each of them."""
+    """Return the entries; an entry whose test set has several tags is followed by one entry per tag."""
     rows = []
     for entry in entries:
         rows.append(entry)
@@ -146,7 +153,7 @@ def with_tags(entries: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _table(entries: Sequence[dict[str, Any]]) -> str:
-    """Scores in columns, with two decimals, and below them the signature of each metric."""
+    """Return a table of the scores with two decimals, followed by the signature of each metric."""
     from nmt.evaluation.metrics import LABELS, METRICS
     from nmt.report.table import format_table
 

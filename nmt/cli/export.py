@@ -1,4 +1,4 @@
-"""nmt-export: a trained system in the format of another program."""
+"""nmt-export: convert a trained model to the format of another program (CTranslate2)."""
 
 from __future__ import annotations
 
@@ -17,14 +17,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = Parser(
         "nmt-export",
         "RUN_DIR [--format ctranslate2] [--checkpoint NAME] [-o DIR]",
-        "Write a trained Transformer as a CTranslate2 model and print its folder.\n"
-        "nmt-translate --precision int8 does so by itself when it is first needed.",
+        "Convert a trained Transformer to a CTranslate2 model and print the model's folder.\n"
+        "nmt-translate --precision int8 does this itself when it is used for the first time.",
         "example: nmt-export runs/my --format ctranslate2",
     )
     parser.add_run()
-    parser.add_argument("--format", choices=["ctranslate2"], default="ctranslate2", help="default: ctranslate2")
+    to = "the format to convert to; default: ctranslate2"
+    parser.add_argument("--format", choices=["ctranslate2"], default="ctranslate2", help=to)
     parser.add_checkpoint()
-    parser.add_argument("-o", "--output", metavar="DIR", type=from_home, help="default: RUN_DIR/exports/ctranslate2")
+    folder = "the folder to write the model to; default: RUN_DIR/exports/ctranslate2"
+    parser.add_argument("-o", "--output", metavar="DIR", type=from_home, help=folder)
     return run_command(parser, _export, argv)
 
 
@@ -35,7 +37,7 @@ def _export(arguments: Namespace) -> None:
     check_family(arguments.run_dir, check_run(arguments.run_dir, arguments.checkpoint))
     place_of_export(arguments.run_dir, arguments.output)
     import_extra("ctranslate2", "fast")
-    from nmt.inference.export.ctranslate2 import export  # torch
+    from nmt.inference.export.ctranslate2 import export  # imports torch, so it comes after the checks
 
     run = load_run(arguments.run_dir, arguments.checkpoint)
     path = export(run, arguments.output)

@@ -1,4 +1,4 @@
-"""nmt-prepare: clean the data of a configuration, train its tokenizer and store the ids, without training."""
+"""nmt-prepare: clean the data of a configuration, train its tokenizer and store the token ids, without training."""
 
 from __future__ import annotations
 
@@ -17,21 +17,24 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = Parser(
         "nmt-prepare",
         "CONFIG.yaml|PRESET [key=value ...] [--report FILE.html]",
-        "Prepare the data of a configuration: clean the training text, train the tokenizer, store the ids. Prints the\n"
-        "folder they are in. nmt-train does the same where it has not been done.",
+        "Prepare the data of a configuration: clean the training text, train the tokenizer and store the token ids.\n"
+        "Prints the folder with the prepared data. nmt-train prepares the data itself if that has not been done yet.",
         "example: nmt-prepare multi30k_de_en data.path=multi30k tokenizer.vocab_size=4000",
     )
     parser.add_config()
-    card = "write a data card: sizes, lengths, what was dropped, coverage, overlap; its figures in FILE.json"
+    card = (
+        "also write a data card, a page about the data: sizes, sentence lengths, dropped pairs, coverage of the "
+        "vocabulary, overlap of training and test sets; its figures go to FILE.json"
+    )
     parser.add_argument("--report", metavar="FILE.html", type=_page, help=card)
     return run_command(parser, _prepare, argv)
 
 
 def _page(text: str) -> Path:
-    """An argument type: the file of a page."""
+    """Parse an argument that names an HTML file to write."""
     path = Path(from_home(text))
     if path.suffix != ".html" or path.is_dir():
-        raise ArgumentTypeError(f"{text!r} is no name of a page such as data.html")
+        raise ArgumentTypeError(f"{text!r} is not the name of an HTML file such as data.html")
     return path
 
 

@@ -1,4 +1,4 @@
-"""nmt-shortlist: which target tokens a source token is likely to need, for searches that score no others."""
+"""nmt-shortlist: learn the likely target tokens of each source token, so that a search can score only those."""
 
 from __future__ import annotations
 
@@ -21,14 +21,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = Parser(
         "nmt-shortlist",
         "RUN_DIR [--best N] [--first N]",
-        "Make a run's shortlist from its training data: the target tokens that each source token is likely to need,\n"
-        "for nmt-translate --search shortlist=true, which scores no others. Prints its file.",
+        "Make the shortlist of a run from its training data: for each source token, the target tokens that its\n"
+        "translation is likely to need. nmt-translate --search shortlist=true then scores only these tokens, which is\n"
+        "faster. Prints the name of the shortlist file.",
         "example: nmt-shortlist runs/my",
     )
     parser.add_run()
-    best, first = "translations of each source token; default: 50", "most frequent target tokens, for every sentence"
+    best = "keep the N most probable translations of each source token; default: 50"
     parser.add_argument("--best", metavar="N", type=number(Count), default=50, help=best)
-    parser.add_argument("--first", metavar="N", type=number(Natural), default=100, help=f"{first}; default: 100")
+    first = "add the N most frequent target tokens to the shortlist of every sentence; default: 100"
+    parser.add_argument("--first", metavar="N", type=number(Natural), default=100, help=first)
     return run_command(parser, _shortlist, argv)
 
 
@@ -36,7 +38,7 @@ def _shortlist(arguments: Namespace) -> None:
     from nmt.runs.run import SHORTLIST, read_run_config
     from nmt.training.learn_shortlist import make_shortlist
 
-    read_run_config(arguments.run_dir)  # it is a run
+    read_run_config(arguments.run_dir)  # fails early if this is not a run directory
     check_writable(Path(arguments.run_dir) / SHORTLIST)
     print(make_shortlist(arguments.run_dir, arguments.best, arguments.first, say))
 

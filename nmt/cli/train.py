@@ -1,4 +1,4 @@
-"""nmt-train: train a system from a configuration; the same command again continues the run."""
+"""nmt-train: train a translation system from a configuration. Running the same command again continues the run."""
 
 from __future__ import annotations
 
@@ -23,14 +23,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = Parser(
         "nmt-train",
         "CONFIG.yaml|PRESET [key=value ...] [--multirun] [--cfg job]",
-        "Train a system. The run goes to run_dir=PATH (default: runs/ and the name of the configuration with its\n"
-        "overrides); the same command again continues it.",
+        "Train a translation system. The run is saved in the folder run_dir=PATH (default: a folder in runs/, named\n"
+        "after the configuration and its overrides). Run the same command again to continue a run.",
         "example: nmt-train multi30k_de_en model=rnnsearch training.max_minutes=30 seed=2",
     )
     parser.add_config()
-    several = "train every combination of values such as seed=1,2,3"
+    several = "train one run for each combination of the values in overrides such as seed=1,2,3"
     parser.add_argument("-m", "--multirun", action="store_true", help=several)
-    parser.add_argument("--cfg", choices=["job"], help="print the resolved configuration and stop")
+    printed = "print the complete configuration, with all overrides applied, and exit without training"
+    parser.add_argument("--cfg", choices=["job"], help=printed)
     return run_command(parser, _train, argv)
 
 
@@ -44,14 +45,14 @@ def _train(arguments: Namespace) -> int:
 
 
 def _train_as(arguments: Namespace, world: World | None) -> int:
-    """Train as one of the processes that torchrun has started, or as the only one there is (None)."""
+    """Train as one of the processes that torchrun started (`world`), or as a single process (None)."""
     from nmt.config.load import config_to_yaml, load_sweep
 
     configs = load_sweep(arguments.config, arguments.overrides)
     if len(configs) > 1 and not arguments.multirun:
         raise UsageError("an override names several values: add --multirun to train them one after the other")
     if world is not None and (arguments.multirun or arguments.cfg):
-        raise UsageError("--multirun and --cfg are for a single process: start it without torchrun")
+        raise UsageError("--multirun and --cfg work in a single process only: run nmt-train without torchrun")
     if arguments.cfg:
         print("---\n".join(config_to_yaml(config) for config in configs), end="")
         return DONE
@@ -65,7 +66,7 @@ def _train_as(arguments: Namespace, world: World | None) -> int:
 
 
 def _train_sweep(configs: Sequence[Config], overrides: Sequence[str]) -> int:
-    """Train one run after the other and print which came out best."""
+    """Train one run after the other and print a ranking of them."""
     from nmt.config.compose import expand
     from nmt.report.ranking import Job, ranking
     from nmt.training.train import train
@@ -76,10 +77,10 @@ def _train_sweep(configs: Sequence[Config], overrides: Sequence[str]) -> int:
         failure = None
         try:
             train(config)
-        except NmtError as error:  # the other jobs don't depend on this one
+        except NmtError as error:  # go on to the other jobs, which don't depend on this one
             tell(f"{config.run_dir}: {error}", "nmt-train: error")
             failure = str(error)
-        assert config.run_dir, "load_sweep fills it in"
+        assert config.run_dir, "load_sweep has set it"
         jobs.append(Job(" ".join(job.chosen), Path(config.run_dir), failure))
     print(ranking(jobs))
     return FAILED if any(job.error for job in jobs) else DONE

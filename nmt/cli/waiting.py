@@ -1,20 +1,21 @@
-"""A setting of OpenMP: for how long the idle threads of a command spin before they sleep."""
+"""The OpenMP setting for how long idle threads spin before they sleep."""
 
 from __future__ import annotations
 
 from collections.abc import MutableMapping
 
-# GNU's OpenMP, which torch brings on Linux (turns of a loop), and Intel's and LLVM's, which it brings elsewhere (ms)
+# The first is for GNU's OpenMP, which torch uses on Linux (iterations of a loop), the second for Intel's and LLVM's,
+# which it uses elsewhere (milliseconds).
 _BRIEFLY = {"GOMP_SPINCOUNT": "10000", "KMP_BLOCKTIME": "1"}
-_CHOICES = ("OMP_WAIT_POLICY", *_BRIEFLY)  # by which a user says how threads are to wait
+_CHOICES = ("OMP_WAIT_POLICY", *_BRIEFLY)  # the variables with which a user can choose how threads wait
 
 
 def spin_briefly(environment: MutableMapping[str, str]) -> None:
-    """Make threads that wait for work spin for a moment and then sleep, unless the environment says how they wait.
+    """Make idle threads spin for a moment and then sleep, unless `environment` already says how they wait.
 
-    By default they spin for some hundred thousand turns: on a busy machine they then hold the core that the thread they
-    wait for needs. Without spinning at all, each step of a search for a single sentence would wait for a thread to wake
-    up (docs/results/waiting.md). OpenMP reads these variables when torch is imported.
+    By default they spin for several hundred thousand iterations, and on a busy machine they then occupy the core that
+    the thread they wait for needs. If they did not spin at all, each search step of a single sentence would have to
+    wait for a thread to wake up (docs/results/waiting.md). OpenMP reads these variables when torch is imported.
     """
     if not any(name in environment for name in _CHOICES):
         environment.update(_BRIEFLY)

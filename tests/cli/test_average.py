@@ -142,11 +142,11 @@ def test_as_a_module_with_a_count(trained: Path) -> None:
         (["empty"], 1, "empty is not a run directory: it has no config.yaml"),
         (["run", "--of", "last"], 1, "run has kept 1 of its last checkpoints, too few for an average of 2: train with "
                                      "training.keep_last=2 or more"),
-        (["run", "--undo", "--count", "3"], 2, "--undo goes without --of, --count and --force"),
-        (["run", "--undo", "--force"], 2, "--undo goes without --of, --count and --force"),
+        (["run", "--undo", "--count", "3"], 2, "--undo cannot be combined with --of, --count or --force"),
+        (["run", "--undo", "--force"], 2, "--undo cannot be combined with --of, --count or --force"),
         (["run", "--undo"], 1, "run has no averaged checkpoint to delete"),
         (["run", "--of", "worst"], 2, "argument --of: invalid choice: 'worst'"),
-        (["run", "--count", "1"], 2, "argument --count: '1' is not a number from 2"),
+        (["run", "--count", "1"], 2, "argument --count: '1' is not a whole number of at least 2"),
         ([], 2, "the following arguments are required: RUN_DIR"),
     ],
 )  # fmt: skip

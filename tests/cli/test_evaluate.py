@@ -138,7 +138,7 @@ def test_a_run_is_scored_on_files(folder: Path, capsys: pytest.CaptureFixture[st
         (["run", "--source", "a"], "--source and --reference go together"),
         (["run", "--source", "a", "--reference", "b", "--test-set", "c"], "either"),
         (["--hypothesis", "a"], "--hypothesis needs --reference"),
-        (["run", "--hypothesis", "a", "--reference", "b"], "stands alone"),
+        (["run", "--hypothesis", "a", "--reference", "b"], "--hypothesis cannot be combined with"),
     ],
 )
 def test_wrong_usage_is_told(arguments: list[str], sentence: str, capsys: pytest.CaptureFixture[str]) -> None:

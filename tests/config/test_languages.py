@@ -85,4 +85,4 @@ def test_a_direction_is_cut_between_its_languages(
         assert list(direction(text)) == languages
     else:
         assert main(["a=b", "-o", "x", "--languages", text]) == 2
-        assert "several ways" in capsys.readouterr().err
+        assert "does not show where the first language ends" in capsys.readouterr().err

@@ -109,4 +109,4 @@ def test_what_is_no_page_is_refused_before_anything_is_read(capsys: pytest.Captu
     (tmp_path / "folder.html").mkdir()
     for name in ("report", "data.json", str(tmp_path / "folder.html")):
         assert command.main(["embedded", "--report", name]) == 2
-        assert "is no name of a page such as data.html" in capsys.readouterr().err
+        assert "is not the name of an HTML file such as data.html" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""`python -m nmt.cli.translate`, the command without its installed name."""
+"""The entry point of `python -m nmt.cli.translate`, which is the form of nmt-translate that torchrun needs."""
 
 import sys
 

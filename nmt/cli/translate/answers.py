@@ -1,4 +1,4 @@
-"""From lines to lines of output: ask the translator as the options say, and write its answers as text or JSON."""
+"""Translating lines as the options ask and formatting the results as lines of text or JSON."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def load_translator(arguments: Namespace) -> Translator:
-    """Return the translator that the options ask for."""
+    """Load the translator that the options describe and check that it supports the tag and attention they ask for."""
     from nmt.inference.translator import Translator
 
     translator = Translator.load(
@@ -43,7 +43,7 @@ def answers(
     arguments: Namespace,
     progress: Callable[[int], None] | None = None,
 ) -> list[bytes]:
-    """Return a line of output, with its end, for each line of input; lines are counted from first_line."""
+    """Return one line of output, with its line end, for each line of input; `first_line` is the number of lines[0]."""
     translations = _asked(translator, [line.text for line in lines], first_line, arguments, progress)
     if arguments.attention_files:
         write_attention(arguments, translator, translations, first_line)
@@ -61,7 +61,7 @@ def _asked(
     arguments: Namespace,
     progress: Callable[[int], None] | None,
 ) -> list[Translation]:
-    """Return the translations that the options ask for, or what they ask of translations that are given."""
+    """Return what the options ask for: scores of given translations, samples, the MBR translation or the n-best."""
     asked: dict[str, Any] = {"tags": arguments.tag, "first_line": first_line, "progress": progress}
     if arguments.mbr is None:
         asked["length_penalty"] = arguments.length_penalty
@@ -78,7 +78,7 @@ def _asked(
 
 
 def _written(translation: Translation, number: int, arguments: Namespace) -> str:
-    """Return a line of output: plain text, or an object of JSON where more than a translation is asked for."""
+    """Return a line of output: plain text, or a JSON object if the options ask for more than one translation."""
     record: dict[str, Any] = {"line": number, "source": translation.source}
     if arguments.score is not None:
         (scored,) = translation.hypotheses
@@ -94,7 +94,7 @@ def _written(translation: Translation, number: int, arguments: Namespace) -> str
 
 
 def _token_scores(hypothesis: TextHypothesis) -> dict[str, list[Any]]:
-    """Return the tokens as pieces of text and the log-probability of each, where the engine has them."""
+    """Return the tokens as pieces of text and their log-probabilities, or an empty dict if the engine has none."""
     scores = hypothesis.token_scores
     if not scores and hypothesis.segments:
         return {}

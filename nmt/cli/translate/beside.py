@@ -1,4 +1,7 @@
-"""Files that stand line by line beside the input of nmt-translate: texts that are read, attention that is written."""
+"""Files that correspond to the input of nmt-translate line by line.
+
+--prefix and --score name texts to read; --alignments and --attention name files to write.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +29,7 @@ if TYPE_CHECKING:
 
 @contextmanager
 def attention_files(arguments: Namespace) -> Iterator[dict[str, IO[str]]]:
-    """Open the files of --alignments and --attention, which appear when the block ends without an error."""
+    """Open the files of --alignments and --attention; they only appear if the `with` block ends without an error."""
     with ExitStack() as stack:
         paths = given(arguments, WRITTEN)
         yield {name: stack.enter_context(writing_text(path)) for name, path in paths.items()}
@@ -35,7 +38,7 @@ def attention_files(arguments: Namespace) -> Iterator[dict[str, IO[str]]]:
 def write_attention(
     arguments: Namespace, translator: Translator, translations: Sequence[Translation], first_line: int
 ) -> None:
-    """Write the attention of the first hypothesis of each line into the files that are open for it."""
+    """Write the attention of each line's first hypothesis to the open files of --alignments and --attention."""
     from nmt.evaluation.alignment_error import format_links
     from nmt.inference.translated_attention import translated_pieces
     from nmt.inference.word_attention import on_words
@@ -55,51 +58,51 @@ def write_attention(
 
 
 def check_attends(translator: Translator, arguments: Namespace) -> None:
-    """Refuse to write the attention of a model that has none."""
+    """Raise NmtError if attention is to be written but the model has none."""
     for name in given(arguments, WRITTEN):
         if not _model(translator).attends:
             raise NmtError(
-                f"--{name}: {arguments.run_dir[0]} has no attention to read an alignment from: its model passes the "
-                "source on as one fixed vector"
+                f"--{name}: {arguments.run_dir[0]} has no attention to read an alignment from: its decoder reads the "
+                "source as one fixed vector"
             )
 
 
 def read_beside(arguments: Namespace, name: str, first_line: int, count: int) -> list[str] | None:
-    """Return the lines of the text that option `name` gives beside `count` lines of the input; None without it."""
+    """Return `count` lines of the file of option `name`, from line `first_line` on; None if the option is not given."""
     path = getattr(arguments, name)
     if path is None:
         return None
     lines = _read(path, arguments.on_error)
     beside = list(lines[first_line - 1 : first_line - 1 + count])
     if len(beside) < count:
-        raise NmtError(f"{path} has only {len(lines):,} lines, and {arguments.input or 'standard input'} has more")
+        raise NmtError(f"{path} has only {len(lines):,} lines, but {arguments.input or 'standard input'} has more")
     return beside
 
 
 def check_counts_beside(arguments: Namespace, count: int) -> None:
-    """Refuse a text beside the input that does not have its number of lines."""
+    """Raise NmtError if a text of --prefix or --score does not have `count` lines, the number of the input."""
     for path in given(arguments, READ).values():
         if (there := len(_read(path, arguments.on_error))) != count:
             raise NmtError(
-                f"{arguments.input or 'standard input'} has {count:,} lines but {path} has {there:,}: they must answer "
-                "each other line by line"
+                f"{arguments.input or 'standard input'} has {count:,} lines but {path} has {there:,}: they must "
+                "correspond line by line"
             )
 
 
 def digests_beside(arguments: Namespace) -> dict[str, str]:
-    """Return a hash of each text beside the input, by its option."""
+    """Return a hash of each text that is read in addition to the input, keyed by its option."""
     texts = {name: Path(path).read_bytes() for name, path in given(arguments, READ).items()}
     return {f"--{name}": blake2b(text, digest_size=16).hexdigest() for name, text in texts.items()}
 
 
 def _model(translator: Translator) -> Seq2Seq:
-    """Return the model of the one run and the native engine that attention is written of."""
+    """Return the translator's model; attention is only written for a single run on the native engine."""
     return cast("Seq2Seq", cast("NativeEngine", translator.engine).model)
 
 
 @lru_cache
 def _read(path: str, on_error: str) -> tuple[str, ...]:
-    """Return all lines of a text."""
+    """Return all lines of a text file."""
     reader = LineReader(path, on_error)  # type: ignore[arg-type]
     with reading(path) as file:
         lines = tuple(line.text for block in reader.blocks(file, 10_000) for line in block)

@@ -1,4 +1,4 @@
-"""The command itself: streams are answered line by line, as they come; files go to `nmt.cli.translate.sharded`."""
+"""The command itself: it translates streams as their lines arrive and leaves files to `nmt.cli.translate.sharded`."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from nmt.data.compression import is_compressed, reading, writing
 from nmt.errors import NmtError
 from nmt.training.limits import Interrupted, Signals
 
-BLOCK = 2000  # lines read, sorted by length and answered together
+BLOCK = 2000  # the most lines that are read, sorted by length and translated together
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -31,7 +31,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _translate(arguments: Namespace) -> int | None:
-    """Choose between files, which are translated as a whole, and streams, which are answered as they come."""
+    """Check the options, then translate a file into a file, or a stream as its lines arrive."""
     check_options(arguments)
     in_files = check_places(arguments)
     check_runs(arguments)
@@ -51,7 +51,7 @@ def _translate(arguments: Namespace) -> int | None:
 
 
 def _translate_stream(arguments: Namespace, interruptible: Interruptible) -> None:
-    """Translate line by line what need not be there as a whole; what is written is whole lines."""
+    """Translate lines as they arrive and write each block of translations at once; only whole lines are written."""
     reader = reader_of(arguments)
     with _input(arguments.input) as source:
         total = _count_lines(source)
@@ -106,11 +106,11 @@ def _output(path: str | None) -> AbstractContextManager[IO[bytes]]:
 
 
 def _count_lines(file: IO[bytes]) -> int | None:
-    """Return how many lines are to come; None where they are not there yet."""
+    """Return the number of lines left in a file; None for a pipe, a terminal or another stream."""
     try:
         if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
             return None
-    except OSError:  # not of the operating system
+    except OSError:  # a Python object without a file descriptor
         return None
     place = file.tell()
     lines = sum(1 for _ in file)

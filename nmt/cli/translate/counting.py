@@ -1,4 +1,4 @@
-"""The messages of nmt-translate while it works, and its count of lines."""
+"""Progress messages of nmt-translate and the line counter behind them."""
 
 from __future__ import annotations
 
@@ -13,13 +13,20 @@ say = partial(tell, speaker="nmt-translate")
 
 
 def lines_done(total: int | None, done: int = 0, silent: bool = False) -> Progress:
-    """Return the progress of `total` lines, or an unknown number; `silent` where somebody types them in."""
+    """Return a progress display for `total` lines, or for an unknown number (None).
+
+    `done` lines were translated by an earlier call. With `silent`, which is for lines typed at a terminal, nothing is
+    shown on the way.
+    """
     every = math.inf if silent else 30.0
     return Progress("lines", say, total, done, live=on_terminal() and not silent, every=every)
 
 
 class Counter:
-    """The lines that a process has done since it was ready, counted by batches and put right after each block."""
+    """A counter of the lines that a process has translated; it passes each new count to the function `changed`.
+
+    Empty lines belong to no batch, so the sum over batches is replaced by the block's size after each block.
+    """
 
     def __init__(self, changed: Callable[[int], None]) -> None:
         self._changed = changed
@@ -27,12 +34,12 @@ class Counter:
         changed(0)
 
     def batch(self, lines: int) -> None:
-        """A batch of the present block is done."""
+        """Count a finished batch of the current block."""
         self._batches += lines
         self._changed(self._blocks + self._batches)
 
     def block(self, lines: int) -> None:
-        """The present block is done, of so many lines."""
+        """Count the current block as finished; it had `lines` lines."""
         self._blocks += lines
         self._batches = 0
         self._changed(self._blocks)

@@ -1,4 +1,4 @@
-"""The options of nmt-translate, and which of them go together."""
+"""The options of nmt-translate and the rules for which of them can be combined."""
 
 from __future__ import annotations
 
@@ -15,106 +15,130 @@ from nmt.inference.engines.engine import choose_engine
 from nmt.inference.lines import LineReader
 from nmt.search.distribution import Sampling
 
-READ = ("prefix", "score")  # options that name a text beside the input
-WRITTEN = ("alignments", "attention")  # and those that name a file written beside the output
-_MODES = ("n_best", "sample", "mbr", "score")  # what is answered instead of the best translation
+READ = ("prefix", "score")  # options that name a text to read in addition to the input
+WRITTEN = ("alignments", "attention")  # options that name a file to write in addition to the output
+_MODES = ("n_best", "sample", "mbr", "score")  # options that ask for something else than the best translation
 _OF_SAMPLING = ("temperature", "top_k", "top_p", "seed")
-# The option on the left has no meaning with those on the right.
+# Each option on the left has no effect together with those on the right.
 _EXCLUDED = {"beam_size": ("sample", "mbr", "score"), "length_penalty": ("mbr",), "prefix": ("score",)}
-_NATIVE = ("sample", "mbr", "score", "prefix", *WRITTEN)  # what only the native engine has
+_NATIVE = ("sample", "mbr", "score", "prefix", *WRITTEN)  # options that only the native engine supports
 
 
 def make_parser() -> Parser:
-    """Return the parser of the command."""
+    """Return the argument parser of nmt-translate."""
     parser = Parser(
         "nmt-translate",
         "RUN_DIR ... [-i FILE] [-o FILE] [--beam-size N] [--length-penalty A] [--n-best N] [--checkpoint NAME] [...]",
-        "Translate raw text with a trained system: line i of the output answers line i of the input.",
+        "Translate raw text with a trained system: line i of the output is the translation of line i of the input.",
         "example: nmt-translate runs/demo/transformer < source.de > translations.en",
     )
     add = parser.add_argument
-    several = "a run directory of nmt-train; several translate as an ensemble"
+    several = "a run directory written by nmt-train; several run directories translate as an ensemble"
     add("run_dir", metavar="RUN_DIR", type=from_home, nargs="+", help=several)
     _add_inputs(parser)
-    add("--tag", metavar="TAG", help="one of the tags that the model was trained with, for all lines")
+    add("--tag", metavar="TAG", help="use this tag for all lines; it has to be one that the model was trained with")
     parser.add_beam()
-    other_keys = "any other search.* key of the configuration, such as stop=exact; may be repeated"
+    other_keys = "set any other search.* key of the configuration, such as stop=exact; may be repeated"
     add("--search", metavar="KEY=VALUE", action="append", default=[], help=other_keys)
-    add("--n-best", metavar="N", type=number(BeamSize), help="a JSON object a line with N hypotheses")
+    best = "write the N best hypotheses of each line, as one JSON object per line"
+    add("--n-best", metavar="N", type=number(BeamSize), help=best)
     _add_other_answers(parser)
     parser.add_checkpoint()
     parser.add_device()
-    searches = "what searches; default: auto, which is ctranslate2 for int8 and fp16, and native for all else"
-    add("--engine", choices=["auto", "native", "ctranslate2"], default="auto", help=searches)
-    precision = "auto: bf16 on a GPU, else fp32; fp16 is for GPUs; default: search.precision"
+    engine = (
+        "the engine that runs the search: native (PyTorch) or ctranslate2 (needs pip install -e '.[fast]'); default: "
+        "auto, which is ctranslate2 for int8 and fp16 and native otherwise"
+    )
+    add("--engine", choices=["auto", "native", "ctranslate2"], default="auto", help=engine)
+    precision = (
+        "the numbers to compute with; auto: bf16 on a GPU, otherwise fp32; fp16 needs a GPU; default: search.precision "
+        "of the run"
+    )
     add("--precision", choices=["auto", "fp32", "bf16", "fp16", "int8"], help=precision)
     return parser
 
 
 def _add_inputs(parser: Parser) -> None:
-    """Add what says how lines are read, and how whole files are translated."""
+    """Add the options for how lines are read and written, and for translating whole files."""
     add = parser.add_argument
-    text = "text, or a compressed one by its name (.gz, .xz); default, and -: standard input"
+    text = "the text to translate, decompressed if its name ends in .gz or .xz; default, and -: standard input"
     add("-i", "--input", metavar="FILE", type=file_or_stream, help=text)
-    written = "written once all is done, compressed by its name (.gz, .xz); default, and -: standard output"
+    written = (
+        "the file to write, compressed if its name ends in .gz or .xz; it appears when all lines are translated; "
+        "default, and -: standard output"
+    )
     add("-o", "--output", metavar="FILE", type=file_or_stream, help=written)
-    column = "translate this column, from 1, and append the answer as one"
+    column = (
+        "read tab-separated values, translate this column (counted from 1) and append the translation as a new column"
+    )
     add("--tsv", metavar="COLUMN", type=number(Count), help=column)
-    broken = "at broken UTF-8 and control characters; default: stop"
+    broken = (
+        "what to do with a line that has invalid UTF-8 or control characters: stop with an error (default), skip it "
+        "(its translation is empty), or replace these characters"
+    )
     add("--on-error", choices=["stop", "skip", "replace"], default="stop", help=broken)
-    add("--resume", action="store_true", help="go on where an earlier call with -i and -o stopped")
-    processes = "processes, for -i and -o; default: 1"
+    resume = "continue an interrupted call; give the same -i and -o again"
+    add("--resume", action="store_true", help=resume)
+    processes = "translate with N processes; needs -i and -o; default: 1"
     add("--workers", metavar="N", type=number(Processes), default=1, help=processes)
 
 
 def _add_other_answers(parser: Parser) -> None:
-    """Add sampling, scoring, prefixes and attention."""
+    """Add the options for sampling, scoring, prefixes and attention."""
     add = parser.add_argument
-    add("--sample", metavar="N", type=number(Samples), help="a JSON object a line with N samples")
-    add("--mbr", metavar="N", type=number(Samples), help="the sample most like all of N samples (needs the extra mbr)")
-    add("--temperature", metavar="T", type=number(Annotated[float, Range(0)]), help="of sampling; default: 1")
-    add("--top-k", metavar="K", type=number(Count), help="sample from the K most probable tokens")
-    add("--top-p", metavar="P", type=number(Share), help="sample from the most probable tokens that reach P")
-    add("--seed", metavar="S", type=number(Seed), help="of sampling; default: 1")
+    sample = "draw N sampled translations of each line, written as one JSON object per line"
+    add("--sample", metavar="N", type=number(Samples), help=sample)
+    mbr = (
+        "draw N samples of each line and write the one that is most similar to all of them (minimum Bayes risk "
+        "decoding; needs pip install -e '.[mbr]')"
+    )
+    add("--mbr", metavar="N", type=number(Samples), help=mbr)
+    temperature = "sampling temperature: below 1, probable tokens are drawn more often; default: 1"
+    add("--temperature", metavar="T", type=number(Annotated[float, Range(0)]), help=temperature)
+    add("--top-k", metavar="K", type=number(Count), help="sample only from the K most probable tokens")
+    nucleus = "sample only from the most probable tokens whose probabilities add up to P"
+    add("--top-p", metavar="P", type=number(Share), help=nucleus)
+    add("--seed", metavar="S", type=number(Seed), help="random seed of sampling; default: 1")
     for name, use in {
-        "score": "score these translations instead, a JSON object a line: line i is that of line i",
-        "prefix": "line i begins the translation of line i",
-        "alignments": "write word alignments from attention, as nmt-align does",
-        "attention": "write the attention between words, a JSON object a line",
+        "score": "score the translations in this file instead of translating, one line for each line of the input; "
+        "writes one JSON object per line",
+        "prefix": "a file with the beginning of each line's translation: translation i starts with line i of it",
+        "alignments": "also write word alignments, read from attention, to this file, in the format of nmt-align",
+        "attention": "also write the attention weights between words to this file, as one JSON object per line",
     }.items():
         add(f"--{name}", metavar="FILE", type=from_home, help=use)
 
 
 def given(arguments: Namespace, names: Iterable[str]) -> dict[str, Any]:
-    """Return those of the options that were given a value."""
+    """Return the values of the named options that were given, keyed by name."""
     return {name: value for name in names if (value := getattr(arguments, name)) is not None}
 
 
 def as_typed(name: str) -> str:
-    """Return an option as it is typed, such as --beam-size for beam_size."""
+    """Return an option as the user types it, such as --beam-size for beam_size."""
     return f"--{name.replace('_', '-')}"
 
 
 def reader_of(arguments: Namespace) -> LineReader:
-    """Return what reads the input as the options say."""
+    """Return a reader of the input that follows --tsv and --on-error."""
     return LineReader(arguments.input or "standard input", arguments.on_error, arguments.tsv)
 
 
 def sampling_of(arguments: Namespace) -> Sampling:
-    """Return what samples are drawn from. Raises UsageError for values out of range."""
+    """Return the sampling settings of the options. Raises UsageError for values out of range."""
     return Sampling(**given(arguments, _OF_SAMPLING))
 
 
 def check_options(arguments: Namespace) -> None:
-    """Refuse options that mean nothing together."""
+    """Raise UsageError for options that cannot be combined or are out of range."""
 
     def first(*names: str) -> str:
-        """Return the first of the options that was given, as it is typed; nothing where none was."""
+        """Return the first of these options that was given, as the user types it; an empty string if none was."""
         return next(map(as_typed, given(arguments, names)), "")
 
     modes = list(map(as_typed, given(arguments, _MODES)))
     if len(modes) > 1:
-        raise UsageError(f"{modes[0]} and {modes[1]} ask for different answers: choose one")
+        raise UsageError(f"{modes[0]} and {modes[1]} ask for different kinds of output: choose one of them")
     if not first("sample", "mbr") and (option := first(*_OF_SAMPLING)):
         raise UsageError(f"{option} is an option of sampling: add --sample N or --mbr N")
     for name, others in _EXCLUDED.items():
@@ -124,7 +148,9 @@ def check_options(arguments: Namespace) -> None:
         raise UsageError(f"{option} needs the native engine: choose --engine native, in fp32 or bf16")
     if option := first(*WRITTEN):
         if len(arguments.run_dir) > 1:
-            raise UsageError(f"{option} takes one run: the models of an ensemble attend each in its own way")
-        if arguments.workers > 1 or arguments.resume or os.environ.get("WORLD_SIZE", "1") != "1":  # torchrun's
-            raise UsageError(f"{option} is written by one process in one go: no --workers, no --resume")
+            raise UsageError(f"{option} takes one run: each model of an ensemble has attention weights of its own")
+        if arguments.workers > 1 or arguments.resume or os.environ.get("WORLD_SIZE", "1") != "1":  # set by torchrun
+            raise UsageError(
+                f"{option} is written by one process in one go: leave out --workers, --resume and torchrun"
+            )
     sampling_of(arguments)

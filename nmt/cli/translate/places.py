@@ -1,4 +1,4 @@
-"""Check every place that nmt-translate reads or writes, before anything is read or loaded."""
+"""Checks of all files and runs that nmt-translate reads or writes, made before it reads text or loads a model."""
 
 from __future__ import annotations
 
@@ -22,7 +22,10 @@ _FLAGS = {"input": "-i", "output": "-o"} | {name: f"--{name}" for name in (*READ
 
 
 def check_places(arguments: Namespace) -> bool:
-    """Whether the input and the output are files. Raises NmtError and UsageError for places that cannot be meant."""
+    """Check all files that are read or written; return whether a regular file is translated into a file.
+
+    Raises NmtError for a file that cannot be read or written, and UsageError for files that do not fit the options.
+    """
     read, written = (
         {name: Path(path) for name, path in given(arguments, names).items()}
         for names in (("input", *READ), ("output", *WRITTEN))
@@ -39,7 +42,10 @@ def check_places(arguments: Namespace) -> bool:
             raise UsageError(f"{what} needs a file to translate and a file to write: -i FILE and -o FILE")
     for name, path in read.items():
         if in_files and _is_stream(path):
-            raise UsageError(f"{_FLAGS[name]} is read more than once for a file: give a file instead of {path}")
+            raise UsageError(
+                f"{_FLAGS[name]} {path} is a pipe or a device, which can be read only once: with -i FILE and -o FILE, "
+                "give a regular file"
+            )
     for path in read.values():
         if not is_special(path):
             open_file(path).close()
@@ -49,7 +55,10 @@ def check_places(arguments: Namespace) -> bool:
 
 
 def check_runs(arguments: Namespace) -> None:
-    """Raise NmtError for a run or a checkpoint that is not there, and for what no search has, or not the engine's."""
+    """Check that the runs and their checkpoints exist and that the engine supports them and the search options.
+
+    Raises NmtError or UsageError if not.
+    """
     configs = [check_run(run_dir, arguments.checkpoint) for run_dir in arguments.run_dir]
     options = override_search(configs[0].search, arguments.search)
     if choose_engine(arguments.engine, arguments.precision) == "ctranslate2":
@@ -62,27 +71,27 @@ def check_runs(arguments: Namespace) -> None:
 
 
 def _is_stream(path: Path) -> bool:
-    """Whether what is there can be read but once, such as a pipe."""
+    """Return whether a path is something that can be read only once, such as a pipe."""
     return path.exists() and not path.is_file()
 
 
 def _check_different(read: dict[str, Path], written: dict[str, Path]) -> None:
-    """Refuse to write over what is read, or two outputs into one file."""
-    taken: dict[object, str] = {}
+    """Raise UsageError if a file would be overwritten while it is read, or written by two options."""
+    taken: dict[object, str] = {}  # what each file is used for
     if "input" not in read and (standard_input := _standard_input()) is not None:
         taken[standard_input] = "the input itself"
     for name, path in read.items():
-        taken[_identity(path)] = "the input itself" if name == "input" else f"what {_FLAGS[name]} reads"
+        taken[_identity(path)] = "the input itself" if name == "input" else f"the file that {_FLAGS[name]} reads"
     for name, path in written.items():
         identity = _identity(path)
         if identity in taken:
             raise UsageError(f"{_FLAGS[name]} {path} is {taken[identity]}: choose another file to write")
-        if not is_special(path):  # several may go to /dev/null
-            taken[identity] = f"what {_FLAGS[name]} writes"
+        if not is_special(path):  # several outputs may go to /dev/null
+            taken[identity] = f"the file that {_FLAGS[name]} writes"
 
 
 def _identity(path: Path) -> object:
-    """Equal for two names of one file, whether it is there already or not."""
+    """Return a value that is equal for two paths of the same file, whether the file exists or not."""
     if not path.exists():
         return follow(path)
     status = path.stat()
@@ -90,9 +99,9 @@ def _identity(path: Path) -> object:
 
 
 def _standard_input() -> object | None:
-    """The identity of the file that standard input is read from; None where it is none."""
+    """Return the identity of the file that standard input is read from; None if it is not a file."""
     try:
         status = os.fstat(sys.stdin.fileno())
-    except (AttributeError, OSError, ValueError):  # closed, or not of the operating system
+    except (AttributeError, OSError, ValueError):  # closed, or a Python object without a file descriptor
         return None
     return (status.st_dev, status.st_ino) if stat.S_ISREG(status.st_mode) else None

@@ -1,4 +1,4 @@
-"""A file translated into another: shard by shard, by one process or several, from where an earlier call stopped."""
+"""Translating a file into a file in shards, with one process or several; an interrupted call can be resumed."""
 
 from __future__ import annotations
 
@@ -20,28 +20,30 @@ from nmt.inference.shards import Shards, open_shards, read_source
 from nmt.progress import Progress
 from nmt.runs.run import run_fingerprint
 
-_LOOK = 1.0  # seconds between two looks at what other ranks have finished
-_SILENCE = 600.0  # seconds without a finished shard after which others are not waited for
+_LOOK = 1.0  # seconds between two checks of what other ranks have finished
+_SILENCE = 600.0  # seconds to wait for another rank to finish a shard
 
-# Options that say where the work is done and what it is called, not what comes out.
-_OF_THE_PLACE = ("run_dir", "checkpoint", "input", "output", "resume", "workers", "device", *WRITTEN)
-_OF_A_PROCESS = ("device",)  # in which the processes of torchrun may differ
+# Options that do not change the translations by themselves, so an interrupted call may be resumed with other values.
+# The weights of the checkpoint and the text of the input are compared by their digests instead.
+_NO_EFFECT = ("run_dir", "checkpoint", "input", "output", "resume", "workers", "device", *WRITTEN)
+_MAY_DIFFER = ("device",)  # options that the processes of torchrun need not share
 
 
 def translate_file(arguments: Namespace, interruptible: Interruptible) -> None:
-    """Translate the file --input into the file --output, which is complete or absent.
+    """Translate the file --input into the file --output, which only appears when it is complete.
 
-    Until it is complete, what is done lies in a folder beside it, for --resume. Raises NmtError and UsageError.
+    Until then the finished shards are kept in a folder next to the output, for --resume. Raises NmtError and
+    UsageError.
     """
     ranks = Ranks()
     if ranks.count > 1 and arguments.workers > 1:
-        raise UsageError("--workers are processes of one command, and torchrun starts several: choose one of them")
+        raise UsageError("--workers cannot be combined with torchrun, which already starts several processes")
     if ranks.count > 1 and arguments.attention_files:
-        raise UsageError("--alignments and --attention are written by one process: leave out torchrun")
+        raise UsageError("--alignments and --attention are written by one process: run the command without torchrun")
     with interruptible():
         ranks.meet()
     if ranks.rank > 0:
-        _help(arguments, ranks, interruptible)
+        _work_for_first_rank(arguments, ranks, interruptible)
         return
     reader = reader_of(arguments)
     with ExitStack() as stack:
@@ -52,16 +54,16 @@ def translate_file(arguments: Namespace, interruptible: Interruptible) -> None:
                 if not source.lines:
                     raise NmtError(f"{arguments.input} is empty: there is nothing to translate")
                 check_counts_beside(arguments, source.lines)
-                options = _options(arguments, _OF_THE_PLACE)  # that answers depend on
-                belongings = {"model": model, **options, **digests_beside(arguments)}
+                options = _options(arguments, _NO_EFFECT)
+                job = {"model": model, **options, **digests_beside(arguments)}
             processes = max(arguments.workers, ranks.count)
             output = Path(arguments.output)
-            shards = stack.enter_context(open_shards(output, source, belongings, arguments.resume, processes))
+            shards = stack.enter_context(open_shards(output, source, job, arguments.resume, processes))
             shards.drop_damaged(say)
         except (NmtError, OSError):
-            ranks.share(None, {})  # the others end, too
+            ranks.share(None, {})  # makes the other ranks end, too
             raise
-        ranks.share(shards, _options(arguments, _OF_A_PROCESS))
+        ranks.share(shards, _options(arguments, _MAY_DIFFER))
         stack.callback(_tell_what_is_left, shards)
         _work(shards, arguments, ranks, interruptible)
         shards.join(output)
@@ -70,11 +72,11 @@ def translate_file(arguments: Namespace, interruptible: Interruptible) -> None:
 
 
 def _work(shards: Shards, arguments: Namespace, ranks: Ranks, interruptible: Interruptible) -> None:
-    """Translate what is not translated yet, and wait until all is."""
+    """Translate the unfinished shards and wait until those of all other ranks are finished, too."""
     done = shards.finished_lines()
     if done:
-        say(f"{done:,} of {shards.lines:,} lines were translated before")
-    if done == shards.lines:  # and only to be joined
+        say(f"{done:,} of {shards.lines:,} lines are already translated")
+    if done == shards.lines:  # the shards only need to be joined
         return
     if arguments.workers > 1:
         progress = lines_done(shards.lines, done)
@@ -86,7 +88,7 @@ def _work(shards: Shards, arguments: Namespace, ranks: Ranks, interruptible: Int
         counter = Counter(lambda lines: progress.reach(max(progress.done, done + lines)))
         translate_shards(shards, arguments, translator, counter, interruptible)
         while not _all_finished(shards, progress, interruptible):
-            say(f"{_SILENCE:.0f} seconds without news of other processes: what they were at is translated here")
+            say(f"other processes have finished nothing for {_SILENCE:.0f} seconds: translating their shards here")
             shards.release()
             translate_shards(shards, arguments, translator, counter, interruptible)
     progress.reach(shards.lines)
@@ -94,7 +96,7 @@ def _work(shards: Shards, arguments: Namespace, ranks: Ranks, interruptible: Int
 
 
 def _all_finished(shards: Shards, progress: Progress, interruptible: Interruptible) -> bool:
-    """Wait for what other ranks are at; False where they finish nothing for too long."""
+    """Wait for the shards of other ranks; return True when all are finished, False after _SILENCE without progress."""
     known, since = len(shards.unfinished()), time.monotonic()
     while unfinished := len(shards.unfinished()):
         if unfinished < known:
@@ -107,26 +109,26 @@ def _all_finished(shards: Shards, progress: Progress, interruptible: Interruptib
     return True
 
 
-def _help(arguments: Namespace, ranks: Ranks, interruptible: Interruptible) -> None:
-    """What ranks other than the first do."""
+def _work_for_first_rank(arguments: Namespace, ranks: Ranks, interruptible: Interruptible) -> None:
+    """Translate shards in a rank other than the first; the first rank makes the shards and joins them."""
     with interruptible():
-        shards = ranks.share(None, _options(arguments, _OF_A_PROCESS))
+        shards = ranks.share(None, _options(arguments, _MAY_DIFFER))
         if shards is None:
-            raise SystemExit(FAILED)  # the first rank says why
+            raise SystemExit(FAILED)  # the first rank reports why
         translator = load_translator(with_own_device(arguments, ranks.local_rank))
     translate_shards(shards, arguments, translator, Counter(lambda lines: None), interruptible)
 
 
 def _options(arguments: Namespace, left_out: Collection[str]) -> dict[str, Any]:
-    """Return the options but those left out, as they are typed."""
+    """Return the values of all options except those left out, keyed by the option as the user types it."""
     left_out = {*left_out, "attention_files"}
     return {as_typed(name): value for name, value in vars(arguments).items() if name not in left_out}
 
 
 def _tell_what_is_left(shards: Shards) -> None:
-    """After a failure or a signal."""
+    """After a failure or a signal, tell the user how many lines are kept and how to resume."""
     if finished := shards.finished_lines():
         say(
             f"{finished:,} of {shards.lines:,} lines are translated and kept in {shards.folder}: "
-            "the same command with --resume goes on"
+            "run the same command with --resume to continue"
         )

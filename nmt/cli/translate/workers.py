@@ -1,4 +1,4 @@
-"""Several processes at the shards of one file: workers on this machine, or those that torchrun started."""
+"""Translating the shards of one file with several processes: workers on this machine, or the ranks of torchrun."""
 
 from __future__ import annotations
 
@@ -31,18 +31,18 @@ if TYPE_CHECKING:
 
 Interruptible = Callable[[], AbstractContextManager[None]]
 
-_LOOK = 0.2  # seconds between two looks at what the workers have done
-_LOADING = -1  # instead of the lines that a worker has done
+_LOOK = 0.2  # seconds between two checks of the workers' progress
+_LOADING = -1  # a worker's count of lines while it is still loading the model
 
 
 def translate_shards(
     shards: Shards, arguments: Namespace, translator: Translator, counter: Counter, interruptible: Interruptible
 ) -> None:
-    """Translate shards until every one is finished or taken by another process."""
+    """Translate shards until every shard is finished or taken by another process."""
     reader = reader_of(arguments)
     with reading(shards.source) as file:
         for index in shards.unfinished():
-            if not shards.take(index):
+            if not shards.take(index):  # another process translates this shard
                 continue
             first_line = index * shards.size + 1
             with interruptible():
@@ -55,13 +55,14 @@ def translate_shards(
 def in_workers(
     shards: Shards, arguments: Namespace, reach: Callable[[int], None], interruptible: Interruptible
 ) -> None:
-    """Translate all shards by processes that share this machine's cores, or graphics cards.
+    """Translate all shards with worker processes that share this machine's cores or GPUs.
 
-    They end with this process, however it ends. Raises what one of them raised, and NmtError where one dies.
+    The workers end when this process ends, for whatever reason. An exception in a worker is raised again here; if a
+    worker dies without one, NmtError is raised.
     """
     context = multiprocessing.get_context("spawn")
     count = min(arguments.workers, len(shards.unfinished()))
-    before, done = shards.finished_lines(), context.RawArray("q", [_LOADING] * count)
+    before, done = shards.finished_lines(), context.RawArray("q", [_LOADING] * count)  # lines done by each worker
     crew: dict[int, tuple[SpawnProcess, Connection]] = {}
     try:
         for number in range(count):
@@ -86,21 +87,19 @@ def in_workers(
 
 
 def _check(process: SpawnProcess, connection: Connection) -> None:
-    """Raise what made a process end before the work was done."""
+    """Raise the exception that ended a worker, or NmtError if the worker was killed."""
     process.join()
     if status := process.exitcode:
         try:
             raise connection.recv()
         except EOFError:
             how = f"was killed by {signal.Signals(-status).name}" if status < 0 else f"ended with status {status}"
-            raise NmtError(
-                f"a process that translates {how}, perhaps for want of memory: try fewer --workers"
-            ) from None
+            raise NmtError(f"a worker process {how}, perhaps because memory ran out: try fewer --workers") from None
 
 
 def _work(number: int, count: int, shards: Shards, arguments: Namespace, done: Any, connection: Connection) -> None:
-    """What a worker does."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the whole group: the first process ends the others
+    """Translate shards in worker `number` of `count`; an exception is sent to the parent process."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes, but the parent ends the workers
     threading.Thread(target=_end_with_parent, daemon=True).start()
     try:
         _share_cores(arguments, count)
@@ -108,13 +107,13 @@ def _work(number: int, count: int, shards: Shards, arguments: Namespace, done: A
         counter = Counter(partial(done.__setitem__, number))
         translate_shards(shards, arguments, translator, counter, nullcontext)
     except Exception as error:
-        error.add_note(traceback.format_exc())  # a traceback isn't sent
+        error.add_note(traceback.format_exc())  # pickling drops the traceback
         connection.send(error)
         sys.exit(1)
 
 
 def _share_cores(arguments: Namespace, count: int) -> None:
-    """Take one of `count` equal shares of the cores for this process."""
+    """Limit this process to an equal share of the cores among `count` workers."""
     if choose_engine(arguments.engine, arguments.precision) == "ctranslate2":
         from nmt.inference.engines.ctranslate2 import available_threads
 
@@ -126,6 +125,7 @@ def _share_cores(arguments: Namespace, count: int) -> None:
 
 
 def _end_with_parent() -> None:
+    """Wait until the parent process ends, then end this process."""
     parent = multiprocessing.parent_process()
     assert parent is not None
     parent.join()
@@ -133,7 +133,7 @@ def _end_with_parent() -> None:
 
 
 def with_own_device(arguments: Namespace, number: int) -> Namespace:
-    """Return the options of process `number` on its machine: with a card of its own, where there are several."""
+    """Return the options of process `number` on this machine; if there are several GPUs, each process gets one."""
     if arguments.device not in ("auto", "cuda"):
         return arguments
     if choose_engine(arguments.engine, arguments.precision) == "ctranslate2":
@@ -146,7 +146,7 @@ def with_own_device(arguments: Namespace, number: int) -> Namespace:
 
 
 class Ranks:
-    """The processes that torchrun started, on one machine or several with a common file system; or just this one."""
+    """The processes that torchrun started, on one machine or on several with a shared file system; or only this one."""
 
     def __init__(self) -> None:
         self.rank = int(os.environ.get("RANK", 0))
@@ -155,7 +155,10 @@ class Ranks:
         self._group: Any = None
 
     def meet(self) -> None:
-        """Wait until all are there; `share` comes next. Raises NmtError where they do not find each other."""
+        """Connect to the other processes; afterwards `share` must be called.
+
+        Raises NmtError if the processes do not find each other.
+        """
         if self.count == 1:
             return
         import torch.distributed as dist
@@ -164,13 +167,13 @@ class Ranks:
 
         with finding_each_other("nmt-translate"), _mortal():
             dist.init_process_group("gloo", timeout=TIMEOUT)
-            self._group = dist.new_group(timeout=timedelta(days=1))  # rank 0 may have a large file to read
+            self._group = dist.new_group(timeout=timedelta(days=1))  # rank 0 may take long to read a large file
 
     def share(self, shards: Shards | None, asked: Mapping[str, Any]) -> Shards | None:
-        """Return the shards that rank 0 gives, in every rank; None where it gives none.
+        """Broadcast the shards of rank 0 and return them in every rank; None if rank 0 has none.
 
-        asked: what this process was told to do. Raises NmtError in rank 0, and returns None in the others, where that
-        is not the same for all, or where a rank does not see the folder of the shards.
+        `asked` holds the options of this process. If they differ between ranks, or if a rank does not see the folder of
+        the shards, rank 0 raises NmtError and all other ranks return None.
         """
         if self.count == 1:
             return shards
@@ -195,14 +198,14 @@ class Ranks:
             raise NmtError(
                 f"the processes of this command were not started alike ({different}): give all of them the same options"
                 if different
-                else f"{shards.folder} is not there for rank {blind}: all machines need one file system"
+                else f"rank {blind} does not see {shards.folder}: all machines need a shared file system"
             )
         return None
 
 
 @contextmanager
 def _mortal() -> Iterator[None]:
-    """Let signals end the process at once: it waits for others where Python would hear of them only afterwards."""
+    """Let Ctrl-C and SIGTERM end the process at once; Python's own handlers would not run while torch waits."""
     before = {number: signal.signal(number, signal.SIG_DFL) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield

@@ -377,7 +377,7 @@ def test_a_terminal_is_answered_line_by_line(run: Path, expected: list[str]) -> 
             os.write(ours, b"\x04")
             rest, said = process.communicate(timeout=60)
             assert (process.returncode, rest) == (0, b"")
-            waiting = "nmt-translate: reading sentences from the terminal, one a line; Ctrl-D ends"
+            waiting = "nmt-translate: reading sentences from the terminal, one per line; press Ctrl-D to end"
             assert waiting in said.decode().splitlines()
         finally:
             process.kill()

@@ -37,7 +37,7 @@ def test_killed_again_and_again_it_ends_as_undisturbed(
         assert not output.exists(), "the output is complete or absent"
         assert count <= finished(output) < SHARDS
         if status > 0:
-            assert f"lines are translated and kept in {output}.parts: the same command with --resume goes on" in said
+            assert f"lines are translated and kept in {output}.parts: run the same command with --resume" in said
             assert said.splitlines()[-1] == f"nmt-translate: stopped by {number.name}"
     kept = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "out.txt.parts").glob("shard-*")}
     joined: dict[str, int] = {}
@@ -69,7 +69,7 @@ def test_a_part_is_not_overwritten_and_not_mixed_with_another(
     assert job.call(output) == 1
     assert capsys.readouterr().err.splitlines()[-2:] == [
         f"nmt-translate: 200 of 900 lines are translated and kept in {output}.parts: "
-        "the same command with --resume goes on",
+        "run the same command with --resume to continue",
         "nmt-translate: error: shard: No space left on device",
     ]
     (tmp_path / "other.txt").write_text("ba.\n")
@@ -115,7 +115,7 @@ def test_a_shard_that_was_cut_short_is_translated_again_and_a_changed_job_refuse
     assert job.call(tmp_path / "out.txt", "--resume") == 0
     said = capsys.readouterr().err
     assert f"nmt-translate: {shard} is damaged: its lines are translated again" in said
-    assert "200 of 900 lines were translated before" in said
+    assert "200 of 900 lines are already translated" in said
     assert output.read_bytes() == job.expected
     assert (tmp_path / "out.txt").is_symlink()
 
@@ -147,5 +147,5 @@ def test_what_a_lost_process_was_at_is_translated_all_the_same(
     monkeypatch.setattr(sharded, "_LOOK", 0.05)
     assert job.call(tmp_path / "out.txt") == 0
     assert (tmp_path / "out.txt").read_bytes() == job.expected
-    assert "without news of other processes: what they were at is translated here" in capsys.readouterr().err
+    assert ": translating their shards here" in capsys.readouterr().err
     assert not lost

@@ -44,7 +44,7 @@ def test_a_killed_worker_ends_the_command_and_a_killed_command_its_workers(job: 
         _, said = process.communicate(timeout=60)
     assert process.returncode == 1, said
     assert said.splitlines()[-1] == (
-        "nmt-translate: error: a process that translates was killed by SIGKILL, perhaps for want of memory: "
+        "nmt-translate: error: a worker process was killed by SIGKILL, perhaps because memory ran out: "
         "try fewer --workers"
     )
     before = finished(output)
