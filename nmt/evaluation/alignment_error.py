@@ -1,4 +1,4 @@
-"""Word alignments in Pharaoh format and their error rate against gold links (Och & Ney 2003)."""
+"""Reading and writing word alignments in Pharaoh format, and their error rate against gold links (Och & Ney 2003)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,10 @@ _LINK = re.compile(r"(\d+)([-?p])(\d+)")
 
 
 class Gold(NamedTuple):
-    """The links annotators were sure of, and all they found possible (which include the sure ones)."""
+    """The gold links of one sentence: those that annotators were sure of, and all possible ones (sure ones included).
+
+    A link is a pair of a source and a target word index, both from 0.
+    """
 
     sure: frozenset[Link]
     possible: frozenset[Link]
@@ -24,27 +27,30 @@ class Gold(NamedTuple):
 
 @dataclass(frozen=True)
 class AlignmentScores:
-    """Och & Ney 2003, eq. 5-7, over all sentences together; each from 0 to 1, a lower AER is better."""
+    """The scores of an alignment over all sentences together (Och & Ney 2003, eq. 5-7), each from 0 to 1."""
 
-    aer: float
+    aer: float  # alignment error rate; lower is better
     precision: float
     recall: float
-    links: int
-    sentences: int
+    links: int  # number of links that were scored
+    sentences: int  # number of sentence pairs
 
 
 def format_links(links: Iterable[Link]) -> str:
-    """Links as one Pharaoh line: 0-0 1-2, in order."""
+    """Format links as one line in Pharaoh format, in ascending order: 0-0 1-2."""
     return " ".join(f"{source}-{target}" for source, target in sorted(links))
 
 
 def parse_links(line: str) -> Gold:
-    """The links of one Pharaoh line: 3-4 is sure, 3?4 (or 3p4) only possible. ValueError names what is neither."""
+    """Parse one line in Pharaoh format: 3-4 is a sure link, 3?4 (or 3p4) is only possible.
+
+    Raises ValueError, naming the token, for anything else.
+    """
     sure: set[Link] = set()
     possible: set[Link] = set()
     for token in line.split():
         if (match := _LINK.fullmatch(token)) is None:
-            raise ValueError(f"{token!r} is no link such as 3-4 (sure) or 3?4 (possible)")
+            raise ValueError(f"{token!r} is not a link such as 3-4 (sure) or 3?4 (possible)")
         link = (int(match[1]), int(match[3]))
         possible.add(link)
         if match[2] == "-":
@@ -53,7 +59,7 @@ def parse_links(line: str) -> Gold:
 
 
 def read_gold(path: str | Path) -> list[Gold]:
-    """Read gold links, one sentence a line."""
+    """Read a file of gold links, one sentence per line."""
     alignments = []
     for number, line in enumerate(read_lines(path), start=1):
         try:
@@ -64,13 +70,16 @@ def read_gold(path: str | Path) -> list[Gold]:
 
 
 def check_count(gold: Sequence[Gold], pairs: int, path: str | Path) -> None:
-    """Refuse gold links of another number of sentences."""
+    """Raise NmtError if the number of lines of gold links differs from the number of sentence pairs."""
     if len(gold) != pairs:
         raise NmtError(f"{path} has {len(gold):,} lines of gold links for {pairs:,} sentence pairs")
 
 
 def check_gold(gold: Sequence[Gold], words: Sequence[tuple[int, int]], path: str | Path) -> None:
-    """Refuse gold links to words that are not there; words: the source and target word count of each sentence."""
+    """Raise NmtError if a gold link points to a word that its sentence does not have.
+
+    `words` holds the number of source words and of target words of each sentence.
+    """
     check_count(gold, len(words), path)
     for number, (alignment, counts) in enumerate(zip(gold, words, strict=True), start=1):
         for link in sorted(alignment.possible):
@@ -78,12 +87,16 @@ def check_gold(gold: Sequence[Gold], words: Sequence[tuple[int, int]], path: str
                 if index >= count:
                     raise NmtError(
                         f"{path}, line {number}: the link {link[0]}-{link[1]} names {side} word {index}, but that "
-                        f"sentence has {count} words (counted from 0): is the text tokenised as for the gold links?"
+                        f"sentence has {count} words (counted from 0): is the text tokenised like that of the gold "
+                        "links?"
                     )
 
 
 def alignment_scores(alignments: Sequence[Iterable[Link]], gold: Sequence[Gold]) -> AlignmentScores:
-    """AER = 1 - (|A ∩ S| + |A ∩ P|) / (|A| + |S|), with precision |A ∩ P| / |A| and recall |A ∩ S| / |S|."""
+    """Score the links A of each sentence against its sure (S) and possible (P) gold links.
+
+    AER = 1 - (|A ∩ S| + |A ∩ P|) / (|A| + |S|), precision = |A ∩ P| / |A| and recall = |A ∩ S| / |S|.
+    """
     found = in_sure = in_possible = sure = 0
     for links, truth in zip(alignments, gold, strict=True):
         proposed = set(links)

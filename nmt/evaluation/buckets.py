@@ -1,4 +1,4 @@
-"""BLEU by the length of the source (cf. Bahdanau et al. 2015, fig. 2): it shows who loses on long sentences."""
+"""Scores by source length (cf. Bahdanau et al. 2015, fig. 2), which show which systems get worse on long sentences."""
 
 from __future__ import annotations
 
@@ -9,35 +9,35 @@ from dataclasses import dataclass
 from nmt.config.languages import is_unspaced
 from nmt.evaluation.significance import Statistics
 
-EDGES = (10, 15, 20, 25, 35, 50)  # the longest source of each bucket, in words; one more bucket has the rest
-LEAST = 50  # sentences: BLEU of fewer says little, so such a bucket joins its shorter neighbour
+EDGES = (10, 15, 20, 25, 35, 50)  # the longest source of each bucket, in words; a last bucket holds all longer ones
+LEAST = 50  # sentences per bucket; BLEU of fewer says little, so a smaller bucket is merged with its shorter neighbour
 
 
 @dataclass(frozen=True)
 class Bucket:
-    """The sentences whose source has from `shortest` to `longest` words (None: no upper end)."""
+    """The sentences whose source has `shortest` to `longest` words (None: no upper limit)."""
 
     shortest: int
     longest: int | None
-    sentences: tuple[int, ...]  # indices
+    sentences: tuple[int, ...]  # indices of sentences in the test set
 
     @property
     def label(self) -> str:
-        """The range as it is written: 11-15, or 51+."""
+        """The range of lengths as text, such as 11-15 or 51+."""
         if self.longest is None:
             return f"{self.shortest}+"
         return f"{self.shortest}-{self.longest}" if self.shortest != self.longest else str(self.shortest)
 
 
 def source_lengths(lines: Sequence[str], language: str = "") -> list[int]:
-    """The length of each line in words; in characters for a language written without spaces."""
+    """Return the length of each line in words, or in characters if the language is written without spaces."""
     if is_unspaced(language):
         return [len("".join(line.split())) for line in lines]
     return [len(line.split()) for line in lines]
 
 
 def length_buckets(lengths: Sequence[int], edges: Sequence[int] = EDGES, least: int = LEAST) -> list[Bucket]:
-    """Every sentence in the bucket of its length; buckets with fewer than `least` sentences are merged."""
+    """Sort sentences into buckets by their lengths and merge buckets with fewer than `least` sentences."""
     members: list[list[int]] = [[] for _ in range(len(edges) + 1)]
     for index, length in enumerate(lengths):
         members[bisect_left(edges, length)].append(index)
@@ -52,5 +52,5 @@ def length_buckets(lengths: Sequence[int], edges: Sequence[int] = EDGES, least: 
 
 
 def bucket_scores(statistics: Statistics, buckets: Sequence[Bucket]) -> list[float]:
-    """The corpus score of each bucket."""
+    """Return the corpus score of each bucket."""
     return [statistics.score_subset(bucket.sentences) for bucket in buckets]

@@ -1,4 +1,4 @@
-"""The evaluation of a run on a test set: translated once, kept in the run, used again while nothing has changed."""
+"""Evaluating a run on a test set; translations are kept in the run directory and reused until something changes."""
 
 from __future__ import annotations
 
@@ -25,49 +25,50 @@ if TYPE_CHECKING:
     from nmt.config.data import DataConfig
     from nmt.runs.run import LoadedRun
 
-_SHARED = "shared_with_training"  # in scores.json; null where the run's prepared training text is not at hand
+_SHARED = "shared_with_training"  # key in scores.json; null if the run's prepared training text was not found
 
 
 @dataclass(frozen=True)
 class Settings:
-    """How to translate; None: as the run's configuration has it."""
+    """The search settings and the device of an evaluation; None keeps the value of the run's configuration."""
 
     beam_size: int | None = None
     length_penalty: float | None = None
     device: str = "auto"
 
     def resolve(self, search: SearchConfig) -> SearchConfig:
-        """Return a run's search settings with these in their places; refuses impossible ones."""
+        """Return a run's search settings with the given ones replaced. Raises an error for impossible values."""
         given = {"beam_size": self.beam_size, "length_penalty": self.length_penalty}
         return change_search(search, {name: value for name, value in given.items() if value is not None})
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Translations of a test set, and what scores.json says of them: scores, speed, checkpoint, settings."""
+    """The translations of a test set and their record: scores, speed, checkpoint and settings."""
 
-    set_name: str
-    folder: Path
+    set_name: str  # the name of the folder
+    folder: Path  # RUN/evaluations/NAME
     hypotheses: list[str] = field(repr=False)
-    record: dict[str, Any] = field(repr=False)
-    reused: bool
+    record: dict[str, Any] = field(repr=False)  # the content of scores.json
+    reused: bool  # whether the translations were kept from an earlier evaluation
 
     @property
     def scores(self) -> dict[str, float]:
-        """BLEU, chrF and TER, unrounded; `record` has their signatures, too."""
+        """The unrounded BLEU, chrF and TER scores; their signatures are in `record`."""
         return {name: self.record[name]["score"] for name in METRICS}
 
 
 def evaluate(
     run: LoadedRun, test_set: EvaluationSet, settings: Settings, log: Callable[[str], None] = lambda line: None
 ) -> Evaluation:
-    """Translate and score a test set, and keep both in RUN/evaluations/NAME; what is already there is used again.
+    """Translate and score a test set and keep both in RUN/evaluations/NAME, reusing what is already there.
 
-    No two texts share a folder (see `folder_of`); of one text, the last evaluation is kept. Translations are used again
-    while nothing that they depend on has changed (see `translation_key`), also for another reference.
+    Different texts never share a folder (see `folder_of`); for each text the last evaluation is kept. Translations are
+    reused as long as nothing that they depend on has changed (see `translation_key`), even if the references have.
     """
     from nmt.device import choose_device
 
+    # look for kept translations and scores
     search, device = settings.resolve(run.config.search), choose_device(settings.device)
     key = translation_key(run, test_set, search, device)
     keys = {"translation_key": key, "scores_key": scores_key(key, run, test_set)}
@@ -78,6 +79,8 @@ def evaluate(
         return Evaluation(folder.name, folder, kept.hypotheses, kept.record, reused=True)
     shared = _shared(run, test_set)
     _tell_shared(test_set, shared, log)
+
+    # translate, unless only the scores are out of date
     if kept is not None:
         hypotheses, seconds = kept.hypotheses, kept.record["seconds"]
     else:
@@ -85,6 +88,8 @@ def evaluate(
         count = f"{len(test_set.sources):,} sentences"
         log(f"{run.path}: translating {test_set.name}, {count}, with checkpoint {run.checkpoint.name}")
         hypotheses, seconds = _translate(run, test_set, search, device, log)
+
+    # score and store
     record = {
         **_all_scores(hypotheses, test_set, run.config.data),
         _SHARED: shared,
@@ -97,14 +102,14 @@ def evaluate(
         **test_set.digests,
         "hypotheses_sha256": digest(hypotheses),
     }
-    folder = folder_of(run, test_set, log)  # again: another process may have taken the name while this one translated
+    folder = folder_of(run, test_set, log)  # again, because another process may have taken the folder since
     make_way(folder, test_set)
     write(Kept(folder, hypotheses, record))
     return Evaluation(folder.name, folder, hypotheses, record, reused=kept is not None)
 
 
 def _all_scores(hypotheses: Sequence[str], test_set: EvaluationSet, data: DataConfig) -> dict[str, Any]:
-    """The scores of all lines and, where lines have tags, of those of each tag."""
+    """Return the scores over all lines and, under "tags", over the lines of each tag if lines have tags."""
     rows_of = rows_by_tag(test_set.tags or [])
     by_tag = {tag: _scores(hypotheses, test_set, rows, data) for tag, rows in rows_of.items()}
     of_all = _scores(hypotheses, test_set, range(len(hypotheses)), data)
@@ -114,7 +119,7 @@ def _all_scores(hypotheses: Sequence[str], test_set: EvaluationSet, data: DataCo
 def _scores(
     hypotheses: Sequence[str], test_set: EvaluationSet, rows: Sequence[int], data: DataConfig
 ) -> dict[str, Any]:
-    """The scores of some lines, as scores.json has them."""
+    """Return the scores over the lines numbered in `rows`, in the form of scores.json."""
     language = target_language(data, [test_set.tags[row] if test_set.tags else None for row in rows])
     texts = (hypotheses, test_set.references, *test_set.more_references)
     chosen, references, *more = ([lines[row] for row in rows] for lines in texts)
@@ -127,7 +132,7 @@ def _scores(
 
 
 def _shared(run: LoadedRun, test_set: EvaluationSet) -> Shared | None:
-    """What a test set shares with the text that a run was trained on; None where that is not in data.cache."""
+    """Count the lines of a test set that are in the run's training text; None if that text is not in data.cache."""
     try:
         environment = json.loads((run.path / "environment.json").read_text(encoding="utf-8"))
         train = find_store(Path(run.config.data.cache), environment["data"]["train"])
@@ -140,6 +145,7 @@ def _shared(run: LoadedRun, test_set: EvaluationSet) -> Shared | None:
 
 
 def _tell_shared(test_set: EvaluationSet, shared: Shared | None, log: Callable[[str], None]) -> None:
+    """Warn if many lines of a test set are in the training text."""
     if shared is not None:
         tell_shared(f"data.test.{test_set.name}" if test_set.configured else test_set.name, shared, log)
 
@@ -147,7 +153,7 @@ def _tell_shared(test_set: EvaluationSet, shared: Shared | None, log: Callable[[
 def _translate(
     run: LoadedRun, test_set: EvaluationSet, search: SearchConfig, device: Device, log: Callable[[str], None]
 ) -> tuple[list[str], float]:
-    """Translations and the seconds they took, loading not counted."""
+    """Translate a test set; return the translations and the seconds they took, without the time to load the model."""
     from nmt.inference.engines.native import NativeEngine
     from nmt.inference.engines.shortlist import Shortlist
     from nmt.inference.translator import Translator

@@ -1,7 +1,8 @@
-"""What is kept of evaluations: under which key they are found again, and in which folder each text has its own.
+"""Storage of evaluations in a run directory: the keys by which they are found again, and the folder of each text.
 
-An evaluation is RUN/evaluations/NAME/ with hypotheses.txt and scores.json. The key of its translations is a hash of
-all that could change them; the folder belongs to one text, whatever it was translated with.
+An evaluation is a folder RUN/evaluations/NAME/ with hypotheses.txt and scores.json. The key of its translations is a
+hash of everything that could change them. The folder belongs to one text (source, references and tags) and keeps that
+text's last evaluation, whatever the settings were.
 """
 
 from __future__ import annotations
@@ -32,27 +33,30 @@ if TYPE_CHECKING:
     from nmt.runs.run import LoadedRun
 
 FOLDER, HYPOTHESES, SCORES = "evaluations", "hypotheses.txt", "scores.json"
-# Keys of a run's configuration that change no translation; all others are part of the key.
+# Keys of a run's configuration that are left out of the key, because they cannot change a translation.
 CANNOT_MATTER = (
-    "run_dir",  # where the run lies
-    "seed",  # of training, whose outcome is in the key as the weights; so are the next two
+    "run_dir",
+    "seed",  # this and the next two only affect training, whose result, the weights, is in the key
     "training",
     "fine_tune",
 )
-_LIBRARIES = ("torch", "sentencepiece", "sentencex", "langcodes")  # whose other versions may translate otherwise
+_LIBRARIES = ("torch", "sentencepiece", "sentencex", "langcodes")  # another version of these may change translations
 
 
 @dataclass(frozen=True)
 class Kept:
-    """An evaluation that was found: its translations, and what scores.json says."""
+    """A stored evaluation."""
 
     folder: Path
-    hypotheses: list[str]
-    record: dict[str, Any]
+    hypotheses: list[str]  # the lines of hypotheses.txt
+    record: dict[str, Any]  # the content of scores.json
 
 
 def translation_key(run: LoadedRun, test_set: EvaluationSet, search: SearchConfig, device: Device) -> str:
-    """Return a hash of all that the translations of a test set depend on, `search` being the run's as overridden."""
+    """Return a hash of everything that the translations of a test set depend on.
+
+    `search` holds the run's search settings with all overrides applied.
+    """
     from nmt.device import computes_bf16
     from nmt.inference.engines.shortlist import Shortlist
 
@@ -72,7 +76,7 @@ def translation_key(run: LoadedRun, test_set: EvaluationSet, search: SearchConfi
 
 
 def weights_digest(model: Seq2Seq) -> str:
-    """SHA-256 of a model's parameters: the same for the same weights, wherever they lie."""
+    """Return the SHA-256 digest of a model's parameters, which is the same wherever they are stored."""
     state = hashlib.sha256()
     for name, tensor in sorted(model.state_dict().items()):
         state.update(name.encode())
@@ -81,7 +85,7 @@ def weights_digest(model: Seq2Seq) -> str:
 
 
 def scores_key(translations: str, run: LoadedRun, test_set: EvaluationSet) -> str:
-    """Return a hash of all that the scores depend on, given the key of the translations."""
+    """Return a hash of everything that the scores depend on; `translations` is the key of the translations."""
     tags = test_set.tags or [None]
     data = run.config.data
     languages = {target_language(data, tags), *(target_language(data, [tag]) for tag in tags)}
@@ -95,14 +99,14 @@ def scores_key(translations: str, run: LoadedRun, test_set: EvaluationSet) -> st
 
 
 def find_translations(run: LoadedRun, key: str, own: Path) -> Kept | None:
-    """Return an evaluation whose translations have this key, that in the folder `own` first."""
+    """Return a stored evaluation whose translations have this key, or None; the folder `own` is tried first."""
     folders = [own, *(path.parent for path in sorted((run.path / FOLDER).glob(f"*/{SCORES}")))]
     found = (read(folder) for folder in folders)
     return next((kept for kept in found if kept is not None and kept.record.get("translation_key") == key), None)
 
 
 def read(folder: Path) -> Kept | None:
-    """Return the evaluation in a folder; None where there is none, or one that is damaged or was edited."""
+    """Read the evaluation in a folder; return None if there is none or if it is damaged or was edited."""
     record = _record(folder)
     try:
         hypotheses = (folder / HYPOTHESES).read_bytes().decode("utf-8").split("\n")[:-1]
@@ -112,17 +116,17 @@ def read(folder: Path) -> Kept | None:
 
 
 def write(kept: Kept) -> None:
-    """Write an evaluation into its folder."""
+    """Write an evaluation to its folder."""
     with atomic_write(kept.folder / HYPOTHESES) as file:
         file.writelines(line + "\n" for line in kept.hypotheses)
-    with atomic_write(kept.folder / SCORES) as file:  # last: its digest of the hypotheses says that both go together
+    with atomic_write(kept.folder / SCORES) as file:  # written last; its digest of the hypotheses ties the two together
         file.write(json.dumps(kept.record, indent=2, ensure_ascii=False) + "\n")
 
 
 def folder_of(run: LoadedRun, test_set: EvaluationSet, say: Say) -> Path:
-    """Return the folder of a text: NAME, or NAME and the head of a digest where NAME is another text's.
+    """Return the folder of a text: NAME, or NAME-DIGEST if the folder NAME belongs to another text.
 
-    NAME is always that of the text which the run's configuration calls so; see `make_way`.
+    If the run's configuration has a test set called NAME, then the folder NAME belongs to that set; see `make_way`.
     """
     plain = run.path / FOLDER / test_set.name
     own = _with_digest(plain, test_set.digests)
@@ -131,7 +135,7 @@ def folder_of(run: LoadedRun, test_set: EvaluationSet, say: Say) -> Path:
         return plain
     try:
         named = sets_of(run.config, [test_set.name], say) if test_set.name in test_sets(data) else []
-    except NmtError:  # what the configuration calls so is not here to compare with
+    except NmtError:  # the configured files cannot be read on this machine, so there is nothing to compare with
         return _choose(own, test_set.digests)
     if not named:
         return _choose([plain, *own], test_set.digests)
@@ -139,43 +143,45 @@ def folder_of(run: LoadedRun, test_set: EvaluationSet, say: Say) -> Path:
 
 
 def make_way(folder: Path, test_set: EvaluationSet) -> None:
-    """Move what a folder has of another text out of the way, to that text's NAME with a digest.
+    """If a folder holds the evaluation of another text, move it to NAME-DIGEST.
 
-    That is needed where a configured test set has changed: its name is the new text's, and the old one's evaluation is
-    kept.
+    This happens when a configured test set has changed: the new text takes over the folder NAME, and the evaluation of
+    the old text is kept under another name.
     """
     there = _text_in(folder)
     if there is None or there == test_set.digests:
         return
     aside = _choose(_with_digest(folder, there), there)
-    if _text_in(aside) == there:  # that text has been evaluated under this name since
+    if _text_in(aside) == there:  # a later evaluation of the old text is already there
         return
     try:
         folder.rename(aside)
     except OSError as error:
-        raise NmtError(f"{folder} has another text and could not be moved to {aside}: {error.strerror}") from error
+        raise NmtError(
+            f"{folder} holds the evaluation of another text and could not be moved to {aside}: {error.strerror}"
+        ) from error
 
 
 def _choose(folders: Sequence[Path], text: Digests) -> Path:
-    """The folder that has this text, or else the first that has none."""
+    """Return the folder that holds the evaluation of this text, or else the first folder that holds none."""
     texts = [_text_in(folder) for folder in folders]
     return folders[texts.index(text if text in texts else None)]
 
 
 def _with_digest(plain: Path, text: Digests) -> list[Path]:
-    """The names of a text's own: the second for two texts whose digests begin alike."""
+    """Return two folders named after a text's digest; the long name is for texts whose short names are equal."""
     digest_of_all = hashlib.sha256(json.dumps(text, sort_keys=True).encode()).hexdigest()
     return [plain.with_name(f"{plain.name}-{head}") for head in (digest_of_all[:8], digest_of_all)]
 
 
 def _text_in(folder: Path) -> Digests | None:
-    """The digests of the text whose evaluation is in a folder; None where there is none."""
+    """Return the digests of the text whose evaluation is in a folder, or None if it holds no evaluation."""
     record = _record(folder)
     return {key: record.get(key) for key in TEXT_DIGESTS} if "source_sha256" in record else None
 
 
 def _record(folder: Path) -> dict[str, Any]:
-    """What scores.json says; nothing where it is missing or damaged."""
+    """Return the content of scores.json in a folder, or an empty dict if the file is missing or damaged."""
     try:
         record = json.loads((folder / SCORES).read_text(encoding="utf-8"))
     except (OSError, ValueError):

@@ -1,4 +1,4 @@
-"""Corpus scores through sacreBLEU, each with the signature that says how it was computed (Post 2018)."""
+"""BLEU, chrF and TER, computed by sacreBLEU, each with the signature that says how it was computed (Post 2018)."""
 
 from __future__ import annotations
 
@@ -14,42 +14,43 @@ from sacrebleu.metrics.ter import TER
 from nmt.config.languages import macrolanguage_of
 from nmt.errors import NmtError
 
-Texts = Sequence[Sequence[str]]  # whose lines answer each other
+Texts = Sequence[Sequence[str]]  # texts that correspond line by line
 
 METRICS = ("bleu", "chrf", "ter")
-LABELS = {"bleu": "BLEU", "chrf": "chrF", "ter": "TER"}  # chrF: the plain chrF2 of sacreBLEU's default
-_ASIAN = frozenset({"zh", "ja"})  # whose characters sacreBLEU's TER knows
+LABELS = {"bleu": "BLEU", "chrf": "chrF", "ter": "TER"}  # chrF is sacreBLEU's default, chrF2 without word n-grams
+_ASIAN = frozenset({"zh", "ja"})  # languages that sacreBLEU's TER can split into characters
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Score:
-    """One corpus score, from 0 to 100 (TER may exceed it), not rounded."""
+    """A corpus score, unrounded, from 0 to 100 (TER may exceed 100)."""
 
     name: str
     score: float
     signature: str
 
     def to_dict(self) -> dict[str, Any]:
-        """The form in scores.json and results.json: score and signature."""
+        """Return the score and signature as they are stored in scores.json and results.json."""
         return {"score": self.score, "signature": self.signature}
 
 
 def build_metric(name: str, target_language: str = "") -> Any:
-    """sacreBLEU's metric of this name with its default settings, as the `sacrebleu` command has them.
+    """Return sacreBLEU's metric of this name with the default settings of the `sacrebleu` command.
 
-    TER counts edits of words; for Chinese and Japanese, which have no spaces, of characters, and of stretches of kana
-    (`sacrebleu --ter-asian-support --ter-normalized`). BLEU's tokenizer follows the target language (`sacrebleu -l`),
-    however its code is spelled: zh for Chinese, MeCab for Japanese and Korean; where MeCab is not installed,
-    characters, and the log says so. The signatures name both.
+    TER counts edits of words. Chinese and Japanese are written without spaces, so TER counts edits of characters and
+    of runs of kana there (`sacrebleu --ter-asian-support --ter-normalized`). BLEU's tokenizer depends on the target
+    language (`sacrebleu -l`), however its code is spelled: zh for Chinese, MeCab for Japanese and Korean. If MeCab is
+    not installed, BLEU is computed on characters and a warning is logged. The signatures of BLEU and TER show these
+    choices.
     """
     if name == "chrf":
         return CHRF()
     language = macrolanguage_of(target_language)
     if name == "ter":
         asian = language in _ASIAN
-        return TER(normalized=asian, asian_support=asian)  # the second does nothing without the first
+        return TER(normalized=asian, asian_support=asian)  # asian_support has no effect without normalized
     try:
         return BLEU(trg_lang=language)
     except RuntimeError:  # raised by sacreBLEU's MeCab tokenizers
@@ -58,7 +59,7 @@ def build_metric(name: str, target_language: str = "") -> Any:
 
 
 def tokenizers(target_language: str) -> str:
-    """Return how BLEU and TER cut text of a language here: BLEU's tokenizer as its signature has it."""
+    """Return a description of how BLEU and TER split text of this language; it starts with BLEU's tokenizer."""
     bleu = str(build_metric("bleu", target_language).tokenizer_signature)
     return f"{bleu}, TER of characters" if build_metric("ter", target_language).asian_support else bleu
 
@@ -72,7 +73,7 @@ def score(
 ) -> dict[str, Score]:
     """Score detokenised hypotheses against their references.
 
-    `more_references` are further texts that answer the hypotheses line by line, as `references` do.
+    `more_references` holds further reference translations, each with one line for each hypothesis.
     """
     check_counts(hypotheses, references, "the hypotheses", "the references")
     texts = [references, *more_references]
@@ -80,16 +81,16 @@ def score(
 
 
 def corpus_bleu(hypotheses: Sequence[str], references: Sequence[str], target_language: str = "") -> Score:
-    """Corpus BLEU (Papineni et al. 2002), cased and on detokenised text, as sacreBLEU computes it."""
+    """Compute corpus BLEU (Papineni et al. 2002) with sacreBLEU, case-sensitive and on detokenised text."""
     return score(hypotheses, references, ("bleu",), target_language)["bleu"]
 
 
 def length_ratio(
     hypotheses: Sequence[str], references: Sequence[str], target_language: str = "", more_references: Texts = ()
 ) -> float:
-    """The tokens of the hypotheses over those of the references, as BLEU's brevity penalty counts them.
+    """Return the number of hypothesis tokens divided by that of reference tokens, as in BLEU's brevity penalty.
 
-    Of several references of a line, it counts the one that is closest in length.
+    If a line has several references, the one closest in length counts.
     """
     texts = [list(text) for text in (references, *more_references)]
     result = build_metric("bleu", target_language).corpus_score(list(hypotheses), texts)
@@ -99,14 +100,14 @@ def length_ratio(
 def sentence_bleu(
     hypotheses: Sequence[str], references: Sequence[str], target_language: str = "", more_references: Texts = ()
 ) -> list[float]:
-    """BLEU of each sentence on its own, with sacreBLEU's effective order so that short sentences are not all zero."""
+    """Compute BLEU of each single sentence, with sacreBLEU's effective order so that short ones do not all score 0."""
     metric = build_metric("bleu", target_language)
     metric.effective_order = True
     return _sentence_scores(metric, hypotheses, [references, *more_references])
 
 
 def sentence_chrf(hypotheses: Sequence[str], references: Sequence[str], more_references: Texts = ()) -> list[float]:
-    """chrF (Popovic 2015) of each sentence on its own: steadier than BLEU on a single sentence."""
+    """Compute chrF (Popovic 2015) of each single sentence, where it is less noisy than BLEU."""
     return _sentence_scores(build_metric("chrf"), hypotheses, [references, *more_references])
 
 
@@ -116,11 +117,11 @@ def _sentence_scores(metric: Any, hypotheses: Sequence[str], references: Texts) 
 
 
 def check_counts(first: Sequence[str], second: Sequence[str], first_name: str, second_name: str) -> None:
-    """Refuse texts that do not answer each other line by line, naming both counts and both texts."""
+    """Raise NmtError if two texts have different numbers of lines or none at all; the names are for the message."""
     if len(first) != len(second):
         raise NmtError(
             f"{first_name} has {len(first):,} lines but {second_name} has {len(second):,}: "
-            "they must answer each other line by line"
+            "they must correspond line by line"
         )
     if not first:
         raise NmtError(f"{first_name} and {second_name} have no lines: there is nothing to score")
@@ -132,10 +133,11 @@ def _corpus_score(name: str, hypotheses: Sequence[str], references: Texts, targe
     return Score(name, float(result.score), str(metric.get_signature()))
 
 
-_noted: set[str] = set()
+_noted: set[str] = set()  # languages for which the warning has been logged
 
 
 def _note_characters(language: str) -> None:
+    """Warn, once per language, that BLEU is computed on characters because MeCab is missing."""
     if language not in _noted:
         _noted.add(language)
         logger.warning(

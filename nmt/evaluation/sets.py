@@ -1,4 +1,4 @@
-"""Texts to be evaluated on: source and reference lines under a name, from files, the configuration or sacreBLEU."""
+"""Test sets: source lines with their references, read from files, from the configuration or from sacreBLEU."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ from nmt.data.sources.source import Pair, Say
 from nmt.errors import NmtError
 from nmt.evaluation.metrics import check_counts
 
-Digests = dict[str, str | None]
+Digests = dict[str, str | None]  # SHA-256 digests of a test set by the names in TEXT_DIGESTS
 TEXT_DIGESTS = ("source_sha256", "reference_sha256", "tags_sha256")
 
 
 @dataclass(frozen=True)
 class EvaluationSet:
-    """Source lines and the reference translation of each, or several of them."""
+    """A test set: source lines, each with one reference translation or several."""
 
     name: str
     sources: list[str]
     references: list[str]
-    configured: DataConfig | None = None  # which names it so
-    tags: list[str | None] | None = None  # of each line, where there are any
-    more_references: list[list[str]] = field(default_factory=list)  # texts that answer the source line by line, too
+    configured: DataConfig | None = None  # the configuration that defines this set under its name, if one does
+    tags: list[str | None] | None = None  # the tag of each line; None if no line has one
+    more_references: list[list[str]] = field(default_factory=list)  # further texts, one line for each source line
 
     def tagged(self, tag: str | None) -> EvaluationSet:
-        """The same set with another tag, which its name then tells; itself for None."""
+        """Return a copy of the set with `tag` on all lines and appended to its name; the set itself if tag is None."""
         if tag is None or self.tags == [tag] * len(self.sources):
             return self
         tags: list[str | None] = [tag] * len(self.sources)
@@ -41,24 +41,24 @@ class EvaluationSet:
 
     @property
     def digests(self) -> Digests:
-        """The digests of sources, references and tags by their names in TEXT_DIGESTS; None where no line has a tag."""
+        """The digests of sources, references and tags, by their names in TEXT_DIGESTS; tags: None if there are none."""
         tags = None if self.tags is None else digest([tag or "" for tag in self.tags])
         return dict(zip(TEXT_DIGESTS, (self.source_digest, self.reference_digest, tags), strict=True))
 
     @property
     def source_digest(self) -> str:
-        """SHA-256 of the source lines."""
+        """The SHA-256 digest of the source lines."""
         return digest(self.sources)
 
     @property
     def reference_digest(self) -> str:
-        """SHA-256 of the reference lines; where a line has several references, of the digests of these texts."""
+        """The SHA-256 digest of the reference lines; with several reference texts, a digest of their digests."""
         texts = [self.references, *self.more_references]
         return digest(self.references) if len(texts) == 1 else digest(list(map(digest, texts)))
 
 
 def digest(lines: Sequence[str]) -> str:
-    """SHA-256 of lines of text."""
+    """Return the SHA-256 digest of lines of text."""
     state = hashlib.sha256()
     for line in lines:
         state.update(line.encode("utf-8"))
@@ -67,7 +67,7 @@ def digest(lines: Sequence[str]) -> str:
 
 
 def read_text(path: str | Path) -> list[str]:
-    """The lines of a text file; an empty file is refused."""
+    """Read the lines of a text file. Raises NmtError if it is empty."""
     lines = read_lines(path)
     if not lines:
         raise NmtError(f"{path} is empty")
@@ -77,10 +77,10 @@ def read_text(path: str | Path) -> list[str]:
 def set_from_files(
     source: str | Path, references: str | Path | Sequence[str | Path], name: str | None = None
 ) -> EvaluationSet:
-    """Return the set of a source file and one reference file or several.
+    """Return the test set of a source file and one reference file or several.
 
-    Unless told otherwise it is named after the source file without its last ending, that of a compressed file aside:
-    news.2014 for news.2014.de.gz.
+    Without `name`, the set is named after the source file without its last ending, not counting the ending of a
+    compressed file: news.2014.de.gz gives news.2014.
     """
     sources = read_text(source)
     first, *more = read_references([references] if isinstance(references, str | Path) else references, sources, source)
@@ -91,7 +91,7 @@ def set_from_files(
 
 
 def read_references(files: Sequence[str | Path], sources: Sequence[str], source_name: str | Path) -> list[list[str]]:
-    """Return the lines of reference files, each of which must have a line for each of `sources`."""
+    """Read reference files. Raises NmtError if one does not have a line for each line of `sources`."""
     texts = []
     for file in files:
         texts.append(read_text(file))
@@ -102,9 +102,10 @@ def read_references(files: Sequence[str | Path], sources: Sequence[str], source_
 def sets_of(
     config: Config, names: Sequence[str] | None = None, say: Say = lambda sentence: None
 ) -> list[EvaluationSet]:
-    """The test sets of a configuration: all, or those named; a name it does not have may be one of sacreBLEU's.
+    """Return the test sets of a configuration, or those in `names`.
 
-    `say` is told of a stream that broke.
+    A name that the configuration does not have may be that of one of sacreBLEU's test sets. `say` receives a message
+    when the connection to a streamed corpus breaks.
     """
     data = config.data
     corpora = test_sets(data)
@@ -121,7 +122,7 @@ def sets_of(
 
 
 def _configured(name: str, corpora: Sequence[CorpusConfig], data: DataConfig, say: Say) -> EvaluationSet:
-    """The test set of a configuration that is made of these corpora."""
+    """Return the test set of a configuration that consists of these corpora, one after the other."""
     pairs: list[Pair] = []
     tags: list[str | None] = []
     more: list[list[str]] = [[] for _ in corpora[0].more_references or ()]
@@ -143,7 +144,8 @@ def _configured(name: str, corpora: Sequence[CorpusConfig], data: DataConfig, sa
 def set_from_sacrebleu(name: str, source_language: str, target_language: str, others: Sequence[str]) -> EvaluationSet:
     """Return one of sacreBLEU's own test sets (wmt14/full, wmt20, ...), which it downloads on first use.
 
-    sacreBLEU has its language pairs in ISO 639-1, such as en-zh; here the languages may be spelled in any way.
+    sacreBLEU names its language pairs by ISO 639-1 codes, such as en-zh; the languages given here may be spelled in
+    any way.
     """
     import sacrebleu
     from sacrebleu.dataset import DATASETS

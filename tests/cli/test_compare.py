@@ -70,7 +70,7 @@ def test_all_that_is_named_is_looked_at_before_a_run_is_loaded(
         (["a=b", "-o", "x", "--source", "f"], "--source and --reference go together"),
         (["a=b", "-o", "x", "--sentences", "0"], "counted from 1"),
         (["a=b", "-o", "x", "--sentences", "one"], "is not a list of line numbers"),
-        (["a=b", "-o", "x", "--languages", "german"], "no direction"),
+        (["a=b", "-o", "x", "--languages", "german"], "is not a translation direction"),
         (["a=b"], "-o"),
     ],
 )

@@ -327,7 +327,7 @@ def test_segments_without_spaces_have_pieces_as_words(runs: dict[str, Path]) -> 
         (["--attention", "f", "--prefix", "f"], "--attention f is the file that --prefix reads: choose another file"),
         (["--score", "f", "-o", "f"], "-o f is the file that --score reads: choose another file"),
         (["-i", "f", "--alignments", "f"], "--alignments f is the input itself: choose another file"),
-        (["-i", "f", "-o", "g", "--prefix", "/dev/null"], "give a file instead of /dev/null"),
+        (["-i", "f", "-o", "g", "--prefix", "/dev/null"], "--prefix /dev/null is a pipe or a device"),
     ],
 )
 def test_options_that_mean_nothing_together(
