@@ -93,7 +93,7 @@ def _align(arguments: Namespace) -> None:
     pairs = set_from_files(arguments.source, arguments.target)
     for line in arguments.heatmap or ():
         if line > len(pairs.sources):
-            raise UsageError(f"--heatmap {line}: {arguments.source} has only {len(pairs.sources):,} lines")
+            raise UsageError(f"--heatmap {line}: {arguments.source} has {len(pairs.sources):,} lines")
     gold = None if arguments.gold is None else read_gold(arguments.gold)
     if gold is not None:
         check_count(gold, len(pairs.sources), arguments.gold)

@@ -146,7 +146,7 @@ def test_self_attention_is_drawn_and_has_no_links(
 def test_characters_without_a_font_are_named(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(fonts, "_installed", tuple)  # a machine with no font but the bundled one
+    monkeypatch.setattr(fonts, "_installed", tuple)  # as on a machine that only has the bundled font
     fonts._cover.cache_clear()
     source, target = write_lines(tmp_path / "s", ["Hut 天気"]), write_lines(tmp_path / "t", ["hat"])
     options = ["--source", str(source), "--target", str(target), "--heatmap", "1", "--heatmap-dir", str(tmp_path)]

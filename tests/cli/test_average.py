@@ -1,4 +1,4 @@
-"""nmt-average: what it averages, what it prints and how it fails."""
+"""Tests of nmt-average: the checkpoints that it averages, its output and its errors."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from tests.training.tiny import events, tiny_config
 
 @pytest.fixture(scope="module")
 def trained_once(tmp_path_factory: pytest.TempPathFactory, translated_from_the_start: None) -> Path:
-    """A run that learns so fast that the average of its last two checkpoints is better than the best, as it found.
+    """Train a run that learns so fast that the average of its last two checkpoints is better than the best checkpoint.
 
-    The average of its best two is worse than the best.
+    The average of its best two checkpoints is worse than the best one.
     """
     folder = tmp_path_factory.mktemp("average")
     kept = {"keep_best": 2, "keep_last": 2, "checkpoint_every": 1, "average": "last"}
@@ -35,14 +35,14 @@ def trained_once(tmp_path_factory: pytest.TempPathFactory, translated_from_the_s
 
 @pytest.fixture
 def trained(trained_once: Path, tmp_path: Path) -> Path:
-    """The same run as it was before the average, at another place."""
+    """Return a copy of the run without its averaged checkpoint."""
     shutil.copytree(trained_once, tmp_path / "run")
     delete_average(tmp_path / "run")
     return tmp_path / "run"
 
 
 def figures(run: Path, kind: str) -> str:
-    """What the last event of that kind found, as the command shows it."""
+    """Return the figures of the run's last event of this kind, formatted as the command prints them."""
     event = events(run, kind)[-1]
     scores = f"BLEU {event['bleu']:.2f}  chrF {event['chrf']:.2f}"
     return f"loss {event['loss']:.3f}  perplexity {event['perplexity']:.2f}  {scores}"

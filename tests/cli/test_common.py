@@ -1,4 +1,4 @@
-"""How a command ends: its exit status and the sentence on stderr, whatever went wrong."""
+"""Tests of how commands end: the exit status and the message on stderr for every kind of failure."""
 
 import subprocess
 import sys

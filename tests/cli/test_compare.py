@@ -1,4 +1,4 @@
-"""nmt-compare: the command around the report."""
+"""Tests of nmt-compare: its arguments, its output and its errors. The report itself is tested in tests/report."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def test_wrong_usage_is_told(arguments: list[str], sentence: str, capsys: pytest
 
 def test_a_report_goes_where_links_lead(tmp_path: Path) -> None:
     source, reference = write_texts(tmp_path)
-    (tmp_path / "report").symlink_to("disk/report")  # where nothing is yet
+    (tmp_path / "report").symlink_to("disk/report")  # a path that does not exist yet
     arguments = [f"a={reference}", "--source", str(source), "--reference", str(reference)]
     assert main([*arguments, "-o", str(tmp_path / "report")]) == 0
     assert (tmp_path / "report").is_symlink()

@@ -1,4 +1,4 @@
-"""nmt-evaluate: what it prints is what sacreBLEU says."""
+"""Tests of nmt-evaluate: its scores are those that sacreBLEU computes."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def test_pipes_are_read_once_for_all_runs(folder: Path, capsys: pytest.CaptureFi
 
 @contextmanager
 def pipe_of(file: Path) -> Iterator[str]:
-    """The name of a pipe with the content of a file, as <(cat FILE) is one in a shell."""
+    """Return the name of a pipe with the content of a file, like <(cat FILE) in a shell."""
     end, start = os.pipe()
     os.write(start, file.read_bytes())
     os.close(start)

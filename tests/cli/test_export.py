@@ -1,4 +1,4 @@
-"""nmt-export and what nmt-translate makes of an export: the same answers, and refusals that say what to do."""
+"""Tests of nmt-export and of nmt-translate with an export: equal translations, and errors that say what to do."""
 
 from __future__ import annotations
 
@@ -44,13 +44,13 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def run(exported: Path, tmp_path: Path) -> Path:
-    """A copy that may be spoilt."""
+    """Return a copy of the exported run that a test may damage."""
     return shutil.copytree(exported, tmp_path / "run")
 
 
 @pytest.fixture
 def call(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, list[str], str]]:
-    """nmt-translate on LINES: its status, what it wrote and what it said."""
+    """Return a function that runs nmt-translate on LINES; it returns exit status, lines of output and stderr."""
 
     def call(run: Path, *arguments: str) -> tuple[int, list[str], str]:
         source, target = tmp_path / "source.txt", tmp_path / "target.txt"

@@ -1,4 +1,4 @@
-"""nmt-shortlist and searches with what it makes: what is printed, what is answered, how they fail."""
+"""Tests of nmt-shortlist and of searches with a shortlist: their output, translations and errors."""
 
 from __future__ import annotations
 
@@ -37,14 +37,14 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def run(trained: Path, tmp_path: Path) -> Path:
-    """A copy elsewhere, whose data are where they were."""
+    """Return a copy of the run in another folder; its data stay where they were."""
     return shutil.copytree(trained, tmp_path / "copy")
 
 
 @pytest.fixture
 def call(monkeypatch: pytest.MonkeyPatch, capfdbinary: pytest.CaptureFixture[bytes]):
     def call(*arguments: object) -> tuple[int, list[str], str]:
-        """nmt-translate on LINES: status, answers, what it said."""
+        """Run nmt-translate on LINES; return exit status, translations and stderr."""
         capfdbinary.readouterr()
         monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO("".join(f"{line}\n" for line in LINES).encode())))
         status = translate.main(["--device", "cpu", *map(str, arguments)])
@@ -70,7 +70,7 @@ def test_a_list_is_made_and_printed(run: Path, capsys: pytest.CaptureFixture[str
     used = {id for row in range(pairs) for id in prepared.train.source(row).tolist()}
     filled = (shortlist.likely != PAD).any(1).nonzero().flatten().tolist()
     assert set(filled) == used
-    # the target has the source's words: most pieces are their own likeliest translation
+    # source and target consist of the same words, so the likeliest translation of most pieces is the piece itself
     assert sum(shortlist.likely[id, 0].item() == id for id in used) > len(used) / 2
 
 

@@ -1,4 +1,4 @@
-"""Every command with --tag, on a small run that was trained on text with tags and text without."""
+"""Tests of every command with --tag, on a small run that was trained on text with and without tags."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ LONG = " ".join(made_up_lines(12, seed=52))  # several times as long as the mode
 
 
 def tagged_config(folder: Path) -> Config:
-    """Text as it is with no tag, and turned round with one; validated and tested on both."""
+    """Return a configuration with two kinds of text: reversed with the tag `turn`, and copied without a tag."""
     config = tiny_config(folder, training__max_steps=30, training__validate_every=30, tokenizer__vocab_size=61)
     text = folder / "text"
     shutil.copy(text / "train.aa", text / "same.aa")
@@ -288,12 +288,12 @@ def test_a_tag_that_is_given_has_an_evaluation_of_its_own(run: Path, capfd: pyte
 
 
 def test_a_run_from_before_there_were_tags(run: Path, tmp_path: Path) -> None:
-    """A configuration without the new keys is what it was."""
+    """A configuration without the keys for tags is still valid and describes the same run."""
     old = tiny_config(tmp_path, run="old", training__max_steps=2, training__validate_every=2)
     train(old)
     path = Path(str(old.run_dir)) / "config.yaml"
     text = path.read_text("utf-8").replace("  temperature: null\n", "")
     assert text != path.read_text("utf-8")
     path.write_text(text, encoding="utf-8")
-    train(old)  # finds it trained, refuses nothing
+    train(old)  # finds the run complete and raises no error
     assert Translator.load(path.parent, device="cpu").translate(["ba."])

@@ -1,4 +1,4 @@
-"""nmt-train: what it prints, what it trains and how it ends; the training itself is tested elsewhere."""
+"""Tests of nmt-train: its arguments, its output and its exit status. Training itself is tested in tests/training."""
 
 import json
 import subprocess
@@ -16,7 +16,7 @@ from nmt.errors import NmtError
 
 @pytest.fixture
 def trained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Config]:
-    """The configurations handed to a trainer that only notes them, and fails for seed 13."""
+    """Replace training with a function that records its configurations and fails for seed 13; return the record."""
     configs: list[Config] = []
 
     def train(config: Config, world: None = None) -> None:

@@ -1,4 +1,4 @@
-"""Threads of a command spin briefly while they wait; those of a program that imports nmt wait as its author chose."""
+"""Tests that idle threads of a command spin only briefly, and that importing nmt alone does not change this setting."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def test_what_the_user_chose_stays(name: str) -> None:
 
 
 def waits_of(program: str) -> str:
-    """What a program prints that begins without anything said of how threads wait."""
+    """Run a program without environment variables about waiting threads and return its output."""
     environment = {name: value for name, value in os.environ.items() if name not in NAMES}
     done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True)
     return done.stdout.strip()

@@ -1,4 +1,4 @@
-"""The installed commands, run as a user runs them, on real (embedded) text."""
+"""Helpers that run the installed commands, as a user does, on the real text of the embedded corpus."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def copy_lines(source: Path, target: Path, count: int) -> None:
 
 @pytest.fixture(scope="package")
 def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """600 / 20 / 20 pairs of the embedded corpus."""
+    """Write 600 / 20 / 20 pairs of the embedded corpus for training, validation and testing."""
     folder = tmp_path_factory.mktemp("corpus")
     for split, count in (("train", 600), ("dev", 20), ("test", 20)):
         for language in ("de", "en"):
@@ -59,6 +59,6 @@ SMALL = ("model.model_dim=32", "model.ffn_dim=64", "model.num_heads=2", "model.e
 
 
 def train_arguments(corpus: Path, run_dir: Path, *more: str) -> list[str]:
-    """The arguments of nmt-train for a small Transformer on the small corpus, its store beside the run."""
+    """Return the arguments of nmt-train for a small Transformer on the small corpus, with its cache next to the run."""
     return ["embedded", f"data.path={corpus}", f"data.cache={run_dir.parent / 'prepared'}", f"run_dir={run_dir}",
             "training.max_minutes=null", *SMALL, *more]  # fmt: skip

@@ -1,6 +1,6 @@
-"""What a user may get wrong: one clear sentence, exit status 1, no traceback, and nothing lost.
+"""Tests of user mistakes: each gives one clear sentence and exit status 1, without a traceback or lost files.
 
-Called in this process: an installed command does the same after importing torch again.
+The commands are called in this process, which saves importing torch for each of them.
 """
 
 from __future__ import annotations
@@ -123,7 +123,7 @@ def test_a_run_of_another_configuration(trained: Path, corpus: Path, capsys: pyt
 
 
 def failure(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
-    """What nmt-train says when it fails as it should."""
+    """Run nmt-train, check that it fails with a message, and return the message."""
     assert train.main(list(arguments)) == 1
     sentence = last_line(capsys)
     assert sentence.startswith("nmt-train: error: ")

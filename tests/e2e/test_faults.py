@@ -1,4 +1,4 @@
-"""Killed, stopped and starved: what is left is whole, and the run goes on as if nothing had happened."""
+"""Tests of training that is killed, stopped or out of disk space: files stay intact, and the run can be continued."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def start(corpus: Path, run_dir: Path, *more: str) -> subprocess.Popen[str]:
 
 
 def wait_for_a_checkpoint(run_dir: Path, process: subprocess.Popen[str]) -> None:
-    """One that a run goes on from: the pointer comes after the folder."""
+    """Wait until a run can be continued from a checkpoint: the pointer `last` is written after the folder."""
     deadline = time.monotonic() + 120
     while not (run_dir / "checkpoints" / "last").exists():
         assert process.poll() is None and time.monotonic() < deadline, process.communicate()
@@ -92,7 +92,7 @@ def test_a_full_disk_leaves_the_previous_checkpoint(corpus: Path, tmp_path: Path
     size = (run_dir / "checkpoints/step-0000000005/model.safetensors").stat().st_size
 
     def no_larger_files() -> None:
-        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # writing on answers "file too large" instead of killing
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # too large a file then raises an error instead of a signal
         resource.setrlimit(resource.RLIMIT_FSIZE, (size // 2, size // 2))
 
     failed = run("nmt-train", *train_arguments(corpus, run_dir, *STEPS), status=1, preexec_fn=no_larger_files)

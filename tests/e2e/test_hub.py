@@ -1,4 +1,4 @@
-"""Presets of the hub on local data sets of the hub's shapes: nested as WMT14, flat as Multi30k."""
+"""Tests of presets with Hugging Face data, on local data sets of the same form: nested (WMT14) and flat (Multi30k)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`pip install .` and `pip install -e .` give commands, presets and the embedded corpus from any folder."""
+"""Tests that `pip install .` and `pip install -e .` provide commands, presets and the embedded corpus in any folder."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ def test_install(options: list[str], tmp_path: Path) -> None:
     environment = tmp_path / "environment"
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", environment], check=True)
     python = environment / "bin" / "python"
-    # what nmt depends on is borrowed from here, nmt itself is not: nothing is downloaded
+    # the dependencies of nmt, but not nmt itself, come from this environment, so that nothing is downloaded
     purelib = subprocess.check_output(
         [python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"], text=True
     ).strip()
     borrowed = tmp_path / "borrowed"
     borrowed.mkdir()
-    for folder in filter(os.path.isdir, site.getsitepackages()):  # Debian names some that are not there
+    for folder in filter(os.path.isdir, site.getsitepackages()):  # on Debian some of them do not exist
         for entry in Path(folder).iterdir():
             if not entry.name.startswith(("nmt", "_editable_impl_nmt")):
                 (borrowed / entry.name).symlink_to(entry)
     (Path(purelib) / "borrowed.pth").write_text(f"{borrowed}\n")
     source = ROOT
-    if not options:  # building writes beside the sources: not in the checkout
+    if not options:  # build in a copy, because building writes files next to the sources
         source = tmp_path / "source"
         ignored = shutil.ignore_patterns(".git", ".venv", "*_cache", "__pycache__")
         shutil.copytree(

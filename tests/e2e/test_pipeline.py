@@ -1,4 +1,4 @@
-"""Raw text in; a trained system, translations, scores, a report and heatmaps out: through the installed commands."""
+"""Tests of the whole pipeline with the installed commands: training, translation, scores, a report and heatmaps."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def trained(work: Path, corpus: Path) -> Path:
-    """A run directory, trained for 30 updates."""
+    """Train a run for 30 updates and return its directory."""
     arguments = train_arguments(corpus, work / "small", "training.max_steps=30", "training.validate_every=15")
     prepared = run("nmt-prepare", *arguments, cwd=work)
     assert not (work / "small" / "checkpoints").exists(), "nmt-prepare prepares and does no more"

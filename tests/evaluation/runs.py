@@ -1,4 +1,4 @@
-"""Run directories with tiny untrained models: enough for whatever is done with a run."""
+"""Run directories with tiny untrained models, for tests of everything that uses a run."""
 
 from __future__ import annotations
 
@@ -41,19 +41,19 @@ REFERENCES = [
 
 
 def write_lines(path: Path, lines: list[str]) -> Path:
-    """Write lines of text."""
+    """Write lines of text to a file."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("".join(line + "\n" for line in lines), encoding="utf-8")
     return path
 
 
 def write_texts(folder: Path) -> tuple[Path, Path]:
-    """The source and reference file of a test set."""
+    """Write the source and the reference file of a test set and return their paths."""
     return write_lines(folder / "text.de", SOURCES), write_lines(folder / "text.en", REFERENCES)
 
 
 def make_run(path: Path, family: str, texts: Path, seed: int = 1) -> Path:
-    """A run directory of a tiny model; its configuration's test set `test` is text.de and text.en in `texts`."""
+    """Make the run directory of a tiny model; its test set `test` is text.de and text.en in the folder `texts`."""
     corpus = CorpusConfig(prefix=str(texts / "text"))
     config = Config(
         model=MODELS[family],

@@ -1,4 +1,4 @@
-"""Pharaoh links and the error rate of Och & Ney 2003."""
+"""Tests of links in Pharaoh format and of the alignment error rate (Och & Ney 2003)."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def test_a_token_that_is_no_link_is_named(tmp_path: Path) -> None:
 def test_scores_by_hand() -> None:
     gold = [parse_links("0-0 1-1 2?1"), parse_links("0-0")]
     alignments = [{(0, 0), (2, 1), (3, 3)}, {(1, 0)}]
-    # A = 4 links; sure 3, of which found 1; possible 4, of which found 2
+    # |A| = 4 links; |S| = 3 sure links, 1 of them in A; |P| = 4 possible links, 2 of them in A
     scores = alignment_scores(alignments, gold)
     assert scores.precision == pytest.approx(2 / 4)
     assert scores.recall == pytest.approx(1 / 3)

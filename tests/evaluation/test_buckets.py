@@ -1,4 +1,4 @@
-"""BLEU by source length."""
+"""Tests of BLEU by source length."""
 
 from __future__ import annotations
 

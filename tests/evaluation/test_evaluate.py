@@ -1,4 +1,4 @@
-"""Evaluations are kept in the run, each text's in its own folder, and used again exactly while nothing has changed."""
+"""Tests that evaluations are kept in the run, in one folder per text, and reused exactly as long as nothing changes."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def test_other_settings_weights_or_text_are_translated_anew(run_dir: Path) -> No
     with torch.no_grad():
         for parameter in run.model.parameters():
             parameter.add_(0.1)
-    save_weights(run.checkpoint.path / "model.safetensors", run.model)  # as a run trained again to the same step
+    save_weights(run.checkpoint.path / "model.safetensors", run.model)  # as if the run was trained again to this step
     assert not evaluate(load_run(run_dir), test_set, SETTINGS).reused
 
 
@@ -92,7 +92,7 @@ def test_damaged_or_edited_hypotheses_are_not_trusted(run_dir: Path) -> None:
 
 
 def other_value(field: Any, value: Any) -> Any:
-    """Another value of a search setting, by its type."""
+    """Return a valid value of a search setting that differs from `value`."""
     if isinstance(value, bool):
         return not value
     if isinstance(value, str):
@@ -148,7 +148,7 @@ def test_text_tags_device_and_weights_are_in_the_key(run_dir: Path) -> None:
         key(dataclasses.replace(test_set, sources=test_set.sources[::-1])),
         key(test_set.tagged("x")),
         key(device="cuda"),
-        key(device="mps"),  # which computes in fp32, as the CPU does
+        key(device="mps"),  # computes in fp32, like the CPU
     ]
     with torch.no_grad():
         next(run.model.parameters()).add_(1)
@@ -166,7 +166,7 @@ def test_impossible_settings_are_refused_before_anything_is_translated(run_dir: 
 
 
 def kept(run: LoadedRun, test_set: EvaluationSet) -> Evaluation:
-    """The evaluation of a text, whose folder must have that text's sources and references."""
+    """Evaluate a run on a text and check that the evaluation's folder belongs to that text."""
     found = evaluate(run, test_set, SETTINGS)
     record = json.loads((found.folder / "scores.json").read_text(encoding="utf-8"))
     assert record == found.record and test_set.digests.items() <= record.items()
@@ -303,7 +303,7 @@ def test_a_set_of_sacrebleu_is_read_or_its_failed_download_is_one_sentence(
 
 def test_lines_that_were_trained_on_are_told(run_dir: Path, tmp_path: Path) -> None:
     run = load_run(run_dir)
-    (test_set,) = sets_of(run.config)  # the configuration's training text, too
+    (test_set,) = sets_of(run.config)  # this text is also the configuration's training text
     said: list[str] = []
     assert evaluate(run, test_set, SETTINGS, said.append).record["shared_with_training"] is None
     assert not any("training text" in line for line in said), "nobody knows without the prepared text"
@@ -312,7 +312,7 @@ def test_lines_that_were_trained_on_are_told(run_dir: Path, tmp_path: Path) -> N
     fingerprints = prepare(run.config, lambda line: None).fingerprints
     (run_dir / "environment.json").write_text(json.dumps({"data": fingerprints}), encoding="utf-8")
     (run_dir / "evaluations" / "test" / "scores.json").unlink()
-    for _ in range(2):  # translated, and used again
+    for _ in range(2):  # translated the first time, reused the second time
         said.clear()
         evaluation = evaluate(run, test_set, SETTINGS, said.append)
         warnings = [line for line in said if line.startswith("WARNING: data.test.test: 6 of 6 source lines (100%)")]

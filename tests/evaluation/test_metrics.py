@@ -1,4 +1,4 @@
-"""Scores are the `sacrebleu` command's, to the last digit."""
+"""Tests that scores equal those of the `sacrebleu` command to the last digit."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ CHINESE = ["今天天气很好。", "他喜欢吃苹果。"], ["今天的天气�
 
 
 def sacrebleu(hypotheses: Path, references: Path, *options: str) -> dict[str, dict[str, str]]:
-    """What the command prints for the three metrics, with 12 decimals."""
+    """Return what the `sacrebleu` command prints for the three metrics, with 12 decimals."""
     command = [sys.executable, "-m", "sacrebleu", str(references), "-i", str(hypotheses), "-w", "12"]
     output = subprocess.run(
         [*command, "-m", "bleu", "chrf", "ter", *options], capture_output=True, text=True, check=True

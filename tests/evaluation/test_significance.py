@@ -1,4 +1,4 @@
-"""Whether systems differ: the resamples and shuffles of `sacrebleu`, and p-values that keep what they promise."""
+"""Tests of significance: resamples and shuffles equal those of `sacrebleu`, and p-values have the right error rate."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ NULL_TRIALS, NULL_SAMPLES, NULL_SENTENCES = 1000, 199, 240
 
 
 def damaged(share: float, seed: int) -> list[str]:
-    """The references with that share of their words lost."""
+    """Return the references with this share of their words removed at random."""
     choice = random.Random(seed)
     return [" ".join(word for word in line.split() if choice.random() > share) for line in TEXT]
 
@@ -66,7 +66,7 @@ def test_approximate_randomisation_equals_sacrebleu() -> None:
     for name, label in zip(METRICS, SACREBLEU, strict=True):
         ours = randomisation_p_value(*(Statistics(name, system, TEXT) for system in (first, second)), trials)
         theirs = expected[label][1].p_value
-        if name == "ter":  # few edits make many equal differences, which sacreBLEU doesn't count as at least as large
+        if name == "ter":  # with few edits many differences are equal, and sacreBLEU only counts larger ones
             assert 0.005 < theirs <= ours < 1
         else:
             assert ours == pytest.approx(theirs) and 0.005 < ours < 1
@@ -85,7 +85,7 @@ def test_the_bootstrap_counts_both_sides_of_a_centred_distribution() -> None:
 
 @pytest.fixture(scope="module")
 def two_systems() -> list[NDArray[np.float64]]:
-    """The statistics of two systems, the second much the better one."""
+    """Return the statistics of two systems, of which the second is much better."""
     lines = [line for line in TEXT for _ in range(NULL_SENTENCES // len(TEXT))]
     choice = random.Random(7)
     texts = [
@@ -98,7 +98,7 @@ def two_systems() -> list[NDArray[np.float64]]:
 def test_equally_good_systems_differ_by_chance_as_often_as_p_says(
     method: Method, two_systems: list[NDArray[np.float64]]
 ) -> None:
-    """The null hypothesis is made true: which of two outputs a system gets is drawn anew for each sentence."""
+    """The null hypothesis is true here, because the two outputs are assigned to the systems at random per sentence."""
     choice = np.random.default_rng(3)
     counts = resample_counts(NULL_SENTENCES, NULL_SAMPLES)
     one, two = (Statistics("bleu", REFERENCES, REFERENCES) for _ in range(2))

@@ -25,7 +25,8 @@ def lines_done(total: int | None, done: int = 0, silent: bool = False) -> Progre
 class Counter:
     """A counter of the lines that a process has translated; it passes each new count to the function `changed`.
 
-    Empty lines belong to no batch, so the sum over batches is replaced by the block's size after each block.
+    The sum over the batches of a block may be inexact, because empty lines belong to no batch. After each block it is
+    replaced by the block's size.
     """
 
     def __init__(self, changed: Callable[[int], None]) -> None:

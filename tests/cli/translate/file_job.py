@@ -1,4 +1,4 @@
-"""nmt-translate from file to file, in shards of a hundred lines, in this process or another."""
+"""A helper for tests that translate a file into a file in shards of 100 lines, in this process or in another one."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _COMMAND = (
 
 
 class FileJob:
-    """A run, a text, and what an undisturbed process makes of it."""
+    """A run, a text to translate with it, and the output of an uninterrupted call."""
 
     def __init__(self, folder: Path) -> None:
         self.run = make_run(folder / "run")
@@ -36,18 +36,18 @@ class FileJob:
         self.expected = (folder / "out.txt").read_bytes()
 
     def arguments(self, output: Path, *more: object, run: Path | None = None) -> list[str]:
-        """Those of the command; of options that come twice the last one counts."""
+        """Return the arguments of nmt-translate; the options in `more` override the earlier ones."""
         return list(map(str, [run or self.run, "--device", "cpu", "-i", self.text, "-o", output, *more]))
 
     def call(self, output: Path, *more: object, run: Path | None = None) -> int:
-        """The exit status of the command in this process."""
+        """Run nmt-translate in this process and return its exit status."""
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(shards, "LINES", 100)
             return translate.main(self.arguments(output, *more, run=run))
 
     @contextmanager
     def started(self, output: Path, *more: object) -> Iterator[subprocess.Popen[str]]:
-        """The command in another process."""
+        """Run nmt-translate in another process, which is killed at the end of the `with` block."""
         command = [sys.executable, "-c", _COMMAND, *self.arguments(output, *more)]
         with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT) as process:
             try:
@@ -57,12 +57,12 @@ class FileJob:
 
 
 def finished(output: Path) -> int:
-    """How many shards are."""
+    """Return the number of finished shards of an output file."""
     return len(list(output.with_name(f"{output.name}.parts").glob("shard-*")))
 
 
 def wait_for(output: Path, count: int, process: subprocess.Popen[str]) -> None:
-    """Until so many shards are finished."""
+    """Wait until `count` shards of an output file are finished."""
     deadline = time.monotonic() + 120
     while finished(output) < count:
         assert process.poll() is None and time.monotonic() < deadline, process.communicate()

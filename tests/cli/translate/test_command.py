@@ -1,4 +1,4 @@
-"""nmt-translate: what goes in and comes out, and how it fails."""
+"""Tests of nmt-translate: its input, output and errors."""
 
 from __future__ import annotations
 
@@ -189,7 +189,7 @@ def test_a_failure_leaves_an_output_file_as_it_was(run: Path, call, tmp_path: Pa
 def test_a_compressed_text_is_read_and_written_by_its_name(
     run: Path, expected: list[str], call, tmp_path: Path, suffix: str
 ) -> None:
-    """By streams, by files, and by several processes, each of which reads its shards of the one text."""
+    """Compressed text works with streams, with files, and with several processes that each decompress the text."""
     compress, decompress = {".gz": (gzip.compress, gzip.decompress), ".xz": (lzma.compress, lzma.decompress)}[suffix]
     source, output, plain = tmp_path / f"in{suffix}", tmp_path / f"out{suffix}", text(expected)
     source.write_bytes(compress(text(LINES).encode()))
@@ -391,7 +391,7 @@ def test_a_slow_pipe_is_answered_line_by_line_until_a_signal(run: Path, expected
             assert process.stdin is not None
             pipe = process.stdin.fileno()
             answer_before_the_next(process, lambda data: os.write(pipe, data), expected)
-            os.write(pipe, b"ba de")  # a line that has not ended
+            os.write(pipe, b"ba de")  # the beginning of a line
             process.send_signal(signal.SIGTERM)
             rest, said = process.communicate(timeout=60)
             assert (process.returncode, rest) == (143, b"")

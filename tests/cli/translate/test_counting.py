@@ -1,4 +1,4 @@
-"""How far it is: lines, rate and time left, on a terminal and in a log."""
+"""Tests of the progress display: lines, rate and remaining time, on a terminal and in a log."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def test_batches_are_counted_and_put_right_by_blocks() -> None:
     reached: list[int] = []
     counter = Counter(reached.append)
     counter.batch(3)
-    counter.batch(3)  # which has lines of the first batch, too
+    counter.batch(3)  # one line is counted in both batches
     counter.block(5)
     counter.batch(2)
     assert reached == [0, 3, 6, 5, 7]

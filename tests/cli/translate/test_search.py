@@ -1,4 +1,4 @@
-"""nmt-translate asked for more than the best translations: ensembles, samples, scores, prefixes, attention."""
+"""Tests of nmt-translate with ensembles, n-best lists, samples, scores, prefixes and attention."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def test_an_ensemble_of_an_rnn_and_a_transformer(runs: dict[str, Path], call) ->
     assert [json.loads(line)["hypotheses"][0]["text"] for line in found.splitlines()] == Translator.load(
         both, device="cpu"
     ).translate(LINES)
-    assert len({found, *(call(run, "--n-best", 1).out for run in both)}) == 3  # texts, or their log-probabilities
+    assert len({found, *(call(run, "--n-best", 1).out for run in both)}) == 3  # texts or log-probabilities differ
     assert call(both[0], both[0]).out == call(both[0]).out
 
 
@@ -246,7 +246,7 @@ def test_a_model_without_attention_is_refused(runs: dict[str, Path], call, tmp_p
 def attention_of(
     translator: Translator, translations: list[Translation], languages: tuple[str, str] = ("aa", "bb")
 ) -> list[WordAttention]:
-    """Return the attention, between words, with which translations were made."""
+    """Return the attention between words with which these translations were produced."""
     found = translated_pieces(translator.engine.model, translator.tokenizer, translations)
     return [on_words(pieces, languages) for pieces in found]
 
@@ -254,7 +254,7 @@ def attention_of(
 @pytest.mark.parametrize("name", ["rnnsearch", "transformer-post"])
 def test_a_long_line_is_aligned_by_its_segments_in_words_of_the_line(runs: dict[str, Path], name: str) -> None:
     translator = Translator.load(runs[name], device="cpu")
-    glued = "ki" * 60 + " ba."  # a word that is cut
+    glued = "ki" * 60 + " ba."  # the first word is so long that it is cut into segments
     for translation in translator.translate_nbest([LONG, glued]):
         segments = translation.hypotheses[0].segments
         assert len(segments) > 2

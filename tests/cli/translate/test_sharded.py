@@ -1,4 +1,4 @@
-"""nmt-translate from file to file: killed at any moment and resumed, and what it refuses."""
+"""Tests of translating a file into a file: killing and resuming at any moment, and calls that are refused."""
 
 from __future__ import annotations
 
@@ -124,7 +124,7 @@ def test_a_shard_that_was_cut_short_is_translated_again_and_a_changed_job_refuse
 def test_standard_output_by_its_name_is_written_to_and_not_replaced(
     job: FileJob, tmp_path: Path, capfd: pytest.CaptureFixture[str], place: str
 ) -> None:
-    """It is a file here, which pytest has opened."""
+    """In this test, standard output is a regular file that pytest has opened."""
     print("before", flush=True)
     assert job.call(Path(place)) == 0
     print("after", flush=True)
@@ -138,7 +138,7 @@ def test_what_a_lost_process_was_at_is_translated_all_the_same(
     lost = {2, 5}
 
     def take_unless_lost(self: shards.Shards, index: int) -> bool:
-        """Another process is faster to take some, and is heard of no more."""
+        """Take a shard, unless it is one that another process took before it disappeared."""
         taken = take(self, index)
         return taken and not (index in lost and lost.discard(index) is None)
 

@@ -1,4 +1,4 @@
-"""nmt-translate by several processes: workers of one command, which end together, and those of torchrun."""
+"""Tests of nmt-translate with several processes: the workers of one command, and the processes of torchrun."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def test_workers_write_what_one_process_writes(job: FileJob, tmp_path: Path) -> 
 
 
 def workers_of(process: subprocess.Popen[str]) -> list[int]:
-    """The workers of a command, without the process that multiprocessing keeps for itself."""
+    """Return the process ids of a command's workers, without the helper process of multiprocessing."""
     children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
     return [int(child) for child in children if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes()]
 
@@ -98,7 +98,7 @@ def test_processes_of_torchrun_end_together(job: FileJob, tmp_path: Path) -> Non
 
 
 def test_processes_that_were_told_different_things_do_not_share_a_file(job: FileJob, tmp_path: Path) -> None:
-    """What each translates by its own options would be joined as if it were one translation."""
+    """Otherwise shards translated with different options would be joined into one output."""
     meeting = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
     command = [sys.executable, "-m", "nmt.cli.translate", *job.arguments(tmp_path / "out.txt")]
     processes = [
