@@ -134,7 +134,7 @@ def _load(arguments: Namespace) -> LoadedRun:
         )
     if not run.model.has_attention(kind):
         raise NmtError(
-            f"{arguments.run_dir} has no self-attention to draw: no layer of its {kind} uses self-attention; "
+            f"{arguments.run_dir} has no self-attention to draw: no layer of its {kind} has any; "
             "--attention cross shows what the decoder attends to in the source"
         )
     run.model.to(device)

@@ -43,7 +43,7 @@ def translate_file(arguments: Namespace, interruptible: Interruptible) -> None:
     with interruptible():
         ranks.meet()
     if ranks.rank > 0:
-        _work_for_first_rank(arguments, ranks, interruptible)
+        _translate_in_other_rank(arguments, ranks, interruptible)
         return
     reader = reader_of(arguments)
     with ExitStack() as stack:
@@ -109,7 +109,7 @@ def _all_finished(shards: Shards, progress: Progress, interruptible: Interruptib
     return True
 
 
-def _work_for_first_rank(arguments: Namespace, ranks: Ranks, interruptible: Interruptible) -> None:
+def _translate_in_other_rank(arguments: Namespace, ranks: Ranks, interruptible: Interruptible) -> None:
     """Translate shards in a rank other than the first; the first rank makes the shards and joins them."""
     with interruptible():
         shards = ranks.share(None, _options(arguments, _MAY_DIFFER))
