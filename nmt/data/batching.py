@@ -1,7 +1,7 @@
-"""Sentence pairs as padded batches, and an epoch as updates of a token budget.
+"""Padded batches of sentence pairs, and the updates of an epoch, each within a token budget.
 
-Which pairs form an update, and how they are segmented where that is drawn, follows from seed, epoch and position
-alone; how an update is split into batches for devices and processes changes nothing about it.
+The pairs of an update, and their segmentations if these are sampled, depend only on the seed, the epoch and the
+position in the epoch. They do not depend on how an update is split into batches for devices and processes.
 """
 
 from __future__ import annotations
@@ -26,44 +26,47 @@ from nmt.messages import tell
 
 
 class Batch(NamedTuple):
-    """Sentence pairs as int64 ids, PAD where a sentence has ended."""
+    """A batch of sentence pairs as int64 ids, filled up with PAD."""
 
     src: Tensor  # [batch, src_len], with EOS
-    src_mask: Tensor  # [batch, src_len] bool, True = a token
+    src_mask: Tensor  # [batch, src_len] bool, True for tokens and False for padding
     tgt_in: Tensor  # [batch, tgt_len], BOS and the target without its EOS
     tgt_out: Tensor  # [batch, tgt_len], the target with its EOS
-    src_lengths: Tensor  # [batch], on the CPU wherever the rest is: cuDNN asks for them there
+    src_lengths: Tensor  # [batch], always on the CPU, as cuDNN requires for packed sequences
 
     def to(self, device: torch.device | str) -> Batch:
-        """Bring the batch to a device; from pinned memory, without waiting for it."""
+        """Return the batch on a device; from pinned memory it is copied asynchronously."""
         src, src_mask, tgt_in, tgt_out, lengths = self
         there = (tensor.to(device, non_blocking=True) for tensor in (src, src_mask, tgt_in, tgt_out))
-        return Batch(*there, lengths)  # type: ignore[call-arg]  # mypy counts a generator as one
+        return Batch(*there, lengths)  # type: ignore[call-arg]  # mypy counts an unpacked generator as one argument
 
     def pin_memory(self) -> Batch:
-        """The batch in pinned memory."""
+        """Return a copy of the batch in pinned memory."""
         return Batch(*(tensor.pin_memory() for tensor in self))
 
     def __reduce__(self) -> tuple[Callable[..., Batch], tuple[NDArray[np.generic], ...]]:
-        return _from_arrays, tuple(tensor.numpy() for tensor in self)  # to other processes quicker than as tensors
+        return _from_arrays, tuple(tensor.numpy() for tensor in self)  # arrays are pickled faster than tensors
 
 
 class Update(NamedTuple):
-    """What one optimizer step is taken on. The counts are of the whole update, over all processes."""
+    """The data of one optimizer step. The counts cover the whole update, over all processes."""
 
     epoch: int  # counted from 0
-    position: int  # of the update within its epoch, from 0
-    batches: list[Batch]  # of this process; none where an update has fewer sentences than there are processes
+    position: int  # of the update within its epoch, counted from 0
+    batches: list[Batch]  # of this process; may be empty if there are fewer sentences than processes
     source_tokens: int  # without padding, with EOS
-    target_tokens: int
-    padded_tokens: int  # of both sides, padding included
+    target_tokens: int  # without padding, with EOS
+    padded_tokens: int  # of both sides, including padding
     sentences: int
 
 
 def collate(
     sources: Sequence[Sequence[int] | Rows], targets: Sequence[Sequence[int] | Rows], multiple: int = 1
 ) -> Batch:
-    """A batch of source ids (with EOS) and target ids (with EOS, without BOS); lengths padded to a multiple."""
+    """Build a batch from source ids (with EOS) and target ids (with EOS, without BOS).
+
+    Both lengths are padded to a multiple of `multiple`.
+    """
     src, tgt_out = _pad(sources, multiple), _pad(targets, multiple)
     lengths = np.array([len(ids) for ids in sources])
     tgt_in = np.full_like(tgt_out, PAD)
@@ -80,14 +83,16 @@ def _from_arrays(*arrays: NDArray[np.generic]) -> Batch:
 
 @dataclass(eq=False)
 class Updates:
-    """The updates of every epoch, in an order that depends on seed, epoch and position only.
+    """The updates of every epoch, in an order that depends only on seed, epoch and position.
 
-    tokens_per_update bounds an update's sentences times the tokens (with EOS) of its longest source or target;
-    tokens_per_device bounds each batch in the same way (None: a process's whole share is one batch). Lengths are padded
-    to a multiple of `multiple`, and the budgets count that. With `sampling`, an update's sentences are segmented anew:
-    tokens_per_update then bounds it by its stored ids, tokens_per_device each batch by what was drawn. With workers,
-    that many processes build updates ahead, else a thread does; `pin` puts batches into pinned memory. A mixture gives
-    corpora weights. Raises ConfigError for a sentence that exceeds a budget alone.
+    tokens_per_update limits the size of an update: its number of sentences times the number of tokens (with EOS) of its
+    longest source or target sentence. tokens_per_device limits each batch in the same way; with None, each process has
+    one batch per update. Lengths are padded to a multiple of `multiple`, and the budgets count padded lengths.
+
+    With `sampling`, the sentences of an update are segmented anew; tokens_per_update then applies to the stored ids and
+    tokens_per_device to the sampled ones. Updates are built ahead by `workers` processes, or by a thread if that is 0;
+    `pin` puts batches into pinned memory. A mixture gives weights to corpora. Raises ConfigError if a single sentence
+    exceeds a budget.
     """
 
     store: Store
@@ -101,7 +106,7 @@ class Updates:
     workers: int = 0
     pin: bool = False
     sampling: SubwordSampling | None = None
-    mixture: Mixture | None = None  # every row once
+    mixture: Mixture | None = None  # None: every row once per epoch
 
     def __post_init__(self) -> None:
         if not len(self.store):
@@ -110,9 +115,9 @@ class Updates:
         self._check_longest()
 
     def epoch(self, number: int) -> list[Rows]:
-        """The rows of the store that form each update of an epoch, in order: every row once, or as the mixture says.
+        """Return the store's rows for each update of an epoch, in order: every row once, or as the mixture says.
 
-        Rows are shuffled, sorted by length, cut into updates, and these are shuffled.
+        Rows are shuffled, sorted by length and cut into updates; then the updates are shuffled.
         """
         rng = np.random.Generator(np.random.PCG64([self.seed % 2**64, number]))
         order = rng.permutation(self._mixture.rows(self.seed, number))
@@ -122,9 +127,10 @@ class Updates:
         return [updates[index] for index in rng.permutation(len(updates))]
 
     def iterate(self, epoch: int = 0, position: int = 0, say: Callable[[str], None] = tell) -> Iterator[Update]:
-        """Updates without end from a place on, built ahead; closing the iterator ends the thread or the processes.
+        """Yield updates endlessly from a place on. Closing the iterator ends the thread or processes that build ahead.
 
-        A process that dies is replaced, and that is said; raises NmtError where that does not help.
+        If a worker process dies, `say` is called with a message and the processes are restarted; raises NmtError if
+        they keep dying.
         """
         places = self._places(epoch, position)
         if self.workers:
@@ -135,7 +141,7 @@ class Updates:
                 yield from updates
 
     def longest(self) -> tuple[int, int]:
-        """The padded lengths of the longest source and of the longest target, as they are stored or may be drawn."""
+        """Return the padded lengths of the longest source and the longest target, whether stored or sampled."""
         source, target = int(self.store.source_lengths.max()), int(self.store.target_lengths.max())
         if (sampling := self.sampling) is not None:
             source = source if sampling.source is None else max(source, sampling.max_tokens)
@@ -143,13 +149,15 @@ class Updates:
         return self._padded(source), self._padded(target)
 
     def largest(self, tokens_per_device: int | None) -> list[Batch]:
-        """Batches that no other exceeds under that budget: in length, in tokens, and in what attention computes.
+        """Return the largest batches possible under that budget: by length, by tokens, and by the cost of attention.
 
-        The longest source and the longest target fill them, without padding. Whatever pairs a budget admits together
-        may meet; what subword sampling draws is taken to keep to tokens_per_update where tokens_per_device is None.
+        They are filled with copies of the longest source and the longest target, without padding. Any combination of
+        pairs that fits the budget is considered possible. If tokens_per_device is None, sampled segmentations are
+        assumed to stay within tokens_per_update.
         """
         longest = self.longest()
-        lengths = np.arange(max(longest), 0, -self.multiple)  # of the longer side; of equals, the longest is chosen
+        # lengths of the longer side, in descending order so that on a tie argmax chooses the longest
+        lengths = np.arange(max(longest), 0, -self.multiple)
         source, target = (np.minimum(lengths, length) for length in longest)
         sentences = -(-np.minimum(self.tokens_per_update // lengths, self._mixture.most()) // self.world_size)
         if tokens_per_device is not None:
@@ -157,12 +165,12 @@ class Updates:
         sentences = np.maximum(sentences, 1)
         chosen = [0]
         for size in (sentences * (source + target), sentences * (source + target) ** 2):
-            if size.max() > 1.05 * size[chosen].max():  # memory is not measured more finely than that
+            if size.max() > 1.05 * size[chosen].max():  # a smaller difference is lost in the measurement of memory
                 chosen.append(int(size.argmax()))
         return [self._filled(int(sentences[index]), int(source[index]), int(target[index])) for index in chosen]
 
     def build(self, place: tuple[int, int, Rows]) -> Update:
-        """The update at (epoch, position) made of the given rows."""
+        """Build the update for `place`: its epoch, its position and its rows."""
         epoch, position, rows = place
         sentences: Store | Drawn = self.store
         if self.sampling is not None:
@@ -189,7 +197,7 @@ class Updates:
             epoch, position = epoch + 1, 0
 
     def _split(self, sentences: Store | Drawn, rows: Rows) -> list[Rows]:
-        """The fewest even parts, as many for each process, that each fit the budget of a device."""
+        """Split rows into the fewest equal parts that fit a device's budget, the same number for each process."""
         lengths = self._padded_lengths(sentences, rows)
         count = self.world_size
         while True:
@@ -206,7 +214,7 @@ class Updates:
         return collate(sources, targets, self.multiple)
 
     def _filled(self, sentences: int, source: int, target: int) -> Batch:
-        """A batch of that size with the longest source and the longest target over and over again."""
+        """Return a batch of that size, filled by repeating the longest source and the longest target."""
         source_ids = self.store.source(int(self.store.source_lengths.argmax()))
         target_ids = self.store.target(int(self.store.target_lengths.argmax()))
         src = np.resize(source_ids, (sentences, source)).astype(np.int64)
@@ -226,10 +234,12 @@ class Updates:
         return len(rows) * sum(int(_round_up(lengths, self.multiple).max()) for lengths in sides)
 
     def _sort_keys(self) -> tuple[Rows, Rows]:
-        """What pairs are sorted by: the longer side, then (the first key) the difference of both.
+        """Return the secondary and the primary key that pairs are sorted by.
 
-        It rises and falls in turn, so that neighbours are alike. The fewest bits hold both: up to 16 sort several times
-        faster.
+        The primary key is the padded length of the longer side. The secondary key is the difference between both
+        lengths; its sign alternates from one primary key to the next, so that the pairs on both sides of the boundary
+        are similar too. Both keys have the smallest possible integer type, because NumPy sorts integers of up to 16
+        bits several times faster.
         """
         source, target = (
             _round_up(lengths, self.multiple) for lengths in (self.store.source_lengths, self.store.target_lengths)
@@ -240,7 +250,7 @@ class Updates:
         return np.where(longer // self.multiple % 2, difference, -difference), longer
 
     def _check_longest(self) -> None:
-        """Refuse a budget that a single sentence may exceed, as it is stored or as it may be drawn."""
+        """Raise ConfigError for a budget that a single sentence may exceed, whether stored or sampled."""
         stored = self._padded(max(self.store.source_lengths.max(), self.store.target_lengths.max()))
         bounds = {"tokens_per_update": (stored, ""), "tokens_per_device": (stored, "")}
         if self.sampling is not None:
@@ -258,7 +268,10 @@ class Updates:
 
 
 def cut(lengths: Rows, budget: int) -> list[int]:
-    """Where to cut so that each stretch, as long as can be, has size * longest <= budget; each length fits alone."""
+    """Return where to cut `lengths` into the longest possible stretches with size * longest length <= budget.
+
+    No single length may exceed the budget.
+    """
     cuts: list[int] = []
     start = 0
     while True:

@@ -1,7 +1,7 @@
-"""Cleaned training text on its way from the corpora into the store: blocks of pairs, each a file, whole or absent.
+"""Cleaned training text on its way from the corpora into the store: blocks of pairs, each written atomically to a file.
 
-A block's file holds the kept pairs of some 10,000 that were read, and the state of cleaning after it, so that the last
-one says where to go on. Each is deleted once its pairs are in the store: the text lies on the disk once.
+A file contains the pairs that were kept out of about 10,000, and the state of cleaning after them, so that cleaning can
+be resumed after the last file. A file is deleted once its pairs are in the store, so the text is on disk only once.
 """
 
 from __future__ import annotations
@@ -26,59 +26,59 @@ _SIDES = ("source", "target")
 
 @dataclass(frozen=True)
 class State:
-    """Where cleaning stands after a block."""
+    """The state of cleaning after a block."""
 
-    corpus: int  # of data.train, which all pairs of the block are of
-    place: Any  # in that corpus, where reading goes on
-    report: dict[str, Any]  # of all pairs so far
+    corpus: int  # the index in data.train of the corpus that all pairs of the block belong to
+    place: Any  # the place in that corpus at which reading continues
+    report: dict[str, Any]  # the cleaning report of all pairs so far
 
 
 class Blocks:
     """A folder of blocks, numbered from 0."""
 
     def __init__(self, folder: Path) -> None:
-        """The folder is made if need be."""
+        """Use `folder`, and create it if it is missing."""
         self.folder = make_folder(folder)
 
     def path(self, number: int) -> Path:
-        """The file of a block."""
+        """Return the path of a block's file."""
         return self.folder / f"{number:07}.npz"
 
     def numbers(self) -> list[int]:
-        """The blocks that are there, in order."""
+        """Return the numbers of the blocks that exist, in order."""
         return sorted(int(path.stem) for path in self.folder.glob("[0-9]*.npz"))
 
     def write(self, number: int, pairs: Sequence[tuple[str, str]], keys: Sequence[Sequence[int]], state: State) -> None:
-        """Add a block: cleaned pairs, the keys that tell duplicates of each, and where cleaning stands after them."""
+        """Write a block: cleaned pairs, their keys for finding duplicates, and the state of cleaning after them."""
         source, target = (_bytes("".join(f"{pair[side]}\n" for pair in pairs)) for side in (0, 1))
         after = _bytes(json.dumps(asdict(state)))
         with atomic_write(self.path(number), "wb") as file:
             np.savez(file, source=source, target=target, keys=np.array(keys, np.uint64), state=after)
 
     def delete(self, numbers: Iterable[int]) -> None:
-        """Remove blocks."""
+        """Delete the files of blocks; files that do not exist are ignored."""
         for number in numbers:
             self.path(number).unlink(missing_ok=True)
 
 
 def state_of(path: Path) -> State:
-    """Where cleaning stands after the block in a file."""
+    """Return the state of cleaning after the block in a file."""
     return State(**json.loads(_read(path, "state").tobytes()))
 
 
 def keys_of(path: Path) -> list[list[int]]:
-    """The keys of each of its pairs."""
+    """Return the keys of each pair in a block's file."""
     keys: list[list[int]] = _read(path, "keys").tolist()
     return keys
 
 
 def lines_of(path: Path, side: int) -> list[str]:
-    """Its source (0) or target (1) lines."""
+    """Return the source (0) or target (1) lines in a block's file."""
     return _read(path, _SIDES[side]).tobytes().decode().split("\n")[:-1]
 
 
 def characters_of(path: Path, normalization: str) -> tuple[Counter[str], Counter[str]]:
-    """How often a tokenizer with that normalization meets each character in its source and in its target lines."""
+    """Count each character of a block's source and target lines, after a tokenizer's normalization of that name."""
     counts = []
     normalise = normaliser(normalization)
     for side in _SIDES:
@@ -89,7 +89,7 @@ def characters_of(path: Path, normalization: str) -> tuple[Counter[str], Counter
 
 
 def spread(lines: Iterable[str], share: float) -> Iterator[str]:
-    """Of lines, a share evenly spread over them."""
+    """Yield a share of the lines, spread evenly over all of them."""
     for number, line in enumerate(lines):
         if int((number + 1) * share) > int(number * share):
             yield line
@@ -105,8 +105,8 @@ def _read(path: Path, name: str) -> NDArray[Any]:
             found: NDArray[Any] = arrays[name]
     except OSError as error:
         raise Unfinished(
-            f"{path} could not be read: {error.strerror or error}; the same command goes on with it"
+            f"{path} could not be read: {error.strerror or error}; run the same command again to continue"
         ) from error
     except (ValueError, KeyError, EOFError, BadZipFile) as error:
-        raise NmtError(f"{path} is damaged: remove the folder {path.parents[1]} and prepare again") from error
+        raise NmtError(f"{path} is damaged: remove the folder {path.parents[1]}, then prepare again") from error
     return found

@@ -1,8 +1,8 @@
-"""Which characters no line of text has, and what stands in their place.
+"""The foreign characters, which no line of text may have, and their replacement by spaces.
 
-This one definition holds for training text, for input that is translated, and for what is written as a translation.
-The characters are the control characters of Unicode (category Cc) but the tab, the line and paragraph separator
-(U+2028, U+2029), and the 66 noncharacters, which Unicode keeps for use inside of programs.
+The same definition is used for training text, for input to be translated, and for translations that are written. The
+foreign characters are the control characters of Unicode (category Cc) except the tab, the line and paragraph separators
+(U+2028, U+2029), and the 66 noncharacters, which Unicode reserves for use inside programs.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 import unicodedata
 
-LINE_ENDS = "\n\v\f\r\x1c\x1d\x1e\x85\u2028\u2029"  # where str.splitlines cuts
+LINE_ENDS = "\n\v\f\r\x1c\x1d\x1e\x85\u2028\u2029"  # the characters at which str.splitlines splits
 _NONCHARACTERS = "\ufdd0-\ufdef" + "".join(
     chr(plane + last) for plane in range(0, 0x110000, 0x10000) for last in (0xFFFE, 0xFFFF)
 )
@@ -27,21 +27,21 @@ _NAMES = {
 
 
 def find_foreign(text: str) -> re.Match[str] | None:
-    """The first character that no line of text has."""
-    return None if text.isprintable() else _FOREIGN.search(text)  # printable text has none of them
+    """Return a match for the first foreign character in a text, or None."""
+    return None if text.isprintable() else _FOREIGN.search(text)  # printable text has no foreign characters
 
 
 def has_control(text: str) -> bool:
-    """Whether there is such a character that does not end a line either: text it is in was damaged."""
+    """Return whether a text has foreign characters other than line ends, which means that it was damaged."""
     return not text.isprintable() and _FOREIGN_BUT_LINE_ENDS.search(text) is not None
 
 
 def as_line(text: str) -> str:
-    """The text as one line: a space in place of every character that no line of text has."""
+    """Return the text as one line, with a space instead of every foreign character."""
     return text if text.isprintable() else _FOREIGN.sub(" ", text)
 
 
 def name_of(character: str) -> str:
-    """What to call such a character."""
+    """Return a readable name for a foreign character, for error messages."""
     kind = "a noncharacter" if unicodedata.category(character) == "Cn" else "a control character"
     return _NAMES.get(character, unicodedata.name(character, kind))

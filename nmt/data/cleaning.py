@@ -1,9 +1,9 @@
-"""Which sentence pairs are trained on: filters that count what they drop.
+"""Filters that decide which sentence pairs are trained on, and that count the pairs they drop.
 
-White space is normalised first: runs of spaces, tabs and characters that end lines become one space, and those at
-either end go. Other spaces, such as the no-break space of French, are text. So what is kept is lines of text
-(nmt.data.characters): other control characters cost the pair or, where data.cleaning.control_characters is false,
-become spaces. How many of the pairs kept were mended so is counted.
+White space is normalised first: every run of spaces, tabs and line-end characters becomes one space, and is removed at
+both ends of the text. Other spaces, such as the no-break space of French, are kept as text. A pair with other control
+characters is dropped or, if data.cleaning.control_characters is false, mended: each of them becomes a space. Every text
+that is kept is therefore one line as nmt.data.characters defines it. The number of mended pairs is reported.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ _KEYS = {name: rule.key for name, rule in PAIR_RULES.items()} | {
     "duplicate": "deduplicate",
     "near_duplicate": "near_duplicates",
 }
-EXAMPLES = 3  # kept for each rule
-_EXAMPLE_CHARACTERS = 200
+EXAMPLES = 3  # examples of dropped pairs that the report has for each rule
+_EXAMPLE_CHARACTERS = 200  # to which each side of an example is cut
 
 _SPACE_CHARACTERS = f" \t{LINE_ENDS}"
 _OTHER_SPACES = re.compile(f"[{_SPACE_CHARACTERS[1:]}]")
@@ -39,38 +39,39 @@ _SPACES = re.compile(f"[{_SPACE_CHARACTERS}]+")
 
 
 def normalise_whitespace(text: str) -> str:
-    """Every run of spaces, tabs and characters that end lines as one space, none at either end."""
-    if "  " in text or (not text.isprintable() and _OTHER_SPACES.search(text)):  # of these, only the space is printable
+    """Replace every run of spaces, tabs and line-end characters by one space, and strip them from both ends."""
+    # the space is the only printable one of these characters, so printable text needs no search for the others
+    if "  " in text or (not text.isprintable() and _OTHER_SPACES.search(text)):
         text = _SPACES.sub(" ", text)
     return text.strip(_SPACE_CHARACTERS)
 
 
 def switched_off(config: CleaningConfig) -> list[str]:
-    """The rules that a configuration switches off."""
+    """Return the names of the rules that a configuration switches off."""
     return [rule for rule, key in _KEYS.items() if key is not None and getattr(config, key) in (None, False)]
 
 
 class Examined(NamedTuple):
-    """A pair as lines of text, and what a look at it alone tells."""
+    """A pair as lines of text, with the findings of the rules that need this pair alone."""
 
     source: str
     target: str
-    broken: str | None  # the first rule that it breaks
-    key: int  # equal for duplicates; 0 where a rule is broken or duplicates may stay
-    near_key: int  # equal for near-duplicates; 0 likewise
-    mended: bool = False  # it had characters that no line of text has, which are spaces now
+    broken: str | None  # the first rule that the pair breaks
+    key: int  # equal for duplicates; 0 if a rule is broken or duplicates are allowed
+    near_key: int  # equal for near-duplicates; 0 if a rule is broken or near-duplicates are allowed
+    mended: bool = False  # whether foreign characters (nmt.data.characters) were replaced by spaces
 
     @property
     def keys(self) -> tuple[int, ...]:
-        """All that tells duplicates."""
+        """Both keys, by which duplicates are found."""
         return self.key, self.near_key
 
 
 class Rules:
-    """The rules that need no more than the pair itself: they hold nothing, so any process can apply them."""
+    """The rules that look at one pair alone. They keep no state between pairs, so any process can apply them."""
 
     def __init__(self, config: CleaningConfig, languages: tuple[str, str]) -> None:
-        """`languages` of source and target. Raises NmtError where a rule needs an extra that is not installed."""
+        """Choose the rules that are on for source and target `languages`; NmtError if one needs a missing extra."""
         self.config = config
         self._limits = Limits(config, languages)
         self._asked = [name for name in PAIR_RULES if name not in switched_off(config)]
@@ -78,7 +79,7 @@ class Rules:
             language_id.classifier()
 
     def examine(self, pair: tuple[str, str]) -> Examined:
-        """Make lines of text of a pair and apply the rules to it."""
+        """Turn both sides of a pair into lines of text and apply the rules to the pair."""
         mended = any(map(find_foreign, pair))
         if mended and not self.config.control_characters:
             pair = as_line(pair[0]), as_line(pair[1])
@@ -93,24 +94,24 @@ class Rules:
 
 
 class Cleaner:
-    """Takes pairs as the rules have found them, drops duplicates, and keeps the counts of all rules.
+    """A filter for examined pairs that drops duplicates and keeps the counts of all rules.
 
-    Identical pairs are told by 8-byte hashes: among n distinct pairs, the chance that any is taken for another's
-    duplicate is below n**2 / 2**65 (one in 30 million for a million pairs). So are near-duplicates.
+    Duplicates and near-duplicates are recognised by 8-byte hashes: among n distinct pairs, the probability that any is
+    mistaken for a duplicate is below n**2 / 2**65 (one in 30 million for a million pairs).
     """
 
     def __init__(self, config: CleaningConfig) -> None:
         self.config = config
         self.read = 0
         self.kept = 0
-        self.mended = 0  # of those kept, before any was dropped for its tokens
+        self.mended = 0  # pairs mended among those kept, including those dropped later for too many tokens
         self.dropped: Counter[str] = Counter()
         self.examples: dict[str, list[tuple[str, str]]] = {rule: [] for rule in RULES}
         self._seen = Seen()
         self._near_seen = Seen()
 
     def keeps(self, examined: Examined) -> bool:
-        """Count a pair; whether it passes. Duplicates follow the order of the calls."""
+        """Count a pair and return whether it is kept. Of duplicates, the first that is passed in is kept."""
         self.read += 1
         rule = examined.broken
         if rule is None:
@@ -123,12 +124,12 @@ class Cleaner:
         return True
 
     def drop_too_many_tokens(self, source: str, target: str) -> None:
-        """Count a pair, kept so far, as dropped: its tokens are more than max_tokens."""
+        """Count a pair that was kept so far as dropped, because a side has more than max_tokens tokens."""
         self.kept -= 1
         self._count("too_many_tokens", source, target)
 
     def restore(self, report: dict[str, Any], keys: Iterable[Sequence[int]] = ()) -> None:
-        """Go on after what a report tells; `keys` are those of the pairs kept, for the duplicates among later ones."""
+        """Restore the counts of a report, and the keys of the pairs kept so far, to find duplicates of them later."""
         self.read, self.kept, self.dropped = report["read"], report["kept"], Counter(report["dropped"])
         self.mended = report["mended"]
         self.examples |= {rule: [(pair[0], pair[1]) for pair in pairs] for rule, pairs in report["examples"].items()}
@@ -137,7 +138,7 @@ class Cleaner:
             self._near_seen.add(near_key)
 
     def report(self) -> dict[str, Any]:
-        """Counts and examples, for JSON. What was read is kept or dropped by one rule."""
+        """Return the counts and examples, for JSON. Every pair that was read is either kept or dropped by one rule."""
         assert self.kept + self.dropped.total() == self.read, "every pair is kept or dropped by one rule"
         return {
             "read": self.read,
@@ -148,7 +149,7 @@ class Cleaner:
         }
 
     def _repeats(self, examined: Examined) -> str | None:
-        """Which rule about the pairs before it breaks; where it breaks none, it is remembered."""
+        """Return the rule on duplicates that a pair breaks; if it breaks none, remember the pair and return None."""
         if self.config.near_duplicates:
             if self.config.deduplicate and examined.key in self._seen:
                 return "duplicate"
@@ -169,7 +170,7 @@ def _key(source: str, target: str) -> int:
 
 
 def tell(report: dict[str, Any], log: Callable[[str], None]) -> None:
-    """A cleaning report as lines of text: what was read, kept and dropped by each rule, with an example of it."""
+    """Log a cleaning report: the pairs read and kept, and those dropped by each rule, with an example."""
     read, kept = report["read"], report["kept"]
     log(f"training pairs: {read:,} read, {kept:,} kept, {read - kept:,} dropped")
     if mended := report["mended"]:
@@ -179,7 +180,7 @@ def tell(report: dict[str, Any], log: Callable[[str], None]) -> None:
 
 
 def tell_rule(report: dict[str, Any], rule: str, log: Callable[[str], None]) -> None:
-    """What one rule dropped, if anything."""
+    """Log how many pairs one rule dropped, with an example, unless it dropped none."""
     if count := report["dropped"][rule]:
         source, target = report["examples"][rule][0]
         log(f"  {count:,} {rule} ({RULES[rule]}), such as: {source[:60]!r} | {target[:60]!r}")

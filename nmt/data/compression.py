@@ -1,6 +1,6 @@
-"""Files of text, plain or compressed, as their names tell: .gz and .xz are compressed.
+"""Reading and writing of text files, which are compressed if their name ends in .gz or .xz.
 
-Text is UTF-8, its lines ended by a line feed alone or after a carriage return.
+Text is UTF-8. A line ends with a line feed, optionally after a carriage return.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ from nmt.errors import NmtError
 from nmt.files import atomic_write
 
 SUFFIXES = ("", ".gz", ".xz")
-DAMAGE = (EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile)  # what reading a damaged file raises
+DAMAGE = (EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile)  # exceptions raised by reading a damaged file
 
 
 def existing(path: Path) -> Path | None:
-    """Return `path`, or its compressed form, whichever is there."""
+    """Return `path` or its compressed form, whichever exists, or None."""
     candidates = [path.with_name(path.name + suffix) for suffix in SUFFIXES]
     return next((candidate for candidate in candidates if candidate.is_file()), None)
 
 
 def open_file(path: Path) -> BinaryIO:
-    """Open a file for reading its bytes as they are; NmtError for one that is missing or may not be read."""
+    """Open a file for reading its bytes without decompression; raises NmtError if it cannot be opened."""
     try:
         return path.open("rb")
     except FileNotFoundError as error:
@@ -40,7 +40,7 @@ def open_file(path: Path) -> BinaryIO:
 
 
 def decompressed(path: Path, file: BinaryIO) -> BinaryIO:
-    """Return a file that reads an open one, decompressed where the name of that, `path`, ends in .gz or .xz."""
+    """Return a file object that decompresses the open `file` if the name of `path` ends in .gz or .xz."""
     match path.suffix:
         case ".gz":
             return cast(BinaryIO, gzip.open(file, "rb"))
@@ -50,13 +50,13 @@ def decompressed(path: Path, file: BinaryIO) -> BinaryIO:
 
 
 def damaged(path: Path, error: BaseException) -> NmtError:
-    """Return what to raise for a file that cannot be read to its end."""
+    """Return the error to raise for a file that cannot be read to its end."""
     return NmtError(f"{path} could not be read to its end, it is damaged: {error}")
 
 
 @contextmanager
 def reading(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
-    """Open a text for reading its bytes, decompressed. Raises NmtError where it is missing or damaged."""
+    """Open a text file for reading its decompressed bytes; raises NmtError if it is missing or damaged."""
     path = Path(path)
     with open_file(path) as raw, decompressed(path, raw) as file:
         try:
@@ -66,9 +66,9 @@ def reading(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
 
 
 def lines(path: Path, extent: Extent | None = None) -> Iterator[str]:
-    """Yield the lines of a text without their ends, and keep `extent` up to date.
+    """Yield the lines of a text file without their line ends, and keep `extent` up to date.
 
-    A byte order mark at the start is not text. Raises NmtError where the file is missing, damaged or not UTF-8.
+    A byte order mark at the start is skipped. Raises NmtError if the file is missing, damaged or not UTF-8.
     """
     with open_file(path) as raw, decompressed(path, raw) as file:
         if extent is not None:
@@ -88,15 +88,16 @@ def lines(path: Path, extent: Extent | None = None) -> Iterator[str]:
 
 
 def read_lines(path: str | os.PathLike[str]) -> list[str]:
-    """Return the lines of a text, as `lines` yields them."""
+    """Return the lines of a text file as a list."""
     return list(lines(Path(path)))
 
 
 @contextmanager
 def writing(path: str | os.PathLike[str], temporary: Path | None = None) -> Iterator[IO[bytes]]:
-    """Open a text for writing its bytes, which are compressed as its name tells; complete or absent, by `atomic_write`.
+    """Open a text file for writing bytes, compressed if its name ends in .gz or .xz.
 
-    The same text makes the same file: no time and no name are kept in it.
+    The file appears complete or not at all (`atomic_write`). The same text always gives the same file, since a .gz file
+    is written without time and name.
     """
     with atomic_write(path, "wb", temporary) as raw:
         match Path(path).suffix:
@@ -112,7 +113,7 @@ def writing(path: str | os.PathLike[str], temporary: Path | None = None) -> Iter
 
 @contextmanager
 def writing_text(path: str | os.PathLike[str]) -> Iterator[IO[str]]:
-    """Open a text for writing, in UTF-8; otherwise as `writing`."""
+    """Open a text file for writing UTF-8 text; otherwise like `writing`."""
     with writing(path) as file:
         text = io.TextIOWrapper(cast(BinaryIO, file), encoding="utf-8", newline="\n")
         yield text
@@ -121,5 +122,5 @@ def writing_text(path: str | os.PathLike[str]) -> Iterator[IO[str]]:
 
 
 def is_compressed(file: IO[bytes]) -> bool:
-    """Return whether an open file compresses what is written to it, or decompresses what is read from it."""
+    """Return whether an open file compresses the data written to it, or decompresses the data read from it."""
     return isinstance(file, gzip.GzipFile | lzma.LZMAFile)

@@ -1,4 +1,4 @@
-"""The corpora of an experiment: what a data configuration names, or what lies in a folder."""
+"""The corpora of an experiment, as the data configuration names them or as they are found in a folder."""
 
 from __future__ import annotations
 
@@ -13,23 +13,24 @@ from nmt.resources import embedded_corpus
 
 EMBEDDED = "embedded"  # the data.path of the corpus that comes with nmt
 _VAL_NAMES = ("val", "dev", "valid", "validation")
-_VAL_SPLITS = _VAL_NAMES[::-1]  # of a data set, the usual one first
+_VAL_SPLITS = _VAL_NAMES[::-1]  # splits of a data set, the most common name first
 
 
 @dataclass(frozen=True)
 class Corpora:
-    """The corpora of an experiment, each one explicit."""
+    """The corpora of an experiment, with the files and splits of each resolved."""
 
     train: list[CorpusConfig]
     val: list[CorpusConfig]
-    test: dict[str, list[CorpusConfig]]
+    test: dict[str, list[CorpusConfig]]  # by the name of the test set
 
 
 def resolve(data: DataConfig) -> Corpora:
-    """The corpora that a configuration names, each data set with its split; data.path stands in for all of them.
+    """Return the corpora that a configuration names, with a split for each data set; data.path replaces all of them.
 
-    In the folder data.path lie train, val (or dev, valid, validation) and any number of test sets (test*), each as
-    NAME.{source_language,target_language}, also .gz or .xz, or as NAME.tsv. Raises NmtError for what is missing.
+    The folder data.path contains train, val (or dev, valid, validation) and any number of test sets (test*), each as
+    NAME.{source_language,target_language}, optionally with .gz or .xz, or as NAME.tsv. Raises NmtError if something is
+    missing.
     """
     folder = _folder(data)
     train = data.train if folder is None else [_in_folder(folder, ("train",), data)]
@@ -37,7 +38,7 @@ def resolve(data: DataConfig) -> Corpora:
 
 
 def validation_set(data: DataConfig) -> list[CorpusConfig]:
-    """The corpora of the validation set. Raises NmtError for what is missing."""
+    """Return the corpora of the validation set; raises NmtError if there is none."""
     folder = _folder(data)
     if folder is not None:
         return [_in_folder(folder, _VAL_NAMES, data)]
@@ -47,7 +48,7 @@ def validation_set(data: DataConfig) -> list[CorpusConfig]:
 
 
 def test_sets(data: DataConfig) -> dict[str, list[CorpusConfig]]:
-    """The corpora of each test set by name; in a folder (data.path), each test* of which both languages are there."""
+    """Return the corpora of each test set by name; in a folder (data.path), every test* that has both languages."""
     folder = _folder(data)
     if folder is None:
         held_out = data.held_out()
@@ -67,7 +68,7 @@ def test_sets(data: DataConfig) -> dict[str, list[CorpusConfig]]:
 
 
 def check_test_sets(data: DataConfig) -> None:
-    """Raise NmtError where a file of a test set is missing: a training would end before anybody looked for it."""
+    """Raise NmtError if a file of a test set is missing, since test sets are otherwise only read after training."""
     for name, corpora in test_sets(data).items():
         for corpus in corpora:
             try:
@@ -87,7 +88,7 @@ def _folder(data: DataConfig) -> Path | None:
     if data.path == EMBEDDED:
         return embedded_corpus()
     if folder.exists():
-        raise ConfigError(f"data.path={data.path} is a file: name the folder of {{train,val,test}}.LANGUAGE")
+        raise ConfigError(f"data.path={data.path} is a file: name the folder that has {{train,val,test}}.LANGUAGE")
     raise ConfigError(f"data.path={data.path}: there is no such folder")
 
 
@@ -106,7 +107,7 @@ def _in_folder(folder: Path, names: tuple[str, ...], data: DataConfig) -> Corpus
 
 
 def _find(folder: Path, name: str, data: DataConfig) -> CorpusConfig | None:
-    """The corpus of that name in a folder, if both languages are there."""
+    """Return the corpus called `name` in a folder, or None unless both languages are there."""
     files = [existing(folder / f"{name}.{language}") for language in (data.source_language, data.target_language)]
     if files[0] is not None and files[1] is not None:
         return CorpusConfig(source=str(files[0]), target=str(files[1]))

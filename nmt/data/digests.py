@@ -1,4 +1,4 @@
-"""Hashes of what files contain; those of large files are kept, so that a start need not read a whole corpus."""
+"""Hashes of the content of files, cached for large files so that a start does not have to read a whole corpus."""
 
 from __future__ import annotations
 
@@ -13,19 +13,22 @@ from typing import Any, BinaryIO
 from nmt.errors import NmtError
 from nmt.files import atomic_write
 
-LARGE = 1 << 26  # bytes, which take some tenths of a second
-_SETTLED = 2 * 10**9  # nanoseconds after which a change that is not yet there would bear another time
+LARGE = 1 << 26  # bytes, which take some tenths of a second to hash
+_SETTLED = 2 * 10**9  # nanoseconds since the last change after which any further change gets a different timestamp
 
 
 class Digests:
-    """Hashes of files by content. That of a large one is kept in a folder and holds until the file is touched."""
+    """A callable that hashes files, with a cache in a folder for large files; an entry is valid until its file changes.
+
+    A change is recognised by size, times and inode.
+    """
 
     def __init__(self, folder: Path) -> None:
-        """The folder need not exist; where it cannot be written, nothing is kept."""
+        """Cache hashes in `folder`, which need not exist; if it cannot be written, nothing is cached."""
         self._path = folder / "digests.json"
 
     def __call__(self, path: Path, file: BinaryIO) -> bytes:
-        """The hash of a file, opened at its start."""
+        """Return the hash of a file that is open at its start."""
         state = os.fstat(file.fileno())
         stamp = [state.st_size, state.st_mtime_ns, state.st_ctime_ns, state.st_ino]
         settled = time.time_ns() - max(state.st_mtime_ns, state.st_ctime_ns) > _SETTLED

@@ -1,4 +1,4 @@
-"""How much of a corpus has been read: what time is left is told from."""
+"""Progress through a corpus, from which the remaining time is estimated."""
 
 from __future__ import annotations
 
@@ -7,23 +7,23 @@ from typing import BinaryIO
 
 
 class Extent:
-    """The share of a corpus that has been read; its readers keep it up to date."""
+    """The share of a corpus that has been read; the code that reads the corpus keeps it up to date."""
 
     def __init__(self) -> None:
         self._files: list[tuple[BinaryIO, int]] = []
         self._rows: tuple[int, int] | None = None
 
     def watch(self, file: BinaryIO) -> None:
-        """A file on the disk that is read from its beginning to its end."""
+        """Follow a file on disk that is read from beginning to end."""
         self._files.append((file, os.fstat(file.fileno()).st_size))
 
     def reach(self, rows: int, total: int) -> None:
-        """So many rows of all have been read."""
+        """Record that `rows` of `total` rows have been read."""
         self._rows = rows, total
 
     @property
     def share(self) -> float | None:
-        """From 0 to 1; None where it cannot be known, as of a stream."""
+        """The share that has been read, from 0 to 1; None if it cannot be known, as for a stream."""
         if self._rows is not None:
             return self._rows[0] / max(1, self._rows[1])
         if not self._files:

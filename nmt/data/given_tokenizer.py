@@ -1,7 +1,7 @@
-"""A tokenizer that exists already (tokenizer.path), of this toolkit or of another: any SentencePiece model.
+"""An existing tokenizer (tokenizer.path), from this toolkit or another one: any SentencePiece model.
 
-A piece of another model's that is called <pad>, <unk>, <s> or </s>, and that is no piece of ordinary text, is left out:
-the special symbols of this toolkit stand in its place.
+If another toolkit's model has special symbols called <pad>, <unk>, <s> or </s>, they are replaced by the special
+symbols of this toolkit.
 """
 
 from __future__ import annotations
@@ -19,18 +19,19 @@ from nmt.data.sentencepiece_model import CONTROL, NORMAL, UNKNOWN, Model, Piece,
 from nmt.data.tokenizer import BOS, EOS, PAD, SPECIAL, UNK, Tokenizer, tag_name
 from nmt.errors import ConfigError, require
 
-_FOLDER = "tokenizer"  # of a run
+_FOLDER = "tokenizer"  # the folder in a run directory
 _Algorithm = Literal["unigram", "bpe", "word", "char"]
-_ALGORITHMS: dict[int, _Algorithm] = dict(enumerate(get_args(_Algorithm), start=1))  # as SentencePiece counts them
+_ALGORITHMS: dict[int, _Algorithm] = dict(enumerate(get_args(_Algorithm), start=1))  # by SentencePiece's model_type
 _NORMALIZATIONS = get_args(get_type_hints(TokenizerConfig)["normalization"])
 
 
 def given_tokenizer(config: Config, begun: Path | None = None) -> tuple[Config, Tokenizer | None]:
-    """Return the tokenizer that tokenizer.path names, and the configuration with what it is in its tokenizer section.
+    """Load the tokenizer that tokenizer.path names, and return it with the configuration that describes it.
 
-    Without tokenizer.path the configuration stays as it is, with None. `begun` is the run that is to go on, where it
-    has a checkpoint: it keeps a copy of its tokenizer, which is taken where its tokenizer.path is no longer there.
-    Raises ConfigError for what cannot be taken, and for another tokenizer or other tags than the run was begun with.
+    In the returned configuration the tokenizer section has the settings of that tokenizer. Without tokenizer.path,
+    return the unchanged configuration and None. `begun` is the directory of a run that is resumed from a checkpoint:
+    it has a copy of its tokenizer, which is used if tokenizer.path no longer exists. Raises ConfigError for a tokenizer
+    that cannot be used, and for a tokenizer or tags that differ from those the run was started with.
     """
     if config.tokenizer.path is None:
         return config, None
@@ -44,44 +45,48 @@ def given_tokenizer(config: Config, begun: Path | None = None) -> tuple[Config, 
 
 
 def check_sampling(config: Config, tokenizer: Tokenizer, shown: str) -> None:
-    """Refuse training.subword_sampling with a tokenizer, called `shown`, whose words cannot be drawn one by one."""
+    """Raise ConfigError if training.subword_sampling is set and the tokenizer's words cannot be sampled one by one.
+
+    `shown` is the name of the tokenizer in the message.
+    """
     if config.training.subword_sampling is not None and not all(map(_cuts_at_words, map(parse, tokenizer.models))):
         raise ConfigError(
-            f"training.subword_sampling draws the pieces of one word at a time, and {shown} has pieces that lie across "
-            "words, or no mark before the first word: leave training.subword_sampling out"
+            f"training.subword_sampling samples the pieces of one word at a time, but {shown} has pieces that cross "
+            "from one word into the next, or no mark before the first word: remove training.subword_sampling"
         )
 
 
 def describe(config: TokenizerConfig, tokenizer: Tokenizer) -> str:
-    """Return what a tokenizer is that was taken from tokenizer.path, for the log."""
+    """Return a description, for the log, of a tokenizer that was loaded from tokenizer.path."""
     sizes = " and ".join(f"{size:,}" for size in dict.fromkeys((tokenizer.source_size, tokenizer.target_size)))
     languages = "both languages" if tokenizer.joint else "each language"
     return f"tokenizer.path={config.path}: {sizes} pieces for {languages}, by {config.algorithm}"
 
 
 def adopt(serialised: bytes, tags: Sequence[str] = (), name: str = "the model") -> bytes:
-    """Return a SentencePiece model with the special symbols and ids that this toolkit has, and a symbol for each tag.
+    """Return a SentencePiece model changed to have this toolkit's special symbols and ids, and a symbol for each tag.
 
-    Text is cut into the same pieces as before. A model that has all of it is returned as it is. Raises ConfigError,
-    which calls the model `name`, for bytes that are none and for what is not supported.
+    Text is split into the same pieces as before. A model that already has all symbols is returned unchanged. Raises
+    ConfigError for bytes that are not a SentencePiece model and for models that are not supported; `name` is the name
+    of the model in the message.
     """
     try:
         adopted = _adopted(serialised, tags, name)
-        Tokenizer(adopted)  # which looks into the pieces, as `parse` does not
-    except ValueError as error:  # also for pieces that are not UTF-8
-        raise ConfigError(f"{name} is no SentencePiece model, such as spm_train and this toolkit write") from error
+        Tokenizer(adopted)  # checks the pieces too, unlike `parse`
+    except ValueError as error:  # also raised for pieces that are not UTF-8
+        raise ConfigError(f"{name} is not a SentencePiece model as spm_train or this toolkit write it") from error
     return adopted
 
 
 def _adopted(serialised: bytes, tags: Sequence[str], name: str) -> bytes:
-    """Return what `adopt` returns; raise ValueError for bytes that are no model."""
+    """Do the work of `adopt`, but raise ValueError for bytes that are not a model."""
     model = parse(serialised)
     kind = model.trainer_spec.model_type
-    require(kind in _ALGORITHMS, f"{name} is of a kind that SentencePiece does not have (model_type {kind})")
+    require(kind in _ALGORITHMS, f"{name} has a model_type that SentencePiece does not define: {kind}")
     require(
         not model.trainer_spec.treat_whitespace_as_suffix and model.normalizer_spec.escape_whitespaces,
-        f"{name} does not mark the beginning of words by {SPACE} (treat_whitespace_as_suffix, or no "
-        "escape_whitespaces): such models are not supported",
+        f"{name} does not mark the beginning of words with {SPACE}: models with treat_whitespace_as_suffix or without "
+        "escape_whitespaces are not supported",
     )
     adopted = Model.FromString(serialised)
     del adopted.pieces[:]
@@ -96,25 +101,25 @@ def _adopted(serialised: bytes, tags: Sequence[str], name: str) -> bytes:
 
 
 def _load(path: Path, tags: Sequence[str], shown: str) -> Tokenizer:
-    """The tokenizer at `path`, with a symbol for each tag."""
+    """Load the tokenizer at `path` and add a symbol for each tag."""
     first, *second = _files(path, shown)
     return Tokenizer(_read(first, tags), *(_read(file) for file in second))
 
 
 def _load_again(config: Config, path: Path, run: Path, shown: str) -> Tokenizer:
-    """The tokenizer of a run that was begun with tokenizer.path, unless another one is there by now."""
+    """Load a run's copy of its tokenizer; raises ConfigError if tokenizer.path now has a different one."""
     copy = run / _FOLDER
     kept = Tokenizer.load(copy)
     new = [tag for tag in config.data.tags if tag not in kept.tags]
     require(
         not new,
-        f"data.train has the tag {' and the tag '.join(new)}, which {copy} does not have, with which the run was begun "
-        "and which cannot grow: leave it out, or choose another folder with run_dir=OTHER",
+        f"data.train has the tag {' and the tag '.join(new)}, which is not in {copy}, the tokenizer that the run was "
+        "started with: no tag can be added later, so remove it, or choose another folder with run_dir=OTHER",
     )
     if path.exists() or read_config(run / "config.yaml").tokenizer.path != config.tokenizer.path:
         require(
             _load(path, list(kept.tags), shown).fingerprint == kept.fingerprint,
-            f"{shown} is another tokenizer than {copy}, with which the run was begun: "
+            f"{shown} is not the tokenizer that the run was started with, {copy}: "
             "put the old one back, or choose another folder with run_dir=OTHER",
         )
     return kept
@@ -128,14 +133,14 @@ def _read(file: Path, tags: Sequence[str] = ()) -> bytes:
 
 
 def _pieces(model: Any, tags: Sequence[str], name: str) -> list[Any]:
-    """The pieces of an adopted model by their ids: special symbols, tags that it did not have, and its own."""
+    """Return the pieces of an adopted model by id: special symbols, the tags that it lacked, and its own pieces."""
     trainer = model.trainer_spec
     special = {trainer.pad_piece, trainer.bos_piece, trainer.eos_piece, *SPECIAL}
     own = []
     for piece in model.pieces:
         if piece.type == UNKNOWN or (piece.type != NORMAL and piece.piece in special):
             continue
-        require(piece.piece not in SPECIAL, f"{name} has {piece.piece} as a piece of text: it cannot be taken")
+        require(piece.piece not in SPECIAL, f"{name} has {piece.piece} as a piece of text: it cannot be used")
         own.append(piece)
     there = {piece.piece for piece in own}
     kinds = {text: UNKNOWN if id == UNK else CONTROL for id, text in enumerate(SPECIAL)}
@@ -144,7 +149,7 @@ def _pieces(model: Any, tags: Sequence[str], name: str) -> list[Any]:
 
 
 def _files(path: Path, shown: str) -> list[Path]:
-    """The model of both languages, or that of the source and that of the target language."""
+    """Return the file of the joint model, or the files of the source and the target model."""
     if path.is_file():
         return [path]
     require(path.is_dir(), f"{shown}: there is no such file or folder")
@@ -155,21 +160,24 @@ def _files(path: Path, shown: str) -> list[Path]:
                 return files
     raise ConfigError(
         f"{shown} is a folder without joint.model and without source.model and target.model: name a .model file, "
-        "such a folder, or a run directory"
+        "a folder with these files, or a run directory"
     )
 
 
 def _settings(config: TokenizerConfig, tokenizer: Tokenizer) -> TokenizerConfig:
-    """The tokenizer section as it describes this tokenizer."""
+    """Return the tokenizer section with the settings of a loaded tokenizer."""
     parsed = list(map(parse, tokenizer.models))
     algorithms = {_ALGORITHMS[model.trainer_spec.model_type] for model in parsed}
     if len(algorithms) > 1:
-        raise ConfigError(f"tokenizer.path={config.path} has a model of {' and one of '.join(sorted(algorithms))}")
+        raise ConfigError(
+            f"tokenizer.path={config.path} has models of different algorithms, {' and '.join(sorted(algorithms))}: "
+            "both have to be of the same"
+        )
     rules = [model.normalizer_spec.name for model in parsed if model.normalizer_spec.name in _NORMALIZATIONS]
     return dataclasses.replace(
         config,
         algorithm=algorithms.pop(),
-        normalization=rules[-1] if rules else config.normalization,  # of targets, which it alters
+        normalization=rules[-1] if rules else config.normalization,  # the target model's: it changes the output
         vocab_size=max(tokenizer.source_size, tokenizer.target_size),
         joint=tokenizer.joint,
         byte_fallback=any(model.trainer_spec.byte_fallback for model in parsed),
@@ -177,6 +185,6 @@ def _settings(config: TokenizerConfig, tokenizer: Tokenizer) -> TokenizerConfig:
 
 
 def _cuts_at_words(model: Any) -> bool:
-    """Tell whether every word begins with a mark (▁) and no piece crosses from one word into the next."""
+    """Return whether every word begins with a mark (▁) and no piece crosses from one word into the next."""
     normal = (piece.piece for piece in model.pieces if piece.type == NORMAL)
     return bool(model.normalizer_spec.add_dummy_prefix) and not any(SPACE in piece[1:] for piece in normal)

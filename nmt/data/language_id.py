@@ -1,4 +1,4 @@
-"""Which language a line of text is in (Lui & Baldwin 2012, by py3langid): an extra, without any download."""
+"""Language identification (Lui & Baldwin 2012) by py3langid, which is an optional extra and downloads nothing."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from nmt.extras import import_extra
 
 
 def identify(text: str) -> tuple[str, float]:
-    """The most probable language of a text (ISO 639; zxx for none) and its probability among all those known."""
+    """Return the most probable language of a text (ISO 639 code; zxx for no language) and its probability."""
     return classifier()(text)
 
 
 @lru_cache(maxsize=1)
 def classifier() -> Callable[[str], tuple[str, float]]:
-    """Loads the model, a second's work, once a process. Raises NmtError where the extra is not installed."""
+    """Load the model, which takes a second, once per process; raises NmtError if the extra is not installed."""
     langid = import_extra("py3langid", "langid").langid
     classify: Callable[[str], tuple[str, float]] = langid.LanguageIdentifier.from_model_file(
         langid.MODEL_FILE, norm_probs=True

@@ -1,8 +1,8 @@
-"""Which rows of a store an epoch has, where corpora come by more or less often than once.
+"""The rows of a store that each epoch contains, if corpora have weights.
 
-Think of a corpus as an endless sequence: all of its rows in a random order, then all of them in another, and so on. An
-epoch takes the next `weight` times as many as it has. So a row comes again only when all others of its corpus have come
-as often, whatever the weight; and what an epoch has follows from seed and epoch alone.
+Think of a corpus as an endless sequence: all of its rows in a random order, then all of them in another order, and so
+on. Each epoch takes the next weight * pairs rows of the sequence. Whatever the weight, a row is therefore only repeated
+after all other rows of its corpus have been used as often. The rows of an epoch depend only on the seed and the epoch.
 """
 
 from __future__ import annotations
@@ -25,24 +25,25 @@ Rows = NDArray[np.integer]
 
 @dataclass(frozen=True)
 class Part:
-    """A corpus in the store: neighbouring rows."""
+    """A corpus in the store, whose rows are consecutive."""
 
     name: str
     pairs: int
-    weight: Fraction  # rows of an epoch over pairs
+    weight: Fraction  # number of its rows in an epoch divided by `pairs`
 
     def bounds(self, epoch: int) -> tuple[int, int]:
-        """Where in the endless sequence an epoch begins and ends."""
+        """Return the positions in the endless sequence at which an epoch begins and ends."""
         return floor(epoch * self.weight * self.pairs), floor((epoch + 1) * self.weight * self.pairs)
 
     def rows(self, epoch: int, seed: int, index: int) -> Rows:
-        """The rows of an epoch, counted from 0; `index` tells the corpora of a store apart."""
+        """Return this corpus's rows in an epoch, counted from 0; `index` is the number of the corpus in the store."""
         if self.weight == 1 or not self.pairs:
             return np.arange(self.pairs, dtype=np.int32)
         start, end = self.bounds(epoch)
         rows = []
-        for turn in range(start // self.pairs, -(-end // self.pairs)):  # none in an epoch that has no row of it
-            rng = np.random.Generator(np.random.PCG64([seed % 2**64, turn, index, 1]))  # 1: not those of an epoch
+        for turn in range(start // self.pairs, -(-end // self.pairs)):
+            # the 1 makes this seed different from those that Updates.epoch shuffles with
+            rng = np.random.Generator(np.random.PCG64([seed % 2**64, turn, index, 1]))
             first = turn * self.pairs
             order = rng.permutation(np.arange(self.pairs, dtype=np.int32))
             rows.append(order[max(start - first, 0) : end - first])
@@ -50,24 +51,25 @@ class Part:
 
 
 class Mixture:
-    """The corpora of a store, in their order, and how often each comes by."""
+    """The corpora of a store, in order, with their weights."""
 
     def __init__(self, parts: Sequence[Part]) -> None:
         self.parts = parts
 
     @classmethod
     def of(cls, data: DataConfig, store: Store) -> Mixture:
-        """What a configuration asks for.
+        """Return the mixture that a configuration describes, by weights or by a temperature.
 
-        Raises NmtError for a store that does not tell its corpora apart, ConfigError for weights too small.
+        Raises NmtError if weights are needed but the store does not record the sizes of its corpora, and ConfigError if
+        the weights are too small.
         """
         corpora = [] if data.path is not None else data.train
         pairs = store.corpora or [len(store)]
         if len(corpora) != len(pairs):
             if data.temperature is not None or any(corpus.weight != 1 for corpus in corpora):
                 raise NmtError(
-                    f"{store.folder.parent} was prepared when corpora were not counted, which weights need: remove it, "
-                    "and it is prepared again"
+                    f"{store.folder.parent} was prepared by an older version, which did not record the sizes of the "
+                    "corpora that weights need: remove it, so that it is prepared again"
                 )
             return cls.whole(store)
         if data.temperature is not None:
@@ -81,11 +83,11 @@ class Mixture:
 
     @classmethod
     def whole(cls, store: Store) -> Mixture:
-        """Every row once in an epoch."""
+        """Return a mixture that has every row once per epoch."""
         return cls([Part("", len(store), Fraction(1))])
 
     def rows(self, seed: int, epoch: int) -> Rows:
-        """The rows of an epoch, not shuffled among corpora."""
+        """Return the rows of an epoch, corpus by corpus; they are shuffled elsewhere."""
         first, rows = 0, []
         for index, part in enumerate(self.parts):
             rows.append(part.rows(epoch, seed, index) + np.int32(first))
@@ -93,11 +95,11 @@ class Mixture:
         return np.concatenate(rows)
 
     def most(self) -> int:
-        """A number of rows that no epoch exceeds."""
+        """Return an upper bound of the number of rows in an epoch."""
         return sum(ceil(part.weight * part.pairs) for part in self.parts)
 
     def tell(self, log: Callable[[str], None]) -> None:
-        """Of several corpora, or one with a weight: pairs, weights, and what an epoch has of each."""
+        """Log the pairs, weight and rows per epoch of each corpus, unless there is a single corpus without a weight."""
         if len(self.parts) == 1 and self.parts[0].weight == 1:
             return
         total = sum(part.weight * part.pairs for part in self.parts)
@@ -111,10 +113,11 @@ class Mixture:
 
 
 def tempered(pairs: Sequence[int], temperature: float) -> list[Fraction]:
-    """The weights with which an epoch has corpora of so many pairs in proportion to pairs**(1/temperature).
+    """Return weights with which each corpus has a share of an epoch in proportion to pairs**(1/temperature).
 
-    Arivazhagan et al. 2019, section 4: temperature 1 is as they are, without end all alike. An epoch has as many rows
-    as without weights; what is left of rounding down goes to the largest remainders.
+    Arivazhagan et al. 2019, section 4. With temperature 1 the shares are those of the text itself; with a high
+    temperature they become equal. An epoch has as many rows as without weights: shares are rounded down, and the rows
+    that remain go to the corpora with the largest remainders.
     """
     shares = np.array(pairs, dtype=np.float64) ** (1 / temperature)
     wanted = shares / shares.sum() * sum(pairs)

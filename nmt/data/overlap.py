@@ -1,4 +1,4 @@
-"""How much of the text that a system is validated or tested on is text that it is trained on."""
+"""The overlap of validation and test sets with the training text."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from nmt.data.statistics import Overlap
 from nmt.data.store import SIDES, Store
 from nmt.errors import NmtError
 
-Shared = dict[str, int]  # lines of a set, those of them whose source is trained on, and those with their target too
-MOST, MUCH = 0.5, 0.1  # shares of a set's lines above which it is told loudly, and told
+Shared = dict[str, int]  # lines of a set; lines whose source is in the training text; lines whose pair is
+MOST, MUCH = 0.5, 0.1  # shares of a set's lines above which a warning, or just a message, is logged
 
 
 def shared_with(train: Store, sets: Mapping[str, Sequence[Pair]]) -> dict[str, Shared]:
-    """What each set shares with cleaned training text, letter for letter once white space is normalised.
+    """Count the lines of each set that are in the cleaned training text: exact matches after normalising white space.
 
-    One pass over the text; memory is that of the sets.
+    This takes one pass over the training text, and memory for the sets only.
     """
     pairs_of = {
         name: [(normalise_whitespace(source), normalise_whitespace(target)) for source, target in pairs]
@@ -36,21 +36,21 @@ def shared_with(train: Store, sets: Mapping[str, Sequence[Pair]]) -> dict[str, S
 
 
 def find_store(cache: Path, fingerprint: str) -> Store | None:
-    """The training text of that fingerprint among the prepared folders of data.cache, if it is there."""
+    """Return the training text with that fingerprint from the prepared folders in data.cache, or None."""
     for description in cache.glob("*/train/store.json"):
         try:
             if json.loads(description.read_text("utf-8"))["fingerprint"] == fingerprint:
                 return Store(description.parent)
-        except (OSError, ValueError, KeyError, NmtError):  # a folder that is removed now, or damaged
+        except (OSError, ValueError, KeyError, NmtError):  # the folder is damaged, or being removed
             continue
     return None
 
 
 def tell_shared(name: str, shared: Shared, log: Callable[[str], None]) -> None:
-    """Say it where a set shares much with training text, and loudly where it shares most of its lines.
+    """Log if a set shares many lines with the training text (MUCH), and warn if it shares most of its lines (MOST).
 
-    Lines are counted by their source: whoever has been trained on a sentence is not tested by it, however else it may
-    be translated.
+    Only the source of a line has to be in the training text: translating a sentence seen in training is no test, even
+    if its reference is a different translation.
     """
     lines, known = shared["lines"], shared["source"]
     if known <= MUCH * lines:
@@ -61,7 +61,7 @@ def tell_shared(name: str, shared: Shared, log: Callable[[str], None]) -> None:
     )
     if known > MOST * lines:
         log(
-            f"WARNING: {fact}: scores on it say little about new text; give it other text, or take its lines out of "
+            f"WARNING: {fact}: scores on it say little about new text; use other text for it, or remove its lines from "
             "the training text"
         )
     else:

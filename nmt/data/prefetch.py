@@ -1,4 +1,4 @@
-"""Building ahead what a loop will ask for next, in a thread or in processes, in order."""
+"""Iterators that build the next items ahead of the loop that uses them, in a thread or in worker processes."""
 
 from __future__ import annotations
 
@@ -22,25 +22,25 @@ from nmt.errors import Unfinished
 Item = TypeVar("Item")
 Place = TypeVar("Place")
 
-_AHEAD = 8  # items built ahead by a thread
-_ATTEMPTS = 3  # to get an item out of processes that die over it
+_AHEAD = 8  # items that a thread builds ahead
+_ATTEMPTS = 3  # attempts to build an item before giving up, if processes die
 
 
 class Task(NamedTuple):
-    """What processes are at, for what is said of them."""
+    """The purpose of worker processes, in words for messages, and how far they work ahead."""
 
-    name: str
-    items: str
-    key: str  # of the configuration, which has their number
-    none: int  # its value for no processes
-    ahead: int  # items that each is asked for ahead
+    name: str  # such as training
+    items: str  # the things they build, such as batches
+    key: str  # the configuration key that sets the number of processes
+    none: int  # the value of that key for no processes
+    ahead: int  # items that each process is asked for ahead
 
 
 _BATCHES = Task("training", "batches", "training.workers", none=0, ahead=4)
 
 
 def in_thread(items: Iterator[Item]) -> Generator[Item, None, None]:
-    """`items`, taken ahead by a thread that ends when this iterator is closed; errors are raised here."""
+    """Yield `items`, which a thread takes ahead until this iterator is closed; errors in the thread are raised here."""
     ready: queue.Queue[tuple[Item | None, BaseException | None]] = queue.Queue(_AHEAD)
     closed = threading.Event()
 
@@ -84,13 +84,13 @@ def in_processes(
     say: Callable[[str], None],
     task: Task = _BATCHES,
 ) -> Generator[Item, None, None]:
-    """`build` of every place, in order, by worker processes that end when this iterator is closed.
+    """Yield `build(place)` for every place, in order, computed by worker processes that end with this iterator.
 
-    Where one dies, that is said, and all are started anew from the item that is waited for. Raises Unfinished when that
-    fails again and again, and what `build` raises.
+    If a process dies, `say` is called with a message and all processes are restarted at the item that is needed next.
+    Raises Unfinished if this fails several times in a row. Exceptions of `build` are raised here.
     """
     items = _in_processes(build, places, workers, say, task)
-    # At the end of the program, multiprocessing would send SIGTERM to processes left over, and wait for them.
+    # end the workers at exit: multiprocessing would send them SIGTERM, which they ignore, and then wait for them
     atexit.register(_close, weakref.ref(items))
     return items
 
@@ -102,14 +102,14 @@ def _in_processes(
     say: Callable[[str], None],
     task: Task,
 ) -> Generator[Item, None, None]:
-    ahead: deque[Place] = deque()  # the places whose items are to come, the next one first
-    failures = 0  # since the last item
+    ahead: deque[Place] = deque()  # the places whose items have not been received, the next one first
+    failures = 0  # deaths since the last item was received
     while True:
         crew: list[_Worker[Place, Item]] = []
         try:
             for _ in range(workers):
                 crew.append(_Worker(build, crew))
-            sent = 0  # of those ahead
+            sent = 0  # how many of the places in `ahead` have been sent to a worker
             for turn in count():
                 ahead.extend(islice(places, workers * task.ahead - len(ahead)))
                 for place in islice(ahead, sent, None):
@@ -126,10 +126,10 @@ def _in_processes(
             failures += 1
             if failures == _ATTEMPTS:
                 raise Unfinished(
-                    f"processes that build {task.items} die again and again (the last one {death}), perhaps for want "
-                    f"of memory: set {task.key} to less than {workers}, or to {task.none} for none"
+                    f"the processes that build {task.items} keep dying (the last one {death}), perhaps because memory "
+                    f"runs out: set {task.key} to less than {workers}, or to {task.none} for no processes"
                 ) from None
-            say(f"a process that builds {task.items} {death}: all of them are started anew where {task.name} stands")
+            say(f"a process that builds {task.items} {death}: {task.name} continues after restarting all of them")
         finally:
             for worker in crew:
                 worker.close()
@@ -141,14 +141,14 @@ def _close(reference: weakref.ref[Generator[Item, None, None]]) -> None:
 
 
 class _Died(Exception):
-    """How a process ended that should not have."""
+    """The unexpected end of a worker process; the message says how it ended."""
 
 
 class _Worker(Generic[Place, Item]):
-    """A process that builds the items of the places that it is sent, in order.
+    """A process that receives places and builds their items, in order.
 
-    It has a connection of its own, so that its death is noticed at once and leaves nothing locked or half written for
-    the others. Items come as bytes, which takes no shared memory.
+    Each process has its own connection, so that its death is noticed at once and cannot leave a lock or a half-written
+    item for the others. Items are sent as bytes, which needs no shared memory.
     """
 
     def __init__(self, build: Callable[[Place], Item], others: Sequence[_Worker[Place, Item]]) -> None:
@@ -159,14 +159,14 @@ class _Worker(Generic[Place, Item]):
         theirs.close()
 
     def send(self, place: Place) -> None:
-        """Ask for the item of a place."""
+        """Request the item of a place."""
         try:
             self._connection.send_bytes(pickle.dumps(place, pickle.HIGHEST_PROTOCOL))
         except OSError:
             raise self._death() from None
 
     def receive(self) -> Item:
-        """The item of the first place whose item was not received yet; raises what building it raised."""
+        """Return the next item, in the order of the places sent; raises the exception that building it raised."""
         try:
             item, error = pickle.loads(self._connection.recv_bytes())
         except (OSError, EOFError):
@@ -176,7 +176,7 @@ class _Worker(Generic[Place, Item]):
         return cast(Item, item)
 
     def close(self) -> None:
-        """End the process, whatever it is at."""
+        """Kill the process, whatever it is doing."""
         self._connection.close()
         self._process.kill()
         self._process.join()
@@ -188,12 +188,12 @@ class _Worker(Generic[Place, Item]):
 
 
 def _work(build: Callable[[Place], Item], connection: Connection, inherited: Sequence[Connection]) -> None:
-    """What a worker does until the other end of its connection is closed, be it by the death of that process."""
-    for number in (signal.SIGINT, signal.SIGTERM):  # to the whole group: the parent wants batches until it has saved
+    """Run a worker: build items until the other end of its connection is closed, possibly by the parent's death."""
+    for number in (signal.SIGINT, signal.SIGTERM):  # these reach the whole group, but the parent still needs batches
         signal.signal(number, signal.SIG_IGN)
-    if (torch := sys.modules.get("torch")) is not None:  # not all that is built needs it
+    if (torch := sys.modules.get("torch")) is not None:  # not imported just for this: not every task uses torch
         torch.set_num_threads(1)
-    for other in inherited:  # the parent's ends, which would stay open here when it dies
+    for other in inherited:  # the parent's ends: open copies here would hide the parent's death
         other.close()
     places: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
     threading.Thread(target=_take, args=(connection, places), daemon=True).start()
@@ -211,7 +211,10 @@ def _work(build: Callable[[Place], Item], connection: Connection, inherited: Seq
 
 
 def _take(connection: Connection, places: queue.SimpleQueue[bytes | None]) -> None:
-    """Take places off the connection at once: who sends them must not wait for a process that waits to be read."""
+    """Move places from the connection to a queue at once.
+
+    Otherwise the parent could block while it sends a place, and this process while it sends an item to the parent.
+    """
     try:
         while True:
             places.put(connection.recv_bytes())

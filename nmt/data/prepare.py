@@ -1,4 +1,4 @@
-"""From raw text to what training reads: cleaned, tokenized and stored once, under the key of its content."""
+"""Preparation of the data that training reads: text is cleaned, encoded and cached under a key of its content."""
 
 from __future__ import annotations
 
@@ -29,46 +29,46 @@ from nmt.data.vocabulary import fitting, train_tokenizer
 from nmt.errors import NmtError
 from nmt.files import atomic_directory, atomic_write, resumable_directory
 
-_VAL = "data.val"  # as it is called where it is told what is in it
-FORMAT = 2  # of the prepared folder; a new number makes new keys
-_TOKENIZER_CHARACTERS = 30_000_000  # of text a tokenizer is trained on, at most: some 20 bytes of memory each
-_KNOWN_CHARACTER = 10  # occurrences that make a character known even where the tokenizer is trained on less than all
+_VAL = "data.val"  # the validation set's name in messages and in the report
+FORMAT = 2  # version of the prepared folder; a new number changes every key, so that everything is prepared again
+_TOKENIZER_CHARACTERS = 30_000_000  # most characters a tokenizer is trained on; each takes about 20 bytes of memory
+_KNOWN_CHARACTER = 10  # a character this frequent is in the vocabulary even if the tokenizer's sample lacks it
 
 
 @dataclasses.dataclass(frozen=True)
 class HeldOut:
-    """What a validation reads."""
+    """The data that validation reads."""
 
     tokenizer: Tokenizer
-    val: Store  # ids of the lines with white space normalised, text as it was read
-    val_lines: list[Pair]  # source and reference lines as they were read
+    val: Store  # ids of the lines after normalising white space, but the text exactly as it was read
+    val_lines: list[Pair]  # source and reference lines exactly as they were read
 
 
 @dataclasses.dataclass(frozen=True)
 class Prepared(HeldOut):
-    """What training reads."""
+    """The data that training reads, including the validation set."""
 
     folder: Path
     train: Store
-    fingerprints: dict[str, str]  # of train, val and tokenizer: equal where training sees the same
-    report: dict[str, Any]  # what report.json holds
+    fingerprints: dict[str, str]  # hashes of train, val and tokenizer; equal if training would see the same data
+    report: dict[str, Any]  # the content of report.json
 
 
 def prepare(
     config: Config, log: Callable[[str], None], tokenizer: Tokenizer | None = None, live: bool = False
 ) -> Prepared:
-    """Clean the training text, train a tokenizer on it where none is given, encode and store it and validation text.
+    """Clean the training text, train a tokenizer on it if none is given, and store training and validation text as ids.
 
-    The result lies in data.cache under a key of the texts' content and of the settings that shaped it, so that the same
-    again is only opened, and what another process began is gone on with. Validation text is checked, never filtered.
-    `log` is given what there is to say; `live` renews a line on stderr besides. Raises NmtError for what the user can
-    mend, and Unfinished where the same call may succeed later.
+    The result is cached in data.cache under a key made from the content of the texts and the settings that affect it.
+    If it is there already, it is only opened; if an earlier process left it unfinished, it is completed. Validation
+    text is checked but never filtered. `log` receives all messages; with `live`, a progress line on stderr is updated
+    as well. Raises NmtError for a problem that the user can fix, and Unfinished if the same call may succeed later.
     """
     corpora = resolve(config.data)
     if config.data.path is not None and config.data.train:
-        log(f"data: data.path={config.data.path} stands in for data.train, data.val and data.test")
+        log(f"data: data.path={config.data.path} is used instead of data.train, data.val and data.test")
     folder = Path(config.data.cache) / _key(config, corpora, tokenizer)
-    with resumable_directory(folder, lambda: log(f"data: another process prepares {folder}: waiting for it")) as work:
+    with resumable_directory(folder, lambda: log(f"data: another process is preparing {folder}: waiting")) as work:
         if work is None:
             log(f"data: {folder} is prepared already")
         else:
@@ -88,16 +88,19 @@ def prepare(
 
 
 def _find_by_size(config: Config, corpora: Corpora, folder: Path, tokenizer: Tokenizer) -> None:
-    """Let the size that was found for `auto`, which a run's config.yaml has in its place, lead to the same folder."""
+    """Make the prepared folder available under the size found for vocab_size=auto, which a run's config.yaml records.
+
+    The folder's key for that size becomes a symbolic link to it, so that resuming the run prepares nothing again.
+    """
     size = max(tokenizer.source_size, tokenizer.target_size)
     sized = dataclasses.replace(config, tokenizer=dataclasses.replace(config.tokenizer, vocab_size=size))
     link = folder.with_name(_key(sized, corpora, None))
-    with suppress(OSError):  # there already, or a file system without links: then it is prepared once more
+    with suppress(OSError):  # the link exists, or the file system has no links: then the data is prepared once more
         link.symlink_to(folder.name, target_is_directory=True)
 
 
 def _val_shared(prepared: Prepared) -> Shared:
-    """What validation and training text share; counted, and noted down if that can be, where the report lacks it."""
+    """Return the overlap of validation and training text; if the report lacks it, count it and try to add it there."""
     counts: dict[str, Shared] = prepared.report.get("shared", {})
     if _VAL not in counts:
         counts |= shared_with(prepared.train, {_VAL: prepared.val_lines})
@@ -107,7 +110,7 @@ def _val_shared(prepared: Prepared) -> Shared:
 
 
 def hold_out(data: DataConfig, tokenizer: Tokenizer, folder: Path, log: Callable[[str], None]) -> HeldOut:
-    """Encode the validation set alone, with the tokenizer of a run, and store it in `folder`."""
+    """Encode only the validation set, with the tokenizer of a run, and store it in `folder`."""
     corpora = validation_set(data)
     lines = [list(source.pairs(log)) for source in _sources(corpora, data)]
     _store_val(lines, [corpus.tag for corpus in corpora], tokenizer, folder)
@@ -138,7 +141,7 @@ def _open(folder: Path) -> Prepared:
 
 
 def _key(config: Config, corpora: Corpora, tokenizer: Tokenizer | None) -> str:
-    """A name that changes with the content of the texts and with the settings that shape what is stored."""
+    """Return a folder name with a hash of the texts' content and of all settings that affect what is stored."""
     data = config.data
     languages = (data.source_language, data.target_language)
     train, digests = _sources(corpora.train, data), Digests(Path(data.cache))
@@ -156,7 +159,8 @@ def _key(config: Config, corpora: Corpora, tokenizer: Tokenizer | None) -> str:
         parts["tags"] = tags
     spoken = {*languages, *(language for source in train for language in source.languages)}
     if data.cleaning.max_ratio is not None and any(map(has_long_signs, spoken)):
-        parts["ratio"] = "signs by the letters that they stand for"  # what was prepared before compared characters
+        # part of the key because an older version, which compared lengths in characters, kept other pairs
+        parts["ratio"] = "signs by the letters that they stand for"
     own_languages = [(corpus.source_language, corpus.target_language) for corpus in corpora.train]
     if data.cleaning.wrong_language is not None and any(map(any, own_languages)):
         parts["corpus_languages"] = own_languages
@@ -165,17 +169,17 @@ def _key(config: Config, corpora: Corpora, tokenizer: Tokenizer | None) -> str:
 
 
 def _trained_by(config: TokenizerConfig) -> dict[str, Any]:
-    """The settings that a tokenizer is trained by; symbols only where there are some, as in older keys."""
+    """Return the settings that affect how a tokenizer is trained; without empty symbols, so that older keys hold."""
     settings = dataclasses.asdict(config)
     return {key: value for key, value in settings.items() if key != "path" and (key != "symbols" or value)}
 
 
 def _prepare(config: Config, corpora: Corpora, work: Path, crew: Crew, tokenizer: Tokenizer | None) -> dict[str, Any]:
-    """Fill the folder `work`, in which a part may be done, and return the report."""
+    """Prepare all data in the folder `work`, which may be partly filled already, and return the report."""
     data, log = config.data, crew.say
     val = [list(source.pairs(log)) for source in _sources(corpora.val, data)]
     cleaner = clean(data.cleaning, _sources(corpora.train, data), work, crew)
-    cleaning.tell(cleaner.report(), log)  # now, since what comes next may fail for what is left
+    cleaning.tell(cleaner.report(), log)  # before the tokenizer, whose training may fail on the text that is left
     if not cleaner.kept:
         raise NmtError("cleaning dropped every training pair: see data.cleaning for the limits")
     if (work / "tokenizer").is_dir():
@@ -203,18 +207,18 @@ def _prepare(config: Config, corpora: Corpora, work: Path, crew: Crew, tokenizer
 
 
 def _test_text(config: Config, corpora: Corpora, log: Callable[[str], None]) -> dict[str, list[Pair]]:
-    """The test sets by their keys; one that cannot be read is not needed yet, so that is only told."""
+    """Return the test sets by their keys. One that cannot be read is only logged, since it is not needed yet."""
     texts = {}
     for key, parts in ((f"data.test.{name}", parts) for name, parts in corpora.test.items()):
         try:
             texts[key] = [pair for source in _sources(parts, config.data) for pair in source.pairs(log)]
         except NmtError as error:
-            log(f"{key} cannot be read now, and so not be compared with the training text: {error}")
+            log(f"{key} cannot be read now, so it is not compared with the training text: {error}")
     return texts
 
 
 def _train_tokenizer(config: TokenizerConfig, tags: Sequence[str], work: Path, crew: Crew) -> Tokenizer:
-    """A tokenizer trained on the text, or, for the sake of memory, on lines evenly spread over it."""
+    """Train a tokenizer on the cleaned text, or on lines spread evenly over it if all of it would need much memory."""
     text = CleanedText(work)
     characters = text.characters(crew, config.normalization)
     totals = (characters[0].total(), characters[1].total())
@@ -231,7 +235,10 @@ def _train_tokenizer(config: TokenizerConfig, tags: Sequence[str], work: Path, c
 
 
 def _store_val(corpora: Sequence[list[Pair]], tags: Sequence[str | None], tokenizer: Tokenizer, folder: Path) -> None:
-    """Store the lines of corpora as they are, with the ids of their tags."""
+    """Store the lines of held-out corpora unchanged, with ids that begin with the tag of their corpus, if it has one.
+
+    `corpora` has the lines of each corpus, `tags` the tag of each.
+    """
     folder.mkdir(exist_ok=True)
     with StoreWriter(folder, tokenizer.source_size, tokenizer.target_size, len(corpora)) as writer:
         for corpus, (lines, tag) in enumerate(zip(corpora, tags, strict=True)):
@@ -243,7 +250,7 @@ def _store_val(corpora: Sequence[list[Pair]], tags: Sequence[str | None], tokeni
 
 
 def _round_trip(lines: list[str], tokenizer: Tokenizer) -> dict[str, Any]:
-    """How many lines decoding gives back as they are, and examples of the others."""
+    """Count the lines that are different after encoding and decoding, and return the counts with examples."""
     decoded = [tokenizer.decode_target(ids) for ids in tokenizer.encode_target(lines)]
     altered = [list(pair) for pair in zip(lines, decoded, strict=True) if pair[0] != pair[1]]
     return {"lines": len(lines), "altered": len(altered), "examples": altered[: cleaning.EXAMPLES]}
@@ -252,7 +259,7 @@ def _round_trip(lines: list[str], tokenizer: Tokenizer) -> dict[str, Any]:
 def _tell_round_trip(trip: dict[str, Any], log: Callable[[str], None]) -> None:
     log(
         f"validation targets: {trip['lines'] - trip['altered']:,} of {trip['lines']:,} "
-        "come back from the tokenizer as they were"
+        "are unchanged after encoding and decoding"
     )
     for line, decoded in trip["examples"]:
         log(f"  altered: {line!r} -> {decoded!r}")

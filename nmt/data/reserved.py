@@ -1,8 +1,8 @@
-"""What SentencePiece keeps for itself, and how text that has it comes through all the same.
+"""Characters that SentencePiece reserves for itself, and their replacement so that text may contain them.
 
-SentencePiece writes ▁ (U+2581) for a space, and its trainer marks unknown characters by ▅ (U+2585): it would read the
-first as a space and leave out lines with the second. Inside of a model two noncharacters stand in their place, which
-no line of text has (nmt.data.characters).
+SentencePiece writes ▁ (U+2581) for a space, and its trainer marks unknown characters with ▅ (U+2585). It would read a ▁
+in text as a space, and skip training lines that contain ▅. Inside a model, both are therefore replaced by two
+noncharacters, which no line of text may have (nmt.data.characters).
 """
 
 from __future__ import annotations
@@ -19,17 +19,20 @@ _BYTES = [f"<0x{byte:02X}>" for byte in range(256)]
 
 
 def inside(text: str) -> str:
-    """Text as SentencePiece is given it, character for character."""
+    """Return text with the reserved characters replaced, as SentencePiece needs it; the length stays the same."""
     return text if text.isascii() else text.translate(_INSIDE)
 
 
 def outside(text: str) -> str:
-    """The text that was given, of what SentencePiece gives back."""
+    """Return the original text for text that SentencePiece returned: the inverse of `inside`."""
     return text if text.isascii() else text.translate(_OUTSIDE)
 
 
 def normaliser(normalization: str) -> Callable[[str], str]:
-    """What makes of text what a model with that tokenizer.normalization has of it: `inside`, and normalised."""
+    """Return a function that turns text into what a model with that tokenizer.normalization sees.
+
+    The function applies `inside` and then the normalization.
+    """
     if normalization == "identity":
         return inside
     ours = sentencepiece.SentencePieceNormalizer(
@@ -39,11 +42,12 @@ def normaliser(normalization: str) -> Callable[[str], str]:
 
 
 def learnable(lines: Iterable[str], normalization: str, symbols: Iterable[str], most_bytes: int) -> Iterator[str]:
-    """Yield lines as the trainer of SentencePiece can learn all of their characters.
+    """Yield lines in a form from which SentencePiece's trainer learns all of their characters.
 
-    It would cut lines at the names of its symbols, such as <s>, without counting their characters: it is shown
-    a space after the <. And it would leave out lines of more than `most_bytes`: it is shown their parts. Normalisation
-    comes first, since ＜s＞ may become such a name by it. `symbols` are the names beside those of bytes.
+    The trainer would cut lines at the names of its symbols, such as <s>, and not count the characters of the names, so
+    a space is inserted after the <. It would skip lines of more than `most_bytes`, so these are yielded in parts. Lines
+    are normalised first, since this can turn text such as ＜s＞ into a name. `symbols` are the names of all symbols
+    except those of bytes.
     """
     names = "|".join(re.escape(name.replace(SPACE, " ").removeprefix("<")) for name in (*symbols, *_BYTES))
     name, normalise, most = re.compile(f"<(?={names})"), normaliser(normalization), most_bytes // 4

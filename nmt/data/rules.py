@@ -1,7 +1,7 @@
-"""The rules that need no more than a pair itself, a function each, in the order in which they are asked.
+"""The cleaning rules that look at one pair alone: a function each, listed in PAIR_RULES in the order of application.
 
-A new rule is a function, its line in PAIR_RULES and its key in CleaningConfig; counts, examples, reports and worker
-processes follow from those. Thresholds that others use for such rules stand in docs/prepare.md.
+To add a rule, write a function and add a line to PAIR_RULES and a key to CleaningConfig; counts, examples, reports and
+worker processes pick it up from there. docs/prepare.md lists thresholds from the literature.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from nmt.data.language_id import identify
 
 Pair = tuple[str, str]  # source and target, white space normalised
 
-_LONGEST_PHRASE = 10  # words that are looked for as one unit of a repetition
-_LONGEST_STRING = 20  # characters, within a word or in text without spaces
-_ONE_EACH = re.compile(r"[\x00-\u11ff\u2000-\u2bff]*+")  # alphabets and the like, and punctuation: a letter each
-# How many letters of English a sign is worth, by how its name in Unicode begins; docs/prepare.md says from where.
+_LONGEST_PHRASE = 10  # words of the longest phrase whose repetition is looked for
+_LONGEST_STRING = 20  # characters of the longest string whose repetition is looked for, without spaces
+_ONE_EACH = re.compile(r"[\x00-\u11ff\u2000-\u2bff]*+")  # alphabets and punctuation: each character is one letter
+# How many English letters a character stands for, by the beginning of its Unicode name (sources: docs/prepare.md).
 _WORTH = {
     "CJK UNIFIED IDEOGRAPH": 4,
     "CJK COMPATIBILITY IDEOGRAPH": 4,
@@ -35,11 +35,11 @@ _WORTH = {
     "ETHIOPIC SYLLABLE": 2,
 }
 _LONG_SIGNS = {"am", "amh", "chi", "cmn", "ii", "iii", "ja", "jpn", "ko", "kor", "ti", "tir", "wuu", "yue", "zh", "zho"}
-_SURE_LETTERS = 20  # with fewer, a side may be a name or a title that both languages share
+_SURE_LETTERS = 20  # a side with fewer letters may be a name or a title that is the same in both languages
 
 
 class Limits(NamedTuple):
-    """What the rules go by."""
+    """The settings that the rules are applied with."""
 
     config: CleaningConfig
     languages: tuple[str, str]  # of source and target
@@ -48,30 +48,30 @@ class Limits(NamedTuple):
 class Rule(NamedTuple):
     """A rule that a pair may break."""
 
-    meaning: str  # what it drops
-    key: str | None  # of data.cleaning, where null and false switch the rule off; None: it is always on
+    meaning: str  # why it drops a pair, for reports
+    key: str | None  # the key of data.cleaning that null or false switch off; None: the rule is always on
     breaks: Callable[[Pair, Limits], bool]
 
 
 def letters(text: str) -> str:
-    """The letters of a text and the marks upon them (Unicode categories L and M), of any script."""
+    """Return the letters of a text, in any script, with their combining marks (Unicode categories L and M)."""
     return text.translate(_LETTERS)
 
 
 def length(text: str) -> int:
-    """The characters of a text, each counted as about how many letters of an alphabet it stands for."""
+    """Return the length of a text in letters of an alphabet; a Chinese character, for example, counts as four."""
     return len(text) if _ONE_EACH.fullmatch(text) else len(text.translate(_SPELLED_OUT))
 
 
 def has_long_signs(language: str) -> bool:
-    """Whether a language, by its code, is written in signs that stand for several letters."""
+    """Return whether a language, given by its code, is written in characters that each stand for several letters."""
     return re.split("[-_]", language.lower())[0] in _LONG_SIGNS
 
 
 def skeleton(text: str) -> str:
-    """What near-duplicates share: the letters of the casefolded text in Unicode's form NFKC; without any, the text.
+    """Return the casefolded NFKC letters of a text, which near-duplicates share; a text without letters as it is.
 
-    After Wenzek et al. 2020 (CCNet, 3.1), who drop accents too and keep a placeholder for digits.
+    Similar to Wenzek et al. 2020 (CCNet, 3.1), who also drop accents and keep a placeholder for digits.
     """
     return letters(unicodedata.normalize("NFKC", text).casefold()) or text
 
@@ -95,24 +95,27 @@ def _ratio(pair: Pair, limits: Limits) -> bool:
 
 
 def _few_letters(pair: Pair, limits: Limits) -> bool:
-    """Tables, numbers, markup: the AlphabetRatioFilter of OpusFilter (Aulamo et al. 2020)."""
+    """Return whether a side is mostly numbers or markup (AlphabetRatioFilter of OpusFilter, Aulamo et al. 2020)."""
     least = limits.config.min_letter_ratio
     return least is not None and any(len(letters(side)) < least * max(1, _visible(side)) for side in pair)
 
 
 def _copy(pair: Pair, limits: Limits) -> bool:
-    """Untranslated text, which harms more than other noise (Khayrallah & Koehn 2018; Ott et al. 2018)."""
+    """Return whether the text is untranslated.
+
+    Copies harm more than other noise (Khayrallah & Koehn 2018; Ott et al. 2018).
+    """
     return limits.config.copies and skeleton(pair[0]) == skeleton(pair[1])
 
 
 def _repetition(pair: Pair, limits: Limits) -> bool:
-    """Text that goes round in circles, of crawls and of translation systems, whose sign it is (Raunak et al. 2021)."""
+    """Return whether a side repeats itself, as crawled pages and translation systems do (Raunak et al. 2021)."""
     most = limits.config.max_repeats
     return most is not None and any(_repeated(most).search(side) for side in pair)
 
 
 def _wrong_language(pair: Pair, limits: Limits) -> bool:
-    """A side that is surely in another language: wherever there is doubt, the pair stays."""
+    """Return whether a side is almost certainly in another language; in doubt the pair is kept."""
     least = limits.config.wrong_language
     return least is not None and any(
         _is_other_language(side, language, least) for side, language in zip(pair, limits.languages, strict=True)
@@ -124,15 +127,15 @@ PAIR_RULES = {
     "control_character": Rule("a side has control characters", "control_characters", _control_character),
     "too_long": Rule("a side has more than max_words words", "max_words", _too_long),
     "ratio": Rule("a side is more than max_ratio times as long as the other", "max_ratio", _ratio),
-    "few_letters": Rule("of a side less than min_letter_ratio are letters", "min_letter_ratio", _few_letters),
+    "few_letters": Rule("the share of letters in a side is below min_letter_ratio", "min_letter_ratio", _few_letters),
     "copy": Rule("both sides have the same letters", "copies", _copy),
-    "repetition": Rule("something comes more than max_repeats times in a row", "max_repeats", _repetition),
+    "repetition": Rule("the same text comes more than max_repeats times in a row", "max_repeats", _repetition),
     "wrong_language": Rule("a side is in another language", "wrong_language", _wrong_language),
 }
 
 
 class _LetterTable(dict[int, int | None]):
-    """For str.translate: letters and marks stay, all else goes; Unicode is asked once a character."""
+    """A table for str.translate that keeps letters and marks only; each character's category is looked up once."""
 
     def __missing__(self, code: int) -> int | None:
         self[code] = code if unicodedata.category(chr(code))[0] in "LM" else None
@@ -143,7 +146,7 @@ _LETTERS = _LetterTable()
 
 
 class _SpellingTable(dict[int, str]):
-    """For str.translate: a text in which each sign takes as many places as letters that it is worth."""
+    """A table for str.translate that replaces each character by an x for every letter it stands for."""
 
     def __missing__(self, code: int) -> str:
         name = unicodedata.name(chr(code), "")
@@ -156,20 +159,26 @@ _SPELLED_OUT = _SpellingTable()
 
 
 def _visible(text: str) -> int:
-    """How many characters are no spaces of any kind."""
+    """Return the number of characters other than white space of any kind."""
     return sum(map(len, text.split()))
 
 
 @lru_cache
 def _repeated(most: int) -> re.Pattern[str]:
-    """Finds more than so many in a row: of a phrase of words, or of a string that begins with a letter, unspaced."""
+    """Return a pattern for text that comes more than `most` times in a row.
+
+    The text is a phrase of words between spaces, or a string without spaces that begins with a letter.
+    """
     phrase = rf"(?<!\S)(\S++(?: \S++){{0,{_LONGEST_PHRASE - 1}}}?)(?: \1){{{most}}}(?!\S)"
     string = rf"([^\W\d_]\S{{2,{_LONGEST_STRING - 1}}}?)\2{{{most}}}"
     return re.compile(f"{phrase}|{string}")
 
 
 def _is_other_language(text: str, language: str, least: float) -> bool:
-    """Whether it is, with a probability of at least `least`, another language; varieties of one are not another."""
+    """Return whether `text` is in another language than `language` with a probability of at least `least`.
+
+    Varieties of the same language count as one; text with few letters is never judged.
+    """
     if len(letters(text)) < _SURE_LETTERS:
         return False
     found, probability = identify(text)

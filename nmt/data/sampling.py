@@ -1,7 +1,8 @@
-"""Segmentations drawn anew for each update: subword regularisation (Kudo 2018), BPE-dropout (Provilkov et al. 2020).
+"""Segmentations sampled for each update: subword regularisation (Kudo 2018), BPE-dropout (Provilkov et al. 2020).
 
-A sentence is drawn word by word, which gives the same probabilities, since no piece lies across words. SentencePiece
-can draw too, but in 0.2.3 the same seed gives other segmentations in another process: a run could not be continued.
+Each word of a sentence is sampled separately. This gives the same probabilities as sampling the whole sentence, since
+no piece crosses a word boundary. SentencePiece can sample too, but in 0.2.3 the same seed gives different segmentations
+in different processes, so a resumed run would not see the same data.
 """
 
 from __future__ import annotations
@@ -26,26 +27,26 @@ from nmt.data.tokenizer import EOS, Model, Tokenizer
 
 Sentence = Sequence[int] | Ids
 Sides = Literal["both", "source", "target"]
-Sampler = Callable[[str, Random], Sequence[str]]  # draws the pieces of a word whose characters are all known
+Sampler = Callable[[str, Random], Sequence[str]]  # samples the pieces of a word whose characters are all known
 
-_KEPT, _KEPT_LENGTH = 1 << 14, 24  # words that are not filtered again, and how long they may be: some 50 MB
+_KEPT, _KEPT_LENGTH = 1 << 14, 24  # words whose filtering is cached, and their greatest length: about 50 MB
 
 
 class Unigram:
-    """Draws a segmentation x of a word with a probability proportional to P(x)^alpha, from all there are.
+    """A sampler that draws a segmentation x of a word, out of all possible ones, with a probability ~ P(x)^alpha.
 
-    Kudo 2018, section 3.3 with l = infinity: sums over all segmentations of each beginning of the word (forward
-    filtering), then pieces from its end to its start (backward sampling).
+    Kudo 2018, section 3.3 with l = infinity: first compute the sum over all segmentations of each prefix of the word
+    (forward filtering), then draw pieces from the end of the word to its start (backward sampling).
     """
 
     def __init__(self, scores: Mapping[str, float], alpha: float) -> None:
-        """`scores` are the pieces' log-probabilities; every character is a piece."""
+        """Sample from pieces with these log-probabilities; every character has to be a piece."""
         self._scores = {piece: alpha * score for piece, score in scores.items()}
         self._longest = max(map(len, scores))
         self._kept = lru_cache(_KEPT)(self._filter)
 
     def __call__(self, word: str, random: Random) -> list[str]:
-        """The pieces of `word`."""
+        """Draw the pieces of `word`."""
         filtered = (self._kept if len(word) <= _KEPT_LENGTH else self._filter)(word)
         pieces: list[str] = []
         end = len(word)
@@ -58,7 +59,7 @@ class Unigram:
         return pieces
 
     def _filter(self, word: str) -> list[tuple[list[int], list[float]]]:
-        """For each end of a piece, where it may start and the cumulative probabilities of these starts."""
+        """Return, for each possible end of a piece, its possible starts and their cumulative probabilities."""
         scores = self._scores
         sums = [0.0]  # by end: log of the sum of P(x)^alpha over all segmentations x of word[:end]
         filtered = []
@@ -73,22 +74,23 @@ class Unigram:
 
 
 class BpeDropout:
-    """Merges the pieces of a word as BPE does, but leaves each possible merge out of each step with a probability.
+    """A sampler that merges pieces as BPE does, but drops each possible merge with a probability in each step.
 
-    Provilkov et al. 2020, Algorithm 1: a step makes the best of the merges that are left, and where none is, it ends.
-    The merges of a step are drawn best first, up to the one that is made, since the others make no difference.
+    Provilkov et al. 2020, Algorithm 1: each step makes the best merge that was not dropped, and the word is done when
+    none is left. Within a step, merges are dropped or not from best to worst only until one is made, because the others
+    then make no difference.
     """
 
     def __init__(self, scores: Mapping[str, float], probability: float) -> None:
-        """The piece of the highest score is merged first; every character is a piece."""
+        """Merge into the piece with the highest score first; every character has to be a piece."""
         self._scores = scores
         self._probability = probability
 
     def __call__(self, word: str, random: Random) -> list[str]:
-        """The pieces of `word`."""
-        pieces = [*word, ""]  # each where it starts, and "" elsewhere
-        before, after = list(range(-1, len(word) - 1)), list(range(1, len(word) + 1))  # where its neighbours start
-        merges: list[tuple[float, int, str]] = []  # a heap: the best first, of equal ones the leftmost
+        """Draw the pieces of `word`."""
+        pieces = [*word, ""]  # each piece at the index where it starts, "" at other indices
+        before, after = list(range(-1, len(word) - 1)), list(range(1, len(word) + 1))  # where the neighbours start
+        merges: list[tuple[float, int, str]] = []  # a heap: best merge first, on a tie the leftmost
 
         def add(left: int, right: int) -> None:
             if left >= 0 and right < len(word) and (piece := pieces[left] + pieces[right]) in self._scores:
@@ -109,13 +111,13 @@ class BpeDropout:
     def _choose(
         self, merges: list[tuple[float, int, str]], pieces: Sequence[str], after: Sequence[int], random: Random
     ) -> int | None:
-        """Draw one step: where the left piece of its merge starts, which is taken from the heap; None for no merge."""
+        """Draw the merge of one step, take it off the heap and return where its left piece starts; None if none."""
         left_out = []
         chosen = None
         while merges:
             _, left, piece = merge = heappop(merges)
             if not pieces[left] or len(piece) != len(pieces[left]) + len(pieces[after[left]]):
-                continue  # one of both is part of another piece by now
+                continue  # one of the two pieces has been merged with another piece since
             if random.random() >= self._probability:
                 chosen = left
                 break
@@ -129,29 +131,29 @@ _SAMPLERS: dict[str, Callable[[Mapping[str, float], float], Sampler]] = {"unigra
 
 
 class Drawn:
-    """Sentence pairs as ids with their lengths, by index, as a Store has them by row."""
+    """The sampled sentence pairs of an update as ids, with the same access by index as a Store."""
 
     def __init__(self, sources: Sequence[Sentence], targets: Sequence[Sentence]) -> None:
-        """Ids of both sides, ending with EOS."""
+        """Take the ids of both sides, ending with EOS."""
         self._sources, self._targets = sources, targets
         self.source_lengths = np.array([len(ids) for ids in sources], dtype=np.int32)
         self.target_lengths = np.array([len(ids) for ids in targets], dtype=np.int32)
 
     def source(self, index: int) -> Sentence:
-        """The ids of source sentence `index`, ending with EOS."""
+        """Return the ids of source sentence `index`, ending with EOS."""
         return self._sources[index]
 
     def target(self, index: int) -> Sentence:
-        """The ids of target sentence `index`, without BOS, ending with EOS."""
+        """Return the ids of target sentence `index`, without BOS, ending with EOS."""
         return self._targets[index]
 
 
 class SubwordSampling:
-    """Draws how the sentences of an update are segmented.
+    """A sampler of segmentations for the sentences of an update.
 
-    alpha is that of `Unigram` or the probability of `BpeDropout`, after the algorithm of the tokenizer. A word with a
-    character that the vocabulary lacks keeps its one segmentation, a sentence drawn longer than max_tokens (with EOS)
-    its stored ids.
+    `alpha` is the alpha of `Unigram` or the probability of `BpeDropout`, depending on the tokenizer's algorithm. A word
+    with a character that is not in the vocabulary is always segmented in the same way. A sentence whose sample has more
+    than max_tokens tokens (with EOS) keeps its stored ids.
     """
 
     def __init__(
@@ -168,16 +170,16 @@ class SubwordSampling:
 
     @classmethod
     def of(cls, config: Config, tokenizer: Tokenizer) -> SubwordSampling | None:
-        """What a configuration asks for; None where it wants the stored ids."""
+        """Return the sampler that a configuration describes, or None if it has no subword sampling."""
         training, algorithm = config.training, config.tokenizer.algorithm
         if training.subword_sampling is None:
             return None
-        assert algorithm == "unigram" or algorithm == "bpe", "Config.check refuses the others"
+        assert algorithm == "unigram" or algorithm == "bpe", "Config.check refuses other algorithms"
         sides, max_tokens = training.subword_sampling_sides, config.data.cleaning.max_tokens
         return cls(tokenizer, algorithm, training.subword_sampling, sides, max_tokens)
 
     def draw(self, store: Store, rows: NDArray[np.integer[Any]], seed: int, epoch: int, position: int) -> Drawn:
-        """The given rows of a store, in that order: a function of the arguments, whatever was drawn before."""
+        """Segment the given rows of a store, in that order. The result depends only on the arguments."""
         place = np.random.SeedSequence([seed % 2**64, epoch, position])
         source_random, target_random = (Random(int(state)) for state in place.generate_state(2, np.uint64))
         sources: list[Sentence] = [store.source(row) for row in rows]
@@ -199,7 +201,7 @@ class SubwordSampling:
 
 
 class _Lines:
-    """Draws the ids of whole lines."""
+    """A sampler of segmentations for whole lines of one language."""
 
     def __init__(self, model: Model, algorithm: str, alpha: float) -> None:
         self._model = model
@@ -210,7 +212,7 @@ class _Lines:
         self._cut = re.compile(f"({'|'.join(map(re.escape, longest_first))})") if longest_first else None
 
     def draw(self, lines: Sequence[str], random: Random) -> list[list[int]]:
-        """The ids of each line, ending with EOS."""
+        """Draw the ids of each line, ending with EOS."""
         return [[*self._ids(words, random), EOS] for words in self._model.words(lines)]
 
     def _ids(self, words: Sequence[str], random: Random) -> Iterator[int]:

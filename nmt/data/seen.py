@@ -1,26 +1,26 @@
-"""A set of many 8-byte keys in little memory."""
+"""A memory-efficient set of 8-byte keys."""
 
 from __future__ import annotations
 
 from array import array
 
-_FULL = 0.65  # of the places: then a key that is not there is looked for in some five of them
-_GROWTH = 1.5
+_FULL = 0.65  # the load at which the table grows: up to it, finding that a key is absent takes about five probes
+_GROWTH = 1.5  # the factor by which it grows
 
 
 class Seen:
-    """The keys (0 to 2**64 - 1) that were added; exact.
+    """An exact set of the keys (0 to 2**64 - 1) that were added.
 
-    12 to 19 bytes a key, 31 while the table grows, where a set of ints takes some 100.
+    It takes 12 to 19 bytes per key, and 31 while the table grows; a set of ints takes about 100.
 
-    Open addressing with linear probing (Knuth, The Art of Computer Programming, vol. 3, sec. 6.4): a key lies at its
-    place, or at the next that was free. Keys are taken to be spread evenly, as hashes are.
+    The table uses open addressing with linear probing (Knuth, The Art of Computer Programming, vol. 3, sec. 6.4): a key
+    is at position key % size, or at the next position that was free. Keys should be evenly distributed, as hashes are.
     """
 
     def __init__(self) -> None:
-        self._places = array("Q", bytes(8 * 1024))  # 0: free
-        self._zero = False  # whether key 0, which marks a free place, was added
-        self._length = 0  # of the others
+        self._places = array("Q", bytes(8 * 1024))  # 0 marks a free position
+        self._zero = False  # whether key 0 was added, which the table cannot contain
+        self._length = 0  # number of keys in the table
 
     def __len__(self) -> int:
         return self._length + self._zero
@@ -29,7 +29,7 @@ class Seen:
         return self._places[_find(self._places, key)] == key if key else self._zero
 
     def add(self, key: int) -> bool:
-        """Add a key; whether it is new."""
+        """Add a key and return whether it is new."""
         if not key:
             new, self._zero = not self._zero, True
             return new
@@ -51,7 +51,7 @@ class Seen:
 
 
 def _find(places: array[int], key: int) -> int:
-    """Where the key is, or the free place where it would be."""
+    """Return the position of a key or, if it is absent, the free position where it belongs."""
     place = key % len(places)
     while (there := places[place]) and there != key:
         place = (place + 1) % len(places)

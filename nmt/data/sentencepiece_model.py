@@ -1,7 +1,7 @@
-"""The file format of SentencePiece models (sentencepiece_model.proto), as far as they are read and changed here.
+"""The file format of SentencePiece models (sentencepiece_model.proto), as far as this toolkit reads and changes it.
 
-SentencePiece comes with Python classes for it, but these load only beside the newest protobuf. Fields that are not
-described here stay in a model that is read and written again.
+SentencePiece comes with Python classes for the format, but these only work with the newest protobuf. Fields that are
+not described here are kept when a model is read and written again.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from google.protobuf.message import DecodeError
 
 NORMAL, UNKNOWN, CONTROL, USER_DEFINED = 1, 2, 3, 4  # kinds of pieces
-UNIGRAM = 1  # of the kinds of models
-_SYMBOL_SCORE = 256.0  # pieces that were learned have a score of at most 0
+UNIGRAM = 1  # a model_type
+_SYMBOL_SCORE = 256.0  # marks a user-defined symbol, since learned pieces have a score of at most 0
 
 _Field = descriptor_pb2.FieldDescriptorProto
 _TEXT, _NUMBER, _FLAG, _FLOAT = _Field.TYPE_STRING, _Field.TYPE_INT32, _Field.TYPE_BOOL, _Field.TYPE_FLOAT
-_Fields = Mapping[str, tuple[int, Any, object]]  # by name: number, type (or the name of a message) and default
+_Fields = Mapping[str, tuple[int, Any, object]]  # by field name: number, type (or name of a message), default
 _PACKAGE = "nmt.sentencepiece"
 _MESSAGES: Mapping[str, _Fields] = {
     "Piece": {"piece": (1, _TEXT, None), "score": (2, _FLOAT, None), "type": (3, _NUMBER, NORMAL)},
@@ -50,42 +50,42 @@ _MESSAGES: Mapping[str, _Fields] = {
 
 
 def parse(serialised: bytes) -> Any:
-    """Return a serialised model as a message with pieces, trainer_spec and normalizer_spec. ValueError for none."""
+    """Parse a serialised model to a message with pieces, trainer_spec and normalizer_spec; ValueError if it is none."""
     try:
         model = Model.FromString(serialised)
     except DecodeError as error:
-        raise ValueError("no SentencePiece model") from error
+        raise ValueError("not a SentencePiece model") from error
     if not model.pieces:
-        raise ValueError("no SentencePiece model")
+        raise ValueError("not a SentencePiece model")
     return model
 
 
 def serialise(model: Any) -> bytes:
-    """Return a model as SentencePiece reads it."""
+    """Serialise a parsed model to the bytes that SentencePiece loads."""
     return bytes(model.SerializeToString(deterministic=True))
 
 
-# -- strings that a model keeps whole, such as <date>: its user-defined symbols ---------------------------------------
+# -- user-defined symbols: strings such as <date> that a model never splits ------------------------------------------
 
 
 def is_symbol(score: float) -> bool:
-    """Return whether the piece with this score is one of the strings that are kept whole."""
+    """Return whether a piece with this score is a user-defined symbol."""
     return score > 0
 
 
 def mark(model: Any) -> None:
-    """Mark the symbols of a parsed model by their scores, which changes nothing about how it cuts text."""
+    """Mark the user-defined symbols of a parsed model by their scores; the model splits text as before."""
     for piece in model.pieces:
         if piece.type == USER_DEFINED:
             piece.score = _SYMBOL_SCORE
 
 
 def keep_whole(serialised: bytes) -> bytes:
-    """Return a model that was just trained with its symbols kept whole in any text, and marked by their scores.
+    """Change a newly trained model so that it never splits its user-defined symbols, and mark these by their scores.
 
-    In a unigram model SentencePiece lets a symbol compete with the pieces around it, and where these are likely and
-    lie across its ends, it is cut. With so high a score it always wins. That takes an ordinary piece, since of
-    user-defined ones SentencePiece does not read the score. Other algorithms cut text at the symbols first.
+    In a unigram model, a symbol competes with the pieces that overlap its ends, and is split if those are more likely.
+    A very high score lets the symbol always win. SentencePiece ignores the scores of user-defined pieces, so the symbol
+    becomes an ordinary piece. The other algorithms split text at the symbols first and need no change.
     """
     model = parse(serialised)
     mark(model)
@@ -100,7 +100,7 @@ def keep_whole(serialised: bytes) -> bytes:
 
 
 def _classes() -> dict[str, Any]:
-    """The classes of the messages."""
+    """Create the message classes that _MESSAGES describes."""
     file = descriptor_pb2.FileDescriptorProto(name=f"{_PACKAGE}.proto", package=_PACKAGE, syntax="proto2")
     for name, fields in _MESSAGES.items():
         message = file.message_type.add(name=name)

@@ -1,8 +1,8 @@
-"""The two long stages of preparation, in processes, each going on where an earlier process has left it.
+"""The two long stages of preparation, cleaning and encoding, which use worker processes and can be resumed.
 
-folder/cleaned/0000012.npz   blocks that are cleaned and not yet stored (nmt.data.blocks)
-folder/cleaned.json          there once all is cleaned
-folder/stored.json           how many of them are in folder/train for good
+folder/cleaned/0000012.npz   blocks that are cleaned but not yet stored (nmt.data.blocks)
+folder/cleaned.json          the cleaning report, written once all text is cleaned
+folder/stored.json           the number of blocks that are safely in folder/train, and the report up to them
 """
 
 from __future__ import annotations
@@ -29,34 +29,34 @@ from nmt.data.tokenizer import Tokenizer
 from nmt.files import atomic_write
 from nmt.progress import Progress
 
-_MOST_WORKERS = 16  # by default: more would wait for the process that reads and writes
+_MOST_WORKERS = 16  # the default's limit: more would only wait for the one process that reads and writes
 _TASK = Task("preparation", "blocks", "data.workers", none=1, ahead=2)
-_COMMIT = 16  # blocks after which the store is brought to the disk
+_COMMIT = 16  # blocks between two commits of the store to disk
 
 Place = TypeVar("Place")
 Item = TypeVar("Item")
 
 
 class Crew(NamedTuple):
-    """Who does the work, and how it is told."""
+    """The worker processes of the stages, and how progress is reported."""
 
-    workers: int
+    workers: int  # 1: no processes, this one does the work
     say: Callable[[str], None]
-    live: bool  # whether there is a terminal with a line to renew
+    live: bool  # whether a progress line on a terminal is updated
 
     def build(self, build: Callable[[Place], Item], places: Iterator[Place]) -> Generator[Item, None, None]:
-        """`build` of every place, in order."""
+        """Yield `build(place)` for every place, in order."""
         if self.workers == 1:
             return (build(place) for place in places)
         return in_processes(build, places, self.workers, self.say, _TASK)
 
     def progress(self, what: str, done: int, total: float | None = None) -> Progress:
-        """What tells how far a stage is."""
+        """Return a progress report for a stage that counts `what`, beginning at `done` of `total`."""
         return Progress(what, self.say, total, done, live=self.live)
 
 
 def workers_for(data: DataConfig) -> int:
-    """data.workers, or as many as there are cores that this process may use."""
+    """Return data.workers or, by default, the number of cores that this process may use, at most _MOST_WORKERS."""
     if data.workers is not None:
         return data.workers
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -67,25 +67,25 @@ def workers_for(data: DataConfig) -> int:
 
 
 class _Read(NamedTuple):
-    """Pairs as they were read."""
+    """A block of pairs as they were read."""
 
     pairs: list[Pair]
-    corpus: int
-    place: Any  # after them
-    share: float | None  # of all text that has been read by then
+    corpus: int  # the index of their source
+    place: Any  # the place in the source after them, from which reading can be resumed
+    share: float | None  # of all text, how much has been read after them; None if unknown
 
 
-class _Looked(NamedTuple):
-    """Pairs as the rules have found them, field by field, which is quicker to send."""
+class _ExaminedBlock(NamedTuple):
+    """A block of pairs after the rules were applied."""
 
-    fields: list[tuple[Any, ...]]
+    fields: list[tuple[Any, ...]]  # one tuple per field of Examined, since tuples of plain values are quicker to send
     read: _Read  # without the pairs
 
 
 def clean(config: CleaningConfig, sources: Sequence[Source], folder: Path, crew: Crew) -> Cleaner:
-    """Clean training text into folder/cleaned; the cleaner with its counts.
+    """Clean the training text into folder/cleaned and return the cleaner with its counts.
 
-    Workers look at each pair, this process at what all pairs tell, in the order of the sources.
+    Worker processes apply the rules that need a single pair; this process removes duplicates, in the sources' order.
     """
     cleaner, blocks, done = Cleaner(config), Blocks(folder / "cleaned"), folder / "cleaned.json"
     if done.is_file():
@@ -95,12 +95,12 @@ def clean(config: CleaningConfig, sources: Sequence[Source], folder: Path, crew:
     state = state_of(blocks.path(numbers[-1])) if numbers else State(0, None, cleaner.report())
     cleaner.restore(state.report, chain.from_iterable(keys_of(blocks.path(number)) for number in numbers))
     if numbers:
-        crew.say(f"going on after {cleaner.read:,} pairs that were read before")
+        crew.say(f"resuming after {cleaner.read:,} pairs that were read before")
     progress = crew.progress("pairs read", cleaner.read)
     rules = [Rules(config, source.languages) for source in sources]
-    with closing(crew.build(partial(_look, rules), _raw_blocks(sources, state, crew))) as looked:
+    with closing(crew.build(partial(_examine, rules), _raw_blocks(sources, state, crew))) as examined:
         progress.reach(cleaner.read)
-        for number, (fields, read) in enumerate(looked, start=len(numbers)):
+        for number, (fields, read) in enumerate(examined, start=len(numbers)):
             kept = [pair for pair in map(Examined._make, zip(*fields, strict=True)) if cleaner.keeps(pair)]
             state = State(read.corpus, read.place, cleaner.report())
             blocks.write(number, [(pair.source, pair.target) for pair in kept], [pair.keys for pair in kept], state)
@@ -109,13 +109,13 @@ def clean(config: CleaningConfig, sources: Sequence[Source], folder: Path, crew:
     progress.end()
     with atomic_write(done) as file:
         json.dump(cleaner.report(), file)
-    counts = Cleaner(config)  # without the keys of duplicates, which nothing asks for any more
+    counts = Cleaner(config)  # a new cleaner, to free the memory of the keys that duplicates are found by
     counts.restore(cleaner.report())
     return counts
 
 
 def _raw_blocks(sources: Sequence[Source], state: State, crew: Crew) -> Iterator[_Read]:
-    """What is still to be read."""
+    """Yield the blocks that have not been read yet, after `state`."""
     sizes = [source.size() for source in sources]
     known = [0 if size is None else size for size in sizes]
     for index in range(state.corpus, len(sources)):
@@ -128,28 +128,28 @@ def _raw_blocks(sources: Sequence[Source], state: State, crew: Crew) -> Iterator
             yield _Read(pairs, index, after, share)
 
 
-def _look(rules: Sequence[Rules], read: _Read) -> _Looked:
-    """Apply the rules of its corpus to a block."""
+def _examine(rules: Sequence[Rules], read: _Read) -> _ExaminedBlock:
+    """Apply the rules of the block's corpus to a block; `rules` has those of every corpus."""
     examined = map(rules[read.corpus].examine, read.pairs)
-    return _Looked(list(zip(*examined, strict=True)), read._replace(pairs=[]))
+    return _ExaminedBlock(list(zip(*examined, strict=True)), read._replace(pairs=[]))
 
 
-# -- what a tokenizer is trained on ---------------------------------------------------------------------------------
+# -- the text that a tokenizer is trained on --------------------------------------------------------------------------
 
 
 class CleanedText:
-    """All cleaned text, while none of it is in the store."""
+    """All cleaned text, as long as none of it has been moved to the store."""
 
     def __init__(self, folder: Path) -> None:
         blocks = Blocks(folder / "cleaned")
         self._paths = [blocks.path(number) for number in blocks.numbers()]
 
     def lines(self, side: int, share: float) -> Iterator[str]:
-        """Source (0) or target (1) lines, or a share of them, evenly spread."""
+        """Yield the source (0) or target (1) lines, or only a share of them spread evenly over the text."""
         return spread(chain.from_iterable(lines_of(path, side) for path in self._paths), share)
 
     def characters(self, crew: Crew, normalization: str) -> tuple[Counter[str], Counter[str]]:
-        """How often a tokenizer with that normalization meets each character in source and in target."""
+        """Count how often each character occurs in source and target text after a tokenizer's normalization."""
         totals: tuple[Counter[str], Counter[str]] = (Counter(), Counter())
         with closing(crew.build(partial(characters_of, normalization=normalization), iter(self._paths))) as found:
             for counts in found:
@@ -162,15 +162,15 @@ class CleanedText:
 
 
 class _Encoded(NamedTuple):
-    """A block as it goes into the store."""
+    """A block in the form in which it is appended to the store."""
 
     packed: Packed
-    corpus: int
-    too_long: list[Pair]  # pairs of more tokens than allowed, which are left out
+    corpus: int  # the index of its corpus
+    too_long: list[Pair]  # pairs with more than max_tokens tokens, which are left out of `packed`
 
 
 def _encode(tokenizer: Tokenizer, tags: Sequence[str | None], max_tokens: int, path: Path) -> _Encoded:
-    """Make ids of a block; the tags are those of the corpora."""
+    """Encode a block of cleaned text; `tags` has the tag of every corpus."""
     lines, corpus = (lines_of(path, 0), lines_of(path, 1)), state_of(path).corpus
     head = tokenizer.tag_ids(tags[corpus])
     ids = [head + source for source in tokenizer.encode_source(lines[0])], tokenizer.encode_target(lines[1])
@@ -183,9 +183,9 @@ def _encode(tokenizer: Tokenizer, tags: Sequence[str | None], max_tokens: int, p
 
 
 def store(tokenizer: Tokenizer, cleaner: Cleaner, tags: Sequence[str | None], folder: Path, crew: Crew) -> None:
-    """Move the blocks of cleaned text, with their ids, into folder/train; pairs of too many tokens are counted.
+    """Encode the blocks of cleaned text and move them into folder/train; pairs with too many tokens are dropped.
 
-    tags are those of the corpora.
+    The cleaner counts the dropped pairs. `tags` has the tag of every corpus.
     """
     blocks, record, train = Blocks(folder / "cleaned"), folder / "stored.json", folder / "train"
     stored, committed = 0, []
@@ -197,7 +197,7 @@ def store(tokenizer: Tokenizer, cleaner: Cleaner, tags: Sequence[str | None], fo
     train.mkdir(exist_ok=True)
     numbers = blocks.numbers()
     if committed and numbers:
-        crew.say(f"going on after {sum(committed):,} pairs that were encoded before")
+        crew.say(f"resuming after {sum(committed):,} pairs that were encoded before")
     progress = crew.progress("pairs encoded", done := sum(committed), cleaner.kept)
     encode = partial(_encode, tokenizer, tags, cleaner.config.max_tokens)
     with (
@@ -221,7 +221,7 @@ def store(tokenizer: Tokenizer, cleaner: Cleaner, tags: Sequence[str | None], fo
 
 
 def tidy(folder: Path) -> None:
-    """Remove what only the stages themselves need, once both are done."""
+    """Remove the files that only the two stages need, after both are done."""
     shutil.rmtree(folder / "cleaned", ignore_errors=True)
     for name in ("cleaned.json", "stored.json"):
         (folder / name).unlink(missing_ok=True)

@@ -1,7 +1,7 @@
-"""What prepared data is made of: lengths, characters, tokens, and what of other text is in it.
+"""Statistics of prepared data: lengths, characters, tokens, and overlap with other text.
 
-Everything is counted in one pass over the memory-mapped store, a block of rows at a time, so that the size of a corpus
-costs time and no memory. Lengths are counted as histograms: counts[n] sentences have n words (characters, tokens).
+Everything is counted in one pass over the memory-mapped store, a block of rows at a time, so a larger corpus takes more
+time but not more memory. Lengths are counted as histograms: counts[n] sentences have n words (characters, tokens).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from nmt.data.tokenizer import EOS, Model
 
 Counts = NDArray[np.int64]
 _WHITE_SPACE = [code for code in range(sys.maxunicode + 1) if chr(code).isspace()]
-RATIO_EDGES = np.linspace(-3, 3, 61)  # binary logarithms of target characters over source characters
+RATIO_EDGES = np.linspace(-3, 3, 61)  # edges of the histogram of log2(target characters / source characters)
 
 
 def _no_counts() -> Counts:
@@ -29,17 +29,17 @@ def _no_counts() -> Counts:
 
 @dataclass
 class SideCounts:
-    """Counts of one side of a text. Tokens are pieces of the text: neither the end of sentence nor a tag."""
+    """Counts of one side of a text. Tokens are pieces of text only: EOS and tags are not counted."""
 
-    words: Counts = field(default_factory=_no_counts)  # sentences by their words, as str.split() gives them
-    characters: Counts = field(default_factory=_no_counts)  # sentences by their characters
-    tokens: Counts = field(default_factory=_no_counts)  # sentences by their tokens
+    words: Counts = field(default_factory=_no_counts)  # sentences by number of words, as split by str.split()
+    characters: Counts = field(default_factory=_no_counts)  # sentences by number of characters
+    tokens: Counts = field(default_factory=_no_counts)  # sentences by number of tokens
     ids: Counts = field(default_factory=_no_counts)  # occurrences of each id of the vocabulary
     code_points: Counts = field(default_factory=_no_counts)  # occurrences of each Unicode character
 
     def add(self, text: Flat, ids: Flat, model: Model) -> Counts:
-        """Count further sentences, white space normalised; returns the number of characters of each."""
-        characters = _per_sentence((text.values & 0xC0) != 0x80, text.offsets)  # not the later bytes of a character
+        """Count further sentences, with normalised white space, and return the number of characters of each."""
+        characters = _per_sentence((text.values & 0xC0) != 0x80, text.offsets)  # first bytes of UTF-8 characters
         pieces = ~np.isin(ids.values, [EOS, *model.tags.values()])
         code_points = np.frombuffer(text.values.tobytes().decode().encode("utf-32-le"), dtype="<u4")
         words = _words(code_points, np.concatenate(([0], np.cumsum(characters))))
@@ -61,11 +61,11 @@ class TextCounts:
 
     @property
     def pairs(self) -> int:
-        """How many pairs were counted."""
+        """The number of pairs counted."""
         return int(self.source.words.sum())
 
     def add(self, texts: Sequence[Flat], ids: Sequence[Flat], models: tuple[Model, Model]) -> None:
-        """Count further pairs: text and ids of source and target, which the models encoded."""
+        """Count further pairs, given the text and ids of source and target, and the models that encoded them."""
         source, target = map(SideCounts.add, (self.source, self.target), texts, ids, models)
         both = (source > 0) & (target > 0)
         ratios = np.log2(target[both] / source[both])
@@ -73,15 +73,16 @@ class TextCounts:
 
 
 class Overlap:
-    """Which pairs, and which of their sides, are in other text too: exactly, white space normalised."""
+    """A search for pairs, and for each side of them, in other text; matches are exact after normalising white space."""
 
     def __init__(self, pairs: Sequence[tuple[str, str]]) -> None:
+        """Search for these pairs."""
         self._wanted = [{pair[side].encode() for pair in pairs if pair[side]} for side in range(2)]
         self._found: tuple[set[bytes], set[bytes]] = (set(), set())
         self._found_pairs: set[tuple[bytes, bytes]] = set()
 
     def look_in(self, source: Flat, target: Flat) -> None:
-        """Look for them in further pairs."""
+        """Search in further text."""
         (wanted_source, wanted_target), (found_source, found_target) = self._wanted, self._found
         for one, other in zip(_sentences(source), _sentences(target), strict=True):
             if one in wanted_source:
@@ -92,7 +93,7 @@ class Overlap:
                 found_target.add(other)
 
     def of(self, pairs: Sequence[tuple[str, str]]) -> dict[str, list[int]]:
-        """The numbers (from 0) of the pairs that were found by their source, their target, and as pairs."""
+        """Return the numbers (from 0) of the pairs whose source, whose target, or which as a pair were found."""
         encoded = [(source.encode(), target.encode()) for source, target in pairs]
         return {
             "source": [row for row, (source, _) in enumerate(encoded) if source in self._found[0]],
@@ -102,7 +103,7 @@ class Overlap:
 
 
 def count_store(store: Store, models: tuple[Model, Model], overlap: Overlap) -> TextCounts:
-    """Count all of a store of normalised text, and look in it for what `overlap` wants."""
+    """Count everything in a store of normalised text, and search it for the pairs of `overlap`."""
     counts = TextCounts()
     for rows in store.blocks():
         texts = [store.text(side, rows) for side in SIDES]
@@ -112,7 +113,7 @@ def count_store(store: Store, models: tuple[Model, Model], overlap: Overlap) -> 
 
 
 def count_lines(pairs: Sequence[tuple[str, str]], models: tuple[Model, Model]) -> TextCounts:
-    """Count lines, white space normalised, as the models of source and target encode them."""
+    """Count pairs of lines, with normalised white space, after encoding them with the models of source and target."""
     counts = TextCounts()
     sides = [[pair[side] for pair in pairs] for side in range(2)]
     texts = [_flat([np.frombuffer(line.encode(), dtype="u1") for line in lines]) for lines in sides]
@@ -122,7 +123,7 @@ def count_lines(pairs: Sequence[tuple[str, str]], models: tuple[Model, Model]) -
 
 
 def summary(counts: Counts) -> dict[str, Any]:
-    """Mean, quantiles and extremes of a histogram of lengths; quantiles are lengths that occur."""
+    """Return the total, mean, quantiles and maximum of a histogram of lengths; quantiles are lengths that occur."""
     total = int(counts.sum())
     if total == 0:
         return {"total": 0, "mean": None, "median": None, "p95": None, "p99": None, "max": None}
@@ -138,27 +139,27 @@ def summary(counts: Counts) -> dict[str, Any]:
 
 
 def quantile(counts: Counts, share: float) -> int:
-    """The least length that at least so large a share of the sentences does not exceed."""
+    """Return the smallest length that at least this share of the sentences does not exceed."""
     return int(np.searchsorted(np.cumsum(counts), share * counts.sum(), side="left"))
 
 
 def _per_sentence(mask: NDArray[np.bool_], offsets: NDArray[Any]) -> Counts:
-    """How often the mask is true in each sentence."""
+    """Count how often the mask is true in each sentence."""
     before: Counts = np.concatenate(([0], np.cumsum(mask, dtype=np.int64)))
     counts: Counts = before[offsets[1:]] - before[offsets[:-1]]
     return counts
 
 
 def _words(code_points: NDArray[np.uint32], offsets: NDArray[np.int64]) -> Counts:
-    """How many words each sentence has: what white space, of any kind that Unicode has, separates."""
+    """Count the words of each sentence, which are separated by any white space of Unicode."""
     space = np.isin(code_points, _WHITE_SPACE)
-    after_space = np.concatenate(([True], space))  # of each character, and of the end
-    after_space[offsets] = True  # a sentence begins there
+    after_space = np.concatenate(([True], space))  # [characters + 1]: whether the character before was a space
+    after_space[offsets] = True  # the first character of a sentence starts a word too
     return _per_sentence(~space & after_space[:-1], offsets)
 
 
 def _sum(one: Counts, other: NDArray[Any]) -> Counts:
-    """Histograms of different lengths added up."""
+    """Return the sum of two histograms of different lengths."""
     longer, shorter = (one, other) if len(one) >= len(other) else (other, one)
     total = longer.astype(np.int64)
     total[: len(shorter)] += shorter

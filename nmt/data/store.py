@@ -1,8 +1,8 @@
-"""A parallel corpus on disk, memory-mapped: the ids of both sides, and the text they were made from.
+"""A memory-mapped parallel corpus on disk: the ids of both sides, and the text they were made from.
 
-A folder of raw arrays, little-endian: {source,target}.{ids,text} hold all sentences end to end and
-{source,target}.{ids,text}.offsets (int64) where each begins, with the end of the last. Ids are uint16 where the
-vocabulary allows, else int32; text is UTF-8. store.json describes them.
+A store is a folder of raw little-endian arrays. {source,target}.{ids,text} contain all sentences end to end;
+{source,target}.{ids,text}.offsets (int64) contain the position at which each sentence begins, and the end of the last.
+Ids are uint16 if the vocabulary is small enough, otherwise int32; text is UTF-8. store.json describes the arrays.
 """
 
 from __future__ import annotations
@@ -31,31 +31,32 @@ _BLOCK = 10_000  # pairs hashed at a time
 
 
 class Flat(NamedTuple):
-    """Sentences end to end, without a copy of what is on the disk."""
+    """Sentences end to end; `values` is a view of the mapped file, not a copy."""
 
     values: Ids  # ids, or bytes of UTF-8
-    offsets: Ids  # [sentences + 1]: where each begins in `values`, and the end of the last
+    offsets: Ids  # [sentences + 1]: the position in `values` at which each begins, and the end of the last
 
 
 class Store:
-    """Sentence pairs as ids (with EOS, without BOS) and as text, read from the disk as they are asked for.
+    """Sentence pairs as ids (with EOS, without BOS) and as text, read from disk when they are accessed.
 
-    Costs little memory and little to send to another process: only its path is sent.
+    A store takes little memory and is cheap to send to another process, because only its path is pickled.
     """
 
     def __init__(self, folder: str | os.PathLike[str]) -> None:
-        """Open what a StoreWriter wrote; raises NmtError where it is missing or damaged."""
+        """Open a store that a StoreWriter wrote; raises NmtError if it is missing or damaged."""
         self.folder = Path(folder)
         try:
             description = json.loads((self.folder / _DESCRIPTION).read_text("utf-8"))
             self._length: int = description["pairs"]
-            self.corpora: list[int] | None = description.get("corpora")  # pairs of each, in order; older stores: None
+            # number of pairs of each corpus, in order; None for a store of an older version
+            self.corpora: list[int] | None = description.get("corpora")
             self.fingerprint: str = description["fingerprint"]
             self._ids = {side: self._open(f"{side}.ids", description["dtype"][side]) for side in SIDES}
             self._text = {side: self._open(f"{side}.text", "u1") for side in SIDES}
         except (OSError, ValueError, KeyError) as error:
             raise NmtError(
-                f"{self.folder} is no complete store of prepared data: remove it and prepare again"
+                f"{self.folder} is not a complete store of prepared data: remove it and prepare the data again"
             ) from error
         self.source_lengths = _lengths(self._ids["source"].offsets)  # [pairs] int32, tokens with EOS
         self.target_lengths = _lengths(self._ids["target"].offsets)
@@ -67,23 +68,23 @@ class Store:
         return self._length
 
     def source(self, index: int) -> Ids:
-        """The ids of source sentence `index`, ending with EOS."""
+        """Return the ids of source sentence `index`, ending with EOS."""
         return self._ids["source"][index]
 
     def target(self, index: int) -> Ids:
-        """The ids of target sentence `index`, without BOS, ending with EOS."""
+        """Return the ids of target sentence `index`, without BOS, ending with EOS."""
         return self._ids["target"][index]
 
     def source_text(self, index: int) -> str:
-        """Source sentence `index` as text."""
+        """Return the text of source sentence `index`."""
         return self._text["source"][index].tobytes().decode()
 
     def target_text(self, index: int) -> str:
-        """Target sentence `index` as text."""
+        """Return the text of target sentence `index`."""
         return self._text["target"][index].tobytes().decode()
 
     def blocks(self, size: int = 1 << 22) -> Iterator[range]:
-        """All rows in consecutive ranges, each of some `size` bytes of text on both sides together, or one row."""
+        """Yield all rows as consecutive ranges of at most `size` bytes of text (both sides together), or of one row."""
         ends = [self._text[side].offsets for side in SIDES]
         start = 0
         while start < self._length:
@@ -93,30 +94,30 @@ class Store:
             start = stop
 
     def ids(self, side: str, rows: range) -> Flat:
-        """The ids of consecutive sentences of "source" or "target"."""
+        """Return the ids of consecutive sentences of "source" or "target"."""
         return self._ids[side].flat(rows)
 
     def text(self, side: str, rows: range) -> Flat:
-        """The text of consecutive sentences of "source" or "target"."""
+        """Return the text of consecutive sentences of "source" or "target"."""
         return self._text[side].flat(rows)
 
     def _open(self, name: str, dtype: str) -> _Ragged:
         ragged = _Ragged(_map(self.folder / name, dtype), _map(self.folder / f"{name}.offsets", "<i8"))
         if len(ragged.offsets) != self._length + 1 or ragged.offsets[-1] != len(ragged.values):
-            raise ValueError(f"{name} is not whole")
+            raise ValueError(f"{name} is incomplete")
         return ragged
 
 
 class Packed(NamedTuple):
-    """Pairs as StoreWriter appends them: made by any process, and quick to send."""
+    """Pairs in the form in which StoreWriter appends them; any process can create it, and it is quick to send."""
 
-    values: list[bytes]  # ids of source and target, then text of source and target, each end to end
-    ends: list[NDArray[np.int64]]  # where each sentence ends in these, in ids or in bytes
-    hashed: bytes  # what these pairs add to what the fingerprint is of
+    values: list[bytes]  # one array for each of _ARRAYS, with all sentences end to end
+    ends: list[NDArray[np.int64]]  # for each array the end of every sentence, counted in ids or bytes
+    hashed: bytes  # the bytes that these pairs add to the input of the fingerprint's hash
 
     @property
     def pairs(self) -> int:
-        """How many there are."""
+        """The number of pairs."""
         return len(self.ends[0])
 
 
@@ -127,7 +128,7 @@ def pack(
     target_lines: Sequence[str],
     sizes: tuple[int, int],
 ) -> Packed:
-    """Pairs for a StoreWriter of the same sizes, the numbers of source and of target ids."""
+    """Pack pairs for a StoreWriter of the same `sizes`: the vocabulary sizes of source and target."""
     lines = [[line.encode() for line in side] for side in (source_lines, target_lines)]
     types = _types(sizes)
     ids = [
@@ -141,16 +142,16 @@ def pack(
 
 
 class StoreWriter:
-    """Writes a store pair by pair, or many at once; a context manager. Nothing is kept in memory.
+    """A context manager that writes a store, one pair or many at a time, without keeping them in memory.
 
-    The folder must exist; the store is there when the context ends without an error. Pairs come corpus by corpus. What
-    was written up to a `commit` outlives the process: another one can go on after it.
+    The folder must exist. The store is complete when the context ends without an error. Pairs have to be added corpus
+    by corpus. Pairs added before a `commit` survive if the process dies; a new StoreWriter can continue after them.
     """
 
     def __init__(
         self, folder: Path, source_size: int, target_size: int, corpora: int = 1, committed: Sequence[int] = ()
     ) -> None:
-        """source_size and target_size are the numbers of ids of each side, `committed` what `commit` gave before."""
+        """Start a store for these vocabulary sizes, or continue one after what its last `commit` returned."""
         self._folder = folder
         self._sizes = source_size, target_size
         self._corpora = list(committed) or [0] * corpora
@@ -168,18 +169,18 @@ class StoreWriter:
     def add(
         self, source: Sequence[int], target: Sequence[int], source_text: str, target_text: str, corpus: int = 0
     ) -> None:
-        """Append a pair: its ids, ending with EOS, and its text."""
+        """Append one pair: its ids, ending with EOS, and its text."""
         self.extend(pack([source], [target], [source_text], [target_text], self._sizes), corpus)
 
     def extend(self, packed: Packed, corpus: int = 0) -> None:
-        """Append pairs of a corpus."""
+        """Append packed pairs of one corpus."""
         for array, values, ends in zip(self._arrays, packed.values, packed.ends, strict=True):
             array.extend(values, ends)
         self._hash.update(packed.hashed)
         self._corpora[corpus] += packed.pairs
 
     def commit(self) -> list[int]:
-        """Bring all to the disk; the number of pairs of each corpus so far."""
+        """Flush everything to disk and return the number of pairs of each corpus so far."""
         for array in self._arrays:
             array.sync()
         return list(self._corpora)
@@ -202,7 +203,7 @@ class StoreWriter:
             json.dump(description, file, indent=1)
 
     def _hash_again(self, pairs: int) -> None:
-        """The fingerprint of what is there already."""
+        """Add the pairs that were written earlier to the fingerprint's hash."""
         arrays = [array.written() for array in self._arrays]
         for start in range(0, pairs, _BLOCK):
             parts = [array.flat(range(start, min(start + _BLOCK, pairs))) for array in arrays]
@@ -211,7 +212,7 @@ class StoreWriter:
 
 
 class _Ragged:
-    """Sequences of different lengths, end to end in one mapped array."""
+    """Sequences of different lengths, stored end to end in one mapped array."""
 
     def __init__(self, values: Ids, offsets: Ids) -> None:
         self.values = values
@@ -219,7 +220,7 @@ class _Ragged:
 
     def __getitem__(self, index: int) -> Ids:
         if not 0 <= index < len(self.offsets) - 1:
-            raise IndexError(f"sentence {index} of {len(self.offsets) - 1}")
+            raise IndexError(f"there is no sentence {index}: the store has {len(self.offsets) - 1}")
         return self.values[self.offsets[index] : self.offsets[index + 1]]
 
     def flat(self, rows: range) -> Flat:
@@ -228,14 +229,14 @@ class _Ragged:
 
 
 class _RaggedWriter:
-    """Writes what a _Ragged reads, from the beginning or after the sentences that are there."""
+    """A writer of the files that a _Ragged reads, from the beginning or after `sentences` sentences."""
 
     def __init__(self, path: Path, dtype: np.dtype[Any], sentences: int) -> None:
         self.end = 0
         self._dtype = dtype
         self._values = self._open(path, sentences)
         self._offsets = self._open(path.with_name(f"{path.name}.offsets"), sentences)
-        if sentences:  # what was written after a commit may be torn
+        if sentences:  # cut off what was written after the commit, which may be incomplete
             self._offsets.seek(8 * sentences)
             self.end = int.from_bytes(self._offsets.read(8), "little")
             self._offsets.truncate()
@@ -250,7 +251,7 @@ class _RaggedWriter:
         self.end += int(ends[-1]) if len(ends) else 0
 
     def written(self) -> _Ragged:
-        """What was there at the beginning."""
+        """Return the sentences that were there when the files were opened."""
         return _Ragged(_map(Path(self._values.name), self._dtype.str), _map(Path(self._offsets.name), "<i8"))
 
     def sync(self) -> None:
@@ -278,12 +279,12 @@ def _lengths(offsets: Ids) -> NDArray[np.int32]:
 
 
 def _types(sizes: tuple[int, int]) -> list[np.dtype[Any]]:
-    """The types of _ARRAYS, given the numbers of source and of target ids."""
+    """Return the types of _ARRAYS for these vocabulary sizes of source and target."""
     return [*(np.dtype("<u2" if size < 1 << 16 else "<i4") for size in sizes), np.dtype("u1"), np.dtype("u1")]
 
 
 def _hashed(arrays: Sequence[bytes], ends: Sequence[NDArray[Any]]) -> bytes:
-    """Pair by pair and side by side: both lengths in bytes, the ids and the text."""
+    """Return the input of the fingerprint's hash: for each side of each pair, both lengths in bytes, ids and text."""
     parts: list[bytes] = []
     starts: Sequence[int] = [0] * len(arrays)
     for stops in zip(*(each.tolist() for each in ends), strict=True):

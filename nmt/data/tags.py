@@ -1,7 +1,8 @@
-"""Tags: a symbol before the source that says what a model should make of it.
+"""Tags: symbols in front of a source sentence that tell the model what kind of sentence it is.
 
-Sentences of one kind, such as back-translated ones (Caswell et al. 2019), or for one target language (Johnson et al.
-2017) begin with a symbol of the vocabulary. It is put before the ids and not into the text, so no text can spell it.
+All sentences of a kind, such as back-translated ones (Caswell et al. 2019) or those for one target language (Johnson et
+al. 2017), begin with the same symbol of the vocabulary. It is added to the ids, not to the text, so no text can spell
+it.
 """
 
 from __future__ import annotations
@@ -11,13 +12,14 @@ from collections.abc import Sequence
 from nmt.data.tokenizer import Tokenizer
 from nmt.errors import NmtError
 
-Tags = str | Sequence[str | None] | None  # of some lines: one for all, one for each, or none
+Tags = str | Sequence[str | None] | None  # one tag for all lines, one for each line, or none
 
 
 def tags_of_lines(tags: Tags, lines: int, tokenizer: Tokenizer, always: bool) -> list[str | None]:
-    """The tag of each line; `always`: the model knows no text without one.
+    """Return the tag of each line, or None for a line without a tag.
 
-    Raises NmtError for a tag that is not in the vocabulary, and for none where there must be one.
+    Raises NmtError for a tag that is not in the vocabulary and, if `always` is true because all training text had tags,
+    for a line without a tag.
     """
     each = [tags] * lines if tags is None or isinstance(tags, str) else list(tags)
     if len(each) != lines:

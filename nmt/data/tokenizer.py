@@ -1,4 +1,4 @@
-"""Text to subword ids and back, with SentencePiece (Kudo & Richardson 2018)."""
+"""Conversion of text to subword ids and back, with SentencePiece (Kudo & Richardson 2018)."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from nmt.files import atomic_write, make_folder
 
 PAD, UNK, BOS, EOS = 0, 1, 2, 3
 
-Span = tuple[int, int]  # where in a line something stands: its first character, and the one after its last
+Span = tuple[int, int]  # a part of a line: the index of its first character, and the index after its last
 
-SPECIAL = ["<pad>", "<unk>", "<s>", "</s>"]  # by their ids
-_TAG = re.compile(f"<tag{SPACE}(.+)>")  # no piece of text has a space in the middle, whatever the text
+SPECIAL = ["<pad>", "<unk>", "<s>", "</s>"]  # the special symbols, by id
+_TAG = re.compile(f"<tag{SPACE}(.+)>")  # cannot be a piece of text, since none has a space in its middle
 
 
 def tag_name(tag: str) -> str:
@@ -33,21 +33,21 @@ def tag_name(tag: str) -> str:
 
 
 class Tokenizer:
-    """Source and target text as ids; one SentencePiece model for both languages (joint) or one for each.
+    """The tokenizer of a translation model: one SentencePiece model for both languages (joint) or one for each.
 
-    Source lines have their white space normalised, as training text has; target lines are encoded as they are, so
-    that decoding gives back every line whose characters the vocabulary knows.
+    The white space of source lines is normalised, as in training text. Target lines are encoded unchanged, so that
+    decoding returns the same line if all its characters are in the vocabulary.
     """
 
     def __init__(self, source: bytes, target: bytes | None = None) -> None:
-        """From serialised models; without `target`, `source` is the joint one. Raises ValueError for damaged ones."""
+        """Load serialised models; without `target`, `source` is a joint one. Raises ValueError for a damaged model."""
         self.models = (source,) if target is None else (source, target)
         self.source = Model(source)
-        self.target = self.source if target is None else Model(target)  # the same object where they are joint
+        self.target = self.source if target is None else Model(target)  # the same object if joint
 
     @classmethod
     def load(cls, folder: str | os.PathLike[str]) -> Tokenizer:
-        """Read what `save` wrote; a missing or damaged file is one sentence (NmtError)."""
+        """Load a tokenizer from a folder that `save` wrote; raises NmtError if a file is missing or damaged."""
         folder = Path(folder)
         joint = (folder / "joint.model").is_file()
         paths = [folder / f"{name}.model" for name in (["joint"] if joint else ["source", "target"])]
@@ -59,10 +59,10 @@ class Tokenizer:
         try:
             return cls(*(path.read_bytes() for path in paths))
         except ValueError as error:
-            raise NmtError(f"{' or '.join(map(str, paths))} is damaged: it is no SentencePiece model") from error
+            raise NmtError(f"{' or '.join(map(str, paths))} is damaged: it is not a SentencePiece model") from error
 
     def save(self, folder: str | os.PathLike[str]) -> None:
-        """Write joint.model, or source.model and target.model, into a folder."""
+        """Write joint.model, or source.model and target.model, to a folder."""
         names = ["joint"] if self.joint else ["source", "target"]
         for name, model in zip(names, self.models, strict=True):
             with atomic_write(make_folder(folder) / f"{name}.model", "wb") as file:
@@ -75,21 +75,21 @@ class Tokenizer:
 
     @property
     def source_size(self) -> int:
-        """The number of source ids."""
+        """The size of the source vocabulary."""
         return self.source.size
 
     @property
     def target_size(self) -> int:
-        """The number of target ids."""
+        """The size of the target vocabulary."""
         return self.target.size
 
     @property
     def tags(self) -> dict[str, int]:
-        """The id of each tag that a source can begin with. Encoding text never gives such an id."""
+        """The ids of the tags that a source sentence can begin with. Text is never encoded to one of these ids."""
         return self.source.tags
 
     def tag_ids(self, tag: str | None) -> list[int]:
-        """What stands before the ids of a source with that tag: nothing for None. NmtError for an unknown one."""
+        """Return the ids to put before a source sentence with that tag, none for None; NmtError for an unknown tag."""
         if tag is None:
             return []
         if tag not in self.tags:
@@ -97,24 +97,24 @@ class Tokenizer:
         return [self.tags[tag]]
 
     def tag_of(self, first: int) -> str | None:
-        """The tag of a source whose first id is given."""
+        """Return the tag of a source sentence, given its first id; None if that is not the id of a tag."""
         return next((tag for tag, id in self.tags.items() if id == first), None)
 
     @cached_property
     def fingerprint(self) -> str:
-        """A hash of the models: equal where every text has equal ids."""
+        """A hash of the models: tokenizers with the same fingerprint encode every text to the same ids."""
         return blake2b(b"\0".join(self.models), digest_size=16).hexdigest()
 
     def encode_source(self, lines: Sequence[str]) -> list[list[int]]:
-        """Ids of each line, white space normalised, ending with EOS."""
+        """Return the ids of each line after normalising its white space, ending with EOS."""
         return self.source.encode([normalise_whitespace(line) for line in lines])
 
     def encode_target(self, lines: Sequence[str]) -> list[list[int]]:
-        """Ids of each line as it is, without BOS, ending with EOS."""
+        """Return the ids of each line, encoded unchanged, without BOS, ending with EOS."""
         return self.target.encode(lines)
 
     def locate_source(self, line: str) -> Located:
-        """Ids of a line as `encode_source` gives them, and where in the line, as it is, each piece stands."""
+        """Return the ids of a line, as `encode_source` does, and the span of each piece in the original line."""
         normal = normalise_whitespace(line)
         located = self.source.locate(normal)
         if normal == line:
@@ -124,52 +124,53 @@ class Tokenizer:
         return Located(located.ids, spans)
 
     def locate_target(self, line: str) -> Located:
-        """Ids of a line as `encode_target` gives them, and where in the line each piece stands."""
+        """Return the ids of a line, as `encode_target` does, and the span of each piece in the line."""
         return self.target.locate(line)
 
     def decode_target(self, ids: Sequence[int]) -> str:
-        """The text of ids, which is one line of text; PAD, BOS and EOS have none, UNK is shown as ⁇.
+        """Decode ids to one line of text; PAD, BOS and EOS are left out, and UNK is shown as ⁇.
 
-        Characters that no line of text has (nmt.data.characters), which bytes may spell and vocabularies of older runs
-        may hold, are spaces in it.
+        Foreign characters (nmt.data.characters) become spaces: byte pieces can spell them, and the vocabularies of
+        older runs may contain them.
         """
         return self.target.decode(ids)
 
     def decode_after(self, before: Sequence[int], ids: Sequence[int]) -> str:
-        """The text that `ids` add to that of the ids before them: after some, it begins with a space at a new word."""
+        """Return the text that `ids` add to the text of the ids `before`; it starts with a space at a new word."""
         return self.decode_target([*before, *ids])[len(self.decode_target(before)) :]
 
     def source_pieces(self, ids: Sequence[int]) -> list[str]:
-        """The pieces of source ids; ▁ stands for the space before a word."""
+        """Return the pieces of source ids; ▁ stands for the space before a word."""
         return self.source.pieces(ids)
 
     def target_pieces(self, ids: Sequence[int]) -> list[str]:
-        """The pieces of target ids; ▁ stands for the space before a word."""
+        """Return the pieces of target ids; ▁ stands for the space before a word."""
         return self.target.pieces(ids)
 
 
 class Located(NamedTuple):
-    """A line as ids, and where in it each of its pieces stands.
+    """The ids of a line, with the span of each piece.
 
-    The spans begin in the order of the line. One is empty where several pieces spell one character: the last has it.
+    The spans are in the order of the line. If several pieces (bytes) spell one character, the last has its span and the
+    spans of the others are empty.
     """
 
     ids: list[int]  # ending with EOS
-    spans: list[Span]  # of every id but EOS
+    spans: list[Span]  # of all ids except EOS
 
 
 class Model:
-    """One SentencePiece model, of one language or both."""
+    """A SentencePiece model of one language or of both."""
 
     def __init__(self, serialised: bytes) -> None:
-        """Raises ValueError for bytes that are none, or none with this module's special symbols."""
+        """Load a serialised model; raises ValueError if it is not one or lacks this module's special symbols."""
         self._processor = sentencepiece.SentencePieceProcessor()
         try:
             self._processor.LoadFromSerializedProto(serialised)
         except RuntimeError as error:
-            raise ValueError("no SentencePiece model") from error
+            raise ValueError("not a SentencePiece model") from error
         self.size: int = self._processor.get_piece_size()
-        self.names: list[str] = [self._processor.id_to_piece(id) for id in range(self.size)]  # of ids, all different
+        self.names: list[str] = [self._processor.id_to_piece(id) for id in range(self.size)]  # by id, each unique
         if self.names[: EOS + 1] != SPECIAL:
             raise ValueError("a SentencePiece model with other special symbols")
         self.tags = {
@@ -178,15 +179,15 @@ class Model:
             if self._processor.is_control(id) and (match := _TAG.fullmatch(name))
         }
         text = (name for id, name in enumerate(self.names) if id > EOS and not self._processor.is_control(id))
-        if all(name.startswith(SPACE) for name in text):  # words are never split, unknown ones too
+        if all(name.startswith(SPACE) for name in text):  # a model of whole words, so an unknown piece is a word too
             self.names[UNK] = f"{SPACE}<unk>"
 
     @cached_property
     def scores(self) -> dict[str, float]:
-        """The pieces that spell text, without special symbols and bytes, each with its score.
+        """The score of each piece that spells text, without special symbols and bytes.
 
-        Of a unigram model that is its log-probability; BPE merges into the piece of the highest score first. The score
-        of a symbol (see `symbols`) only marks it as one.
+        In a unigram model the score is a log-probability; BPE merges into the piece with the highest score first. The
+        score of a user-defined symbol (see `symbols`) only marks it as one.
         """
         processor = self._processor
         others = (processor.is_control, processor.is_byte, processor.is_unused)
@@ -195,53 +196,53 @@ class Model:
 
     @cached_property
     def symbols(self) -> list[str]:
-        """The pieces that text is cut at before anything else, and that are never cut themselves."""
+        """The user-defined symbols: text is first split around them, and they are never split themselves."""
         return [piece for piece, score in self.scores.items() if is_symbol(score)]
 
     @cached_property
     def ids(self) -> dict[str, int]:
-        """The id of each piece that `scores` has."""
+        """The id of each piece in `scores`."""
         return {piece: self._processor.piece_to_id(piece) for piece in self.scores}
 
     @cached_property
     def byte_ids(self) -> list[int]:
-        """The ids that spell the bytes of characters without a piece of their own."""
+        """The ids of the byte pieces, which spell characters that have no piece of their own."""
         return [id for id in range(self.size) if self._processor.is_byte(id)]
 
     def words(self, lines: Sequence[str]) -> list[list[str]]:
-        """What the pieces of each line spell, cut before each ▁: no piece learned here lies across such a cut."""
+        """Normalise each line and split it before each ▁; no piece of a model trained here crosses such a boundary."""
         spelled = self._processor.normalize(list(map(inside, lines)))
         return [re.findall(f"{SPACE}[^{SPACE}]*|^[^{SPACE}]+", line) for line in spelled]
 
     def encode(self, lines: Sequence[str]) -> list[list[int]]:
-        """Ids of each line, ending with EOS."""
+        """Return the ids of each line, ending with EOS."""
         texts = list(map(inside, lines))
-        if len(texts) == 1:  # SentencePiece starts a thread for a list, which waits where the cores are busy
+        if len(texts) == 1:  # for a list, SentencePiece starts a thread, which is slow to start on busy cores
             return [self._processor.encode(texts[0], out_type=int, add_eos=True)]
         ids: list[list[int]] = self._processor.encode(texts, out_type=int, add_eos=True, num_threads=1)
         return ids
 
     def locate(self, line: str) -> Located:
-        """Ids of a line, ending with EOS, and where in it each piece stands."""
+        """Return the ids of a line, ending with EOS, and the span of each piece in the line."""
         found = self._processor.encode(inside(line), out_type="offset_mapping")
         return Located([*found["ids"], EOS], [(int(start), int(end)) for start, end in found["offsets"]])
 
     def decode(self, ids: Sequence[int]) -> str:
-        """The text of ids, as one line."""
+        """Decode ids to one line of text."""
         return as_line(outside(self._processor.decode([int(id) for id in ids])))
 
     def pieces(self, ids: Sequence[int]) -> list[str]:
-        """The piece of each id, as text; those of different ids may look the same, unlike `names`."""
+        """Return the piece of each id as text; unlike `names`, different ids may have equal text."""
         return [as_line(outside(self.names[id])) for id in ids]
 
 
 def _places(normal: str, line: str) -> list[int]:
-    """Where each character of a line with its white space normalised stands in the line as it was."""
+    """Return the index in `line` of each character of `normal`, the line after normalising white space."""
     places: list[int] = []
     place = 0
     for character in normal:
         while character != " " and normalise_whitespace(line[place]) == "":
-            place += 1  # what one space stands for, and what stood before the text
+            place += 1  # skip the rest of a run of white space, or white space before the text
         places.append(place)
         place += 1
     return [*places, len(line)]

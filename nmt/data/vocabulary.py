@@ -1,4 +1,4 @@
-"""A vocabulary learned from text by SentencePiece, and its size where the configuration leaves that to the text."""
+"""Training of a SentencePiece vocabulary, with a size from the configuration or from the amount of text."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from nmt.data.sentencepiece_model import keep_whole
 from nmt.data.tokenizer import BOS, EOS, PAD, SPECIAL, UNK, Tokenizer, tag_name
 from nmt.errors import ConfigError, NmtError
 
-_THREADS = 8  # on every machine: the sums of unigram training depend on how lines are dealt out
-_LONGEST_LINE = 1 << 20  # bytes; SentencePiece would skip longer ones (by default, those over 4192) without a word
-_PIECES = 10  # times the square root of the text's words: 8,000 pieces for Multi30k, 32,000 for 400,000 long sentences
-_MOST = 32_000
-_WORD = 6  # characters of a word, the space after it included
+_THREADS = 8  # the same on every machine, since the result of unigram training depends on the number of threads
+_LONGEST_LINE = 1 << 20  # bytes; SentencePiece silently skips longer lines (by default, those over 4192 bytes)
+_PIECES = 10  # pieces per square root of words: 8,000 pieces for Multi30k, 32,000 for 400,000 long sentences
+_MOST = 32_000  # pieces at most
+_WORD = 6  # characters per word, including the space after it
 
 
 class SizeRefused(ConfigError):
-    """The text does not support a vocabulary of that size; `possible` is the nearest one that it does."""
+    """The error for a text that does not support a vocabulary size; `possible` is the nearest size that it supports."""
 
     def __init__(self, message: str, possible: int) -> None:
         super().__init__(message)
@@ -40,10 +40,10 @@ def train_tokenizer(
     characters: tuple[Set[str], Set[str]] = (frozenset(), frozenset()),
     tags: Sequence[str] = (),
 ) -> Tokenizer:
-    """Train on lines of normalised text; the same lines give the same tokenizer.
+    """Train a tokenizer on lines with normalised white space; the same lines always give the same tokenizer.
 
-    `characters` of source and target are known to it even if they are in none of these lines. Each of `tags` is a
-    source symbol. Raises ConfigError where the text does not support tokenizer.vocab_size.
+    The vocabulary includes `characters` of source and target even if they do not occur in the lines. Each of `tags`
+    becomes a symbol of the source vocabulary. Raises ConfigError if the text does not support tokenizer.vocab_size.
     """
     if config.joint:
         return Tokenizer(_train(config, chain(source, target), characters[0] | characters[1], "", tags))
@@ -56,11 +56,11 @@ def train_tokenizer(
 def fitting(
     config: TokenizerConfig, characters: tuple[int, int], train: Callable[[TokenizerConfig], Tokenizer]
 ) -> Tokenizer:
-    """Return a tokenizer whose vocabulary grows with the text, trained by `train`.
+    """Train a tokenizer, by calling `train`, with a vocabulary size that depends on the amount of text.
 
-    `characters` counts those of source and target. Where SentencePiece says that the text supports fewer pieces, or
-    that its characters alone need more, the vocabulary has the size that it names. Raises ConfigError where no size
-    suits both languages.
+    `characters` are the numbers of characters in source and target. If SentencePiece refuses the size because the text
+    supports fewer pieces, or because its characters alone need more, the size that SentencePiece names is used instead.
+    Raises ConfigError if no size suits both languages.
     """
     words = sum(characters) / (1 if config.joint else 2) / _WORD
     size = _MOST if config.algorithm in ("char", "word") else two_digits(min(_PIECES * math.sqrt(words), _MOST))
@@ -76,20 +76,20 @@ def fitting(
 
 
 def two_digits(value: float) -> int:
-    """Return the whole number of two significant digits next to a value of at least 1."""
+    """Return a value of at least 1 rounded to a whole number with two significant digits."""
     return int(float(f"{value:.1e}")) if value >= 10 else round(value)
 
 
 def _train(
     config: TokenizerConfig, lines: Iterable[str], characters: Set[str], of_language: str, tags: Sequence[str] = ()
 ) -> bytes:
-    """A serialised model trained on all of `lines`.
+    """Train a model on all of `lines` and return it serialised.
 
-    A tag is a control symbol of SentencePiece, which no text is encoded to, not even the symbol's own name; its name
-    cannot be that of a piece learned from text either.
+    A tag becomes a control symbol of SentencePiece: no text is encoded to it, not even its own name. Its name cannot
+    coincide with that of a piece learned from text either.
     """
     model = io.BytesIO()
-    controls = [tag_name(tag) for tag in tags]  # the ids after EOS
+    controls = [tag_name(tag) for tag in tags]  # SentencePiece gives them the ids after EOS
     symbols = _symbols(config)
     known = set("".join(map(normaliser(config.normalization), characters)))
     try:
@@ -100,9 +100,9 @@ def _train(
             vocab_size=config.vocab_size,
             byte_fallback=config.byte_fallback,
             character_coverage=config.character_coverage,
-            required_chars="".join(sorted(known - {" ", *symbols})),  # which may not name a symbol again
+            required_chars="".join(sorted(known - {" ", *symbols})),  # must not repeat a symbol
             normalization_rule_name=config.normalization,
-            remove_extra_whitespaces=False,  # the text has none; a target line that has some survives
+            remove_extra_whitespaces=False,  # so that a target line is decoded with the spaces that it has
             pad_id=PAD,
             unk_id=UNK,
             bos_id=BOS,
@@ -121,21 +121,21 @@ def _train(
 
 
 def _symbols(config: TokenizerConfig) -> list[str]:
-    """The strings of tokenizer.symbols as SentencePiece is given them; ConfigError for one that would not come back."""
+    """Return tokenizer.symbols as SentencePiece needs them; ConfigError for a symbol that decoding would change."""
     normalise = normaliser(config.normalization)
     for symbol in config.symbols:
         if (foreign := find_foreign(symbol)) is not None:
-            raise ConfigError(f"tokenizer.symbols: {symbol!r} has {name_of(foreign[0])}, which no line of text has")
+            raise ConfigError(f"tokenizer.symbols: {symbol!r} has {name_of(foreign[0])}, which no text may contain")
         if (normal := normalise(symbol)) != inside(symbol):
             raise ConfigError(
-                f"tokenizer.symbols: {symbol!r} is written {outside(normal)!r} by "
-                f"tokenizer.normalization={config.normalization}: give it so, or set tokenizer.normalization=identity"
+                f"tokenizer.symbols: {symbol!r} becomes {outside(normal)!r} with tokenizer.normalization="
+                f"{config.normalization}: write it that way, or set tokenizer.normalization=identity"
             )
     return list(map(inside, config.symbols))
 
 
 def _refusal(config: TokenizerConfig, message: str, of_language: str) -> NmtError:
-    """SentencePiece's reason as a sentence about the configuration."""
+    """Return the error for a failed training: SentencePiece's message, translated into terms of the configuration."""
     size = f"tokenizer.vocab_size={config.vocab_size}"
     if most := re.search(r"too high .*value <= (\d+)", message):
         return SizeRefused(
@@ -143,8 +143,8 @@ def _refusal(config: TokenizerConfig, message: str, of_language: str) -> NmtErro
         )
     if least := re.search(r"smaller than required_chars\. \d+ vs (\d+)", message):
         return SizeRefused(
-            f"{size} has no room for the characters of the training text{of_language}: it takes at least "
-            f"{least[1]}, or a lower tokenizer.character_coverage (with tokenizer.byte_fallback=true for the others)",
+            f"{size} is too small for the characters of the training text{of_language}: set it to at least {least[1]}, "
+            "or lower tokenizer.character_coverage (with tokenizer.byte_fallback=true for the other characters)",
             int(least[1]),
         )
     return NmtError(f"the tokenizer{of_language} could not be trained: {message}")

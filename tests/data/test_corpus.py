@@ -264,7 +264,7 @@ def test_saved_data_sets_and_folders_of_files(tmp_path: Path, datasets: Any, sha
     for split in ("train", "test"):  # the default, or its own name
         assert read(CorpusConfig(hub=renamed, split=split)) == READ
     for where, split in ((alone, "test"), (renamed, "validation")):
-        with pytest.raises(ConfigError, match=f"is one split that was saved alone, not '{split}': leave split out"):
+        with pytest.raises(ConfigError, match=f"is a single split that was saved by itself, not '{split}'"):
             read(CorpusConfig(hub=where, split=split))
 
 
@@ -307,7 +307,7 @@ def test_parts_of_a_split_are_those_of_the_datasets_library(hundred: dict[str, s
 def test_parts_of_several_splits_and_of_streams(hundred: dict[str, str]) -> None:
     both = read(CorpusConfig(hub=hundred["saved"], split="train[:1]+test[3:]"))
     assert [target for _, target in both] == ["0", "3", "4"]
-    with pytest.raises(ConfigError, match=r"cannot be streamed by split=train.:3.: leave streaming out"):
+    with pytest.raises(ConfigError, match=r"cannot be streamed with split=train.:3.: remove streaming"):
         read(CorpusConfig(hub=hundred["folder"], split="train[:3]", streaming=True))
 
 
@@ -348,7 +348,7 @@ def test_a_hub_out_of_reach_is_one_sentence(datasets: Any, monkeypatch: pytest.M
     monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", False)
     hub._hub_answers.cache_clear()
     try:
-        with pytest.raises(NmtError, match=r"someone/corpus could not be had .*data\.path=FOLDER") as raised:
+        with pytest.raises(NmtError, match=r"someone/corpus could not be loaded .*data\.path=FOLDER") as raised:
             read(CorpusConfig(hub="someone/corpus", config="de-en"))
     finally:
         hub._hub_answers.cache_clear()

@@ -161,7 +161,7 @@ def test_each_takes_the_split_that_fits(tmp_path: Path) -> None:
     [
         (
             ("train",),
-            r"^data\.val: .* no split called validation or valid or dev or val, only train: say by",
+            r"^data\.val: .* no split called validation or valid or dev or val, only train: name a split",
         ),
         (("train", "test", "extra"), r"^data\.val: .*only train, test, extra"),
         (("train", "validation"), r"^data\.test\.a: .* no split called test, only train, validation"),

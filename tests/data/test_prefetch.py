@@ -55,7 +55,7 @@ def test_a_killed_worker_changes_nothing_about_the_updates(updates: Updates, dea
                 break
     assert all(same(one, other) for one, other in zip(found, expected, strict=True))
     assert {
-        "a process that builds batches was killed by SIGKILL: all of them are started anew where training stands"
+        "a process that builds batches was killed by SIGKILL: training continues after restarting all of them"
     } == set(said)
     assert len(said) == len({at for at, _ in deaths})
     assert not multiprocessing.active_children()
@@ -68,7 +68,7 @@ def die(number: int) -> int:
 def test_workers_that_die_at_once_are_given_up() -> None:
     said: list[str] = []
     with pytest.raises(
-        NmtError, match=r"die again and again \(the last one ended with status 7\).*training\.workers to less than 3"
+        NmtError, match=r"keep dying \(the last one ended with status 7\).*training\.workers to less than 3"
     ):
         next(in_processes(die, iter([7] * 9), 3, said.append))
     assert len(said) == 2

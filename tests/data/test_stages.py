@@ -141,7 +141,7 @@ def expected(config: Config, tmp_path: Path) -> dict[str, bytes]:
     ("workers", "kills", "said"),
     [
         (1, ["Blocks write 0 before"], "training the tokenizer"),
-        (2, ["Blocks write 4 after", "Blocks write 3 after"], "going on after 524 pairs that were read before"),
+        (2, ["Blocks write 4 after", "Blocks write 3 after"], "resuming after 524 pairs that were read before"),
         (1, ["prepare train_tokenizer 0 before"], "training the tokenizer"),
         (2, ["Tokenizer save 0 after"], "training the tokenizer"),
         (1, ["StoreWriter extend 2 after"], "900 pairs encoded"),
@@ -181,7 +181,7 @@ def test_another_configuration_begins_anew(config: Config, tmp_path: Path) -> No
     names = [path.name for path in (tmp_path / "cache").iterdir()]
     assert len([name for name in names if name.endswith(".partial")]) == 1, "what was begun stays for its own"
     config.data.cleaning.max_ratio = 4.0
-    assert "going on after" in drive(config).stderr
+    assert "resuming after" in drive(config).stderr
 
 
 def test_two_at_once_do_the_work_once(config: Config, expected: dict[str, bytes], tmp_path: Path) -> None:
@@ -222,8 +222,8 @@ def test_one_that_waits_goes_on_where_another_was_killed(
                 holder.kill()
 
         run(config, tmp_path / "cache", say)
-    assert "another process prepares" in said[0]
-    assert any("going on after" in line for line in said)
+    assert "another process is preparing" in said[0]
+    assert any("resuming after" in line for line in said)
     assert the_only(tmp_path / "cache") == expected
 
 
@@ -253,7 +253,7 @@ def test_a_block_that_does_not_fit_is_one_sentence(config: Config, tmp_path: Pat
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
-look = stages._look
+look = stages._examine
 
 
 def die_once(rules: Any, read: Any) -> Any:
@@ -267,13 +267,12 @@ def die_once(rules: Any, read: Any) -> Any:
 def test_a_worker_that_dies_is_replaced(
     config: Config, expected: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stages, "_look", die_once)
+    monkeypatch.setattr(stages, "_examine", die_once)
     monkeypatch.setenv("NMT_TEST_MARK", str(tmp_path / "mark"))
     said: list[str] = []
     run(config, tmp_path / "cache", said.append, workers=2)
     assert (
-        "a process that builds blocks ended with status 9: all of them are started anew where preparation stands"
-        in said
+        "a process that builds blocks ended with status 9: preparation continues after restarting all of them" in said
     )
     assert the_only(tmp_path / "cache") == expected
 
@@ -286,8 +285,8 @@ def test_workers_that_die_again_and_again_are_one_sentence(
     config: Config, expected: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr(stages, "_look", die)
-        with pytest.raises(Unfinished, match=r"status 9.*data\.workers to less than 2, or to 1 for none"):
+        patch.setattr(stages, "_examine", die)
+        with pytest.raises(Unfinished, match=r"status 9.*data\.workers to less than 2, or to 1 for no proc"):
             run(config, tmp_path / "cache", workers=2)
     run(config, tmp_path / "cache", workers=2)
     assert the_only(tmp_path / "cache") == expected
@@ -369,7 +368,7 @@ def test_a_stream_that_stays_broken_is_gone_on_with_by_the_next_process(
     places: list[Any] = []
     with monkeypatch.context() as patch:
         breaking(patch, [5, 0, 0, 0, 0, 0])
-        with pytest.raises(Unfinished, match=r"stream of .* breaks again and again .*the other end has gone"):
+        with pytest.raises(Unfinished, match=r"stream of .* keeps breaking .*the other end has gone"):
             run(config, tmp_path / "cache", train=[stream])
     whole = streaming.Stream.blocks
 
@@ -380,7 +379,7 @@ def test_a_stream_that_stays_broken_is_gone_on_with_by_the_next_process(
     monkeypatch.setattr(streaming.Stream, "blocks", watched)
     said: list[str] = []
     run(config, tmp_path / "cache", said.append, train=[stream])
-    assert "going on after 200 pairs that were read before" in said
+    assert "resuming after 200 pairs that were read before" in said
     assert places != [None]
     assert the_only(tmp_path / "cache") == expected
 
@@ -413,7 +412,7 @@ def test_what_cannot_be_is_refused(config: Config, stream: CorpusConfig) -> None
 def test_a_block_that_cannot_be_read_now_is_not_damaged(tmp_path: Path) -> None:
     """What is prepared is kept for what passes, such as a network's disk, and only for that."""
     (tmp_path / "a.npz").mkdir()
-    with pytest.raises(Unfinished, match=r"a.npz could not be read: Is a directory; the same command goes on"):
+    with pytest.raises(Unfinished, match=r"a.npz could not be read: Is a directory; run the same command again"):
         lines_of(tmp_path / "a.npz", 0)
     for content in (b"", b"PK\x03\x04", b"nothing"):
         (tmp_path / "b.npz").write_bytes(content)

@@ -70,18 +70,18 @@ def test_an_empty_store(tmp_path: Path) -> None:
 
 
 def test_an_incomplete_store_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(NmtError, match="no complete store"):
+    with pytest.raises(NmtError, match="not a complete store"):
         Store(tmp_path / "nowhere")
     folder = tmp_path / "broken"
     folder.mkdir()
     with pytest.raises(RuntimeError), StoreWriter(folder, 400, 400) as writer:
         writer.add(*PAIRS[0])
         raise RuntimeError("in the middle")
-    with pytest.raises(NmtError, match="no complete store"):
+    with pytest.raises(NmtError, match="not a complete store"):
         Store(folder)
     names = [path.name for path in write(tmp_path / "whole").folder.iterdir()]
     for number, name in enumerate(names):
         folder = write(tmp_path / str(number)).folder
         (folder / name).write_bytes((folder / name).read_bytes()[:-2])
-        with pytest.raises(NmtError, match="no complete store"):
+        with pytest.raises(NmtError, match="not a complete store"):
             Store(folder)

@@ -139,7 +139,7 @@ def test_a_vocabulary_beyond_the_text_is_refused_with_the_largest_possible(algor
 
 
 def test_a_vocabulary_without_room_for_the_characters_is_refused() -> None:
-    with pytest.raises(ConfigError, match=r"tokenizer\.vocab_size=20 has no room .* at least (\d+)") as raised:
+    with pytest.raises(ConfigError, match=r"tokenizer\.vocab_size=20 is too small .* at least (\d+)") as raised:
         train(vocab_size=20)
     least = int(str(raised.value).split("at least ")[1].split(",")[0])
     assert train(vocab_size=least).source_size == least

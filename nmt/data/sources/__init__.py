@@ -1,4 +1,4 @@
-"""Sources of parallel text: one file for each kind of corpus, and `source_of`, which chooses among them."""
+"""Sources of parallel text: one module per kind of corpus, and `source_of`, which chooses among them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from nmt.errors import ConfigError
 
 
 def source_of(corpus: CorpusConfig, source_language: str, target_language: str) -> Source:
-    """Return what a corpus of the configuration is read from; the languages are those of one without its own."""
+    """Return the source that a configured corpus is read from; the two languages are used if it names none itself."""
     languages = corpus.source_language or source_language, corpus.target_language or target_language
     if corpus.hub is not None:
         kind = Stream if corpus.streaming and not is_saved(corpus.hub) else DataSet
@@ -33,19 +33,20 @@ def source_of(corpus: CorpusConfig, source_language: str, target_language: str) 
 
 
 def with_split(corpus: CorpusConfig, key: str, names: Sequence[str]) -> CorpusConfig:
-    """Return the corpus as it is; of a data set without a split, with the first of `names` that is one of its splits.
+    """Return the corpus; if it is a data set without a configured split, choose the first of `names` that it has.
 
-    Raises ConfigError, naming the splits there are, where it has none of them: `key` is left without text.
+    `key` is the configuration key of the corpus, for the message of the ConfigError that is raised if the data set has
+    none of these splits.
     """
     if corpus.hub is None or corpus.split is not None:
         return corpus
     splits = splits_of(corpus.hub, corpus.config, corpus.streaming)
-    if not isinstance(splits, dict):  # a single split, which was saved alone
+    if not isinstance(splits, dict):  # a single split that was saved by itself
         return corpus
     split = next((name for name in names if name in splits), None)
     if split is None:
         raise ConfigError(
             f"{key}: the data set {corpus.hub} has no split called {' or '.join(names)}, only {', '.join(splits)}: "
-            "say by the key split which to take, one that is not trained on, or take other text"
+            "name a split that is not trained on with the key split, or use other text"
         )
     return dataclasses.replace(corpus, split=split)

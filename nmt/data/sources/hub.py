@@ -1,4 +1,4 @@
-"""Parallel text from data sets of the `datasets` library: from the Hugging Face hub, or local folders."""
+"""Parallel text read by the `datasets` library, from the Hugging Face hub or from local folders."""
 
 from __future__ import annotations
 
@@ -17,39 +17,39 @@ from nmt.data.sources.source import Pair, Say, Source
 from nmt.errors import ConfigError, NmtError
 from nmt.messages import on_terminal
 
-ROWS = 1000  # read at a time
-_SECONDS = 5  # to wait for the hub's answer
+ROWS = 1000  # rows read at a time
+_SECONDS = 5  # the longest wait for an answer of the hub
 
 
 @dataclass(frozen=True)
 class DataSet(Source):
-    """One split of a data set, which is copied to this machine where it is not there already.
+    """One split of a data set, which is downloaded unless it is already on this machine.
 
-    Its languages are the keys of the nested column `field`, as in WMT14, or columns of their own, as in Multi30k. Line
-    breaks within a text become spaces, no text is an empty line.
+    The languages are the keys of the nested column `field`, as in WMT14, or have a column each, as in Multi30k. A line
+    break within a text becomes a space; a missing text (null) becomes an empty line.
     """
 
-    hub: str  # the name there, or a folder
-    config: str | None
-    split: str | None  # also parts of one or several: train[:10%], train[:1000]+test
-    field: str
+    hub: str  # the name on the hub, or a local folder
+    config: str | None  # the name of a configuration of the data set
+    split: str | None  # one split, or parts of one or several: train[:10%], train[:1000]+test
+    field: str  # the nested column, if there is one
 
     streaming: ClassVar[bool] = False
 
     @property
     def kind(self) -> str:
-        """The columns; and of a part its name, since all parts of a split lie in the same files."""
+        """The columns and, if only a part of a split is read, the name of the part: its files contain all parts."""
         return f"hub {self.field} {' '.join(self.languages)}{f' {self.split}' if self._is_part else ''}"
 
     def files(self) -> list[Path]:
-        """The files on this machine that hold the split, downloaded if need be."""
+        """Return the files on this machine that contain the split; downloads them if necessary."""
         return [Path(file["filename"]) for file in self.load().cache_files]
 
     def check(self) -> None:
-        """Take it to be there: to look for it may take a download."""
+        """Do nothing, because checking whether the data set exists could download it."""
 
     def pairs(self, say: Say, extent: Extent | None = None) -> Iterator[Pair]:
-        """Yield the pairs row by row; raises NmtError where the data set, its split or a column is not there."""
+        """Yield the pairs row by row; raises NmtError if the data set, its split or a column does not exist."""
         rows = self.load()
         nested = self.is_nested(rows)
         for number, block in enumerate(rows.iter(ROWS)):
@@ -58,30 +58,30 @@ class DataSet(Source):
             yield from self.pairs_of(block, nested)
 
     def load(self) -> Any:
-        """Return the split as a `datasets.Dataset`, memory-mapped; as an `IterableDataset` where it is streamed."""
+        """Return the split as a memory-mapped `datasets.Dataset`, or as an `IterableDataset` if it is streamed."""
         splits = splits_of(self.hub, self.config, self.streaming)
         alone = not isinstance(splits, dict)
-        if alone:  # it goes by the default's name, and its own
+        if alone:  # the default name train refers to it as well as its own name
             splits = dict.fromkeys(("train", *filter(None, [splits.split and str(splits.split)])), splits)
         there = ", ".join(splits)
         if self.split is None and alone:
             return splits["train"]
         if self.split is None:
-            raise ConfigError(f"the data set {self.hub} has several splits: say by split which of {there} to read")
+            raise ConfigError(f"the data set {self.hub} has several splits: set split to one of {there}")
         if self.split in splits:
             return splits[self.split]
         if self._is_part:
             return self._parts(splits)
         if alone:
             raise ConfigError(
-                f"the data set {self.hub} is one split that was saved alone, not {self.split!r}: leave split out"
+                f"the data set {self.hub} is a single split that was saved by itself, not {self.split!r}: remove split"
             )
         raise ConfigError(f"the data set {self.hub} has no split {self.split!r}: there are {there}")
 
     def is_nested(self, rows: Any) -> bool:
-        """Return whether the languages are in one column; raises ConfigError where they are not there at all."""
+        """Return whether the languages are nested in the column `field`; raises ConfigError if one does not exist."""
         features = rows.features
-        if features is None:  # of a stream of JSON or CSV: not known before a row is read
+        if features is None:  # the columns of streamed JSON or CSV are only known once a row has been read
             features = next(iter(rows), {})
         nested = self.field in features
         if nested:
@@ -98,7 +98,7 @@ class DataSet(Source):
         return nested
 
     def pairs_of(self, block: Mapping[str, Any], nested: bool) -> Iterator[Pair]:
-        """Yield the pairs of some rows, which are given column by column."""
+        """Yield the pairs of a block of rows, given as a mapping from column names to lists of cells."""
         sides = (
             [(cell or {}).get(lang) for cell in block[self.field]] if nested else block[lang] for lang in self.languages
         )
@@ -110,7 +110,7 @@ class DataSet(Source):
         return re.search(r"[\[+]", self.split or "") is not None
 
     def _parts(self, splits: Mapping[str, Any]) -> Any:
-        """The rows that a name such as train[:10%]+test means, as the `datasets` library reads it."""
+        """Return the rows that a split such as train[:10%]+test selects, in the syntax of the `datasets` library."""
         import datasets
 
         try:
@@ -128,7 +128,7 @@ class DataSet(Source):
 
 
 def splits_of(name: str, config: str | None, streaming: bool) -> Any:
-    """Return all splits of a data set by name; or a single one that was saved alone."""
+    """Return all splits of a data set by name, or the split itself if a single one was saved by itself."""
     datasets = _datasets_for(name)
     try:
         if is_saved(name):
@@ -136,12 +136,12 @@ def splits_of(name: str, config: str | None, streaming: bool) -> Any:
         if streaming:
             return datasets.load_dataset(name, config, streaming=True)
         return datasets.load_dataset(name, config, keep_in_memory=False)
-    except Exception as error:  # every layer below (HTTP, hub, builders, Arrow) has exceptions of its own
+    except Exception as error:  # the layers below (HTTP, hub, builders, Arrow) share no exception class
         raise _refusal(name, config, error) from error
 
 
 def builder_of(name: str, config: str | None) -> Any:
-    """Return what the `datasets` library knows of a data set before it reads it."""
+    """Return the builder of a data set, which describes it without reading its content."""
     datasets = _datasets_for(name)
     try:
         return datasets.load_dataset_builder(name, config)
@@ -150,22 +150,23 @@ def builder_of(name: str, config: str | None) -> Any:
 
 
 def is_saved(name: str) -> bool:
-    """Return whether `save_to_disk` wrote it: then it is mapped into memory, and not streamed."""
+    """Return whether `name` is a folder written by `save_to_disk`, which is memory-mapped and never streamed."""
     return any((Path(name) / file).is_file() for file in ("state.json", "dataset_dict.json"))
 
 
 def _line(text: object) -> str:
     if text is not None and not isinstance(text, str):
-        raise ConfigError(f"a column of a data set is not text: it has {text!r}")
+        raise ConfigError(f"a column of a data set is not text: it contains {text!r}")
     return " ".join((text or "").splitlines())
 
 
 def _datasets_for(name: str) -> Any:
-    """The `datasets` module; where the hub does not answer, it finds what has been downloaded before."""
+    """Return the `datasets` module, in offline mode if the hub does not answer, so that earlier downloads are found."""
     import datasets
     import huggingface_hub.constants
 
-    if not Path(name).is_dir() and not _hub_answers():  # the environment variables that say so have been read by now
+    if not Path(name).is_dir() and not _hub_answers():
+        # both libraries have read the environment variables for offline mode already, when they were imported
         datasets.config.HF_HUB_OFFLINE = True
         huggingface_hub.constants.HF_HUB_OFFLINE = True
     if not on_terminal():
@@ -175,12 +176,12 @@ def _datasets_for(name: str) -> Any:
 
 @cache
 def _hub_answers() -> bool:
-    """Return within seconds whether the hub can be reached; its own client would try for half a minute."""
+    """Return within seconds whether the hub can be reached; the hub's own client would try for half a minute."""
     from huggingface_hub.constants import ENDPOINT
 
     try:
         urllib.request.urlopen(urllib.request.Request(ENDPOINT, method="HEAD"), timeout=_SECONDS).close()
-    except (urllib.error.HTTPError, ssl.SSLError):  # an answer, though not the one hoped for
+    except (urllib.error.HTTPError, ssl.SSLError):  # a refusal or a bad certificate is an answer too
         return True
     except OSError as error:
         return isinstance(getattr(error, "reason", None), ssl.SSLError)
@@ -188,13 +189,13 @@ def _hub_answers() -> bool:
 
 
 def _refusal(name: str, config: str | None, error: Exception) -> NmtError:
-    """Return the error that tells the user, in a sentence, why a data set could not be loaded."""
+    """Return the error that tells the user in one sentence why a data set could not be loaded."""
     reason = " ".join(str(error).split())
     if Path(name).is_dir() or (isinstance(error, ValueError) and not isinstance(error, OSError)):
         return NmtError(f"the data set {name} (configuration {config}) could not be loaded: {reason}")
     if not _hub_answers():
         reason = "it cannot be reached, nothing has been downloaded before, and no folder here has that name"
     return NmtError(
-        f"the data set {name} could not be had from the Hugging Face hub ({reason}): "
+        f"the data set {name} could not be loaded from the Hugging Face hub ({reason}): "
         "set data.path=FOLDER to read {train,val,test} files of your own instead"
     )

@@ -1,4 +1,4 @@
-"""The contract of a source of parallel text."""
+"""The interface of a source of parallel text."""
 
 from __future__ import annotations
 
@@ -15,39 +15,39 @@ from nmt.data.digests import Digests
 from nmt.data.extent import Extent
 
 Pair = tuple[str, str]  # a source line and its translation
-Say = Callable[[str], None]  # how a sentence is told to the user
+Say = Callable[[str], None]  # shows a message to the user
 
 
 @dataclass(frozen=True)
 class Source(ABC):
-    """A source of the pairs of one corpus. It reads nothing, and looks for nothing, before a method is called."""
+    """A source of the pairs of one corpus. Creating one opens no file and no connection; only its methods do."""
 
-    name: str  # what to call it
-    languages: tuple[str, str]
+    name: str  # shown to the user
+    languages: tuple[str, str]  # of source and target
 
-    block: ClassVar[int] = 10_000  # pairs that `blocks` reads at a time
+    block: ClassVar[int] = 10_000  # pairs in each block that `blocks` yields
 
     @property
     @abstractmethod
     def kind(self) -> str:
-        """A text that differs where other pairs would be read from files of the same content; a part of the digest."""
+        """The settings, as text, that decide which pairs are read from the files; part of the digest."""
 
     @abstractmethod
     def files(self) -> Sequence[Path]:
-        """The files on this machine that hold it."""
+        """Return the files on this machine that contain the corpus."""
 
     @abstractmethod
     def pairs(self, say: Say, extent: Extent | None = None) -> Iterator[Pair]:
-        """Yield the pairs as they are, one after the other, and keep `extent` up to date.
+        """Yield the pairs unchanged, one after the other, and keep `extent` up to date.
 
-        Raises NmtError, perhaps only at the end, for what is missing, empty or damaged, for text that is not UTF-8 and
-        for unequal numbers of lines. `say` is told of a connection that broke.
+        Raises NmtError, perhaps only at the end, for a missing, empty or damaged file, for text that is not UTF-8 and
+        for sides with different numbers of lines. `say` is called with a message when a connection breaks.
         """
 
     def blocks(self, place: Any, say: Say, extent: Extent) -> Iterator[tuple[list[Pair], Any]]:
-        """Yield the pairs after a place in blocks, each with the place after it, where another call can go on.
+        """Yield the pairs after `place` in blocks, each with the place after it, from which a later call can resume.
 
-        A place is what JSON can hold; None is the beginning.
+        A place is a value that JSON can represent; None is the beginning of the corpus.
         """
         read = place or 0
         pairs = islice(self.pairs(say, extent), read, None)
@@ -56,12 +56,12 @@ class Source(ABC):
             yield block, read
 
     def check(self) -> None:
-        """Raise NmtError where a file is missing or may not be read."""
+        """Raise NmtError if a file is missing or cannot be opened for reading."""
         for path in self.files():
             open_file(path).close()
 
     def digest(self, digests: Digests) -> str:
-        """Return a hash of the content, wherever it lies; of a stream, of what names its content."""
+        """Return a hash of the content, independent of where the files are; a stream is hashed by its `kind` alone."""
         total = blake2b(self.kind.encode(), digest_size=16)
         for path in self.files():
             with open_file(path) as file:
@@ -69,5 +69,5 @@ class Source(ABC):
         return total.hexdigest()
 
     def size(self) -> int | None:
-        """Return the bytes of the files; None for a stream."""
+        """Return the size of the files in bytes; None for a stream."""
         return sum(path.stat().st_size for path in self.files())

@@ -1,4 +1,4 @@
-"""Parallel text over the network: a data set of the `datasets` library that leaves no copy on this machine."""
+"""Parallel text streamed over the network by the `datasets` library, without a copy on this machine."""
 
 from __future__ import annotations
 
@@ -15,27 +15,28 @@ from nmt.data.sources.hub import DataSet
 from nmt.data.sources.source import Pair, Say
 from nmt.errors import ConfigError, Unfinished
 
-_PAUSES = (1, 4, 16, 64)  # seconds before a broken stream is opened anew
+_PAUSES = (1, 4, 16, 64)  # seconds to wait before each attempt to reopen a broken stream
 
 
 @dataclass(frozen=True)
 class Stream(DataSet):
-    """One split of a data set, read from a stream that can go on where it was."""
+    """One split of a data set, read as a stream that can be resumed at any place."""
 
     streaming: ClassVar[bool] = True
 
     @property
     def kind(self) -> str:
-        """A text that stands for the content, which is not read: configuration, split and revision of the files.
+        """The identity of the content, which is not read for this: configuration, split and revision of the files.
 
-        Of the hub that is the commit; of a folder, the names, sizes and times of change of its files.
+        The revision of a data set on the hub is its commit; that of a folder follows from the names, sizes and
+        modification times of its files.
         """
         builder = hub.builder_of(self.hub, self.config)
         revision = f"{builder.dataset_name} {builder.config_id} {builder.info.version} {builder.hash} {self.split}"
         return f"stream {revision} {self.field} {' '.join(self.languages)}"
 
     def files(self) -> list[Path]:
-        """There are none on this machine."""
+        """Return an empty list: a stream has no files on this machine."""
         return []
 
     def size(self) -> None:
@@ -46,18 +47,18 @@ class Stream(DataSet):
         return chain.from_iterable(pairs for pairs, _ in self._rows_from(None, say))
 
     def blocks(self, place: Any, say: Say, extent: Extent) -> Iterator[tuple[list[Pair], Any]]:
-        """Yield the pairs after a place in blocks, each with the place after it."""
+        """Yield the pairs after `place` in blocks, each with the place after it."""
         rows = self._rows_from(place, say)
         while parts := list(islice(rows, self.block // hub.ROWS)):
             yield list(chain.from_iterable(pairs for pairs, _ in parts)), parts[-1][1]
 
     def _rows_from(self, place: Any, say: Say) -> Iterator[tuple[list[Pair], Any]]:
-        """Yield the pairs of some rows at a time, and the place after them.
+        """Yield the pairs of up to hub.ROWS rows at a time, with the place after them.
 
-        A stream that breaks is opened anew where it was, some times with longer and longer pauses. Raises Unfinished
-        where that does not help.
+        A stream that breaks is reopened at the same place, after pauses that get longer (_PAUSES). Raises Unfinished
+        if it breaks again after the last pause.
         """
-        failures = 0  # since the last rows
+        failures = 0  # since rows were last received
         while True:
             try:
                 rows = self.load()
@@ -71,17 +72,18 @@ class Stream(DataSet):
                 return
             except ConfigError:
                 raise
-            except Exception as error:  # every layer below (HTTP, hub, builders, Arrow) has exceptions of its own
+            except Exception as error:  # the layers below (HTTP, hub, builders, Arrow) share no exception class
                 reason = " ".join(str(error).split()) or type(error).__name__
                 if failures == len(_PAUSES):
                     raise Unfinished(
-                        f"the stream of {self.hub} breaks again and again ({reason}): run the command again to go on"
+                        f"the stream of {self.hub} keeps breaking ({reason}): run the same command again to continue"
                     ) from error
-            say(f"the stream of {self.hub} broke ({reason}): opened anew where it was in {_PAUSES[failures]} s")
+            say(f"the stream of {self.hub} broke ({reason}): reopening it at the same place in {_PAUSES[failures]} s")
             time.sleep(_PAUSES[failures])
             failures += 1
 
     def _parts(self, splits: Mapping[str, Any]) -> Any:
         raise ConfigError(
-            f"the data set {self.hub} cannot be streamed by split={self.split}: leave streaming out, or take all of it"
+            f"the data set {self.hub} cannot be streamed with split={self.split}: remove streaming, "
+            "or name one whole split"
         )

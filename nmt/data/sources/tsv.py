@@ -1,4 +1,4 @@
-"""A table of text, with a column for each language."""
+"""A tab-separated file with a column for each language."""
 
 from __future__ import annotations
 
@@ -14,25 +14,26 @@ from nmt.errors import ConfigError, NmtError
 
 @dataclass(frozen=True)
 class Tsv(Source):
-    """A file whose lines are cells between tabs.
+    """A tab-separated file, with one pair per line.
 
-    Without `columns` its first line may name them; else the first cell is the source, the second the target.
+    Without `columns`, the first line may name the columns; if it does not, the first column is the source and the
+    second is the target.
     """
 
     path: Path
-    columns: list[str] | None  # the languages in order
+    columns: list[str] | None  # the language of each column, in order
 
     @property
     def kind(self) -> str:
-        """The order of the columns, as far as it is not in the file."""
+        """The columns and languages as configured, since the file's content alone does not say which are read."""
         return f"tsv {self.columns} {' '.join(self.languages)}"
 
     def files(self) -> list[Path]:
-        """The file."""
+        """Return the file as a list."""
         return [self.path]
 
     def pairs(self, say: Say, extent: Extent | None = None) -> Iterator[Pair]:
-        """Yield the cells of both languages, line by line."""
+        """Yield the cells of the source and target languages, line by line."""
         number, order = 0, self.columns or list(self.languages)
         for number, line in enumerate(lines(self.path, extent), start=1):
             cells = line.split("\t")

@@ -1,4 +1,4 @@
-"""Two text files, the lines of which answer each other."""
+"""Two text files, where line i of one is the translation of line i of the other."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from nmt.errors import NmtError
 
 @dataclass(frozen=True)
 class Files(Source):
-    """A file of source lines and one of target lines, plain or compressed as their names tell."""
+    """A file of source lines and a file of target lines; .gz and .xz files are decompressed."""
 
-    paths: tuple[Path, Path]
-    or_compressed: bool  # whether .gz or .xz may be added to their names
+    paths: tuple[Path, Path]  # of source and target
+    or_compressed: bool  # whether to look for PATH.gz and PATH.xz if PATH is missing
 
     kind = "files"
 
     def files(self) -> tuple[Path, Path]:
-        """The file of source lines and that of target lines."""
+        """Return the file of source lines and the file of target lines."""
         return (self._find(self.paths[0]), self._find(self.paths[1])) if self.or_compressed else self.paths
 
     def pairs(self, say: Say, extent: Extent | None = None) -> Iterator[Pair]:
-        """Yield a line of each at a time."""
+        """Yield line i of both files as a pair, for each i."""
         paths = self.files()
         counts = [0, 0]
         for pair in zip_longest(*(lines(path, extent) for path in paths)):
@@ -42,7 +42,7 @@ class Files(Source):
         if counts[0] != counts[1]:
             raise NmtError(
                 f"{paths[0]} has {counts[0]:,} lines and {paths[1]} has {counts[1]:,}: "
-                "line i of one must answer line i of the other"
+                "line i of one must be the translation of line i of the other"
             )
 
     @staticmethod
