@@ -1,4 +1,4 @@
-"""Batches and updates: their tensors, their budgets, and an order that follows from seed, epoch and position."""
+"""Test batches and updates: their tensors, budgets, and an order that depends on seed, epoch and position only."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ REAL = Path(os.environ.get("NMT_TEST_DATA", Path(__file__).parents[3] / "shared"
 
 
 def make_store(folder: Path, lengths: list[tuple[int, int]]) -> Store:
-    """Sentences of the given numbers of tokens; the first id of each source is unique."""
+    """Write a store of sentences with the given numbers of tokens; the first id of each source is unique."""
     folder.mkdir()
     with StoreWriter(folder, 60_000, 60_000) as writer:
         for row, (source, target) in enumerate(lengths):
@@ -59,7 +59,7 @@ def same(one: Update, other: Update) -> bool:
 
 
 def rows_of(batches: list[Batch]) -> list[int]:
-    """The rows of `make_store` in batches, told by their first id."""
+    """Return the rows of `make_store` that are in some batches, identified by their first id."""
     return [int(id) - 10 for batch in batches for id in batch.src[:, 0]]
 
 

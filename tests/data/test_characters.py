@@ -1,4 +1,4 @@
-"""Characters that no line of text has: against Unicode's own tables and Python's idea of a line."""
+"""Compare the foreign characters with Unicode's own tables and with the lines that Python splits text into."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The filters: what each drops, and that nothing goes uncounted."""
+"""Test the cleaning rules: the pairs that each drops, and that every pair is counted."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Hashes of files: of their content alone, and kept only for as long as that is certain."""
+"""Test hashes of files: they depend on the content alone, and are only cached while they are certainly valid."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from nmt.data.digests import Digests
 
 @pytest.fixture
 def hashed(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
-    """What is hashed in a test, where a file of 10 bytes is large and settled as soon as it is written."""
+    """Record the content of files that are hashed; in these tests a file of 10 bytes is large and settles at once."""
     seen: list[bytes] = []
     honest = digests_module._hash
 
@@ -35,7 +35,7 @@ def digest(cache: Path, path: Path) -> bytes:
 
 
 def write(path: Path, content: bytes) -> Path:
-    time.sleep(0.02)  # more than the resolution of a file's times
+    time.sleep(0.02)  # longer than the resolution of file times
     path.write_bytes(content)
     return path
 
@@ -70,7 +70,7 @@ def test_small_and_fresh_files_are_not_kept(
 
 def test_a_folder_that_cannot_be_used_does_no_harm(tmp_path: Path, hashed: list[bytes]) -> None:
     path = write(tmp_path / "file", b"a" * 20)
-    first = digest(tmp_path / "file", path)  # no folder
+    first = digest(tmp_path / "file", path)  # a file, so the cache cannot be written
     for content in ("{", "[]"):
         (tmp_path / "digests.json").write_text(content)
         assert digest(tmp_path, path) == first

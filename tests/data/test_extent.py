@@ -1,4 +1,4 @@
-"""What share of a corpus has been read, of every kind of file."""
+"""Test the progress through a corpus for every kind of file."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_the_share_of_files_that_has_been_read(tmp_path: Path, suffix: str) -> N
 
 
 class Clock:
-    """A clock that is set by hand."""
+    """A clock that the test sets."""
 
     now = 0.0
 

@@ -1,4 +1,4 @@
-"""Tokenizers that exist already: models of SentencePiece itself, and those of other runs."""
+"""Test existing tokenizers: models trained by SentencePiece itself, and tokenizers of other runs."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def lines_of(language: str, count: int = 800) -> list[str]:
 
 
 def foreign(lines: list[str] | None = None, **settings: Any) -> bytes:
-    """A model as SentencePiece's own trainer makes it."""
+    """Train a model with SentencePiece's own trainer and return it serialised."""
     model = io.BytesIO()
     sentencepiece.SentencePieceTrainer.train(
         sentence_iterator=iter(lines or lines_of("en")), model_writer=model, minloglevel=5,
@@ -68,7 +68,7 @@ def test_text_is_cut_as_before_and_ids_are_ours(form: str) -> None:
         pieces = [theirs.id_to_piece(id) for id in theirs.encode(line)]
         unknown = theirs.id_to_piece(theirs.unk_id())
         ours = [unknown if id == UNK else tokenizer.target.names[id] for id in ids[:-1]]
-        if form != "bytes":  # whose <pad> stood for text, and is no text here
+        if form != "bytes":  # in that model <pad> was a piece of text, which it is not after adoption
             assert ours == pieces
             assert tokenizer.decode_target(ids) == theirs.decode(theirs.encode(line))
         assert tokenizer.locate_target(line).ids == ids
@@ -116,7 +116,7 @@ def with_text_named_as_a_symbol() -> bytes:
 
 @pytest.fixture
 def config(tmp_path: Path) -> Config:
-    """A tiny training with the tokenizer of a file, which knows more than its text has."""
+    """Return a tiny training with a given tokenizer, whose vocabulary has more than the training text needs."""
     lines = made_up_lines(300, seed=3)
     (tmp_path / "their.model").write_bytes(foreign([*lines, *(f"zu{line}" for line in lines)], vocab_size=70))
     config = tiny_config(tmp_path, training__max_steps=2, training__validate_every=2)
@@ -140,7 +140,7 @@ def test_a_run_has_its_own_copy_and_says_what_it_is(config: Config, tmp_path: Pa
     (tmp_path / "their.model").rename(tmp_path / "elsewhere.model")
     assert load_run(run).tokenizer.source_size == size
     config.training.max_steps = 4
-    train(config)  # goes on with its copy
+    train(config)  # resumes with its copy of the tokenizer
     assert "continuing" in capsys.readouterr().err
     other = with_path(config, run, run_dir=str(tmp_path / "other"))
     _, tokenizer = inherit(other)
@@ -208,13 +208,13 @@ def test_pieces_across_words_are_not_drawn_from(config: Config, tmp_path: Path) 
     inherit(config)
     train(config)
     config.training.subword_sampling = 0.1
-    with pytest.raises(ConfigError, match="subword_sampling draws the pieces of one word at a time"):
+    with pytest.raises(ConfigError, match="subword_sampling samples the pieces of one word at a time"):
         inherit(with_path(config, str(config.tokenizer.path), run_dir=str(tmp_path / "other")))
     values = config_to_dict(config) | {"fine_tune": {"run": str(config.run_dir)}, "run_dir": str(tmp_path / "tuned")}
     del values["tokenizer"]
-    with pytest.raises(ConfigError, match=r"and the vocabulary of fine_tune\.run=.* has pieces that cross from one"):
+    with pytest.raises(ConfigError, match=r"but the vocabulary of fine_tune\.run=.* has pieces that cross from one"):
         inherit(config_from_dict(values))
-    values |= {"tokenizer": {"path": config.tokenizer.path}}  # the same, but the file may be another by now
+    values |= {"tokenizer": {"path": config.tokenizer.path}}  # the same path, but the file may have been replaced
     with pytest.raises(ConfigError, match=r"tokenizer\.path cannot be had with fine_tune\.run="):
         inherit(config_from_dict(values))
 

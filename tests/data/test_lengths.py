@@ -1,4 +1,4 @@
-"""The rule about lengths on everyday text: translations stay whatever the script, and what is none of them goes."""
+"""Test the rule on lengths with everyday text: translations are kept in every script, mismatched pairs are dropped."""
 
 from __future__ import annotations
 

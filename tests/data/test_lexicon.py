@@ -1,4 +1,4 @@
-"""IBM model 1: as the paper's equations have it, whatever the blocks, and right on a text whose lexicon is known."""
+"""Test IBM model 1 against the paper's equations, for any size of blocks, and on a text with a known lexicon."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from nmt.data.store import Store, StoreWriter
 
 
 def ids(*sentences: str) -> list[Pair]:
-    """Pairs of numbers, such as "4 5 - 6"."""
+    """Return pairs of ids, given as text such as "4 5 - 6"."""
     sides = ([np.array(side.split(), dtype=np.uint16) for side in sentence.split("-")] for sentence in sentences)
     return [(source, target) for source, target in sides]
 
@@ -29,7 +29,7 @@ def random_pairs(count: int, seed: int, vocabulary: int = 9) -> list[Pair]:
 
 
 def by_the_paper(pairs: list[Pair], iterations: int) -> dict[tuple[int, int], float]:
-    """Brown et al. 1993, eqs. 17 and 18, pair by pair: t(target | source) of all that are in a pair together."""
+    """Compute t(target | source) by Brown et al. 1993, eqs. 17 and 18, one pair at a time."""
     t: dict[tuple[int, int], float] = defaultdict(lambda: 1.0)
     for _ in range(iterations):
         counts: dict[tuple[int, int], float] = defaultdict(float)
@@ -70,7 +70,7 @@ def test_one_step_by_hand() -> None:
 def test_words_find_their_translations() -> None:
     source = random.Random(3)
     pairs = []
-    for _ in range(400):  # word n is translated by 20 - n, in any order, and every sentence ends with 3
+    for _ in range(400):  # word n is translated as 20 - n, in random order, and every sentence ends with 3 (EOS)
         words = source.sample(range(4, 17), k=source.randint(2, 7))
         shuffled = source.sample(words, k=len(words))
         pairs.append((np.array([*words, 3]), np.array([*(20 - word for word in shuffled), 3])))

@@ -1,4 +1,4 @@
-"""Corpora that come by more or less often: exact counts, every row in time, the old order where nothing is asked."""
+"""Test weights of corpora: exact counts, even use of all rows, and an unchanged order without weights."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SIZES = [100, 37, 260]
 
 
 def make_store(folder: Path, sizes: list[int]) -> Store:
-    """Corpora of so many pairs, each pair with its row as first id and a length of its own."""
+    """Write a store of corpora of these sizes; the first id of a pair is 10 + its row, and lengths are random."""
     folder.mkdir()
     rng, row = np.random.default_rng(3), 0
     with StoreWriter(folder, 60_000, 60_000, len(sizes)) as writer:
@@ -47,13 +47,13 @@ def config(weights: list[float], **changes: Any) -> DataConfig:
 
 
 def counts(rows: Any, sizes: list[int] = SIZES) -> list[Counter[int]]:
-    """How often each row of each corpus is among the rows."""
+    """Count, for each corpus, how often each of its rows is among `rows`."""
     ends = np.cumsum([0, *sizes])
     return [Counter(int(row) for row in rows if first <= row < end) for first, end in pairwise(ends)]
 
 
 def old_order(updates: Updates, number: int) -> list[list[int]]:
-    """The order of an epoch as it was before there were weights."""
+    """Compute the order of an epoch as it was before weights existed."""
     rng = np.random.Generator(np.random.PCG64([updates.seed % 2**64, number]))
     order = rng.permutation(len(updates.store)).astype(np.int32)
     turn, longer = updates._sort_keys()

@@ -1,4 +1,4 @@
-"""What of validation and test text is trained on: counted for every kind of source, and said."""
+"""Test the overlap of validation and test sets with training text: counts for every kind of source, and messages."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ def lines(language: str) -> list[str]:
     return (embedded_corpus() / f"train.{language}").read_text("utf-8").splitlines()
 
 
-PAIRS: Pairs = list(dict(zip(lines("de"), lines("en"), strict=True)).items())[:400]  # each source once
+PAIRS: Pairs = list(dict(zip(lines("de"), lines("en"), strict=True)).items())[:400]  # without repeated sources
 TRAIN, NEW = PAIRS[:300], PAIRS[300:]
-# 60 pairs of training text, their white space otherwise, 20 of its sources with other targets, and 20 that are new
+# 60 training pairs with different white space, 20 training sources with different targets, and 20 new pairs
 MIXED = [(f"  {source} ", target.replace(" ", "  ")) for source, target in TRAIN[:60]]
 MIXED += [(source, f"{target} Or so.") for source, target in TRAIN[60:80]] + NEW[:20]
 

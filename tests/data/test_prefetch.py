@@ -1,4 +1,4 @@
-"""Worker processes that die: replaced without a trace in what they build, given up when that does not help."""
+"""Test worker processes that die: they are replaced without any effect on the items, up to a number of attempts."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def updates(tmp_path_factory: pytest.TempPathFactory) -> Updates:
 
 
 def kill(number: int) -> None:
-    """Kill one of the worker processes, as the system does where memory runs out."""
+    """Kill one of the worker processes, as the system does when memory runs out."""
     worker = sorted(multiprocessing.active_children(), key=lambda process: process.pid or 0)[number]
     assert worker.pid is not None
     os.kill(worker.pid, signal.SIGKILL)
@@ -136,7 +136,7 @@ def sleep(seconds: float) -> float:
 
 @pytest.mark.parametrize(("end", "status"), [("os.kill(os.getpid(), signal.SIGKILL)", -9), ("", 0)])
 def test_workers_do_not_outlive_the_program(end: str, status: int) -> None:
-    """They would hold its output open, and it would not end."""
+    """Workers left over would keep the program's output open, and subprocess.run would wait for them."""
     script = f"""
         import os, signal, sys
         from itertools import count

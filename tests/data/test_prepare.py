@@ -1,4 +1,4 @@
-"""Preparation end to end: nothing uncounted, done once for the same text and settings, and complete or absent."""
+"""Test preparation end to end: all pairs are counted, and equal inputs are prepared once, completely or not at all."""
 
 from __future__ import annotations
 

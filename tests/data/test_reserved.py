@@ -1,4 +1,4 @@
-"""Characters and names that SentencePiece keeps for itself: text that has them is learnt, and comes back."""
+"""Test text with characters and names that SentencePiece reserves: it is learned, and decoded unchanged."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def train(lines: list[str], tags: tuple[str, ...] = (), **settings: Any) -> Toke
 
 
 def every_character() -> list[str]:
-    """Of each block of Unicode's plane 0 all characters that text can have; of ideographs and syllables some."""
+    """Return all characters of Unicode's plane 0 that text may contain, but only every 50th ideograph and syllable."""
     found = []
     for code in range(0x21, 0x10000):
         character = chr(code)
@@ -109,7 +109,7 @@ def test_what_is_inside_is_told_from_what_was_given() -> None:
 
 
 def test_an_older_vocabulary_with_control_characters_answers_lines_of_text() -> None:
-    """Trained as once: by SentencePiece on text as it is. What it decodes is taken as input again."""
+    """The model is trained as in older versions, on raw text; the text that it decodes has to be valid input."""
     odd = "".join(
         chr(code) for code in [*range(1, 9), 0x0B, 0x0C, *range(0x0E, 0x1F), 0x7F, 0x85, 0x92, 0x2028, 0x2029]
     )

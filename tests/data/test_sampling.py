@@ -1,4 +1,4 @@
-"""Drawn segmentations: their probabilities, what they follow from, and updates made of them."""
+"""Test sampled segmentations: their probabilities, their dependence on seed and position, and updates built of them."""
 
 from __future__ import annotations
 
@@ -63,14 +63,14 @@ def frequencies(algorithm: Algorithm, line: str, alpha: float, count: int = 20_0
 
 
 def scores_of(algorithm: Algorithm) -> dict[str, float]:
-    """Straight from SentencePiece."""
+    """Return the scores of all pieces, read directly from SentencePiece."""
     processor = sentencepiece.SentencePieceProcessor()
     processor.LoadFromSerializedProto(tokenizer(algorithm).models[0])
     return {processor.id_to_piece(id): processor.get_score(id) for id in range(EOS + 1, processor.get_piece_size())}
 
 
 def segmentations(text: str, scores: dict[str, float]) -> dict[tuple[str, ...], float]:
-    """Every way to write `text` as pieces, and its log-probability."""
+    """Return every segmentation of `text` into pieces, with its log-probability."""
     if not text:
         return {(): 0.0}
     return {
@@ -82,7 +82,7 @@ def segmentations(text: str, scores: dict[str, float]) -> dict[tuple[str, ...], 
 
 
 def after_dropout(pieces: tuple[str, ...], scores: dict[str, float], p: float) -> Counter[tuple[str, ...]]:
-    """The distribution of Provilkov et al.'s Algorithm 1, from every set of merges that may be left of a step."""
+    """Compute the distribution of Provilkov et al.'s Algorithm 1 by enumerating the merges kept in each step."""
     merges = [left for left in range(len(pieces) - 1) if pieces[left] + pieces[left + 1] in scores]
     found: Counter[tuple[str, ...]] = Counter()
     for kept in chain.from_iterable(combinations(merges, size) for size in range(len(merges) + 1)):
@@ -98,7 +98,7 @@ def after_dropout(pieces: tuple[str, ...], scores: dict[str, float], p: float) -
 
 
 def misfit(found: Counter[tuple[str, ...]], expected: Mapping[tuple[str, ...], float]) -> float:
-    """Pearson's chi-squared, in standard deviations from its mean; rare outcomes count as one."""
+    """Return Pearson's chi-squared, in standard deviations from its mean; rare outcomes are put together."""
     assert set(found) <= set(expected)
     assert sum(expected.values()) == pytest.approx(1)
     count = found.total()
@@ -113,7 +113,7 @@ def misfit(found: Counter[tuple[str, ...]], expected: Mapping[tuple[str, ...], f
 
 @pytest.mark.parametrize("alpha", [0.1, 0.5, 1.0])
 def test_a_unigram_segmentation_has_its_probability_to_the_power_of_alpha(alpha: float) -> None:
-    """Over whole lines: that they are drawn word by word is not to be seen."""
+    """The distribution over whole lines is the same although words are sampled one by one."""
     log_probs = segmentations("▁the▁interpreter", scores_of("unigram"))
     assert len(log_probs) > 100
 
@@ -139,7 +139,7 @@ def test_bpe_dropout_has_the_distribution_of_its_algorithm(p: float) -> None:
 def test_without_chance_it_is_what_sentencepiece_encodes(
     algorithm: Algorithm, alpha: float, settings: dict[str, Any]
 ) -> None:
-    """A great alpha leaves only the most probable segmentation; equally probable ones are few."""
+    """With a large alpha only the most probable segmentation is sampled; ties between segmentations are rare."""
     config = TokenizerConfig(**{"algorithm": algorithm, "vocab_size": 400, "character_coverage": 0.99, **settings})
     trained = train_tokenizer(config, lines("de"), lines("en"))
     text = [*lines("en"), "", " ", "  the  ☃☃ man☃ ", "ﬁne ½ ① Ａ e\u0301 \u00a0 …"]
@@ -172,14 +172,14 @@ def test_whatever_is_drawn_spells_the_line(algorithm: Algorithm, joint: bool) ->
 
 
 def test_a_word_of_a_hundred_thousand_characters() -> None:
-    """Its segmentations are beyond a float's range, and beyond any recursion."""
+    """The number of its segmentations is beyond a float's range, and its length beyond any recursion."""
     line = "the" * 33_000
     for algorithm in ("unigram", "bpe"):
         ids = ids_of(algorithm, [line], 0.2)[0]  # type: ignore[arg-type]
         assert tokenizer(algorithm).decode_target(ids) == line  # type: ignore[arg-type]
 
 
-# -- what a draw follows from ---------------------------------------------------------------------------------------
+# -- seeds and positions --------------------------------------------------------------------------------------------
 
 
 def drawn(algorithm: Algorithm, seed: int) -> list[list[int]]:
@@ -316,7 +316,7 @@ def test_what_is_drawn_too_long_keeps_its_stored_ids(store: Store, algorithm: Al
     assert max(bound.source_lengths.max(), bound.target_lengths.max()) <= LONGEST
 
 
-# -- what is refused ------------------------------------------------------------------------------------------------
+# -- errors ---------------------------------------------------------------------------------------------------------
 
 
 def test_a_budget_that_a_drawn_sentence_may_exceed_is_refused(store: Store, algorithm: Algorithm) -> None:

@@ -1,4 +1,4 @@
-"""The table of keys: exact as a set, and small."""
+"""Test the set of keys: it is exact and takes little memory."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def test_it_answers_as_a_set_does(span: int) -> None:
 
 def test_keys_that_want_the_same_place_are_told_apart() -> None:
     seen = Seen()
-    keys = [0, LARGEST, *range(1024, 1024 * 600, 1024)]  # of a table of 1024 places, all at the first
+    keys = [0, LARGEST, *range(1024, 1024 * 600, 1024)]  # in a table of 1024 positions all belong at the first
     assert all(seen.add(key) for key in keys)
     assert not any(seen.add(key) for key in keys)
     assert 512 not in seen

@@ -1,4 +1,4 @@
-"""Preparation in blocks: neither the number of processes nor a kill at any place changes a byte of what is stored."""
+"""Test preparation in blocks: neither the number of processes nor a kill at any point changes a byte of the result."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ from nmt.errors import ConfigError, NmtError, Unfinished
 from tests.data.test_prepare import BAD, VAL, embedded, write
 
 PAIRS = embedded("train", 900)
-FIRST = [*PAIRS[:500], *BAD, *PAIRS[40:60]]  # duplicates of other blocks
+FIRST = [*PAIRS[:500], *BAD, *PAIRS[40:60]]  # ends with duplicates of pairs in other blocks
 SECOND = [*PAIRS[490:], ("  " + PAIRS[3][0], PAIRS[3][1])]
 
 
 @pytest.fixture
 def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Config:
-    """Two corpora, in blocks of 64 pairs."""
+    """Return a configuration with two corpora, which are read in blocks of 64 pairs."""
     monkeypatch.setattr(Source, "block", 64)
     monkeypatch.setattr(stages, "_COMMIT", 3)
     for name, pairs in (("first", FIRST), ("second", SECOND), ("val", VAL)):
@@ -66,7 +66,7 @@ def content(folder: Path) -> dict[str, bytes]:
 
 
 def the_only(cache: Path) -> dict[str, bytes]:
-    """What the prepared folder of a cache holds; nothing else is left there."""
+    """Return the content of the prepared folder, which has to be the only entry in the cache."""
     (folder,) = cache.iterdir()
     return content(folder)
 
@@ -92,7 +92,7 @@ def test_rows_of_a_corpus_are_counted(config: Config, tmp_path: Path) -> None:
     assert [train.source_text(row) for row in (0, 499, 500, 899)] == [PAIRS[row][0] for row in (0, 499, 500, 899)]
 
 
-# -- what a kill leaves ---------------------------------------------------------------------------------------------
+# -- resuming after a kill ------------------------------------------------------------------------------------------
 
 DRIVER = """
     import os, signal, sys
@@ -111,7 +111,7 @@ DRIVER = """
             result = function(*arguments, **options)
             if number == turn:
                 if isinstance(arguments[0], store.StoreWriter):
-                    arguments[0].commit()  # written, but not noted down
+                    arguments[0].commit()  # written, but not recorded in stored.json
                 os.kill(os.getpid(), signal.SIGKILL)
             return result
         setattr(owner, name, wrapper)
@@ -230,7 +230,7 @@ def test_one_that_waits_goes_on_where_another_was_killed(
 def test_a_full_disk_is_one_sentence_and_loses_nothing(
     config: Config, expected: dict[str, bytes], tmp_path: Path
 ) -> None:
-    small, before = 30_000, resource.getrlimit(resource.RLIMIT_FSIZE)  # bytes a file may have: as on a full disk
+    small, before = 30_000, resource.getrlimit(resource.RLIMIT_FSIZE)  # limit on the bytes of a file, like a full disk
     resource.setrlimit(resource.RLIMIT_FSIZE, (small, before[1]))
     try:
         with pytest.raises(Unfinished, match=r"could not be written: File too large .*the same command goes on"):
@@ -297,7 +297,7 @@ def test_workers_that_die_again_and_again_are_one_sentence(
 
 @pytest.fixture
 def stream(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[CorpusConfig]:
-    """A data set of two files in the shape of WMT14, read by 50 rows."""
+    """Write a data set of two files with nested columns, like WMT14, which is read 50 rows at a time."""
     datasets = pytest.importorskip("datasets")
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "datasets")
     monkeypatch.setattr(hub, "ROWS", 50)
@@ -328,7 +328,7 @@ class Broken:
 
 
 def breaking(monkeypatch: pytest.MonkeyPatch, good: list[int]) -> None:
-    """Let the first streams break, each after so many blocks."""
+    """Let the first streams break, stream i after good[i] blocks."""
     load, left = streaming.Stream.load, list(good)
 
     def broken(stream: streaming.Stream) -> Any:
@@ -410,7 +410,7 @@ def test_what_cannot_be_is_refused(config: Config, stream: CorpusConfig) -> None
 
 
 def test_a_block_that_cannot_be_read_now_is_not_damaged(tmp_path: Path) -> None:
-    """What is prepared is kept for what passes, such as a network's disk, and only for that."""
+    """A temporary error, such as that of a network disk, asks for another attempt; a damaged file does not."""
     (tmp_path / "a.npz").mkdir()
     with pytest.raises(Unfinished, match=r"a.npz could not be read: Is a directory; run the same command again"):
         lines_of(tmp_path / "a.npz", 0)

@@ -1,4 +1,4 @@
-"""Counts of a store against plain Python, whatever the size of the blocks."""
+"""Compare the counts of a store with counts in plain Python, for any size of blocks."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def tokenizer() -> Tokenizer:
 
 @pytest.fixture(scope="module")
 def store(tokenizer: Tokenizer, tmp_path_factory: pytest.TempPathFactory) -> Store:
-    """The pairs, every other one with a tag."""
+    """Write a store of all pairs, every other one with a tag."""
     folder = tmp_path_factory.mktemp("store")
     with StoreWriter(folder, tokenizer.source_size, tokenizer.target_size) as writer:
         for number, (source, target) in enumerate(PAIRS):
@@ -45,7 +45,7 @@ def models(tokenizer: Tokenizer) -> tuple[Model, Model]:
 
 
 def check(counts: TextCounts, pairs: list[tuple[str, str]], tokenizer: Tokenizer) -> None:
-    """Compare with a count of the text in plain Python."""
+    """Compare counts with those of plain Python."""
     assert counts.pairs == len(pairs)
     for number, side in enumerate(SIDES):
         lines, found = [pair[number] for pair in pairs], getattr(counts, side)
@@ -85,7 +85,7 @@ def test_lines_are_counted_with_empty_ones(tokenizer: Tokenizer) -> None:
 def test_overlap_is_of_whole_lines_and_of_pairs_in_one_row(store: Store, tokenizer: Tokenizer) -> None:
     pairs = [
         ("ein Hund", "a dog"),  # a pair of the store
-        ("ein Hund", "size yes, size yes"),  # both there, in different rows
+        ("ein Hund", "size yes, size yes"),  # both sides occur, but in different rows
         ("ein", "dog"),  # only parts of lines
         ("neu", "one dog"),
         ("", ""),

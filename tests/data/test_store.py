@@ -1,4 +1,4 @@
-"""The memory-mapped store gives back what was written, and refuses what is not whole."""
+"""Test that the memory-mapped store returns what was written, and refuses incomplete files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""tokenizer.symbols: kept whole in every text, drawn segmentations too, and given back as they are."""
+"""Test tokenizer.symbols: they are never split, not even in sampled segmentations, and are decoded unchanged."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_a_symbol_wins_against_likely_pieces_that_lie_across_its_ends() -> None:
 
 
 def count_of(text: str) -> int:
-    """How many symbols a text has: none of these texts has two that overlap."""
+    """Count the symbols in a text; in the texts of these tests no two symbols overlap."""
     return sum(text.count(symbol) for symbol in SYMBOLS)
 
 

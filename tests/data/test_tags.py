@@ -1,4 +1,4 @@
-"""Tags: symbols before the source that no text can spell, kept wherever ids are made anew."""
+"""Test tags: symbols in front of the source that no text can spell, and that stay when ids are sampled again."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def test_lines_get_one_tag_or_each_their_own(tokenizer: Tokenizer) -> None:
 
 @pytest.fixture
 def config(tmp_path: Path) -> Config:
-    """120 pairs without a tag, and as many turned round with one; both validated on."""
+    """Return a configuration with 120 pairs without a tag, and 120 other pairs with one; validation has both kinds."""
     plain = tiny_config(tmp_path)
     text = tmp_path / "text"
     (text / "back.bb").write_text("".join(f"{line}\n" for line in made_up_lines(120, seed=7)), encoding="utf-8")
@@ -137,7 +137,7 @@ def test_sampled_segmentations_keep_the_tag(config: Config, algorithm: Literal["
     config.tokenizer.algorithm, config.tokenizer.vocab_size = algorithm, 40
     prepared = prepare(config, lambda line: None)
     bt = prepared.tokenizer.tags["bt"]
-    alpha = {"bpe": 0.5, "unigram": 0.01}[algorithm]  # so that much is segmented in unusual ways
+    alpha = {"bpe": 0.5, "unigram": 0.01}[algorithm]  # strong enough that many words are segmented in unusual ways
     sampling = SubwordSampling(prepared.tokenizer, algorithm, alpha, "both", 256)
     rows = np.arange(0, 240, 3)
     drawn = sampling.draw(prepared.train, rows, seed=1, epoch=0, position=0)

@@ -1,4 +1,4 @@
-"""Tokenizers: what goes in comes out, the same text gives the same one, and what is refused."""
+"""Test tokenizers: decoding inverts encoding, training is deterministic, and invalid settings are refused."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_every_line_of_known_text_survives(algorithm: str, joint: bool, tmp_path
     tokenizer = train(algorithm=algorithm, joint=joint, vocab_size=2000 if algorithm == "word" else 400)
     assert tokenizer.joint is joint
     lines = lines_of("en")
-    if algorithm == "word":  # lines of the most frequent words only
+    if algorithm == "word":  # only lines that consist of the most frequent words
         lines = [line for line in lines if UNK not in tokenizer.encode_target([line])[0]]
     encoded = tokenizer.encode_target(lines)
     assert len(lines) > 100

@@ -1,4 +1,4 @@
-"""The size of a vocabulary that is left to the text."""
+"""Test vocab_size=auto, a vocabulary size that depends on the amount of text."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from nmt.data.vocabulary import SizeRefused, fitting, train_tokenizer, two_digit
 
 
 def text(words: int, letters: str, seed: int) -> list[str]:
-    """Lines of ten words that are made of some letters."""
+    """Return lines of ten random words made of these letters."""
     rng = random.Random(seed)
     drawn = ["".join(rng.choices(letters, k=rng.randint(2, 8))) for _ in range(words)]
     return [" ".join(drawn[start : start + 10]) for start in range(0, words, 10)]
@@ -50,7 +50,7 @@ def test_it_grows_with_the_text_and_ends_at_32_000() -> None:
 
 def test_sizes_that_suit_no_language_pair_are_refused() -> None:
     def train(config: TokenizerConfig) -> Tokenizer:
-        """Refuse as two languages do of which one needs 900 pieces and the other has 500 at most."""
+        """Refuse every size, like two languages of which one needs 900 pieces and the other supports at most 500."""
         assert config.vocab_size != "auto"
         raise SizeRefused("no", 900 if config.vocab_size < 900 else 500)
 
