@@ -158,7 +158,7 @@ def test_a_store_from_before_is_read_but_not_weighted(tmp_path: Path) -> None:
     old = Store(store.folder)
     updates = Updates(old, 60, mixture=Mixture.of(config([1, 1, 1]), old))
     assert [rows.tolist() for rows in updates.epoch(1)] == old_order(updates, 1)
-    with pytest.raises(NmtError, match="remove it, and it is prepared again"):
+    with pytest.raises(NmtError, match="remove it, so that it is prepared again"):
         Mixture.of(config([1, 2, 1]), old)
 
 
