@@ -1,4 +1,7 @@
-"""The keys of data: corpora, cleaning and the tokenizer, each a typed dataclass that checks itself."""
+"""The configuration keys under `data` and `tokenizer`, as typed dataclasses that check their own values.
+
+The comments of the fields are the reference that users read in docs/configuration.md.
+"""
 
 from __future__ import annotations
 
@@ -11,35 +14,38 @@ from nmt.config.ranges import Auto, Count, Processes, Range, Share, Weight
 from nmt.errors import require
 from nmt.files import from_home
 
-TAG = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,31}")  # what a tag may be called
-_RESERVED = re.compile("<pad>|<unk>|</?s>|<0x[0-9A-F]{2}>")  # names of special symbols and of bytes
+TAG = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,31}")  # valid names of tags
+_RESERVED = re.compile("<pad>|<unk>|</?s>|<0x[0-9A-F]{2}>")  # reserved by SentencePiece: special symbols, bytes
 
 
 @dataclass(kw_only=True)
 class CorpusConfig:
-    """Where one parallel corpus comes from: exactly one of prefix, source + target, tsv or hub."""
+    """The files or the data set of one parallel corpus: set exactly one of prefix, source and target, tsv, or hub.
 
-    prefix: str | None = None  # PREFIX.LANGUAGE, also .gz and .xz
-    source: str | None = None  # a file of source lines ...
-    target: str | None = None  # ... and the file that answers it line by line
-    tsv: str | None = None  # one file, a column for each language
-    columns: list[str] | None = None  # the tsv's languages in order; default: source, target
-    hub: str | None = None  # a `datasets` name or a local path
-    config: str | None = None  # the data set's configuration, e.g. de-en
-    split: str | None = None  # of a data set, or train[:10%]; default: train, or validation, or test where it stands
-    field: str = "translation"  # the column of nested pairs; without it, one column for each language
-    streaming: bool = False  # read the data set over the network, without a copy of it on this machine
-    source_language: str | None = None  # default: data.source_language
-    target_language: str | None = None  # default: data.target_language
-    tag: str | None = None  # of what kind the pairs are, told to the model by a symbol before the source
-    more_references: list[str] | None = None  # of a test set: files of further reference translations, line by line
-    name: str | None = None  # of a training corpus in the log; default: that of its file or data set
-    weight: Weight = 1.0  # how often a training corpus comes by in an epoch: 2 = twice, 0.5 = half of it in turn
+    Files hold one sentence per line. The keys config, split, field and streaming are for a data set (hub).
+    """
+
+    prefix: str | None = None  # read the files PREFIX.LANGUAGE, one for each language; also .gz and .xz
+    source: str | None = None  # a file with one source sentence per line; needs target
+    target: str | None = None  # a file with their translations: line N translates line N of source
+    tsv: str | None = None  # one file with tab-separated columns, one for each language
+    columns: list[str] | None = None  # languages of the tsv's columns; null: as in its first line, else source, target
+    hub: str | None = None  # a data set of the `datasets` library: its name on the Hugging Face hub, or a local folder
+    config: str | None = None  # the configuration of that data set, such as de-en; null: its default
+    split: str | None = None  # its split, or a part: train[:10%]; null: the usual one (train, validation, test)
+    field: str = "translation"  # the column that holds both languages; if there is none, each language is a column
+    streaming: bool = False  # read the data set over the network while preparing it, without storing a copy of it
+    source_language: str | None = None  # language of the source text; null: data.source_language
+    target_language: str | None = None  # language of the target text; null: data.target_language
+    tag: str | None = None  # the kind of these pairs, told to the model by a symbol before the source: docs/prepare.md
+    more_references: list[str] | None = None  # test sets only: files with further translations of each line
+    name: str | None = None  # training corpora only: its name in the log; null: the name of its file or data set
+    weight: Weight = 1.0  # training corpora only: times that a pair is read per epoch; 0.5: a different half each epoch
 
     def __post_init__(self) -> None:
-        """Say train of files, which have no splits: so do the configurations of runs that were trained before.
+        """Replace `~` at the beginning of paths by the home folder, and set the split of a corpus in files to train.
 
-        A tilde at the beginning of a path is the home folder.
+        Files have no splits, but the config.yaml of earlier runs says train for them, and has to stay equal.
         """
         if self.hub is None:
             self.split = self.split or "train"
@@ -49,7 +55,11 @@ class CorpusConfig:
         self.more_references = self.more_references and list(map(from_home, self.more_references))
 
     def check(self, key: str, trained: bool = False) -> None:
-        """Refuse a corpus with no source or several, and what only a corpus that is trained on has."""
+        """Raise ConfigError unless the corpus has exactly one source and only keys that apply to it.
+
+        `key` is the full name of the corpus. `trained` says that it is in data.train: only then may it have a weight
+        and a name.
+        """
         kinds = [self.prefix, self.source, self.tsv, self.hub]
         require(
             sum(kind is not None for kind in kinds) == 1,
@@ -60,65 +70,77 @@ class CorpusConfig:
         require(not self.streaming or self.hub is not None, f"{key}.streaming belongs to a data set (hub)")
         require(
             self.tag is None or TAG.fullmatch(self.tag) is not None,
-            f"{key}.tag={self.tag}: a tag has up to 32 letters of a to z, digits, and - _ . between them",
+            f"{key}.tag={self.tag}: a tag has up to 32 letters (a to z) and digits, with - _ . between or after them",
         )
         require(
             trained or (self.weight == 1 and self.name is None),
-            f"{key}: only corpora of data.train have a weight and a name",
+            f"{key}: only corpora in data.train can have a weight or a name",
         )
         require(
             not self.more_references or key.startswith("data.test."),
-            f"{key}: only test sets (data.test) have more_references",
+            f"{key}: only test sets (data.test) can have more_references",
         )
 
 
 @dataclass(kw_only=True)
 class CleaningConfig:
-    """Which pairs are dropped before training; every rule counts what it drops."""
+    """The rules that drop training pairs; nmt-prepare reports how many pairs each rule drops.
 
-    max_words: Count = 250  # whitespace-separated words on either side
-    max_tokens: Annotated[int, Range(2, 1_000_000)] = 256  # subword tokens, end of sentence included, on either side
-    max_ratio: Annotated[float, Range(1)] | None = 4.0  # longer side over shorter side, by what characters stand for
-    deduplicate: bool = True  # keep the first of identical pairs
-    near_duplicates: bool = False  # keep the first of pairs that differ in nothing but case and what is no letter
-    control_characters: bool = True  # drop pairs that contain control characters; false: put spaces in their place
-    min_letter_ratio: Share | None = None  # letters over characters that are no spaces, on either side; null = no limit
-    copies: bool = False  # drop pairs whose sides are the same but for case and what is no letter
-    max_repeats: Annotated[int, Range(1, 1000)] | None = None  # times in a row that something may come; null = no limit
-    wrong_language: Annotated[float, Range(0.5, 1)] | None = None  # drop pairs where another language is this probable
+    For max_ratio, a length is counted in letters: a Chinese character counts as four, since it stands for about four
+    letters of an alphabet (docs/prepare.md). Validation and test text is never dropped.
+    """
+
+    max_words: Count = 250  # most words on either side; words are separated by spaces
+    max_tokens: Annotated[int, Range(2, 1_000_000)] = 256  # most tokens on either side, end of sentence included
+    max_ratio: Annotated[float, Range(1)] | None = 4.0  # largest ratio of the two sides' lengths; null: no limit
+    deduplicate: bool = True  # keep only the first of identical pairs
+    near_duplicates: bool = False  # keep only the first of pairs with the same letters, ignoring case and punctuation
+    control_characters: bool = True  # drop pairs with control characters; false: replace the characters by spaces
+    min_letter_ratio: Share | None = None  # least share of letters on either side, spaces not counted; null: off
+    copies: bool = False  # drop pairs whose two sides have the same letters, ignoring case and punctuation
+    max_repeats: Annotated[int, Range(1, 1000)] | None = None  # times a phrase may occur in a row; null: no limit
+    wrong_language: Annotated[float, Range(0.5, 1)] | None = None  # drop if another language is this likely; null: off
 
 
 @dataclass(kw_only=True)
 class DataConfig:
-    """What to train, validate and test on, and in which direction."""
+    """The text to train, validate and test on, and the languages.
 
-    source_language: str
-    target_language: str
-    path: str | None = None  # a folder of {train,val,test}.{source_language,target_language}; stands in for the rest
-    train: list[CorpusConfig] = field(default_factory=list)
-    val: CorpusConfig | list[CorpusConfig] | None = None  # several, as with several tags, are validated on as one
-    test: dict[str, CorpusConfig | list[CorpusConfig]] = field(default_factory=dict)
-    temperature: Annotated[float, Range(0.1, 1000)] | None = None  # T: corpora come by as pairs^(1/T); without weights
-    cleaning: CleaningConfig = field(default_factory=CleaningConfig)
-    cache: str = "data/prepared"  # where prepared stores are kept, each under the key of its content
-    workers: Processes | None = None  # that prepare; 1: this process alone; default: the cores it may use, at most 16
+    Normally an epoch reads each training pair once. Corpora can have weights instead, or there can be a temperature T:
+    an epoch then has pairs of each corpus in proportion to pairs^(1/T), so T > 1 raises the share of small corpora.
+    """
+
+    source_language: str  # code of the language to translate from, such as de
+    target_language: str  # code of the language to translate into, such as en
+    path: str | None = None  # folder of {train,val,test}.LANGUAGE, instead of train, val and test; embedded: nmt's own
+    train: list[CorpusConfig] = field(default_factory=list)  # the training corpora
+    val: CorpusConfig | list[CorpusConfig] | None = None  # the validation set; a list of corpora is joined into one
+    test: dict[str, CorpusConfig | list[CorpusConfig]] = field(default_factory=dict)  # the test sets by name
+    temperature: Annotated[float, Range(0.1, 1000)] | None = None  # T of the formula above; null: each corpus's weight
+    cleaning: CleaningConfig = field(default_factory=CleaningConfig)  # which training pairs are dropped
+    cache: str = "data/prepared"  # folder for prepared data, with a subfolder for each combination of text and settings
+    workers: Processes | None = None  # processes that prepare data; null: one for each available core, at most 16
 
     def __post_init__(self) -> None:
-        """Take the split train of a data set that is trained on and names none, and a tilde for the home folder."""
+        """Replace `~` in paths by the home folder, and let corpora in data.train read the split train by default."""
         self.path = self.path and from_home(self.path)
         self.cache = from_home(self.cache)
         for corpus in self.train:
             corpus.split = corpus.split or "train"
 
     def check(self) -> None:
-        """Refuse equal languages and missing or ambiguous corpora."""
+        """Raise ConfigError if the languages are equal, or if a corpus is missing or ambiguous."""
         require(
             self.source_language != self.target_language,
             f"data.source_language and data.target_language are both {self.source_language!r}",
         )
         self._check_languages("data", self.source_language, self.target_language)
         if self.path is not None:
-            require(self.temperature is None, "data.temperature mixes the corpora of data.train: leave data.path out")
+            require(
+                self.temperature is None,
+                "data.temperature only applies to the corpora in data.train, which data.path replaces: leave one of "
+                "them out",
+            )
             return
         require(bool(self.train), "data.train names no corpus: set data.path=FOLDER or data.train")
         require(self.val is not None, "data.val is missing: set data.path=FOLDER or data.val")
@@ -127,7 +149,7 @@ class DataConfig:
             self._check_languages(f"data.train[{index}]", corpus.source_language, corpus.target_language)
         require(
             self.temperature is None or all(corpus.weight == 1 for corpus in self.train),
-            "data.temperature sets the weights of all corpora: leave out weight, or data.temperature",
+            "data.temperature sets the weights of all corpora: leave out either data.temperature or each weight",
         )
         for key, corpora in self.held_out().items():
             require(bool(corpora), f"{key} names no corpus")
@@ -135,20 +157,20 @@ class DataConfig:
                 corpus.check(key)
             require(
                 len({len(corpus.more_references or ()) for corpus in corpora}) == 1,
-                f"{key}: each of its corpora needs the same number of more_references",
+                f"{key}: all of its corpora must have the same number of more_references",
             )
 
     def _check_languages(self, key: str, source: str | None, target: str | None) -> None:
-        """Refuse languages that a rule about them does not know."""
+        """Raise ConfigError if data.cleaning.wrong_language is set and cannot identify one of the languages."""
         for side, language in (("source", source), ("target", target)):
             require(
                 self.cleaning.wrong_language is None or language is None or known_as(language) is not None,
-                f"data.cleaning.wrong_language cannot tell {key}.{side}_language={language} from others; "
-                f"it knows {', '.join(sorted(IDENTIFIED))}",
+                f"data.cleaning.wrong_language cannot identify {key}.{side}_language={language}; "
+                f"the languages it knows are {', '.join(sorted(IDENTIFIED))}",
             )
 
     def held_out(self) -> dict[str, list[CorpusConfig]]:
-        """The corpora of data.val and of each test set, by their keys."""
+        """Return the corpora of the validation set and of each test set, by key: data.val, data.test.NAME."""
         sets = {f"data.test.{name}": corpora for name, corpora in self.test.items()}
         if self.val is not None:
             sets["data.val"] = self.val
@@ -156,22 +178,25 @@ class DataConfig:
 
     @property
     def tags(self) -> list[str]:
-        """The tags of the training corpora, each once."""
+        """The distinct tags of the training corpora."""
         corpora = [] if self.path is not None else self.train
         return list(dict.fromkeys(corpus.tag for corpus in corpora if corpus.tag is not None))
 
     @property
     def always_tagged(self) -> bool:
-        """Whether there is no training text without a tag."""
+        """True if every training corpus has a tag."""
         return self.path is None and all(corpus.tag is not None for corpus in self.train)
 
     def target_language_of(self, tag: str | None) -> str:
-        """The target language of the training text with a tag."""
+        """Return the target language of the training corpora that have this tag."""
         languages = [corpus.target_language for corpus in self.train if tag is not None and corpus.tag == tag]
         return next(filter(None, languages), self.target_language)
 
     def check_tags(self) -> None:
-        """Refuse to validate or test on a tag that is not trained, or on none where all that is trained has one."""
+        """Raise ConfigError if a validation or test corpus has a tag that no training corpus has.
+
+        A missing tag is an error, too, when all training corpora have one.
+        """
         if self.path is not None:
             return
         there = ", ".join(self.tags) or "none"
@@ -189,25 +214,28 @@ class DataConfig:
 
 @dataclass(kw_only=True)
 class TokenizerConfig:
-    """The tokenizer (SentencePiece): trained on the text, or an existing one where `path` is set."""
+    """The SentencePiece tokenizer: trained on the training text, or an existing one if path is set.
 
-    path: str | None = None  # a .model file, a folder of them or a run; the keys below (but symbols) are then its own
-    symbols: list[str] = field(default_factory=list)  # each kept whole, as one piece: '["<date>","<b>"]'
-    algorithm: Literal["unigram", "bpe", "char", "word"] = "unigram"
-    vocab_size: Annotated[int, Range(8, 10_000_000)] | Auto = "auto"  # auto: by the length of the training text
-    joint: bool = True  # one vocabulary for both languages
-    byte_fallback: bool = False  # spell unknown characters as bytes
-    character_coverage: Annotated[float, Range(0.98, 1)] = 1.0
-    normalization: Literal["identity", "nfkc", "nmt_nfkc"] = "identity"  # anything but identity alters targets
+    With path, all other keys are read from that tokenizer, and symbols cannot be set.
+    """
+
+    path: str | None = None  # an existing tokenizer: a .model file, a folder or a run; null: train one
+    symbols: list[str] = field(default_factory=list)  # strings that are never split, such as `["<date>", "<b>"]`
+    algorithm: Literal["unigram", "bpe", "char", "word"] = "unigram"  # subwords (unigram, bpe), characters, or words
+    vocab_size: Annotated[int, Range(8, 10_000_000)] | Auto = "auto"  # in pieces; auto: by the amount of text
+    joint: bool = True  # true: one vocabulary for both languages; false: one for each language
+    byte_fallback: bool = False  # write a character that is not in the vocabulary as bytes instead of `<unk>`
+    character_coverage: Annotated[float, Range(0.98, 1)] = 1.0  # share of the text's characters in the vocabulary
+    normalization: Literal["identity", "nfkc", "nmt_nfkc"] = "identity"  # identity: none; the others also alter targets
 
     def __post_init__(self) -> None:
-        """Take a tilde for the home folder."""
+        """Replace `~` at the beginning of the path by the home folder."""
         self.path = self.path and from_home(self.path)
 
     def check(self) -> None:
-        """Refuse a vocabulary too small for bytes, bytes of words, and symbols that cannot be kept whole."""
+        """Raise ConfigError for a combination of keys that SentencePiece cannot train."""
         self._check_symbols()
-        if self.path is not None:  # the other keys say what that tokenizer is
+        if self.path is not None:  # the other keys are read from that tokenizer
             return
         require(
             not self.byte_fallback or self.vocab_size == "auto" or self.vocab_size >= 300,
@@ -215,18 +243,18 @@ class TokenizerConfig:
         )
         require(
             not (self.byte_fallback and self.algorithm == "word"),
-            "tokenizer.byte_fallback cannot be had with tokenizer.algorithm=word: spaces would come back as bytes",
+            "tokenizer.byte_fallback cannot be combined with tokenizer.algorithm=word: spaces would come back as bytes",
         )
 
     def _check_symbols(self) -> None:
         require(
             self.path is None or not self.symbols,
-            "tokenizer.symbols belongs to a tokenizer that is trained, and tokenizer.path names one that exists: "
+            "tokenizer.symbols only applies to a tokenizer that is trained, and tokenizer.path names an existing one: "
             "leave one of them out",
         )
         require(
             not self.symbols or self.algorithm != "word",
-            "tokenizer.symbols cannot be had with tokenizer.algorithm=word, whose pieces are all whole words",
+            "tokenizer.symbols cannot be combined with tokenizer.algorithm=word, whose pieces are whole words",
         )
         for symbol in self.symbols:
             shown = f"tokenizer.symbols: {symbol!r}"
@@ -236,6 +264,6 @@ class TokenizerConfig:
             within = next((other for other in self.symbols if other != symbol and other in symbol), None)
             require(
                 within is None or self.algorithm != "unigram",
-                f"{shown} has the symbol {within!r} in it, and tokenizer.algorithm=unigram would cut it there: leave "
+                f"{shown} contains the symbol {within!r}, and tokenizer.algorithm=unigram would split it there: leave "
                 "one of them out, or set tokenizer.algorithm=bpe",
             )

@@ -1,4 +1,7 @@
-"""The keys of each model family."""
+"""The configuration keys under `model`: one dataclass for each model family.
+
+The comments of the fields are the reference that users read in docs/configuration.md.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +33,7 @@ def _check_tying(model: RnnEncDecConfig | RnnSearchConfig | LuongConfig, output:
 
 
 def dropouts(model: ModelConfig) -> list[float | str]:
-    """Return every rate of dropout of a model, or auto, those of the mechanisms that it has among them."""
+    """Return all dropout rates of a model, with those of the mechanisms that it uses; a rate may be `auto`."""
     found: list[float | str] = []
     for name, value in vars(model).items():
         if name.endswith("dropout"):
@@ -42,73 +45,83 @@ def dropouts(model: ModelConfig) -> list[float | str]:
 
 @dataclass(kw_only=True)
 class RnnEncDecConfig:
-    """The RNN encoder-decoder with one fixed vector between them (Cho et al. 2014; Sutskever et al. 2014)."""
+    """The RNN encoder-decoder, which encodes the source as one fixed vector (Cho et al. 2014; Sutskever et al. 2014).
+
+    With context=every_step the decoder gets the vector at every step (Cho et al.), with context=initial_state only as
+    its first state (Sutskever et al.).
+    """
 
     family: Literal["rnn_encdec"] = "rnn_encdec"
-    cell: Literal["gru", "lstm"] = "gru"
-    embedding_dim: Dimension = 620
-    hidden_dim: Dimension = 1000
-    layers: Layers = 1
-    bidirectional: bool = False
-    context: Literal["every_step", "initial_state"] = "every_step"  # Cho et al. / Sutskever et al.
-    maxout_dim: Dimension = 500  # the output layer of context=every_step
-    reverse_source: bool = False
-    dropout: Rate = 0.0
-    share_embeddings: bool = False  # one matrix for source and target (needs a joint vocabulary)
-    tie_projection: bool = False  # target embedding = output projection
+    cell: Literal["gru", "lstm"] = "gru"  # kind of the recurrent units
+    embedding_dim: Dimension = 620  # size of a word embedding
+    hidden_dim: Dimension = 1000  # size of the decoder's state and of each direction of the encoder
+    layers: Layers = 1  # layers of the encoder, and of the decoder
+    bidirectional: bool = False  # the encoder also reads the source backwards
+    context: Literal["every_step", "initial_state"] = "every_step"  # when the decoder gets the vector
+    maxout_dim: Dimension = 500  # size of the maxout layer before the output; only with context=every_step
+    reverse_source: bool = False  # the encoder reads the source from its last word to its first
+    dropout: Rate = 0.0  # dropout rate of embeddings, between layers, and before the output projection
+    share_embeddings: bool = False  # one embedding matrix for source and target; needs tokenizer.joint=true
+    tie_projection: bool = False  # use the target embeddings as output projection, whose input has to be of their size
 
     def check(self) -> None:
-        """Refuse sizes that do not fit together."""
+        """Raise ConfigError if sizes do not fit together."""
         _check_tying(self, "maxout_dim" if self.context == "every_step" else "hidden_dim")
 
 
 @dataclass(kw_only=True)
 class RnnSearchConfig:
-    """RNNsearch: a bidirectional encoder, additive attention on s[t-1], a maxout output (Bahdanau et al. 2015)."""
+    """RNNsearch: a bidirectional encoder, additive attention with s[t-1], a maxout output (Bahdanau et al. 2015).
+
+    docs/attention.md describes the values of score and alignment.
+    """
 
     family: Literal["rnnsearch"] = "rnnsearch"
-    cell: Literal["gru", "lstm"] = "gru"
-    embedding_dim: Dimension = 620
-    hidden_dim: Dimension = 1000  # each direction of the encoder; the decoder's state
-    attention_dim: Dimension = 1000
-    maxout_dim: Dimension = 500
-    encoder_layers: Layers = 1
-    score: Literal["general", "additive"] = "additive"
-    alignment: AlignmentName = "soft"
-    coverage: CoverageConfig = field(default_factory=CoverageConfig)
-    doubly_stochastic: Annotated[float, Range(0, 1000)] = 0.0  # weight of the loss by which no source word is left out
-    dropout: Rate = 0.0
-    share_embeddings: bool = False
-    tie_projection: bool = False
+    cell: Literal["gru", "lstm"] = "gru"  # kind of the recurrent units
+    embedding_dim: Dimension = 620  # size of a word embedding
+    hidden_dim: Dimension = 1000  # size of the decoder's state and of each direction of the encoder
+    attention_dim: Dimension = 1000  # size of the hidden layer in score=additive
+    maxout_dim: Dimension = 500  # size of the maxout layer before the output
+    encoder_layers: Layers = 1  # layers of the encoder; the decoder has one
+    score: Literal["general", "additive"] = "additive"  # how decoder and source states are compared
+    alignment: AlignmentName = "soft"  # what attention makes of the scores
+    coverage: CoverageConfig = field(default_factory=CoverageConfig)  # options of alignment=coverage
+    doubly_stochastic: Annotated[float, Range(0, 1000)] = 0.0  # weight of a loss for even source attention; 0: off
+    dropout: Rate = 0.0  # dropout rate of embeddings, between layers, and before the output projection
+    share_embeddings: bool = False  # one embedding matrix for source and target; needs tokenizer.joint=true
+    tie_projection: bool = False  # use the target embeddings as output projection; needs maxout_dim = embedding_dim
 
     def check(self) -> None:
-        """Refuse sizes that do not fit together."""
+        """Raise ConfigError if sizes or mechanisms do not fit together."""
         check_mechanisms(self)
         _check_tying(self, "maxout_dim")
 
 
 @dataclass(kw_only=True)
 class LuongConfig:
-    """Global attention on h[t] with an attentional hidden state, with or without input feeding (Luong et al. 2015)."""
+    """Global attention with h[t] and an attentional hidden state, with or without input feeding (Luong et al. 2015).
+
+    docs/attention.md describes the values of score and alignment.
+    """
 
     family: Literal["luong"] = "luong"
-    cell: Literal["gru", "lstm"] = "lstm"
-    embedding_dim: Dimension = 1000
-    hidden_dim: Dimension = 1000
-    layers: Layers = 4
-    bidirectional: bool = False  # the paper's encoder is not; each direction then has hidden_dim / 2
-    score: Literal["dot", "general", "concat"] = "general"
-    alignment: AlignmentName = "soft"
-    coverage: CoverageConfig = field(default_factory=CoverageConfig)
-    doubly_stochastic: Annotated[float, Range(0, 1000)] = 0.0  # weight of the loss by which no source word is left out
-    input_feeding: bool = True
-    reverse_source: bool = False
-    dropout: Rate = 0.2
-    share_embeddings: bool = False
-    tie_projection: bool = False
+    cell: Literal["gru", "lstm"] = "lstm"  # kind of the recurrent units
+    embedding_dim: Dimension = 1000  # size of a word embedding
+    hidden_dim: Dimension = 1000  # size of the recurrent states
+    layers: Layers = 4  # layers of the encoder, and of the decoder
+    bidirectional: bool = False  # the encoder (not the paper's) reads in both directions, with hidden_dim / 2 for each
+    score: Literal["dot", "general", "concat"] = "general"  # how decoder and source states are compared
+    alignment: AlignmentName = "soft"  # what attention makes of the scores
+    coverage: CoverageConfig = field(default_factory=CoverageConfig)  # options of alignment=coverage
+    doubly_stochastic: Annotated[float, Range(0, 1000)] = 0.0  # weight of a loss for even source attention; 0: off
+    input_feeding: bool = True  # feed the attentional hidden state into the next step
+    reverse_source: bool = False  # the encoder reads the source from its last word to its first
+    dropout: Rate = 0.2  # dropout rate of embeddings, between layers, and before the output projection
+    share_embeddings: bool = False  # one embedding matrix for source and target; needs tokenizer.joint=true
+    tie_projection: bool = False  # use the target embeddings as output projection; needs hidden_dim = embedding_dim
 
     def check(self) -> None:
-        """Refuse sizes that do not fit together."""
+        """Raise ConfigError if sizes or mechanisms do not fit together."""
         require(
             not self.bidirectional or self.hidden_dim % 2 == 0, "model.hidden_dim must be even for model.bidirectional"
         )
@@ -118,31 +131,34 @@ class LuongConfig:
 
 @dataclass(kw_only=True)
 class TransformerConfig:
-    """The Transformer (Vaswani et al. 2017)."""
+    """The Transformer (Vaswani et al. 2017).
+
+    docs/attention.md describes the values of positions, encoder_self, decoder_self and decoder_cross.
+    """
 
     family: Literal["transformer"] = "transformer"
-    model_dim: Dimension = 512
-    ffn_dim: Dimension = 2048
-    num_heads: Dimension = 8
-    encoder_layers: Layers = 6
-    decoder_layers: Layers = 6
-    norm: Literal["pre", "post"] = "post"
-    positions: PositionName = "sinusoidal"
-    rotary: RotaryConfig = field(default_factory=RotaryConfig)
-    shaw: ShawConfig = field(default_factory=ShawConfig)
-    encoder_self: MixerName | list[MixerName] = "softmax"  # of all layers, or a list with one for each
-    decoder_self: MixerName | list[MixerName] = "softmax"
-    decoder_cross: CrossName | list[CrossName] = "softmax"
-    transparent: TransparentConfig = field(default_factory=TransparentConfig)  # for decoder_cross=transparent
-    activation: Literal["relu", "gelu"] = "relu"
-    dropout: Rate | Auto = 0.1  # auto: from 0.1 to 0.4, the more often the text is read
-    attention_dropout: Rate = 0.0
-    ffn_dropout: Rate = 0.0
-    share_embeddings: bool = True  # one matrix for source and target (needs a joint vocabulary)
-    tie_projection: bool = True  # target embedding = output projection
+    model_dim: Dimension = 512  # size of the embeddings and of each layer's output
+    ffn_dim: Dimension = 2048  # size of the hidden layer in the feed-forward blocks
+    num_heads: Dimension = 8  # attention heads per layer; they divide model_dim among them
+    encoder_layers: Layers = 6  # layers of the encoder
+    decoder_layers: Layers = 6  # layers of the decoder
+    norm: Literal["pre", "post"] = "post"  # layer normalisation before (pre) or after (post) each block
+    positions: PositionName = "sinusoidal"  # how the model knows the order of the tokens
+    rotary: RotaryConfig = field(default_factory=RotaryConfig)  # options of positions=rotary
+    shaw: ShawConfig = field(default_factory=ShawConfig)  # options of positions=shaw
+    encoder_self: MixerName | list[MixerName] = "softmax"  # encoder self-attention: one for all layers or one per layer
+    decoder_self: MixerName | list[MixerName] = "softmax"  # decoder self-attention: one for all layers or one per layer
+    decoder_cross: CrossName | list[CrossName] = "softmax"  # attention to the source: for all layers, or one per layer
+    transparent: TransparentConfig = field(default_factory=TransparentConfig)  # options of decoder_cross=transparent
+    activation: Literal["relu", "gelu"] = "relu"  # activation function of the feed-forward blocks
+    dropout: Rate | Auto = 0.1  # rate for embeddings and block outputs; auto: 0.1 (text read once) to 0.4 (50 times)
+    attention_dropout: Rate = 0.0  # dropout rate of the attention weights
+    ffn_dropout: Rate = 0.0  # dropout rate after the activation function
+    share_embeddings: bool = True  # one embedding matrix for source and target; needs tokenizer.joint=true
+    tie_projection: bool = True  # use the target embeddings as output projection
 
     def check(self) -> None:
-        """Refuse sizes that do not fit together."""
+        """Raise ConfigError if sizes or mechanisms do not fit together."""
         require(
             self.model_dim % self.num_heads == 0,
             f"model.model_dim={self.model_dim} is not divisible by model.num_heads={self.num_heads}",

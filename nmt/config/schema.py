@@ -1,7 +1,8 @@
-"""Every key a user may set, as typed dataclasses: one for each concern, each the owner of its keys.
+"""All configuration keys as typed dataclasses, one for each section of a configuration file.
 
-`nmt.config.load` turns YAML and overrides into a `Config` and back. Types and the ranges beside them are checked there;
-what values may not be together is checked by the `check` methods here, which raise `ConfigError`.
+`nmt.config.load` turns YAML and overrides into a `Config` and back, and checks types and ranges. The `check` methods
+here check combinations of values and raise `ConfigError`. The comments of the fields are the reference that users read
+in docs/configuration.md.
 """
 
 from __future__ import annotations
@@ -31,8 +32,8 @@ from nmt.config.ranges import (
 from nmt.errors import require
 from nmt.files import from_home
 
-DEVICE = re.compile("auto|cuda(:[0-9]+)?|mps|cpu")  # what a device may be called
-PRECISIONS = Literal["auto", "fp32", "bf16", "native"]  # native: bf16 where the device has instructions for it
+DEVICE = re.compile("auto|cuda(:[0-9]+)?|mps|cpu")  # valid names of devices
+PRECISIONS = Literal["auto", "fp32", "bf16", "native"]  # native: bf16 if the device has instructions for it
 
 
 # -- training -----------------------------------------------------------------------------------------------------
@@ -42,75 +43,82 @@ PRECISIONS = Literal["auto", "fp32", "bf16", "native"]  # native: bf16 where the
 class OptimizerConfig:
     """Adam (Kingma & Ba 2015) or AdamW (Loshchilov & Hutter 2019)."""
 
-    name: Literal["adam", "adamw"] = "adam"
-    betas: list[Rate] = field(default_factory=lambda: [0.9, 0.98])
-    eps: Annotated[float, Range(1e-30, 1)] = 1e-9
-    weight_decay: Annotated[float, Range(0, 100)] = 0.0
+    name: Literal["adam", "adamw"] = "adam"  # adamw applies weight decay to the weights, not to the gradient
+    betas: list[Rate] = field(default_factory=lambda: [0.9, 0.98])  # decay rates of the gradient's two running means
+    eps: Annotated[float, Range(1e-30, 1)] = 1e-9  # added to the denominator for numerical stability
+    weight_decay: Annotated[float, Range(0, 100)] = 0.0  # applied to matrices only, not to biases and gains
 
     def check(self) -> None:
-        """Refuse anything but two moments."""
+        """Raise ConfigError unless there are two betas."""
         require(len(self.betas) == 2, "training.optimizer.betas must be two numbers")
 
 
 @dataclass(kw_only=True)
 class ScheduleConfig:
-    """The learning rate over updates; training.learning_rate is its peak."""
+    """The learning rate of each update; its peak is training.learning_rate.
 
-    name: Literal["constant", "inverse_sqrt", "linear", "cosine", "plateau"] = "inverse_sqrt"
-    warmup_steps: Natural | Auto = 4000  # updates of linear rise from zero; auto: a sixth of those expected
-    horizon: Count | None = None  # updates at which linear and cosine reach min_factor; default: training.max_steps
-    min_factor: Annotated[float, Range(0, 1)] = 0.0  # the share of the peak that linear, cosine and plateau go down to
-    decay_factor: Factor = 0.5  # plateau: multiplied in ...
-    plateau_patience: Count = 3  # ... after this many validations without improvement
+    After the warm-up, inverse_sqrt falls as 1 / sqrt(update), and linear and cosine fall to min_factor at the horizon.
+    plateau multiplies the rate by decay_factor when validation stops improving; constant keeps it.
+    """
+
+    name: Literal["constant", "inverse_sqrt", "linear", "cosine", "plateau"] = "inverse_sqrt"  # shape after the warm-up
+    warmup_steps: Natural | Auto = 4000  # updates in which the rate rises linearly to its peak; auto: a sixth of all
+    horizon: Count | None = None  # the update at which linear and cosine reach min_factor; null: training.max_steps
+    min_factor: Annotated[float, Range(0, 1)] = 0.0  # share of the peak at which linear, cosine and plateau stop
+    decay_factor: Factor = 0.5  # plateau: factor by which the rate is multiplied
+    plateau_patience: Count = 3  # plateau: validations without improvement before that
 
 
 @dataclass(kw_only=True)
 class TrainingConfig:
-    """How to train. One update is formed from seed, epoch and position alone; tokens_per_device only splits it."""
+    """The training: when it ends, what an update is, what is validated and which checkpoints are kept.
 
-    max_steps: Count | None = None
-    max_epochs: Count | None = None
-    max_minutes: Positive | None = None  # wall clock from the first update, validation included
-    validate_every: Count | Auto = 1000  # updates; auto: a tenth of those expected
-    checkpoint_every: Count | None = None  # updates; default: validate_every
-    log_every: Count = 50  # updates
-    tokens_per_update: Count | Auto = 4096  # padded, of the longer side, over all devices; auto: by limits and text
-    tokens_per_device: Count | Auto | None = None  # of a forward pass; null: a whole update; auto: what fits
-    precision: PRECISIONS = "auto"  # auto: bf16 autocast on CUDA, else fp32; native: bf16 on CPUs made for it too
-    device: str = "auto"  # cuda, cuda:1 (the second card), mps or cpu; auto: the first of cuda, mps and cpu there is
-    threads: Processes | None = None  # CPU threads; default: torch's choice
-    workers: Annotated[int, Range(0, 1024)] = 0  # processes that build batches; 0: a thread of the trainer
-    compile: bool = False  # torch.compile
-    learning_rate: Annotated[float, Range(0, 100, above=True)] | Auto = (
-        7e-4  # at its peak; auto: by the model's size and the warm-up
-    )
-    label_smoothing: Rate = 0.1
-    rdrop: Weight | None = None  # R-Drop's weight of the divergence between two passes; twice the time and memory
-    subword_sampling: Share | None = None  # unigram: alpha of subword regularisation; bpe: how often a merge is skipped
-    subword_sampling_sides: Literal["both", "source", "target"] = "both"
-    clip_norm: Positive | None = 1.0
-    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
-    schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
-    best_metric: Literal["bleu", "chrf", "loss"] = "bleu"  # what checkpoints are ranked by; ties go to the lower loss
-    patience: Count | None = None  # validations without improvement before stopping
-    keep_best: Count = 1  # checkpoints kept for their score ...
-    keep_last: Count = 2  # ... and the last so many besides
-    average: Literal["best", "last"] | None = None  # at the end, average the checkpoints kept as such
-    ema_decay: Factor | None = None  # of an exponential moving average of the weights, which validates and translates
-    max_rollbacks: Natural = 3  # times to go back to a checkpoint after a loss or gradient that explodes ...
-    rollback_factor: Factor = 0.5  # ... each time with a learning rate so many times lower
-    validation_sentences: Count | Auto | None = None  # of each corpus; null: all; auto: what a tenth of the time takes
-    validation_beam_size: BeamSize = 1  # of validation's translations; the rest of their search is that of search
+    It ends at the first limit reached: max_steps, max_epochs, max_minutes or patience; one of them has to be set. The
+    tokens of an update or a forward pass are those of the longer side, source or target, padding included. Which
+    sentences are in an update depends on seed, epoch and position alone; tokens_per_device only splits it into parts.
+    """
+
+    max_steps: Count | None = None  # updates after which training ends; null: no limit
+    max_epochs: Count | None = None  # passes over the training text after which training ends; null: no limit
+    max_minutes: Positive | None = None  # minutes (wall clock, validation included) after which it ends; null: no limit
+    validate_every: Count | Auto = 1000  # updates between validations; auto: a tenth of the expected updates
+    checkpoint_every: Count | None = None  # updates between checkpoints; null: as validate_every
+    log_every: Count = 50  # updates between two lines of the log
+    tokens_per_update: Count | Auto = 4096  # most tokens in an update, over all devices; auto: from text and limits
+    tokens_per_device: Count | Auto | None = None  # most tokens per forward pass; null: a whole update; auto: what fits
+    precision: PRECISIONS = "auto"  # auto: bf16 autocast on CUDA, else fp32; native: bf16 on any device built for it
+    device: str = "auto"  # cuda, cuda:1 (the second card), mps or cpu; auto: the first available of cuda, mps and cpu
+    threads: Processes | None = None  # CPU threads of each process; null: as many as PyTorch chooses
+    workers: Annotated[int, Range(0, 1024)] = 0  # processes that build batches; 0: a thread of the training process
+    compile: bool = False  # compile the model with torch.compile
+    learning_rate: Annotated[float, Range(0, 100, above=True)] | Auto = 7e-4  # peak; auto: by model size and warm-up
+    label_smoothing: Rate = 0.1  # share of the target probability that is spread evenly over the vocabulary
+    rdrop: Weight | None = None  # weight of R-Drop's loss, which takes twice the time and memory; null: off
+    subword_sampling: Share | None = None  # segment words at random; unigram: alpha; bpe: dropout rate; null: off
+    subword_sampling_sides: Literal["both", "source", "target"] = "both"  # which sides that applies to
+    clip_norm: Positive | None = 1.0  # largest norm of the gradient, which is scaled down to it; null: no limit
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)  # the optimizer's settings
+    schedule: ScheduleConfig = field(default_factory=ScheduleConfig)  # how the learning rate changes
+    best_metric: Literal["bleu", "chrf", "loss"] = "bleu"  # score that ranks checkpoints; on a tie the lower loss wins
+    patience: Count | None = None  # validations without improvement after which training ends; null: no limit
+    keep_best: Count = 1  # how many of the best checkpoints are kept
+    keep_last: Count = 2  # how many of the newest checkpoints are kept in addition
+    average: Literal["best", "last"] | None = None  # at the end, average the kept best or last checkpoints; null: off
+    ema_decay: Factor | None = None  # decay of the weights' moving average, used to validate and translate; null: off
+    max_rollbacks: Natural = 3  # times that a diverging training goes back to its last checkpoint before it gives up
+    rollback_factor: Factor = 0.5  # factor by which each of these lowers the learning rate
+    validation_sentences: Count | Auto | None = None  # per corpus; null: all; auto: what a tenth of the time allows
+    validation_beam_size: BeamSize = 1  # beam size in validation; all else is as in the search section
 
     def check(self) -> None:
-        """Refuse combinations that cannot work."""
+        """Raise ConfigError for combinations of values that cannot work."""
         require(
             DEVICE.fullmatch(self.device) is not None,
             f"training.device={self.device}: expected auto, cuda, cuda:N with the number of a card, mps or cpu",
         )
         require(
             any(limit is not None for limit in (self.max_steps, self.max_epochs, self.max_minutes, self.patience)),
-            "training has no end: set training.max_steps, max_epochs, max_minutes or patience",
+            "training would never end: set training.max_steps, max_epochs, max_minutes or patience",
         )
         for kind, kept in (("best", self.keep_best), ("last", self.keep_last)):
             require(
@@ -125,25 +133,25 @@ class TrainingConfig:
             )
             require(
                 schedule.warmup_steps == "auto" or (schedule.horizon or self.max_steps or 0) > schedule.warmup_steps,
-                "training.schedule.horizon must lie beyond training.schedule.warmup_steps",
+                "training.schedule.horizon must be greater than training.schedule.warmup_steps",
             )
         self.optimizer.check()
 
 
 @dataclass(kw_only=True)
 class FineTuneConfig:
-    """Start from a trained run: its weights, and its vocabulary instead of a new one. The model is that run's."""
+    """Fine-tuning: training that starts from the weights and the vocabulary of a trained run, with the same model."""
 
-    run: str | None = None  # the run directory; null: train from scratch
-    checkpoint: str | Natural | None = None  # best, last, averaged, a step or its folder; default: averaged, else best
-    freeze: list[str] = field(default_factory=list)  # parts whose weights stay: encoder, decoder.layers.0, ...
+    run: str | None = None  # directory of the trained run; null: start from random weights
+    checkpoint: str | Natural | None = None  # best, last, averaged, a step or a folder; null: averaged, else best
+    freeze: list[str] = field(default_factory=list)  # parts that are not trained, such as encoder or decoder.layers.0
 
     def __post_init__(self) -> None:
-        """Take a tilde for the home folder."""
+        """Replace `~` at the beginning of the path by the home folder."""
         self.run = self.run and from_home(self.run)
 
     def check(self) -> None:
-        """Refuse what means nothing without a run to start from."""
+        """Raise ConfigError for keys that have no effect without a run to start from."""
         for name in ("checkpoint", "freeze"):
             require(
                 self.run is not None or not getattr(self, name),
@@ -156,33 +164,33 @@ class FineTuneConfig:
 
 @dataclass(kw_only=True)
 class SearchConfig:
-    """How translations are searched for."""
+    """The search for translations, in validation and whenever the trained system translates."""
 
-    beam_size: BeamSize = 5  # 1 = greedy
-    length_penalty: LengthPenalty = 1.2  # alpha: a higher one prefers longer translations; 0 = none
-    length_normalisation: Literal["power", "gnmt"] = "power"  # length ** alpha, or ((5 + length) / 6) ** alpha
-    coverage_penalty: Ratio = 0.0  # beta of Wu et al. 2016, eq. 14; needs a model with attention
-    stop: Literal["full", "exact"] = "full"  # when beam_size have finished, or when no open hypothesis can win
-    min_length_ratio: Ratio = 0.0  # a hypothesis has at least ratio * source tokens, the end of sentence included
-    max_length_ratio: Ratio = 2.0  # a hypothesis has at most ratio * source tokens + max_length_offset tokens
-    max_length_offset: Annotated[int, Range(1, 100_000)] = 10
-    tokens_per_batch: Count = 8192  # padded source tokens times beam_size
-    precision: PRECISIONS = "auto"  # auto: bf16 on CUDA, fp32 elsewhere
-    shortlist: bool = False  # score only the tokens that nmt-shortlist found likely for the source
+    beam_size: BeamSize = 5  # hypotheses kept for each sentence; 1: greedy search
+    length_penalty: LengthPenalty = 1.2  # alpha; higher values prefer longer translations; 0: none
+    length_normalisation: Literal["power", "gnmt"] = "power"  # divide by length^alpha, or ((5 + length) / 6)^alpha
+    coverage_penalty: Ratio = 0.0  # beta of Wu et al. 2016, eq. 14; 0: none; needs a model with attention
+    stop: Literal["full", "exact"] = "full"  # end when beam_size have finished (full) or none can improve (exact)
+    min_length_ratio: Ratio = 0.0  # a translation has at least min_length_ratio x source tokens
+    max_length_ratio: Ratio = 2.0  # a translation has at most max_length_ratio x source tokens + max_length_offset
+    max_length_offset: Annotated[int, Range(1, 100_000)] = 10  # in tokens; see max_length_ratio
+    tokens_per_batch: Count = 8192  # most source tokens in a batch, padding included, times beam_size
+    precision: PRECISIONS = "auto"  # auto: bf16 autocast on CUDA, else fp32; native: bf16 on any device built for it
+    shortlist: bool = False  # score only tokens that are likely for the source; needs nmt-shortlist to have been run
 
     def check(self) -> None:
-        """Refuse lengths between which there is none."""
+        """Raise ConfigError if the minimum length is above the maximum."""
         require(
             self.min_length_ratio <= self.max_length_ratio,
             "search.min_length_ratio must not exceed search.max_length_ratio",
         )
 
     def longest(self, source_tokens: int) -> int:
-        """How many tokens, with the end of sentence, a translation of so many source tokens may have."""
+        """Return the most tokens that a translation of this many source tokens may have, end of sentence included."""
         return int(source_tokens * self.max_length_ratio) + self.max_length_offset
 
     def shortest(self, source_tokens: int) -> int:
-        """How many it must have at least."""
+        """Return the least tokens that a translation of this many source tokens must have, end of sentence included."""
         return int(source_tokens * self.min_length_ratio)
 
 
@@ -190,24 +198,24 @@ class SearchConfig:
 class Config:
     """A whole experiment."""
 
-    model: ModelConfig
-    data: DataConfig
-    tokenizer: TokenizerConfig = field(default_factory=TokenizerConfig)
-    training: TrainingConfig = field(default_factory=TrainingConfig)
-    fine_tune: FineTuneConfig = field(default_factory=FineTuneConfig)
-    search: SearchConfig = field(default_factory=SearchConfig)
-    seed: Seed = 1
-    run_dir: str | None = None  # default: runs/ and the name of the preset or file, with the overrides
+    model: ModelConfig  # the architecture and its sizes
+    data: DataConfig  # the text and the languages
+    tokenizer: TokenizerConfig = field(default_factory=TokenizerConfig)  # how text is split into tokens
+    training: TrainingConfig = field(default_factory=TrainingConfig)  # how the model is trained
+    fine_tune: FineTuneConfig = field(default_factory=FineTuneConfig)  # a trained run to start from
+    search: SearchConfig = field(default_factory=SearchConfig)  # how translations are searched for
+    seed: Seed = 1  # seed of the random numbers: initial weights, order of the text, dropout
+    run_dir: str | None = None  # folder of the run; null: runs/NAME, after the preset or file and the overrides
 
     def __post_init__(self) -> None:
-        """Take a tilde for the home folder."""
+        """Replace `~` at the beginning of the path by the home folder."""
         self.run_dir = self.run_dir and from_home(self.run_dir)
 
     def check(self) -> None:
-        """Refuse impossible combinations, naming the key."""
+        """Raise ConfigError, naming the key, for combinations of values that cannot work."""
         for part in (self.model, self.data, self.tokenizer, self.training, self.fine_tune, self.search):
             part.check()
-        if self.fine_tune.run is None:  # else the vocabulary has that run's tags, too
+        if self.fine_tune.run is None:  # otherwise the vocabulary also has the tags of that run
             self.data.check_tags()
         require(
             self.tokenizer.joint or not self.model.share_embeddings,
@@ -217,11 +225,11 @@ class Config:
         algorithm = self.tokenizer.algorithm
         require(
             self.training.subword_sampling is None or algorithm in ("unigram", "bpe"),
-            f"training.subword_sampling cannot be had with tokenizer.algorithm={algorithm}, which has one segmentation "
-            "of a sentence: set tokenizer.algorithm=unigram or bpe",
+            f"training.subword_sampling cannot be combined with tokenizer.algorithm={algorithm}, which has only one "
+            "segmentation of a sentence: set tokenizer.algorithm=unigram or bpe",
         )
         require(
             self.training.rdrop is None or any(dropouts(self.model)),
-            "training.rdrop compares two passes that differ in their dropout, and without it they are equal: "
+            "training.rdrop compares two passes that differ in their dropout, and without dropout they are equal: "
             "set model.dropout above 0",
         )

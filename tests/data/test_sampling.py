@@ -335,7 +335,7 @@ def test_probabilities_out_of_range_are_refused(value: str) -> None:
 @pytest.mark.parametrize("algorithm", ["char", "word"])
 def test_tokenizers_with_one_segmentation_are_refused(algorithm: str) -> None:
     settings = [f"tokenizer.algorithm={algorithm}", "training.subword_sampling=0.1"]
-    with pytest.raises(ConfigError, match=rf"cannot be had with tokenizer\.algorithm={algorithm}"):
+    with pytest.raises(ConfigError, match=rf"cannot be combined with tokenizer\.algorithm={algorithm}"):
         load_config("embedded", settings)
 
 

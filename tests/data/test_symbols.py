@@ -112,8 +112,8 @@ def test_normalisation_leaves_symbols_alone_or_refuses_them() -> None:
         ({"symbols": ["</s>"]}, "keeps for itself"),
         ({"symbols": ["<0x0A>"]}, "keeps for itself"),
         ({"symbols": ["<b>", "<b>"]}, "named twice"),
-        ({"symbols": ["<br>", "<br><br>"]}, "'<br><br>' has the symbol '<br>' in it, and tokenizer.algorithm=unigram"),
-        ({"symbols": ["<b>"], "algorithm": "word"}, "cannot be had with tokenizer.algorithm=word"),
+        ({"symbols": ["<br>", "<br><br>"]}, "'<br><br>' contains the symbol '<br>', and tokenizer.algorithm=unigram"),
+        ({"symbols": ["<b>"], "algorithm": "word"}, "cannot be combined with tokenizer.algorithm=word"),
         ({"symbols": ["<b>"], "path": "x.model"}, "leave one of them out"),
     ],
 )
