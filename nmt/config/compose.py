@@ -1,4 +1,4 @@
-"""YAML files, presets, groups and overrides to one plain dict, by hydra's compose API."""
+"""Compose YAML files, presets, groups and overrides into one plain dict, with hydra's compose API."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ from nmt.config.typed import defaults, suggestion
 from nmt.errors import ConfigError, UsageError
 from nmt.resources import presets
 
-_NODE = "__nmt__"  # the private name under which hydra finds the configuration being composed
-_ONE_AT_A_TIME = threading.Lock()  # hydra has one of everything, which threads would share
-# Keys that keep the file's value when another preset of their group is chosen: limits, and where training runs.
+_NODE = "__nmt__"  # the name under which hydra finds the configuration being composed
+_ONE_AT_A_TIME = threading.Lock()  # hydra's state is global, so threads take turns
+# Keys that keep the file's value when an override chooses another preset of their group: limits and hardware.
 _STAYS = {"training": ("max_steps", "max_epochs", "max_minutes", "device", "threads", "workers")}
 _SECTIONS = {field.name for field in dataclasses.fields(Config)} - {"seed", "run_dir"}
 
@@ -37,12 +37,12 @@ _SECTIONS = {field.name for field in dataclasses.fields(Config)} - {"seed", "run
 class Job(NamedTuple):
     """One run of a sweep."""
 
-    overrides: list[str]  # each with one value
-    chosen: list[str]  # those among them that differ between the jobs
+    overrides: list[str]  # all overrides of the run, each with one value
+    chosen: list[str]  # the overrides that differ between the jobs
 
 
 def locate(config: str) -> Path:
-    """The file that CONFIG names: a path is that file; a name without a path is a preset."""
+    """Return the file that CONFIG names: the file of that path, or the preset of that name. Raises ConfigError."""
     path, known = Path(config), _names(presets())
     if "/" in config or "\\" in config or path.suffix in (".yaml", ".yml"):
         if path.is_dir():
@@ -60,7 +60,11 @@ def locate(config: str) -> Path:
 
 
 def compose(path: Path, overrides: Sequence[str]) -> dict[str, Any]:
-    """The file's defaults list and keys, then whole groups replaced (model=rnnsearch), then single values (seed=2)."""
+    """Compose the configuration in the file at `path` with overrides.
+
+    First come the file's defaults list and its keys, then overrides that replace a group (model=rnnsearch), then
+    overrides of single values (seed=2).
+    """
     source, folder = read_config_file(path), path.parent
     tell_changes(path, source.changes)
     node = source.node
@@ -76,13 +80,13 @@ def compose(path: Path, overrides: Sequence[str]) -> dict[str, Any]:
         else:
             single.append(override)
     if groups:
-        # The file is composed without them first, so that what a preset it builds on says of the group goes as well.
+        # Compose the file without these groups first, to drop also what presets in its defaults list set in them.
         node.defaults = [entry for entry in entries if not _chooses(entry, groups)]
         base = _hydra(folder, node, [])
         OmegaConf.set_struct(base, False)
         for group in groups:
             stays = [key for key in _STAYS.get(group, ()) if key in (base.get(group) or {})]
-            kept = OmegaConf.masked_copy(base[group], stays) if stays else None  # interpolations as they are written
+            kept = OmegaConf.masked_copy(base[group], stays) if stays else None  # without resolving interpolations
             base.pop(group, None)
             if kept is not None:
                 base[group] = kept
@@ -93,12 +97,12 @@ def compose(path: Path, overrides: Sequence[str]) -> dict[str, Any]:
             values += _deletion(override, _hydra(folder, node, values))
         values.append(_forced(override))
     composed = resolve(_hydra(folder, node, values), defaults(Config))
-    take_version(composed, path)  # of a file that this one builds on
+    take_version(composed, path)  # remove the version if a file in the defaults list has one
     return composed
 
 
 def expand(overrides: Sequence[str]) -> list[Job]:
-    """The jobs of a sweep: every combination of the overrides' values, the last varying fastest."""
+    """Return the jobs of a sweep: all combinations of the overrides' values, with the last override varying fastest."""
     choices = []
     for text, override in ((text, parse_override(text)) for text in overrides):
         if override.value_type in (ValueType.INTERVAL_SWEEP, ValueType.GLOB_CHOICE_SWEEP):
@@ -112,11 +116,15 @@ def expand(overrides: Sequence[str]) -> list[Job]:
 
 
 def parse_override(text: str) -> Override:
-    """One key=value in hydra's grammar; a value outside it (an umlaut in a path) is plain text where that is clear."""
+    """Parse one key=value by hydra's grammar.
+
+    A value that the grammar does not allow (such as a path with an umlaut) is read as plain text if it has no special
+    characters.
+    """
     key, equals, value = text.partition("=")
     if not key or not (equals or key.startswith("~")):
         raise UsageError(f"{text!r} is not an override: write key=value, such as training.max_steps=1000")
-    key = re.sub(r"\[(\d+)\]", r".\1", key)  # data.train[0].split, as messages name it
+    key = re.sub(r"\[(\d+)\]", r".\1", key)  # as messages write it: data.train[0].split
     plain = set(value).isdisjoint("[]{}()'\"\\$,:")
     parser = OverridesParser.create()
     for form in (f"{key}{equals}{value}", f"{key}='{value}'") if plain else (f"{key}{equals}{value}",):
@@ -132,7 +140,7 @@ def parse_override(text: str) -> Override:
 
 
 def _forced(override: Override) -> str:
-    """The override in hydra's form that adds a missing key; those the schema doesn't have are refused there."""
+    """Return the override with hydra's ++, so that it can add a missing key; the schema refuses unknown keys later."""
     if override.is_delete():
         return str(override.input_line)
     if override.key_or_group in _SECTIONS and not isinstance(override.value(), dict):
@@ -141,7 +149,10 @@ def _forced(override: Override) -> str:
 
 
 def _deletion(override: Override, composed: DictConfig) -> list[str]:
-    """Delete the mapping that a list replaces, or the list that a mapping does: hydra cannot merge them."""
+    """Return an override that deletes the mapping which a list replaces, or the list which a mapping replaces, if any.
+
+    hydra cannot merge a list with a mapping.
+    """
     key, other = override.key_or_group, ListConfig if isinstance(override.value(), dict) else DictConfig
     with _one_sentence():
         there = OmegaConf.select(composed, key, throw_on_resolution_failure=False)
@@ -149,7 +160,7 @@ def _deletion(override: Override, composed: DictConfig) -> list[str]:
 
 
 def _option(folder: Path, override: Override) -> str:
-    """The name chosen in a group override, or a sentence that lists what there is."""
+    """Return the preset that a group override chooses; if it does not exist, raise a ConfigError that lists all."""
     group, name = override.key_or_group, str(override.value())
     options = sorted({*_names(presets() / group), *_names(folder / group)})
     if not options:
@@ -160,16 +171,16 @@ def _option(folder: Path, override: Override) -> str:
 
 
 def _chooses(entry: object, groups: dict[str, str]) -> bool:
-    """Whether an entry of a defaults list is the choice for one of the groups."""
+    """Return whether an entry of a defaults list chooses a preset for one of the groups."""
     return isinstance(entry, DictConfig) and not set(entry).isdisjoint(groups)
 
 
 def _hydra(folder: Path, node: DictConfig, overrides: list[str]) -> DictConfig:
-    """Let hydra compose `node`, whose defaults are looked up in `folder` and then among the presets."""
+    """Let hydra compose `node`; the files in its defaults list are looked up in `folder`, then among the presets."""
     node = _merge(node, {"hydra": {"searchpath": [f"file://{presets()}"]}})
     with _ONE_AT_A_TIME, _one_sentence(), warnings.catch_warnings():
         ConfigStore.instance().store(name=_NODE, node=node)
-        warnings.filterwarnings("ignore", message=".*_self_")  # a list without it ends with it, as the manual says
+        warnings.filterwarnings("ignore", message=".*_self_")  # no warning if the defaults list lacks it
         with initialize_config_dir(str(folder.resolve()), job_name="nmt", version_base="1.3"):
             return hydra_compose(_NODE, overrides)
 
@@ -180,7 +191,7 @@ def _merge(first: DictConfig | dict[str, Any], second: DictConfig | dict[str, An
 
 @contextmanager
 def _one_sentence() -> Iterator[None]:
-    """Turn what hydra, OmegaConf and YAML raise into a ConfigError of one sentence."""
+    """Turn errors of hydra, OmegaConf and YAML into a ConfigError of one sentence."""
     try:
         with one_sentence():
             yield

@@ -149,7 +149,7 @@ class DataConfig:
             self._check_languages(f"data.train[{index}]", corpus.source_language, corpus.target_language)
         require(
             self.temperature is None or all(corpus.weight == 1 for corpus in self.train),
-            "data.temperature sets the weights of all corpora: leave out either data.temperature or each weight",
+            "data.temperature sets the weights of all corpora: leave out weight or data.temperature",
         )
         for key, corpora in self.held_out().items():
             require(bool(corpora), f"{key} names no corpus")

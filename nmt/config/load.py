@@ -1,4 +1,4 @@
-"""A configuration from a file or preset with overrides, and to and from a run's config.yaml."""
+"""Load a configuration from a file or preset with overrides, and write and read the config.yaml of runs."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from nmt.config.typed import defaults, from_dict, keys, suggestion
 from nmt.errors import ConfigError, UsageError
 from nmt.files import atomic_write
 
-_LONGEST_NAME = 120  # characters of a default run directory's name; file systems allow 255
+_LONGEST_NAME = 120  # characters in the name of a default run directory; file systems allow 255
 
 
 def load_config(config: str, overrides: Sequence[str] = ()) -> Config:
-    """The checked configuration of CONFIG.yaml or PRESET with `key=value` overrides, run_dir filled in.
+    """Load and check CONFIG.yaml or PRESET with `key=value` overrides, and fill in run_dir.
 
-    Raises ConfigError, or UsageError for an override that is none or that sweeps over several values.
+    Raises ConfigError, or UsageError for an override that is malformed or has several values.
     """
     jobs = load_sweep(config, overrides)
     if len(jobs) > 1:
@@ -32,8 +32,8 @@ def load_config(config: str, overrides: Sequence[str] = ()) -> Config:
 
 
 def load_sweep(config: str, overrides: Sequence[str] = ()) -> list[Config]:
-    """One checked configuration for each combination of the values that overrides sweep over (seed=1,2,3)."""
-    from nmt.config.compose import compose, expand, locate  # hydra: not needed to read a run's config.yaml
+    """Load and check one configuration for each combination of the overrides' values (seed=1,2,3 has three)."""
+    from nmt.config.compose import compose, expand, locate  # imports hydra, which a run's config.yaml does not need
 
     path = locate(config)
     configs = []
@@ -45,14 +45,17 @@ def load_sweep(config: str, overrides: Sequence[str] = ()) -> list[Config]:
 
 
 def config_from_dict(values: Mapping[str, Any]) -> Config:
-    """A checked Config from nested dicts; refuses unknown keys, wrong types and impossible combinations."""
+    """Build a Config from nested dicts; raise ConfigError for unknown keys, wrong types or impossible combinations."""
     config = from_dict(Config, values)
     config.check()
     return config
 
 
 def override_search(search: SearchConfig, overrides: Sequence[str]) -> SearchConfig:
-    """Search settings with `key=value` overrides of keys of the group; refuses unknown keys and wrong values."""
+    """Apply `key=value` overrides, without the prefix `search.`, to search settings.
+
+    Raises UsageError for an override that is malformed, and ConfigError for an unknown key or an invalid value.
+    """
     from omegaconf import OmegaConf
     from yaml import YAMLError  # type: ignore[import-untyped]
 
@@ -68,7 +71,7 @@ def override_search(search: SearchConfig, overrides: Sequence[str]) -> SearchCon
 
 
 def change_search(search: SearchConfig, changes: Mapping[str, Any]) -> SearchConfig:
-    """Search settings with other values for some keys; refuses what a configuration would be refused for."""
+    """Return search settings with some values changed; raise ConfigError as for a configuration file."""
     known = keys(SearchConfig)
     for name in changes:
         if name not in known:
@@ -80,17 +83,17 @@ def change_search(search: SearchConfig, changes: Mapping[str, Any]) -> SearchCon
 
 
 def config_to_dict(config: Config) -> dict[str, Any]:
-    """Nested dicts and lists of every key, in the order of the schema."""
+    """Return the configuration as nested dicts and lists, with every key in the order of the schema."""
     return asdict(config)
 
 
 def config_to_flat(config: Config) -> dict[str, Any]:
-    """Return the value of every key, under its dotted name such as training.max_steps; lists stay whole."""
+    """Return the value of every key by its dotted name, such as training.max_steps; a list stays one value."""
     return _flat(asdict(config))
 
 
 def config_to_yaml(config: Config) -> str:
-    """Return the configuration as YAML that loads back to an equal Config; its first line is the schema's version."""
+    """Return the configuration as YAML that loads back to an equal Config; the first line is the schema version."""
     from omegaconf import OmegaConf
 
     return OmegaConf.to_yaml(OmegaConf.create({"schema": SCHEMA, **_escape(asdict(config))}))
@@ -105,7 +108,8 @@ def save_config(config: Config, path: str | os.PathLike[str]) -> None:
 def read_config(path: str | os.PathLike[str], tells: bool = False) -> Config:
     """Read a YAML file that stands alone, such as a run's config.yaml: no presets, no overrides.
 
-    With `tells`, stderr says so where the file is of an earlier version and its search has other rules now.
+    With `tells`, print a line on stderr if the file is of an earlier version and its default rules of search have
+    changed since.
     """
     source = read_config_file(Path(path))
     if tells:
@@ -114,10 +118,11 @@ def read_config(path: str | os.PathLike[str], tells: bool = False) -> Config:
 
 
 def read_to_continue(path: str | os.PathLike[str], config: Config) -> tuple[Config, Config]:
-    """Return the configuration that a run was begun with, and `config`, with which it is to go on.
+    """Return the configuration in a run's config.yaml at `path`, and `config`, with which the run will continue.
 
-    Where the run is of an earlier version of the schema, they agree in the keys that versions decide differently: a key
-    of `config` with today's default takes what the run has, and a value that the run was begun with is that of both.
+    If the run follows an earlier version of the schema, the two are made to agree in the keys whose defaults the
+    versions differ in. If `config` has today's default, it takes the run's value. If it has the value that the file
+    had before it was converted, this value is used for both.
     """
     source = read_config_file(Path(path))
     begun = _checked(source, path)
@@ -135,7 +140,7 @@ def read_to_continue(path: str | os.PathLike[str], config: Config) -> tuple[Conf
 
 
 def take_over(config: Config, begun: Config) -> Config:
-    """Return `config` with what a run was begun with in the keys that versions of the schema decide differently."""
+    """Return `config` with the values of `begun` for the keys whose defaults differ between versions of the schema."""
     return _with_values(config, config_to_flat(begun))
 
 
@@ -147,7 +152,7 @@ def _checked(source: ConfigFile, path: str | os.PathLike[str]) -> Config:
 
 
 def _with_values(config: Config, flat: Mapping[str, Any]) -> Config:
-    """Return the configuration with the values of `flat` in the keys that a version of the schema decides otherwise."""
+    """Return `config` with the values of `flat` for the keys whose defaults differ between versions of the schema."""
     nested = asdict(config)
     for key in differing(1):
         section, name = key.split(".")
@@ -165,10 +170,13 @@ def _flat(values: Any, prefix: str = "") -> dict[str, Any]:
 
 
 def _run_dir(given: str | None, path: Path, overrides: Sequence[str], chosen: Sequence[str]) -> str:
-    """Where a run goes: as given, plus what tells a sweep's jobs apart; else runs/, file name and overrides."""
+    """Return the directory of a run: `given` plus the job's varying overrides, by default runs/FILE-OVERRIDES.
+
+    A run's own config.yaml continues that run in the folder where the file is.
+    """
     named = [text for text in overrides if not _sets_run_dir(text)]
     chosen = [text for text in chosen if not _sets_run_dir(text)]
-    run = path.parent  # of a run's own config.yaml, which may have been moved since it was written
+    run = path.parent  # if path is a run's config.yaml, whose folder may have been moved
     of_a_run = path.name == "config.yaml" and (run / "checkpoints").is_dir() and len(named) == len(overrides)
     if of_a_run and (given is None or Path(given).resolve() != run.resolve()):
         given = str(run)
@@ -184,14 +192,14 @@ def _sets_run_dir(override: str) -> bool:
 
 
 def _file_name(parts: Sequence[str]) -> str:
-    """The parts joined, safe as a file name; what had to be altered or cut is told apart by a hash."""
+    """Join the parts to a safe file name; add a hash to keep names distinct that had to be altered or cut."""
     name = "-".join(part.lstrip("+") for part in parts)
     safe = re.sub(r"[^A-Za-z0-9._=+-]+", "_", name)[:_LONGEST_NAME]
     return safe if safe == name else f"{safe}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
 
 
 def _escape(value: Any) -> Any:
-    """Nested values in which no text is taken for an interpolation when they are loaded."""
+    """Escape `${` in all strings of nested values, so that OmegaConf does not read it as an interpolation."""
     if isinstance(value, dict):
         return {key: _escape(item) for key, item in value.items()}
     if isinstance(value, list):

@@ -94,12 +94,12 @@ def _refusal(model: Any, key: str, name: str) -> str | None:
             )
         case "alignment", "coverage" if model.score not in ("additive", "concat"):
             return (
-                f" needs an additive score, inside which it adds the coverage, and model.score={model.score} is none: "
-                "set model.score to additive (rnnsearch) or concat (luong)"
+                f" adds the coverage inside the tanh of an additive score, and model.score={model.score} is not "
+                "additive: set model.score to additive (rnnsearch) or concat (luong)"
             )
         case "alignment", "marginal" if getattr(model, "input_feeding", True):
             return (
-                " needs a decoder whose next state does not depend on the attention, since the sum over all alignments "
-                "would be too large: use model=luong with model.input_feeding=false"
+                " needs a decoder whose next state does not depend on which source position was taken; otherwise it "
+                "would have to sum over all sequences of positions: use model=luong with model.input_feeding=false"
             )
     return None

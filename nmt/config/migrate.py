@@ -2,10 +2,11 @@
 
 The first line of a run's config.yaml says which version of the schema it follows: `schema: 3`. A file of version 1 has
 no such line; it differs from a configuration that a user wrote in that every section and key is filled in. For each
-version, one function turns what such a file holds into what the next version would have written, so that old runs can
-be translated with and trained further. Nothing is written here: nmt-train writes the file anew when it continues a run.
+version, one function converts the content of such a file to what the next version would have written, so that old runs
+can still translate and be continued. Files are not changed here: nmt-train writes a new config.yaml when it continues a
+run.
 
-A version that renames weights has a table of their names, too; a file of weights says which version it follows.
+If a version renames weights, there is also a table of the names. A file of weights says which version it follows.
 """
 
 from __future__ import annotations
@@ -24,37 +25,37 @@ from nmt.config.schema import SearchConfig
 from nmt.errors import ConfigError
 from nmt.messages import tell
 
-SCHEMA = 3  # what is written now; raise it when files written before would mean something else, and add to _STEPS
-# For each version, keys that the next one has another default for, or that it lacked and decided otherwise.
+SCHEMA = 3  # the version written now; raise it, and extend _STEPS, when the meaning of older files changes
+# For each version, the keys whose default the next version changed, or which it added with another behaviour.
 _DIFFERING: dict[int, tuple[str, ...]] = {
     1: ("search.length_normalisation", "search.length_penalty", "search.stop", "training.validation_beam_size")
 }
-# A file with all of these and no `schema` is a run's, or what --cfg job printed: nobody writes all of them by hand.
+# A file with all these keys and no `schema` was written by nmt (a run's, or printed by --cfg job), not by hand.
 _SECTIONS = {"model", "data", "tokenizer", "training", "search", "seed", "run_dir"}
 _SEARCH = {"beam_size", "length_penalty", "max_length_ratio", "max_length_offset", "tokens_per_batch", "precision"}
 
-_told: set[Path] = set()  # files of which the user knows that they are of an earlier version
+_told: set[Path] = set()  # files of earlier versions that the user has been told about
 
 
 class Change(NamedTuple):
-    """The value that a key had in a file, and the one it has now."""
+    """The value of a key in a file, and its value after conversion."""
 
     before: Any
     now: Any
 
 
 class ConfigFile(NamedTuple):
-    """The content of a configuration file, brought to the present version of the schema."""
+    """The content of a configuration file, converted to the current version of the schema."""
 
     node: DictConfig  # without `schema`; interpolations not yet resolved
-    version: int  # of the schema that the file follows
-    changes: dict[str, Change]  # by their full names, the keys that were given another value
+    version: int  # the schema version of the file itself
+    changes: dict[str, Change]  # the keys whose values were changed, by full name
 
 
 def read_config_file(path: Path) -> ConfigFile:
-    """Read a YAML file of whatever version.
+    """Read a YAML file of any schema version and convert it to the current version.
 
-    Raises ConfigError for what is not YAML, and for a version that does not exist or is newer than this nmt.
+    Raises ConfigError if the file is not YAML, or if its version does not exist or is newer than this nmt.
     """
     values = cast(dict[str, Any], OmegaConf.to_container(read_yaml(path)))
     version = take_version(values, path) or (1 if _is_resolved(values) else SCHEMA)
@@ -65,14 +66,14 @@ def read_config_file(path: Path) -> ConfigFile:
 
 
 def differing(version: int) -> list[str]:
-    """Return the keys that `version` of the schema decides otherwise than the present one."""
+    """Return the keys whose defaults differ between `version` of the schema and the current version."""
     return [key for step in range(version, SCHEMA) for key in _DIFFERING.get(step, ())]
 
 
 def tell_changes(path: Path, changes: Mapping[str, Change]) -> None:
-    """Say on stderr which default rules of search have changed since a file was written, once for each file.
+    """Print on stderr which default rules of search have changed since a file was written, once per file.
 
-    Of several processes that work together, the first one says it.
+    If several processes work together, only the first one prints.
     """
     rules = {key.removeprefix("search."): change for key, change in changes.items() if key.startswith("search.")}
     first = multiprocessing.parent_process() is None and os.environ.get("RANK", "0") == "0"
@@ -88,14 +89,14 @@ def tell_changes(path: Path, changes: Mapping[str, Change]) -> None:
 
 
 def take_version(values: dict[str, Any], path: Path) -> int | None:
-    """Take `schema` out of what a file holds and return it; None where there is none.
+    """Remove the key `schema` from the content of a file and return its value, or None if there is none.
 
     Raises ConfigError for a version that does not exist or is newer than this nmt.
     """
     if "schema" not in values:
         return None
     version = values.pop("schema")
-    if not isinstance(version, int) or version <= 1:  # which no file says of itself; true is 1
+    if not isinstance(version, int) or version <= 1:  # files of version 1 do not have the key; true counts as 1
         raise ConfigError(
             f"{path}: schema={version} is no version that nmt has written: leave the line out in a configuration of "
             "your own"
@@ -109,16 +110,16 @@ def take_version(values: dict[str, Any], path: Path) -> int | None:
 
 
 def _is_resolved(values: Mapping[str, Any]) -> bool:
-    """Return whether a file has all keys filled in, as nmt-train writes them."""
+    """Return whether a file has all keys, as the files that nmt-train writes."""
     search, training = values.get("search"), values.get("training")
     whole = isinstance(search, dict) and isinstance(training, dict) and search.keys() >= _SEARCH
     return whole and values.keys() >= _SECTIONS
 
 
 def _from_1(values: dict[str, Any]) -> dict[str, Change]:
-    """Give search its shared rules where it had the defaults, and validations the beam that they had.
+    """Convert version 1: replace its default rules of search by today's, and keep the beam size of its validations.
 
-    The first runs lack the keys that came later; they were searched as by the defaults of version 1.
+    Validations used search.beam_size. The earliest runs lack some keys; they searched by the defaults of version 1.
     """
     search, training = values["search"], values["training"]
     for gone in ("draft", "cuda_graphs"):
@@ -136,7 +137,10 @@ def _from_1(values: dict[str, Any]) -> dict[str, Change]:
 
 
 def _from_2(values: dict[str, Any]) -> dict[str, Change]:
-    """Give parts to freeze their present names; new keys have defaults by which models are what they were."""
+    """Convert version 2: rename the parts in fine_tune.freeze.
+
+    The keys that are new in version 3 have defaults that leave models as they were.
+    """
     fine_tune = values.get("fine_tune") or {}
     if fine_tune.get("freeze"):
         fine_tune["freeze"] = [present_name(f"{part}.", 2).rstrip(".") for part in fine_tune["freeze"]]
@@ -145,7 +149,7 @@ def _from_2(values: dict[str, Any]) -> dict[str, Change]:
 
 _STEPS: dict[int, Callable[[dict[str, Any]], dict[str, Change]]] = {1: _from_1, 2: _from_2}
 
-# For each version, patterns of names of weights that the next version has others for.
+# For each version, patterns of the names of weights that the next version renamed, with their replacements.
 _WEIGHTS: dict[int, dict[str, str]] = {
     2: {
         r"^((?:encoder|decoder)\.layers\.\d+)\.self_attention\.": r"\1.mixer.",
@@ -155,7 +159,7 @@ _WEIGHTS: dict[int, dict[str, str]] = {
 
 
 def present_name(weight: str, version: int) -> str:
-    """Return the name that a weight, of a file that follows `version` of the schema, has now."""
+    """Return today's name of a weight in a file that follows `version` of the schema."""
     for step in range(version, SCHEMA):
         for before, now in _WEIGHTS.get(step, {}).items():
             weight = re.sub(before, now, weight)

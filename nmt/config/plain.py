@@ -1,4 +1,4 @@
-"""YAML files as they stand, by OmegaConf: what a run's config.yaml takes, without hydra's presets and overrides."""
+"""Read single YAML files with OmegaConf, such as a run's config.yaml, without hydra's presets and overrides."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from nmt.errors import ConfigError
 
 
 def read_yaml(path: Path) -> DictConfig:
-    """The keys and values of a YAML file, interpolations not yet resolved; errors name the file and the line."""
+    """Read the keys and values of a YAML file without resolving interpolations; errors name the file and the line."""
     try:
         text = path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
@@ -30,7 +30,7 @@ def read_yaml(path: Path) -> DictConfig:
 
 
 def resolve(node: DictConfig, defaults: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """A plain dict with every interpolation replaced by its value: that in `node`, else that among the defaults."""
+    """Return `node` as a plain dict with interpolations resolved; `defaults` gives the keys missing in `node`."""
     with one_sentence():
         try:
             return _plain(node)
@@ -46,7 +46,7 @@ def _plain(node: DictConfig) -> dict[str, Any]:
 
 @contextmanager
 def one_sentence(prefix: str = "") -> Iterator[None]:
-    """Turn what OmegaConf and YAML raise into a ConfigError of one sentence."""
+    """Turn errors of OmegaConf and YAML into a ConfigError of one sentence, which begins with `prefix`."""
     try:
         yield
     except yaml.YAMLError as error:
@@ -57,7 +57,7 @@ def one_sentence(prefix: str = "") -> Iterator[None]:
 
 
 def first_line(error: Exception) -> str:
-    """What an error says in its first line."""
+    """Return the first line of an error's message, or the name of its type if it has no message."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
@@ -66,5 +66,5 @@ def _yaml_sentence(error: yaml.YAMLError, prefix: str) -> str:
     problem = getattr(error, "problem", None) or first_line(error)
     if mark is None:
         return f"{prefix}not valid YAML: {problem}"
-    file = prefix or f"{mark.name}: "  # a file that hydra opened is named by the mark
+    file = prefix or f"{mark.name}: "  # if hydra opened the file, only the mark has its name
     return f"{file}line {mark.line + 1} is not valid YAML: {problem}"

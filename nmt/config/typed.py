@@ -1,4 +1,4 @@
-"""Plain dicts to typed dataclasses: an unknown key, a wrong type or a number out of range is refused."""
+"""Convert plain dicts to typed dataclasses, and raise ConfigError for unknown keys, wrong types and bad numbers."""
 
 from __future__ import annotations
 
@@ -10,21 +10,22 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from nmt.config.ranges import NUMBERS, kind_and_range
-from nmt.config.schema import Config  # only for the names to suggest: nothing else here knows the schema
+from nmt.config.schema import Config  # only for suggested names: the rest of this file works for any schema
 from nmt.errors import ConfigError
 
 T = TypeVar("T")
 _LARGEST = sys.float_info.max
-_NEAR = 0.6  # difflib's ratio of names that are near: that of beam and beam_size
+_NEAR = 0.6  # difflib's ratio from which names count as similar: that of beam and beam_size
 _NAMES = NUMBERS | {bool: "true or false", str: "text", types.NoneType: "null"}
 
 
 def from_dict(cls: type[T], value: object, key: str = "", owner: str = "the configuration") -> T:
     """Build the dataclass `cls` from the mapping `value` found under `key` ("" = the whole configuration).
 
-    Lists, dicts, Literals, optional values, nested dataclasses and unions of dataclasses (told apart by a Literal
-    field they share, such as family) follow from the type hints, and the ranges of numbers from the Range in an
-    Annotated hint. Raises ConfigError.
+    Values are converted by the type hints of the fields: lists, dicts, Literals, optional values, nested dataclasses,
+    unions of dataclasses (distinguished by a Literal field that all of them have, such as family), and numbers in the
+    Range of an Annotated hint. Raises ConfigError for a value that does not fit; `owner` names the owner of the keys in
+    its message.
     """
     if not isinstance(value, Mapping):
         raise ConfigError(f"{_show(key, value)}: expected keys and values ({', '.join(get_type_hints(cls))})")
@@ -39,7 +40,7 @@ def from_dict(cls: type[T], value: object, key: str = "", owner: str = "the conf
 
 
 def keys(cls: Any, prefix: str = "") -> list[str]:
-    """Every full key under the dataclass (or union of dataclasses) `cls`, sections included, without list items."""
+    """Return all full keys under the dataclass (or union of dataclasses) `cls`: also sections, but not list items."""
     found = []
     for member in _dataclasses(cls):
         for name, hint in get_type_hints(member).items():
@@ -48,7 +49,7 @@ def keys(cls: Any, prefix: str = "") -> list[str]:
 
 
 def defaults(cls: Any) -> dict[str, Any]:
-    """The default of each key under the dataclass `cls` that has one, in nested dicts."""
+    """Return the defaults under the dataclass `cls` as nested dicts, without the keys that have no default."""
     found: dict[str, Any] = {}
     hints = get_type_hints(cls)
     for field in dataclasses.fields(cls):
@@ -62,9 +63,10 @@ def defaults(cls: Any) -> dict[str, Any]:
 
 
 def nearest(name: str, names: Iterable[str], count: int = 3) -> list[str]:
-    """Up to `count` of the names that `name` may be a slip for, the likeliest first; none where none is near.
+    """Return up to `count` of `names` that `name` may be a misspelling of, the most similar first.
 
-    Names are compared by the part after the last dot, by its initials (lr for learning_rate), and as a whole.
+    Names are compared by the part after the last dot, by its initials (lr for learning_rate), and as a whole. The list
+    is empty if no name is similar enough.
     """
     last = name.rpartition(".")[2]
     near = {}
@@ -79,13 +81,13 @@ def nearest(name: str, names: Iterable[str], count: int = 3) -> list[str]:
 
 
 def suggestion(name: str, names: Iterable[str], count: int = 3) -> str:
-    """Return the end of a sentence about a wrong `name`: the nearest names, or nothing where none is near."""
+    """Return the end of a message about a wrong `name`: the most similar names, or nothing if none is similar."""
     near = nearest(name, names, count)
     return f"; nearest: {', '.join(near)}" if near else ""
 
 
 def _convert(hint: Any, value: object, key: str) -> Any:
-    """`value` as the type hint asks; `key` is its full name."""
+    """Convert `value` to the type hint; `key` is the full key, for messages."""
     members = _members(hint)
     classes = _dataclasses(hint)
     containers = {get_origin(member): get_args(member) for member in members}
@@ -113,7 +115,7 @@ def _convert(hint: Any, value: object, key: str) -> Any:
 
 
 def _convert_tagged(classes: list[Any], value: object, key: str) -> Any:
-    """The dataclass among `classes` whose tag, a field with a Literal of one value, `value` carries."""
+    """Convert `value` to one of `classes`: the class whose tag (a Literal field with a single value) `value` has."""
     if not isinstance(value, Mapping):
         raise ConfigError(f"{_show(key, value)}: expected keys and values")
     hints = [get_type_hints(cls) for cls in classes]
@@ -126,23 +128,24 @@ def _convert_tagged(classes: list[Any], value: object, key: str) -> Any:
 
 
 def _convert_scalar(accepted: Sequence[Any], value: object, key: str, words: Sequence[str]) -> Any:
-    """A number, a truth value, text or null of one of the `accepted` types; 1e5 is a whole number, 3 is a number.
+    """Convert `value` to one of the `accepted` types: int, float, bool, str or None.
 
-    `words` would have been accepted too.
+    A float without a fraction, such as 1e5, is accepted as an int, and an int as a float. The message of an error also
+    lists `words`, the strings that would have been accepted.
     """
     ranges = dict(map(kind_and_range, accepted))
     kind = _kind_of(value, ranges)
     limits = ranges.get(kind)
     if kind in ranges and (limits is None or value in limits):
         return kind(value) if kind in (int, float) else value
-    told = {kind: f" {limits}"} if limits is not None else {}  # only a number is told the range that it should have
+    told = {kind: f" {limits}"} if limits is not None else {}  # a range only for the type that the value has
     expected = " or ".join([*words, *(_NAMES[other] + told.get(other, "") for other in ranges)])
     quote = " (in quotes)" if str in ranges and isinstance(value, bool | int | float) else ""
     raise ConfigError(f"{_show(key, value)}: expected {expected}{quote}")
 
 
 def _kind_of(value: object, accepted: Iterable[Any]) -> Any:
-    """The type that a value is taken for where those are accepted; None for what is no number at all, such as nan."""
+    """Return the type that a value is read as, given the accepted types; None for nan and for numbers beyond floats."""
     kind = type(value)
     if kind is int and int not in accepted:
         kind = float
