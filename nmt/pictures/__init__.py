@@ -1,1 +1,1 @@
-"""Figures drawn from numbers and labels; they know nothing of models, runs or reports."""
+"""Draw figures from numbers and labels, independent of models, runs and reports."""

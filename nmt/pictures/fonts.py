@@ -1,22 +1,22 @@
-"""Fonts that have the glyphs of a text: found among the installed ones, for any script."""
+"""Find installed fonts that have the glyphs of a text in any script."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from functools import lru_cache
 
-BASE = "DejaVu Sans"  # ships with matplotlib
-LAST_RESORT = "last resort"  # fonts that draw a box for everything
+BASE = "DejaVu Sans"  # comes with matplotlib
+LAST_RESORT = "last resort"  # in the names of fonts that draw a box for every character
 
 
 def families_for(texts: Iterable[str]) -> list[str]:
-    """Font families that together draw the texts, the most useful first; characters nobody has are left out."""
+    """Return font families that together have the characters of the texts, except those that no installed font has."""
     families, _ = _cover(_characters(texts))
     return list(families)
 
 
 def missing_characters(texts: Iterable[str]) -> str:
-    """The characters of the texts that no installed font can draw, in order of their code points."""
+    """Return the characters of the texts that no installed font can draw, in order of code points."""
     _, missing = _cover(_characters(texts))
     return "".join(sorted(missing))
 
@@ -29,7 +29,10 @@ def _characters(texts: Iterable[str]) -> frozenset[str]:
 
 @lru_cache(maxsize=256)
 def _cover(characters: frozenset[str]) -> tuple[tuple[str, ...], frozenset[str]]:
-    """Greedy cover: the bundled font, then whichever installed regular font has most of what is missing."""
+    """Choose fonts for the characters greedily, and return their families and the characters that no font has.
+
+    First comes the bundled font, then repeatedly the installed regular font with most of the missing characters.
+    """
     from matplotlib.font_manager import findfont
 
     families = [BASE]
@@ -47,7 +50,7 @@ def _cover(characters: frozenset[str]) -> tuple[tuple[str, ...], frozenset[str]]
 
 @lru_cache(maxsize=1)
 def _installed() -> tuple[tuple[str, frozenset[str]], ...]:
-    """Family and characters of every upright regular font, sans-serif ones first, in a fixed order."""
+    """Return family and characters of each installed upright regular font, sans-serif fonts first, in a fixed order."""
     from matplotlib.font_manager import fontManager
 
     paths = {

@@ -1,6 +1,6 @@
-"""Attention weights as a picture: source tokens along the top, target tokens down the side.
+"""Draw attention weights as heatmaps: source tokens along the top, target tokens down the side.
 
-One map, or a grid of them on one scale, as of a Transformer's layers and heads.
+A figure has one map, or a grid of maps with a common scale, such as the layers and heads of a Transformer.
 """
 
 from __future__ import annotations
@@ -22,28 +22,28 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-CELL = 0.2  # inches a token
-SMALLEST_CELL = 0.11  # in a grid of many maps: labels of 10 pixels
-WIDEST = 40.0  # inches that a row of maps may take before its cells get smaller
+CELL = 0.2  # inches per token
+SMALLEST_CELL = 0.11  # inches per token in a grid of many maps, where labels are 10 pixels high
+WIDEST = 40.0  # inches; cells get smaller in a row of maps that would be wider
 GAP = 0.25  # inches between maps
-MOST_PIXELS = 200_000_000  # of a PNG: drawing takes at least four bytes for each
+MOST_PIXELS = 200_000_000  # in a PNG: drawing takes at least four bytes per pixel
 FONT_SIZE = 8.5
 INK = "#0b0b0b"
 LINE = "#c9c8c2"
-HUE = (0.165, 0.384, 0.690)  # weights are this blue, from transparent to opaque, so they read on light and on dark
+HUE = (0.165, 0.384, 0.690)  # blue; weights go from transparent to opaque, visible on a light and a dark page
 
 
 class Panel(NamedTuple):
-    """One map of a picture."""
+    """One map in a figure."""
 
-    title: str  # below it
+    title: str  # shown below the map
     weights: ArrayLike  # [tgt_len, src_len]
 
 
 def heatmap(
     weights: ArrayLike, source_tokens: Sequence[str], target_tokens: Sequence[str], title: str | None = None
 ) -> Figure:
-    """Draw weights [tgt_len, src_len]; see `heatmaps`."""
+    """Draw weights [tgt_len, src_len] as one map; see `heatmaps`."""
     return heatmaps([[Panel("", weights)]], source_tokens, target_tokens, title)
 
 
@@ -54,9 +54,10 @@ def heatmaps(
     title: str | None = None,
     most: float | None = None,
 ) -> Figure:
-    """Draw rows of maps between the same tokens, all on one scale, which ends at `most` (default: the largest weight).
+    """Draw rows of maps that have the same tokens and one scale, up to `most` (default: the largest weight).
 
-    The figure grows with tokens and maps, so that 60 tokens stay readable; only a very wide one gets smaller cells.
+    The figure grows with the number of tokens and maps, so that 60 tokens stay readable. Only in very wide figures do
+    cells get smaller.
     """
     from matplotlib.figure import Figure
 
@@ -85,18 +86,18 @@ def heatmaps(
 
 @dataclass(frozen=True)
 class _Look:
-    """What all maps of a picture share."""
+    """The fonts and the scale that all maps of a figure share."""
 
     families: list[str]
     font_size: float
-    most: float  # the weight that is drawn opaque
+    most: float  # the weight that is drawn fully opaque
 
     @property
     def text(self) -> dict[str, Any]:
         return {"fontfamily": self.families, "fontsize": self.font_size, "color": INK, "parse_math": False}
 
     def draw(self, figure: Figure, panel: Panel, source_tokens: Sequence[str], target_tokens: Sequence[str]) -> Axes:
-        """Draw one map with its labels, wherever in the figure it will be placed."""
+        """Draw one map with its labels; `_place` gives it its place in the figure later."""
         from matplotlib.colors import ListedColormap
 
         axes = figure.add_axes((0, 0, 1, 1), label=str(len(figure.axes)))
@@ -112,7 +113,7 @@ class _Look:
         return axes
 
     def draw_scale(self, figure: Figure, beside: Axes) -> None:
-        """Draw what the colours mean at the right of a map: no taller than it, and no taller than two inches."""
+        """Draw the colour scale to the right of a map, at most as tall as the map and at most two inches."""
         width, height = figure.get_size_inches()
         box = beside.get_position()
         tall = min(box.height * height, 2.0)
@@ -132,7 +133,7 @@ class _Look:
 
 
 def _place(figure: Figure, grid: Sequence[Sequence[Axes]], width: float, height: float) -> None:
-    """Put maps of this width and height, in inches, side by side, with room above each row for its labels."""
+    """Arrange maps of this width and height (inches) in rows, with space above each row for its labels."""
     figure.set_size_inches(width, height)
     first = grid[0][0]
     labels = first.get_tightbbox()
@@ -149,7 +150,7 @@ def _place(figure: Figure, grid: Sequence[Sequence[Axes]], width: float, height:
 
 
 def to_png(figure: Figure, dpi: int = 150) -> bytes:
-    """The figure as PNG bytes on white, as large as its labels need. NmtError where that is too large to draw."""
+    """Return the figure as PNG bytes on white, large enough for its labels; raise NmtError if it is too large."""
     pixels = float(np.prod(figure.get_size_inches() * dpi))
     if pixels > MOST_PIXELS:
         raise NmtError(
@@ -162,7 +163,10 @@ def to_png(figure: Figure, dpi: int = 150) -> bytes:
 
 
 def to_svg(figure: Figure) -> str:
-    """The figure as SVG text on white, glyphs as outlines so that it needs no font; equal figures give equal text."""
+    """Return the figure as SVG text on white.
+
+    Glyphs are outlines, so no font is needed to show it. Equal figures give equal text.
+    """
     import matplotlib
 
     buffer = io.StringIO()
@@ -178,7 +182,7 @@ def _save(figure: Figure, buffer: io.BytesIO | io.StringIO, **options: Any) -> N
 
 @contextmanager
 def _without_glyph_warnings() -> Iterator[None]:
-    """Measure or draw text without a warning for each character: `fonts.missing_characters` names them all."""
+    """Suppress matplotlib's warning for each missing character: `fonts.missing_characters` lists them all."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing")
         yield
@@ -187,7 +191,7 @@ def _without_glyph_warnings() -> Iterator[None]:
 def heatmap_array(
     weights: ArrayLike, source_tokens: Sequence[str], target_tokens: Sequence[str], title: str | None = None
 ) -> NDArray[np.uint8]:
-    """The heatmap of weights [tgt_len, src_len] as pixels [height, width, 3], e.g. for TensorBoard."""
+    """Draw weights [tgt_len, src_len] and return the pixels [height, width, 3], for TensorBoard for example."""
     from PIL import Image
 
     png = to_png(heatmap(weights, source_tokens, target_tokens, title), dpi=100)
@@ -196,7 +200,7 @@ def heatmap_array(
 
 
 def _clean(token: str) -> str:
-    """A token that can be a label: no line breaks or control characters, and never nothing at all."""
+    """Return a token as a label: control characters and line breaks become dots, and so does an empty token."""
     return "".join(character if character.isprintable() else "·" for character in token) or "·"
 
 

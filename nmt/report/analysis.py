@@ -1,4 +1,4 @@
-"""The figures of a comparison: everything that results.json says."""
+"""Compute the figures of a comparison, which are the content of results.json."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from nmt.report.budgets import compare_budgets
 from nmt.report.systems import System
 
 Results = dict[str, Any]
-_OF_EVALUATION = ("checkpoint", "beam_size", "length_penalty", "sentences_per_second")  # as scores.json has them
+_OF_EVALUATION = ("checkpoint", "beam_size", "length_penalty", "sentences_per_second")  # keys copied from scores.json
 METHODS: dict[Method, str] = {
     "bootstrap": "paired bootstrap resampling",
     "randomisation": "approximate randomisation",
@@ -42,7 +42,7 @@ def analyse(
     log: Callable[[str], None] = lambda line: None,
     method: Method = "bootstrap",
 ) -> Results:
-    """Score, resample and break down every system; the first is the baseline that the others are tested against."""
+    """Compute scores with intervals, significance tests and BLEU by source length; the first system is the baseline."""
     counts = resample_counts(len(test_set.references))
     lengths = source_lengths(test_set.sources, languages[0])
     buckets = length_buckets(lengths)
@@ -68,8 +68,8 @@ def analyse(
         "systems": entries,
         "significance": {
             "method": METHODS[method],
-            "trials": TRIALS if method == "randomisation" else SAMPLES,  # that the p-values are shares of
-            "samples": SAMPLES,  # that the intervals are taken from
+            "trials": TRIALS if method == "randomisation" else SAMPLES,  # of which the p-values are shares
+            "samples": SAMPLES,  # from which the intervals are computed
             "seed": SEED,
             "baseline": systems[0].name,
             "pairs": _pairs(systems, estimates, method),
@@ -100,7 +100,7 @@ def _entry(system: System, estimates: dict[str, Estimate]) -> Results:
 
 
 def _pairs(systems: Sequence[System], estimates: Sequence[dict[str, Estimate]], method: Method) -> list[Results]:
-    """Every two systems, first against the baseline; a difference is the later one's score minus the earlier one's."""
+    """Test each pair of systems, those with the baseline first; a difference is the later system minus the earlier."""
     return [
         {
             "system": systems[later].name,
@@ -120,7 +120,7 @@ def _test(first: Estimate, second: Estimate, method: Method) -> Results:
 
 
 def seed_groups(systems: Sequence[System], entries: Sequence[Results]) -> list[Results]:
-    """Runs with equal configurations but for seed and run_dir, with the mean and standard deviation of their scores."""
+    """Return groups of runs that differ only in seed and run_dir, with mean and standard deviation of their scores."""
     groups: dict[str, list[Results]] = {}
     for system, entry in zip(systems, entries, strict=True):
         if system.run is not None:

@@ -1,4 +1,4 @@
-"""Attention as pictures that say what they show: of one system by layers and heads, or of several side by side."""
+"""Draw attention as pictures with titles: the layers and heads of one system, or several systems side by side."""
 
 from __future__ import annotations
 
@@ -31,40 +31,40 @@ KINDS: dict[AttentionKind, str] = {
 
 @dataclass(frozen=True)
 class Picture:
-    """One system's attention on one sentence: a row of maps for each layer, a map for each head."""
+    """The attention of one system in one sentence: a row of maps for each layer, with one map for each head."""
 
-    stem: str  # of its file's name
+    stem: str  # the file name without extension
     title: str
     panels: list[list[Panel]]
-    keys: list[str]  # along the top: what is attended to
-    queries: list[str]
+    keys: list[str]  # labels along the top: the words that are attended to
+    queries: list[str]  # labels down the side: the words that attend
 
     @property
     def most(self) -> float:
-        """The largest weight."""
+        """The largest weight in all maps."""
         return max(float(np.max(panel.weights)) for row in self.panels for panel in row)
 
     def draw(self, most: float | None = None) -> Figure:
-        """Draw it on a scale up to `most`, by default its own largest weight."""
+        """Draw the picture with a colour scale up to `most`, by default its largest weight."""
         return heatmaps(self.panels, self.keys, self.queries, self.title, most)
 
 
 @dataclass(frozen=True)
 class Map:
-    """One system's attention on one sentence, while it gives its own translation."""
+    """The attention of one system in one sentence and the system's own translation of it."""
 
-    system: int  # index
+    system: int  # index in the list of systems
     picture: Picture
 
     @property
     def name(self) -> str:
-        """The name of its file, also of ids in the page; the number tells names apart that differ in odd signs."""
+        """The file name and HTML id; the number keeps names distinct when special characters are replaced."""
         return f"attention-{self.system + 1}-{re.sub(r'[^A-Za-z0-9_.=+-]+', '_', self.picture.stem)}"
 
 
 @dataclass(frozen=True)
 class SentenceMaps:
-    """A sentence and the maps of the systems that have attention."""
+    """A sentence and one map for each system that has attention."""
 
     line: int  # counted from 1
     source: str
@@ -73,7 +73,7 @@ class SentenceMaps:
 
     @property
     def most(self) -> float:
-        """The largest weight of all maps, where the scale that they share ends."""
+        """The largest weight in all maps, at which their common colour scale ends."""
         return max(shown.picture.most for shown in self.maps)
 
 
@@ -87,9 +87,9 @@ def pictures(
     languages: tuple[str, str] = ("", ""),
     tags: Sequence[str | None] | None = None,
 ) -> list[Picture]:
-    """The attention of the run `name` when it is forced to answer each pair's source with its target.
+    """Return pictures of the attention of a model, called `name`, when it is forced to produce each pair's target.
 
-    A pair is its line, from 1, its source and its target. Punctuation at the edges of words has rows of its own.
+    Each pair is a line number (from 1), a source and a target. Punctuation at the edges of words has rows of its own.
     """
     sources, targets = [source for _, source, _ in pairs], [target for _, _, target in pairs]
     found = piece_attention(model, tokenizer, sources, targets, lambda weights: weights, tags, kind)
@@ -102,13 +102,13 @@ def pictures(
 
 
 def _picture(name: str, line: int, words: WordAttention, selection: Selection, kind: AttentionKind) -> Picture:
-    """The selected maps of weights [layers, heads, queries, keys], and what they are."""
+    """Return the picture of the selected layers and heads of weights [layers, heads, queries, keys], with a title."""
     weights = words.weights
     keys, queries = words.labels
-    if kind == "decoder":  # what it reads begins with <s>, which `on_words` counts as the end
+    if kind == "decoder":  # the decoder's input begins with <s>, which `on_words` puts at the end
         keys, weights = [BEGIN, *words.source_words], np.roll(weights, 1, axis=-1)
     count = weights.shape[:2]
-    attending = [layer for layer in range(count[0]) if weights[layer].any()]  # others mix without weights
+    attending = [layer for layer in range(count[0]) if weights[layer].any()]  # other layers (ssru) have no weights
     layers, heads = selection.groups(attending, count[1])
     panels = [
         [
@@ -119,7 +119,7 @@ def _picture(name: str, line: int, words: WordAttention, selection: Selection, k
     ]
     title = f"{name}, sentence {line:,}: "
     parts = [name, f"sentence{line}", *([] if kind == "cross" else [kind])]
-    if count == (1, 1):  # one map in all, as recurrent models have
+    if count == (1, 1):  # a single map, as in recurrent models
         title += "attention" if kind == "cross" else KINDS[kind]
     else:
         title += KINDS[kind]
@@ -127,7 +127,7 @@ def _picture(name: str, line: int, words: WordAttention, selection: Selection, k
         if len(layers) == len(heads) == 1:
             title += f", {panels[0][0].title}"
     if len(layers) == len(heads) == 1:
-        panels = [[Panel("", panels[0][0].weights)]]  # the picture's own title says it
+        panels = [[Panel("", panels[0][0].weights)]]  # already part of the picture's title
     return Picture("-".join(parts), title, panels, keys, queries)
 
 
@@ -136,16 +136,16 @@ def _named(what: str, numbers: Sequence[int]) -> str:
 
 
 def _short(what: str, groups: Sequence[Sequence[int]]) -> str:
-    """What a file's name says of its layers or heads."""
+    """Return the part of a file name that says which layers or heads are shown."""
     if len(groups) > 1:
         return f"{what}s-all"
     return f"{what}{groups[0][0] + 1}" if len(groups[0]) == 1 else f"{what}s-mean"
 
 
 def choose_sentences(lengths: Sequence[int], shown: Sequence[bool]) -> list[int]:
-    """Line numbers (from 1) of a short, a median and a long sentence, among those every system has an answer to.
+    """Return the line numbers (from 1) of a short, a median and a long sentence, among those marked in `shown`.
 
-    lengths in words; short is the 10th percentile, long the 95th.
+    `lengths` are source lengths; short is the 10th percentile, long the 95th.
     """
     order = sorted((index for index, usable in enumerate(shown) if usable), key=lambda index: (lengths[index], index))
     if not order:
@@ -161,7 +161,7 @@ def attention_maps(
     languages: tuple[str, str],
     log: Callable[[str], None] = lambda line: None,
 ) -> list[SentenceMaps]:
-    """The maps of the given lines (from 1); a system's empty translation has none."""
+    """Return the attention maps of the given lines (from 1), without those of systems whose translation is empty."""
     rows = [line - 1 for line in lines]
     maps: list[list[Map]] = [[] for _ in rows]
     for index, system in enumerate(systems):

@@ -1,4 +1,4 @@
-"""What each system's training was given, and where systems under comparison were given more or less than others."""
+"""Compare the training budgets of systems: time, updates, tokens, parameters and hardware."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from nmt.report.systems import System
 if TYPE_CHECKING:
     from nmt.runs.run import LoadedRun
 
-TOLERANCE = 0.1  # figures that lie no further apart than this share of the smaller one count as equal
+TOLERANCE = 0.1  # values whose difference is at most this share of the smaller value count as equal
 
 LABELS = {
     "thread_minutes": "minutes x threads",
@@ -23,9 +23,9 @@ LABELS = {
 
 
 def compare_budgets(systems: Sequence[System]) -> dict[str, Any]:
-    """Return what differs, by how much, and a sentence that says so; its text is empty where budgets are equal.
+    """Return the budgets of the systems, their differences, and a sentence about these, empty if there are none.
 
-    A figure is compared between the runs that tell it.
+    Each figure is compared between the runs whose records have it.
     """
     budgets = {system.name: _figures(system, system.run) for system in systems if system.run is not None}
     differences = []
@@ -55,10 +55,10 @@ def compare_budgets(systems: Sequence[System]) -> dict[str, Any]:
 
 
 def _figures(system: System, run: LoadedRun) -> dict[str, float]:
-    """Return what a run's own records say, by the keys of LABELS; a figure that they do not tell is left out.
+    """Return the budget of a run from its own records, by the keys of LABELS, without figures that are not recorded.
 
-    Minutes are wall clock, times the threads of a CPU or the number of other devices. Tokens are the updates times
-    training.tokens_per_update, padding included.
+    Minutes are wall-clock minutes, multiplied by the number of CPU threads or of other devices. Tokens are the number
+    of updates times training.tokens_per_update, padding included.
     """
     history, environment = system.history, system.environment
     figures: dict[str, float | None] = {
@@ -76,7 +76,7 @@ def _figures(system: System, run: LoadedRun) -> dict[str, float]:
 
 
 def _sentence(report: Mapping[str, Any]) -> str:
-    """What a reader has to know before the scores."""
+    """Return the sentence about unequal or unknown budgets that the report shows before the scores."""
     parts = [
         f"{entry['label']} {_value(entry['least']['value'])} ({entry['least']['system']}) to "
         f"{_value(entry['most']['value'])} ({entry['most']['system']}), {entry['ratio']:.1f} times"
@@ -86,7 +86,7 @@ def _sentence(report: Mapping[str, Any]) -> str:
         parts.append("hardware " + ", ".join(f"{what} ({name})" for name, what in report["hardware"].items()))
     text = f"The systems had different budgets: {'; '.join(parts)}." if parts else ""
     if report["unknown"]:
-        text += f" What the training of {', '.join(report['unknown'])} was given is not known."
+        text += f" The training budget of {', '.join(report['unknown'])} is not known."
     return text.strip()
 
 

@@ -1,4 +1,4 @@
-"""The comparison of systems on one test set: translate where needed, score, write the report."""
+"""Compare systems on one test set: translate it if needed, compute scores and write the report."""
 
 from __future__ import annotations
 
@@ -27,31 +27,31 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Contestant:
-    """A run directory, or the output file of another toolkit under a name."""
+    """A system to compare: a run directory, or the output file of another toolkit with a name."""
 
     path: Path
-    name: str | None = None  # None: a run directory, named after its last part
+    name: str | None = None  # None: path is a run directory, whose last part is the name
 
 
 @dataclass(frozen=True)
 class Request:
-    """What to compare, and on what."""
+    """The systems to compare, the test set and the settings."""
 
     contestants: Sequence[Contestant]
-    folder: Path
+    folder: Path  # where the report is written
     source: str | Path | None = None
-    reference: str | Path | Sequence[str | Path] | None = None  # or several
-    test_set: str | None = None  # default: the first run's first test set
-    languages: tuple[str, str] | None = None  # needed only where no run tells them
-    sentences: Sequence[int] | None = None  # lines (from 1) whose attention is shown; default: short, median, long
+    reference: str | Path | Sequence[str | Path] | None = None  # one or more files
+    test_set: str | None = None  # name; default: the first test set of the first run
+    languages: tuple[str, str] | None = None  # needed only if no run is compared
+    sentences: Sequence[int] | None = None  # lines (from 1) to draw attention for; default: short, median, long
     checkpoint: str | None = None
-    tag: str | None = None  # of all lines; default: the test set's
+    tag: str | None = None  # for all lines; default: the tags of the test set
     settings: Settings = field(default_factory=Settings)
     significance: Method = "bootstrap"
 
 
 def compare(request: Request, log: Callable[[str], None]) -> dict[str, Any]:
-    """Write the report into request.folder and return what results.json says."""
+    """Write the report into request.folder and return the content of results.json."""
     configs = _look_at_runs(request)
     test_set = _test_set(request, configs, log).tagged(request.tag)
     languages = _languages(request, configs)
@@ -79,7 +79,7 @@ def compare(request: Request, log: Callable[[str], None]) -> dict[str, Any]:
 
 
 def _look_at_runs(request: Request) -> dict[Path, Config]:
-    """The configuration of each run. Raises NmtError for one that is not there, and UsageError for one named twice."""
+    """Return the configuration of each run; raise NmtError if a run is missing, UsageError if one is named twice."""
     from nmt.device import choose_device
     from nmt.runs.run import check_run
 
@@ -105,7 +105,7 @@ def _test_set(request: Request, configs: dict[Path, Config], log: Callable[[str]
 
 
 def _languages(request: Request, configs: dict[Path, Config]) -> tuple[str, str]:
-    """Return the direction, which all runs must share, as the first spells it."""
+    """Return source and target language as the first run spells them; raise NmtError if the runs' directions differ."""
     directions = {path: (one.data.source_language, one.data.target_language) for path, one in configs.items()}
     if len({tuple(map(language_of, direction)) for direction in directions.values()}) > 1:
         told = ", ".join(f"{path} {source}-{target}" for path, (source, target) in directions.items())
@@ -124,7 +124,7 @@ def _check_sentences(sentences: Sequence[int] | None, test_set: EvaluationSet) -
 def _systems(
     request: Request, files: Sequence[System], test_set: EvaluationSet, log: Callable[[str], None]
 ) -> list[System]:
-    """All systems in the order of the contestants, those of files among them; names told apart."""
+    """Return the systems of runs and of `files` in the order of the contestants, with distinct names."""
     from nmt.runs.run import load_run
 
     paths = [contestant.path for contestant in request.contestants if contestant.name is None]

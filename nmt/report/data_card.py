@@ -1,4 +1,4 @@
-"""The data card of a prepared corpus: what it holds, what was dropped, and how it covers the texts to be translated."""
+"""Write the data card of a prepared corpus: its sizes, what cleaning dropped, and how well it covers the test sets."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ from nmt.report.plots import Histogram, Line, frequency_chart, histogram_chart
 Pairs = list[tuple[str, str]]
 
 SECTIONS = ("Sizes", "Lengths", "Cleaning", "Coverage", "Overlap", "Vocabulary", "Round trip")
-BANDS = ((0, 0), (1, 9), (10, 99), (100, 999), (1000, None))  # occurrences of a piece in training
-_MOST_FREQUENT = 20  # pieces that are shown
-_UNSEEN = 40  # characters that are shown
-_BARS = 60  # of a histogram, at most
+BANDS = ((0, 0), (1, 9), (10, 99), (100, 999), (1000, None))  # ranges of a piece's occurrences in the training text
+_MOST_FREQUENT = 20  # how many pieces are shown
+_UNSEEN = 40  # how many unseen characters are shown
+_BARS = 60  # most bars in a histogram
 
 
 def write_data_card(config: Config, prepared: Prepared, page: Path, log: Callable[[str], None]) -> dict[str, Any]:
-    """Write the page and, beside it under the same name, its figures as .json; returns the figures."""
+    """Write the page, and its figures as .json under the same name in the same folder; return the figures."""
     sets = _sets(config, prepared, log)
     log("counting what was prepared")
     overlap = Overlap([pair for pairs in sets.values() for pair in pairs])
@@ -49,7 +49,7 @@ def write_data_card(config: Config, prepared: Prepared, page: Path, log: Callabl
 
 
 def _sets(config: Config, prepared: Prepared, log: Callable[[str], None]) -> dict[str, Pairs]:
-    """Validation and test text by name, white space normalised as that of training."""
+    """Return the pairs of the validation and test sets by name, with white space normalised as in training."""
     texts = {"validation": prepared.val_lines}
     if test_sets(config.data):
         for test_set in sets_of(config, say=log):
@@ -66,7 +66,7 @@ def _sets(config: Config, prepared: Prepared, log: Callable[[str], None]) -> dic
 def _figures(
     config: Config, prepared: Prepared, train: TextCounts, sets: dict[str, Pairs], overlap: Overlap
 ) -> dict[str, Any]:
-    """What the .json holds."""
+    """Return the content of the .json file."""
     tokenizer, data, models = prepared.tokenizer, config.data, _models(prepared)
     return {
         "version": __version__,
@@ -93,7 +93,7 @@ def _models(prepared: Prepared) -> tuple[Model, Model]:
 
 
 def _text(counts: TextCounts, models: tuple[Model, Model]) -> dict[str, Any]:
-    """Sizes of a text: of each side, lengths and how the vocabulary spells it."""
+    """Return the number of pairs and, for each side, its lengths and the tokens that are unknown or bytes."""
     sides = {side: _sizes(_side(counts, side), model) for side, model in zip(SIDES, models, strict=True)}
     return {"pairs": counts.pairs} | sides
 
@@ -113,7 +113,7 @@ def _sizes(side: SideCounts, model: Model) -> dict[str, Any]:
 
 
 def _set(name: str, pairs: Pairs, train: TextCounts, models: tuple[Model, Model], overlap: Overlap) -> dict[str, Any]:
-    """A validation or test set: its sizes, its characters that training lacks, its lines that training has."""
+    """Return a validation or test set's sizes, its characters that training lacks, and its lines that training has."""
     counts = count_lines(pairs, models)
     found = overlap.of(pairs)
     return {
@@ -126,7 +126,7 @@ def _set(name: str, pairs: Pairs, train: TextCounts, models: tuple[Model, Model]
 
 
 def _unseen(side: SideCounts, train: SideCounts) -> dict[str, Any]:
-    """Characters that the same side of the training text does not have, the most frequent first."""
+    """Return the characters that the same side of the training text does not have, most frequent first."""
     codes = np.setdiff1d(np.flatnonzero(side.code_points), np.flatnonzero(train.code_points))
     occurrences = side.code_points[codes]
     order = np.argsort(-occurrences, kind="stable")
@@ -138,7 +138,7 @@ def _unseen(side: SideCounts, train: SideCounts) -> dict[str, Any]:
 
 
 def _vocabulary(train: TextCounts, models: tuple[Model, Model], joint: bool) -> dict[str, Any]:
-    """How often the pieces of the vocabulary occur in training: each side's, and both together where it is joint."""
+    """Count how often the vocabulary's pieces occur in training: by side, and in total if the vocabulary is joint."""
     counts = [_by_id(_side(train, side), model) for side, model in zip(SIDES, models, strict=True)]
     named = dict(zip(SIDES, zip(counts, models, strict=True), strict=True))
     if joint:
@@ -147,7 +147,7 @@ def _vocabulary(train: TextCounts, models: tuple[Model, Model], joint: bool) -> 
 
 
 def _usage(counts: Counts, model: Model) -> dict[str, Any]:
-    used = counts[EOS + 1 :]  # the special symbols before are no pieces
+    used = counts[EOS + 1 :]  # leave out the special symbols before
     end = used.max(initial=0)
     top = np.argsort(-used, kind="stable")[:_MOST_FREQUENT]
     ranked = np.sort(used[used > 0])[::-1]
@@ -170,7 +170,7 @@ def _usage(counts: Counts, model: Model) -> dict[str, Any]:
 
 
 def _by_id(side: SideCounts, model: Model) -> Counts:
-    """Occurrences of every id of the vocabulary."""
+    """Return the number of occurrences of each id in the vocabulary: [vocabulary size]."""
     return np.pad(side.ids, (0, model.size - len(side.ids)))
 
 
@@ -206,7 +206,7 @@ def _page(figures: dict[str, Any]) -> str:
 
 
 def _length_chart(figures: dict[str, Any]) -> str:
-    """Lengths of both sides, and the ratio of the sides."""
+    """Draw histograms of the lengths of both sides and of the length ratio, as SVG."""
     kinds = ["tokens", "characters"]
     if not any(map(is_unspaced, figures["languages"])):
         kinds.insert(0, "words")
@@ -227,7 +227,7 @@ def _length_chart(figures: dict[str, Any]) -> str:
 
 
 def _binned(counts: Sequence[Sequence[int]]) -> tuple[list[float], list[list[float]]]:
-    """Edges of equal bins from 0 to where all but one in a thousand sentences end, and the share of each bin."""
+    """Return edges of equal bins, which cover all but 0.1% of the sentences, and the share of each bin by side."""
     arrays = [np.asarray(side) for side in counts]
     end = max(int(np.searchsorted(np.cumsum(side), 0.999 * side.sum())) for side in arrays) + 1
     width = -(-end // _BARS)
@@ -237,7 +237,7 @@ def _binned(counts: Sequence[Sequence[int]]) -> tuple[list[float], list[list[flo
 
 
 def _frequency_chart(figures: dict[str, Any]) -> str:
-    """Zipf's plot of each side's pieces."""
+    """Draw the frequency of each side's pieces over their rank (Zipf), as SVG."""
     lines = [
         Line(name, *zip(*figures["vocabulary"][side]["frequency_of_rank"], strict=True))
         for side, name in zip(SIDES, figures["languages"], strict=True)

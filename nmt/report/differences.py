@@ -1,4 +1,4 @@
-"""The sentences on which systems differ most, and where their words leave the reference."""
+"""Find the sentences on which systems differ most, and mark the words that are not in the reference."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ COUNT = 12
 
 @dataclass(frozen=True)
 class Span:
-    """A stretch of a hypothesis: words that the reference has in this order, or others."""
+    """A part of a hypothesis whose words either all match the reference in this order, or do not."""
 
     text: str
     matched: bool
@@ -23,7 +23,7 @@ class Span:
 
 @dataclass(frozen=True)
 class Answer:
-    """What one system made of a sentence."""
+    """The translation of a sentence by one system, with its scores."""
 
     system: str
     text: str
@@ -34,7 +34,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class Difference:
-    """A sentence and how each system translated it."""
+    """A sentence and the translations by all systems."""
 
     line: int  # counted from 1
     source: str
@@ -49,9 +49,9 @@ def largest_differences(
     target_language: str = "",
     count: int = COUNT,
 ) -> list[Difference]:
-    """The `count` sentences with the widest spread of sentence chrF between systems, the widest first.
+    """Return the `count` sentences with the widest spread of sentence chrF between systems, the widest first.
 
-    Scores are against all references, words are marked against the first.
+    Scores use all references; words are marked by the first reference only.
     """
     references, more = test_set.references, test_set.more_references
     chrf = [sentence_chrf(hypotheses, references, more) for _, hypotheses in systems]
@@ -77,9 +77,9 @@ def largest_differences(
 
 
 def mark(hypothesis: str, reference: str, target_language: str = "") -> list[Span]:
-    """The hypothesis cut where it agrees with the reference and where not; joined, the spans are its text again.
+    """Split a hypothesis into spans that match the reference and spans that do not.
 
-    Compared word by word, or by character for a language written without spaces.
+    They are compared word by word, or character by character in a language written without spaces.
     """
     joiner = "" if is_unspaced(target_language) else " "
     words, truth = (list(text) if not joiner else text.split() for text in (hypothesis, reference))

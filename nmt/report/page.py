@@ -1,4 +1,4 @@
-"""How a page is made that opens offline: templates filled, text escaped, pictures inside, in light and dark."""
+"""Render HTML pages that work offline: styles and pictures are inside the page, with a light and a dark theme."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ if TYPE_CHECKING:
     from jinja2 import Environment
 
 TEMPLATES = Path(__file__).parent / "templates"
-# The colours of pictures inside the page follow the page's theme.
+# CSS variables that replace the colours of pictures, so that these follow the theme of the page.
 THEME = {INK: "--ink", MUTED: "--muted", GRID: "--line", LINE: "--line"} | {
     colour: f"--series-{number}" for number, colour in enumerate(SERIES, start=1)
 }
 
 
 def render_page(template: str, **context: Any) -> str:
-    """A page that needs nothing else."""
+    """Fill a template and return the page as HTML that needs no other files."""
     style = (TEMPLATES / "style.css").read_text(encoding="utf-8")
     return environment().get_template(template).render(**context, style=style, version=__version__)
 
 
 def inline_svg(svg: str, name: str) -> str:
-    """An SVG file as part of a page: no XML header, names of its own, no background, colours of the page's theme."""
+    """Prepare an SVG file for use inside a page: no XML header, unique ids, no background, colours of the theme."""
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r'\bid="', f'id="{name}-', svg)
     svg = re.sub(r'href="#', f'href="#{name}-', svg)
@@ -42,7 +42,7 @@ def inline_svg(svg: str, name: str) -> str:
 
 
 def environment() -> Environment:
-    """The templates, with what they need to show numbers and text. HTML is escaped."""
+    """Return the jinja2 environment of the templates, with filters for numbers and text; HTML is escaped."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     environment = Environment(
@@ -66,17 +66,17 @@ def environment() -> Environment:
 
 
 def signed(value: float, places: int) -> str:
-    """A difference with its sign."""
+    """Format a difference with its sign."""
     return f"{value:+.{places}f}".replace("-", "−")
 
 
 def p_value(value: float) -> str:
-    """A p-value to three places."""
+    """Format a p-value with three decimals."""
     return f"{value:.3f}" if value >= 0.001 else "< 0.001"
 
 
 def percent(part: float, whole: float) -> str:
-    """A share to two places, told from none at all and from everything where rounding would hide it."""
+    """Format part / whole as a percentage with two decimals, which is 0% or 100% only if it is exactly that."""
     if whole == 0:
         return "–"
     share = 100 * part / whole
@@ -86,7 +86,7 @@ def percent(part: float, whole: float) -> str:
 
 
 def visible(text: str) -> str:
-    """Text with its control and format characters written out, so that none hides or turns what follows."""
+    """Write out control and format characters as escapes, since they could hide or reorder the text after them."""
     return "".join(
         character
         if character.isprintable() or unicodedata.category(character) == "Zs"
@@ -96,5 +96,5 @@ def visible(text: str) -> str:
 
 
 def escape_markdown(text: str) -> str:
-    """Text that Markdown shows as it is."""
+    """Escape the characters that have a meaning in Markdown."""
     return re.sub(r"([\\`*_{}\[\]<>#~$])", r"\\\1", text)

@@ -1,4 +1,4 @@
-"""The charts of reports: BLEU by source length, what happened during training, what the data is like."""
+"""Draw the charts of reports: BLEU by source length, validation during training, and statistics of the data."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from nmt.pictures.fonts import families_for
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-# Eight hues that stay apart for colour-blind readers, in an order in which neighbours differ most; then dashes.
+# Eight hues that colour-blind readers can distinguish, ordered so that neighbours differ most; more lines get dashes.
 SERIES = ("#2a78d6", "#eb6834", "#1baf7a", "#eda100", "#e87ba4", "#008300", "#4a3aa7", "#e34948")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "h")
 DASHES: tuple[Any, ...] = ("-", (0, (4, 2)), (0, (1.5, 1.5)))
@@ -21,7 +21,7 @@ INK, MUTED, GRID = "#0b0b0b", "#52514e", "#e1e0d9"
 
 @dataclass(frozen=True)
 class Line:
-    """One system's points in a chart."""
+    """The points of one line in a chart."""
 
     name: str
     x: Sequence[float]
@@ -30,16 +30,16 @@ class Line:
 
 @dataclass(frozen=True)
 class Histogram:
-    """A small chart of how often values occur."""
+    """A small chart of the distribution of some values."""
 
-    title: str  # of the x axis
-    edges: Sequence[float]  # of the bins, one more than there are
-    shares: Sequence[Sequence[float]]  # of each series, in each bin
-    logarithmic: bool = False  # the x axis, to base 2
+    title: str  # title of the x axis
+    edges: Sequence[float]  # edges of the bins, one more than bins
+    shares: Sequence[Sequence[float]]  # the share of each bin, for each series
+    logarithmic: bool = False  # logarithmic x axis, base 2
 
 
 def length_chart(labels: Sequence[str], sentences: Sequence[int], lines: Sequence[Line], unit: str) -> Figure:
-    """BLEU over buckets of source length, one line a system; each bucket says how many sentences it has."""
+    """Draw BLEU over buckets of source length, one line per system; labels show the number of sentences per bucket."""
     figure = _figure(7.4, 3.6)
     axes = figure.add_axes((0.08, 0.19, 0.9, 0.77))
     for index, line in enumerate(lines):
@@ -53,7 +53,7 @@ def length_chart(labels: Sequence[str], sentences: Sequence[int], lines: Sequenc
 
 
 def histogram_chart(panels: Sequence[Histogram], names: Sequence[str]) -> Figure:
-    """Histograms side by side, in percent; `names` are the series, so that one has the same colour in every panel."""
+    """Draw histograms side by side, in percent; `names` are the series, which have the same colour in every panel."""
     figure, grid = _grid(len(panels))
     for axes, panel in zip(grid, panels, strict=True):
         for index, shares in enumerate(panel.shares):
@@ -72,7 +72,7 @@ def histogram_chart(panels: Sequence[Histogram], names: Sequence[str]) -> Figure
 
 
 def frequency_chart(lines: Sequence[Line]) -> Figure:
-    """Frequency over rank, both logarithmic, after Zipf: one line for each vocabulary."""
+    """Draw frequency over rank on logarithmic axes (Zipf), one line for each vocabulary."""
     figure = _figure(7.4, 3.2)
     axes = figure.add_axes((0.08, 0.16, 0.9, 0.8))
     for index, line in enumerate(lines):
@@ -86,9 +86,9 @@ def frequency_chart(lines: Sequence[Line]) -> Figure:
 
 
 def training_chart(panels: Sequence[tuple[str, str, Sequence[Line]]], names: Sequence[str]) -> Figure:
-    """Small charts side by side: each panel is the title of its x axis, of its y axis, and the systems' lines.
+    """Draw small charts side by side: each panel has the title of its x axis, of its y axis, and the systems' lines.
 
-    `names` are all the systems, so that a system has the same colour in every panel.
+    `names` are all systems; each has the same colour in every panel.
     """
     figure, grid = _grid(len(panels))
     for axes, (x_title, y_title, lines) in zip(grid, panels, strict=True):
@@ -102,7 +102,7 @@ def training_chart(panels: Sequence[tuple[str, str, Sequence[Line]]], names: Seq
 
 
 def _grid(panels: int) -> tuple[Figure, list[Any]]:
-    """A figure with so many small charts, two in a row."""
+    """Return a figure with `panels` small charts, two per row, and their axes."""
     rows = math.ceil(panels / 2)
     figure = _figure(7.4, 2.7 * rows)
     grid = figure.subplots(rows, 2, squeeze=False, gridspec_kw={"wspace": 0.24, "hspace": 0.36})
@@ -144,7 +144,7 @@ def _finish(axes: Any, x_title: str, y_title: str) -> None:
 
 
 def _legend(figure: Figure, systems: Sequence[tuple[int, str]], **style: Any) -> None:
-    """The systems' names, each with its place among all, above the charts in the colours and markers of their lines."""
+    """Draw a legend above the charts; `systems` are indices, which determine colour and marker, with names."""
     from matplotlib.font_manager import FontProperties
     from matplotlib.lines import Line2D
 

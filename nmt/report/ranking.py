@@ -1,4 +1,4 @@
-"""The runs of a sweep in the order of their best validation scores."""
+"""Rank the runs of a sweep by their best validation scores."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from nmt.report.table import format_table
 class Job:
     """One run of a sweep, after its training."""
 
-    varied: str  # the overrides that tell it from the others
+    varied: str  # the overrides that differ between the runs
     run_dir: Path
-    error: str | None = None  # why it failed
+    error: str | None = None  # why the run failed; None: it did not
 
 
 def ranking(jobs: Sequence[Job]) -> str:
-    """Return a table of runs, the best validation first, with the loss of that validation; failed runs come last.
+    """Return a table of runs with the score and loss of their best validations, the best run first, failed runs last.
 
-    The score is what checkpoints were ranked by: training.best_metric. Of equal scores, and where nothing has been
-    translated yet, the lower loss is the better.
+    The score is the one that ranks checkpoints, training.best_metric. On a tie, and if nothing has been translated
+    yet, the lower loss is better.
     """
     histories = {job: read_history(job.run_dir / "metrics.jsonl") for job in jobs if job.error is None}
     metric = next((_metric(history) for history in histories.values() if history.validations), "bleu")
@@ -51,12 +51,12 @@ def _metric(history: History) -> str:
 
 
 def _best(history: History, metric: str) -> Mapping[str, Any]:
-    """The best validation; nothing where there is none."""
+    """Return the record of the best validation, empty if there is none."""
     return min(history.validations, key=lambda entry: _order(entry, metric), default={})
 
 
 def _order(entry: Mapping[str, Any], metric: str) -> tuple[float, float]:
-    """What is smaller the better a validation is."""
+    """Return a sort key of a validation, smaller for a better one."""
     loss = float("inf") if entry.get("loss") is None else float(entry["loss"])
     if metric == "loss":
         return (loss, loss)

@@ -1,4 +1,4 @@
-"""A comparison as files: index.html on its own, report.md with figures/, results.json."""
+"""Write a comparison as files: index.html, which needs no other file, report.md with figures/, and results.json."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ from nmt.report.systems import System
 
 @dataclass(frozen=True)
 class Report:
-    """Everything that is shown."""
+    """Everything that a comparison shows."""
 
-    results: dict[str, Any]  # as results.json has it
+    results: dict[str, Any]  # the content of results.json
     systems: Sequence[System]
     maps: Sequence[SentenceMaps]
     differences: Sequence[Difference]
@@ -36,7 +36,7 @@ class Report:
 def write_report(report: Report, folder: Path) -> None:
     """Write all files of the report into `folder`; results.json comes last."""
     pictures = _pictures(report)
-    for old in (folder / "figures").glob("attention-*.svg"):  # of other sentences, shown by the report before this
+    for old in (folder / "figures").glob("attention-*.svg"):  # left by an earlier report that showed other sentences
         if old.stem not in pictures:
             old.unlink()
     for name, svg in pictures.items():
@@ -53,7 +53,7 @@ def write_report(report: Report, folder: Path) -> None:
 
 
 def _pictures(report: Report) -> dict[str, str]:
-    """Every picture as the text of an SVG file, by name."""
+    """Draw all pictures; return them as SVG text by name."""
     results = report.results
     pictures = {}
     ranges = results["buckets"]["ranges"]
@@ -71,7 +71,7 @@ def _pictures(report: Report) -> dict[str, str]:
 
 
 def _training_panels(systems: Sequence[System]) -> list[tuple[str, str, list[Line]]]:
-    """Validation BLEU and loss over minutes and over updates, without the panels that nobody has points for."""
+    """Return panels of validation BLEU and loss over minutes and over updates, without panels that have no points."""
     panels = []
     for key, y_title in (("bleu", "validation BLEU"), ("loss", "validation loss (nats per token)")):
         for axis, x_title in (("minutes", "minutes of training"), ("step", "updates")):
@@ -86,7 +86,7 @@ def _training_panels(systems: Sequence[System]) -> list[tuple[str, str, list[Lin
 
 
 def _context(report: Report, pictures: dict[str, str]) -> dict[str, Any]:
-    """What the templates show; `pictures` holds how each picture is shown."""
+    """Return the variables of the templates; `pictures` are links or inline SVG, by the names of the pictures."""
     results = report.results
     test_set = results["test_set"]
     systems = [{**entry, "colour": index % len(SERIES) + 1} for index, entry in enumerate(results["systems"])]
@@ -123,7 +123,7 @@ def _sections(context: dict[str, Any]) -> list[tuple[str, str, Any]]:
 
 
 def _summary(results: dict[str, Any]) -> str:
-    """The outcome in a sentence or two."""
+    """Return a summary of the result in one or two sentences."""
     test_set, systems = results["test_set"], results["systems"]
     text = f"{test_set['sentences']:,} sentences of {test_set['name']}."
     ranked = sorted(systems, key=lambda entry: -entry["scores"]["bleu"]["score"])

@@ -1,4 +1,4 @@
-"""What is compared: runs of this toolkit, and the output files of any other."""
+"""The systems in a comparison: runs of this toolkit, and output files of other toolkits."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class History:
-    """What metrics.jsonl tells of a training: minutes count from the first update."""
+    """The course of a training, from metrics.jsonl; minutes count from the first update."""
 
     validations: list[dict[str, Any]] = field(default_factory=list)  # step, minutes, bleu, loss, ...
     minutes: float | None = None
@@ -29,25 +29,25 @@ class History:
 
 @dataclass(frozen=True)
 class System:
-    """A system under comparison and its translations of the test set; only a run has more to tell."""
+    """A system in a comparison, with its translations of the test set; the other fields are known for runs only."""
 
     name: str
     hypotheses: list[str]
     run: LoadedRun | None = None
     history: History = History()
-    evaluation: dict[str, Any] = field(default_factory=dict)  # scores.json
-    environment: dict[str, Any] = field(default_factory=dict)  # environment.json
+    evaluation: dict[str, Any] = field(default_factory=dict)  # content of scores.json
+    environment: dict[str, Any] = field(default_factory=dict)  # content of environment.json
 
     @property
     def parameters(self) -> int | None:
-        """How many numbers were learned; shared ones count once."""
+        """The number of parameters, with shared parameters counted once; None for a file."""
         return None if self.run is None else sum(parameter.numel() for parameter in self.run.model.parameters())
 
 
 def system_of_run(
     name: str, run: LoadedRun, test_set: EvaluationSet, settings: Settings, log: Callable[[str], None]
 ) -> System:
-    """A run with its translations of the test set, made now or kept from before."""
+    """Return the system of a run; translate the test set unless translations from an earlier call are kept."""
     evaluation = evaluate(run, test_set, settings, log)
     if evaluation.reused:
         log(f"{run.path}: using the translations in {evaluation.folder}")
@@ -56,14 +56,14 @@ def system_of_run(
 
 
 def system_of_file(name: str, path: str | Path, test_set: EvaluationSet) -> System:
-    """The output file of any toolkit: detokenised, one line for each source line."""
+    """Return the system of an output file of any toolkit, which is detokenised and has one line per source line."""
     hypotheses = read_text(path)
     check_counts(hypotheses, test_set.references, str(path), f"the reference of {test_set.name}")
     return System(name, hypotheses)
 
 
 def read_history(path: str | Path) -> History:
-    """Read a run's metrics.jsonl; empty where there is none. A last line cut short by a crash is left out."""
+    """Read a run's metrics.jsonl, empty if it does not exist; skip a last line that a crash left incomplete."""
     path = Path(path)
     if not path.is_file():
         return History()
@@ -84,7 +84,7 @@ def read_history(path: str | Path) -> History:
 
 
 def read_environment(run_dir: Path) -> dict[str, Any]:
-    """Read what a run's environment.json says; nothing where there is none. NmtError for a damaged one."""
+    """Read a run's environment.json, empty if it does not exist. Raises NmtError if it is damaged."""
     path = run_dir / "environment.json"
     if not path.is_file():
         return {}
@@ -96,7 +96,7 @@ def read_environment(run_dir: Path) -> dict[str, Any]:
 
 
 def unique_names(names: Sequence[str]) -> list[str]:
-    """The names, with -2, -3, ... added to those that are there already."""
+    """Return the names, with -2, -3, ... added to repeated ones."""
     result: list[str] = []
     for name in names:
         candidates = chain([name], (f"{name}-{number}" for number in count(2)))

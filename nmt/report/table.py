@@ -1,4 +1,4 @@
-"""Tables of plain text for the terminal."""
+"""Format tables of plain text for the terminal."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 
 def format_table(header: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1) -> str:
-    """Columns two spaces apart, the first `left` of them flush left and the others flush right."""
+    """Format a table: `left` left-aligned columns, then right-aligned ones, with two spaces between columns."""
     cells = [header, *rows]
     widths = [max(width(row[column]) for row in cells) for column in range(len(header))]
     lines = []
@@ -21,7 +21,7 @@ def format_table(header: Sequence[str], rows: Sequence[Sequence[str]], left: int
 
 
 def width(text: str) -> int:
-    """Columns that text takes in a terminal: two for a wide character, none for a combining one."""
+    """Return the width of text in terminal columns: two for a wide character, none for a combining character."""
     return sum(
         0 if unicodedata.combining(character) else 2 if unicodedata.east_asian_width(character) in "WF" else 1
         for character in text

@@ -59,4 +59,4 @@ def test_other_hardware_and_files_are_told(system: System) -> None:
     found = compare_budgets([system, on_card, System("theirs", [])])
     assert found["hardware"] == {"a": "a processor", "b": "a card"} and found["unknown"] == ["theirs"]
     assert "hardware a processor (a), a card (b)" in found["sentence"]
-    assert found["sentence"].endswith("What the training of theirs was given is not known.")
+    assert found["sentence"].endswith("The training budget of theirs is not known.")
