@@ -74,7 +74,7 @@ class CorpusConfig:
         )
         require(
             trained or (self.weight == 1 and self.name is None),
-            f"{key}: only corpora in data.train can have a weight or a name",
+            f"{key}: only corpora of data.train can have a weight or a name",
         )
         require(
             not self.more_references or key.startswith("data.test."),
@@ -138,8 +138,8 @@ class DataConfig:
         if self.path is not None:
             require(
                 self.temperature is None,
-                "data.temperature only applies to the corpora in data.train, which data.path replaces: leave one of "
-                "them out",
+                "data.temperature only applies to the corpora in data.train, which data.path replaces: leave "
+                "data.path out",
             )
             return
         require(bool(self.train), "data.train names no corpus: set data.path=FOLDER or data.train")

@@ -17,7 +17,7 @@ PositionName = Literal["sinusoidal", "none", "rotary", "alibi", "shaw"]
 MixerName = Literal["softmax", "ssru"]  # self-attention, or a layer that replaces it
 CrossName = Literal["softmax", "transparent"]  # a Transformer's attention to the source
 AlignmentName = Literal["soft", "coverage", "marginal"]  # a recurrent decoder's attention to the source
-_KEYS = ("positions", "encoder_self", "decoder_self", "decoder_cross", "alignment")  # that name mechanisms
+_KEYS = ("positions", "encoder_self", "decoder_self", "decoder_cross", "alignment")  # keys that name them
 
 
 @dataclass(kw_only=True)
