@@ -1,4 +1,4 @@
-"""configs/example.yaml: it composes as it stands and with all that it leaves to be set by hand, and trains."""
+"""Test configs/example.yaml: it loads as it is and with all commented-out keys set, and it trains."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from nmt.runs.run import read_run_config
 from tests.docs.workplace import write_my_text, write_presets
 
 EXAMPLE = presets() / "example.yaml"
-BY_HAND = re.compile(r"^( *)# ((?: *- | *)[a-z_]+:.*)$", re.M)  # a key behind a #, as the file's head says
+BY_HAND = re.compile(r"^( *)# ((?: *- | *)[a-z_]+:.*)$", re.M)  # a commented-out key
 
 
 def as_set_by_hand(folder: Path) -> Config:
-    """The example without the # before keys."""
+    """Load the example with the # before keys removed."""
     path = folder / "by_hand.yaml"
     path.write_text(BY_HAND.sub(r"\1\2", EXAMPLE.read_text("utf-8")), encoding="utf-8")
     with pytest.raises(ConfigError, match=r"tokenizer\.symbols .* tokenizer\.path .* leave one of them out"):

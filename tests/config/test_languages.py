@@ -1,4 +1,4 @@
-"""Every spelling of a language is that language, wherever something depends on it."""
+"""Test that all spellings of a language code are understood as the same language."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def test_sentences_end_where_they_do_in_the_language(code: str) -> None:
         ("zh-Hans-CN-en", ["zh-Hans-CN", "en"]),
         ("pt_BR-fr", ["pt_BR", "fr"]),
         ("src-tgt", ["src", "tgt"]),
-        ("pt-BR-fr", None),  # also Portuguese and Breton of France
+        ("pt-BR-fr", None),  # could also be read as Portuguese, and as Breton in France
     ],
 )
 def test_a_direction_is_cut_between_its_languages(

@@ -1,4 +1,4 @@
-"""CONFIG, presets, groups, overrides and sweeps to configurations, and where their runs go."""
+"""Test loading of files, presets, groups, overrides and sweeps, and the directories of runs."""
 
 import re
 from concurrent.futures import ThreadPoolExecutor
@@ -20,7 +20,7 @@ training: {max_steps: 10}
 
 @pytest.fixture(autouse=True)
 def empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Each test works in a folder of its own."""
+    """Run each test in its own empty folder."""
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -220,7 +220,7 @@ def test_group_is_replaced_whole_even_in_a_resolved_file() -> None:
     config = load_config("embedded", ["model.dropout=0.3", "model.model_dim=128"])
     save_config(config, "resolved/config.yaml")
     replaced = load_config("resolved/config.yaml", ["model.dropout=0.25", "model=transformer_tiny"])
-    assert replaced.model == load_config("embedded", ["model.dropout=0.25"]).model  # values come after groups
+    assert replaced.model == load_config("embedded", ["model.dropout=0.25"]).model  # single values are applied after groups
     assert load_config("resolved/config.yaml", ["model=rnnsearch_paper"]).model == RnnSearchConfig()
     assert load_config("resolved/config.yaml", ["search=greedy"]).model == config.model
 

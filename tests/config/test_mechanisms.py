@@ -1,4 +1,4 @@
-"""Names of mechanisms: one for all layers of a stack, or a list with one for each."""
+"""Test names of attention mechanisms: one name for all layers, or a list with one name per layer."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from nmt.errors import ConfigError
 
 
 def model(**keys: Any) -> TransformerConfig:
-    """A Transformer of three encoder and two decoder layers with these keys."""
+    """Return a checked Transformer configuration with three encoder and two decoder layers and these keys."""
     data = {"source_language": "de", "target_language": "en", "path": "corpus"}
     sizes = {"family": "transformer", "encoder_layers": 3, "decoder_layers": 2}
     found = config_from_dict({"model": sizes | keys, "data": data, "training": {"max_steps": 10}}).model
@@ -22,7 +22,7 @@ def model(**keys: Any) -> TransformerConfig:
 
 
 def refusal(**keys: Any) -> str:
-    """The sentence with which a Transformer with these keys is refused."""
+    """Return the error message for a Transformer with these keys."""
     with pytest.raises(ConfigError) as caught:
         model(**keys)
     sentence = str(caught.value)

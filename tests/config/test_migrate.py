@@ -1,4 +1,4 @@
-"""Configurations of earlier versions are read as what they would be today; those of newer ones are refused."""
+"""Test that configurations of earlier versions are converted, and those of newer versions refused."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def of_version_1(path: str = "runs/old/config.yaml", **changes: Any) -> Path:
-    """Write a run's file as version 1 did, with its defaults; changes are `section__key=value`, or ABSENT."""
+    """Write a run's config.yaml of version 1 with its defaults and with changes: `section__key=value`, or ABSENT."""
     values = config_to_dict(load_config("embedded", ["run_dir=runs/old", "search.beam_size=4"]))
     values["search"] |= {"length_normalisation": "gnmt", "length_penalty": 1.0, "stop": "exact"}
     values["search"] |= {"draft": False, "cuda_graphs": False}
@@ -124,7 +124,7 @@ def test_a_written_file_begins_with_its_version_and_keeps_its_rules(capsys: pyte
 
 
 def test_version_2_only_named_weights_otherwise() -> None:
-    """Parts to freeze are named as weights are; what a version 2 file decides stays."""
+    """Parts to freeze are renamed like the weights; all other values of a version 2 file stay."""
     parts = ["encoder.layers.0.self_attention", "decoder.layers.1.self_residual.norm", "decoder.layers.1", "projection"]
     config = load_config("embedded", ["search.stop=exact", "fine_tune.run=runs/base"])
     config.fine_tune.freeze = parts

@@ -1,4 +1,4 @@
-"""Every shipped preset composes with every model, and the models have the sizes of their papers."""
+"""Test that every preset loads with every model, and that models have the sizes given in their papers."""
 
 from pathlib import Path
 
@@ -17,7 +17,7 @@ OTHER_GROUPS = sorted(
 
 
 def parameters(preset: str, overrides: list[str], vocabulary: int) -> int:
-    """How many parameters the model has; a shared matrix counts once."""
+    """Return the number of parameters of the model; a shared matrix counts once."""
     with torch.device("meta"):
         model = build_model(load_config(preset, overrides).model, vocabulary, vocabulary)
     return sum(parameter.numel() for parameter in model.parameters())
@@ -74,7 +74,7 @@ def test_transformers_have_the_papers_sizes() -> None:
 def test_rnnsearch_has_the_papers_sizes() -> None:
     n, m, align, maxout, vocabulary = 1000, 620, 1000, 500, 30000  # Bahdanau et al. 2015, appendix A.2.3
     encoder = 2 * 3 * (n * m + n * n)
-    decoder = 3 * (n * m + n * n + n * 2 * n) + n * n  # with the initial state
+    decoder = 3 * (n * m + n * n + n * 2 * n) + n * n  # the last term: the initial state
     attention = align * n + align * 2 * n + align
     output = 2 * maxout * (n + m + 2 * n) + vocabulary * maxout
     paper = 2 * vocabulary * m + encoder + decoder + attention + output

@@ -1,4 +1,4 @@
-"""Every number of the configuration has a range: its ends are accepted, and what lies beyond them is refused."""
+"""Test that every number in the configuration has a range: its ends are accepted, values beyond them refused."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from nmt.errors import ConfigError
 
 
 class Number(NamedTuple):
-    """A place in a dataclass where a number may stand."""
+    """A place in a dataclass that takes a number."""
 
     owner: type
-    key: str  # in the owner
+    key: str  # its key in the owner
     kind: type
     limits: Range | None
-    wrap: Any  # makes the value of the key out of the number
+    wrap: Any  # turns the number into the value of the key
 
 
 def numbers(owner: type) -> Iterator[Number]:
-    """All numbers of a dataclass and of those within it, also in lists, names and unions."""
+    """Return all numbers in a dataclass and in the dataclasses inside it, also in lists, dicts and unions."""
     for key, hint in get_type_hints(owner, include_extras=True).items():
         yield from _numbers(owner, key, hint, lambda value: value)
 
@@ -56,7 +56,7 @@ BY_NAME = pytest.mark.parametrize("number", NUMBERS, ids=[f"{each.owner.__name__
 
 
 def given(number: Number, value: float) -> Any:
-    """The value of the key that the configuration has once it is read from a dict."""
+    """Return the value of the key after the configuration has been read from a dict."""
     required = {"source_language": "de", "target_language": "en"} if number.owner.__name__ == "DataConfig" else {}
     required |= {"model": {"family": "luong"}, "data": {"source_language": "de", "target_language": "en"}} if (
         number.owner is Config

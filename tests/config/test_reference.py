@@ -1,4 +1,4 @@
-"""docs/configuration.md has every key of the schema with its default."""
+"""Test that docs/configuration.md has every key of the schema with its default."""
 
 import importlib.util
 import re

@@ -1,4 +1,4 @@
-"""Dicts to dataclasses and back: what is accepted, what is refused and what the refusal says."""
+"""Test the conversion of dicts to dataclasses and back: accepted values, refused values and the error messages."""
 
 from dataclasses import asdict
 from typing import Any
@@ -13,7 +13,7 @@ from nmt.errors import ConfigError
 
 
 def values(**changes: Any) -> dict[str, Any]:
-    """A small valid configuration as a dict."""
+    """Return a small valid configuration as a dict."""
     return {
         "model": {"family": "transformer"},
         "data": {"source_language": "de", "target_language": "en", "path": "corpus"},
@@ -26,7 +26,7 @@ def training(**changes: Any) -> dict[str, Any]:
 
 
 def refusal(given: dict[str, Any]) -> str:
-    """The sentence with which a configuration is refused."""
+    """Return the error message for a configuration."""
     with pytest.raises(ConfigError) as caught:
         config_from_dict(given)
     sentence = str(caught.value)
@@ -86,7 +86,7 @@ def test_wrong_type_names_key_value_and_expectation(key: str, value: Any, senten
 
 
 def test_text_that_yaml_takes_for_something_else() -> None:
-    data = {"source_language": False, "target_language": "en", "path": "corpus"}  # YAML's no
+    data = {"source_language": False, "target_language": "en", "path": "corpus"}  # how YAML reads `no`
     assert refusal(values(data=data)) == "data.source_language=false: expected text (in quotes)"
 
 

@@ -1,4 +1,4 @@
-"""Heatmaps: the right cells, the right size, every label, in any script a font is there for."""
+"""Test heatmaps: their cells, their size, and their labels in every script that has a font."""
 
 from __future__ import annotations
 
@@ -126,7 +126,7 @@ def test_umlauts_need_no_font_but_the_bundled_one() -> None:
 
 
 def test_characters_no_font_has_are_named() -> None:
-    nowhere = chr(0x5FFFF)  # assigned to no character for ever
+    nowhere = chr(0x5FFFF)  # a code point that is never assigned to a character
     families, missing = fonts._cover(frozenset({"a", nowhere}))
     assert families == ("DejaVu Sans",) and missing == {nowhere}
 

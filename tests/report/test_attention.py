@@ -1,4 +1,4 @@
-"""Pictures of attention: their names, labels and cells, and what the pictures of a sentence share."""
+"""Test pictures of attention: names, labels, cells, and the common scale of one sentence's pictures."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_the_decoder_sees_what_it_has_written_after_the_begin_of_sentence(run: L
     for panel in (panel for row in picture.panels for panel in row):
         weights = np.asarray(panel.weights)
         assert weights[0, 0] > 0 and (weights[:, 0] > 0).all(), "the first column is what everything sees"
-        first_pieces = np.triu(weights, 2)  # a word in several pieces sees its own beginning
+        first_pieces = np.triu(weights, 2)  # a word of several pieces attends to its own first pieces
         assert not first_pieces.any()
 
 

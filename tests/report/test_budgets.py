@@ -1,4 +1,4 @@
-"""What trainings were given, and the sentence about differences."""
+"""Test the budgets of trainings, and the sentence about their differences."""
 
 from __future__ import annotations
 

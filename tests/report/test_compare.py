@@ -1,4 +1,4 @@
-"""The report: every figure it shows, in a page that needs nothing else."""
+"""Test the report: every figure in it, and that the page needs no other files."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ def test_the_test_of_significance_is_told_with_its_interval(folder: Path, result
     assert shuffled["significance"]["method"] == "approximate randomisation"
     (pair,) = shuffled["significance"]["pairs"]
     differing = sum(one != other for one, other in zip(OTHER, REFERENCES, strict=True))
-    extreme = 2 / 2**differing  # the reference wins by most where all are swapped, or none
+    extreme = 2 / 2**differing  # the difference is largest if all translations are swapped, or none
     assert pair["metrics"]["bleu"]["p_value"] == pytest.approx(extreme, abs=0.01)
     low, high = pair["metrics"]["bleu"]["confidence_interval"]
     page = Page((folder / "shuffled" / "index.html").read_text(encoding="utf-8"))
@@ -127,7 +127,7 @@ def test_runs_that_differ_only_in_seed_are_averaged(results: dict[str, Any]) -> 
 
 
 class Page(HTMLParser):
-    """What a page refers to, its visible text, and whether its tags are balanced."""
+    """A parser that collects the links and the visible text of a page, and checks that its tags are balanced."""
 
     VOID = ("meta", "br", "link", "img", "hr")
 

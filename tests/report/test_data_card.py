@@ -1,4 +1,4 @@
-"""The data card: its figures against plain Python on a small corpus, and a page that no text can break out of."""
+"""Test the data card: its figures against plain Python on a small corpus, and the escaping of text in its page."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def lines(name: str, language: str, count: int) -> list[str]:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Training, validation and test text, the last with unseen characters and with lines of training."""
+    """Write training, validation and test text, with unseen characters and with lines of the training text."""
     folder = tmp_path_factory.mktemp("card")
     train = {language: lines("train", language, 400) for language in ("de", "en")}
     texts = {

@@ -1,4 +1,4 @@
-"""Which sentences are shown, and what is marked in them."""
+"""Test which sentences are shown, and which words are marked in them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A sweep's runs in the order of their validations."""
+"""Test that the runs of a sweep are ranked by their validations."""
 
 from __future__ import annotations
 
