@@ -220,7 +220,7 @@ def test_group_is_replaced_whole_even_in_a_resolved_file() -> None:
     config = load_config("embedded", ["model.dropout=0.3", "model.model_dim=128"])
     save_config(config, "resolved/config.yaml")
     replaced = load_config("resolved/config.yaml", ["model.dropout=0.25", "model=transformer_tiny"])
-    assert replaced.model == load_config("embedded", ["model.dropout=0.25"]).model  # single values are applied after groups
+    assert replaced.model == load_config("embedded", ["model.dropout=0.25"]).model  # groups come first, then values
     assert load_config("resolved/config.yaml", ["model=rnnsearch_paper"]).model == RnnSearchConfig()
     assert load_config("resolved/config.yaml", ["search=greedy"]).model == config.model
 
