@@ -1,7 +1,7 @@
-"""The contracts of attention: what an encoder hands on, and what every mechanism promises to a model.
+"""The interfaces of attention: the output of an encoder, and what every attention mechanism has to implement.
 
-A mechanism keeps no state on its module. What it has to remember from one step of a search to the next is a tree of
-tensors with one row for each hypothesis, which it is given and returns.
+Mechanisms are stateless modules. Whatever a mechanism has to remember between two steps of a search is a tree of
+tensors with one row per hypothesis. The caller passes this state in, and the mechanism returns the next one.
 """
 
 from __future__ import annotations
@@ -13,61 +13,63 @@ from typing import Any, ClassVar, NamedTuple, TypeVar, cast
 import torch
 from torch import Tensor, nn
 
-Memory = Any  # a NamedTuple of tensors, one row for each sentence
-MechanismState = Any  # a NamedTuple of tensors, one row for each hypothesis; None where there is nothing to remember
+Memory = Any  # a NamedTuple of tensors with one row per sentence
+MechanismState = Any  # a NamedTuple of tensors with one row per hypothesis; None if there is nothing to remember
 
 Tree = TypeVar("Tree")
 
 
 class Encoded(NamedTuple):
-    """The output of an encoder, from which a decoder makes its memory."""
+    """The output of an encoder, from which a decoder computes its memory."""
 
     states: Tensor  # [batch, src_len, dim]
     mask: Tensor  # [batch, src_len] bool, True = may attend
-    final: tuple[Tensor, ...]  # what a decoder may start from; RNN: h (and c), [batch, layers, dim]; Transformer: ()
-    layers: Tensor | None = None  # [batch, layers, src_len, dim], normalised, embeddings first; where asked for
-    # [batch, layers, heads, src_len, src_len] of self-attention, only when asked for; zeros of a layer without weights
+    # the last state, from which a decoder may start; RNN: h (and c), [batch, layers, dim] each; Transformer: ()
+    final: tuple[Tensor, ...]
+    # [batch, layers, src_len, dim], the embeddings and then each layer's output, normalised; only with need_layers
+    layers: Tensor | None = None
+    # [batch, layers, heads, src_len, src_len] of self-attention, only with need_weights; zeros for layers without it
     weights: Tensor | None = None
 
 
 class NamedLoss(NamedTuple):
-    """A term that a mechanism adds to training."""
+    """A term that an attention mechanism adds to the training loss."""
 
     name: str
-    weight: float  # a key of the configuration
-    # log-probabilities of the targets and their mask, both [rows, tgt_len], the mask True at tokens and the
-    # log-probabilities 0 elsewhere and without gradient -> the sum over the batch
+    weight: float  # the factor of this term in the training loss, from the configuration
+    # (log_probs of the targets, target mask) -> the loss summed over the batch. Both arguments are [rows, tgt_len]. The
+    # mask is True at tokens; log_probs are 0 at padding and have no gradient.
     value: Callable[[Tensor, Tensor], Tensor]
 
 
 class Attended(NamedTuple):
-    """The output of attention to the source. Read its fields by name: mechanisms may add further ones."""
+    """The output of attention to the source. Read its fields by name, since mechanisms may add further fields."""
 
-    # [rows, tgt_len, dim]; with a mixture [rows, tgt_len, k, dim], a context for each of k predictions
+    # [rows, tgt_len, dim]; in a mixture [rows, tgt_len, k, dim], one context for each of the k predictions
     context: Tensor
-    weights: Tensor | None  # [rows, heads, tgt_len, src_len]; None where nobody asked and nothing needed them
-    state: MechanismState = None
+    weights: Tensor | None  # [rows, heads, tgt_len, src_len]; None if neither requested nor needed
+    state: MechanismState = None  # the next state
     mixture: Tensor | None = None  # [rows, tgt_len, k] log-weights of the k predictions
-    losses: tuple[NamedLoss, ...] = ()  # those that `SourceAttention.loss_names` names
+    losses: tuple[NamedLoss, ...] = ()  # with the names in `SourceAttention.loss_names`
 
 
-# x [rows, tgt_len, dim], positions [rows or 1, tgt_len] and the state -> contexts. rows is a multiple of the memory's
-# rows: the hypotheses of a sentence are neighbours.
+# (x [rows, tgt_len, dim], positions [rows or 1, tgt_len], state) -> contexts. The hypotheses of a sentence are
+# neighbouring rows, so the number of rows is a multiple of the number of sentences in the memory.
 Attend = Callable[[Tensor, Tensor, MechanismState], Attended]
 
 
 class Mixer(nn.Module, ABC):
-    """One sublayer in which positions of a sequence exchange what they hold: self-attention, or what stands there.
+    """A sublayer that exchanges information between the positions of a sequence: self-attention or its replacement.
 
-    Whether it is causal, as in a decoder, is fixed when it is made. A causal one gives the same answers whether it is
-    called on a whole sequence or, with a state, on parts of it one after another.
+    A mixer is made causal, for a decoder, or not, for an encoder. A causal mixer gives the same outputs whether it is
+    called once on a whole sequence or, with a state, on its parts one after another.
     """
 
-    attends: ClassVar[bool] = True  # whether it has weights to show
+    attends: ClassVar[bool] = True  # whether it has attention weights
 
     @abstractmethod
     def init_state(self, rows: int, like: Tensor) -> MechanismState:
-        """Return the state before the first position of each row; `like` has its device and type."""
+        """Return the state of `rows` sequences before their first position; `like` has the device and dtype to use."""
 
     @abstractmethod
     def forward(
@@ -79,52 +81,55 @@ class Mixer(nn.Module, ABC):
         *,
         need_weights: bool = False,
     ) -> tuple[Tensor, MechanismState, Tensor | None]:
-        """Return mixed x, the next state (None without a state) and weights where they are asked for.
+        """Return x after mixing, the next state (None if none is given) and the weights (None unless requested).
 
-        x is [rows, length, dim] at positions [rows or 1, length]; mask [rows, length] is False at padding. With a
-        state, which goes without a mask, x follows what the state has seen. Weights are [rows, heads, length, all
-        positions so far].
+        x is [rows, length, dim] at positions [rows or 1, length]; mask [rows, length] is False at padding. If a state
+        is given, x continues the sequence that the state has seen, and no mask is allowed. Weights are
+        [rows, heads, length, all positions so far].
         """
 
     @abstractmethod
     def state_bytes(self, length: int) -> int:
-        """Return how many bytes of fp32 the state of one row has after `length` positions."""
+        """Return the size of one row's state after `length` positions, in bytes of fp32."""
 
 
 class SourceAttention(nn.Module, ABC):
-    """Attention of a decoder, recurrent or not, to the states of the encoder."""
+    """Attention from a decoder, recurrent or Transformer, to the states of the encoder."""
 
     reads_layers: ClassVar[bool] = False  # whether `read` needs Encoded.layers
-    loss_names: tuple[str, ...] = ()  # of the losses that it adds to training
+    loss_names: tuple[str, ...] = ()  # the names of the losses that it adds to training
 
     @abstractmethod
     def read(self, encoded: Encoded) -> Memory:
-        """Compute what attention needs of each sentence once, such as projected keys."""
+        """Compute everything that depends on the source alone, such as projected keys, once per sentence."""
 
     def init_state(self, memory: Memory) -> MechanismState:
-        """Return the state before the first step, one row for each sentence; None for attention without one."""
+        """Return the state before the first step, with one row per sentence; None if this attention has no state."""
         return None
 
     @abstractmethod
     def over(self, memory: Memory, *, need_weights: bool = False) -> Attend:
-        """Open a time loop over this memory: what no step changes is bound once.
+        """Return a function that attends to `memory`, to be called at each step of a decoder's time loop.
 
-        Answers have weights with `need_weights`, and may have them without.
+        Work that is the same for all steps is done here, once. With `need_weights` the results contain weights; without
+        it they may contain them.
         """
 
 
 def merged(losses: Iterable[NamedLoss]) -> tuple[NamedLoss, ...]:
-    """Return one loss for each name, in the order in which names come: the sum of those of that name.
+    """Return one loss per name, the sum of all losses with that name, in the order in which the names first appear.
 
-    So a loss may come from each layer, or from each step of a time loop.
+    Thus each layer, or each step of a time loop, can return its own part of a loss.
     """
-    of_name: dict[str, list[NamedLoss]] = {}
+    by_name: dict[str, list[NamedLoss]] = {}
     for loss in losses:
-        of_name.setdefault(loss.name, []).append(loss)
-    return tuple(_summed(same) for same in of_name.values())
+        by_name.setdefault(loss.name, []).append(loss)
+    return tuple(_summed(same) for same in by_name.values())
 
 
 def _summed(losses: list[NamedLoss]) -> NamedLoss:
+    """Return one loss whose value is the sum of the values of the given losses."""
+
     def value(log_probs: Tensor, mask: Tensor) -> Tensor:
         return torch.stack([loss.value(log_probs, mask) for loss in losses]).sum()
 
@@ -132,7 +137,7 @@ def _summed(losses: list[NamedLoss]) -> NamedLoss:
 
 
 def tree_map(function: Callable[[Tensor], Tensor], tree: Tree) -> Tree:
-    """Apply `function` to every tensor of a tree of (named) tuples; what is no tensor stays."""
+    """Apply `function` to every tensor in a tree of (named) tuples, and keep leaves that are not tensors."""
     if isinstance(tree, Tensor):
         return cast(Tree, function(tree))
     if isinstance(tree, tuple):
@@ -142,5 +147,5 @@ def tree_map(function: Callable[[Tensor], Tensor], tree: Tree) -> Tree:
 
 
 def select(tree: Tree, rows: Tensor) -> Tree:
-    """Return the given rows [n] of every tensor of a memory or a state, in that order."""
+    """Return a memory or state with only the given rows [n] of each tensor, in the order of `rows`."""
     return tree_map(lambda leaf: leaf.index_select(0, rows), tree)

@@ -1,4 +1,4 @@
-"""Terms that mechanisms of attention add to training; see `nmt.models.contract.NamedLoss`."""
+"""Loss terms that attention mechanisms add to training; see `nmt.models.contract.NamedLoss`."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from torch import Tensor
 def doubly_stochastic(weights: Tensor, src_mask: Tensor, tgt_mask: Tensor) -> Tensor:
     """Return the sum over source positions i of (1 - sum_t alpha_ti)^2 (Xu et al. 2015, eq. 14), over the batch.
 
-    It asks that every source position is attended to about as much. weights are [rows, tgt_len, src_len], src_mask
-    [rows, src_len] and tgt_mask [rows, tgt_len] are False at padding.
+    The loss is smallest when every source position receives the same total attention, 1. weights are
+    [rows, tgt_len, src_len]; src_mask [rows, src_len] and tgt_mask [rows, tgt_len] are False at padding.
     """
-    given = (weights * tgt_mask.unsqueeze(2)).sum(1)  # [rows, src_len]
-    return ((1 - given).square() * src_mask).sum()
+    received = (weights * tgt_mask.unsqueeze(2)).sum(1)  # [rows, src_len]
+    return ((1 - received).square() * src_mask).sum()

@@ -1,4 +1,4 @@
-"""Scaled dot-product attention in several heads (Vaswani et al. 2017, section 3.2): what its mechanisms share."""
+"""Functions shared by all multi-head scaled dot-product attention (Vaswani et al. 2017, section 3.2)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def split_heads(x: Tensor, parts: int, num_heads: int) -> tuple[Tensor, ...]:
 
 
 def merge_heads(x: Tensor) -> Tensor:
-    """Put heads side by side again: [rows, heads, length, head_dim] -> [rows, length, dim]."""
+    """Concatenate the heads: [rows, heads, length, head_dim] -> [rows, length, dim]."""
     return x.transpose(1, 2).flatten(2)
 
 

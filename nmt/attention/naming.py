@@ -1,4 +1,4 @@
-"""Mechanisms by their names: each is the file of that name in the room of its kind."""
+"""Lookup of attention mechanisms by name: mechanism NAME of the kind ROOM is in nmt/attention/ROOM/NAME.py."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from typing import Any
 
 
 def make_by_name(room: str, name: str, *given: Any, by: str = "make") -> Any:
-    """Return what the function `by` of nmt/attention/ROOM/NAME.py makes of what is given."""
+    """Call the function `by` of nmt/attention/ROOM/NAME.py with the given arguments and return its result."""
     return getattr(import_module(f"nmt.attention.{room}.{name}"), by)(*given)
 
 
 def has_maker(room: str, name: str, by: str) -> bool:
-    """Return whether nmt/attention/ROOM/NAME.py has that function."""
+    """Return whether nmt/attention/ROOM/NAME.py has a function called `by`."""
     return hasattr(import_module(f"nmt.attention.{room}.{name}"), by)

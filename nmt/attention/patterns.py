@@ -1,6 +1,7 @@
-"""Patterns: which positions a query may see, said by a bias on its scores that depends on positions alone.
+"""Patterns: biases that decide to which keys a query may attend, independently of what queries and keys contain.
 
-A bias is 0 where a query may look and minus infinity elsewhere; it broadcasts to [rows, heads, queries, keys].
+A bias is added to scores. It is 0 where a query may attend and minus infinity elsewhere, and it broadcasts to
+[rows, heads, queries, keys].
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from torch import Tensor
 
 
 def bias_of(mask: Tensor) -> Tensor:
-    """Return the bias, of the same shape, that a bool mask stands for: True = may attend."""
+    """Convert a bool mask (True = may attend) to a bias of the same shape."""
     return torch.where(mask, 0.0, -math.inf)
 
 
@@ -22,7 +23,7 @@ def padding(mask: Tensor) -> Tensor:
 
 
 def causal(query_positions: Tensor, key_positions: Tensor) -> Tensor:
-    """Return the bias [rows, 1, queries, keys] by which a query sees its own position and those before it.
+    """Return the bias [rows, 1, queries, keys] that lets a query attend to its own position and earlier ones.
 
     Positions are [rows, queries] and [rows, keys].
     """

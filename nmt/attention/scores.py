@@ -1,7 +1,7 @@
 """Scores: how well a decoder's query matches each source state, before the softmax.
 
-A score projects the source states once for each sentence (`keys`) and then compares queries with them, so that nothing
-that depends on the source alone is computed at every step.
+A score first projects the source states to keys, once per sentence (`keys`), and then compares queries with these keys.
+Nothing that depends on the source alone is computed again at each step.
 """
 
 from __future__ import annotations
@@ -12,19 +12,19 @@ from torch import Tensor, nn
 
 
 class Score(nn.Module, ABC):
-    """Compares queries [batch, queries, query_dim] with source states [batch, src_len, states_dim]."""
+    """A score between queries [batch, queries, query_dim] and source states [batch, src_len, states_dim]."""
 
     @abstractmethod
     def keys(self, states: Tensor) -> Tensor:
-        """Return what queries are compared with: states [batch, src_len, states_dim] -> [batch, src_len, key_dim]."""
+        """Project states [batch, src_len, states_dim] to the keys [batch, src_len, key_dim] for `forward`."""
 
     @abstractmethod
     def forward(self, query: Tensor, keys: Tensor) -> Tensor:
-        """Return the scores [batch, queries, src_len] of queries [batch, queries, query_dim]."""
+        """Return scores [batch, queries, src_len] of query [batch, queries, query_dim] and keys from `keys`."""
 
 
 class DotScore(Score):
-    """score(h_t, h_s) = h_t . h_s (Luong et al. 2015, eq. 8, dot)."""
+    """The dot product: score(h_t, h_s) = h_t . h_s (Luong et al. 2015, eq. 8, dot)."""
 
     def keys(self, states: Tensor) -> Tensor:
         return states
@@ -34,7 +34,7 @@ class DotScore(Score):
 
 
 class GeneralScore(DotScore):
-    """score(h_t, h_s) = h_t . W_a h_s (Luong et al. 2015, eq. 8, general)."""
+    """The bilinear score: score(h_t, h_s) = h_t . W_a h_s (Luong et al. 2015, eq. 8, general)."""
 
     def __init__(self, query_dim: int, states_dim: int) -> None:
         super().__init__()
@@ -46,9 +46,9 @@ class GeneralScore(DotScore):
 
 
 class AdditiveScore(Score):
-    """score(s, h) = v . tanh(W_a s + U_a h) (Bahdanau et al. 2015, A.1.2).
+    """The additive score: score(s, h) = v . tanh(W_a s + U_a h) (Bahdanau et al. 2015, A.1.2).
 
-    With [W_a U_a] read as one matrix over [h_t; h_s] it is the concat score of Luong et al. 2015, eq. 8.
+    If [W_a U_a] is read as one matrix applied to [h_t; h_s], this is the concat score of Luong et al. 2015, eq. 8.
     """
 
     def __init__(self, query_dim: int, states_dim: int, attention_dim: int) -> None:
@@ -62,14 +62,14 @@ class AdditiveScore(Score):
         return projected
 
     def forward(self, query: Tensor, keys: Tensor) -> Tensor:
-        # [batch, queries, 1, attention] + [batch, 1, src_len, attention]
+        # tanh([batch, queries, 1, attention_dim] + [batch, 1, src_len, attention_dim])
         energy = (self.query_projection(query).unsqueeze(2) + keys.unsqueeze(1)).tanh_()
         scores: Tensor = self.v(energy).squeeze(3)
         return scores
 
 
 def make_score(name: str, query_dim: int, states_dim: int, attention_dim: int) -> Score:
-    """Return the score that `model.score` names; concat is Luong et al.'s word for additive."""
+    """Return the score that `model.score` names: dot, general, additive, or concat (Luong's name for additive)."""
     if name == "dot":
         return DotScore()
     if name == "general":

@@ -1,4 +1,4 @@
-"""Alignments: how a recurrent decoder attends to the source. One file each; `model.alignment` names one."""
+"""Alignments: the kinds of attention of a recurrent decoder, one per file; `model.alignment` names the one to use."""
 
 from nmt.attention.alignments.base import make_alignment
 

@@ -1,4 +1,4 @@
-"""The memory of a source sentence that alignments share, and the function that makes an alignment by its name."""
+"""The source memory that alignments share, and the function that makes the alignment of a given name."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from nmt.config.models import LuongConfig, RnnSearchConfig
 
 
 class AlignmentMemory(NamedTuple):
-    """A batch of source sentences as alignments read them, one row for each sentence."""
+    """The encoded source as an alignment reads it, with one row per sentence."""
 
-    keys: Tensor  # [batch, src_len, key_dim], projected once
-    states: Tensor  # [batch, src_len, states_dim], what contexts are made of
+    keys: Tensor  # [batch, src_len, key_dim], which the score compares queries with
+    states: Tensor  # [batch, src_len, states_dim], which contexts are made of
     mask: Tensor  # [batch, src_len] bool, True = may attend
 
 
 class ScoredAlignment(SourceAttention):
-    """An alignment that keeps what its score makes of the source states, and the states."""
+    """The base class of alignments whose memory consists of the score's keys and the source states."""
 
     def __init__(self, score: Score) -> None:
         super().__init__()
@@ -32,5 +32,5 @@ class ScoredAlignment(SourceAttention):
 
 
 def make_alignment(config: RnnSearchConfig | LuongConfig, score: Score, states_dim: int) -> SourceAttention:
-    """Return the alignment that `model.alignment` names, from the file of that name beside this one."""
+    """Return the alignment that `model.alignment` names, made by the file of that name in this folder."""
     return cast(SourceAttention, make_by_name("alignments", config.alignment, config, score, states_dim))

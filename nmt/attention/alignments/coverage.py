@@ -1,6 +1,6 @@
-"""Attention that knows how far each source state has been translated (Tu et al. 2016, section 3).
+"""Attention that keeps track of how far each source state has been translated (Tu et al. 2016, section 3).
 
-"i-1" in the equations is the decoder's state that attends: s_{i-1} in RNNsearch, h_t in Luong's model.
+In the equations s_{i-1} is the decoder state that serves as the query: s_{i-1} in RNNsearch, h_t in Luong's model.
 """
 
 from __future__ import annotations
@@ -19,33 +19,37 @@ from nmt.config.models import LuongConfig, RnnSearchConfig
 
 
 class CoverageMemory(NamedTuple):
-    """A batch of source sentences as attention with coverage reads them, one row for each sentence."""
+    """The encoded source as attention with coverage reads it, with one row per sentence."""
 
     keys: Tensor  # [batch, src_len, attention_dim], U h_j
     states: Tensor  # [batch, src_len, states_dim]
     mask: Tensor  # [batch, src_len] bool, True = may attend
-    source: Tensor  # [batch, src_len, *], what updates of the coverage need of h_j
+    source: Tensor  # [batch, src_len, *], computed from h_j by `CoverageUpdate.source`
 
 
 class CoverageUpdate(nn.Module, ABC):
-    """The update of the coverage [batch, hypotheses, src_len, dim] at each step. Coverage begins at zero."""
+    """The update of the coverage [batch, hypotheses, src_len, dim] at each step. Coverage starts at zero."""
 
-    dim: int
+    dim: int  # the size of the coverage of one source position
 
     @abstractmethod
     def source(self, states: Tensor) -> Tensor:
-        """Return what each update needs of states [batch, src_len, states_dim]: [batch, src_len, *]."""
+        """Project states [batch, src_len, states_dim] to what every update needs of them: [batch, src_len, *]."""
 
     @abstractmethod
     def forward(self, coverage: Tensor, weights: Tensor, query: Tensor, source: Tensor) -> Tensor:
-        """Return the next coverage.
+        """Return the coverage after one step.
 
-        weights are [batch, hypotheses, src_len], query [batch, hypotheses, query_dim], source that of `source`.
+        weights are [batch, hypotheses, src_len], query is [batch, hypotheses, query_dim], and source is the result of
+        the method `source`.
         """
 
 
 class LinguisticCoverage(CoverageUpdate):
-    """C_ij = C_{i-1,j} + alpha_ij / Phi_j; the fertility Phi_j = N sigmoid(U_f h_j) (Tu et al. 2016, section 3.1)."""
+    """Attention received so far, relative to fertility (Tu et al. 2016, section 3.1).
+
+    C_ij = C_{i-1,j} + alpha_ij / Phi_j with the fertility Phi_j = N sigmoid(U_f h_j).
+    """
 
     dim = 1
 
@@ -63,12 +67,15 @@ class LinguisticCoverage(CoverageUpdate):
 
 
 class NeuralCoverage(CoverageUpdate):
-    """C_ij = GRU(C_{i-1,j}, [alpha_ij; h_j; s_{i-1}]) (Tu et al. 2016, section 3.1), the GRU of Cho et al. 2014."""
+    """Coverage vectors that a GRU (in the form of Cho et al. 2014) updates at each step (Tu et al. 2016, section 3.1).
+
+    C_ij = GRU(C_{i-1,j}, [alpha_ij; h_j; s_{i-1}]).
+    """
 
     def __init__(self, states_dim: int, query_dim: int, dim: int) -> None:
         super().__init__()
         self.dim = dim
-        # the input's matrix, by what it multiplies: gates z, r and the candidate side by side
+        # the GRU's input projection in three parts, one for each input; each gives z, r and the candidate side by side
         self.states_projection = nn.Linear(states_dim, 3 * dim)
         self.weight_projection = nn.Linear(1, 3 * dim, bias=False)
         self.query_projection = nn.Linear(query_dim, 3 * dim, bias=False)
@@ -80,21 +87,22 @@ class NeuralCoverage(CoverageUpdate):
         return projected
 
     def forward(self, coverage: Tensor, weights: Tensor, query: Tensor, source: Tensor) -> Tensor:
-        # W [alpha_ij; h_j; s_{i-1}]
-        given = self.weight_projection(weights.unsqueeze(3)) + source.unsqueeze(1)
-        given = given + self.query_projection(query).unsqueeze(2)
-        for_gates, for_candidate = given.split((2 * self.dim, self.dim), dim=3)
-        # the unit
+        # input projection of [alpha_ij; h_j; s_{i-1}]
+        projected = self.weight_projection(weights.unsqueeze(3)) + source.unsqueeze(1)
+        projected = projected + self.query_projection(query).unsqueeze(2)
+        for_gates, for_candidate = projected.split((2 * self.dim, self.dim), dim=3)
+        # gates z and r
         gates = torch.sigmoid(for_gates + self.gates_projection(coverage))
         update, reset = gates.to(coverage.dtype).chunk(2, dim=3)
+        # candidate and new coverage
         candidate = torch.tanh(for_candidate + self.candidate_projection(reset * coverage))
         return torch.lerp(coverage, candidate.to(coverage.dtype), update)
 
 
 class CoverageAlignment(SourceAttention):
-    """e_ij = v . tanh(W s_{i-1} + U h_j + V C_{i-1,j}) (Tu et al. 2016, section 3.2), and softmax weights.
+    """Soft alignment whose additive score also reads the coverage (Tu et al. 2016, section 3.2).
 
-    Its state is the coverage [rows, src_len, dim].
+    e_ij = v . tanh(W s_{i-1} + U h_j + V C_{i-1,j}). The state is the coverage [rows, src_len, dim].
     """
 
     def __init__(self, score: AdditiveScore, update: CoverageUpdate) -> None:
@@ -108,24 +116,24 @@ class CoverageAlignment(SourceAttention):
         return CoverageMemory(keys, encoded.states, encoded.mask, source)
 
     def init_state(self, memory: CoverageMemory) -> Tensor:
-        """Return zeros, in float32 or better, as the weights are that change them."""
+        """Return a coverage of zeros, in float32 or better, like the weights that change it."""
         dtype = torch.promote_types(memory.states.dtype, torch.float32)
         return memory.states.new_zeros(*memory.mask.shape, self.update.dim, dtype=dtype)
 
     def over(self, memory: CoverageMemory, *, need_weights: bool = False) -> Attend:
         keys, bias = memory.keys.unsqueeze(1), bias_of(memory.mask).unsqueeze(1)
-        states = memory.states.to(memory.keys.dtype)  # once: autocast would keep a copy of them for each step
-        of_sentences = (memory.mask.size(0), -1)  # rows as [batch, hypotheses], so that the memory is never repeated
+        states = memory.states.to(memory.keys.dtype)  # once: autocast would keep a copy of the states for each step
+        by_sentence = (memory.mask.size(0), -1)  # [batch, hypotheses]: the memory broadcasts and is never repeated
 
         def attend(x: Tensor, positions: Tensor, state: Tensor) -> Attended:
-            coverage = state.unflatten(0, of_sentences)  # [batch, hypotheses, src_len, dim]
+            coverage = state.unflatten(0, by_sentence)  # [batch, hypotheses, src_len, dim]
             contexts, weights = [], []
-            for query in x.unflatten(0, of_sentences).unbind(2):  # [batch, hypotheses, query_dim]
-                # e_ij and alpha_ij
+            for query in x.unflatten(0, by_sentence).unbind(2):  # [batch, hypotheses, query_dim]
+                # scores e_ij and weights alpha_ij
                 projected = self.score.query_projection(query).unsqueeze(2)
                 energy = torch.tanh(projected + keys + self.coverage_projection(coverage))
                 alpha = softmax(self.score.v(energy).squeeze(3), bias)  # [batch, hypotheses, src_len]
-                # c_i and C_ij
+                # context c_i and coverage C_ij
                 contexts.append((alpha.to(states.dtype) @ states).flatten(0, 1))
                 coverage = self.update(coverage, alpha, query, memory.source)
                 weights.append(alpha.flatten(0, 1))
@@ -137,7 +145,7 @@ class CoverageAlignment(SourceAttention):
 
 
 def make(config: RnnSearchConfig | LuongConfig, score: Score, states_dim: int) -> CoverageAlignment:
-    """Return the alignment by an additive score and the coverage that `model.coverage` describes."""
+    """Return an alignment with an additive score and the coverage that `model.coverage` describes."""
     options = config.coverage
     update: CoverageUpdate
     if options.kind == "linguistic":

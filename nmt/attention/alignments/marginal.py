@@ -1,7 +1,7 @@
-"""Hard attention by its exact marginal likelihood (Deng et al. 2018, section 2; Wu, Shapiro and Cotterell 2018).
+"""Hard attention with its exact marginal likelihood (Deng et al. 2018, section 2; Wu, Shapiro and Cotterell 2018).
 
-The alignment a_t of a target position is one source position, a latent variable with p(a_t = j) = alpha_tj. It is
-summed out: p(y_t) = sum_j alpha_tj p(y_t | h_t, state_j).
+Each target position t is aligned with exactly one source position a_t, a latent variable with p(a_t = j) = alpha_tj.
+Predictions sum over all its values: p(y_t) = sum_j alpha_tj p(y_t | h_t, state_j).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from nmt.config.models import LuongConfig, RnnSearchConfig
 
 
 class MarginalAlignment(ScoredAlignment):
-    """A mixture of as many predictions as there are source positions: each state is a context by itself."""
+    """A mixture of src_len predictions, one per source position, whose context is the state at that position."""
 
     def over(self, memory: AlignmentMemory, *, need_weights: bool = False) -> Attend:
         batch, src_len = memory.mask.shape
@@ -25,10 +25,10 @@ class MarginalAlignment(ScoredAlignment):
 
         def attend(x: Tensor, positions: Tensor, state: MechanismState = None) -> Attended:
             rows, tgt_len, dim = x.shape
-            # log alpha_tj; the hypotheses of a sentence become further queries to it
+            # log-weights log alpha_tj; the hypotheses of a sentence are treated as additional queries
             scores = self.score(x.reshape(batch, -1, dim), memory.keys)
             log_weights = log_softmax(scores, bias).reshape(rows, tgt_len, src_len)
-            # the contexts: every source state, at each target position
+            # contexts: every source state, for each target position
             states = memory.states.unsqueeze(1).expand(-1, rows // batch * tgt_len, -1, -1)
             context = states.reshape(rows, tgt_len, src_len, -1)
             return Attended(context, log_weights.exp().unsqueeze(1), mixture=log_weights)
@@ -37,5 +37,5 @@ class MarginalAlignment(ScoredAlignment):
 
 
 def make(config: RnnSearchConfig | LuongConfig, score: Score, states_dim: int) -> MarginalAlignment:
-    """Return the marginal alignment by a score."""
+    """Return the marginal alignment with this score."""
     return MarginalAlignment(score)

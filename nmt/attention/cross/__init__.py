@@ -1,1 +1,1 @@
-"""Attention of a Transformer's decoder to the source. One file each; `model.decoder_cross` names them."""
+"""Attention from a Transformer decoder to the source, one kind per file; `model.decoder_cross` names the one to use."""

@@ -14,7 +14,7 @@ from nmt.kernels.scaled_dot_product import attention
 
 
 class SourceKeysValues(NamedTuple):
-    """The keys and values of a source sentence, and the bias that hides its padding."""
+    """The projected keys and values of the source, and the bias that hides its padding."""
 
     keys: Tensor  # [batch, heads, src_len, head_dim]
     values: Tensor  # [batch, heads, src_len, head_dim]
@@ -22,7 +22,7 @@ class SourceKeysValues(NamedTuple):
 
 
 class CrossAttention(SourceAttention):
-    """Target positions attend to the encoder's states, whose keys and values are made once for each sentence."""
+    """Attention from target positions to the encoder's states, whose keys and values are computed once per sentence."""
 
     def __init__(self, model_dim: int, num_heads: int, dropout: float = 0.0) -> None:
         super().__init__()
@@ -36,7 +36,7 @@ class CrossAttention(SourceAttention):
         return self.source(encoded.states, encoded.mask)
 
     def source(self, states: Tensor, mask: Tensor) -> SourceKeysValues:
-        """Return the keys and values of states [batch, src_len, dim] where mask [batch, src_len] is True."""
+        """Return the keys and values of states [batch, src_len, dim]; mask [batch, src_len] is False at padding."""
         key, value = split_heads(self.kv_projection(states), 2, self.num_heads)
         return SourceKeysValues(key, value, patterns.padding(mask))
 
@@ -45,18 +45,20 @@ class CrossAttention(SourceAttention):
 
         def attend(x: Tensor, positions: Tensor, state: MechanismState = None) -> Attended:
             rows, tgt_len, _ = x.shape
-            # the hypotheses of a sentence become further queries to it, so that keys and values are never repeated
+            # queries; the hypotheses of a sentence are additional queries, so that keys and values are never repeated
             query = self.query_projection(x).view(key.size(0), -1, self.num_heads, key.size(3)).transpose(1, 2)
+            # contexts
             context = attention(query, key, value, bias=bias, dropout=self.dropout, training=self.training)
             output = self.output_projection(merge_heads(context)).view(rows, tgt_len, -1)
             if not need_weights:
                 return Attended(output, None)
-            weights = attention_weights(query, key, bias)  # [batch, heads, beam * tgt_len, src_len]
+            # weights, computed again because the fused kernel does not return them
+            weights = attention_weights(query, key, bias)  # [batch, heads, hypotheses * tgt_len, src_len]
             return Attended(output, weights.unflatten(2, (-1, tgt_len)).transpose(1, 2).flatten(0, 1))
 
         return attend
 
 
 def make(config: TransformerConfig, layer: int) -> CrossAttention:
-    """Return the attention of decoder layer `layer`, counted from 0."""
+    """Return the cross-attention of decoder layer `layer`, counted from 0."""
     return CrossAttention(config.model_dim, config.num_heads, config.attention_dropout)

@@ -1,4 +1,4 @@
-"""Attention to a learned sum of all layers of the encoder: transparent attention (Bapna et al. 2018)."""
+"""Transparent attention: the decoder attends to a learned sum of all layers of the encoder (Bapna et al. 2018)."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from nmt.config.models import TransformerConfig
 
 
 class TransparentAttention(CrossAttention):
-    """Decoder layer j attends to z_j = sum_i s_ij h_i, s_j = softmax(W_j), in the place of the last layer h_N alone.
+    """Attention of decoder layer j to z_j = sum_i s_ij h_i with s_j = softmax(W_j), instead of the last layer h_N.
 
-    h_0 are the source embeddings and h_1 ... h_N the outputs of the encoder's N layers, all of them after the last
-    normalisation of the stack. W_j is zero at first, so that training begins with their mean.
+    h_0 are the source embeddings and h_1 ... h_N the outputs of the encoder's N layers, all after the encoder's final
+    normalisation. W_j starts at zero, so that training begins with the mean of the layers.
     """
 
     reads_layers = True
@@ -23,22 +23,22 @@ class TransparentAttention(CrossAttention):
     def __init__(
         self, model_dim: int, num_heads: int, encoder_layers: int, dropout: float = 0.0, layer_dropout: float = 0.0
     ) -> None:
-        """`layer_dropout` is the rate at which elements of W_j are dropped, before their softmax."""
+        """Create the attention; `layer_dropout` is the dropout rate for elements of W_j, applied before the softmax."""
         super().__init__(model_dim, num_heads, dropout)
         self.layer_scores = nn.Parameter(torch.zeros(encoder_layers + 1))  # W_j
         self.layer_dropout = nn.Dropout(layer_dropout)
 
     def read(self, encoded: Encoded) -> SourceKeysValues:
         assert encoded.layers is not None, "encode with need_layers"
-        # s_j
+        # weights s_j of the encoder's layers
         weights = softmax(self.layer_dropout(self.layer_scores))
-        # z_j
+        # weighted sum z_j of the layers
         mixed: Tensor = torch.einsum("n,bnsd->bsd", weights.to(encoded.layers.dtype), encoded.layers)
         return self.source(mixed, encoded.mask)
 
 
 def make(config: TransformerConfig, layer: int) -> TransparentAttention:
-    """Return the attention of decoder layer `layer`, counted from 0."""
+    """Return the transparent attention of decoder layer `layer`, counted from 0."""
     return TransparentAttention(
         config.model_dim,
         config.num_heads,

@@ -1,4 +1,4 @@
-"""Mixers: self-attention and what stands in its place.
+"""Mixers: self-attention and its replacements, one per file.
 
-One file each; `model.encoder_self` and `model.decoder_self` name them.
+`model.encoder_self` and `model.decoder_self` name the mixers to use.
 """

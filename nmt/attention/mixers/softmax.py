@@ -16,14 +16,14 @@ from nmt.kernels.scaled_dot_product import attention
 
 
 class KeysValues(NamedTuple):
-    """The keys and values of the positions so far: the state of a self-attention."""
+    """The state of self-attention: the keys and values of all positions so far."""
 
     keys: Tensor  # [rows, heads, length, head_dim]
     values: Tensor  # [rows, heads, length, head_dim]
 
 
 class SelfAttention(Mixer):
-    """Positions of one sequence attend to each other; one projection makes queries, keys and values."""
+    """Attention among the positions of one sequence. A single projection computes queries, keys and values."""
 
     def __init__(
         self, model_dim: int, num_heads: int, positions: Positions, causal: bool = False, dropout: float = 0.0
@@ -53,7 +53,7 @@ class SelfAttention(Mixer):
         *,
         need_weights: bool = False,
     ) -> tuple[Tensor, KeysValues | None, Tensor | None]:
-        assert mask is None or state is None, "what a state has seen has no mask"
+        assert mask is None or state is None, "a mask cannot be combined with a state"
         # queries, keys and values
         query, key, value = split_heads(self.qkv_projection(x), 3, self.num_heads)
         query, key = self.positions.turn(query, positions), self.positions.turn(key, positions)
@@ -61,26 +61,27 @@ class SelfAttention(Mixer):
             key = torch.cat((state.keys.to(key.dtype), key), dim=2)
             value = torch.cat((state.values.to(value.dtype), value), dim=2)
             state = KeysValues(key, value)
-        # what is added to scores
-        several = self.causal and x.size(1) > 1  # a single position sees all so far
-        alone = state is None and mask is None and not self.positions.enters_scores
-        fused_causal = several and alone  # torch has a kernel for this pattern by itself
+        # bias on the scores: positions, padding and causality
+        hides_future = self.causal and x.size(1) > 1  # a single new position may attend to all positions so far
+        only_causal = state is None and mask is None and not self.positions.enters_scores
+        fused_causal = hides_future and only_causal  # torch has a kernel for causality without any other bias
         terms, key_positions = [], positions
-        if several or self.positions.enters_scores or self.positions.changes_values:
+        if hides_future or self.positions.enters_scores or self.positions.changes_values:
             key_positions = _last_positions(positions, key.size(2))
         if self.positions.enters_scores:
             src_lengths = None if mask is None else mask.sum(dim=1)
             terms.append(self.positions.bias(query, key, positions, key_positions, src_lengths))
         if mask is not None:
             terms.append(patterns.padding(mask))
-        if several and not fused_causal:
+        if hides_future and not fused_causal:
             terms.append(patterns.causal(positions, key_positions))
         bias = _sum(terms)
-        # contexts
+        # weights, which the fused kernel does not return
         weights = None
         if need_weights or self.positions.changes_values:
-            seen = patterns.causal(positions, key_positions) if fused_causal else bias
-            weights = attention_weights(query, key, seen)
+            full_bias = patterns.causal(positions, key_positions) if fused_causal else bias
+            weights = attention_weights(query, key, full_bias)
+        # contexts
         if self.positions.changes_values:
             assert weights is not None
             dropped = self.dropout(weights).to(value.dtype)
@@ -98,12 +99,13 @@ def make(config: TransformerConfig, causal: bool) -> SelfAttention:
 
 
 def _last_positions(positions: Tensor, keys: int) -> Tensor:
-    """Return the positions [rows or 1, keys] of keys that end where positions [rows or 1, queries] do."""
+    """Return the positions [rows or 1, keys] of all keys, given the positions [rows or 1, queries] of the last ones."""
     if positions.size(1) == keys:
         return positions
     return positions[:, -1:] + torch.arange(1 - keys, 1, device=positions.device)
 
 
 def _sum(terms: list[Tensor | None]) -> Tensor | None:
-    there = [term for term in terms if term is not None]
-    return sum(there[1:], start=there[0]) if there else None
+    """Return the sum of all terms that are not None, or None if there are none."""
+    present = [term for term in terms if term is not None]
+    return sum(present[1:], start=present[0]) if present else None

@@ -1,4 +1,4 @@
-"""The simpler simple recurrent unit in the place of a decoder's self-attention (Kim et al. 2019)."""
+"""The simpler simple recurrent unit (SSRU), a replacement for a decoder's self-attention (Kim et al. 2019)."""
 
 from __future__ import annotations
 
@@ -12,15 +12,16 @@ from nmt.config.models import TransformerConfig
 
 
 class SsruState(NamedTuple):
-    """The state of an SSRU. It has the same size after any number of positions."""
+    """The state of an SSRU, whose size does not grow with the number of positions."""
 
     c: Tensor  # [rows, dim]
 
 
 class Ssru(Mixer):
-    """f_t = sigmoid(W_f x_t + b_f), c_t = f_t * c_{t-1} + (1 - f_t) * (W x_t), o_t = ReLU(c_t) (Kim et al. 2019).
+    """The simpler simple recurrent unit (Kim et al. 2019).
 
-    All matrix products are of all positions at once; only c_t waits for the position before.
+    f_t = sigmoid(W_f x_t + b_f), c_t = f_t * c_{t-1} + (1 - f_t) * (W x_t), o_t = ReLU(c_t). The matrix products are
+    computed for all positions at once; only the elementwise update of c_t needs the position before.
     """
 
     attends = False
@@ -31,7 +32,7 @@ class Ssru(Mixer):
         self.input_projection = nn.Linear(model_dim, model_dim, bias=False)
 
     def init_state(self, rows: int, like: Tensor) -> SsruState:
-        wide = torch.promote_types(like.dtype, torch.float32)  # it adds up what all positions contribute
+        wide = torch.promote_types(like.dtype, torch.float32)  # because c is a sum over all positions so far
         return SsruState(like.new_zeros(rows, self.input_projection.out_features, dtype=wide))
 
     def state_bytes(self, length: int) -> int:
@@ -46,20 +47,20 @@ class Ssru(Mixer):
         *,
         need_weights: bool = False,
     ) -> tuple[Tensor, SsruState | None, Tensor | None]:
-        # forget gates and what they let in
+        # forget gates f_t and gated inputs (1 - f_t) * (W x_t)
         forget = torch.sigmoid(self.forget_projection(x))
         new = (1 - forget) * self.input_projection(x)
-        # the time loop
+        # time loop for the cells c_t
         (c,) = self.init_state(x.size(0), x) if state is None else state
         cells = []
         for forget_t, new_t in zip(forget.unbind(dim=1), new.unbind(dim=1), strict=True):
             c = forget_t * c + new_t
             cells.append(c)
-        # outputs
+        # outputs o_t
         return torch.relu(torch.stack(cells, dim=1)), None if state is None else SsruState(c), None
 
 
 def make(config: TransformerConfig, causal: bool) -> Ssru:
     """Return the SSRU of one layer."""
-    assert causal, "model.encoder_self=ssru is refused with the configuration"
+    assert causal, "the configuration check refuses model.encoder_self=ssru"
     return Ssru(config.model_dim)

@@ -1,4 +1,4 @@
-"""Positions: how a Transformer knows the order of tokens. One file for each way; `model.positions` names one."""
+"""Positions: the ways in which a Transformer learns the order of tokens, one per file; `model.positions` names one."""
 
 from nmt.attention.positions.base import Positions, make_embedded_positions, make_positions
 

@@ -10,11 +10,11 @@ from nmt.config.models import TransformerConfig
 
 
 class LinearBiases(Positions):
-    """A penalty on scores that grows with the distance, in each head with a slope of its own that is not learned.
+    """A penalty on scores that grows linearly with the distance, with a fixed slope for each head.
 
-    -slope |i - j| is added to the score of query i and key j (Press et al. 2022, section 3), which has been divided by
-    the root of head_dim before. The paper is about decoders. In an encoder distances count alike in both directions, so
-    that the order of words enters only by how far they are apart.
+    -slope |i - j| is added to the score of query i and key j (Press et al. 2022, section 3), after the score has been
+    divided by sqrt(head_dim). The paper covers decoders only. In an encoder distances count equally in both directions,
+    so that attention knows how far apart two words are, but not which comes first.
     """
 
     enters_scores = True
@@ -37,10 +37,10 @@ class LinearBiases(Positions):
 
 
 def slopes(num_heads: int) -> list[float]:
-    """Return 2^(-8h/n) for h = 1, ..., n, the number of heads.
+    """Return the slope 2^(-8h/n) of each head h = 1, ..., n, where n is the number of heads.
 
-    Where n is no power of two, the authors' code has two parts. The first slopes are those of p heads, p being the next
-    lower power of two. The others are the first, third, fifth ... of 2p heads.
+    If n is not a power of two, the slopes follow the authors' code: first the slopes for p heads, where p is the next
+    lower power of two, then the first, third, fifth ... of the slopes for 2p heads.
     """
     power = 1 << (num_heads.bit_length() - 1)
     steps = [-8 * head / power for head in range(1, power + 1)]
@@ -49,5 +49,5 @@ def slopes(num_heads: int) -> list[float]:
 
 
 def in_attention(config: TransformerConfig) -> LinearBiases:
-    """Return the biases of one layer."""
+    """Return the linear biases of one layer."""
     return LinearBiases(config.num_heads)

@@ -11,9 +11,9 @@ from nmt.config.models import TransformerConfig
 
 
 class RotaryPositions(Positions):
-    """Queries and keys turned by angles that grow with their positions, so that scores know distances alone.
+    """Rotations of queries and keys by angles proportional to their positions, so that scores depend on distances only.
 
-    At position m the components 2i and 2i + 1 of a head are turned by m base^(-2i/head_dim) (Su et al. 2021, eq. 34).
+    At position m the components 2i and 2i + 1 of a head are rotated by m base^(-2i/head_dim) (Su et al. 2021, eq. 34).
     """
 
     frequencies: Tensor  # [head_dim / 2]
@@ -28,14 +28,14 @@ class RotaryPositions(Positions):
 
 
 def rotate(x: Tensor, angles: Tensor) -> Tensor:
-    """Return x [..., dim] whose pairs of components (2i, 2i + 1) are turned by the angles [..., dim / 2].
+    """Rotate each pair of components (2i, 2i + 1) of x [..., dim] by its angle in angles [..., dim / 2].
 
-    Products are in the type of the angles where that is the wider one; the answer has that of x.
+    Products are computed in the wider dtype of the two; the result has the dtype of x.
     """
     cos, sin = angles.cos(), angles.sin()
     even, odd = x[..., 0::2], x[..., 1::2]
-    turned = torch.stack((even * cos - odd * sin, odd * cos + even * sin), dim=-1)
-    return turned.flatten(-2).to(x.dtype)
+    rotated = torch.stack((even * cos - odd * sin, odd * cos + even * sin), dim=-1)
+    return rotated.flatten(-2).to(x.dtype)
 
 
 def in_attention(config: TransformerConfig) -> RotaryPositions:

@@ -12,11 +12,12 @@ from nmt.config.models import TransformerConfig
 
 
 class RelativeKeys(Positions):
-    """A learned vector a^K for each distance j - i, added to key j as query i meets it (Shaw et al. 2018, eq. 4).
+    """A learned vector a^K for each distance j - i, added to key j when query i reads it (Shaw et al. 2018, eq. 4).
 
-    The heads of a layer share them. Distances beyond k, in either direction, count as k (section 3.2). The paper does
-    not say how the vectors begin. Here they begin as the matrices of the model do (Glorot and Bengio 2010), which makes
-    them a fraction of a key at first: distances have a say in the scores from the start, and words a larger one.
+    The heads of a layer share the vectors. Distances beyond k, in either direction, are clipped to k (section 3.2). The
+    paper does not say how the vectors are initialised. Here they are initialised like the matrices of the model (Glorot
+    and Bengio 2010). At first they are then small compared with the keys: distances influence the scores from the
+    start, but less than words do.
     """
 
     enters_scores = True
@@ -34,14 +35,14 @@ class RelativeKeys(Positions):
         key_positions: Tensor,
         src_lengths: Tensor | None = None,
     ) -> Tensor:
-        # the second term of eq. 5: each query with the vectors of all distances, of which each pair takes its own
-        of_distances = query @ self.keys.mT / math.sqrt(query.size(-1))  # [rows, heads, queries, 2k + 1]
-        return of_distances.gather(-1, self.of_pairs(query, query_positions, key_positions))
+        # second term of eq. 5: score each query against all distances, then pick the distance of each key
+        by_distance = query @ self.keys.mT / math.sqrt(query.size(-1))  # [rows, heads, queries, 2k + 1]
+        return by_distance.gather(-1, self.of_pairs(query, query_positions, key_positions))
 
     def of_pairs(self, like: Tensor, query_positions: Tensor, key_positions: Tensor) -> Tensor:
-        """Return clip(j - i, -k, k) + k, the row of a table for query i and key j: [rows, heads, queries, keys].
+        """Return the table index clip(j - i, -k, k) + k for each query i and key j: [rows, heads, queries, keys].
 
-        `like` is [rows, heads, ...].
+        `like` [rows, heads, ...] gives the numbers of rows and heads.
         """
         distances = key_positions.unsqueeze(1) - query_positions.unsqueeze(2)  # [rows or 1, queries, keys]
         clipped = distances.clamp(-self.max_distance, self.max_distance) + self.max_distance
@@ -49,7 +50,7 @@ class RelativeKeys(Positions):
 
 
 class RelativeKeysAndValues(RelativeKeys):
-    """Relative keys, and a vector a^V for each distance, added to the values that a query receives (eq. 3)."""
+    """Relative keys, and a learned vector a^V for each distance, added to the value that a query reads (eq. 3)."""
 
     changes_values = True
 
@@ -58,15 +59,15 @@ class RelativeKeysAndValues(RelativeKeys):
         self.values = _table(max_distance, head_dim)  # a^V
 
     def of_values(self, weights: Tensor, query_positions: Tensor, key_positions: Tensor) -> Tensor:
-        # the second term of eq. 3: weights are added up for each distance, in the type of the table
-        none = self.values.new_zeros(*weights.shape[:3], len(self.values))
+        # second term of eq. 3: sum the weights of each distance, in the dtype of the table
+        zeros = self.values.new_zeros(*weights.shape[:3], len(self.values))
         pairs = self.of_pairs(weights, query_positions, key_positions)
-        of_distances = none.scatter_add(-1, pairs, weights.to(none.dtype))  # [rows, heads, queries, 2k + 1]
-        return of_distances @ self.values
+        by_distance = zeros.scatter_add(-1, pairs, weights.to(zeros.dtype))  # [rows, heads, queries, 2k + 1]
+        return by_distance @ self.values
 
 
 def _table(max_distance: int, head_dim: int) -> nn.Parameter:
-    """Return a vector for each distance from -k to k: [2k + 1, head_dim]."""
+    """Return a table with one trainable vector for each distance from -k to k: [2k + 1, head_dim]."""
     return nn.Parameter(nn.init.xavier_uniform_(torch.empty(2 * max_distance + 1, head_dim)))
 
 
