@@ -1,1 +1,1 @@
-"""The same numbers, faster: what models call by one name, so that they need not ask which device they are on."""
+"""Faster implementations of the models' computations, each one function for all devices."""

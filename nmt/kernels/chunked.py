@@ -1,4 +1,4 @@
-"""Losses behind a projection to the vocabulary, without the logits of all rows in memory at once."""
+"""Losses over the vocabulary projection, computed without the logits of all rows in memory at once."""
 
 from __future__ import annotations
 
@@ -10,51 +10,54 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-# logits held at once: 8 MiB of fp32 on a CPU, 128 MiB on a GPU, which wants large products
+# the number of logits in memory at once: 8 MiB of fp32 on a CPU; 128 MiB on a GPU, which needs large products for speed
 LOGITS_AT_ONCE = {"cpu": 1 << 21, "cuda": 1 << 25}
 
 RowsLoss = Callable[..., tuple[Tensor, Tensor]]
-"""weight, bias, hidden, *rows -> a sum over rows, and a figure for each row, without gradient"""
+"""(weight, bias, hidden, *rows) -> the loss summed over rows, and one number per row without gradient"""
 
 
 def in_chunks(
     loss: RowsLoss, weight: Tensor, bias: Tensor | None, hidden: Tensor, *rows: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Return loss(weight, bias, hidden, *rows), computed for a chunk of rows at a time.
+    """Return loss(weight, bias, hidden, *rows), computed for one chunk of rows at a time.
 
-    hidden is [rows, ..., dim], weight [vocab, dim]; each of `rows` has as many rows as hidden. A chunk's gradients are
-    taken while its logits are there, so these are neither kept nor computed twice (Hsu et al. 2024). Rows 2i and
-    2i + 1 are always in one chunk.
+    hidden is [rows, ..., dim], weight [vocab, dim]; each tensor in `rows` has as many rows as hidden. The gradients of
+    a chunk are computed in the forward pass, while its logits are in memory, so that logits are neither kept for the
+    backward pass nor computed twice (Hsu et al. 2024). Rows 2i and 2i + 1 are always in the same chunk.
     """
     logits_of_row = weight.size(0) * math.prod(hidden.shape[1:-1])
     at_once = LOGITS_AT_ONCE.get(hidden.device.type, LOGITS_AT_ONCE["cuda"])
     size = 2 * max(1, at_once // (2 * logits_of_row))
-    sums: tuple[Tensor, Tensor] = _Chunked.apply(  # type: ignore[no-untyped-call]
+    result: tuple[Tensor, Tensor] = _Chunked.apply(  # type: ignore[no-untyped-call]
         loss, size, torch.is_grad_enabled(), weight, bias, hidden, *rows
     )
-    return sums
+    return result
 
 
 class _Chunked(torch.autograd.Function):
+    """The autograd function of `in_chunks`: forward already computes the gradients, and backward only scales them."""
+
     @staticmethod
     def forward(ctx: Any, loss: RowsLoss, size: int, grad_enabled: bool, *given: Tensor) -> tuple[Tensor, Tensor]:
+        # positions in `given` of the tensors that need a gradient, and their gradients, summed up chunk by chunk
         trained = [place for place, needed in enumerate(ctx.needs_input_grad[3:]) if needed and grad_enabled]
         inputs = [None if each is None else each.detach() for each in given]
-        sums = [torch.zeros_like(each) if place in trained else None for place, each in enumerate(given)]
+        gradients = [torch.zeros_like(each) if place in trained else None for place, each in enumerate(given)]
         totals, figures = [], []
         for start in range(0, max(1, len(given[2])), size):
-            chunk, of_chunk = _chunk(inputs, start, size), _chunk(sums, start, size)
+            chunk, chunk_gradients = _chunk(inputs, start, size), _chunk(gradients, start, size)
             leaves = [chunk[place].requires_grad_() for place in trained]
             with torch.set_grad_enabled(grad_enabled):
                 total, figure = loss(*chunk)
             for place, gradient in zip(trained, torch.autograd.grad(total, leaves) if leaves else (), strict=True):
-                of_chunk[place] += gradient
+                chunk_gradients[place] += gradient
             totals.append(total.detach())
             figures.append(figure)
-        ctx.save_for_backward(*sums)
-        of_rows = torch.cat(figures)
-        ctx.mark_non_differentiable(of_rows)
-        return torch.stack(totals).sum(), of_rows
+        ctx.save_for_backward(*gradients)
+        all_figures = torch.cat(figures)
+        ctx.mark_non_differentiable(all_figures)
+        return torch.stack(totals).sum(), all_figures
 
     @staticmethod
     @once_differentiable
@@ -64,6 +67,6 @@ class _Chunked(torch.autograd.Function):
 
 
 def _chunk(tensors: Sequence[Tensor | None], start: int, size: int) -> list[Any]:
-    """Weight and bias whole, and a chunk of the rows of the others."""
+    """Return weight and bias whole, and `size` rows from row `start` of each other tensor."""
     weight, bias, *others = tensors
     return [weight, bias, *(None if each is None else each[start : start + size] for each in others)]

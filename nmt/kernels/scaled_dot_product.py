@@ -1,4 +1,4 @@
-"""Scaled dot-product attention by torch's fused kernels; `nmt.attention.multihead` has the equation."""
+"""Scaled dot-product attention with torch's fused kernels; `nmt.attention.multihead` spells out the equation."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ def attention(
     """Return the contexts softmax(Q K^T / sqrt(head_dim) + bias) V (Vaswani et al. 2017, eq. 1).
 
     query is [rows, heads, queries, head_dim], key and value [rows, heads, keys, head_dim]; bias broadcasts to
-    [rows, heads, queries, keys]. With `causal`, which takes no bias, there are as many queries as keys, and each sees
-    its own position and those before it. In training weights are dropped at the rate `dropout`.
+    [rows, heads, queries, keys]. `causal` lets each query attend to its own position and earlier ones; it needs as many
+    queries as keys, and no bias. In training `dropout` is the dropout rate of the weights.
 
-    On a CPU bf16 is computed in float32: torch's backward pass in bf16 takes a quarter of an update there.
+    On a CPU bf16 is computed in float32, because torch's backward pass in bf16 would take a quarter of an update there.
     """
     dtype = query.dtype
     widened = torch.float32 if query.device.type == "cpu" and dtype == torch.bfloat16 else dtype

@@ -1,4 +1,4 @@
-"""From a model's configuration to the model."""
+"""Building a model from its configuration."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from nmt.models.transformer import TransformerDecoder, TransformerEncoder
 
 
 def build_model(config: ModelConfig, source_size: int, target_size: int) -> Seq2Seq:
-    """Return the model that `config` describes, freshly initialised, over vocabularies of the given sizes.
+    """Return the model that `config` describes, newly initialised, for vocabularies of the given sizes.
 
-    Where dropout is still `auto`, before training has looked at the text, there is none.
+    If dropout is still `auto`, because training has not looked at the text yet, the model has no dropout.
     """
     if config.dropout == "auto":
         config = dataclasses.replace(config, dropout=0.0)
@@ -103,7 +103,7 @@ def _recurrent(
     reader: nn.GRU | nn.LSTM | Cell,
     output_dim: int,
 ) -> Seq2Seq:
-    """The model of an encoder and a decoder, whose `reader` is the layer that embeddings enter."""
+    """Return an initialised recurrent model; `reader` is the layer of the decoder that reads the embeddings."""
     target: nn.Embedding = decoder.get_submodule("embedding")  # type: ignore[assignment]
     model = Seq2Seq(encoder, decoder, nn.Linear(output_dim, target.num_embeddings))
     initialise_recurrent(model, (encoder.rnn, reader), config.embedding_dim)
@@ -111,7 +111,7 @@ def _recurrent(
 
 
 def _embeddings(config: ModelConfig, dim: int, source_size: int, target_size: int) -> tuple[nn.Embedding, nn.Embedding]:
-    """Source and target embeddings of standard deviation dim^-0.5; one and the same when shared."""
+    """Return source and target embeddings with standard deviation dim^-0.5; the same module twice if shared."""
 
     def embedding(size: int) -> nn.Embedding:
         table = nn.Embedding(size, dim, padding_idx=PAD)
@@ -123,6 +123,7 @@ def _embeddings(config: ModelConfig, dim: int, source_size: int, target_size: in
 
 
 def _tie(config: ModelConfig, model: Seq2Seq, target: nn.Embedding) -> Seq2Seq:
+    """Use the target embeddings as weights of the vocabulary projection, if so configured, and return the model."""
     if config.tie_projection:
         model.projection.weight = target.weight
     return model

@@ -1,7 +1,7 @@
-"""The contracts of models: what a decoder answers, and how search and training drive it.
+"""The interfaces of models: what encoders and decoders return, and how training and search call them.
 
-One `Decoder.forward` serves training (the whole target), search (one token and a state) and forced prefixes (several
-tokens and a state). State is handed on by value and never kept on a module.
+The same call of a `Decoder` serves training (the whole target), search (one token and a state) and forced prefixes
+(several tokens and a state). The state is passed in and returned; no module stores it.
 """
 
 from __future__ import annotations
@@ -32,40 +32,40 @@ __all__ = [
     "tree_map",
 ]
 
-# Who attends to whom: target to source; source to source (encoder); target to target (decoder).
+# Attention from target to source (cross), within the source (encoder) or within the target (decoder).
 AttentionKind = Literal["cross", "encoder", "decoder"]
 
 
 class State(NamedTuple):
-    """What a decoder remembers between two steps: every leaf is a tensor with one row for each hypothesis."""
+    """The state of a decoder between two steps. Every leaf is a tensor with one row per hypothesis."""
 
-    position: Tensor  # [rows] int64, how many tokens have been decoded
-    own: Any  # what the decoder carries itself
-    layers: tuple[Any, ...]  # one state for each layer
+    position: Tensor  # [rows] int64, the number of tokens decoded so far
+    own: Any  # state that belongs to no layer, such as that of a recurrent decoder's attention
+    layers: tuple[Any, ...]  # one state per layer
 
 
-SearchState = Any  # what a search carries: a State, those of several models, or one with something beside it
-# token ids [rows] -> log-probs [rows, vocab], a tensor of the caller's own, and the next state
+SearchState = Any  # the state of a search: a State, a tuple of the States of several models, or a State with additions
+# (token ids [rows], memory, state) -> log_probs [rows, vocab], which the caller may overwrite, and the next state
 Step = Callable[[Tensor, Memory, SearchState], tuple[Tensor, SearchState]]
 
 
 class Decoded(NamedTuple):
-    """What a decoder answers for each target position."""
+    """The output of a decoder for each target position."""
 
-    hidden: Tensor  # [rows, tgt_len, dim] before the vocabulary projection; with a mixture [rows, tgt_len, k, dim]
-    weights: Tensor | None = None  # [rows, layers, heads, tgt_len, src_len] (RNN: 1, 1), only when asked for
+    hidden: Tensor  # [rows, tgt_len, dim] before the vocabulary projection; in a mixture [rows, tgt_len, k, dim]
+    weights: Tensor | None = None  # [rows, layers, heads, tgt_len, src_len] (RNN: 1, 1), only if requested
     mixture: Tensor | None = None  # [rows, tgt_len, k] log-weights of k predictions whose probabilities are averaged
-    losses: tuple[NamedLoss, ...] = ()  # those that `Decoder.loss_names` names, in that order
-    # [rows, layers, heads, tgt_len, all target positions so far]: beside `weights`, of a decoder that `self_attends`;
-    # zeros of a layer without weights
+    losses: tuple[NamedLoss, ...] = ()  # with the names in `Decoder.loss_names`, in that order
+    # [rows, layers, heads, tgt_len, all target positions so far], returned together with `weights` by a decoder that
+    # `self_attends`; zeros for layers without weights
     self_weights: Tensor | None = None
 
 
 @runtime_checkable
 class Encoder(Protocol):
-    """Source ids to states."""
+    """A module that turns source ids into states."""
 
-    attends: bool  # whether it has self-attention, whose weights can be asked for
+    attends: bool  # whether it has self-attention, whose weights can be requested
 
     def __call__(
         self,
@@ -76,51 +76,51 @@ class Encoder(Protocol):
         need_weights: bool = False,
         need_layers: bool = False,
     ) -> Encoded:
-        """Encode src [batch, src_len] where mask [batch, src_len] is True.
+        """Encode src [batch, src_len]; mask [batch, src_len] is False at padding.
 
-        `lengths` [batch], on the CPU wherever the rest is, spares an encoder that needs them there a wait for the
-        device.
+        `lengths` [batch] are on the CPU even if all else is on a GPU: an encoder that needs lengths on the CPU then
+        does not have to wait for the GPU.
         """
         ...
 
 
 @runtime_checkable
 class Decoder(Protocol):
-    """Target prefixes to hidden states."""
+    """A module that turns target prefixes into hidden states."""
 
-    attends: bool  # whether it attends to the source, with weights that can be asked for
-    self_attends: bool  # whether it has self-attention, whose weights then come with them
+    attends: bool  # whether it attends to the source, with weights that can be requested
+    self_attends: bool  # whether it has self-attention, whose weights are then returned, too
     reads_layers: bool  # whether `read` needs Encoded.layers
-    loss_names: tuple[str, ...]  # of the losses that it adds to training
+    loss_names: tuple[str, ...]  # the names of the losses that it adds to training
 
     def read(self, encoded: Encoded) -> Memory:
-        """Compute what every step needs, once for each sentence: projected keys, keys and values."""
+        """Compute everything that depends on the source alone, such as keys and values, once per sentence."""
         ...
 
     def init_state(self, memory: Memory, max_len: int) -> State:
-        """Return the state before the first token, one row for each sentence, for at most max_len tokens."""
+        """Return the state before the first token, with one row per sentence, for at most max_len tokens."""
         ...
 
     def __call__(
         self, tokens: Tensor, memory: Memory, state: State | None = None, *, need_weights: bool = False
     ) -> tuple[Decoded, State | None]:
-        """Decode tokens [rows, tgt_len] after `state` (None: from the start, and no state is returned).
+        """Decode tokens [rows, tgt_len] that follow `state`; without a state, start anew and return None for the state.
 
-        rows is a multiple of the memory's rows: hypotheses of one sentence are neighbours. All rows advance by the
-        same number of tokens.
+        The hypotheses of a sentence are neighbouring rows, so the number of rows is a multiple of the number of
+        sentences in the memory. All rows advance by the same number of tokens.
         """
         ...
 
 
 def first_position(like: Tensor) -> Tensor:
-    """Return the position of each row of `like` before the first token: zeros [rows]."""
+    """Return the position before the first token for each row of `like`: zeros [rows]."""
     return torch.zeros(like.size(0), dtype=torch.long, device=like.device)
 
 
 def positions_after(state: State | None, tokens: Tensor) -> Tensor:
-    """Return the positions [1, length] of tokens [rows, length] after a state, or from the start.
+    """Return the positions [1, length] of tokens [rows, length] that follow `state` (None: from the start).
 
-    All rows are at the same one, since all advance by the same number of tokens.
+    The positions are the same for all rows, since all rows advance by the same number of tokens.
     """
     steps = torch.arange(tokens.size(1), device=tokens.device).unsqueeze(0)
     return steps if state is None else state.position[:1].unsqueeze(1) + steps

@@ -1,4 +1,4 @@
-"""An ensemble: several models over one vocabulary that answer with the mean of their probabilities."""
+"""An ensemble: several models with the same vocabulary, whose probabilities are averaged."""
 
 from __future__ import annotations
 
@@ -12,13 +12,14 @@ from torch import Tensor, nn
 from nmt.models.contract import Memory, State
 from nmt.models.seq2seq import Seq2Seq
 
-States = tuple[State, ...]  # one of each model
+States = tuple[State, ...]  # one state per model
 
 
 class Ensemble(nn.Module):
-    """What search needs of a `Seq2Seq`, over models of any kind; memories and states are tuples with one of each model.
+    """An ensemble of models of any kind, with the methods of `Seq2Seq` that search calls.
 
-    A token's probability is the arithmetic mean of the models' (in translation first in Sutskever et al. 2014).
+    Memories and states are tuples with one element per model. The probability of a token is the arithmetic mean of the
+    models' probabilities (first used for neural translation by Sutskever et al. 2014).
     """
 
     def __init__(self, models: Sequence[Seq2Seq]) -> None:
@@ -27,25 +28,25 @@ class Ensemble(nn.Module):
 
     @property
     def attends(self) -> bool:
-        """Whether every model has attention weights to show."""
+        """True if every model can return attention weights."""
         return all(model.attends for model in self._models())
 
     def read(self, src: Tensor, src_mask: Tensor, lengths: Tensor | None = None) -> Memory:
-        """Return each model's memory of src, one row for each sentence."""
+        """Return each model's memory of src, with one row per sentence."""
         return tuple(model.read(src, src_mask, lengths) for model in self._models())
 
     def init_state(self, memory: Memory, max_len: int) -> States:
-        """Each model's state before the first token, one row a sentence."""
+        """Return each model's state before the first token, with one row per sentence."""
         return tuple(model.init_state(part, max_len) for model, part in zip(self._models(), memory, strict=True))
 
     def step(self, tokens: Tensor, memory: Memory, state: States) -> tuple[Tensor, States]:
-        """One search step of all models: [rows] -> the mean's log-probabilities [rows, vocab] and the new states."""
+        """Take one search step with all models: [rows] -> mean log-probabilities [rows, vocab] and the new states."""
         parts = zip(self._models(), memory, state, strict=True)
         log_probs, states = zip(*(model.step(tokens, *part) for model, *part in parts), strict=True)
         return log_mean(log_probs), states
 
     def weighted_step(self, tokens: Tensor, memory: Memory, state: States) -> tuple[Tensor, Tensor, States]:
-        """A step, with the models' mean attention weights [rows, src_len] in its middle."""
+        """Take a step; return log-probabilities, the models' mean attention weights [rows, src_len] and new states."""
         parts = zip(self._models(), memory, state, strict=True)
         steps = (model.weighted_step(tokens, *part) for model, *part in parts)
         log_probs, weights, states = zip(*steps, strict=True)
@@ -61,7 +62,7 @@ class Ensemble(nn.Module):
         *,
         need_weights: bool = False,
     ) -> tuple[Tensor, Tensor | None]:
-        """See `Seq2Seq.force`; the weights are the models' mean."""
+        """Force a target as `Seq2Seq.force` does; the weights are the mean of the models' weights."""
         given = (src, src_mask, tgt_in, tgt_out, lengths)
         forced = [model.force(*given, need_weights=need_weights) for model in self._models()]
         weights = [part for _, part in forced if part is not None]
@@ -72,5 +73,5 @@ class Ensemble(nn.Module):
 
 
 def log_mean(log_probs: Sequence[Tensor]) -> Tensor:
-    """The logarithm of the mean of probabilities that are given as logarithms, all of one shape."""
+    """Return the logarithm of the mean of several probabilities, given as logarithms of equal shape."""
     return torch.stack(tuple(log_probs)).logsumexp(0) - math.log(len(log_probs))

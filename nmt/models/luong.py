@@ -1,4 +1,4 @@
-"""Global attention on the decoder's present state, with or without input feeding (Luong et al. 2015)."""
+"""Luong's model: global attention from the current decoder state, with or without input feeding (Luong et al. 2015)."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from nmt.models.sequences import CellState, Layered, run_rnn
 
 
 class LuongMemory(NamedTuple):
-    """What the decoder keeps of a source sentence."""
+    """The encoded source as the decoder reads it."""
 
-    attention: Any
-    first: Layered  # the encoder's last state
-    mask: Tensor  # [batch, src_len]
+    attention: Any  # the memory of the attention
+    first: Layered  # the encoder's last state, from which the decoder starts
+    mask: Tensor  # [batch, src_len] bool, True = may attend
 
 
 class AttentionalOutput(nn.Module):
-    """h~_t = tanh(W_c [c_t; h_t]) (Luong et al. 2015, eq. 5)."""
+    """Attention and the attentional hidden state h~_t = tanh(W_c [c_t; h_t]) (Luong et al. 2015, eq. 5)."""
 
     def __init__(self, config: LuongConfig) -> None:
         super().__init__()
@@ -34,11 +34,13 @@ class AttentionalOutput(nn.Module):
         self.projection = nn.Linear(2 * config.hidden_dim, config.hidden_dim, bias=False)
 
     def forward(self, context: Tensor, h: Tensor) -> Tensor:
-        """Return h~ [..., hidden] of contexts and h [..., hidden]."""
+        """Return h~ [..., hidden] for context [..., hidden] and h [..., hidden]."""
         return torch.tanh(self.projection(torch.cat((context, h.to(context.dtype)), dim=-1)))
 
 
 class _LuongDecoder(AddsLosses):
+    """The common base of the decoders with and without input feeding."""
+
     attends = True
     self_attends = False
     reads_layers = False
@@ -53,14 +55,15 @@ class _LuongDecoder(AddsLosses):
         return self.output.attention
 
     def read(self, encoded: Encoded) -> LuongMemory:
-        """Compute keys of all states; the decoder starts from the encoder's last state, layer by layer."""
+        """Compute the keys of all source states; each layer starts from the encoder's last state of that layer."""
         return LuongMemory(self.output.attention.read(encoded), by_layer(encoded.final), encoded.mask)
 
 
 class PlainDecoder(_LuongDecoder):
-    """Without input feeding the recurrence needs no attention: one RNN call, then one attention, over all steps.
+    """The decoder without input feeding.
 
-    Its state is that of the RNN's layers, with that of attention for its own.
+    Its RNN does not read the output of attention, so that all target positions take one RNN call and one call of
+    attention. In its State, `layers` is the RNN's state and `own` that of attention.
     """
 
     def __init__(self, config: LuongConfig, embedding: nn.Embedding) -> None:
@@ -70,7 +73,7 @@ class PlainDecoder(_LuongDecoder):
         )
 
     def init_state(self, memory: LuongMemory, max_len: int) -> State:
-        """Return the encoder's last state."""
+        """Return the state before the first token, made of the encoder's last state."""
         return State(first_position(memory.mask), self.output.attention.init_state(memory.attention), memory.first)
 
     def forward(
@@ -79,12 +82,12 @@ class PlainDecoder(_LuongDecoder):
         """Decode tokens [rows, tgt_len] after `state`; see `nmt.models.contract.Decoder`."""
         positions = positions_after(state, tokens)
         before = self.init_state(memory, tokens.size(1)) if state is None else state
-        # states h_t
+        # embeddings and hidden states h_t
         h, layers = run_rnn(self.rnn, self.dropout(self.embedding(tokens)), before.layers)
         h = self.dropout(h)
-        # contexts c_t
+        # attention to the source: contexts c_t
         attended = self.output.attention.over(memory.attention, need_weights=True)(h, positions, before.own)
-        # attentional hidden states h~_t; of a mixture, one for each of its contexts
+        # attentional hidden states h~_t; in a mixture, one for each context
         if attended.mixture is not None:
             h = h.unsqueeze(2).expand_as(attended.context)
         hidden = self.dropout(self.output(attended.context, h))
@@ -94,14 +97,14 @@ class PlainDecoder(_LuongDecoder):
 
 
 class FeedingState(NamedTuple):
-    """What the decoder carries itself."""
+    """The state of the decoder that belongs to no layer."""
 
     fed: Tensor  # [rows, hidden], the attentional hidden state that is fed to the next step
-    attention: Any
+    attention: Any  # the state of the attention
 
 
 class FeedingDecoder(_LuongDecoder):
-    """The attentional hidden state is fed to the next step beside its token (Luong et al. 2015, section 3.3)."""
+    """The decoder with input feeding: a step reads its token and the previous h~ (Luong et al. 2015, section 3.3)."""
 
     def __init__(self, config: LuongConfig, embedding: nn.Embedding) -> None:
         super().__init__(config, embedding)
@@ -110,7 +113,7 @@ class FeedingDecoder(_LuongDecoder):
         self.upper_cells = nn.ModuleList(make_cell(config.cell, hidden, 0, hidden) for _ in range(config.layers - 1))
 
     def init_state(self, memory: LuongMemory, max_len: int) -> State:
-        """Return the encoder's last state; nothing is fed to the first step."""
+        """Return the state before the first token: the encoder's last state, and zeros to feed to the first step."""
         own = FeedingState(torch.zeros_like(memory.first[0][0]), self.output.attention.init_state(memory.attention))
         return State(first_position(memory.mask), own, memory.first)
 
@@ -121,7 +124,7 @@ class FeedingDecoder(_LuongDecoder):
         # embeddings
         embedded = self.dropout(self.embedding(tokens))
         positions = positions_after(state, tokens)
-        # the time loop: h_t from the token and h~_{t-1}, then c_t and h~_t
+        # time loop: h_t from the token and h~_{t-1}, then attention to the source for c_t, then h~_t
         before = self.init_state(memory, tokens.size(1)) if state is None else state
         (fed, attention_state), layers = before.own, before.layers
         attend = self.output.attention.over(memory.attention, need_weights=True)
@@ -144,7 +147,7 @@ class FeedingDecoder(_LuongDecoder):
         return decoded, State(state.position + tokens.size(1), FeedingState(fed, attention_state), layers)
 
     def _step(self, projected: Tensor, fed: Tensor, layers: Layered) -> Layered:
-        """Take one step through all layers: projected [rows, gates * hidden] enters the first with what is fed."""
+        """Run all layers for one step; the first reads projected [rows, gates * hidden] and fed [rows, hidden]."""
         now: list[CellState] = [self.first_cell(projected, fed, layers[0])]
         for cell, state in zip(self._cells()[1:], layers[1:], strict=True):
             below = self.dropout(now[-1][0])

@@ -1,4 +1,4 @@
-"""What recurrent models are made of: the encoder, cells whose step is driven by hand, the maxout layer."""
+"""Parts of recurrent models: the encoder, cells that are called once per step, and the maxout layer."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from nmt.models.contract import Encoded, NamedLoss, merged
 from nmt.models.sequences import CellState, Layered, reverse, run_rnn
 
 CellName = Literal["gru", "lstm"]
-# the standard deviation of what embeddings add to gates at first: with 0.05 and 0.5 Luong's model learned more slowly
-_OF_GATES = 0.2
+# the initial standard deviation of weights that multiply embeddings; with 0.05 or 0.5 Luong's model learned more slowly
+_INPUT_STD = 0.2
 
 
 class RnnEncoder(nn.Module):
     """A GRU or LSTM over the embedded source, in one direction or both.
 
-    GRUs over whole sequences are `nn.GRU`, which applies the reset gate after the recurrent product
-    (Cho et al. 2014 apply it before), for the fused kernels that this form has.
+    The GRU is `nn.GRU`, which applies the reset gate after the recurrent product (Cho et al. 2014 apply it before). It
+    is used for whole sequences because this form has fused kernels.
     """
 
     attends = False
@@ -56,15 +56,17 @@ class RnnEncoder(nn.Module):
         need_weights: bool = False,
         need_layers: bool = False,
     ) -> Encoded:
-        """Encode src [batch, src_len]; states and final have hidden_dim * directions features. There are no weights.
+        """Encode src [batch, src_len]; states and final have hidden_dim * directions features. No weights.
 
-        With reverse_source the words enter last to first (Sutskever et al. 2014, section 3.3), and states stand
-        at the place of their word all the same.
+        With reverse_source the RNN reads the words from last to first (Sutskever et al. 2014, section 3.3), but each
+        state is returned at the position of its word.
         """
+        # embeddings
         sizes = mask.sum(dim=1)
         embedded = self.dropout(self.embedding(src))  # [batch, src_len, embedding]
         if self.reverse_source:
             embedded = reverse(embedded, sizes)
+        # hidden states
         states, final = run_rnn(self.rnn, embedded, lengths=sizes if lengths is None else lengths)
         if self.reverse_source:
             states = reverse(states, sizes)
@@ -74,19 +76,20 @@ class RnnEncoder(nn.Module):
 def whole_sequence_rnn(
     cell: CellName, input_dim: int, hidden_dim: int, layers: int = 1, dropout: float = 0.0, bidirectional: bool = False
 ) -> nn.GRU | nn.LSTM:
-    """A batch-first `nn.GRU` or `nn.LSTM` with dropout between its layers."""
+    """Return a batch-first `nn.GRU` or `nn.LSTM` with dropout between its layers."""
     kind = nn.GRU if cell == "gru" else nn.LSTM
     between = dropout if layers > 1 else 0.0
     return kind(input_dim, hidden_dim, layers, batch_first=True, dropout=between, bidirectional=bidirectional)
 
 
 class Cell(nn.Module, ABC):
-    """One recurrent layer driven a step at a time: an input known beforehand, an input fed at each step, a state.
+    """A recurrent layer that is called once per step.
 
-    `project` takes what is known of all steps out of the time loop in one product.
+    Its input has a part that is known before the time loop, such as embeddings, and a part that is fed at each step,
+    such as a context. `project` multiplies the known part of all steps at once, outside the loop.
     """
 
-    leaves: int  # tensors in the state: h, or h and c
+    leaves: int  # the number of tensors in the state: 1 (h) or 2 (h and c)
 
     def __init__(self, input_dim: int, fed_dim: int, hidden_dim: int, gates: int) -> None:
         super().__init__()
@@ -95,17 +98,17 @@ class Cell(nn.Module, ABC):
         self.recurrent_projection = nn.Linear(fed_dim + hidden_dim, gates * hidden_dim, bias=False)
 
     def project(self, known: Tensor) -> Tensor:
-        """known [rows, length, input_dim] -> [rows, length, gates * hidden_dim]."""
+        """Project the known inputs [rows, length, input_dim] of all steps to [rows, length, gates * hidden_dim]."""
         projected: Tensor = self.input_projection(known)
         return projected
 
     @abstractmethod
     def forward(self, projected: Tensor, fed: Tensor | None, state: CellState) -> CellState:
-        """Take a step: projected [rows, gates * hidden], fed [rows, fed_dim], state leaves [rows, hidden]."""
+        """Return the next state, given projected [rows, gates * hidden], fed [rows, fed_dim] and the state."""
 
 
 class GruCell(Cell):
-    """The gated unit as Cho et al. 2014 and Bahdanau et al. 2015, A.1.1, define it: the reset gate acts on h itself."""
+    """A gated recurrent unit whose reset gate multiplies h itself (Cho et al. 2014; Bahdanau et al. 2015, A.1.1)."""
 
     leaves = 1
 
@@ -113,19 +116,22 @@ class GruCell(Cell):
         super().__init__(input_dim, fed_dim, hidden_dim, gates=3)
 
     def forward(self, projected: Tensor, fed: Tensor | None, state: CellState) -> CellState:
+        # input projection
         (h,) = state
         n = self.hidden_dim
         fed_weight, weight = self.recurrent_projection.weight.split((self.fed_dim, n), dim=1)
         if fed is not None:
             projected = projected + linear(fed, fed_weight)
         for_gates, for_candidate = projected.split((2 * n, n), dim=-1)
+        # gates
         update, reset = torch.sigmoid(for_gates + linear(h, weight[: 2 * n])).to(h.dtype).chunk(2, dim=-1)
+        # candidate and new state
         candidate = torch.tanh(for_candidate + linear(reset * h, weight[2 * n :])).to(h.dtype)
         return (torch.lerp(h, candidate, update),)
 
 
 class LstmCell(Cell):
-    """Long short-term memory (Hochreiter & Schmidhuber 1997) with forget gates; gates in the order of `nn.LSTM`."""
+    """An LSTM cell (Hochreiter & Schmidhuber 1997) with forget gates; the order of the gates is that of `nn.LSTM`."""
 
     leaves = 2
 
@@ -133,29 +139,31 @@ class LstmCell(Cell):
         super().__init__(input_dim, fed_dim, hidden_dim, gates=4)
 
     def forward(self, projected: Tensor, fed: Tensor | None, state: CellState) -> CellState:
+        # gates
         h, c = state
         read = h if fed is None else torch.cat((fed.to(h.dtype), h), dim=-1)
         gates = (projected + self.recurrent_projection(read)).to(c.dtype)
         i, f, g, o = gates.chunk(4, dim=-1)
+        # new cell and hidden state
         c = torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(g)
         return torch.sigmoid(o) * torch.tanh(c), c
 
 
 def by_layer(leaves: tuple[Tensor, ...]) -> Layered:
-    """Return what an encoder ended on, h (and c) [batch, layers, dim], as the state of each layer."""
+    """Split the last state of an encoder, h (and c) [batch, layers, dim], into one state per layer."""
     return tuple(zip(*(leaf.unbind(dim=1) for leaf in leaves), strict=True))
 
 
 def shown(attended: list[Attended]) -> Tensor:
-    """Return the weights [rows, 1, 1, tgt_len, src_len] of what attention answered, one or more positions at a time.
+    """Join the weights of results of attention, for one or more positions each, to [rows, 1, 1, tgt_len, src_len].
 
-    A recurrent decoder has one layer of attention, with one head.
+    The two dimensions of size 1 are layers and heads: a recurrent decoder has one layer of attention, with one head.
     """
     return torch.cat([cast(Tensor, each.weights) for each in attended], dim=2).unsqueeze(1)
 
 
 class AddsLosses(nn.Module, ABC):
-    """A decoder that adds to training what its attention adds, and what its configuration gives a weight to."""
+    """The base of decoders that add losses to training: those of their attention, and the doubly stochastic loss."""
 
     def __init__(self, config: RnnSearchConfig | LuongConfig) -> None:
         super().__init__()
@@ -167,12 +175,12 @@ class AddsLosses(nn.Module, ABC):
 
     @property
     def loss_names(self) -> tuple[str, ...]:
-        """The names of the losses, in the order of `losses`."""
+        """The names of the losses, in the order in which `losses` returns them."""
         own = ("doubly_stochastic",) if self.doubly_stochastic else ()
         return self.source_attention().loss_names + own
 
     def losses(self, attended: list[Attended], mask: Tensor) -> tuple[NamedLoss, ...]:
-        """Return the losses of what attention answered at each step; mask is [rows, src_len]."""
+        """Return the losses for the results of attention at all steps; mask [rows, src_len] is False at padding."""
         losses = [loss for step in attended for loss in step.losses]
 
         def value(log_probs: Tensor, tgt_mask: Tensor) -> Tensor:
@@ -184,30 +192,33 @@ class AddsLosses(nn.Module, ABC):
 
 
 def make_cell(cell: CellName, input_dim: int, fed_dim: int, hidden_dim: int) -> GruCell | LstmCell:
-    """The cell of that name."""
+    """Return a new cell of the kind that `cell` names."""
     return (GruCell if cell == "gru" else LstmCell)(input_dim, fed_dim, hidden_dim)
 
 
 class MaxoutOutput(nn.Module):
-    """t = max over pairs of U_o s + V_o E y + C_o c (Goodfellow et al. 2013; Bahdanau et al. 2015, A.2.2)."""
+    """The maxout output layer (Goodfellow et al. 2013; Bahdanau et al. 2015, A.2.2).
+
+    t = max over pairs of U_o s + V_o E y + C_o c.
+    """
 
     def __init__(self, input_dim: int, maxout_dim: int) -> None:
         super().__init__()
         self.projection = nn.Linear(input_dim, 2 * maxout_dim)
 
     def forward(self, *inputs: Tensor) -> Tensor:
-        """inputs [rows, length, *] joined -> [rows, length, maxout_dim]."""
+        """Concatenate inputs [rows, length, *] and return the layer's output [rows, length, maxout_dim]."""
         projected: Tensor = self.projection(torch.cat(inputs, dim=-1))
         return projected.view(*projected.shape[:-1], -1, 2).amax(dim=-1)
 
 
 def initialise_recurrent(model: nn.Module, readers: Iterable[nn.GRU | nn.LSTM | Cell], embedding_dim: int) -> None:
-    """Give a recurrent model its first weights: biases of zero, and Xavier where nothing else is said.
+    """Initialise a recurrent model: biases with zero, matrices with Xavier unless another rule below applies.
 
-    Recurrent matrices are orthogonal, gate by gate (Bahdanau et al. 2015, B.1), and forget gates have a bias of one
+    Recurrent matrices are orthogonal for each gate (Bahdanau et al. 2015, B.1), and forget gates have a bias of one
     (Jozefowicz et al. 2015). Weights that multiply embeddings (those of `readers`) have a standard deviation of 0.2.
-    Embeddings have length 1, so gates have it, too, before their activations. With Xavier they would start near zero,
-    and attention, which learns from products of states, would learn late.
+    Embeddings have a norm of about 1, so that gates have the same standard deviation before their activations. With
+    Xavier gates would start near zero, and attention, which learns from products of states, would learn late.
     """
     for module in model.modules():
         if isinstance(module, nn.Linear):
@@ -233,11 +244,11 @@ def initialise_recurrent(model: nn.Module, readers: Iterable[nn.GRU | nn.LSTM | 
     with torch.no_grad():
         for reader in readers:
             for weight in _input_weights(reader):
-                nn.init.normal_(weight[:, :embedding_dim], std=_OF_GATES)
+                nn.init.normal_(weight[:, :embedding_dim], std=_INPUT_STD)
 
 
 def _input_weights(layer: nn.GRU | nn.LSTM | Cell) -> list[Tensor]:
-    """The matrices [gates * hidden, input] that multiply the input of a layer, or of the first of several layers."""
+    """Return the matrices [gates * hidden, input] that multiply the input of a layer (of a stack: its first layer)."""
     if isinstance(layer, Cell):
         return [layer.input_projection.weight]
     return [getattr(layer, name) for name in ("weight_ih_l0", "weight_ih_l0_reverse") if hasattr(layer, name)]
@@ -245,10 +256,12 @@ def _input_weights(layer: nn.GRU | nn.LSTM | Cell) -> list[Tensor]:
 
 @torch.no_grad()
 def _orthogonal_gates(weight: Tensor, hidden_dim: int) -> None:
+    """Fill each gate's part of a recurrent matrix [gates * hidden, hidden] with an orthogonal matrix."""
     for gate in weight.split(hidden_dim):
         gate.copy_(nn.init.orthogonal_(torch.empty_like(gate)))
 
 
 @torch.no_grad()
 def _open_forget_gates(bias: Tensor, hidden_dim: int) -> None:
+    """Set the forget gates' part of an LSTM's bias [4 * hidden] to one."""
     bias[hidden_dim : 2 * hidden_dim].fill_(1.0)

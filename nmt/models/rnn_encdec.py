@@ -14,14 +14,14 @@ from nmt.models.sequences import Layered, run_rnn
 
 
 class FixedMemory(NamedTuple):
-    """All that the decoder knows of a source sentence."""
+    """Everything that the decoder knows of a source sentence."""
 
     context: Tensor  # [batch, context_dim], the fixed vector c
     first: Layered  # the decoder's first state
 
 
 class _FixedVectorDecoder(nn.Module):
-    """What both decoders share: nothing depends on the previous output but its token, so training is one RNN call."""
+    """The common base of both decoders. Its RNN reads only known tokens in training, so all steps take one RNN call."""
 
     attends = False
     self_attends = False
@@ -35,25 +35,26 @@ class _FixedVectorDecoder(nn.Module):
         self.rnn = whole_sequence_rnn(config.cell, input_dim, config.hidden_dim, config.layers, config.dropout)
 
     def init_state(self, memory: FixedMemory, max_len: int) -> State:
-        """Return the state that `read` made."""
+        """Return the state before the first token, which `read` has computed."""
         return State(first_position(memory.context), (), memory.first)
 
     def _run(self, x: Tensor, memory: FixedMemory, state: State | None) -> tuple[Tensor, State | None]:
+        """Run the RNN over x [rows, length, input] and return its output and, if a state is given, the next state."""
         output, layers = run_rnn(self.rnn, x, memory.first if state is None else state.layers)
         return output, None if state is None else State(state.position + x.size(1), (), layers)
 
 
 class InitialStateDecoder(_FixedVectorDecoder):
-    """The fixed vector is the decoder's first state and nothing else (Sutskever et al. 2014, section 2)."""
+    """A decoder that uses the fixed vector only as its first state (Sutskever et al. 2014, section 2)."""
 
     def __init__(self, config: RnnEncDecConfig, embedding: nn.Embedding) -> None:
         super().__init__(config, embedding, config.embedding_dim)
         final_dim = config.hidden_dim * (2 if config.bidirectional else 1)
-        # the paper's encoder is as wide as its decoder; two directions have to be brought to that width
+        # the paper's encoder and decoder have the same width; two directions have to be projected to that width
         self.bridge = nn.Linear(final_dim, config.hidden_dim) if config.bidirectional else nn.Identity()
 
     def read(self, encoded: Encoded) -> FixedMemory:
-        """Let each layer start from the encoder's last state of that layer."""
+        """Return a memory in which each layer starts from the encoder's last state of that layer."""
         first = tuple(self.bridge(leaf) for leaf in encoded.final)
         return FixedMemory(encoded.final[0][:, -1], by_layer(first))
 
@@ -61,12 +62,13 @@ class InitialStateDecoder(_FixedVectorDecoder):
         self, tokens: Tensor, memory: FixedMemory, state: State | None = None, *, need_weights: bool = False
     ) -> tuple[Decoded, State | None]:
         """Decode tokens [rows, tgt_len] after `state`; see `nmt.models.contract.Decoder`."""
+        # embeddings and hidden states
         output, state = self._run(self.dropout(self.embedding(tokens)), memory, state)
         return Decoded(self.dropout(output), None), state
 
 
 class EveryStepDecoder(_FixedVectorDecoder):
-    """The fixed vector is given to the recurrence and to the maxout output at every step (Cho et al. 2014, A.1.2)."""
+    """A decoder whose recurrence and maxout output read the fixed vector at every step (Cho et al. 2014, A.1.2)."""
 
     def __init__(self, config: RnnEncDecConfig, embedding: nn.Embedding) -> None:
         super().__init__(config, embedding, config.embedding_dim + config.hidden_dim)
@@ -78,7 +80,7 @@ class EveryStepDecoder(_FixedVectorDecoder):
         self.output = MaxoutOutput(2 * config.hidden_dim + config.embedding_dim, config.maxout_dim)
 
     def read(self, encoded: Encoded) -> FixedMemory:
-        """Compute c = tanh(V h_N) and h'_0 = tanh(V' c); an LSTM's cell starts at zero."""
+        """Compute the fixed vector c = tanh(V h_N) and h'_0 = tanh(V' c); the cell of an LSTM starts at zero."""
         context = torch.tanh(self.context_projection(encoded.final[0][:, -1]))
         h = torch.tanh(self.state_projection(context)).unflatten(-1, (self.layers, -1))
         return FixedMemory(context, by_layer((h, torch.zeros_like(h))[: self.leaves]))
@@ -87,9 +89,12 @@ class EveryStepDecoder(_FixedVectorDecoder):
         self, tokens: Tensor, memory: FixedMemory, state: State | None = None, *, need_weights: bool = False
     ) -> tuple[Decoded, State | None]:
         """Decode tokens [rows, tgt_len] after `state`; see `nmt.models.contract.Decoder`."""
+        # embeddings
         embedded = self.dropout(self.embedding(tokens))
-        hypotheses = tokens.size(0) // memory.context.size(0)  # of each sentence; they are neighbours
+        # the fixed vector for each hypothesis and step; the hypotheses of a sentence are neighbouring rows
+        hypotheses = tokens.size(0) // memory.context.size(0)  # per sentence
         context = memory.context.repeat_interleave(hypotheses, dim=0)  # [rows, hidden]
         context = context.unsqueeze(1).expand(-1, tokens.size(1), -1)  # [rows, tgt_len, hidden]
+        # hidden states and maxout output
         output, state = self._run(torch.cat((embedded, context), dim=-1), memory, state)
         return Decoded(self.dropout(self.output(output, embedded, context)), None), state

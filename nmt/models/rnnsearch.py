@@ -1,4 +1,4 @@
-"""RNNsearch: the decoder that learns to align (Bahdanau et al. 2015)."""
+"""RNNsearch: a recurrent decoder that learns to align and translate jointly (Bahdanau et al. 2015)."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from nmt.models.recurrent import AddsLosses, MaxoutOutput, make_cell, shown
 
 
 class RnnSearchMemory(NamedTuple):
-    """What the decoder keeps of a source sentence."""
+    """The encoded source as the decoder reads it."""
 
-    attention: Any
+    attention: Any  # the memory of the attention
     first: Tensor  # [batch, hidden], s_0
-    mask: Tensor  # [batch, src_len]
+    mask: Tensor  # [batch, src_len] bool, True = may attend
 
 
 class RnnSearchDecoder(AddsLosses):
-    """Attends with s[t-1]; the context enters the recurrence and the maxout output (Bahdanau et al. 2015, A.2.2).
+    """A decoder that attends with s_{i-1}; recurrence and output read the context (Bahdanau et al. 2015, A.2.2).
 
-    Its state is that of the cell, with that of attention for its own.
+    In its State, `layers` is the cell's state and `own` that of attention.
     """
 
     attends = True
@@ -48,13 +48,13 @@ class RnnSearchDecoder(AddsLosses):
         return self.attention
 
     def read(self, encoded: Encoded) -> RnnSearchMemory:
-        """Compute keys of all states, and s_0 = tanh(W_s h_1) from the backward direction's state at the first word."""
+        """Compute the keys of all source states, and s_0 = tanh(W_s h_1) from the backward state at the first word."""
         backward = encoded.final[0][:, -1].chunk(2, dim=-1)[1]
         first = torch.tanh(self.state_projection(backward))
         return RnnSearchMemory(self.attention.read(encoded), first, encoded.mask)
 
     def init_state(self, memory: RnnSearchMemory, max_len: int) -> State:
-        """Return s_0; an LSTM's cell starts at zero."""
+        """Return the state before the first token: s_0, and zeros for the cell of an LSTM."""
         recurrent = (memory.first, torch.zeros_like(memory.first))[: self.cell.leaves]
         return State(first_position(memory.first), self.attention.init_state(memory.attention), (recurrent,))
 
@@ -65,7 +65,7 @@ class RnnSearchDecoder(AddsLosses):
         # embeddings
         embedded = self.dropout(self.embedding(tokens))
         positions = positions_after(state, tokens)
-        # the time loop: alpha_i and c_i from s_{i-1}, then s_i
+        # time loop: attention to the source for alpha_i and c_i from s_{i-1}, then s_i
         before = self.init_state(memory, tokens.size(1)) if state is None else state
         attention_state, (recurrent,) = before.own, before.layers
         attend = self.attention.over(memory.attention, need_weights=True)
@@ -78,7 +78,7 @@ class RnnSearchDecoder(AddsLosses):
             contexts.append(attended.context.squeeze(1))
             answers.append(attended)
             recurrent = self.cell(projected, contexts[-1], recurrent)
-        # what the vocabulary is projected from: t_i from s_{i-1}, the last word and c_i
+        # maxout output: t_i from s_{i-1}, the previous word and c_i
         hidden = self.output(torch.stack(previous, dim=1), embedded, torch.stack(contexts, dim=1))
         decoded = Decoded(
             self.dropout(hidden), shown(answers) if need_weights else None, losses=self.losses(answers, memory.mask)

@@ -1,4 +1,4 @@
-"""A model: an encoder, a decoder and the projection onto the vocabulary, as training and search drive it."""
+"""The model that training and search call: an encoder, a decoder and the projection to the vocabulary."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from torch.nn.functional import cross_entropy
 from nmt.data.tokenizer import BOS, PAD
 from nmt.models.contract import AttentionKind, Decoded, Decoder, Encoder, Memory, State
 
-TOKENS_AT_ONCE = 512  # forced targets whose logits are in memory together
+TOKENS_AT_ONCE = 512  # the number of forced tokens whose logits are in memory at once
 
 
 class Seq2Seq(nn.Module):
-    """An encoder, a decoder and the projection onto the target vocabulary."""
+    """An encoder, a decoder and the projection to the target vocabulary."""
 
     def __init__(self, encoder: nn.Module, decoder: nn.Module, projection: nn.Linear) -> None:
         super().__init__()
@@ -26,18 +26,18 @@ class Seq2Seq(nn.Module):
 
     @property
     def attends(self) -> bool:
-        """Whether the decoder has attention weights to show."""
+        """True if the decoder can return weights of attention to the source."""
         return cast(Decoder, self.decoder).attends
 
     def has_attention(self, kind: AttentionKind) -> bool:
-        """Whether `attention` can give the weights of this kind."""
+        """Return whether `attention` can return weights of this kind."""
         if kind == "encoder":
             return cast(Encoder, self.encoder).attends
         return self.attends if kind == "cross" else cast(Decoder, self.decoder).self_attends
 
     @property
     def loss_names(self) -> tuple[str, ...]:
-        """The names of the losses that the model's mechanisms add to training."""
+        """The names of the losses that the model's attention adds to training."""
         return cast(Decoder, self.decoder).loss_names
 
     def forward(self, src: Tensor, src_mask: Tensor, tgt_in: Tensor, lengths: Tensor | None = None) -> Decoded:
@@ -46,12 +46,12 @@ class Seq2Seq(nn.Module):
         return cast(Decoded, decoded)
 
     def read(self, src: Tensor, src_mask: Tensor, lengths: Tensor | None = None) -> Memory:
-        """Encode src and let the decoder prepare its memory, one row for each sentence."""
+        """Encode src and return the decoder's memory of it, with one row per sentence."""
         decoder = cast(Decoder, self.decoder)
         return decoder.read(self.encoder(src, src_mask, lengths, need_layers=decoder.reads_layers))
 
     def init_state(self, memory: Memory, max_len: int) -> State:
-        """Return the decoder's state before the first token, one row for each sentence."""
+        """Return the decoder's state before the first token, with one row per sentence."""
         return cast(Decoder, self.decoder).init_state(memory, max_len)
 
     def step(self, tokens: Tensor, memory: Memory, state: State) -> tuple[Tensor, State]:
@@ -60,7 +60,10 @@ class Seq2Seq(nn.Module):
         return self._log_probs(decoded, memory).squeeze(1), state
 
     def weighted_step(self, tokens: Tensor, memory: Memory, state: State) -> tuple[Tensor, Tensor, State]:
-        """Take a step, with the attention weights averaged over layers and heads [rows, src_len] in its middle."""
+        """Take a step; return log-probabilities, attention weights averaged over layers and heads, and the new state.
+
+        The weights are [rows, src_len].
+        """
         decoded, state = self._decode(tokens.unsqueeze(1), memory, state, need_weights=True)
         weights = cast(Tensor, decoded.weights).flatten(1, 3).mean(1)
         return self._log_probs(decoded, memory).squeeze(1), weights, state
@@ -68,23 +71,24 @@ class Seq2Seq(nn.Module):
     def _decode(
         self, tokens: Tensor, memory: Memory, state: State, need_weights: bool = False
     ) -> tuple[Decoded, State]:
+        """Decode tokens [rows, tgt_len] that follow `state`; unlike the decoder's, this state is never None."""
         decoded, state = self.decoder(tokens, memory, state, need_weights=need_weights)
         return decoded, state
 
     def _log_probs(self, decoded: Decoded, memory: Memory) -> Tensor:
-        """Return the log-probabilities [rows, tgt_len, vocab] of what may be said next."""
+        """Return the log-probabilities [rows, tgt_len, vocab] of the token after each position."""
         if decoded.mixture is None:
             return torch.log_softmax(self._logits(decoded.hidden, memory), dim=-1)
         log_probs: Tensor | None = None
         for hidden, log_weights in zip(decoded.hidden.unbind(2), decoded.mixture.unbind(2), strict=True):
-            # one prediction after the other: the logits of all would not fit into memory
+            # one prediction at a time: the logits of all k would not fit into memory
             one = torch.log_softmax(self._logits(hidden, memory), dim=-1) + log_weights.unsqueeze(-1)
             log_probs = one if log_probs is None else torch.logaddexp(log_probs, one)
         assert log_probs is not None, "a mixture has at least one prediction"
         return log_probs
 
     def _logits(self, hidden: Tensor, memory: Memory) -> Tensor:
-        """Project hidden [..., dim] to [..., vocab]; `memory` is for models that bound what a sentence may say."""
+        """Project hidden [..., dim] to logits [..., vocab]; subclasses may use `memory` to restrict the vocabulary."""
         return sayable(self.projection(hidden))
 
     def force(
@@ -97,12 +101,14 @@ class Seq2Seq(nn.Module):
         *,
         need_weights: bool = False,
     ) -> tuple[Tensor, Tensor | None]:
-        """Return the log-probability of each token of tgt_out when tgt_in is forced, [batch, tgt_len] all three.
+        """Return the log-probability of each token of tgt_out when the decoder reads tgt_in, all [batch, tgt_len].
 
-        Beside them, when asked for, the attention weights averaged over layers and heads [batch, tgt_len, src_len].
+        With need_weights also return the attention weights [batch, tgt_len, src_len], averaged over layers and heads.
         """
+        # hidden states
         decoded, _ = self.decoder(tgt_in, self.read(src, src_mask, lengths), need_weights=need_weights)
         hidden, targets, mixture = decoded.hidden.flatten(0, 1), tgt_out.flatten(), decoded.mixture
+        # log-probabilities of the targets, in chunks to save memory
         if mixture is None:
             chunks = zip(hidden.split(TOKENS_AT_ONCE), targets.split(TOKENS_AT_ONCE), strict=True)
             found = [
@@ -110,11 +116,12 @@ class Seq2Seq(nn.Module):
             ]
         else:
             found = self._force_mixture(hidden, targets, mixture.flatten(0, 1))
+        # weights
         weights = None if decoded.weights is None else decoded.weights.flatten(1, 2).mean(1)
         return torch.cat(found).view_as(tgt_out), weights
 
     def _force_mixture(self, hidden: Tensor, targets: Tensor, mixture: Tensor) -> list[Tensor]:
-        """Return the log-probabilities of targets [tokens] by hidden [tokens, k, dim] and their mixture."""
+        """Return the log-probabilities of targets [tokens], given hidden [tokens, k, dim] and mixture [tokens, k]."""
         at_once = max(1, TOKENS_AT_ONCE // mixture.size(1))
         found = []
         for part, target, log_weights in zip(
@@ -126,10 +133,10 @@ class Seq2Seq(nn.Module):
         return found
 
     def attention(self, src: Tensor, src_mask: Tensor, tgt_in: Tensor, kind: AttentionKind = "cross") -> Tensor:
-        """Return attention weights [batch, layers, heads, queries, keys], computed anew by forcing tgt_in.
+        """Return the attention weights [batch, layers, heads, queries, keys] of a source and a forced target tgt_in.
 
-        Queries are target positions and keys source positions; in self-attention both are of one side. Only for a model
-        that `has_attention` of this kind.
+        Queries are target positions and keys source positions; in self-attention both are positions of the same side.
+        Call this only if `has_attention(kind)`.
         """
         if kind == "encoder":
             weights = cast(Encoder, self.encoder)(src, src_mask, need_weights=True).weights
@@ -143,10 +150,10 @@ class Seq2Seq(nn.Module):
 def sayable(logits: Tensor) -> Tensor:
     """Return logits [..., vocab] in float32, with minus infinity for padding and begin of sentence.
 
-    A translation never has these two, so probabilities are those among the other tokens, as CTranslate2's are. Logits
-    in float32 are written into.
+    A translation never contains these two tokens, so the probabilities of all other tokens sum to one, as in
+    CTranslate2. Logits that are in float32 already are changed in place.
     """
     logits = logits.float()
-    for token in (PAD, BOS):  # one after the other: an index of several would be brought to the device at every step
+    for token in (PAD, BOS):  # one by one: an index of several would be copied to the device at every step
         logits[..., token] = -math.inf
     return logits

@@ -1,4 +1,4 @@
-"""Whole sequences through `nn.GRU` and `nn.LSTM`, of sentences of different lengths."""
+"""Running `nn.GRU` and `nn.LSTM` over whole sentences of different lengths."""
 
 from __future__ import annotations
 
@@ -6,19 +6,21 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-CellState = tuple[Tensor, ...]  # of one layer: h (GRU) or h and c (LSTM), [rows, dim] each
-Layered = tuple[CellState, ...]  # of each layer
+CellState = tuple[Tensor, ...]  # the state of one layer: h (GRU) or h and c (LSTM), [rows, dim] each
+Layered = tuple[CellState, ...]  # the states of all layers
 Rnn = nn.GRU | nn.LSTM  # batch-first, with biases
 
 
 def run_rnn(rnn: Rnn, x: Tensor, state: Layered | None = None, lengths: Tensor | None = None) -> tuple[Tensor, Layered]:
-    """Run x [rows, length, input] through the layers, from `state` or zeros.
+    """Run the layers over x [rows, length, input], starting from `state` or from zeros.
 
-    Returns outputs [rows, length, directions * hidden] and the state after each row's last position, the directions
-    side by side. Rows have `lengths` [rows] positions, all of them by default; outputs beyond are zero.
+    Return the outputs [rows, length, directions * hidden] and the state after each row's last position, with the
+    directions side by side. `lengths` [rows] are the numbers of positions in each row (by default all rows are full);
+    outputs beyond them are zero.
 
-    cuDNN takes the longest row first. Rows are brought into that order, and back, by lengths on the CPU: torch would do
-    it by lengths on the device, and wait for them twice. Give `lengths` on the CPU for the same reason.
+    cuDNN needs the rows in order of length, longest first. Rows are sorted and restored here with lengths on the CPU,
+    because torch would do it with lengths on the device and wait for the device twice. `lengths` should therefore be on
+    the CPU.
     """
     if lengths is None:
         return _call(rnn, x, state)
@@ -29,7 +31,7 @@ def run_rnn(rnn: Rnn, x: Tensor, state: Layered | None = None, lengths: Tensor |
 
 
 def _call(rnn: Rnn, x: Tensor, state: Layered | None, lengths: Tensor | None = None) -> tuple[Tensor, Layered]:
-    """Call the module on rows of which none is longer than the one before."""
+    """Call the module on rows that are sorted by length, longest first."""
     directions = 2 if rnn.bidirectional else 1
     first: Tensor | tuple[Tensor, ...] | None = None
     if state is not None:
@@ -49,12 +51,12 @@ def _call(rnn: Rnn, x: Tensor, state: Layered | None, lengths: Tensor | None = N
 
 
 def _rows(layers: Layered, rows: Tensor) -> Layered:
-    """The given rows of the state of each layer."""
+    """Return the given rows of the state of each layer."""
     return tuple(tuple(leaf.index_select(0, rows) for leaf in layer) for layer in layers)
 
 
 def reverse(x: Tensor, lengths: Tensor | None) -> Tensor:
-    """Turn the first lengths[i] positions of x[i] [length, dim] round (None: all); padding stays behind."""
+    """Reverse the first lengths[i] positions of each x[i] [length, dim] (None: all); padding stays at the end."""
     if lengths is None:
         return x.flip(1)
     position = torch.arange(x.size(1), device=x.device).unsqueeze(0)

@@ -1,7 +1,7 @@
 """The Transformer encoder and decoder (Vaswani et al. 2017), pre- or post-norm.
 
-What stands in each layer is chosen in the configuration: positions, mixers in the place of self-attention, and
-attention to the source (`nmt.attention`).
+The configuration chooses the parts of each layer: positions, self-attention or another mixer, and attention to the
+source (`nmt.attention`).
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ from nmt.models.contract import Decoded, Encoded, NamedLoss, State, first_positi
 
 
 class TransformerMemory(NamedTuple):
-    """What the cross-attention of each layer has of a source sentence."""
+    """The encoded source as the decoder's cross-attention reads it: projected keys and values for each layer."""
 
-    like: Tensor  # [batch, 0], of the device and type in which a state begins
-    layers: tuple[Any, ...]
+    like: Tensor  # [batch, 0], with the device and dtype of a new state
+    layers: tuple[Any, ...]  # one memory per layer
 
 
 class LayerState(NamedTuple):
-    """What a decoder layer remembers of the tokens so far."""
+    """The state of a decoder layer after the tokens so far."""
 
-    mixer: Any
-    cross: Any  # None for attention that remembers nothing
+    mixer: Any  # such as the keys and values of self-attention
+    cross: Any  # None if attention to the source has no state
 
 
 class TokenEmbedding(nn.Module):
@@ -47,7 +47,7 @@ class TokenEmbedding(nn.Module):
         self.dropout = nn.Dropout(settled(config.dropout))
 
     def forward(self, tokens: Tensor, positions: Tensor) -> Tensor:
-        """Return tokens [rows, length] at positions [rows or 1, length] as [rows, length, dim]."""
+        """Embed tokens [rows, length] at positions [rows or 1, length]; return [rows, length, dim]."""
         embedded: Tensor = self.scale * self.embedding(tokens)
         if (encoding := self.positions.embed(positions)) is not None:
             embedded = embedded + encoding
@@ -55,7 +55,7 @@ class TokenEmbedding(nn.Module):
 
 
 class FeedForward(nn.Module):
-    """FFN(x) = W_2 activation(W_1 x) (Vaswani et al. 2017, eq. 2)."""
+    """The feed-forward network FFN(x) = W_2 activation(W_1 x) (Vaswani et al. 2017, eq. 2)."""
 
     def __init__(self, config: TransformerConfig) -> None:
         super().__init__()
@@ -71,7 +71,10 @@ class FeedForward(nn.Module):
 
 
 class Residual(nn.Module):
-    """x + sublayer(x) with layer normalisation inside (pre) or after (post; Vaswani et al. 2017, section 5.4)."""
+    """A residual connection around a sublayer, with layer normalisation (Vaswani et al. 2017, section 5.4).
+
+    post: norm(x + sublayer(x)), as in the paper; pre: x + sublayer(norm(x)).
+    """
 
     def __init__(self, config: TransformerConfig) -> None:
         super().__init__()
@@ -80,17 +83,17 @@ class Residual(nn.Module):
         self.dropout = nn.Dropout(settled(config.dropout))
 
     def enter(self, x: Tensor) -> Tensor:
-        """Return what the sublayer is given."""
+        """Return the input of the sublayer."""
         return self.norm(x) if self.pre else x
 
     def add(self, x: Tensor, output: Tensor) -> Tensor:
-        """Add the sublayer's output to what came in."""
+        """Add the sublayer's output to x, which went into `enter`."""
         x = x + self.dropout(output)
         return x if self.pre else self.norm(x)
 
 
 class EncoderLayer(nn.Module):
-    """Self-attention, or what stands in its place, and a feed-forward network, each with its residual connection."""
+    """Self-attention or its replacement and a feed-forward network, each with a residual connection."""
 
     def __init__(self, config: TransformerConfig, layer: int) -> None:
         super().__init__()
@@ -102,7 +105,7 @@ class EncoderLayer(nn.Module):
     def forward(
         self, x: Tensor, positions: Tensor, mask: Tensor, need_weights: bool = False
     ) -> tuple[Tensor, Tensor | None]:
-        """Return x [batch, src_len, dim] after the layer and, when asked for, attention weights."""
+        """Return x [batch, src_len, dim] after the layer and, if requested, the self-attention weights."""
         # self-attention
         mixed, _, weights = self.mixer(self.mixer_residual.enter(x), positions, mask, need_weights=need_weights)
         x = self.mixer_residual.add(x, mixed)
@@ -112,15 +115,15 @@ class EncoderLayer(nn.Module):
 
 
 class LayerAnswer(NamedTuple):
-    """What a decoder layer answers beside x and its state."""
+    """The results of a decoder layer in addition to x and its state."""
 
-    cross: Tensor | None  # attention weights [rows, heads, tgt_len, src_len]
-    own: Tensor | None  # [rows, heads, tgt_len, all target positions so far]
+    cross: Tensor | None  # weights of attention to the source [rows, heads, tgt_len, src_len]
+    own: Tensor | None  # weights of self-attention [rows, heads, tgt_len, all target positions so far]
     losses: tuple[NamedLoss, ...]
 
 
 class DecoderLayer(nn.Module):
-    """Causal self-attention, or what stands in its place, attention to the source and a feed-forward network."""
+    """Causal self-attention or its replacement, attention to the source and a feed-forward network."""
 
     def __init__(self, config: TransformerConfig, layer: int) -> None:
         super().__init__()
@@ -134,7 +137,7 @@ class DecoderLayer(nn.Module):
     def forward(
         self, x: Tensor, positions: Tensor, attend: Attend, state: LayerState | None, need_weights: bool
     ) -> tuple[Tensor, LayerState | None, LayerAnswer]:
-        """Return x [rows, tgt_len, dim] after the layer, the next state and, when asked for, weights; and losses."""
+        """Return x [rows, tgt_len, dim] after the layer, the next state, and the weights (if requested) and losses."""
         mixer_state, cross_state = (None, None) if state is None else state
         # causal self-attention
         mixed, mixer_state, own = self.mixer(
@@ -161,7 +164,7 @@ class TransformerEncoder(nn.Module):
 
     @property
     def attends(self) -> bool:
-        """Whether a layer has self-attention, whose weights can be asked for."""
+        """True if any layer has self-attention, whose weights can be requested."""
         return any(cast(Mixer, layer.mixer).attends for layer in self.layers)
 
     def forward(
@@ -183,7 +186,7 @@ class TransformerEncoder(nn.Module):
             x, layer_weights = layer(x, positions, mask, need_weights)
             outputs.append(x)
             weights.append(layer_weights)
-        # what the decoder reads
+        # final normalisation; all layers and weights if requested
         return Encoded(
             self.norm(x),
             mask,
@@ -206,27 +209,27 @@ class TransformerDecoder(nn.Module):
 
     @property
     def self_attends(self) -> bool:
-        """Whether a layer has self-attention."""
+        """True if any layer has self-attention."""
         return any(layer.mixer.attends for layer in self._layers())
 
     @property
     def reads_layers(self) -> bool:
-        """Whether a layer attends to several layers of the encoder."""
+        """True if any layer attends to several layers of the encoder."""
         return any(layer.cross_attention.reads_layers for layer in self._layers())
 
     @property
     def loss_names(self) -> tuple[str, ...]:
-        """The names of the losses that layers add to training."""
+        """The names of the losses that the layers' attention adds to training."""
         names = (name for layer in self._layers() for name in layer.cross_attention.loss_names)
         return tuple(dict.fromkeys(names))
 
     def read(self, encoded: Encoded) -> TransformerMemory:
-        """Compute each layer's keys and values of the source, once for each sentence."""
+        """Compute the keys and values of the source for each layer, once per sentence."""
         layers = tuple(layer.cross_attention.read(encoded) for layer in self._layers())
         return TransformerMemory(encoded.states[:, 0, :0], layers)
 
     def init_state(self, memory: TransformerMemory, max_len: int) -> State:
-        """Return the state of each sentence before its first token."""
+        """Return the state before the first token, with one row per sentence."""
         rows = memory.like.size(0)
         layers = tuple(
             LayerState(layer.mixer.init_state(rows, memory.like), layer.cross_attention.init_state(source))
@@ -249,7 +252,7 @@ class TransformerDecoder(nn.Module):
             x, next_state, answer = layer(x, positions, attend, layer_state, need_weights)
             states.append(next_state)
             answers.append(answer)
-        # what the vocabulary is projected from
+        # final normalisation; losses, and weights if requested
         decoded = Decoded(self.norm(x), losses=merged(loss for answer in answers for loss in answer.losses))
         if need_weights:
             cross, own = (_stack([answer[kind] for answer in answers]) for kind in (0, 1))
@@ -261,23 +264,23 @@ class TransformerDecoder(nn.Module):
 
 
 def _mixer(name: str, config: TransformerConfig, causal: bool) -> Mixer:
-    """Return the mixer of that name, from the file of that name in `nmt.attention.mixers`."""
+    """Return a new mixer called `name`, made by the file of that name in `nmt.attention.mixers`."""
     return cast(Mixer, make_by_name("mixers", name, config, causal))
 
 
 def _cross_attention(name: str, config: TransformerConfig, layer: int) -> SourceAttention:
-    """Return the attention of that name, from the file of that name in `nmt.attention.cross`."""
+    """Return new attention to the source called `name`, made by the file of that name in `nmt.attention.cross`."""
     return cast(SourceAttention, make_by_name("cross", name, config, layer))
 
 
 def _final_norm(config: TransformerConfig) -> nn.Module:
-    # a pre-norm stack ends on an unnormalised sum; post-norm layers have normalised it already
+    """Return the normalisation after the last layer: none for post-norm layers, which normalise their own output."""
     return nn.LayerNorm(config.model_dim) if config.norm == "pre" else nn.Identity()
 
 
 def _stack(weights: list[Tensor | None]) -> Tensor | None:
-    """Stack the weights [rows, heads, queries, keys] of layers; those of a layer without weights are zeros."""
-    shown = next((each for each in weights if each is not None), None)
-    if shown is None:
+    """Stack the weights [rows, heads, queries, keys] of all layers, with zeros for layers that have none."""
+    present = next((each for each in weights if each is not None), None)
+    if present is None:
         return None
-    return torch.stack([torch.zeros_like(shown) if each is None else each for each in weights], dim=1)
+    return torch.stack([torch.zeros_like(present) if each is None else each for each in weights], dim=1)
