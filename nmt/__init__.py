@@ -1,6 +1,6 @@
 """nmt: neural machine translation from the RNN encoder-decoder to the Transformer, end to end.
 
-What is named here is imported when it is first used, so that `import nmt` does not wait for torch.
+The names in `__all__` are imported when they are first used, so that `import nmt` does not wait for torch to load.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _HOMES = {
     "NmtError": "nmt.errors",
     "Sampling": "nmt.search.distribution",
     "Translator": "nmt.inference.translator",
-}  # of the names that are not in nmt.api
+}  # the modules of the names that are not in nmt.api
 
 
 def __getattr__(name: str) -> object:

@@ -1,4 +1,4 @@
-"""The commands as Python functions (`import nmt`), on the same configurations and run directories."""
+"""The commands as Python functions (`import nmt`), with the same configurations and run directories."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ load = Translator.load
 
 
 def prepare(config: Config | PathLike, overrides: Sequence[str] = (), *, log: Callable[[str], None] = tell) -> Prepared:
-    """Prepare the data of a configuration, as nmt-prepare does: clean, train the tokenizer, store the ids.
+    """Prepare the data of a configuration, as nmt-prepare does: clean the text, train the tokenizer, store the ids.
 
-    `config` is a YAML file or preset, with overrides such as "seed=2", or what `load_config` gave. `log` is given what
-    there is to say.
+    `config` is a YAML file or preset, with overrides such as "seed=2", or a Config from `load_config`. `log` is called
+    with each message.
     """
     from nmt.data.corpora import check_test_sets
     from nmt.data.prepare import prepare as prepare_data
@@ -40,22 +40,22 @@ def prepare(config: Config | PathLike, overrides: Sequence[str] = (), *, log: Ca
 
 
 def train(config: Config | PathLike, overrides: Sequence[str] = ()) -> Path:
-    """Train what a configuration describes, as nmt-train does, and return the run directory.
+    """Train the model that a configuration describes, as nmt-train does, and return the run directory.
 
-    `config` is a YAML file or preset, with overrides such as "seed=2", or what `load_config` gave. The same call again
-    goes on from the last checkpoint. What there is to say goes to stderr. Ctrl-C, or a notebook's stop button, saves a
-    checkpoint and raises KeyboardInterrupt. torch's random numbers and, with training.threads, its threads are those
-    of the training afterwards.
+    `config` is a YAML file or preset, with overrides such as "seed=2", or a Config from `load_config`. The same call
+    again resumes from the last checkpoint. Messages go to stderr. Ctrl-C, or a notebook's stop button, saves a
+    checkpoint and raises KeyboardInterrupt. Training changes torch's random state and, if training.threads is set, its
+    number of threads; neither is restored.
     """
     from nmt.training.train import train as train_run
 
     asked = _config(config, overrides)
     try:
         train_run(asked)
-    except SystemExit as stopped:  # the command's way to end at a signal
+    except SystemExit as stopped:  # how the command ends on a signal
         if stopped.code != 130:
             raise
-        raise KeyboardInterrupt(f"{asked.run_dir}: the same call goes on from the checkpoint") from None
+        raise KeyboardInterrupt(f"{asked.run_dir}: make the same call again to resume from the checkpoint") from None
     assert asked.run_dir, "load_config fills it in"
     return Path(asked.run_dir)
 
@@ -73,10 +73,11 @@ def evaluate(
     device: str = "auto",
     log: Callable[[str], None] = tell,
 ) -> list[Evaluation]:
-    """Translate and score test sets, as nmt-evaluate does, and keep both in RUN_DIR/evaluations/NAME/.
+    """Translate and score test sets, as nmt-evaluate does, and keep the results in RUN_DIR/evaluations/NAME/.
 
-    The sets are those of the run's configuration, or the named ones of them and of sacreBLEU's, or a file of `source`
-    lines and one of their references, or several. What is kept there already is used again while nothing has changed.
+    The sets are all those of the run's configuration, or the ones that `test_sets` names (from the configuration or
+    from sacreBLEU), or a file of `source` lines with one or more reference files. Results that are there already are
+    used again if nothing that they depend on has changed.
     """
     from nmt.evaluation.evaluate import Settings
     from nmt.evaluation.evaluate import evaluate as evaluate_run
@@ -84,7 +85,7 @@ def evaluate(
     from nmt.runs.run import load_run
 
     if (source is None) != (reference is None):
-        raise UsageError("source and reference go together")
+        raise UsageError("source and reference have to be given together")
     if source is not None and test_sets is not None:
         raise UsageError("give either source and reference or the names of test sets")
     sets: str | Sequence[str] | EvaluationSet | None = test_sets
@@ -104,9 +105,9 @@ def sets_to_evaluate(
     device: str = "auto",
     log: Callable[[str], None] = tell,
 ) -> list[EvaluationSet]:
-    """Return the sets to evaluate a run on: those of its configuration, those named, or the one that is given.
+    """Return the test sets to evaluate a run on: all those of its configuration, the ones `wanted` names, or `wanted`.
 
-    No weights are read. Raises NmtError for a run, a checkpoint, a set or a device that is not there.
+    No weights are read. Raises NmtError if the run, the checkpoint, a test set or the device does not exist.
     """
     from nmt.device import choose_device
     from nmt.evaluation.sets import EvaluationSet, sets_of
@@ -120,13 +121,13 @@ def sets_to_evaluate(
 
 
 def _config(config: Config | PathLike, overrides: Sequence[str]) -> Config:
-    """The checked configuration, with run_dir."""
+    """Return the configuration, checked and with its run_dir set."""
     if isinstance(config, str | os.PathLike):
         return load_config(os.fspath(config), [overrides] if isinstance(overrides, str) else overrides)
     if not isinstance(config, Config):
-        raise UsageError(f"a configuration is a YAML file, a preset or a Config, not of type {type(config).__name__}")
+        raise UsageError(f"a configuration has to be a YAML file, a preset or a Config, not a {type(config).__name__}")
     if overrides:
-        raise UsageError("overrides go with a file or preset: give them to load_config, which gave this configuration")
+        raise UsageError("overrides need a file or preset: give them to load_config when you make this configuration")
     if not config.run_dir:
         raise UsageError("this configuration has no run_dir: set it, or let load_config fill it in")
     return config_from_dict(config_to_dict(config))  # it may have been changed since it was checked

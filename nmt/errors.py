@@ -1,38 +1,44 @@
-"""The one way a command fails: an exception whose text is a sentence for the user."""
+"""The errors that make a command fail: exceptions whose text is a sentence for the user."""
 
 
 class NmtError(Exception):
-    """Something the user can mend: one clear sentence that names the file, line, key or sentence, and what to do.
+    """An error that the user can fix. Its text is one sentence that names the file, line, key or input, and what to do.
 
-    Commands print it after their name on stderr and exit with status 1, without a traceback.
+    Commands print the sentence after their name on stderr and exit with status 1, without a traceback.
     """
 
 
 class Unfinished(NmtError):
-    """Work that a full disk, the network or the death of a process ended: what is done is kept, the rest can be tried
-    again."""
+    """Work that was interrupted by a full disk, the network or the death of a process.
+
+    The part that is done is kept, and the rest can be tried again.
+    """
 
 
 class ConfigError(NmtError):
-    """A configuration that is refused before any data is read; the sentence names the key."""
+    """An invalid configuration, refused before any data is read. The sentence names the key."""
 
 
 def require(condition: bool, sentence: str) -> None:
-    """Refuse a configuration with `sentence` unless `condition` holds."""
+    """Raise ConfigError with `sentence` unless `condition` holds."""
     if not condition:
         raise ConfigError(sentence)
 
 
 class UsageError(NmtError):
-    """A command called wrongly; it prints its usage line and this sentence, and exits with status 2."""
+    """A command called with wrong arguments. It prints its usage line and the sentence, and exits with status 2."""
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """MemoryError, torch.OutOfMemoryError, and the RuntimeErrors of torch's other allocators (told without torch)."""
+    """Return whether memory ran out: a MemoryError, torch.OutOfMemoryError, or an allocator's RuntimeError in torch.
+
+    The check is by name, so that torch does not have to be imported.
+    """
     names = [kind.__name__ for kind in type(error).__mro__]
     if "MemoryError" in names or "OutOfMemoryError" in names:
         return True
     return "RuntimeError" in names and any(sign in str(error) for sign in _OUT_OF_MEMORY)
 
 
-_OUT_OF_MEMORY = ("DefaultCPUAllocator", "out of memory", "_STATUS_ALLOC_FAILED")  # of CPU, MPS, and CUDA's libraries
+# parts of the messages of the CPU allocator, of MPS and of CUDA's libraries
+_OUT_OF_MEMORY = ("DefaultCPUAllocator", "out of memory", "_STATUS_ALLOC_FAILED")

@@ -1,4 +1,4 @@
-"""Writing files and folders that are complete or absent, never half there."""
+"""Writing files and folders so that each is either complete or absent, never half written."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import IO, Any
 
 from nmt.errors import NmtError, Unfinished
 
-# The names under which atomic_write and atomic_directory work: the process's number; eight letters in earlier versions.
+# the temporary names of atomic_write and atomic_directory, with the process id (earlier versions: eight characters)
 _PARTIAL = re.compile(r"\.(?P<name>.+)\.(?:[0-9]+|[a-z0-9_]{8})\.partial")
 
 
@@ -22,11 +22,12 @@ _PARTIAL = re.compile(r"\.(?P<name>.+)\.(?:[0-9]+|[a-z0-9_]{8})\.partial")
 def atomic_write(
     path: str | os.PathLike[str], mode: str = "w", temporary: str | os.PathLike[str] | None = None
 ) -> Iterator[IO[Any]]:
-    """Open a temporary file (text: UTF-8) that takes the place of `path` when the block ends without an error.
+    """Open a temporary file (text: UTF-8) that replaces `path` when the block ends without an error.
 
-    Where `path` is a symbolic link, the file that it leads to is replaced and the link stays. A file that is replaced
-    hands on its mode; a new one has what the umask allows. A pipe, a device or /dev/stdout is written to as it is.
-    temporary: the file to write first, on the file system of `path`; a hidden neighbour of what is replaced by default.
+    If `path` is a symbolic link, the file that it leads to is replaced and the link stays. The new file gets the
+    permissions of the file that it replaces; if there is none, those that the umask allows. A pipe, a device or
+    /dev/stdout is written to directly. `temporary` is the path of the temporary file, on the same file system as
+    `path`; by default it is a hidden file next to the one that is replaced.
     """
     path = Path(path)
     place = follow(path)
@@ -39,7 +40,7 @@ def atomic_write(
     with kept_if_filled(place.parent), _telling(path, partial):
         try:
             kept = _mode(place)
-            # at no moment may anybody read it who may not read what it replaces
+            # created with its permissions, so that nobody can read it who may not read the file that it replaces
             partial.touch(0o666 if kept is None else kept | 0o200)
             with partial.open(mode, **kind) as file:
                 _give_mode(partial, kept)
@@ -55,7 +56,7 @@ def atomic_write(
 def atomic_directory(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Yield a temporary folder that becomes `path` when the block ends without an error, replacing an older one.
 
-    Symbolic links and modes are treated as by `atomic_write`.
+    Symbolic links and permissions are treated as in `atomic_write`.
     """
     path = Path(path)
     place = follow(path)
@@ -63,9 +64,9 @@ def atomic_directory(path: str | os.PathLike[str]) -> Iterator[Path]:
     partial = place.with_name(f".{place.name}.{os.getpid()}.partial")
     with _telling(path, partial):
         try:
-            shutil.rmtree(partial, ignore_errors=True)  # of a killed process that had the same number
+            shutil.rmtree(partial, ignore_errors=True)  # left by a killed process that had the same id
             kept = _mode(place) if place.is_dir() else None
-            partial.mkdir(mode=0o777 if kept is None else kept | 0o700)  # it has to be filled
+            partial.mkdir(mode=0o777 if kept is None else kept | 0o700)  # the block has to write into it
             yield partial
             _sync_tree(partial)
             _give_mode(partial, kept)
@@ -78,30 +79,30 @@ def atomic_directory(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 @contextmanager
 def _telling(path: Path, partial: Path) -> Iterator[None]:
-    """Raise NmtError where `partial`, which is to become `path`, is what could not be written in the block."""
+    """Raise NmtError if the block fails to write `partial`, the temporary file or folder for `path`."""
     try:
         yield
     except OSError as error:
         about = error.filename
         of_another = isinstance(about, str | bytes) and not Path(os.fsdecode(about)).is_relative_to(partial)
-        if of_another or isinstance(error, BrokenPipeError):  # something else that the block does
+        if of_another or isinstance(error, BrokenPipeError):  # an error that has nothing to do with `partial`
             raise
         raise NmtError(f"{path} could not be written: {error.strerror or error}") from error
 
 
 def leftover_of(path: Path) -> str | None:
-    """The name of the file or folder that an atomic write began at `path` and never ended; None for any other path."""
+    """Return the name of the file or folder whose interrupted atomic write left `path` behind; None for other paths."""
     partial = _PARTIAL.fullmatch(path.name)
     return None if partial is None else partial["name"]
 
 
 @contextmanager
 def resumable_directory(path: str | os.PathLike[str], wait: Callable[[], None]) -> Iterator[Path | None]:
-    """Yield the folder .NAME.partial, which becomes `path` when the block ends without an error; None if it is there.
+    """Yield a folder .NAME.partial that becomes `path` when the block ends without an error; None if `path` exists.
 
-    Where a process ends before that, or the block raises Unfinished or an OSError, the folder stays for the next one to
-    go on in; after other errors it goes. One process at a time: another one calls `wait`, and waits. Where `path` is a
-    symbolic link, all this is beside what it leads to.
+    If the process dies, or the block raises Unfinished or an OSError, the folder is kept, so that the next call can
+    resume the work; after other errors it is deleted. One process works at a time: another one calls `wait` and then
+    waits. If `path` is a symbolic link, the folder is next to the place that the link leads to.
     """
     path = follow(path)
     if path.is_dir():
@@ -109,7 +110,7 @@ def resumable_directory(path: str | os.PathLike[str], wait: Callable[[], None]) 
         return
     partial = path.with_name(f".{path.name}.partial")
     with kept_if_filled(path.parent), in_turn(path.with_name(f".{path.name}.lock"), wait):
-        if path.is_dir():  # by now
+        if path.is_dir():  # another process has finished it in the meantime
             yield None
             return
         try:
@@ -122,7 +123,7 @@ def resumable_directory(path: str | os.PathLike[str], wait: Callable[[], None]) 
         except OSError as error:
             raise Unfinished(
                 f"{path} could not be written: {error.strerror or error} (what is done so far is kept in {partial}: "
-                "the same command goes on with it)"
+                "run the same command again to resume)"
             ) from error
         except NmtError as error:
             if not isinstance(error, Unfinished) and not isinstance(error.__cause__, OSError):
@@ -132,21 +133,23 @@ def resumable_directory(path: str | os.PathLike[str], wait: Callable[[], None]) 
 
 @contextmanager
 def in_turn(path: Path, wait: Callable[[], None] = lambda: None) -> Iterator[None]:
-    """Hold a lock file during the block, and remove it. While another process holds it, `wait` is called and it is
-    waited for, unless `wait` raises. The system lets go of it when the process ends, however it ends; a file system
-    without locks keeps nobody waiting."""
+    """Hold a lock file during the block, and remove it afterwards.
+
+    If another process holds the lock, `wait` is called first; unless it raises, this process then waits. The system
+    releases the lock when its process ends, however it ends. On a file system without locks nobody waits.
+    """
     while True:
-        make_folder(path.parent)  # whoever held the lock before may have removed it
+        make_folder(path.parent)  # the process that held the lock before may have removed it
         with path.open("w") as lock:
             with suppress(ImportError, OSError):
-                import fcntl  # not everywhere
+                import fcntl  # not on every system
 
                 try:
                     fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 except BlockingIOError:
                     wait()
                     fcntl.lockf(lock, fcntl.LOCK_EX)
-            if not _is_still(path, lock):  # whoever held it has removed it
+            if not _is_still(path, lock):  # the process that held the lock has removed the file: open it again
                 continue
             try:
                 yield
@@ -156,7 +159,7 @@ def in_turn(path: Path, wait: Callable[[], None] = lambda: None) -> Iterator[Non
 
 
 def _is_still(path: Path, file: IO[Any]) -> bool:
-    """Whether a path still leads to an open file."""
+    """Return whether a path still leads to the given open file."""
     try:
         return os.path.samestat(path.stat(), os.fstat(file.fileno()))
     except OSError:
@@ -165,7 +168,7 @@ def _is_still(path: Path, file: IO[Any]) -> bool:
 
 @contextmanager
 def locked(path: Path, refusal: str) -> Iterator[None]:
-    """Hold a lock file during the block, as `in_turn`. Raises NmtError, `refusal`, where another process holds it."""
+    """Hold a lock file during the block, as `in_turn` does, but raise NmtError(refusal) if another process holds it."""
 
     def refuse() -> None:
         raise NmtError(refusal)
@@ -176,14 +179,16 @@ def locked(path: Path, refusal: str) -> Iterator[None]:
 
 @contextmanager
 def kept_if_filled(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """Yield a folder, made with its parents where it is missing; an error in the block takes those away again that
-    were made and are still empty."""
+    """Create a folder with its parents, and yield it; after an error in the block remove those that were created.
+
+    Folders that are no longer empty are kept.
+    """
     place = follow(path)
     missing = [folder for folder in (place, *place.parents) if not folder.exists()]
     try:
         yield make_folder(path)
     except BaseException:
-        with suppress(OSError):  # the first that is not empty ends it
+        with suppress(OSError):  # stops at the first folder that is not empty
             for folder in missing:
                 if folder.exists():
                     folder.rmdir()
@@ -191,12 +196,12 @@ def kept_if_filled(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 
 def from_home(path: str) -> str:
-    """Return a path with the home folder for the tilde (or the ~name) that it begins with, as a shell reads it."""
+    """Replace a leading ~ (or ~name) of a path by the home folder, as a shell does."""
     return os.path.expanduser(path)  # noqa: PTH111 (Path.expanduser refuses the name of an unknown user)
 
 
 def make_folder(path: str | os.PathLike[str]) -> Path:
-    """Create a folder with its parents, where a symbolic link leads, too; one sentence where a file is in its place."""
+    """Create a folder with its parents, following symbolic links; raise NmtError if a file is in its place."""
     path = Path(path)
     try:
         follow(path).mkdir(parents=True, exist_ok=True)
@@ -210,9 +215,9 @@ def make_folder(path: str | os.PathLike[str]) -> Path:
 
 
 def check_writable(path: str | os.PathLike[str], *, folder: bool = False) -> None:
-    """Refuse a file, or a folder to be filled, that could not be written, before any work is done for it.
+    """Raise NmtError if a file, or a folder to be filled, cannot be written, so that no work for it is done in vain.
 
-    Missing folders are made when it is written; here nothing is. Raises NmtError, with one sentence.
+    This only checks. Missing folders are created later, when the file is written.
     """
     if is_special(path):
         return
@@ -231,7 +236,7 @@ def check_writable(path: str | os.PathLike[str], *, folder: bool = False) -> Non
 
 
 def follow(path: str | os.PathLike[str]) -> Path:
-    """Return the place that a path leads to through symbolic links, whether anything is there or not.
+    """Return the path that `path` leads to through symbolic links, whether or not anything exists there.
 
     Raises NmtError for links that lead in a circle.
     """
@@ -242,15 +247,15 @@ def follow(path: str | os.PathLike[str]) -> Path:
 
 
 def is_special(path: str | os.PathLike[str]) -> bool:
-    """Return whether something is there that is no file and no folder, such as a pipe, a device or /dev/stdout."""
+    """Return whether `path` exists but is neither a file nor a folder: a pipe, a device or /dev/stdout, for example."""
     path = Path(path)
     return _descriptor(path) is not None or (path.exists() and not path.is_file() and not path.is_dir())
 
 
 def _descriptor(path: Path) -> int | None:
-    """Return the number of this process's open file that /dev/stdout, /dev/fd/3 or a link to such a path stands for."""
+    """Return the file descriptor that a path such as /dev/stdout or /dev/fd/3, or a link to one, stands for, or None."""
     own = {os.path.realpath(folder) for folder in ("/dev/fd", "/proc/self/fd")}
-    for _ in range(40):  # links, at most, that Linux follows
+    for _ in range(40):  # the number of links that Linux follows at most
         if path.name.isdecimal() and os.path.realpath(path.parent) in own:
             return int(path.name)
         if not path.is_symlink():
@@ -260,14 +265,14 @@ def _descriptor(path: Path) -> int | None:
 
 
 def _open_special(path: Path, mode: str, kind: dict[str, Any]) -> IO[Any]:
-    """Open what must not be replaced. Opening /dev/stdout by its name would cut the file that it is directed to."""
+    """Open a pipe, a device or /dev/stdout, without truncating the file that /dev/stdout may be redirected to."""
     descriptor = _descriptor(path)
     with _telling(path, path):
         return path.open(mode, **kind) if descriptor is None else os.fdopen(os.dup(descriptor), mode, **kind)
 
 
 def _mode(path: Path) -> int | None:
-    """Return the permissions of a file or folder; None where there is none."""
+    """Return the permissions of a file or folder; None if it does not exist."""
     try:
         return stat.S_IMODE(path.stat().st_mode)
     except FileNotFoundError:
@@ -275,12 +280,13 @@ def _mode(path: Path) -> int | None:
 
 
 def _give_mode(path: Path, mode: int | None) -> None:
-    """Give a new file the permissions of the one it replaces, if there is one; some file systems have but one mode."""
+    """Give a new file the permissions of the one it replaces, if they differ: not all file systems can change them."""
     if mode is not None and _mode(path) != mode:
         path.chmod(mode)
 
 
 def _sync_tree(folder: Path) -> None:
+    """Flush all files in a folder to the disk."""
     for file in folder.rglob("*"):
         if file.is_file():
             with file.open("rb") as handle:

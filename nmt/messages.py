@@ -1,4 +1,4 @@
-"""Messages to the user: all but results goes to standard error, by the functions here."""
+"""Messages to the user. Everything except results goes to standard error, through the functions in this module."""
 
 from __future__ import annotations
 
@@ -6,20 +6,20 @@ import sys
 
 
 def tell(sentence: str, speaker: str = "") -> None:
-    """Print a sentence on stderr, in place of a live line that may stand there.
+    """Print a sentence on stderr, replacing the live line if one is shown.
 
-    `speaker` is the command that says it. Where stderr is closed, nothing is said.
+    `speaker` is the name of the command, which is put before the sentence. If stderr is closed, nothing is printed.
     """
     _write(f"{speaker}: {sentence}\n" if speaker else f"{sentence}\n")
 
 
 def renew(line: str) -> None:
-    """Show a line that the next message replaces. For terminals alone; an empty one clears what stands there."""
+    """Show a live line, which the next message replaces; an empty line clears it. For terminals only."""
     _write(line)
 
 
 def on_terminal() -> bool:
-    """Return whether messages are read on a terminal, which can show a live line."""
+    """Return whether stderr is a terminal, which can show a live line."""
     return sys.stderr is not None and sys.stderr.isatty()
 
 

@@ -1,4 +1,4 @@
-"""How far a long work is, on stderr: a live line on a terminal, else a plain one now and then."""
+"""Progress of long work on stderr: a live line on a terminal, otherwise a plain line now and then."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from types import TracebackType
 
 from nmt.messages import renew
 
-_REFRESH = 0.5  # seconds between two states of the live line
+_REFRESH = 0.5  # seconds between two updates of the live line
 
 
 class Progress:
-    """The rate of a work and the time left, told while it goes on."""
+    """Progress of some work, reported while it runs: the number of items done, the rate and the time left."""
 
     def __init__(
         self,
@@ -25,17 +25,17 @@ class Progress:
         live: bool = False,
         every: float = 10.0,
     ) -> None:
-        """Of `total` things, or an unknown number, `done` were done before. The clock starts with the first `reach`.
+        """Start with `done` of `total` items (None: unknown) already done. The clock starts with the first `reach`.
 
-        `what` they are stands in every line, such as "pairs read". With `live`, the line on stderr is renewed, and must
-        be ended before anything else is written there; else `say` is given one every so many seconds.
+        `what` names the items in each line, such as "pairs read". With `live` the line on stderr is updated in place;
+        call `end` before anything else is written there. Otherwise `say` is called with a line every `every` seconds.
         """
         self.what, self.say, self.total, self.live, self.every = what, say, total, live, every
         self.before = self.done = done
         self._start: float | None = None
 
     def reach(self, done: int) -> None:
-        """So many are done in all."""
+        """Record that `done` items are done in total, and report it if the last report is old enough."""
         self.done = done
         if self._start is None:
             self._start = self._shown = time.monotonic()
@@ -47,13 +47,13 @@ class Progress:
                 self.say(self.state())
 
     def end(self) -> None:
-        """Leave one line about the whole work."""
+        """Clear the live line and say one line about the whole work."""
         if self.live:
             renew("")
         self.say(f"{self.done - self.before:,} {self.what} in {self._seconds:.1f} s ({_shown(self._rate)} a second)")
 
     def state(self) -> str:
-        """Where it stands, the rate, and the time left where the total is known."""
+        """Return the line to show: the items done, the rate, and the time left if the total is known."""
         rate = self._rate
         if not self.total or not rate:
             return f"{self.done:,} {self.what}, {_shown(rate)} a second"
@@ -71,13 +71,13 @@ class Progress:
 
 
 class Pulse:
-    """Says that a long work goes on where nothing else has been said of it for a while, in a thread of its own.
+    """A thread that gives a sign of life during long work whenever there has been no message for a while.
 
-    As a context it lasts as long as the work. All that is said meanwhile goes through `say`.
+    Use it as a context manager around the work, and send all messages of the work through `say`.
     """
 
     def __init__(self, say: Callable[[str], None], every: float = 50.0) -> None:
-        """`say` is how a sentence is told, and `every` so many seconds without one there is a sign of life."""
+        """Prepare the thread. `say` prints a sentence; after `every` seconds without one there is a sign of life."""
         self._say, self._every = say, every
         self._lock = threading.Lock()
         self._over = threading.Event()
@@ -86,18 +86,18 @@ class Pulse:
         self._said = self._began
 
     def say(self, sentence: str) -> None:
-        """Say something, which is what the work is at from here on."""
+        """Say a sentence, which also tells what the work does from now on."""
         self._say(sentence)
         self.heard(sentence)
 
     def heard(self, sentence: str) -> None:
-        """Note that somebody else has said something."""
+        """Record a sentence that has been said in another way than by `say`."""
         with self._lock:
             self._what, self._began = sentence, time.monotonic()
             self._said = self._began
 
     def begins(self, what: str) -> None:
-        """Note what the work is at from here on, such as "validating", of which nothing has been said yet."""
+        """Record what the work does from now on, such as "validating", without a message."""
         with self._lock:
             self._what, self._began = what, time.monotonic()
 
@@ -112,21 +112,22 @@ class Pulse:
         self._thread.join()
 
     def _beat(self) -> None:
+        """Give signs of life until the work is over."""
         while not self._over.wait(max(0.0, self._said + self._every - time.monotonic())):
             with self._lock:
                 now = time.monotonic()
                 if now - self._said >= self._every:
-                    self._say(f"... {time_left(now - self._began)} so far at: {self._what}")
+                    self._say(f"... still running, {time_left(now - self._began)} since: {self._what}")
                     self._said = now
 
 
 def _shown(rate: float) -> str:
-    """Return a rate with a digit behind the point where that tells something."""
+    """Format a rate, with one decimal place if it is below 10."""
     return f"{rate:,.0f}" if rate >= 10 else f"{rate:.1f}"
 
 
 def time_left(seconds: float) -> str:
-    """Minutes and seconds, with hours where there are any."""
+    """Format seconds as minutes and seconds, with hours if there are any."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

@@ -1,4 +1,4 @@
-"""Where the files that ship with the package lie: presets and the embedded corpus."""
+"""The paths of files that ship with the package: presets and the embedded corpus."""
 
 from pathlib import Path
 
@@ -6,12 +6,12 @@ PACKAGE = Path(__file__).resolve().parent
 
 
 def presets() -> Path:
-    """The folder of shipped YAML presets, inside an installed package or at the root of a checkout."""
+    """Return the folder of the YAML presets, inside an installed package or at the root of a checkout."""
     return _resource("configs", PACKAGE.parent / "configs")
 
 
 def embedded_corpus() -> Path:
-    """The folder of the embedded German-English corpus: {train,dev,test}.{de,en} and gold alignments."""
+    """Return the folder of the embedded German-English corpus: {train,dev,test}.{de,en} and gold alignments."""
     return _resource("embedded", PACKAGE.parent / "data" / "embedded")
 
 

@@ -20,7 +20,9 @@ def test_a_silence_is_broken_by_what_the_work_is_at_and_again_until_it_ends() ->
         pulse.begins("stirring")
         assert thrice.wait(20)
     count = len(said)
-    assert all(sentence.startswith("... 0:0") and sentence.endswith(" so far at: stirring") for sentence in said)
+    assert all(
+        sentence.startswith("... still running, 0:0") and sentence.endswith(" since: stirring") for sentence in said
+    )
     assert not any(thread.name == "pulse" for thread in threading.enumerate())
     assert len(said) == count
 
@@ -40,4 +42,4 @@ def test_what_is_said_is_what_the_work_is_at_and_puts_the_sign_of_life_off() -> 
             assert not beaten.wait(0.1)
         assert beaten.wait(20)
     assert said == ["line 0", "line 2", "line 4", "line 6", said[-1]]
-    assert said[-1].endswith("so far at: line 7")
+    assert said[-1].endswith("since: line 7")

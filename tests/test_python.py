@@ -255,7 +255,7 @@ def test_a_configuration_is_checked_again_before_it_is_used(tmp_path: Path) -> N
     config.training.max_steps = -1
     with pytest.raises(nmt.NmtError, match=r"training.max_steps"):
         nmt.train(config)
-    with pytest.raises(nmt.NmtError, match="overrides go with a file or preset"):
+    with pytest.raises(nmt.NmtError, match="overrides need a file or preset"):
         nmt.train(tiny_config(tmp_path), ["seed=2"])
     with pytest.raises(nmt.NmtError, match="not of type int"):
         nmt.prepare(3)  # type: ignore[arg-type]
@@ -291,5 +291,5 @@ def test_an_interrupted_training_keeps_its_state_and_goes_on(tmp_path: Path) -> 
         [sys.executable, "-c", textwrap.dedent(script)], capture_output=True, text=True, cwd=Path(__file__).parents[1]
     )
     assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith(f"interrupted: {tmp_path / 'run'}: the same call goes on")
+    assert done.stdout.startswith(f"interrupted: {tmp_path / 'run'}: make the same call again")
     assert "stopped at step" in done.stderr

@@ -1,4 +1,4 @@
-"""Batched beam search, a pure function over a step, a memory and a state: it never asks which decoder it drives."""
+"""Batched beam search, a function of a step, a memory and a state that works with every decoder."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from nmt.search.steps import Remaining, top_candidates
 
 
 class Open(NamedTuple):
-    """The hypotheses that may still grow, best first; a place at minus infinity is empty."""
+    """The open hypotheses of each sentence, best first. A log_prob of minus infinity marks an empty place."""
 
     log_probs: Tensor  # [batch, beam]
     tokens: Tensor  # [batch, beam, steps]
 
 
 class Pool(NamedTuple):
-    """The best finished hypotheses of each sentence, best first; a place at minus infinity is empty."""
+    """The best finished hypotheses of each sentence, best first. A score of minus infinity marks an empty place."""
 
-    scores: Tensor  # [batch, beam], log_probs over the length penalty, plus the coverage penalty
-    log_probs: Tensor  # [batch, beam], end of sentence included
+    scores: Tensor  # [batch, beam], log_probs divided by the length penalty, plus the coverage penalty
+    log_probs: Tensor  # [batch, beam], including the end of sentence
     coverage: Tensor  # [batch, beam], the coverage penalty
-    lengths: Tensor  # [batch, beam], end of sentence included
+    lengths: Tensor  # [batch, beam], including the end of sentence
     tokens: Tensor  # [batch, beam, steps]
 
 
@@ -47,32 +47,38 @@ def beam_search(
     stop: Literal["full", "exact"] = "exact",
     n_best: int = 1,
 ) -> list[list[Hypothesis]]:
-    """Up to n_best hypotheses of each sentence, best score first.
+    """Return up to n_best hypotheses for each sentence, best score first.
 
-    memory and state have one row a sentence, and max_lengths [batch] says how many tokens, with the end of sentence,
-    each may have (at least 1). At every step the candidates of a sentence are its open hypotheses times the
-    vocabulary. Of the best beam_size those that end are finished; the best beam_size of all the others stay open, so
-    that finishing takes no place from what may still grow. Equals go to the earlier hypothesis, then to the lower token
-    id. `coverage` tells of a state what is added to the score of a hypothesis that ends in it, [rows], never positive.
+    memory and state have one row per sentence. max_lengths [batch], each at least 1, are the maximum numbers of tokens,
+    including the end of sentence. `coverage` returns the coverage penalty [rows] of a state, which is never positive
+    and is added to the score of a hypothesis that ends in this state.
 
-    With stop=full a sentence leaves the batch once beam_size hypotheses have finished; with exact, once no open
-    hypothesis can reach a better score than the last of its n_best finished ones (`settled`), so a beam that holds
-    every hypothesis finds what exhaustive search finds, in more steps. A sentence that reaches its longest length with
-    nothing finished is answered by its best open hypotheses, marked as not finished.
+    At each step the candidates of a sentence are all its open hypotheses, each extended by every token. Candidates that
+    end and are among the best beam_size become finished hypotheses. Of the candidates that do not end, the best
+    beam_size stay open, so that finished hypotheses take no place from open ones. On a tie the earlier hypothesis wins,
+    then the lower token id.
+
+    With stop=full a sentence is done once beam_size hypotheses have finished. With stop=exact it is done once no open
+    hypothesis can still beat the worst of its n_best finished ones (`settled`). This takes more steps, but a beam that
+    is wide enough for all hypotheses then finds the same ones as an exhaustive search. If no hypothesis has finished at
+    the maximum length, the best open ones are returned and marked as unfinished.
     """
     if not 1 <= n_best <= beam_size:
-        raise ValueError(f"n_best={n_best} is not from 1 to beam_size={beam_size}")
+        raise ValueError(f"n_best={n_best} has to be between 1 and beam_size={beam_size}")
     found: dict[int, list[Hypothesis]] = {}
     remaining = Remaining(max_lengths, beam_size)
     open_, pool = _start(max_lengths.size(0), beam_size, max_lengths.device)
     last = torch.full_like(max_lengths, bos)  # [rows]
     for length in range(1, remaining.longest + 1):
+        # one step of the model
         log_probs, state = step(last, memory, state)
         constraints.apply(log_probs, length)
+        # new open and finished hypotheses
         ending = torch.zeros_like(open_.log_probs) if coverage is None else coverage(state).view_as(open_.log_probs)
-        if stop == "full":  # a pool that has become so since the last look is closed
+        if stop == "full":  # a pool that has filled up since the last look takes no more hypotheses
             ending = ending.masked_fill(full(pool).unsqueeze(1), -math.inf)
         open_, pool, parents = _advance(open_, pool, log_probs, ending, constraints.eos, length, length_penalty)
+        # sentences that are done leave the batch
         if remaining.look_now(length):
             enough = full(pool) if stop == "full" else settled(open_, pool, max_lengths, length_penalty, n_best)
             left, stay = remaining.leave(enough | (max_lengths <= length))
@@ -83,29 +89,30 @@ def beam_search(
             if stay is not None:
                 memory, constraints = select(memory, stay), select(constraints, stay)
                 open_, pool, parents, max_lengths = select((open_, pool, parents, max_lengths), stay)
+        # each open hypothesis continues from the state of its parent
         state = select(state, parents.flatten())
         last = open_.tokens[:, :, -1].flatten()
     return [found[sentence] for sentence in range(len(found))]
 
 
 def settled(open_: Open, pool: Pool, max_lengths: Tensor, length_penalty: LengthPenalty, n_best: int) -> Tensor:
-    """Which sentences [batch] cannot improve: the last of n_best finished against a bound on the open hypotheses.
+    """Return which sentences [batch] are done: no open hypothesis can beat the worst of their n_best finished ones.
 
-    A log-probability is never positive and only falls as a hypothesis grows, while the penalty that divides it only
-    rises, and no coverage penalty is positive: nothing that comes of an open hypothesis scores above its present
-    log-probability over the longest penalty.
+    A log-probability is never positive and only falls as a hypothesis grows, while the length penalty that divides it
+    only rises, and no coverage penalty is positive. So no continuation of an open hypothesis can score better than its
+    current log-probability divided by the length penalty at the maximum length.
     """
     bound = open_.log_probs.amax(dim=1) / length_penalty(max_lengths)
     return pool.scores[:, n_best - 1] >= bound
 
 
 def full(pool: Pool) -> Tensor:
-    """Which sentences [batch] have as many finished hypotheses as their beam is wide."""
+    """Return which sentences [batch] have beam_size finished hypotheses."""
     return pool.scores[:, -1] > -math.inf
 
 
 def _start(batch: int, beam_size: int, device: torch.device) -> tuple[Open, Pool]:
-    """One open hypothesis a sentence, the empty prefix, and empty pools."""
+    """Return one open hypothesis per sentence, the empty prefix, and empty pools."""
     tokens = torch.empty(batch, beam_size, 0, dtype=torch.long, device=device)
     lengths = torch.zeros(batch, beam_size, dtype=torch.long, device=device)
     empty = torch.full((batch, beam_size), -math.inf, device=device)
@@ -121,26 +128,28 @@ def _advance(
     length: int,
     length_penalty: LengthPenalty,
 ) -> tuple[Open, Pool, Tensor]:
-    """The open hypotheses after one more token, the pool with those that ended, and where the open ones come from.
+    """Extend the open hypotheses by one token; return the new open ones, the new pool, and the open ones' parents.
 
-    log_probs [rows, vocab] are the step's, ending [batch, beam] what coverage adds to a hypothesis that ends now. The
-    last of the answers, [batch, beam], holds rows of the state.
+    log_probs [rows, vocab] are those of the step, and ending [batch, beam] is the coverage penalty of a hypothesis that
+    ends now. The parents [batch, beam] are rows of the state.
     """
+    # the best candidates
     batch, width = open_.log_probs.shape
     vocab, beam_size = log_probs.size(1), pool.scores.size(1)
-    # Each open hypothesis can end in one way only, so among twice beam_size there are beam_size that go on.
     sums = open_.log_probs.unsqueeze(2) + log_probs.view(batch, width, vocab)
+    # an open hypothesis has one candidate that ends, so at least beam_size of the best 2 * beam_size do not end
     values, indices = top_candidates(sums.flatten(1), min(2 * beam_size, width * vocab))
     parents = indices.div(vocab, rounding_mode="floor")
     last = indices % vocab
     tokens = torch.cat([_take(open_.tokens, parents), last.unsqueeze(2)], dim=2)
     ends = last == eos
-
+    # those that end
     ended = values[:, :beam_size].masked_fill(~ends[:, :beam_size], -math.inf)
     ending = ending.gather(1, parents[:, :beam_size])
     scores = ended / length_penalty(length) + ending
     lengths = torch.full_like(parents[:, :beam_size], length)
     pool = _merge(pool, Pool(scores, ended, ending, lengths, tokens[:, :beam_size]))
+    # those that stay open
     growing, order = values.masked_fill(ends, -math.inf).sort(dim=1, descending=True, stable=True)
     growing, order = growing[:, :beam_size], order[:, :beam_size]
     first_rows = torch.arange(0, batch * width, width, device=parents.device).unsqueeze(1)
@@ -148,9 +157,9 @@ def _advance(
 
 
 def _merge(pool: Pool, ended: Pool) -> Pool:
-    """The best of the pool and of those that just ended, whose tokens are one longer.
+    """Return the best hypotheses of the pool and of those that have just ended, which are one token longer.
 
-    The sort is stable and the pool comes first: of equals the shorter stays ahead.
+    The sort is stable and the pool comes first, so that on a tie the shorter hypothesis wins.
     """
     pool = pool._replace(tokens=torch.nn.functional.pad(pool.tokens, (0, 1)))
     both = Pool(*(torch.cat(leaves, dim=1) for leaves in zip(pool, ended, strict=True)))
@@ -162,12 +171,12 @@ def _merge(pool: Pool, ended: Pool) -> Pool:
 
 
 def _take(tokens: Tensor, order: Tensor) -> Tensor:
-    """The hypotheses order [batch, n] of each sentence's tokens [batch, m, steps]."""
+    """Return the tokens [batch, n, steps] of the hypotheses with indices order [batch, n], given [batch, m, steps]."""
     return tokens.gather(1, order.unsqueeze(2).expand(-1, -1, tokens.size(2)))
 
 
 def _answer(open_: Open, pool: Pool, row: int, n_best: int, length_penalty: LengthPenalty) -> list[Hypothesis]:
-    """The n_best hypotheses of one sentence: the finished ones or, where there is none, open ones."""
+    """Return the n_best hypotheses of one sentence: finished ones, or open ones if none has finished."""
     of_pool = (pool.log_probs, pool.coverage, pool.lengths, pool.tokens)
     kept = [
         hypothesis(tokens[: length - 1], log_prob, length_penalty, finished=True, coverage=coverage)

@@ -1,4 +1,4 @@
-"""What a hypothesis must and must not say: banned tokens, a least length, the tokens it begins with."""
+"""Constraints on hypotheses: banned tokens, a minimum length, and a prefix to start with."""
 
 from __future__ import annotations
 
@@ -9,32 +9,36 @@ from torch import Tensor
 
 
 class Constraints(NamedTuple):
-    """The constraints of a batch; `select` takes those of the sentences that stay."""
+    """The constraints of a batch. `nmt.models.contract.select` reduces them to the sentences that stay in the batch."""
 
     eos: int
-    banned: tuple[int, ...] = ()
-    min_lengths: Tensor | None = None  # [batch], in tokens with the end of sentence
-    prefixes: Tensor | None = None  # [batch, longest], what each must begin with; negative where it has ended
+    banned: tuple[int, ...] = ()  # token ids that no hypothesis may contain
+    min_lengths: Tensor | None = None  # [batch], in tokens including the end of sentence
+    prefixes: Tensor | None = None  # [batch, longest], the token ids to start with; negative after their end
 
     def apply(self, log_probs: Tensor, length: int) -> None:
-        """Make what token number `length` (from 1) must not be impossible: log_probs [batch * beam, vocab], in place.
+        """Set log_probs [batch * beam, vocab] of forbidden tokens to minus infinity, in place.
 
-        A token that is demanded keeps its log-probability, so that a forced hypothesis has the score of its tokens.
+        `length` is the number of the next token, from 1. A required token keeps its log-probability, so that a forced
+        hypothesis has the score of its tokens.
         """
-        for token in self.banned:  # one after the other: an index of several is made into a tensor at every step
+        # banned tokens
+        for token in self.banned:  # one by one: an index of several would be made into a tensor at every step
             log_probs.select(1, token).fill_(-math.inf)
+        # minimum length
         if self.min_lengths is not None:
             too_short = self._each_row(self.min_lengths > length, log_probs)
             log_probs[:, self.eos].masked_fill_(too_short, -math.inf)
+        # prefix
         if self.prefixes is not None and length <= self.prefixes.size(1):
-            demanded = self._each_row(self.prefixes[:, length - 1], log_probs)
-            rows = (demanded >= 0).nonzero().flatten()
-            tokens = demanded[rows]
+            required = self._each_row(self.prefixes[:, length - 1], log_probs)
+            rows = (required >= 0).nonzero().flatten()
+            tokens = required[rows]
             kept = log_probs[rows, tokens]
             log_probs[rows] = -math.inf
             log_probs[rows, tokens] = kept
 
     @staticmethod
-    def _each_row(of_sentences: Tensor, log_probs: Tensor) -> Tensor:
-        """[batch] -> [batch * beam]."""
-        return of_sentences.repeat_interleave(log_probs.size(0) // max(of_sentences.size(0), 1))
+    def _each_row(per_sentence: Tensor, log_probs: Tensor) -> Tensor:
+        """Repeat the value of each sentence [batch] for each of its hypotheses: [batch * beam]."""
+        return per_sentence.repeat_interleave(log_probs.size(0) // max(per_sentence.size(0), 1))

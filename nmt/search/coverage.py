@@ -1,4 +1,4 @@
-"""Coverage of the source during a search: what attention each of its tokens has had (Wu et al. 2016, section 7)."""
+"""Coverage of the source in a search: how much attention each source token has received (Wu et al. 2016, section 7)."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ from torch import Tensor
 from nmt.models.contract import Memory, SearchState, Step
 from nmt.search.penalties import coverage_penalty
 
-WeightedStep = Callable[[Tensor, Memory, SearchState], tuple[Tensor, Tensor, SearchState]]  # log-probs, weights, state
+# (token ids [rows], memory, state) -> log_probs [rows, vocab], attention weights [rows, src_len] and the next state
+WeightedStep = Callable[[Tensor, Memory, SearchState], tuple[Tensor, Tensor, SearchState]]
 
 
 class CoveredState(NamedTuple):
-    """A decoder's state and the attention that its hypothesis has given so far."""
+    """A decoder's state, with the attention that its hypothesis has paid to each source token so far."""
 
     state: SearchState
     coverage: Tensor  # [rows, src_len]
@@ -23,10 +24,7 @@ class CoveredState(NamedTuple):
 
 
 def covering(step: WeightedStep, beta: float) -> tuple[Step, Callable[[CoveredState], Tensor]]:
-    """A step that keeps coverage in its state, and the coverage penalty [rows] of such a state.
-
-    The step's attention weights are [rows, src_len].
-    """
+    """Return a step whose state includes coverage, and a function that returns the coverage penalty [rows] of it."""
 
     def covering_step(tokens: Tensor, memory: Memory, state: CoveredState) -> tuple[Tensor, CoveredState]:
         log_probs, weights, inner = step(tokens, memory, state.state)
@@ -39,5 +37,5 @@ def covering(step: WeightedStep, beta: float) -> tuple[Step, Callable[[CoveredSt
 
 
 def uncovered(state: SearchState, mask: Tensor) -> CoveredState:
-    """The state before the first token."""
+    """Return the state before the first token: `state` with a coverage of zero."""
     return CoveredState(state, torch.zeros_like(mask, dtype=torch.float32), mask)

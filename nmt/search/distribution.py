@@ -1,4 +1,4 @@
-"""What tokens are drawn from: the model's distribution, or some of it."""
+"""The distribution that sampling draws tokens from: the model's own, or a sharpened or truncated form of it."""
 
 from __future__ import annotations
 
@@ -12,45 +12,48 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-_LEAST_TEMPERATURE = 1e-6  # below it, differences of log-probabilities leave the range of a float
+_LEAST_TEMPERATURE = 1e-6  # below it, scaled differences of log-probabilities exceed the range of a float
 
 
 @dataclass(frozen=True)
 class Sampling:
-    """What tokens are drawn from: the temperature acts first, then top_k, then top_p on what top_k left.
+    """The settings of sampling. temperature is applied first, then top_k, then top_p to the tokens that top_k has kept.
 
     Raises UsageError for values out of range.
     """
 
-    temperature: float = 1.0  # log-probabilities are divided by it; towards 0 sampling becomes greedy search
-    top_k: int | None = None  # only the k most probable tokens (Fan et al. 2018)
-    top_p: float | None = None  # only the nucleus, the most probable ones that reach p together (Holtzman et al. 2020)
+    temperature: float = 1.0  # divisor of log-probabilities; close to 0 sampling becomes greedy search
+    top_k: int | None = None  # draw from the k most probable tokens only (Fan et al. 2018)
+    top_p: float | None = None  # draw from the fewest tokens with probability p together (Holtzman et al. 2020)
     seed: int = 1
 
     def __post_init__(self) -> None:
         if not _LEAST_TEMPERATURE <= self.temperature < math.inf:
             raise UsageError(
-                f"a temperature of {self.temperature} cannot be sampled with: it must be {_LEAST_TEMPERATURE} or more "
-                "(towards 0 sampling becomes greedy search, a beam of 1)"
+                f"the sampling temperature is {self.temperature}, but has to be finite and at least "
+                f"{_LEAST_TEMPERATURE} (close to 0 sampling becomes greedy search: use a beam of 1 instead)"
             )
         if self.top_k is not None and self.top_k < 1:
-            raise UsageError(f"top-k sampling draws from the {self.top_k} most probable tokens: k must be 1 or more")
+            raise UsageError(f"the k of top-k sampling has to be a number of tokens, 1 or more, not {self.top_k}")
         if self.top_p is not None and not 0 < self.top_p <= 1:
-            raise UsageError(f"the nucleus of top-p sampling is a probability above 0 and at most 1, not {self.top_p}")
+            raise UsageError(f"the p of top-p sampling has to be a probability above 0 and at most 1, not {self.top_p}")
 
     def weights(self, log_probs: Tensor) -> Tensor:
-        """log_probs [rows, vocab] -> what to draw in proportion to [rows, vocab]; zero for what is excluded.
+        """Turn log_probs [rows, vocab] into weights [rows, vocab] to draw tokens by; excluded tokens have zero.
 
-        Tokens as probable as the last one that is kept are kept too, so that their order does not matter.
+        Tokens as probable as the last one that is kept are kept too, so that the order of tokens does not matter.
         """
+        # temperature
         log_probs = (log_probs - log_probs.amax(1, keepdim=True)) / self.temperature
+        # top_k
         if self.top_k is not None:
             least = log_probs.topk(min(self.top_k, log_probs.size(1))).values[:, -1:]
             log_probs = log_probs.masked_fill(log_probs < least, -math.inf)
         weights = log_probs.softmax(1)
+        # top_p
         if self.top_p is not None:
             ordered = weights.sort(descending=True).values
-            before = ordered.cumsum(1) - ordered  # the probability of the more probable ones
+            before = ordered.cumsum(1) - ordered  # the total probability of all tokens that are more probable
             least = ordered.masked_fill(before >= self.top_p, math.inf).amin(1, keepdim=True)
             weights = weights.masked_fill(weights < least, 0.0)
         return weights

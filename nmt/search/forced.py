@@ -1,4 +1,4 @@
-"""What a forced target is worth: the log-probability of each of its tokens, and its score as search would have it."""
+"""The result of forcing a target: the log-probability of each token, and the score that search would give it."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from nmt.search.penalties import LengthPenalty
 
 
 class Forced(NamedTuple):
-    """A target that the model was made to say."""
+    """A target that the model was forced to generate."""
 
-    token_log_probs: list[float]  # natural logarithms; of the end of sentence, too, where the target has it
-    coverage: float = 0.0  # the coverage penalty, where there is one
+    token_log_probs: list[float]  # natural logarithms, including the end of sentence if the target has it
+    coverage: float = 0.0  # the coverage penalty, if there is one
 
     @property
     def log_prob(self) -> float:
-        """The sum over all tokens."""
+        """The log-probability of the target, the sum over its tokens."""
         return sum(self.token_log_probs)
 
     def score(self, length_penalty: LengthPenalty) -> float:
-        """log_prob over the length penalty, plus the coverage penalty."""
+        """Return log_prob divided by the length penalty, plus the coverage penalty."""
         return self.log_prob / length_penalty(len(self.token_log_probs)) + self.coverage

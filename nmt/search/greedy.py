@@ -1,4 +1,4 @@
-"""Greedy search: the most probable token at every step."""
+"""Greedy search, which takes the most probable token at each step."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ def greedy_search(
     length_penalty: LengthPenalty = LengthPenalty(),  # noqa: B008 (a constant)
     coverage: Callable[[SearchState], Tensor] | None = None,
 ) -> list[list[Hypothesis]]:
-    """The one hypothesis of each sentence that takes the best token at every step; equals go to the lower token id.
+    """Return one hypothesis for each sentence, made of the most probable token at each step (on a tie the lower id).
 
-    memory and state have one row a sentence, and max_lengths [batch] says how many tokens, with the end of sentence,
-    each may have (at least 1). The length penalty and `coverage` (see `beam_search`) touch only the reported score.
+    memory and state have one row per sentence. max_lengths [batch], each at least 1, are the maximum numbers of tokens,
+    including the end of sentence. The length penalty and `coverage` (see `beam_search`) affect only the reported score.
     """
     found: dict[int, list[Hypothesis]] = {}
     remaining = Remaining(max_lengths)
@@ -37,17 +37,20 @@ def greedy_search(
     tokens = last.new_empty(last.size(0), 0)  # [rows, steps]
     log_prob = torch.zeros(last.size(0), device=last.device)
     covered = torch.zeros_like(log_prob)  # the coverage penalty
-    done = torch.zeros_like(last, dtype=torch.bool)  # the end of sentence was generated
+    done = torch.zeros_like(last, dtype=torch.bool)  # the end of sentence has been generated
     for length in range(1, remaining.longest + 1):
+        # one step of the model
         log_probs, state = step(last, memory, state)
         constraints.apply(log_probs, length)
-        value, best = log_probs.max(1)  # of equals the lower token
+        # the best token of each sentence
+        value, best = log_probs.max(1)  # on a tie the lower token id
         if coverage is not None:
             covered = torch.where(done, covered, coverage(state))
         log_prob = log_prob + value.masked_fill(done, 0.0)
         last = best.masked_fill(done, eos)
-        done = last == eos  # and what was done, whose token is the end of sentence again
+        done = last == eos  # finished sentences stay done: they repeat the end of sentence
         tokens = torch.cat([tokens, last.unsqueeze(1)], dim=1)
+        # sentences that are done leave the batch
         if not remaining.look_now(length):
             continue
         left, stay = remaining.leave(done | (max_lengths <= length))

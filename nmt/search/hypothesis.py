@@ -1,4 +1,4 @@
-"""What a search returns."""
+"""A hypothesis, the result of a search."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from nmt.search.penalties import LengthPenalty
 
 
 class Hypothesis(NamedTuple):
-    """One translation as token ids, with its score."""
+    """A translation as token ids, with its score."""
 
     tokens: list[int]  # without the end of sentence
-    log_prob: float  # natural logarithm, summed over the tokens and, where it finished, the end of sentence
-    score: float  # log_prob over the length penalty, plus the coverage penalty where there is one
-    finished: bool = True  # False: it reached the longest length allowed without an end of sentence
+    log_prob: float  # natural logarithm, summed over the tokens and, if finished, the end of sentence
+    score: float  # log_prob divided by the length penalty, plus the coverage penalty if there is one
+    finished: bool = True  # False if it reached the maximum length without an end of sentence
 
 
 def hypothesis(
     tokens: list[int], log_prob: float, length_penalty: LengthPenalty, finished: bool, coverage: float = 0.0
 ) -> Hypothesis:
-    """A hypothesis of these tokens (without the end of sentence), scored; NaN from the model ends the search."""
+    """Return a hypothesis with these tokens (no end of sentence) and its score; raise NmtError if log_prob is NaN."""
     if math.isnan(log_prob):
-        raise NmtError("the model answers with NaN instead of probabilities: its weights are damaged or diverged")
+        raise NmtError("the model returned NaN instead of probabilities: its weights are damaged or training diverged")
     score = log_prob / length_penalty(len(tokens) + finished) + coverage
     return Hypothesis(tokens, log_prob, score, finished)

@@ -1,4 +1,4 @@
-"""Ancestral sampling: every token is drawn from the model's distribution, sharpened or cut off as told."""
+"""Ancestral sampling: each token is drawn from the model's distribution, which may be sharpened or truncated."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ def sample(
     sampling: Sampling = Sampling(),  # noqa: B008 (a constant)
     length_penalty: LengthPenalty = LengthPenalty(),  # noqa: B008 (a constant)
 ) -> list[list[Hypothesis]]:
-    """The samples of each sentence, in the order of their numbers.
+    """Draw translations of each sentence, and return them in the order of their sample numbers.
 
-    memory and state have one row a sentence, and max_lengths [batch] says how many tokens, with the end of sentence,
-    each may have (at least 1). uniforms [batch, samples, longest length] is all the randomness there is: the next token
-    of a sample follows from its number of that step (`uniform_numbers`). The log-probability of a sample is the
-    model's own, whatever it was drawn from. Several samples of a sentence may be equal. A sentence leaves the batch
-    once all of its samples have ended or have the longest length.
+    memory and state have one row per sentence. max_lengths [batch], each at least 1, are the maximum numbers of tokens,
+    including the end of sentence. uniforms [batch, samples, maximum length] are random numbers (`uniform_numbers`) that
+    decide everything: each determines the token of one sample at one step. The log-probability of a sample is the
+    model's own, even if `sampling` changes the distribution. Samples of a sentence may be equal. A sentence leaves the
+    batch once all of its samples have ended or reached the maximum length.
     """
     batch, samples = uniforms.shape[:2]
     found: dict[int, list[Hypothesis]] = {}
@@ -43,17 +43,20 @@ def sample(
     last = max_lengths.new_full((batch, samples), bos)
     tokens = last.new_empty(batch, samples, 0)
     log_prob = torch.zeros(batch, samples, device=last.device)
-    done = torch.zeros_like(last, dtype=torch.bool)  # the end of sentence was drawn
+    done = torch.zeros_like(last, dtype=torch.bool)  # the end of sentence has been drawn
     uniforms = uniforms.to(last.device, most_exact(last.device))
     state = select(state, torch.arange(batch, device=last.device).repeat_interleave(samples))
     for length in range(1, remaining.longest + 1):
+        # one step of the model
         log_probs, state = step(last.flatten(), memory, state)
         constraints.apply(log_probs, length)
+        # the next token of each sample
         drawn = draw(sampling.weights(log_probs), uniforms[:, :, length - 1].flatten()).unsqueeze(1)
         log_prob = log_prob + log_probs.gather(1, drawn).view_as(log_prob).masked_fill(done, 0.0)
         last = drawn.view_as(last).masked_fill(done, constraints.eos)
         done = done | (last == constraints.eos)
         tokens = torch.cat((tokens, last.unsqueeze(2)), dim=2)
+        # sentences that are done leave the batch
         if not remaining.look_now(length):
             continue
         left, stay = remaining.leave(done.all(1) | (max_lengths <= length))
@@ -69,21 +72,22 @@ def sample(
 
 
 def draw(weights: Tensor, uniforms: Tensor) -> Tensor:
-    """An index [rows] of each row of weights [rows, n], drawn in proportion to them by numbers from [0, 1) [rows].
+    """Draw an index from each row of weights [rows, n], with probabilities in proportion to the weights: [rows].
 
-    The inverse of the cumulative distribution, in double precision where the device has it. Never one of weight zero.
+    uniforms [rows] are random numbers from [0, 1). They are looked up in the cumulative distribution, in double
+    precision if the device has it. An index of weight zero is never drawn.
     """
     cumulative = weights.cumsum(1, dtype=most_exact(weights.device))
     total = cumulative[:, -1:].contiguous()
     index = torch.searchsorted(cumulative, uniforms.to(cumulative.dtype).unsqueeze(1) * total, right=True)
-    last = torch.searchsorted(cumulative, total)  # where the product was rounded up to the total
-    return torch.minimum(index, last).clamp(max=weights.size(1) - 1).squeeze(1)  # of NaN, the last
+    last = torch.searchsorted(cumulative, total)  # the limit, in case the product was rounded up to the total
+    return torch.minimum(index, last).clamp(max=weights.size(1) - 1).squeeze(1)  # the last index if weights are NaN
 
 
 def uniform_numbers(seed: int, keys: Sequence[Sequence[int]], samples: int, length: int) -> Tensor:
-    """Numbers from [0, 1), [sentences, samples, length], on the CPU.
+    """Return random numbers from [0, 1), [sentences, samples, length], on the CPU.
 
-    Each follows from the seed, its sentence's key (whole numbers from 0), the number of its sample and its step alone.
+    Each depends only on the seed, the key of its sentence (integers from 0), the number of its sample, and its step.
     """
     numbers = [
         [np.random.default_rng([seed % 2**64, *key, number]).random(length) for number in range(samples)]
@@ -93,14 +97,14 @@ def uniform_numbers(seed: int, keys: Sequence[Sequence[int]], samples: int, leng
 
 
 def _rows(sentences: Tensor, samples: int) -> Tensor:
-    """The rows of the state that hold the samples of these sentences [n]: [n * samples]."""
+    """Return the rows [n * samples] of the state that hold the samples of the given sentences [n]."""
     return (sentences.unsqueeze(1) * samples + torch.arange(samples, device=sentences.device)).flatten()
 
 
 def _answer(
     tokens: Tensor, log_probs: Tensor, done: Tensor, eos: int, length_penalty: LengthPenalty
 ) -> list[Hypothesis]:
-    """The samples of one sentence: tokens [samples, steps], log_probs and done [samples]."""
+    """Return the samples of one sentence, given tokens [samples, steps], log_probs [samples] and done [samples]."""
     answer = []
     for ids, log_prob, finished in zip(tokens.tolist(), log_probs.tolist(), done.tolist(), strict=True):
         ids = ids[: ids.index(eos)] if finished else ids

@@ -1,4 +1,4 @@
-"""What every search does between two steps: pick candidates, and let finished sentences leave the batch."""
+"""Parts that all searches share: picking the best candidates, and removing finished sentences from the batch."""
 
 from __future__ import annotations
 
@@ -9,34 +9,37 @@ from torch import Tensor
 
 from nmt.device import is_waited_for
 
-_WORTH_COPYING = 1 / 8  # of a batch, row by row: to copy memory and state without them takes as long as some steps
-LOOK_EVERY = 8  # steps, on a device that a look waits for
+# the share of finished rows at which they are removed: copying memory and state takes as long as some steps
+_WORTH_COPYING = 1 / 8
+LOOK_EVERY = 8  # steps between two looks, on a device that the program has to wait for
 
 
 class Remaining:
-    """The sentences still in the batch, and when to look whether some have finished.
+    """The sentences still in the batch, and the steps at which to look for finished ones.
 
-    That is every few steps, and where a sentence reaches the longest length it may have. A sentence that has finished
-    is answered at once; its row goes on, unread, until the batch is worth copying without all such rows.
+    A search looks every few steps, and whenever a sentence reaches its maximum length. The result of a finished
+    sentence is taken at once. Its row stays in the batch, ignored, until so many rows have finished that a copy of the
+    batch without them pays off.
     """
 
     def __init__(self, max_lengths: Tensor, width: int = 1) -> None:
-        """width is how many rows of a step each sentence has, which the copy is worth sooner for."""
+        """Start with a whole batch. `width` is the number of rows per sentence; with more, a copy pays off sooner."""
         self.worth_copying = _WORTH_COPYING / width
         self.limits: list[int] = max_lengths.tolist()
-        self.sentences: list[int | None] = list(range(len(self.limits)))  # of each row, None once it is answered
+        self.sentences: list[int | None] = list(range(len(self.limits)))  # for each row; None once its result is taken
         self.interval = LOOK_EVERY if is_waited_for(max_lengths.device) else 1
         self.longest = max(self.limits, default=0)
 
     def look_now(self, length: int) -> bool:
-        """Whether to look after `length` steps."""
+        """Return whether to look for finished sentences after `length` steps."""
         limits = (self.limits[sentence] for sentence in self.sentences if sentence is not None)
         return length % self.interval == 0 or length == min(limits)
 
     def leave(self, leaving: Tensor) -> tuple[list[tuple[int, int]], Tensor | None]:
-        """What finishes where leaving [batch] is True, as (row, sentence), and the rows to go on with, None for all.
+        """Take the sentences where leaving [batch] is True; return them as (row, sentence), and the rows to keep.
 
-        Afterwards `sentences` names those of the rows that stay; it is empty when all are answered.
+        The rows are None to keep all. Afterwards `sentences` has the sentence of each kept row; it is empty when all
+        sentences have finished.
         """
         flags = leaving.tolist()
         left = [(row, sentence) for row, sentence in enumerate(self.sentences) if sentence is not None and flags[row]]
@@ -50,11 +53,11 @@ class Remaining:
 
 
 def top_candidates(candidates: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """The k highest of each row of candidates [batch, n], as values and indices [batch, k], ties by the lower index.
+    """Return values and indices [batch, k] of the k highest candidates [batch, n] of each row; ties: the lower index.
 
-    torch.topk leaves open in which order it gives equals, which two sorts of k values mend, and which of the equals it
-    takes. Those on both sides of the cut are found by asking for one more, where the look does not make every step wait
-    for the device.
+    torch.topk does not define in which order it returns equal values; two sorts of the k values restore the order. Nor
+    does it define which equal values it returns if there are more than fit into k; this case is found by asking for one
+    more value, except on devices where that check would make every step wait.
     """
     values, indices = candidates.topk(min(k + 1, candidates.size(1)))
     if values.size(1) > k and not is_waited_for(candidates.device):
@@ -69,10 +72,11 @@ def top_candidates(candidates: Tensor, k: int) -> tuple[Tensor, Tensor]:
 
 
 def _top_in_total_order(candidates: Tensor, k: int) -> Tensor:
-    """The indices [batch, k] of the highest, of equals the lower index: float bits and index in one integer.
+    """Return the indices [batch, k] of the highest candidates, on a tie the lower index first.
 
-    Several times slower than topk on floats, and needed for few rows.
+    Candidates are compared as integers made of the float's bits and the index. That is several times slower than topk
+    on floats, but few rows need it.
     """
     bits = candidates.float().view(torch.int32).long()
-    bits = torch.where(bits < 0, bits ^ 0x7FFFFFFF, bits)  # rises with the float, negative ones too
+    bits = torch.where(bits < 0, bits ^ 0x7FFFFFFF, bits)  # increases with the float, also for negative floats
     return ((bits << 32) - torch.arange(candidates.size(1), device=candidates.device)).topk(k).indices

@@ -233,7 +233,7 @@ def test_a_full_disk_is_one_sentence_and_loses_nothing(
     small, before = 30_000, resource.getrlimit(resource.RLIMIT_FSIZE)  # limit on the bytes of a file, like a full disk
     resource.setrlimit(resource.RLIMIT_FSIZE, (small, before[1]))
     try:
-        with pytest.raises(Unfinished, match=r"could not be written: File too large .*the same command goes on"):
+        with pytest.raises(Unfinished, match=r"could not be written: File too large .*run the same command again"):
             run(config, tmp_path / "cache")
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)

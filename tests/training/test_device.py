@@ -49,7 +49,9 @@ def test_a_card_is_chosen_by_its_number(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     monkeypatch.setattr(torch.cuda, "set_device", current.append)
     assert choose_device("cuda:1") == torch.device("cuda", 1) and current == [torch.device("cuda", 1)]
-    with pytest.raises(NmtError, match=r"no cuda:2 device here, which has 2 of that kind: choose cuda:0 to cuda:1"):
+    with pytest.raises(
+        NmtError, match=r"no cuda:2 device here \(CUDA devices on this machine: 2\): choose cuda:0 to cuda:1"
+    ):
         choose_device("cuda:2")
     for wrong in ("cuda:", "cuda:x", "cuda:-1", "cpu:1"):
         with pytest.raises(NmtError, match=f"there is no {wrong} device here"):
