@@ -125,7 +125,9 @@ def _config(config: Config | PathLike, overrides: Sequence[str]) -> Config:
     if isinstance(config, str | os.PathLike):
         return load_config(os.fspath(config), [overrides] if isinstance(overrides, str) else overrides)
     if not isinstance(config, Config):
-        raise UsageError(f"a configuration has to be a YAML file, a preset or a Config, not a {type(config).__name__}")
+        raise UsageError(
+            f"a configuration has to be a YAML file, a preset or a Config, not a value of type {type(config).__name__}"
+        )
     if overrides:
         raise UsageError("overrides need a file or preset: give them to load_config when you make this configuration")
     if not config.run_dir:

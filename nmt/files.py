@@ -253,7 +253,7 @@ def is_special(path: str | os.PathLike[str]) -> bool:
 
 
 def _descriptor(path: Path) -> int | None:
-    """Return the file descriptor that a path such as /dev/stdout or /dev/fd/3, or a link to one, stands for, or None."""
+    """Return the file descriptor for /dev/stdout, /dev/fd/3 or a link to such a path; None for all other paths."""
     own = {os.path.realpath(folder) for folder in ("/dev/fd", "/proc/self/fd")}
     for _ in range(40):  # the number of links that Linux follows at most
         if path.name.isdecimal() and os.path.realpath(path.parent) in own:

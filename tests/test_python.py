@@ -257,7 +257,7 @@ def test_a_configuration_is_checked_again_before_it_is_used(tmp_path: Path) -> N
         nmt.train(config)
     with pytest.raises(nmt.NmtError, match="overrides need a file or preset"):
         nmt.train(tiny_config(tmp_path), ["seed=2"])
-    with pytest.raises(nmt.NmtError, match="not of type int"):
+    with pytest.raises(nmt.NmtError, match="not a value of type int"):
         nmt.prepare(3)  # type: ignore[arg-type]
     with pytest.raises(nmt.NmtError, match="no run_dir"):
         nmt.train(toy_config("rnnsearch"))

@@ -24,7 +24,7 @@ class Sampling:
 
     temperature: float = 1.0  # divisor of log-probabilities; close to 0 sampling becomes greedy search
     top_k: int | None = None  # draw from the k most probable tokens only (Fan et al. 2018)
-    top_p: float | None = None  # draw from the fewest tokens with probability p together (Holtzman et al. 2020)
+    top_p: float | None = None  # draw from the fewest tokens that reach p together (Holtzman et al. 2020)
     seed: int = 1
 
     def __post_init__(self) -> None:

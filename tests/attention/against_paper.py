@@ -1,4 +1,4 @@
-"""The mixer of self-attention beside a transcription of a paper: outputs and gradients, whole and step by step."""
+"""Comparison of the self-attention mixer with a transcription of a paper: outputs and gradients, whole and in steps."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from nmt.config.models import TransformerConfig
 from tests.attention.papers.self_attention import Weights
 
 LENGTHS = [6, 4, 5]
-# of the rows: from zero, from elsewhere, and with gaps
+# one row each that starts at zero, starts elsewhere, and has gaps
 POSITIONS = [[0, 1, 2, 3, 4, 5], [3, 4, 5, 6, 7, 8], [0, 2, 3, 7, 8, 12]]
 # (x [length, dim], positions, weights, causal) -> outputs [length, dim] of one sentence
 Paper = Callable[[Tensor, list[int], Weights, bool], Tensor]
 
 
 def mixer_of(config: TransformerConfig, causal: bool) -> SelfAttention:
-    """The self-attention of one layer in float64, with biases and weights that tell positions apart."""
+    """Return one layer's self-attention in float64, with weights and biases large enough to tell positions apart."""
     torch.manual_seed(1)
     default = torch.get_default_dtype()
-    torch.set_default_dtype(torch.float64)  # so that also what is no weight has all its digits
+    torch.set_default_dtype(torch.float64)  # so that buffers have full precision, too
     try:
         mixer = make(config, causal)
     finally:
@@ -34,7 +34,7 @@ def mixer_of(config: TransformerConfig, causal: bool) -> SelfAttention:
 
 
 def weights_of(mixer: SelfAttention) -> Weights:
-    """The mixer's weights under the names of Vaswani et al. 2017."""
+    """Return the mixer's weights under the names of Vaswani et al. 2017."""
     output = mixer.output_projection
     return Weights(
         *mixer.qkv_projection.weight.chunk(3), output.weight, *mixer.qkv_projection.bias.chunk(3), output.bias
@@ -42,7 +42,7 @@ def weights_of(mixer: SelfAttention) -> Weights:
 
 
 def assert_is_the_paper_s(mixer: SelfAttention, paper: Paper) -> None:
-    """Compare whole sentences, padded or causal, each row at positions of its own; then a state's steps."""
+    """Compare whole sentences, padded or causal, each row at its own positions, and then steps with a state."""
     x = torch.randn(3, 6, mixer.output_projection.in_features, dtype=torch.float64, requires_grad=True)
     mask = None if mixer.causal else torch.arange(6) < torch.tensor(LENGTHS).unsqueeze(1)
     lengths = [6, 6, 6] if mixer.causal else LENGTHS
@@ -67,7 +67,7 @@ def assert_is_the_paper_s(mixer: SelfAttention, paper: Paper) -> None:
 
 
 def assert_steps_are_the_paper_s(mixer: SelfAttention, x: Tensor, chunks: list[int], paper: Paper) -> None:
-    """Give the mixer some positions at a time, from another start in each row."""
+    """Compare decoding in chunks of positions, with a different start position in each row."""
     starts = [0, 4, 1]
     positions = torch.tensor(starts).unsqueeze(1) + torch.arange(6)
     state, parts = mixer.init_state(3, x), []
@@ -79,7 +79,7 @@ def assert_steps_are_the_paper_s(mixer: SelfAttention, x: Tensor, chunks: list[i
 
 
 def assert_same(mixer: SelfAttention, x: Tensor, ours: list[Tensor], theirs: list[Tensor]) -> None:
-    """Compare outputs, and the gradients of inputs and of every weight that comes of them."""
+    """Compare outputs, and the gradients of the inputs and of all weights."""
     names, weights = zip(*mixer.named_parameters(), strict=True)
     found = []
     for rows in (ours, theirs):

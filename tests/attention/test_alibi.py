@@ -1,4 +1,4 @@
-"""ALiBi is that of Press et al. 2022 and of its authors' code."""
+"""ALiBi agrees with Press et al. 2022 and with its authors' code."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_eight_heads_have_the_slopes_that_the_paper_lists() -> None:
 
 
 def test_a_decoder_s_biases_are_those_of_the_paper_s_figure() -> None:
-    """Figure 3: the distance to each key times the slope of the head, before the mask."""
+    """Figure 3 shows the distance to each key, multiplied by the slope of the head, before the mask."""
     positions = mixer_of(TransformerConfig(model_dim=12, num_heads=1, positions="alibi"), True).positions
     at = torch.arange(4).unsqueeze(0)
     bias = positions.bias(torch.zeros(1, 1, 4, 12), torch.zeros(1, 1, 4, 12), at, at)

@@ -1,4 +1,4 @@
-"""Coverage attention against Tu et al. 2016, values and gradients."""
+"""Coverage attention agrees with Tu et al. 2016 in values and gradients."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def alignment(kind: str) -> CoverageAlignment:
 
 
 def of_the_paper(module: CoverageAlignment, queries: Tensor, states: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """The paper's equations with the module's weights under the paper's names."""
+    """Evaluate the paper's equations with the module's weights under the paper's names."""
     score, update = module.score, module.update
     names = {
         "W": score.query_projection.weight,
@@ -50,7 +50,7 @@ def of_the_paper(module: CoverageAlignment, queries: Tensor, states: Tensor) -> 
 
 
 def inputs() -> tuple[Tensor, Tensor, Tensor]:
-    """Queries [rows, steps, query], states [batch, src_len, states], and the mask of the states."""
+    """Return queries [rows, steps, query], states [batch, src_len, states], and the mask of the states."""
     torch.manual_seed(2)
     mask = torch.arange(max(LENGTHS)) < torch.tensor(LENGTHS).unsqueeze(1)
     queries = torch.randn(len(ROWS), STEPS, QUERY, dtype=torch.float64, requires_grad=True)
@@ -61,7 +61,7 @@ def inputs() -> tuple[Tensor, Tensor, Tensor]:
 @pytest.mark.parametrize("kind", ["linguistic", "neural"])
 @pytest.mark.parametrize("chunks", [[5], [1, 1, 1, 1, 1], [2, 3]], ids=str)
 def test_equals_the_paper_in_values_and_gradients(kind: str, chunks: list[int]) -> None:
-    """Of two hypotheses of each sentence, with padding, in one call and in several with a state between them."""
+    """The batch has padding and two hypotheses per sentence; it is decoded in one call, and in several with a state."""
     module = alignment(kind)
     queries, states, mask = inputs()
     memory = module.read(Encoded(states, mask, ()))
@@ -97,7 +97,7 @@ def test_equals_the_paper_in_values_and_gradients(kind: str, chunks: list[int]) 
 
 
 def test_coverage_stays_in_float32_under_autocast() -> None:
-    """A sum over many steps would lose what is small in bf16."""
+    """A sum over many steps would lose small terms in bf16."""
     for kind in ("linguistic", "neural"):
         module = alignment(kind).float()
         queries, states, mask = inputs()

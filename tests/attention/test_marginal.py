@@ -1,4 +1,4 @@
-"""Exact marginal attention against its definition, values and gradients."""
+"""Exact marginal attention agrees with its definition in values and gradients."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SOURCES, TARGETS = [[4, 5, 3], [6, 7, 8, 9, 3], [3]], [[5, 3], [7, 8, 9, 3], [8,
 
 
 def of_the_paper(model: Seq2Seq) -> tuple[dict[str, Tensor], paper.Score]:
-    """The weights under the papers' names, and the score."""
+    """Return the model's weights under the papers' names, and the score."""
     assert isinstance(model.decoder, PlainDecoder)
     output, score = model.decoder.output, model.decoder.output.attention.score
     names = {"W_c": output.projection.weight, "W_s": model.projection.weight, "b_s": model.projection.bias}
@@ -37,9 +37,9 @@ def of_the_paper(model: Seq2Seq) -> tuple[dict[str, Tensor], paper.Score]:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_equals_the_definition_in_values_and_gradients(name: str) -> None:
-    """Of the loss of a batch with padding on both sides, for every weight of the model."""
+    """The value is the loss of a batch with padding on both sides; gradients are those of every weight."""
     model = tiny_model(name).double()
-    model.decoder.doubly_stochastic = 0.0  # which is no part of the likelihood
+    model.decoder.doubly_stochastic = 0.0  # this loss is not part of the likelihood
     batch = collate(SOURCES, TARGETS)
     ours = batch_loss(model, batch, torch.device("cpu")).smoothed
     shown = model.attention(batch.src, batch.src_mask, batch.tgt_in)[:, 0, 0]
@@ -62,7 +62,7 @@ def test_equals_the_definition_in_values_and_gradients(name: str) -> None:
 @torch.no_grad()
 @pytest.mark.parametrize("name", NAMES)
 def test_a_target_s_probability_is_the_sum_over_all_alignments(name: str) -> None:
-    """All sequences of source positions, which is what the product over steps of each step's sum stands for."""
+    """The model multiplies a sum per step; this equals the sum over all sequences of source positions."""
     model = tiny_model(name).double()
     source, target = [4, 5, 6, 3], [7, 9, 3]
     batch = collate([source], [target])

@@ -1,4 +1,4 @@
-"""What every way of telling a Transformer the order of tokens promises."""
+"""Properties that hold for all kinds of positions of the Transformer."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def one_layer(positions: PositionName) -> Seq2Seq:
 
 @ALL
 def test_both_stacks_know_the_order_of_their_tokens(positions: PositionName) -> None:
-    """And without positions neither does: of its past a causal layer has a sum."""
+    """Without positions neither stack knows the order: even a causal layer only sums over its past."""
     model = one_layer(positions)
     tokens = torch.tensor([[4, 5, 6, 7, 8]])
     swapped = torch.tensor([[5, 7, 6, 4, 8]])
@@ -40,7 +40,7 @@ def test_both_stacks_know_the_order_of_their_tokens(positions: PositionName) -> 
 
 @ALL
 def test_attention_to_the_source_has_no_positions(positions: PositionName) -> None:
-    """Where the source states stand changes nothing."""
+    """Reordering the source states does not change the output."""
     model = one_layer(positions)
     tokens = torch.tensor([[4, 5, 6, 7, 8]])
     encoded = model.encoder(tokens, torch.ones_like(tokens, dtype=torch.bool))

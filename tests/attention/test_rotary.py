@@ -1,4 +1,4 @@
-"""Rotary positions are those of Su et al. 2021."""
+"""Rotary positions agree with Su et al. 2021."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def test_attention_is_the_paper_s(causal: bool, base: float) -> None:
 
 @pytest.mark.parametrize("m", [0, 1, 9, 200])
 def test_a_rotation_is_the_product_with_its_matrix(m: int) -> None:
-    """Eq. 34 is eq. 15 without the zeros."""
+    """Eq. 34 is the product of eq. 15 without its zeros."""
     torch.manual_seed(m)
     x = torch.randn(8, dtype=torch.float64)
     theta = torch.tensor([10000 ** (-2 * i / 8) for i in range(4)], dtype=torch.float64)

@@ -1,4 +1,4 @@
-"""Relative positions are those of Shaw et al. 2018."""
+"""Relative positions agree with Shaw et al. 2018."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.attention.papers.shaw import relative_attention
 @pytest.mark.parametrize("values", [False, True])
 @pytest.mark.parametrize("max_distance", [0, 2, 20])
 def test_attention_is_the_paper_s(causal: bool, values: bool, max_distance: int) -> None:
-    """Where all distances are clipped, some are, and none is."""
+    """The maximum distances clip all distances, some of them, and none."""
     config = TransformerConfig(
         model_dim=12, num_heads=2, positions="shaw", shaw=ShawConfig(max_distance=max_distance, values=values)
     )
@@ -53,7 +53,7 @@ def test_layers_have_tables_of_their_own_and_heads_share_them() -> None:
 
 
 def test_dropped_weights_add_no_values() -> None:
-    """Neither of words nor of distances: with all words alike, the context is a sum over the weights that stay."""
+    """Dropout removes word values and distance values together: here they cancel, whichever weights are dropped."""
     config = TransformerConfig(model_dim=12, num_heads=2, positions="shaw", attention_dropout=0.5)
     mixer = mixer_of(config, causal=False)
     positions = mixer.positions
@@ -61,8 +61,8 @@ def test_dropped_weights_add_no_values() -> None:
     with torch.no_grad():
         mixer.qkv_projection.weight.zero_()
         mixer.qkv_projection.bias.zero_()
-        mixer.qkv_projection.bias[24:] = 1.0  # of values
-        positions.values.fill_(-1.0)  # what words add, distances take away
+        mixer.qkv_projection.bias[24:] = 1.0  # all values are 1
+        positions.values.fill_(-1.0)  # distances subtract what words add
         mixer.output_projection.bias.zero_()
     out, _, _ = mixer.train()(torch.randn(3, 7, 12, dtype=torch.float64), torch.arange(7).unsqueeze(0))
     torch.testing.assert_close(out, torch.zeros_like(out))

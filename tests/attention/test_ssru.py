@@ -17,7 +17,7 @@ DIM, LENGTH = 4, 6
 
 
 def mixer() -> Ssru:
-    """A unit with weights, and a bias, that are not small."""
+    """Return an SSRU whose weights and bias are not small."""
     torch.manual_seed(1)
     made = Ssru(DIM).double()
     for weight in made.parameters():
@@ -26,7 +26,7 @@ def mixer() -> Ssru:
 
 
 def run(made: Ssru, x: Tensor, parts: list[int] | None) -> Tensor:
-    """The outputs over all positions at once (None), or over parts of such lengths, one after another."""
+    """Return the outputs for all positions at once (None), or for parts of the given lengths one after another."""
     if parts is None:
         return made(x, torch.arange(LENGTH).unsqueeze(0))[0]
     state: SsruState | None = made.init_state(len(x), x)
@@ -49,7 +49,7 @@ def test_values_and_gradients_are_the_paper_s(parts: list[int] | None) -> None:
     theirs = torch.stack([ssru(row, *given) for row in x])
     assert (theirs > 0).any() and (theirs == 0).any(), "the ReLU acts"
     torch.testing.assert_close(ours, theirs)
-    of = torch.randn_like(ours)  # what the outputs are weighed with
+    of = torch.randn_like(ours)  # the weights of the outputs in a sum
     for one, other in zip(
         torch.autograd.grad((of * ours).sum(), (x, *given)),
         torch.autograd.grad((of * theirs).sum(), (x, *given)),

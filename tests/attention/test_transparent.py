@@ -1,4 +1,4 @@
-"""Attention to a learned sum of all encoder layers and its paper agree, in values and gradients."""
+"""Transparent attention and its paper agree, in values and gradients."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ LENGTHS, TGT_LEN = [4, 2, 5], 3
 
 
 def halves(linear: nn.Linear) -> list[tuple[Tensor, Tensor]]:
-    """Keys' and values' weight and bias of the projection that makes both."""
+    """Split a projection of keys and values into (weight, bias) for keys and for values."""
     return list(zip(linear.weight.chunk(2), linear.bias.chunk(2), strict=True))
 
 
@@ -38,7 +38,7 @@ def test_values_and_gradients_are_the_paper_s() -> None:
         nn.init.normal_(parameter)
     _, mask = random_batch(LENGTHS)
     h = torch.randn(len(LENGTHS), LAYERS + 1, max(LENGTHS), DIM, dtype=torch.float64, requires_grad=True)
-    x = torch.randn(2, len(LENGTHS), TGT_LEN, DIM, dtype=torch.float64, requires_grad=True)  # of each decoder layer
+    x = torch.randn(2, len(LENGTHS), TGT_LEN, DIM, dtype=torch.float64, requires_grad=True)  # per decoder layer
     encoded = Encoded(h[:, -1], mask, (), h)
     ours, shown = [], []
     for layer, query in zip(decoder, x, strict=True):
@@ -55,7 +55,7 @@ def test_values_and_gradients_are_the_paper_s() -> None:
             torch.testing.assert_close(shown[j][row, ..., :length], weights)
             assert not shown[j][row, ..., length:].any()
     torch.testing.assert_close(torch.stack(ours), theirs)
-    of = torch.randn_like(theirs)  # what the outputs are weighed with
+    of = torch.randn_like(theirs)  # the weights of the outputs in a sum
     inputs = {"h": h, "x": x} | {
         f"{j}.{name}": value for j, layer in enumerate(decoder) for name, value in layer.named_parameters()
     }
@@ -81,7 +81,7 @@ def test_layers_are_the_embeddings_and_every_output_through_the_final_norm() -> 
     assert isinstance(encoder.norm, nn.LayerNorm)
     torch.testing.assert_close(encoded.layers, torch.stack([encoder.norm(output) for output in outputs], dim=1))
     torch.testing.assert_close(encoded.layers[:, -1], encoded.states)
-    assert encoder(src, mask).layers is None, "they are kept only for decoders that read them"
+    assert encoder(src, mask).layers is None, "layers are kept only for decoders that read them"
 
 
 def test_training_begins_with_the_mean_of_all_layers() -> None:
@@ -129,6 +129,6 @@ def test_dropout_is_of_w_so_that_weights_still_sum_to_one() -> None:
     w = attention.layer_scores.detach()
     possible = [torch.softmax(2 * w * kept, 0) for kept in torch.cartesian_prod(*[torch.arange(2)] * 3)]
     which = {next(i for i, s in enumerate(possible) if torch.allclose(s, each, atol=1e-4)) for each in seen}
-    assert which == set(range(8)), "each element of W is dropped or doubled by itself"
+    assert which == set(range(8)), "each element of W is dropped or doubled independently"
     attention.eval().read(encoded)
     torch.testing.assert_close(seen[-1], torch.softmax(w, 0))

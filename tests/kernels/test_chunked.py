@@ -1,4 +1,4 @@
-"""Losses in chunks of rows against the plain loss of all rows, in values and gradients."""
+"""A loss computed in chunks of rows agrees with the plain loss of all rows, in values and gradients."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ VOCAB, DIM = 17, 6
 
 
 def tensors(tokens: int, predictions: int | None, bias: bool, dtype: torch.dtype) -> list[Tensor | None]:
-    """weight, bias, hidden, targets, and log-weights if there are several predictions for a token."""
+    """Return weight, bias, hidden, targets, and log-weights if there are several predictions per token."""
     torch.manual_seed(tokens)
     k = () if predictions is None else (predictions,)
     given = [torch.randn(VOCAB, DIM), torch.randn(VOCAB) if bias else None, torch.randn(2 * tokens, *k, DIM)]
@@ -67,7 +67,7 @@ def test_what_is_frozen_has_no_gradient(frozen: int, monkeypatch: pytest.MonkeyP
 
 @pytest.mark.parametrize("rdrop", [None, 0.7])
 def test_under_autocast_it_is_the_plain_loss_in_bf16(rdrop: float | None, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A weight's gradient is rounded chunk by chunk and added up in float32; what belongs to a row is the same."""
+    """A weight's gradient is rounded per chunk and summed in float32; the values and gradients of rows are equal."""
     monkeypatch.setitem(chunked.LOGITS_AT_ONCE, "cpu", 4 * VOCAB)
     given = tensors(20, None, True, torch.float32)
     loss = partial(token_losses, label_smoothing=0.1, rdrop=rdrop)

@@ -1,4 +1,4 @@
-"""Which device there is is asked in nmt/kernels and nmt/device.py alone, and nothing calls what torch keeps private."""
+"""Only nmt/kernels and nmt/device.py ask for the kind of device, and no code uses private parts of torch."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SWAPPED = {"__class__", "__dict__"}
 
 
 def offences(source: str) -> Iterator[str]:
-    """The lines that ask for a device, write an object's class or __dict__, or use what torch keeps private."""
+    """Yield the lines that ask for a device, write an object's class or __dict__, or use private parts of torch."""
     for node in ast.walk(ast.parse(source)):
         match node:
             case ast.Attribute(attr=name) if name in ASKING:
@@ -38,7 +38,7 @@ def offences(source: str) -> Iterator[str]:
 
 
 def _is_kind(node: ast.expr) -> bool:
-    """Whether it is `device.type` or `anything.device.type`."""
+    """Return whether an expression is `device.type` or `anything.device.type`."""
     match node:
         case ast.Attribute(value=ast.Name(id="device") | ast.Attribute(attr="device"), attr="type"):
             return True

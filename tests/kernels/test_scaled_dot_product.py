@@ -1,4 +1,4 @@
-"""Attention by torch's kernel and attention by its equation agree, with a mask and without one."""
+"""Attention by torch's kernel agrees with its equation, with and without a mask."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def test_contexts_and_weights_are_torch_s(queries: int, masked: str) -> None:
     mask = bias = None
     if masked != "no":
         mask = torch.rand(3, 1, 1 if masked == "per sentence" else queries, 7) < 0.5
-        mask[..., 2] = True  # something is left to attend to
+        mask[..., 2] = True  # so that each query has a key to attend to
         bias = patterns.bias_of(mask)
     wanted = scaled_dot_product_attention(query, key, value, attn_mask=mask)
     torch.testing.assert_close(attention(query, key, value, bias=bias), wanted)
@@ -79,7 +79,7 @@ def test_padding_hides_keys() -> None:
 def test_weights_are_dropped_in_training_alone() -> None:
     torch.manual_seed(0)
     query, key = torch.randn(2, 1, 3, 4), torch.randn(2, 1, 5, 4)
-    value = torch.eye(5).expand(2, 1, 5, 5)  # so that contexts are weights
+    value = torch.eye(5).expand(2, 1, 5, 5)  # so that contexts are equal to weights
     kept = attention(query, key, value, dropout=0.5)
     assert (kept > 0).all()
     assert (attention(query, key, value, dropout=0.5, training=True) == 0).any()

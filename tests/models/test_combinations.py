@@ -1,7 +1,8 @@
-"""Combinations of mechanisms, drawn from the choices of configurations, keep what every decoder promises.
+"""Random combinations of mechanisms have the properties of every decoder.
 
-Drawn are keys that are true or false or have a name, those of mechanisms among them; a new name is drawn without a
-change here. Numbers have their defaults. What `check` refuses is not built.
+Combinations are drawn over all configuration keys whose values are true or false or a name, including those of the
+mechanisms; a new name is drawn without a change here. Numbers have their defaults. Combinations that `check` refuses
+are skipped.
 """
 
 from __future__ import annotations
@@ -31,12 +32,12 @@ SIZES: dict[str, dict[str, Any]] = {
     "luong": {"embedding_dim": 12, "hidden_dim": 12, "layers": 2},
     "rnn_encdec": {"embedding_dim": 12, "hidden_dim": 12, "maxout_dim": 12, "layers": 2},
 }
-LAYERS = 2  # of each stack of the Transformer
+LAYERS = 2  # per stack of the Transformer
 LENGTHS = [5, 3, 7]
 
 
 def values(hint: Any) -> st.SearchStrategy[Any] | None:
-    """What a key may be, for keys that are a choice: true or false, a name, or a list with a name for each layer."""
+    """Return the values to draw for a key with a choice: true or false, a name, or a list with a name per layer."""
     if hint is bool:
         return st.booleans()
     if get_origin(hint) is Literal:
@@ -52,14 +53,14 @@ def values(hint: Any) -> st.SearchStrategy[Any] | None:
 
 
 def choices(cls: Any) -> dict[str, st.SearchStrategy[Any]]:
-    """The keys of a dataclass that are a choice, and those of a mechanism's own that are."""
+    """Return the keys of a dataclass that have a choice of values, including the keys of its mechanisms."""
     hints = get_type_hints(cls)
     names = [field.name for field in dataclasses.fields(cls) if field.name != "family"]
     return {name: drawn for name in names if (drawn := values(hints[name])) is not None}
 
 
 def configurations(family: str) -> st.SearchStrategy[ModelConfig]:
-    """Configurations of a family that are not refused."""
+    """Return a strategy for configurations of a family that `check` accepts."""
     cls = MODEL_FAMILIES[family]
     return st.fixed_dictionaries(choices(cls)).map(lambda chosen: cls(**SIZES[family], **chosen)).filter(is_allowed)
 
@@ -102,7 +103,7 @@ def test_what_is_drawn_is_decoded_searched_and_trained_as_promised(family: str) 
 
 @torch.no_grad()
 def parallel_is_step_by_step_in_a_beam(model: Seq2Seq) -> None:
-    """Two hypotheses of each sentence, of which one sentence leaves halfway."""
+    """Check this with two hypotheses per sentence, when one sentence leaves the batch halfway."""
     src, mask = random_batch(LENGTHS)
     tokens, _ = random_batch([6] * 6, seed=3)
     sentences = torch.tensor([0, 0, 1, 1, 2, 2])

@@ -1,4 +1,4 @@
-"""What every decoder promises, over every variant."""
+"""Properties of every decoder, checked for all variants."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def test_the_future_is_not_seen(name: str) -> None:
 
 @ALL
 def test_beams_share_their_sentence(name: str) -> None:
-    """rows = sentences x beam over one memory row a sentence, reordered between steps."""
+    """Several hypotheses per sentence share one row of memory, and are reordered between steps."""
     model = tiny_model(name)
     src, mask = random_batch(LENGTHS)
     tokens = torch.arange(4, 10).view(6, 1)
@@ -118,7 +118,7 @@ def test_finished_sentences_leave(name: str) -> None:
 
 @ALL
 def test_a_beam_goes_on_from_its_parents(name: str) -> None:
-    """Hypotheses become more, change places and lose whole sentences, as forcing each one's tokens says."""
+    """Hypotheses multiply, change places and leave by whole sentences; forcing their tokens gives the same results."""
     model = tiny_model(name)
     src, mask = random_batch(LENGTHS)
     memory = model.read(src, mask)
@@ -143,7 +143,7 @@ def test_a_beam_goes_on_from_its_parents(name: str) -> None:
 
 @ALL
 def test_a_state_is_handed_on_by_value(name: str) -> None:
-    """What comes of a state does not depend on what else was made of it."""
+    """Two continuations of the same state do not influence each other."""
     model = tiny_model(name)
     src, mask = random_batch(LENGTHS)
     memory = model.read(src, mask)

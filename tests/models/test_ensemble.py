@@ -1,4 +1,4 @@
-"""Ensembles of any models: the mean of probabilities in every step, in search and when forced."""
+"""Ensembles of any models average probabilities, in each step, in search and when forced."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from nmt.search.penalties import LengthPenalty
 from tests.models.variants import VARIANTS, random_batch, tiny_model
 
 PAD, UNK, BOS, EOS = range(4)
-TINY = 6  # vocabulary
+TINY = 6  # vocabulary size
 MIXED = ("rnnsearch", "transformer-post", "cho-lstm-2", "luong-dot", "luong-marginal")
 
 
 def step_by_step(model: Seq2Seq | Ensemble, src: Tensor, mask: Tensor, tokens: Tensor) -> Tensor:
-    """The probabilities [batch, tgt_len, vocab] after BOS and each of tokens [batch, tgt_len], by search's steps."""
+    """Return the probabilities [batch, tgt_len, vocab] after BOS and each of tokens [batch, tgt_len], step by step."""
     memory = model.read(src, mask)
     state, answers = model.init_state(memory, tokens.size(1)), []
     for column in torch.cat((torch.full_like(tokens[:, :1], BOS), tokens[:, :-1]), dim=1).unbind(1):

@@ -1,4 +1,4 @@
-"""Each model against its paper's equations in float64 NumPy, or against what torch has of it."""
+"""Each model agrees with its paper's equations in float64 NumPy, or with torch's implementation of it."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def softmax(x: Array) -> Array:
 
 
 def gru(weights: dict[str, Array], known: Array, fed: Array, h: Array) -> Array:
-    """Bahdanau et al. 2015, A.1.1: update z, reset r, s = (1 - z) s' + z s~ with s~ from r * s'."""
+    """Compute update z, reset r, s = (1 - z) s' + z s~ with s~ from r * s' (Bahdanau et al. 2015, A.1.1)."""
     n = h.shape[-1]
     x = known @ weights["cell.input_projection.weight"].T + weights["cell.input_projection.bias"]
     u = weights["cell.recurrent_projection.weight"]
@@ -65,7 +65,7 @@ def one_sentence(model: Seq2Seq) -> tuple[torch.Tensor, torch.Tensor, torch.Tens
 
 
 def test_rnnsearch_decoder() -> None:
-    """s_i, c_i, alpha_ij and t_i of Bahdanau et al. 2015, A.2.2, step by step."""
+    """Compare s_i, c_i, alpha_ij and t_i of Bahdanau et al. 2015, A.2.2, step by step."""
     model = tiny_model("rnnsearch")
     src, mask, tgt, states, final = one_sentence(model)
     w = parameters(model.decoder)
@@ -92,7 +92,7 @@ def test_rnnsearch_decoder() -> None:
 
 @pytest.mark.parametrize("name", ["luong-dot", "luong-concat-plain", "luong-general-plain", "luong-dot-plain"])
 def test_luong_attention(name: str) -> None:
-    """score, a_t, c_t and h~_t of Luong et al. 2015, eqs. 5, 7, 8, on the states h_t that the decoder reached."""
+    """Compare score, a_t, c_t and h~_t of Luong et al. 2015, eqs. 5, 7, 8, for the decoder's states h_t."""
     model = tiny_model(name)
     src, mask, tgt, states, _ = one_sentence(model)
     w = parameters(model.decoder)
@@ -123,7 +123,7 @@ def test_luong_attention(name: str) -> None:
 
 
 def test_luong_input_feeding() -> None:
-    """h~[t-1] enters the first layer beside the embedding (section 3.3); h and c start from the encoder's."""
+    """The first layer reads h~[t-1] and the embedding (section 3.3); h and c start from the encoder's."""
     model = tiny_model("luong-dot")
     src, mask, tgt, states, final = one_sentence(model)
     w = parameters(model.decoder)
@@ -138,7 +138,7 @@ def test_luong_input_feeding() -> None:
 
 
 def test_cho_gives_the_context_at_every_step() -> None:
-    """c = tanh(V h_N), h'_0 = tanh(V' c), and c in each step's input and maxout output (Cho et al. 2014, A.1)."""
+    """Compare c = tanh(V h_N), h'_0 = tanh(V' c), and steps whose input and output read c (Cho et al. 2014, A.1)."""
     model = tiny_model("cho")
     src, mask, tgt, _, final = one_sentence(model)
     w = parameters(model.decoder)
@@ -157,7 +157,7 @@ def test_cho_gives_the_context_at_every_step() -> None:
 
 
 def test_sutskever_starts_from_the_reversed_source() -> None:
-    """The decoder's first state is an LSTM's last over the words last to first, layer by layer, and nothing else."""
+    """Each layer of the decoder starts from the last state of an LSTM that reads the words from last to first."""
     model = tiny_model("sutskever")
     src, mask, tgt, _, _ = one_sentence(model)
     encoder, decoder = model.encoder, model.decoder
@@ -229,7 +229,7 @@ def test_sinusoids() -> None:
 
 
 def test_embeddings_of_the_transformer_are_scaled_before_positions_are_added() -> None:
-    """Embedding weights times sqrt(d_model) (Vaswani et al. 2017, section 3.4), plus PE (section 3.5)."""
+    """Embeddings are weights times sqrt(d_model) (Vaswani et al. 2017, section 3.4), plus PE (section 3.5)."""
     model = tiny_model("transformer-post")
     tokens, positions = torch.tensor([[4, 7, 4, 10]]), torch.arange(4).unsqueeze(0)
     for embedding in (model.encoder.embedding, model.decoder.embedding):
@@ -249,7 +249,7 @@ def test_transformer_is_torch_s(norm: str) -> None:
     torch.manual_seed(0)
     model = build_model(config, VOCABULARY, VOCABULARY)
     reference = nn.Transformer(16, 2, 2, 2, 24, 0.0, batch_first=True, norm_first=norm == "pre")
-    if norm == "post":  # torch normalises once more after the last layer; the paper does not
+    if norm == "post":  # torch normalises once more after the last layer, unlike the paper
         reference.encoder.norm = reference.decoder.norm = None
     reference.load_state_dict(translate_names(model, norm))
     src, mask = random_batch([5, 3, 7])
@@ -268,7 +268,7 @@ def test_transformer_is_torch_s(norm: str) -> None:
 
 
 def test_attention_weights_of_the_transformer_are_torch_s() -> None:
-    """Of every layer and head, what nn.MultiheadAttention answers when it is asked for its weights."""
+    """The weights of every layer and head are those that nn.MultiheadAttention returns."""
     config = TransformerConfig(
         model_dim=16, ffn_dim=24, num_heads=2, encoder_layers=2, decoder_layers=2, norm="post", dropout=0.0
     )
@@ -306,7 +306,7 @@ def test_attention_weights_of_the_transformer_are_torch_s() -> None:
 
 
 def translate_names(model: Seq2Seq, norm: str) -> dict[str, torch.Tensor]:
-    """Our weights under the names of nn.Transformer."""
+    """Return our weights under the names of nn.Transformer."""
     theirs = {}
     weights = copy.deepcopy(model.state_dict())
     for side in ("encoder", "decoder"):

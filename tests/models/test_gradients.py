@@ -1,4 +1,4 @@
-"""Gradients of recurrent models, against those of single sentences and finite differences."""
+"""Gradients of recurrent models agree with those of single sentences and with finite differences."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def leaf(*shape: int) -> Tensor:
 def test_whole_sequences_are_torch_s(
     kind: type[nn.GRU | nn.LSTM], bidirectional: bool, lengths: list[int] | None, begun: bool
 ) -> None:
-    """Outputs, final states and all gradients, against the module on each sentence by itself."""
+    """Outputs, final states and all gradients agree with those of the module on each sentence by itself."""
     torch.manual_seed(0)
     ours = kind(3, 4, num_layers=2, batch_first=True, bidirectional=bidirectional).double()
     theirs = copy.deepcopy(ours)
@@ -62,7 +62,7 @@ def test_whole_sequences_are_torch_s(
 
 @pytest.mark.parametrize("name", RECURRENT)
 def test_whole_models_follow_finite_differences(name: str) -> None:
-    """The directional derivative along the gradient of each weight."""
+    """The directional derivative along the gradient agrees for each weight."""
     model = tiny_model(name).double()
     src, mask = random_batch([5, 3, 6])
     tgt, _ = random_batch([4, 4, 4], seed=3)

@@ -1,4 +1,4 @@
-"""How models begin: the spread of embeddings, open forget gates, orthogonal recurrent matrices."""
+"""The initialisation of models: the spread of embeddings, open forget gates, orthogonal recurrent matrices."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ WIDE: dict[str, ModelConfig] = {
 
 @pytest.mark.parametrize("name", WIDE)
 def test_embeddings_begin_with_variance_one_over_their_dimension(name: str) -> None:
-    """So that the Transformer's scale of sqrt(dim) brings each component to variance 1."""
+    """The Transformer's scale of sqrt(dim) then gives each component a variance of 1."""
     torch.manual_seed(3)
     model = build_model(WIDE[name], VOCABULARY, VOCABULARY)
     tables = [module.weight for module in model.modules() if isinstance(module, nn.Embedding)]
@@ -35,7 +35,7 @@ def test_embeddings_begin_with_variance_one_over_their_dimension(name: str) -> N
 
 
 def input_forget_candidate_output(bias: Tensor) -> list[set[float]]:
-    """The values of a bias over the gates, in the order of `nn.LSTM`."""
+    """Return the values of a bias for each gate, in the order of `nn.LSTM`."""
     return [set(gate.tolist()) for gate in bias.chunk(4)]
 
 
@@ -45,7 +45,7 @@ def input_forget_candidate_output(bias: Tensor) -> list[set[float]]:
     LuongConfig(embedding_dim=6, hidden_dim=4, layers=2),
 ], ids=lambda config: config.family)  # fmt: skip
 def test_forget_gates_begin_open_and_all_other_biases_at_zero(config: ModelConfig) -> None:
-    """A bias of 1 in all (Jozefowicz et al. 2015), also where a layer adds up two biases."""
+    """The total bias is 1 (Jozefowicz et al. 2015), even if a layer adds up two biases."""
     model = build_model(config, 20, 20)
     biases = []
     for module in model.modules():
@@ -62,7 +62,7 @@ def test_forget_gates_begin_open_and_all_other_biases_at_zero(config: ModelConfi
 
 @pytest.mark.parametrize("name", ["rnn_encdec", "rnnsearch", "luong"])
 def test_recurrent_matrices_begin_orthogonal_gate_by_gate(name: str) -> None:
-    """Bahdanau et al. 2015, B.1."""
+    """The rule is that of Bahdanau et al. 2015, B.1."""
     model = build_model(WIDE[name], 20, 20)
     gates = [
         gate
@@ -84,7 +84,7 @@ def test_recurrent_matrices_begin_orthogonal_gate_by_gate(name: str) -> None:
     LuongConfig(embedding_dim=256, hidden_dim=256, layers=1, input_feeding=False),
 ], ids=["encdec-initial", "encdec-every", "rnnsearch", "luong-feeding", "luong-plain"])  # fmt: skip
 def test_embeddings_move_gates_by_a_fifth(config: ModelConfig) -> None:
-    """Whatever the sizes: in the encoder, and in the layer of the decoder that reads tokens."""
+    """This holds for all sizes, in the encoder and in the layer of the decoder that reads tokens."""
     model = build_model(config, VOCABULARY, VOCABULARY)
     found = []
     for name, weight in model.named_parameters():

@@ -1,4 +1,4 @@
-"""A loss that attention adds goes from each layer, and from each step of a time loop, into training."""
+"""A loss that attention adds reaches training from each layer and from each step of a time loop."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ CPU = torch.device("cpu")
 
 
 def add_squares(attention: SourceAttention) -> None:
-    """Let it add the squares of its weights at target tokens, twice, under the name of squares."""
+    """Make `attention` add the squares of its weights at target tokens, twice, as a loss called squares."""
     over = attention.over
 
     def adding(memory: Any, *, need_weights: bool = False) -> Attend:

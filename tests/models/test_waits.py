@@ -1,7 +1,7 @@
-"""Every variant away from the CPU: an update never waits for the device, and no tensor is left on another one.
+"""Every variant on a device other than the CPU: an update never waits for it, and all tensors are on that device.
 
-On a graphics card a wait would only be slow. Here the device is torch's `meta`, whose tensors have no values, so that
-asking for one is an error. What a card computes is for scripts/check_device.py, where there is one.
+On a GPU a wait would only be slow. Here the device is torch's `meta`, whose tensors have no values, so that reading a
+value is an error. The results on a GPU are checked by scripts/check_device.py.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ META = torch.device("meta")
 
 @pytest.fixture(autouse=True)
 def no_autocast(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The device has none, and says so by an error."""
+    """Disable autocast, because the `meta` device does not have it and raises an error."""
     monkeypatch.setattr(torch, "is_autocast_enabled", lambda device: False)
     monkeypatch.setattr(torch, "autocast", lambda device, enabled: nullcontext())
 
@@ -50,7 +50,7 @@ def test_an_update_waits_for_no_device(name: str) -> None:
 
 @pytest.mark.parametrize("name", VARIANTS)
 def test_tensors_are_of_one_device(name: str) -> None:
-    """In training, in steps of a search and where targets are forced."""
+    """Check training, the steps of a search and forced targets."""
     go_through(VARIANTS[name], VOCABULARY, META, "fp32")
 
 
@@ -71,7 +71,7 @@ FAULTS: dict[str, tuple[Callable[[Tensor], object], str]] = {
 
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_fault_is_found(fault: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One is planted in the decoder."""
+    """Plant a fault in the decoder; the test above has to find it."""
     forward = FeedingDecoder.forward
     action, message = FAULTS[fault]
 

@@ -1,4 +1,4 @@
-"""Every model variant, tiny: what the property tests run over."""
+"""Tiny versions of all model variants, for the property tests."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ VOCABULARY = 11
 
 
 def tiny_model(name: str, vocabulary: int = VOCABULARY, seed: int = 1) -> Seq2Seq:
-    """The named variant in evaluation mode, with weights large enough to tell positions apart."""
+    """Return the named variant in evaluation mode, with weights large enough to tell positions apart."""
     torch.manual_seed(seed)
     model = build_model(VARIANTS[name], vocabulary, vocabulary)
     with torch.no_grad():
@@ -71,7 +71,7 @@ def tiny_model(name: str, vocabulary: int = VOCABULARY, seed: int = 1) -> Seq2Se
 
 
 def random_batch(lengths: list[int], vocabulary: int = VOCABULARY, seed: int = 2) -> tuple[Tensor, Tensor]:
-    """Source ids [batch, max length], PAD-filled, and their mask."""
+    """Return random source ids [batch, max length], filled with PAD, and their mask."""
     generator = torch.Generator().manual_seed(seed)
     mask = torch.arange(max(lengths)).unsqueeze(0) < torch.tensor(lengths).unsqueeze(1)
     ids = torch.randint(4, vocabulary, mask.shape, generator=generator)
@@ -79,7 +79,7 @@ def random_batch(lengths: list[int], vocabulary: int = VOCABULARY, seed: int = 2
 
 
 def log_probs_of(model: Seq2Seq, decoded: Decoded) -> Tensor:
-    """Log-probabilities [..., vocab] among the tokens that a translation may have: all but <pad> (0) and <s> (2)."""
+    """Return log-probabilities [..., vocab] over the tokens of translations: all except <pad> (0) and <s> (2)."""
     logits = model.projection(decoded.hidden).double()
     others = [token for token in range(logits.size(-1)) if token not in (0, 2)]
     log_probs = logits - logits[..., others].logsumexp(-1, keepdim=True)
@@ -90,5 +90,5 @@ def log_probs_of(model: Seq2Seq, decoded: Decoded) -> Tensor:
 
 
 def probabilities(model: Seq2Seq, src: Tensor, mask: Tensor, tgt_in: Tensor) -> Tensor:
-    """The probabilities [batch, tgt_len, vocab] that the model gives to what may follow each prefix of tgt_in."""
+    """Return the probabilities [batch, tgt_len, vocab] of the token after each prefix of tgt_in."""
     return log_probs_of(model, model(src, mask, tgt_in)).exp()

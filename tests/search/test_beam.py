@@ -1,4 +1,4 @@
-"""Beam search against exhaustive search, over a random table: the next token depends on the last two and a key."""
+"""Beam search and exhaustive search over a random table, in which the last two tokens and a key decide the next."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class TableState(NamedTuple):
 
 
 class Table:
-    """P(next | key, the two tokens before), drawn at random; counts the rows of each step."""
+    """A model with a random table of P(next | key, the two tokens before). It counts the rows of each step."""
 
     def __init__(self, sentences: int, seed: int, temperature: float = 1.5) -> None:
         generator = torch.Generator().manual_seed(seed)
@@ -54,7 +54,7 @@ class Table:
         return total
 
     def exhaustive(self, sentence: int, max_length: int, alpha: float) -> list[Hypothesis]:
-        """Every finished hypothesis of at most max_length tokens with the end of sentence, best first."""
+        """Return all finished hypotheses of at most max_length tokens, including the end of sentence, best first."""
         found = []
         for length in range(max_length):
             for tokens in itertools.product((UNK, 4, 5), repeat=length):
@@ -130,7 +130,7 @@ def test_a_narrow_beam_never_beats_exhaustive_search_and_scores_what_it_returns(
 def plain_beam_search(
     table: Table, sentence: int, max_length: int, beam_size: int, penalty: LengthPenalty, full: bool = False
 ) -> list[Hypothesis]:
-    """The same search over one sentence, with lists; it never stops early or, if `full`, once so many have finished."""
+    """Search one sentence with plain lists; never stop early or, if `full`, once that many hypotheses have finished."""
     open_: list[tuple[float, list[int]]] = [(0.0, [])]
     finished: list[Hypothesis] = []
     for length in range(1, max_length + 1):
@@ -231,7 +231,7 @@ def test_the_longest_length_answers_with_open_hypotheses_that_say_so(beam_size: 
 
 def test_finished_sentences_leave_the_batch() -> None:
     table = Table(sentences=3, seed=29)
-    table.log_probs[0, :, :, EOS] = 0.0  # ends at once
+    table.log_probs[0, :, :, EOS] = 0.0  # sentence 0 ends at once
     table.log_probs[1:, :, :, EOS] = -30.0
     search(table, [0, 1, 2], [9, 4, 6], 2, 0.0)
     assert table.rows == [3, 4, 4, 4, 2, 2]
@@ -253,7 +253,7 @@ def test_equals_go_to_the_lower_token() -> None:
     table = Table(sentences=1, seed=0)
     table.log_probs[:] = math.log(1 / 4)
     (hypotheses,) = search(table, [0], [3], beam_size=2, alpha=0.0, n_best=2)
-    assert [one.tokens for one in hypotheses] == [[], [UNK]]  # EOS is the second of the first step: UNK, EOS, 4, 5
+    assert [one.tokens for one in hypotheses] == [[], [UNK]]  # the order in the first step is UNK, EOS, 4, 5
     table.log_probs[..., EOS] = -9.0
     (hypotheses,) = search(table, [0], [2], beam_size=3, alpha=0.0, n_best=3)
     assert [one.tokens for one in hypotheses] == [[UNK, UNK], [UNK, 4], [UNK, 5]]

@@ -1,4 +1,4 @@
-"""Search over every model family: exhaustive on a tiny vocabulary, the same in any company, scores as when forced."""
+"""Search with every model family: exact on a tiny vocabulary, independent of the batch, with the scores of forcing."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from nmt.search.penalties import LengthPenalty
 from tests.models.variants import VARIANTS, log_probs_of, tiny_model
 
 PAD, UNK, BOS, EOS = range(4)
-TINY, SMALL = 6, 11  # vocabularies
+TINY, SMALL = 6, 11  # vocabulary sizes
 
 
 @pytest.fixture(params=VARIANTS, scope="module")
@@ -48,7 +48,7 @@ def search(
     alpha: float = 0.8,
     ending: float = 0.0,
 ) -> list[list[Hypothesis]]:
-    """beam_size 0 is greedy; `ending` is added to the log-probability of the end of sentence."""
+    """Search with a beam, or greedily if beam_size is 0; add `ending` to the log-probability of the end of sentence."""
 
     def step(tokens: Tensor, memory: Memory, state: State) -> tuple[Tensor, State]:
         log_probs, state = model.step(tokens, memory, state)
@@ -71,7 +71,7 @@ def search(
 
 @torch.inference_mode()
 def forced(model: Seq2Seq, source: list[int], targets: list[list[int]]) -> list[float]:
-    """The log-probability of each whole target, by teacher forcing."""
+    """Return the log-probability of each whole target, by teacher forcing."""
     src, mask = pad([source] * len(targets))
     tgt_out, tgt_mask = pad(targets)
     tgt_in, _ = pad([[BOS, *target[:-1]] for target in targets])

@@ -1,4 +1,4 @@
-"""What bounds, forces and ranks hypotheses: least lengths, prefixes, normalisations, when to stop, coverage."""
+"""Options of search: minimum lengths, prefixes, length normalisation, when to stop, and coverage."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def search(
 
 
 def all_of(table: Table, sentence: int, max_length: int, penalty: LengthPenalty) -> list[Hypothesis]:
-    """Every finished hypothesis, best first."""
+    """Return all finished hypotheses, best first."""
     found = table.exhaustive(sentence, max_length, 0.0)
     scored = [one._replace(score=one.log_prob / penalty(len(one.tokens) + 1)) for one in found]
     return sorted(scored, key=lambda one: -one.score)
@@ -68,7 +68,7 @@ def test_constraints_take_out_of_exhaustive_search_what_breaks_them(penalty: Len
 @pytest.mark.parametrize("beam_size", [0, 1, 3])
 def test_narrow_searches_keep_the_constraints_too(beam_size: int) -> None:
     table = Table(sentences=30, seed=43)
-    table.log_probs[..., EOS] = -0.1  # they would end at once
+    table.log_probs[..., EOS] = -0.1  # without constraints, hypotheses would end at once
     prefixes = torch.tensor([[4, 5, -1], [-1, -1, -1], [5, 5, 4]] * 10)
     constraints = Constraints(EOS, (PAD, BOS), torch.tensor([1, 5, 2] * 10), prefixes)
     for sentence, hypotheses in enumerate(search(table, beam_size, 8, constraints, LengthPenalty(0.6))):
@@ -103,7 +103,7 @@ def test_coverage_penalty_is_gnmts() -> None:
 
 @torch.inference_mode()
 def forced(model: Seq2Seq, source: list[int], target: list[int]) -> tuple[float, float]:
-    """A target's log-probability and the sum of logs of what attention its source tokens had, none above 1."""
+    """Return a target's log-probability, and the sum of the logs of its source tokens' attention, capped at 1."""
     src, mask = torch.tensor([source]), torch.ones(1, len(source), dtype=torch.bool)
     tgt_in = torch.tensor([[BOS, *target[:-1]]])
     log_probs = log_probs_of(model, model(src, mask, tgt_in))[0]

@@ -1,4 +1,4 @@
-"""Sampling from a random table: drawn as often as probable, never what is excluded, the same in any company."""
+"""Sampling from a random table: frequencies are probabilities, exclusions hold, and the batch has no influence."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def whole(hypothesis: Hypothesis) -> tuple[int, ...]:
 
 
 def outcomes(table: Table, sentence: int, max_length: int, sampling: Sampling) -> dict[tuple[int, ...], float]:
-    """The probability of every hypothesis of a sentence, multiplied out token by token with lists."""
+    """Return the probability of every hypothesis of a sentence, computed token by token with plain lists."""
     found: dict[tuple[int, ...], float] = {}
 
     def grow(tokens: tuple[int, ...], probability: float) -> None:
@@ -64,7 +64,7 @@ def outcomes(table: Table, sentence: int, max_length: int, sampling: Sampling) -
 
 
 def chi_squared(observed: dict[tuple[int, ...], int], expected: dict[tuple[int, ...], float], count: int) -> float:
-    """How many standard deviations the statistic lies above its mean; rare outcomes are counted as one."""
+    """Return the chi-squared statistic in standard deviations above its mean; rare outcomes are counted as one."""
     rare = [key for key, probability in expected.items() if probability * count < 8]
     cells = [(observed.get(key, 0), expected[key] * count) for key in expected if key not in rare]
     cells.append((sum(observed.get(key, 0) for key in rare), sum(expected[key] for key in rare) * count))
@@ -189,7 +189,7 @@ def test_equals_of_the_last_one_kept_stay_too() -> None:
 
 @pytest.mark.parametrize(("p", "kept"), [(0.5, 1), (0.501, 2), (0.749, 2), (0.75, 2), (0.751, 3), (0.875, 3), (1, 5)])
 def test_the_nucleus_is_the_smallest_set_that_reaches_p(p: float, kept: int) -> None:
-    """Its probabilities add up to p or more (Holtzman et al. 2020, eq. 2): one that ends exactly at p is complete."""
+    """Its probabilities add up to p or more (Holtzman et al. 2020, eq. 2); a set with a sum of exactly p is complete."""
     weights = Sampling(top_p=p).weights(torch.tensor([[0.125, 0.5, 0.0625, 0.0625, 0.25]]).double().log())
     assert int((weights > 0).sum()) == kept
 

@@ -1,4 +1,4 @@
-"""The k best candidates in a total order, against a stable sort; who remains in a batch."""
+"""The best candidates agree with a stable sort, and finished sentences leave the batch."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ def test_top_candidates_are_the_first_of_a_stable_sort(values: int, k: int) -> N
     expected, indices = candidates.sort(dim=1, descending=True, stable=True)
     found = top_candidates(candidates, k)
     assert torch.equal(found[0], expected[:, :k])
-    finite = found[0] > -math.inf  # which of the impossible ones are taken is of no account
+    finite = found[0] > -math.inf  # the choice among impossible candidates does not matter
     assert torch.equal(found[1][finite], indices[:, :k][finite])
 
 
 @pytest.mark.parametrize("vocab", [7, 320, 573])
 @pytest.mark.parametrize("values", [1, 2, 9, 100_000])
 def test_a_maximum_is_the_first_of_a_stable_sort(vocab: int, values: int) -> None:
-    """torch does not promise it, and greedy search counts on it: company must not decide between equals."""
+    """Greedy search relies on this, although torch does not promise it: the batch must not decide a tie."""
     generator = torch.Generator().manual_seed(values)
     log_probs = torch.randint(-values, 1, (300, vocab), generator=generator) * 0.3
     log_probs[torch.rand(300, vocab, generator=generator) < 0.2] = -math.inf
@@ -53,7 +53,7 @@ def test_rows_stay_until_enough_of_them_are_answered() -> None:
     remaining = Remaining(torch.full((32,), 9))
     gone = torch.arange(32) < 3
     assert remaining.leave(gone) == ([(0, 0), (1, 1), (2, 2)], None)
-    assert remaining.leave(gone) == ([], None)  # answered once
+    assert remaining.leave(gone) == ([], None)  # each sentence is returned only once
     left, stay = remaining.leave(torch.arange(32) < 4)
     assert left == [(3, 3)]
     assert stay is not None

@@ -1,1 +1,1 @@
-"""Equations of papers, written as plain loops over the indices that the papers use; nothing here is nmt's."""
+"""Equations of papers, written as plain loops over the papers' own indices, without any code of nmt."""

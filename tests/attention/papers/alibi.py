@@ -10,7 +10,7 @@ from tests.attention.papers.self_attention import Weights, self_attention
 
 
 def slopes(n: int) -> list[float]:
-    """`get_slopes` of the authors' code, as they wrote it: a geometric sequence that starts at its own ratio."""
+    """Return the slopes like `get_slopes` in the authors' code: a geometric sequence that starts at its own ratio."""
 
     def of_power_of_2(n: int) -> list[float]:
         start = 2 ** (-(2 ** -(math.log2(n) - 3)))
@@ -23,9 +23,9 @@ def slopes(n: int) -> list[float]:
 
 
 def alibi_attention(x: Tensor, positions: list[int], weights: Weights, num_heads: int, causal: bool) -> Tensor:
-    """Self-attention of one sentence with softmax(q_i K^T + m [-(i - 1), ..., -2, -1, 0]).
+    """Compute self-attention of one sentence with softmax(q_i K^T + m [-(i - 1), ..., -2, -1, 0]).
 
-    Beyond the paper, keys after the query are as far as those before it.
+    In addition to the paper, keys after the query get the same penalty as keys at the same distance before it.
     """
 
     def score(head: int, i: int, j: int, q: Tensor, k: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 Weights = Mapping[str, Tensor]
-Update = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]  # C_{i-1,j}, alpha_ij, h_j, s_{i-1} -> C_ij
+Update = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]  # (C_{i-1,j}, alpha_ij, h_j, s_{i-1}) -> C_ij
 
 
 def attend(queries: Tensor, h: Tensor, w: Weights, update: Update, dim: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -31,7 +31,7 @@ def attend(queries: Tensor, h: Tensor, w: Weights, update: Update, dim: int) -> 
 
 
 def linguistic(w: Weights, most: float) -> Update:
-    """C_ij = C_{i-1,j} + alpha_ij / Phi_j, Phi_j = N sigmoid(U_f h_j)."""
+    """Return the update C_ij = C_{i-1,j} + alpha_ij / Phi_j with Phi_j = N sigmoid(U_f h_j)."""
 
     def update(c: Tensor, alpha: Tensor, h: Tensor, s: Tensor) -> Tensor:
         fertility = most * torch.sigmoid(w["U_f"] @ h)
@@ -41,7 +41,7 @@ def linguistic(w: Weights, most: float) -> Update:
 
 
 def neural(w: Weights) -> Update:
-    """C_ij = f(C_{i-1,j}, alpha_ij, h_j, s_{i-1}) with the gated unit of Cho et al. 2014 for f."""
+    """Return the update C_ij = f(C_{i-1,j}, alpha_ij, h_j, s_{i-1}), where f is the gated unit of Cho et al. 2014."""
 
     def update(c: Tensor, alpha: Tensor, h: Tensor, s: Tensor) -> Tensor:
         z = torch.sigmoid(w["W_z"] @ torch.cat((alpha.view(1), h, s)) + w["b_z"] + w["U_z"] @ c)

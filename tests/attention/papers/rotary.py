@@ -11,7 +11,7 @@ from tests.attention.papers.self_attention import Weights, self_attention
 
 
 def rotation(m: int, d: int, base: float) -> Tensor:
-    """R^d_(Theta, m) of eq. 15, where theta_i = base^(-2 (i - 1) / d) for i = 1 ... d / 2."""
+    """Return R^d_(Theta, m) of eq. 15, where theta_i = base^(-2 (i - 1) / d) for i = 1 ... d / 2."""
     matrix = torch.zeros(d, d, dtype=torch.float64)
     for i in range(1, d // 2 + 1):
         theta = base ** (-2 * (i - 1) / d)
@@ -24,7 +24,7 @@ def rotation(m: int, d: int, base: float) -> Tensor:
 
 
 def rotated(x: Tensor, m: int, base: float) -> Tensor:
-    """The right side of eq. 34: R^d_(Theta, m) x by products of components."""
+    """Return the right side of eq. 34: R^d_(Theta, m) x, computed by products of components."""
     d = len(x)
     terms = []
     for i in range(1, d + 1):
@@ -37,7 +37,7 @@ def rotated(x: Tensor, m: int, base: float) -> Tensor:
 def rotary_attention(
     x: Tensor, positions: list[int], weights: Weights, num_heads: int, causal: bool, base: float
 ) -> Tensor:
-    """Self-attention of one sentence with the scores of eq. 16."""
+    """Compute self-attention of one sentence with the scores of eq. 16."""
 
     def score(head: int, m: int, n: int, q: Tensor, k: Tensor) -> Tensor:
         turned_query, turned_key = rotation(m, len(q), base) @ q, rotation(n, len(k), base) @ k

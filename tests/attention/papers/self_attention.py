@@ -1,4 +1,4 @@
-"""Multi-head self-attention (Vaswani et al. 2017, section 3.2), pair by pair, for papers that change its terms."""
+"""Multi-head self-attention (Vaswani et al. 2017, section 3.2) in plain loops, for papers that change its terms."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor
 
 
 class Weights(NamedTuple):
-    """W^Q, W^K, W^V and W^O, each with its bias; what a row of inputs x meets is W x + b."""
+    """The matrices W^Q, W^K, W^V and W^O with their biases; a projection of x is W x + b."""
 
     query: Tensor  # [dim, dim]
     key: Tensor
@@ -23,9 +23,9 @@ class Weights(NamedTuple):
     output_bias: Tensor
 
 
-# (head, query position, key position, query [head_dim], key [head_dim]) -> e_ij, scaled
+# (head, query position, key position, query [head_dim], key [head_dim]) -> scaled score e_ij
 ScoreOf = Callable[[int, int, int, Tensor, Tensor], Tensor]
-# (query position, key position, value [head_dim]) -> what alpha_ij is multiplied by
+# (query position, key position, value [head_dim]) -> the vector that alpha_ij multiplies
 ValueOf = Callable[[int, int, Tensor], Tensor]
 
 
@@ -46,7 +46,7 @@ def self_attention(
     score: ScoreOf = plain_score,
     value: ValueOf = plain_value,
 ) -> Tensor:
-    """Return the outputs [length, dim] for one sentence x [length, dim] whose words stand at those positions."""
+    """Return the outputs [length, dim] for one sentence x [length, dim] whose words are at the given positions."""
     head_dim = x.size(1) // num_heads
     outputs = []
     for at, i in enumerate(positions):

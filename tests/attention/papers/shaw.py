@@ -22,7 +22,7 @@ def relative_attention(
     w_k: dict[int, Tensor],
     w_v: dict[int, Tensor] | None,
 ) -> Tensor:
-    """Self-attention of one sentence. w^K and w^V have a vector [head_dim] for each of -k, ..., k; None: no w^V."""
+    """Compute self-attention of one sentence; w^K and w^V (None: not used) map -k, ..., k to vectors [head_dim]."""
     k = max(w_k)
 
     def score(head: int, i: int, j: int, query: Tensor, key: Tensor) -> Tensor:

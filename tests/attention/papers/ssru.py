@@ -7,7 +7,7 @@ from torch import Tensor
 
 
 def ssru(x: Tensor, w_f: Tensor, b_f: Tensor, w: Tensor) -> Tensor:
-    """o_1 ... o_n of x_1 ... x_n, one sentence [length, dim], each component by itself."""
+    """Return o_1 ... o_n for x_1 ... x_n, one sentence [length, dim], one component at a time."""
     length, dim = x.shape
     outputs = []
     previous = [torch.zeros((), dtype=x.dtype) for _ in range(dim)]  # c_0

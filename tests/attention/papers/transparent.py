@@ -9,7 +9,7 @@ from torch import Tensor
 
 
 def mixed_layers(w: Tensor, h: list[Tensor]) -> list[Tensor]:
-    """z_1 ... z_M of h_1 ... h_{N+1}, the embeddings and all encoder layers, [src_len, dim] each; w is [N + 1, M]."""
+    """Return z_1 ... z_M, given the embeddings and encoder layers h_1 ... h_{N+1} [src_len, dim] and w [N + 1, M]."""
     z = []
     for j in range(w.size(1)):
         s_j = [torch.exp(w[i, j]) / sum(torch.exp(w[k, j]) for k in range(len(h))) for i in range(len(h))]
@@ -26,9 +26,9 @@ def attention(
     value: tuple[Tensor, Tensor],
     output: tuple[Tensor, Tensor],
 ) -> tuple[Tensor, Tensor]:
-    """Target positions x [tgt_len, dim] attend to z [src_len, dim]; each projection is W and b, y = W x + b.
+    """Attend from target positions x [tgt_len, dim] to z [src_len, dim]; a projection y = W x + b is given as (W, b).
 
-    Returns [tgt_len, dim] and the weights [heads, tgt_len, src_len].
+    Return the outputs [tgt_len, dim] and the weights [heads, tgt_len, src_len].
     """
     d = x.size(1) // num_heads
     heads, all_weights = [], []
