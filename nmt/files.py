@@ -37,7 +37,7 @@ def atomic_write(
             yield file
         return
     partial = Path(temporary or place.with_name(f".{place.name}.{os.getpid()}.partial"))
-    with kept_if_filled(place.parent), _telling(path, partial):
+    with kept_if_filled(place.parent), _report_write_errors(path, partial):
         try:
             kept = _mode(place)
             # created with its permissions, so that nobody can read it who may not read the file that it replaces
@@ -62,7 +62,7 @@ def atomic_directory(path: str | os.PathLike[str]) -> Iterator[Path]:
     place = follow(path)
     make_folder(place.parent)
     partial = place.with_name(f".{place.name}.{os.getpid()}.partial")
-    with _telling(path, partial):
+    with _report_write_errors(path, partial):
         try:
             shutil.rmtree(partial, ignore_errors=True)  # left by a killed process that had the same id
             kept = _mode(place) if place.is_dir() else None
@@ -78,7 +78,7 @@ def atomic_directory(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 
 @contextmanager
-def _telling(path: Path, partial: Path) -> Iterator[None]:
+def _report_write_errors(path: Path, partial: Path) -> Iterator[None]:
     """Raise NmtError if the block fails to write `partial`, the temporary file or folder for `path`."""
     try:
         yield
@@ -267,7 +267,7 @@ def _descriptor(path: Path) -> int | None:
 def _open_special(path: Path, mode: str, kind: dict[str, Any]) -> IO[Any]:
     """Open a pipe, a device or /dev/stdout, without truncating the file that /dev/stdout may be redirected to."""
     descriptor = _descriptor(path)
-    with _telling(path, path):
+    with _report_write_errors(path, path):
         return path.open(mode, **kind) if descriptor is None else os.fdopen(os.dup(descriptor), mode, **kind)
 
 

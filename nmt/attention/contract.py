@@ -101,7 +101,7 @@ class SourceAttention(nn.Module, ABC):
 
     @abstractmethod
     def read(self, encoded: Encoded) -> Memory:
-        """Compute everything that depends on the source alone, such as projected keys, once per sentence."""
+        """Compute the memory, once per sentence: everything that depends on the source alone, such as keys."""
 
     def init_state(self, memory: Memory) -> MechanismState:
         """Return the state before the first step, with one row per sentence; None if this attention has no state."""

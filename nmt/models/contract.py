@@ -94,7 +94,7 @@ class Decoder(Protocol):
     loss_names: tuple[str, ...]  # the names of the losses that it adds to training
 
     def read(self, encoded: Encoded) -> Memory:
-        """Compute everything that depends on the source alone, such as keys and values, once per sentence."""
+        """Compute the memory, once per sentence: everything that depends on the source alone, such as keys."""
         ...
 
     def init_state(self, memory: Memory, max_len: int) -> State:

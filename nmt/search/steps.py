@@ -53,7 +53,7 @@ class Remaining:
 
 
 def top_candidates(candidates: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """Return values and indices [batch, k] of the k highest candidates [batch, n] of each row; ties: the lower index.
+    """Return values and indices [batch, k] of the k highest candidates [batch, n]; on a tie the lower index wins.
 
     torch.topk does not define in which order it returns equal values; two sorts of the k values restore the order. Nor
     does it define which equal values it returns if there are more than fit into k; this case is found by asking for one

@@ -189,7 +189,7 @@ def test_equals_of_the_last_one_kept_stay_too() -> None:
 
 @pytest.mark.parametrize(("p", "kept"), [(0.5, 1), (0.501, 2), (0.749, 2), (0.75, 2), (0.751, 3), (0.875, 3), (1, 5)])
 def test_the_nucleus_is_the_smallest_set_that_reaches_p(p: float, kept: int) -> None:
-    """Its probabilities add up to p or more (Holtzman et al. 2020, eq. 2); a set with a sum of exactly p is complete."""
+    """Its probabilities add up to p or more (Holtzman et al. 2020, eq. 2); a sum of exactly p is enough."""
     weights = Sampling(top_p=p).weights(torch.tensor([[0.125, 0.5, 0.0625, 0.0625, 0.25]]).double().log())
     assert int((weights > 0).sum()) == kept
 
