@@ -86,7 +86,7 @@ class Pulse:
         self._said = self._began
 
     def say(self, sentence: str) -> None:
-        """Say a sentence, which also tells what the work does from now on."""
+        """Say a sentence, which also describes the work from now on."""
         self._say(sentence)
         self.heard(sentence)
 

@@ -56,10 +56,10 @@ class RnnEncoder(nn.Module):
         need_weights: bool = False,
         need_layers: bool = False,
     ) -> Encoded:
-        """Encode src [batch, src_len]; states and final have hidden_dim * directions features. No weights.
+        """Encode src [batch, src_len]; states and final have hidden_dim * directions features.
 
-        With reverse_source the RNN reads the words from last to first (Sutskever et al. 2014, section 3.3), but each
-        state is returned at the position of its word.
+        There are no attention weights. With reverse_source the RNN reads the words from last to first (Sutskever et al.
+        2014, section 3.3), but each state is returned at the position of its word.
         """
         # embeddings
         sizes = mask.sum(dim=1)

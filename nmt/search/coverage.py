@@ -24,7 +24,7 @@ class CoveredState(NamedTuple):
 
 
 def covering(step: WeightedStep, beta: float) -> tuple[Step, Callable[[CoveredState], Tensor]]:
-    """Return a step that keeps coverage in its state, and a function that computes a state's coverage penalty [rows]."""
+    """Return a step that keeps coverage in its state, and a function that returns a state's penalty [rows]."""
 
     def covering_step(tokens: Tensor, memory: Memory, state: CoveredState) -> tuple[Tensor, CoveredState]:
         log_probs, weights, inner = step(tokens, memory, state.state)

@@ -18,8 +18,8 @@ class Remaining:
     """The sentences still in the batch, and the steps at which to look for finished ones.
 
     A search looks every few steps, and whenever a sentence reaches its maximum length. The result of a finished
-    sentence is taken at once. Its row stays in the batch, ignored, until so many rows have finished that a copy of the
-    batch without them pays off.
+    sentence is taken at once. Its row stays in the batch, ignored, until enough rows have finished to make a copy of
+    the batch without them worthwhile.
     """
 
     def __init__(self, max_lengths: Tensor, width: int = 1) -> None:
