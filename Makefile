@@ -1,11 +1,12 @@
 # make demo: install, train three systems on the embedded corpus, compare them.   make test, make check: what CI runs.
+# make site: a website from README.md and docs/.
 PYTHON ?= python3
 VENV ?= .venv
 # a clean environment makes its own .venv; an active one (CI's) is used as it is
 BIN := $(if $(VIRTUAL_ENV),$(VIRTUAL_ENV)/bin,$(VENV)/bin)
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: demo install install-dev test check format corpus clean
+.PHONY: demo install install-dev test check format corpus site clean
 
 DEMO := rnn_encdec rnnsearch transformer
 DEMO_RUNS := $(DEMO:%=runs/demo/%)
@@ -46,6 +47,9 @@ check: install-dev
 format: install-dev
 	$(BIN)/python -m ruff check --fix .
 	$(BIN)/python -m ruff format .
+
+site: install-dev
+	$(BIN)/python scripts/build_site.py
 
 corpus: install
 	$(BIN)/python -m tools.embedded_corpus data/embedded

@@ -19,16 +19,21 @@ import nmt
 from nmt.attention.mixers.softmax import SelfAttention
 from nmt.attention.mixers.ssru import Ssru
 from nmt.attention.multihead import attention_weights
+from nmt.attention.patterns import causal
 from nmt.attention.positions.alibi import LinearBiases
 from nmt.attention.positions.base import Positions
 from nmt.attention.positions.sinusoidal import frequencies, sinusoids
+from nmt.attention.scores import make_score
+from nmt.data.compression import read_lines
+from nmt.evaluation.alignment_error import alignment_scores, read_gold
+from nmt.resources import embedded_corpus
 
 SENTENCE = "Sie darf Julia neunzehn alte Notizen empfehlen."
 NAMES = {"rnn_encdec": "one fixed vector", "rnnsearch": "RNNsearch", "transformer": "Transformer"}
 
 
 def fixed_vector(runs: Path) -> Figure:
-    """BLEU by the length of the source, as the comparison report has found it."""
+    """Draw BLEU over the length of the source, from the comparison report."""
     results = json.loads((runs / "report" / "results.json").read_text("utf-8"))
     figure, axes = plt.subplots(figsize=(6, 3), layout="constrained")
     labels = [each["label"] for each in results["buckets"]["ranges"]]
@@ -40,12 +45,12 @@ def fixed_vector(runs: Path) -> Figure:
 
 
 def alignment(runs: Path) -> Figure:
-    """What each word of RNNsearch's translation attends to."""
+    """Draw the attention of RNNsearch while it translates the sentence."""
     return nmt.load(runs / "rnnsearch", device="cpu").attention(SENTENCE).draw()
 
 
 def heads(runs: Path) -> Figure:
-    """The heads of a Transformer decoder's last layer, side by side."""
+    """Draw the heads of a Transformer decoder's last layer side by side."""
     shown = nmt.load(runs / "transformer", device="cpu").attention(SENTENCE)
     layers, count = shown.weights.shape[:2]
     figure, grid = plt.subplots(1, count, figsize=(2.6 * count, 3.4), sharey=True, layout="constrained")
@@ -57,8 +62,47 @@ def heads(runs: Path) -> Figure:
     return figure
 
 
+def scores(_: Path) -> Figure:
+    """Draw three scores of one query with every key of a plane."""
+    torch.manual_seed(2)
+    axis = torch.linspace(-2, 2, 81)
+    keys = torch.stack(torch.meshgrid(axis, axis, indexing="xy"), dim=-1).reshape(1, -1, 2)
+    query = torch.tensor([[[1.0, 0.5]]])
+    figure, grid = plt.subplots(1, 3, figsize=(8.4, 3), sharey=True, layout="constrained")
+    for axes, name in zip(grid, ("dot", "general", "additive"), strict=True):
+        score = make_score(name, 2, 2, 8)
+        for weight in score.parameters():
+            torch.nn.init.normal_(weight)
+        with torch.no_grad():
+            plane = score(query, score.keys(keys)).reshape(81, 81).numpy()
+        axes.contourf(axis, axis, plane, levels=12, cmap="Blues")
+        axes.plot(*query.flatten().tolist(), marker="o", color="black")
+        axes.set(title=name, xlabel="key, first number", aspect="equal")
+    grid[0].set_ylabel("key, second number")
+    return figure
+
+
+def patterns(_: Path) -> Figure:
+    """Draw which words a word may look at: in the encoder, in the decoder, and from the decoder to the source."""
+    source, target = ["Sie", "darf", "gehen"], ["<s>", "She", "may", "go"]
+    places = torch.arange(len(target)).unsqueeze(0)
+    allowed = {
+        "encoder self-attention": (source, source, torch.ones(3, 3)),
+        "decoder self-attention": (target, target, causal(places, places)[0, 0].exp()),
+        "cross-attention": (target, source, torch.ones(4, 3)),
+    }
+    figure, grid = plt.subplots(1, 3, figsize=(8.4, 2.6), layout="constrained")
+    for axes, (title, (queries, keys, seen)) in zip(grid, allowed.items(), strict=True):
+        axes.pcolormesh(seen.numpy(), cmap="Blues", vmin=0, vmax=1.6, edgecolors="white", linewidth=2)
+        axes.set_xticks([place + 0.5 for place in range(len(keys))], keys)
+        axes.set_yticks([place + 0.5 for place in range(len(queries))], queries)
+        axes.set(title=title, aspect="equal")
+        axes.invert_yaxis()
+    return figure
+
+
 def saturation(_: Path) -> Figure:
-    """The largest of 20 softmax weights, for random queries and keys of growing size."""
+    """Draw the largest of 20 softmax weights for random queries and keys of growing size."""
     torch.manual_seed(1)
     sizes = [2**power for power in range(2, 11)]
     largest: dict[str, list[float]] = {"dot product": [], "divided by the root of the size": []}
@@ -78,7 +122,7 @@ def saturation(_: Path) -> Figure:
 
 
 def positions(_: Path) -> Figure:
-    """What two ways to tell positions say of distance: products of sinusoids, and ALiBi's biases."""
+    """Draw products of sinusoids and ALiBi's biases over all pairs of positions."""
     places = torch.arange(40).unsqueeze(0)
     encoded = sinusoids(places[0], frequencies(128))
     nothing = torch.zeros(1, 4, 40, 1)
@@ -94,7 +138,7 @@ def positions(_: Path) -> Figure:
 
 
 def cost(_: Path) -> Figure:
-    """What one layer of a decoder remembers of the tokens so far."""
+    """Draw the size of a decoder layer's state over the number of tokens."""
     lengths = [2**power for power in range(4, 14)]
     mixers = {
         "self-attention: keys and values": SelfAttention(512, 8, Positions(), causal=True),
@@ -110,11 +154,42 @@ def cost(_: Path) -> Figure:
     return figure
 
 
-PICTURES: list[Callable[[Path], Figure]] = [fixed_vector, alignment, saturation, heads, positions, cost]
+def agreement(runs: Path) -> Figure:
+    """Draw the alignment error rate of each head of a Transformer's decoder, on 200 sentences with gold links."""
+    count = 200
+    text = [read_lines(embedded_corpus() / f"test.{language}")[:count] for language in ("de", "en")]
+    gold = read_gold(embedded_corpus() / "test.align")[:count]
+    translator = nmt.load(runs / "transformer", device="cpu")
+    layers, heads = translator.attention(SENTENCE).weights.shape[:2]
+    figure, axes = plt.subplots(figsize=(6, 3), layout="constrained")
+    for layer in range(1, layers + 1):
+        rates = [
+            alignment_scores(translator.align(*text, layer=layer, head=head), gold).aer for head in range(1, heads + 1)
+        ]
+        axes.bar(
+            [head + 0.8 * layer / layers for head in range(heads)], rates, width=0.7 / layers, label=f"layer {layer}"
+        )
+    axes.set_xticks([head + 0.6 for head in range(heads)], [f"head {head + 1}" for head in range(heads)])
+    axes.set(ylabel="alignment error rate", ylim=(0, 1))
+    axes.legend()
+    return figure
+
+
+PICTURES: list[Callable[[Path], Figure]] = [
+    fixed_vector,
+    alignment,
+    scores,
+    saturation,
+    patterns,
+    heads,
+    positions,
+    cost,
+    agreement,
+]
 
 
 def main(arguments: list[str]) -> int:
-    """Draw all pictures into the folder."""
+    """Draw every picture into the folder."""
     runs, folder = map(Path, [*arguments, *["runs/demo", "docs/tour"][len(arguments) :]])
     folder.mkdir(parents=True, exist_ok=True)
     for draw in PICTURES:
