@@ -80,8 +80,8 @@ def test_a_string_is_answered_by_one_answer_and_a_list_by_a_list(run: Path) -> N
         (7, r"not of type int"),
         ({"ba": 1}, r"not of type dict"),
         ({"ba"}, r"not of type set"),
-        (["ba", None], r"each text must be a string: that at place 1 of the list is None"),
-        (["ba", b"de"], r"place 1 of the list is of type bytes"),
+        (["ba", None], r"each text must be a string, but the one at index 1 of the list is None"),
+        (["ba", b"de"], r"index 1 of the list is of type bytes"),
     ],
 )
 def test_what_is_no_text_is_refused_in_a_sentence(wrong: object, sentence: str) -> None:
@@ -101,7 +101,7 @@ def test_what_stands_beside_a_text_is_counted() -> None:
     ):
         with pytest.raises(nmt.NmtError, match="each text needs its own"):
             ask()
-    with pytest.raises(nmt.NmtError, match=r"its own prefix, and there are 2 texts but 1 prefix$"):
+    with pytest.raises(nmt.NmtError, match=r"its own prefix, but got 2 texts and 1 prefix$"):
         translator.nbest(["ba", "de"], prefixes=["lo"])
 
 
@@ -208,9 +208,9 @@ def test_what_has_no_attention_says_so(run: Path) -> None:
     with pytest.raises(nmt.NmtError, match="an ensemble has no attention of its own"):
         nmt.load([run, run], device="cpu").align("ba.")
     other = nmt.Translator(OnlySearches(), toy_tokenizer(), toy_config("cho").search, 9)  # type: ignore[arg-type]
-    with pytest.raises(nmt.NmtError, match="this engine only searches"):
+    with pytest.raises(nmt.NmtError, match="this engine can only search for translations"):
         other.attention("ba.")
-    with pytest.raises(nmt.NmtError, match=r"by='heads' is neither of words and pieces"):
+    with pytest.raises(nmt.NmtError, match=r"by must be 'words' or 'pieces', not 'heads'"):
         translator_of("rnnsearch").attention("ba.", by="heads")  # type: ignore[arg-type]
 
 

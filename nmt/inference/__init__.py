@@ -1,1 +1,1 @@
-"""Text in, translations out: the Translator, the engines that search for it, and exports for other programs."""
+"""Translation of text: the Translator, the search engines behind it, and exports to other programs."""

@@ -1,4 +1,4 @@
-"""The attention of every layer and head of a translator's model, as numbers and as pictures."""
+"""The attention of every layer and head of a translator's model, as arrays and as pictures."""
 
 from __future__ import annotations
 
@@ -27,35 +27,37 @@ _UNITS = ("words", "pieces")
 
 @dataclass(frozen=True, eq=False)
 class Attention:
-    """What each target word, or piece, attends to: a row of weights over the source for every layer and head.
+    """The attention weights of one sentence pair: for every layer and head, a row over the source per target position.
 
-    The last word or piece on either side is the end of sentence. A notebook shows the picture that `draw` makes.
+    A position is a word or a piece (token); the last one on either side is the end of sentence. A notebook displays the
+    object as the picture that `draw` makes.
     """
 
     source: list[str]  # words or pieces
-    target: list[str]
+    target: list[str]  # words or pieces
     weights: NDArray[np.float32] = field(repr=False)  # [layers, heads, target, source]; each row sums to one
     text: str  # the target line
 
     def mean(
         self, layer: int | Literal["mean"] | None = None, head: int | Literal["mean"] = "mean"
     ) -> NDArray[np.float32]:
-        """Return the weights [target, source] of a layer and a head, counted from 1; "mean" is their average.
+        """Return the weights [target, source] of one layer and head, or their average.
 
-        None is the last layer but one, which aligns best (Garg et al. 2019).
+        layer and head are counted from 1; "mean" averages over them. layer=None means the last layer but one, which
+        aligns best (Garg et al. 2019).
         """
         return Selection(layer, head)(self.weights)
 
     def draw(
         self, layer: int | Literal["mean"] | None = None, head: int | Literal["mean"] = "mean", title: str | None = None
     ) -> Figure:
-        """Draw the weights that `mean` gives as a heatmap, the source along the top."""
+        """Draw the weights that `mean` returns as a heatmap, with the source along the top."""
         from nmt.pictures.heatmap import heatmap
 
         return heatmap(self.mean(layer, head), self.source, self.target, title)
 
     def _repr_png_(self) -> bytes:
-        """The picture, for a notebook."""
+        """Return the picture as PNG; IPython calls this method to display the object."""
         from nmt.pictures.heatmap import to_png
 
         return to_png(self.draw(), dpi=110)
@@ -64,9 +66,9 @@ class Attention:
 def attention_of(
     translator: Translator, lines: Sequence[str], targets: str | Sequence[str] | None, by: Unit, tags: Tags
 ) -> list[Attention]:
-    """Return the attention of every layer and head; see `Translator.attention`."""
+    """Return the attention of every layer and head for each line; see `Translator.attention`."""
     if by not in _UNITS:
-        raise UsageError(f"by={by!r} is neither of {' and '.join(_UNITS)}")
+        raise UsageError(f"by must be {' or '.join(map(repr, _UNITS))}, not {by!r}")
     tokenizer, languages = translator.tokenizer, (translator.language, translator.target_language)
     found = []
     for pieces in _read(translator, lines, targets, every_head, tags):
@@ -87,7 +89,7 @@ def links_of(
     selection: Selection,
     tags: Tags,
 ) -> list[list[Link]]:
-    """Return the links between words; see `Translator.align`."""
+    """Return the links between the words of each line and its target; see `Translator.align`."""
     languages = (translator.language, translator.target_language)
     return [on_words(pieces, languages).links for pieces in _read(translator, lines, targets, selection, tags)]
 
@@ -95,7 +97,7 @@ def links_of(
 def _read(
     translator: Translator, lines: Sequence[str], targets: str | Sequence[str] | None, selection: Select, tags: Tags
 ) -> list[PieceAttention]:
-    """Return the attention between the pieces of each line and its target line, or its translation without targets."""
+    """Return the attention between the pieces of each line and its target; without targets, its translation."""
     model, tokenizer, each = _model(translator), translator.tokenizer, translator.tags_of(lines, tags)
     if targets is None:
         return translated_pieces(model, tokenizer, translator.nbest(lines, tags=tags), selection, each)
@@ -103,12 +105,12 @@ def _read(
 
 
 def _model(translator: Translator) -> Seq2Seq:
-    """Return the model of the native engine, which shows its attention; raises NmtError where there is none."""
+    """Return the translator's model, or raise NmtError if its attention cannot be read."""
     from nmt.inference.engines.native import NativeEngine
     from nmt.models.seq2seq import Seq2Seq
 
     if not isinstance(translator.engine, NativeEngine):
-        raise UsageError('this engine only searches: attention is read from the native one (engine="native")')
+        raise UsageError('this engine can only search for translations: use engine="native" to read the attention')
     if not isinstance(translator.engine.model, Seq2Seq):
         raise UsageError("an ensemble has no attention of its own: load one of its runs alone")
     if not translator.engine.model.attends:

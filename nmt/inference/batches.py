@@ -1,4 +1,4 @@
-"""Sentences in batches of similar length, one after the other or several at once."""
+"""Batches of sentences of similar length, processed one after the other or several at once."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ Answer = TypeVar("Answer")
 
 
 def batches(lengths: Sequence[int], budget: int) -> Iterator[list[int]]:
-    """Indices in batches, longest first, of at most `budget` padded tokens each, but of at least one.
+    """Yield the indices of sentences in batches, longest sentences first, given their lengths.
 
-    With a quarter of the budget a batch is large enough to end where more than a tenth of it would be padding.
+    A batch has at most `budget` padded tokens, but at least one sentence. A batch of more than a quarter of the budget
+    also ends when the next sentence would make more than a tenth of it padding.
     """
     batch: list[int] = []
-    tokens = 0  # of the batch, without padding
+    tokens = 0  # in the batch, without padding
     for index in sorted(range(len(lengths)), key=lambda index: -lengths[index]):
         padded = lengths[batch[0]] * (len(batch) + 1) if batch else 0
         padding = padded - tokens - lengths[index]
@@ -32,9 +33,10 @@ def batches(lengths: Sequence[int], budget: int) -> Iterator[list[int]]:
 def side_by_side(
     function: Callable[[Item], Answer], items: Iterable[Item], streams: int, begin: Callable[[], object] | None = None
 ) -> Iterator[Answer]:
-    """What `function` makes of each item, in their order, at up to `streams` of them at once.
+    """Yield `function(item)` for each item, in the order of the items, computing up to `streams` of them at once.
 
-    With several streams each is a thread. Each, or the only one, calls `begin` first.
+    Several streams are threads, each of which calls `begin` first. A single stream runs in the calling thread, and
+    calls `begin` first, too.
     """
     if streams == 1:
         if begin is not None:

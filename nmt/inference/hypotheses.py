@@ -1,4 +1,4 @@
-"""Translations as text: what a search found for the segments of a line, put together as answers to the line."""
+"""Translations as text, put together from the hypotheses that a search found for the segments of each line."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from nmt.search.penalties import LengthPenalty
 
 
 class Segment(NamedTuple):
-    """A piece and one translation of it."""
+    """One translation of a source segment: a whole line, or a part of a line that was too long."""
 
     source: str
     source_ids: list[int]  # with the tag, if there is one, and the end of sentence
-    text: str
-    target_ids: list[int]  # with the end of sentence, where it finished
+    text: str  # the translation
+    target_ids: list[int]  # with the end of sentence if the translation finished
 
 
 class TokenScore(NamedTuple):
@@ -36,33 +36,33 @@ class TextHypothesis:
 
     text: str
     log_prob: float  # natural logarithm, summed over target tokens and end of sentence
-    score: float  # log_prob over the length penalty, plus the coverage penalty
+    score: float  # log_prob divided by the length penalty, plus the coverage penalty
     tokens: list[int]  # target ids without the end of sentence
-    finished: bool = True  # False: the longest length allowed came before an end of sentence
-    segments: list[Segment] = field(default_factory=list, repr=False)  # of a line that was too long; else itself
+    finished: bool = True  # False if the maximum length was reached before an end of sentence
+    segments: list[Segment] = field(default_factory=list, repr=False)  # one, or several if the line was too long
     token_scores: list[TokenScore] = field(default_factory=list, repr=False)  # if asked for; with ends of sentences
 
 
 @dataclass(frozen=True)
 class Translation:
-    """A line and its hypotheses, best score first, or its samples as they were drawn; there is always one."""
+    """A line and its hypotheses, best score first, or its samples in the order they were drawn; at least one."""
 
     source: str
     hypotheses: list[TextHypothesis]
 
     @property
     def text(self) -> str:
-        """The first hypothesis."""
+        """The text of the first hypothesis."""
         return self.hypotheses[0].text
 
     @property
     def log_prob(self) -> float:
-        """The first hypothesis's log-probability."""
+        """The log-probability of the first hypothesis."""
         return self.hypotheses[0].log_prob
 
     @property
     def score(self) -> float:
-        """The first hypothesis's score."""
+        """The score of the first hypothesis."""
         return self.hypotheses[0].score
 
 
@@ -74,10 +74,10 @@ def assemble(
     length_penalty: LengthPenalty,
     joined: int = 1,
 ) -> list[Translation]:
-    """What was found for pieces as answers to lines; a line without pieces is answered by nothing.
+    """Build the translation of each line from the hypotheses `found` for its pieces.
 
-    The first `joined` hypotheses of a line in segments are joined, the first of each segment, the second of each and so
-    on, and scored over their whole length.
+    A line without pieces has an empty translation. If a line has several pieces, the first hypotheses of its pieces are
+    joined, then the second ones, and so on, up to `joined` hypotheses; each is scored over its whole length.
     """
     by_line: list[list[list[TextHypothesis]]] = [[] for _ in lines]
     for piece, hypotheses in zip(pieces, found, strict=True):
@@ -89,23 +89,27 @@ def assemble(
 
 
 def about_unfinished(translations: Sequence[Translation], first_line: int) -> str | None:
-    """A sentence about lines, counted from first_line, whose first hypothesis did not finish; None if there is none."""
+    """Return a warning that lists the lines whose first hypothesis did not finish, or None if all did.
+
+    Lines are counted from first_line.
+    """
     unfinished = [line for line, one in enumerate(translations, start=first_line) if not one.hypotheses[0].finished]
     if not unfinished:
         return None
     numbers = ", ".join(map(str, unfinished[:10])) + (", ..." if len(unfinished) > 10 else "")
     counted = "translation" if len(unfinished) == 1 else "translations"
     return (
-        f"{len(unfinished)} {counted} reached the longest length allowed without an end of sentence "
+        f"{len(unfinished)} {counted} reached the maximum length before an end of sentence "
         f"(search.max_length_ratio, search.max_length_offset); lines: {numbers}"
     )
 
 
 def text_of(tokens: Sequence[int], piece: Piece, tokenizer: Tokenizer) -> str:
-    """The text of a hypothesis of a piece: its prefix as it was given, and what the search added.
+    """Return the text of a hypothesis: the prefix as it was given, followed by the text that the search added.
 
-    The prefix's own tokens need not spell it, since the vocabulary may lack some of its characters. What was added is
-    read behind them, so it begins with a space where it begins a word; where the prefix ends in one, that is enough.
+    The prefix is not decoded from its tokens, because the vocabulary may lack some of its characters. The added tokens
+    are decoded as a continuation of the prefix, so their text begins with a space if they start a new word. That space
+    is dropped if the prefix already ends with one.
     """
     if not piece.begun:
         return tokenizer.decode_target(tokens)
@@ -123,7 +127,7 @@ def _as_text(hypothesis: Hypothesis, piece: Piece, tokenizer: Tokenizer) -> Text
 
 
 def _answer(answers: list[list[TextHypothesis]], length_penalty: LengthPenalty, joined: int) -> list[TextHypothesis]:
-    """The hypotheses of a line, given those of each of its pieces."""
+    """Return the hypotheses of a line, given the hypotheses of each of its pieces."""
     if not answers:
         return [TextHypothesis("", 0.0, 0.0, [])]
     if len(answers) == 1:
@@ -132,7 +136,7 @@ def _answer(answers: list[list[TextHypothesis]], length_penalty: LengthPenalty, 
 
 
 def _join(parts: Sequence[TextHypothesis], length_penalty: LengthPenalty) -> TextHypothesis:
-    """A hypothesis of each of a line's segments as one, scored over its whole length."""
+    """Join one hypothesis per segment into a hypothesis of the line, scored over its whole length."""
     segments = [segment for part in parts for segment in part.segments]
     text = join_translations([segment.source for segment in segments], [segment.text for segment in segments])
     tokens = [token for part in parts for token in part.tokens]

@@ -1,4 +1,4 @@
-"""Lines as they come: read in blocks, checked, and their answers put where they belong."""
+"""Reading input line by line in blocks, checking each line, and writing each translation to its place."""
 
 from __future__ import annotations
 
@@ -16,35 +16,38 @@ from nmt.errors import NmtError
 
 OnError = Literal["stop", "skip", "replace"]
 
-_GRACE = 0.01  # seconds that a pipe gets to deliver more before what it delivered is answered
-_CHUNK = 1 << 16  # bytes: what a pipe holds
+_GRACE = 0.01  # seconds to wait for more lines from a pipe before those that arrived are translated
+_CHUNK = 1 << 16  # bytes: the capacity of a pipe
 
 
 class Line(NamedTuple):
-    """A line of the input: what is translated of it, and all of it as it stands there."""
+    """A line of the input: the text to translate, and the whole line as it was read."""
 
     text: str
-    raw: bytes
+    raw: bytes  # with the end of line
 
 
 @dataclass
 class LineReader:
-    """Reads lines of UTF-8, or one column of tab-separated values, and decides what becomes of those that are broken.
+    """A reader of UTF-8 lines, or of one column of tab-separated values, that also handles broken lines.
 
-    Only a line feed ends a line; a carriage return before it belongs to the end, and a byte order mark at the beginning
-    is no text. Broken is a line that is not UTF-8 or that holds a character that no line of text has
-    (nmt.data.characters). on_error: stop raises NmtError, skip takes the line for empty, replace puts U+FFFD for broken
-    bytes and spaces for such characters.
+    Only a line feed ends a line, and a carriage return before it is part of the line's end. A byte order mark at the
+    beginning of the file is dropped. A line is broken if it is not valid UTF-8 or has a control character
+    (nmt.data.characters). For a broken line, on_error="stop" raises NmtError, "skip" treats the line as empty, and
+    "replace" puts U+FFFD in place of invalid bytes and spaces in place of control characters.
     """
 
-    name: str  # of the input, in sentences
+    name: str  # name of the input in messages
     on_error: OnError = "stop"
-    column: int | None = None  # of tab-separated values, from 1: what is translated
-    broken: int = 0  # lines skipped or repaired
-    first_broken: list[int] = field(default_factory=list)  # the numbers of the first ten
+    column: int | None = None  # column to translate, counted from 1; None: the whole line
+    broken: int = 0  # number of lines skipped or repaired
+    first_broken: list[int] = field(default_factory=list)  # line numbers of the first ten broken lines
 
     def blocks(self, file: IO[bytes], size: int) -> Iterator[list[Line]]:
-        """The lines of a file, at most `size` at a time; at an NmtError, what came before it is given out first."""
+        """Yield the lines of a file in blocks of at most `size`.
+
+        If a line raises NmtError, the lines before it are yielded first.
+        """
         number = 0
         for raws in raw_blocks(file, size):
             block: list[Line] = []
@@ -59,14 +62,17 @@ class LineReader:
             yield block
 
     def line(self, raw: bytes, number: int) -> Line:
-        """What is translated of line `number`, given with its end. Raises NmtError, with one sentence."""
+        """Return line `number`, checked and decoded, given its bytes with the end of line.
+
+        Raises NmtError if the column is missing, or if the line is broken and on_error is "stop".
+        """
         cell, place = _without_end(raw), 0
         if self.column is not None:
             cells = cell.split(b"\t", self.column)
             if len(cells) < self.column:
                 raise NmtError(
-                    f"{self.name}, line {number} has no column {self.column} but {len(cells)}, separated by tabs: "
-                    "mend the line, or choose another column"
+                    f"{self.name}, line {number} has no column {self.column} (tab-separated columns found: "
+                    f"{len(cells)}): fix the line, or choose another column"
                 )
             cell = cells[self.column - 1]
             place = sum(len(before) + 1 for before in cells[: self.column - 1])
@@ -74,7 +80,7 @@ class LineReader:
         if problem is not None:
             if self.on_error == "stop":
                 raise NmtError(
-                    f"{self.name}, line {number} {problem}: mend it, or add --on-error skip or --on-error replace"
+                    f"{self.name}, line {number} {problem}: fix it, or add --on-error skip or --on-error replace"
                 )
             self.broken += 1
             if self.broken <= 10:
@@ -83,9 +89,10 @@ class LineReader:
         return Line(text.removeprefix("\ufeff") if number == 1 else text, raw)
 
     def answer(self, line: Line, answer: bytes) -> bytes:
-        """Return the line of output with its end: the answer, or the row as it came with the answer as one more column.
+        """Return the output for an input line: the answer, or the input row with the answer as a new last column.
 
-        A line feed in an answer, which tokens of single bytes can spell, becomes a space: line i answers line i.
+        A line feed in the answer, which byte tokens can spell, becomes a space, so that output line i always belongs
+        to input line i.
         """
         answer = answer.replace(b"\n", b" ")
         if self.column is None:
@@ -94,22 +101,23 @@ class LineReader:
         return row + b"\t" + answer.replace(b"\t", b" ") + (line.raw[len(row) :] or b"\n")
 
     def report(self) -> str | None:
-        """A sentence about the lines that were broken; None where there was none."""
+        """Return a warning about the broken lines, or None if there were none."""
         if not self.broken:
             return None
         lines, were = ("line", "was") if self.broken == 1 else ("lines", "were")
         numbers = ", ".join(map(str, self.first_broken)) + (", ..." if self.broken > 10 else "")
-        fate = "as empty" if self.on_error == "skip" else "with spaces and U+FFFD instead"
+        treatment = "treated as empty" if self.on_error == "skip" else "repaired with spaces and U+FFFD"
         return (
-            f"{self.name}: {self.broken:,} {lines} with control characters or broken UTF-8 {were} taken {fate} "
+            f"{self.name}: {self.broken:,} {lines} with control characters or broken UTF-8 {were} {treatment} "
             f"(--on-error {self.on_error}): {lines} {numbers}"
         )
 
 
 def raw_blocks(file: IO[bytes], size: int) -> Iterator[list[bytes]]:
-    """The lines of a file with their ends, at most `size` at a time.
+    """Yield the lines of a file, with their ends of line, in blocks of at most `size`.
 
-    Of a pipe or a terminal those that are there: it waits for the first and hardly for more.
+    From a pipe or a terminal, a block has the lines that have arrived: after the first line, more lines are only waited
+    for very briefly, so that someone who types a line gets its translation at once.
     """
     descriptor = _stream(file)
     if descriptor is not None:
@@ -120,8 +128,9 @@ def raw_blocks(file: IO[bytes], size: int) -> Iterator[list[bytes]]:
 
 
 def _arriving(descriptor: int, size: int) -> Iterator[list[bytes]]:
+    """Yield the lines that arrive through a pipe or a terminal, in blocks of at most `size`."""
     block: list[bytes] = []
-    unfinished: list[bytes] = []  # the last line, in chunks
+    unfinished: list[bytes] = []  # chunks of the last line, whose end has not arrived yet
     while chunk := os.read(descriptor, _CHUNK):
         *lines, rest = chunk.split(b"\n")
         for line in lines:
@@ -138,12 +147,12 @@ def _arriving(descriptor: int, size: int) -> Iterator[list[bytes]]:
 
 
 def _stream(file: IO[bytes]) -> int | None:
-    """The descriptor of a pipe or a terminal; None for what is there as a whole."""
+    """Return the file descriptor of a pipe or a terminal, or None if the file's content is there as a whole."""
     if is_compressed(file):
         return None
     try:
         descriptor = file.fileno()
-    except OSError:  # not of the operating system
+    except OSError:  # an object such as BytesIO, which has no descriptor
         return None
     return None if stat.S_ISREG(os.fstat(descriptor).st_mode) else descriptor
 
@@ -153,7 +162,10 @@ def _without_end(raw: bytes) -> bytes:
 
 
 def _decode(cell: bytes, place: int) -> tuple[str, str | None]:
-    """The text with whatever is broken replaced, and what was broken first; `place` is where in its line it begins."""
+    """Return the decoded text with everything broken replaced, and a description of the first problem, or None.
+
+    `place` is the byte of the line at which the cell begins.
+    """
     problem = None
     try:
         text = cell.decode("utf-8")

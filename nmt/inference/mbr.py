@@ -1,4 +1,4 @@
-"""Minimum Bayes risk decoding: of several samples, the one that is most like all the others."""
+"""Minimum Bayes risk decoding: among several samples, choose the one most similar to all the others."""
 
 from __future__ import annotations
 
@@ -17,21 +17,23 @@ Utility = Callable[[list[list[str]], list[list[str]]], list[list[list[float]]]] 
 
 
 def pairwise_chrf() -> Utility:
-    """chrF (Popovic 2015) of every hypothesis against every reference, as sacreBLEU has it of a sentence.
+    """Return a function that computes the sentence-level chrF (Popovic 2015) of all hypotheses against all references.
 
-    Raises NmtError where the extra `mbr` is not installed.
+    Its values are those of sacreBLEU. Raises NmtError if the extra `mbr` is not installed.
     """
     utility: Utility = import_extra("fastchrf", "mbr").pairwise_chrf
     return utility
 
 
 def choose(samples: Sequence[str], utility: Utility) -> int:
-    """The place of the sample of the highest expected utility, the first of equals (Eikema & Aziz 2020).
+    """Return the index of the sample with the highest expected utility, the first one on a tie (Eikema & Aziz 2020).
 
-    The expectation is the mean of its utility over all samples, itself included, as if each were the reference. It
-    estimates that under the model without bias if the samples are from the model's own distribution.
+    The expected utility of a sample is its mean utility when each of the samples, itself included, is taken as the
+    reference in turn. If the samples are drawn from the model's own distribution, this mean is an unbiased estimate of
+    the expectation under the model.
     """
-    counts = Counter(samples)  # in the order of their first appearance
+    # equal samples are compared once and counted; a Counter keeps the order of first appearance
+    counts = Counter(samples)
     candidates = list(counts)
     (utilities,) = utility([candidates], [candidates])
     expected = np.array(utilities) @ np.array(list(counts.values()))
@@ -41,7 +43,7 @@ def choose(samples: Sequence[str], utility: Utility) -> int:
 def choose_for_pieces(
     pieces: Sequence[Piece], samples: Sequence[Sequence[Hypothesis]], tokenizer: Tokenizer, utility: Utility
 ) -> list[list[Hypothesis]]:
-    """The sample of each piece that `choose` takes, by their texts."""
+    """Return the sample of each piece that `choose` picks by their texts, in a list of one."""
     chosen = []
     for piece, drawn in zip(pieces, samples, strict=True):
         texts = [text_of(one.tokens, piece, tokenizer) for one in drawn]

@@ -1,4 +1,4 @@
-"""Lines as ids, in segments where they are longer than a model was trained for."""
+"""Encoding of lines as token ids; lines longer than the model was trained for are split into segments."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from nmt.search.hypothesis import Hypothesis
 
 
 class Piece(NamedTuple):
-    """What is searched for at once: a line or, where it is too long, a segment of it."""
+    """The source text of one search: a line or, if the line is too long, one segment of it."""
 
-    line: int  # place in the input, from 0
-    segment: int  # place in the line, from 0
+    line: int  # index of the line in the input, from 0
+    segment: int  # index of the segment in the line, from 0
     text: str
     ids: list[int]  # source ids with the tag, if there is one, and the end of sentence
-    prefix: list[int]  # target ids that the translation begins with
-    begun: str = ""  # the text that they stand for, as it was given
+    prefix: list[int]  # target ids that the translation has to begin with
+    begun: str = ""  # the text of the prefix, as it was given
 
 
 def pieces_of(
@@ -41,17 +41,17 @@ def pieces_of(
     prefixes: Sequence[str] | None = None,
     tags: Sequence[str | None] | None = None,
 ) -> list[Piece]:
-    """Every line that says something, in segments where it has more source tokens than max_tokens.
+    """Return the pieces of all lines that are not blank; a line of more than max_tokens source tokens is split.
 
-    Tokens are counted with the end of sentence and the tag, which each segment has; `warn` is told of such lines,
-    counted from first_line. A line's prefix is that of its first segment.
+    Tokens are counted with the end of sentence and the tag, which every segment gets. `warn` is called with a sentence
+    about each line that is split, with lines counted from first_line. The prefix of a line goes to its first segment.
     """
     pieces = []
-    said = [index for index, line in enumerate(lines) if line.strip()]
-    given = [""] * len(said) if prefixes is None else [_asked(prefixes[index]) for index in said]
-    asked = [normalise_whitespace(prefix) for prefix in given]
-    encoded = tokenizer.encode_source([lines[index] for index in said])
-    for index, ids, begun, (*prefix, _) in zip(said, encoded, given, tokenizer.encode_target(asked), strict=True):
+    filled = [index for index, line in enumerate(lines) if line.strip()]
+    given = [""] * len(filled) if prefixes is None else [_as_prefix(prefixes[index]) for index in filled]
+    to_encode = [normalise_whitespace(prefix) for prefix in given]
+    encoded = tokenizer.encode_source([lines[index] for index in filled])
+    for index, ids, begun, (*prefix, _) in zip(filled, encoded, given, tokenizer.encode_target(to_encode), strict=True):
         segments, of_segments = [lines[index]], [ids]
         tag = tokenizer.tag_ids(tags[index] if tags is not None else None)
         room = max_tokens - len(tag)
@@ -63,7 +63,7 @@ def pieces_of(
                 f"trained for: it is translated in {len(segments)} segments"
             )
         for number, (text, segment) in enumerate(zip(segments, of_segments, strict=True)):
-            if len(segment) > 1:  # the tokenizer finds something in it
+            if len(segment) > 1:  # more than the end of sentence
                 pieces.append(Piece(index, number, text, [*tag, *segment], prefix, begun))
                 prefix, begun = [], ""
     return pieces
@@ -76,9 +76,10 @@ def in_batches(
     budget: int,
     progress: Callable[[int], None] | None,
 ) -> list[list[Hypothesis]]:
-    """What `answer`, by the engine, says to each piece, asked in batches of at most `budget` padded tokens.
+    """Call `answer` for batches of pieces and return the hypotheses of each piece, in the order of the pieces.
 
-    Where that is little text for the engine's streams, batches are smaller, so that each stream has some of it.
+    A batch has at most `budget` padded tokens, and fewer if otherwise some of the engine's parallel streams would have
+    no work. `progress` is called after each batch with the number of lines whose last piece was in it.
     """
     found: list[list[Hypothesis]] = [[] for _ in pieces]
     lengths = [len(piece.ids) for piece in pieces]
@@ -106,9 +107,9 @@ def sample_pieces(
     first_line: int,
     progress: Callable[[int], None] | None,
 ) -> list[list[Hypothesis]]:
-    """Draw samples of each piece; its random numbers are those of the line's number and the segment's place."""
+    """Draw `samples` translations of each piece, with random numbers that depend on its line number and segment."""
     if not isinstance(engine, FullEngine):
-        raise UsageError("this engine only searches: sampling takes the native one")
+        raise UsageError('this engine can only search for translations: use engine="native" to draw samples')
     if samples < 1:
         raise UsageError(f"{samples} samples cannot be drawn: ask for 1 or more")
 
@@ -120,13 +121,13 @@ def sample_pieces(
 
 
 def prefixes_of(pieces: list[Piece]) -> list[list[int]] | None:
-    """What the hypotheses of each piece begin with; None where nothing is asked of any."""
+    """Return the prefix ids of each piece, or None if no piece has a prefix."""
     prefixes = [piece.prefix for piece in pieces]
     return prefixes if any(prefixes) else None
 
 
-def _asked(prefix: str) -> str:
-    """A prefix as a line of text; one of nothing but white space asks for nothing."""
+def _as_prefix(prefix: str) -> str:
+    """Return a prefix with its control characters replaced by spaces, or "" if it is blank."""
     line = as_line(prefix)
     return line if normalise_whitespace(line) else ""
 

@@ -21,9 +21,10 @@ def force(
     options: SearchConfig,
     progress: Callable[[int], None] | None = None,
 ) -> list[Forced]:
-    """What each target is worth as the translation of its source, in their order; computed in batches by length.
+    """Return the log-probabilities of each target as the translation of its source, in the order given.
 
-    Ids have the end of sentence, a target that did not finish has none.
+    Source and target ids include the end of sentence, unless a target did not finish. The work is done in batches of
+    similar length; `progress` is called after each batch with its number of sentences.
     """
     lengths = [max(len(source), len(target)) for source, target in zip(sources, targets, strict=True)]
     forced: dict[int, Forced] = {}
@@ -38,7 +39,7 @@ def force(
 def with_token_scores(
     translations: Sequence[Translation], engine: FullEngine, tokenizer: Tokenizer, options: SearchConfig
 ) -> list[Translation]:
-    """The same translations, every hypothesis with its `token_scores`; a segment is forced on its own."""
+    """Return the translations with the `token_scores` of every hypothesis filled in; segments are forced separately."""
     hypotheses = [one for translation in translations for one in translation.hypotheses]
     segments = [segment for one in hypotheses for segment in one.segments]
     targets = [segment.target_ids for segment in segments]
@@ -60,22 +61,22 @@ def score_translations(
     progress: Callable[[int], None] | None = None,
     tags: Sequence[str | None] | None = None,
 ) -> list[Translation]:
-    """The given translation of each line as its only hypothesis, scored as search would score the same tokens.
+    """Return the given translation of each line as its only hypothesis, with the score that search would give it.
 
-    An empty line that is answered by an empty one has log-probability 0. `progress` is told after each batch how many
-    more lines are done.
+    An empty translation of an empty line has log-probability 0. `progress` is called after each batch with its number
+    of lines.
     """
     pairs = zip(lines, translations, strict=True)
     scored = [Translation(line, [TextHypothesis(text, 0.0, 0.0, [])]) for line, text in pairs]
-    said = [index for index, one in enumerate(scored) if one.source.strip() or one.text.strip()]
+    filled = [index for index, one in enumerate(scored) if one.source.strip() or one.text.strip()]
     sources = [
         [*tokenizer.tag_ids(tags[index] if tags is not None else None), *ids]
-        for index, ids in zip(said, tokenizer.encode_source([lines[index] for index in said]), strict=True)
+        for index, ids in zip(filled, tokenizer.encode_source([lines[index] for index in filled]), strict=True)
     ]
-    targets = tokenizer.encode_target([translations[index] for index in said])
+    targets = tokenizer.encode_target([translations[index] for index in filled])
     answers = force(engine, sources, targets, options, progress)
     length_penalty = LengthPenalty.of(options)
-    for index, source, target, forced in zip(said, sources, targets, answers, strict=True):
+    for index, source, target, forced in zip(filled, sources, targets, answers, strict=True):
         line, text = lines[index], translations[index]
         hypothesis = TextHypothesis(
             text,
@@ -90,7 +91,7 @@ def score_translations(
 
 
 def about_long(translations: Sequence[Translation], max_tokens: int, first_line: int) -> Iterator[str]:
-    """A sentence about each line, counted from first_line, that is longer than the model was trained for."""
+    """Yield a warning about each line that is longer than the model was trained for; lines count from first_line."""
     for number, translation in enumerate(translations, start=first_line):
         tokens = sum(len(segment.source_ids) for segment in translation.hypotheses[0].segments)
         if tokens > max_tokens:

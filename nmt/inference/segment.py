@@ -1,4 +1,4 @@
-"""Long lines in pieces: split where a reader would pause, translated one by one, joined again."""
+"""Splitting long lines where a reader would pause, and joining the translations of the parts."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from sentencex import segment
 from nmt.config.languages import language_of
 
 _CLOSING = "\"'”’»)\\]」』）】》"
-# Where a piece of a sentence may end, best place first. White space belongs to the piece before it.
+# Where a sentence may be cut, best places first. White space stays with the piece before it.
 _BREAKS = (
     re.compile(rf"(?:[,;:،؛]+[{_CLOSING}]*(?=\s)|[，；：、]+[{_CLOSING}]*|\s[–—-](?=\s))\s*"),  # clause
     re.compile(r"\s+"),  # word
 )
-_WINDOW = 2000  # characters in which sentences are looked for at once: sentencex takes quadratic time in Chinese
+_WINDOW = 2000  # characters passed to sentencex at once, because its time is quadratic for Chinese
 
 
 def split_to_fit(line: str, fits: Callable[[str], bool], language: str) -> list[str]:
-    """Cut a line that does not fit into pieces that do, which joined give the line again.
+    """Split a line that does not fit into pieces that do; their concatenation is the line.
 
-    These are its sentences, as written in `language` (a code such as "de"), each alone: it is single sentences that
-    models are trained on, and several at once they leave out. A sentence that does not fit is cut into the longest
-    pieces that do: after clauses; then between words; and only in a word that does not fit, between characters. A
-    single character counts as fitting.
+    The pieces are single sentences, even if several would fit: models are trained on single sentences, and given
+    several at once they tend to leave some out. `language`, a code such as "de", decides where sentences end. A
+    sentence that does not fit is cut into the longest pieces that do: after clauses if possible, otherwise between
+    words, and inside a word only if the word alone does not fit. A single character counts as fitting.
     """
     if fits(line):
         return [line]
@@ -38,10 +38,10 @@ def split_to_fit(line: str, fits: Callable[[str], bool], language: str) -> list[
 
 
 def join_translations(sources: Sequence[str], translations: Sequence[str]) -> str:
-    """One line from the translations of a line's pieces: with spaces, where languages write them.
+    """Join the translations of a line's pieces to one line, with spaces between them where the script uses spaces.
 
-    None stands next to a character of a script without spaces between words (Chinese, Japanese), nor where a source
-    that uses spaces was cut inside a word. Empty translations leave no trace.
+    There is no space next to a character of a script without spaces (Chinese, Japanese), and none where a word of the
+    source was cut. Empty translations are skipped.
     """
     joined, before = "", ""
     for source, translation in zip(sources, translations, strict=True):
@@ -55,20 +55,20 @@ def join_translations(sources: Sequence[str], translations: Sequence[str]) -> st
 
 
 def _sentences(line: str, language: str) -> Iterator[str]:
-    """The sentences of a line, with the white space after them."""
-    language = language_of(language)  # sentencex knows no regions, scripts or three letters
+    """Yield the sentences of a line, each with the white space after it."""
+    language = language_of(language)  # sentencex only knows two-letter codes, without script or region
     start, window = 0, _WINDOW
     while start < len(line):
         found = segment(language, line[start : start + window])
         if start + window < len(line):
-            found = found[:-1]  # the window may have cut the last one
+            found = found[:-1]  # the window may have cut the last sentence
         yield from found
         start += sum(map(len, found))
         window = _WINDOW if found else 2 * window
 
 
 def _pack(units: Sequence[str], fits: Callable[[str], bool], level: int) -> list[str]:
-    """The longest runs of units that fit; a unit that does not fit alone is cut at break level `level`."""
+    """Join units to the longest pieces that fit; a single unit that does not fit is cut at the breaks of `level`."""
     pieces, start = [], 0
     while start < len(units):
         end = _longest_fit(units, start, fits)
@@ -85,7 +85,7 @@ def _pack(units: Sequence[str], fits: Callable[[str], bool], level: int) -> list
 
 
 def _units(text: str, level: int) -> list[str]:
-    """Text cut at every break of that level; the last level is characters, with the marks that combine with them."""
+    """Cut text at every break of a level. The last level cuts between characters, but not before combining marks."""
     if level < len(_BREAKS):
         cuts = [match.end() for match in _BREAKS[level].finditer(text)]
     else:
@@ -95,7 +95,10 @@ def _units(text: str, level: int) -> list[str]:
 
 
 def _longest_fit(units: Sequence[str], start: int, fits: Callable[[str], bool]) -> int:
-    """The end of the longest run of units from start that fits, by doubling and halving; start if not even one does."""
+    """Return the end of the longest run of units from `start` that fits; `start` if not even one unit fits.
+
+    The run is doubled until it is too long; then its end is found by bisection.
+    """
 
     def too_long(end: int) -> bool:
         return not fits("".join(units[start:end]))
@@ -112,6 +115,6 @@ def _combines(before: str, character: str) -> bool:
 
 
 def _unspaced(character: str) -> bool:
-    """Whether a character belongs to a wide script that is written without spaces; Hangul is wide, but has spaces."""
+    """Return whether a character belongs to a script without spaces: a wide one, except Hangul, which has spaces."""
     wide = unicodedata.east_asian_width(character) in "WF"
     return wide and not unicodedata.name(character, "").startswith("HANGUL")

@@ -1,8 +1,10 @@
-"""A large file's work in shards: each written whole or not at all, in any order, by any process, joined once all are.
+"""Shards of a large file, so that its translation can be resumed and divided among processes.
 
-OUTPUT.parts/job.json          what the shards belong to, and a checksum of that
-OUTPUT.parts/shard-0000012     a line with count and checksum, then the answers to a run of lines
-OUTPUT.parts/taken-0000012     some process is at it, or has done it
+Each shard is written completely or not at all, in any order and by any process. When all are there, they are joined.
+
+OUTPUT.parts/job.json          the source and options that the shards belong to, with a checksum
+OUTPUT.parts/shard-0000012     a header line (number of lines, checksum), then the translations of the shard's lines
+OUTPUT.parts/taken-0000012     an empty file: some process is working on this shard, or has finished it
 """
 
 from __future__ import annotations
@@ -23,52 +25,52 @@ from nmt.data.compression import reading, writing
 from nmt.errors import NmtError
 from nmt.files import atomic_write, follow, kept_if_filled, locked
 
-LINES = 2000  # of a shard, at most
-GRID = 100  # a shard has a multiple of so many
-_PER_PROCESS = 4  # shards, so that processes end at about the same time
+LINES = 2000  # maximum number of lines in a shard
+GRID = 100  # the number of lines in a shard is a multiple of this
+_PER_PROCESS = 4  # shards per process, or more, so that all processes end at about the same time
 
 
 @dataclass(frozen=True)
 class SourceFile:
-    """A file of lines, read through once; where it is compressed, offsets are those of its text."""
+    """The facts about a source file that `read_source` gathers by reading it once."""
 
     path: Path
-    digest: str
-    lines: int
-    offsets: array[int]  # bytes before every GRID-th line
-    stamp: tuple[int, int]
+    digest: str  # BLAKE2b of the text
+    lines: int  # number of lines
+    offsets: array[int]  # bytes before every GRID-th line, in the decompressed text
+    stamp: tuple[int, int]  # size and time of the last change
 
 
 @dataclass(frozen=True)
 class Shards:
-    """The shards of a source, and the folder where their answers are kept; every process has one."""
+    """The shards of a source file and the folder that holds their translations; each process has a copy."""
 
     folder: Path
     source: Path
-    lines: int  # of the source
-    size: int  # lines of a shard; the last one may have fewer
-    starts: list[int]  # the byte where each shard begins
-    stamp: tuple[int, int]  # of the source
-    job: str  # checksum of what the shards belong to
+    lines: int  # number of lines of the source
+    size: int  # number of lines of a shard; the last shard may have fewer
+    starts: list[int]  # byte of the source at which each shard begins
+    stamp: tuple[int, int]  # size and time of the last change of the source
+    job: str  # checksum of job.json
 
     def finished(self) -> set[int]:
-        """The shards whose answers are there."""
+        """Return the indices of the shards that have been written."""
         return _numbers(self.folder, "shard")
 
     def finished_lines(self) -> int:
-        """How many lines have answers."""
+        """Return the number of lines in the shards that have been written."""
         return sum(map(self.lines_of, self.finished()))
 
     def lines_of(self, index: int) -> int:
-        """Return how many lines a shard has."""
+        """Return the number of lines of a shard."""
         return min(self.size, self.lines - index * self.size)
 
     def unfinished(self) -> list[int]:
-        """The shards whose answers are still to come, in order."""
+        """Return the indices of the shards that have not been written yet, in ascending order."""
         return sorted(set(range(len(self.starts))) - self.finished())
 
     def take(self, index: int) -> bool:
-        """Take a shard over, unless another process has."""
+        """Reserve a shard for this process; return False if another process has reserved it."""
         try:
             os.close(os.open(_path(self.folder, "taken", index), os.O_CREAT | os.O_EXCL | os.O_WRONLY))
         except FileExistsError:
@@ -76,16 +78,22 @@ class Shards:
         return True
 
     def release(self) -> None:
-        """Let what was taken be taken again. A process that is at it all the same finds the same answers."""
+        """Cancel all reservations, so that shards of failed processes can be taken again.
+
+        If a shard is then translated twice, no harm is done, because both processes write the same translations.
+        """
         _delete(self.folder, "taken")
 
     def read(self, file: IO[bytes], index: int) -> list[bytes]:
-        """The lines of a shard, with their ends, from the opened source."""
+        """Read the lines of a shard, with their ends, from the opened source."""
         file.seek(self.starts[index])
         return list(islice(file, self.size))
 
     def write(self, index: int, answers: Iterable[bytes]) -> None:
-        """Keep the answers to a shard, a line for each of its lines. Raises NmtError where the source has lost some."""
+        """Write the answers to a shard, one line for each of its lines.
+
+        Raises NmtError if their number is wrong, because the source has become shorter.
+        """
         content = b"".join(answers)
         if content.count(b"\n") != self.lines_of(index):
             raise self._changed()
@@ -94,7 +102,7 @@ class Shards:
             file.write(content)
 
     def drop_damaged(self, say: Callable[[str], None]) -> None:
-        """Delete the shards that are not as they were written, so that they are done again."""
+        """Delete shards whose checksum is wrong, so that their lines are translated again; `say` reports each."""
         for index in sorted(self.finished()):
             if self._answers(index) is None:
                 path = _path(self.folder, "shard", index)
@@ -102,9 +110,9 @@ class Shards:
                 say(f"{path} is damaged: its lines are translated again")
 
     def join(self, output: Path) -> None:
-        """Make the output of the shards, all of which are finished, compressed as its name tells.
+        """Join all shards, which must be finished, to the output file, compressed if its name says so.
 
-        Raises NmtError, with the output as it was, where the source was changed or a shard is damaged.
+        Raises NmtError, and leaves the output as it was, if the source was changed or a shard is damaged.
         """
         if _stamp(self.source) != self.stamp:
             raise self._changed()
@@ -114,17 +122,20 @@ class Shards:
                 answers = self._answers(index)
                 if answers is None:
                     raise NmtError(
-                        f"{_path(self.folder, 'shard', index)} was damaged after it was written: the same command "
-                        "with --resume translates its lines again"
+                        f"{_path(self.folder, 'shard', index)} was damaged after it was written: run the same command "
+                        "with --resume to translate its lines again"
                     )
                 file.write(answers)
                 joined += answers.count(b"\n")
             if joined != self.lines:
-                raise NmtError(f"{self.source} has {self.lines:,} lines but {joined:,} answers: delete {self.folder}")
+                raise NmtError(
+                    f"{self.source} has {self.lines:,} lines, but {self.folder} holds {joined:,} translations: delete "
+                    "the folder and start again"
+                )
         _delete(self.folder, "shard")
 
     def _answers(self, index: int) -> bytes | None:
-        """Return the lines of a finished shard; None where they are not what was written there for this job."""
+        """Return the content of a finished shard without its header, or None if it is missing, damaged or not ours."""
         if index >= len(self.starts):
             return None
         try:
@@ -135,16 +146,19 @@ class Shards:
         return content if header == self._header(index, content) else None
 
     def _header(self, index: int, content: bytes) -> bytes:
-        """Return the first line of a shard's file: the number of its lines, and a checksum of job, place and lines."""
+        """Return the header line of a shard: the number of lines, and a checksum of the job, the index and content."""
         checksum = blake2b(f"{self.job} {index}\n".encode() + content, digest_size=16).hexdigest()
         return f"{self.lines_of(index)} lines, blake2b {checksum}\n".encode()
 
     def _changed(self) -> NmtError:
-        return NmtError(f"{self.source} was changed while it was translated: delete {self.folder} and begin anew")
+        return NmtError(f"{self.source} was changed while it was translated: delete {self.folder} and start again")
 
 
 def read_source(path: str | os.PathLike[str], check: Callable[[bytes, int], object]) -> SourceFile:
-    """Read a file through; `check` is given every line, with its end, and its number, and may raise NmtError."""
+    """Read a file once, compute its digest and line offsets, and check every line.
+
+    `check` is called with each line, with its end, and the line's number from 1; it may raise NmtError.
+    """
     offsets, digest, lines, place = array("q"), blake2b(digest_size=16), 0, 0
     path = Path(path)
     stamp = _stamp(path)
@@ -163,15 +177,15 @@ def read_source(path: str | os.PathLike[str], check: Callable[[bytes, int], obje
 def open_shards(
     output: Path, source: SourceFile, belongings: Mapping[str, Any], resume: bool, processes: int = 1
 ) -> Iterator[Shards]:
-    """The shards of `source` for `output`, of which this process alone disposes during the block.
+    """Open the shards of `source` for `output`, and lock their folder during the block.
 
-    belongings, which JSON can hold, are what answers depend on besides the source. Raises NmtError where finished
-    shards are there and resume is False, or they belong to something else, and where another process is at them. A
-    folder without finished shards is deleted in the end.
+    `belongings` is everything besides the source that the translations depend on, as values that JSON can hold. Raises
+    NmtError if there are finished shards but resume is False, if these belong to another job, or if another process
+    has the lock. A folder that ends up without finished shards is deleted.
     """
-    place = follow(output)  # which has room, where a link leads there
+    place = follow(output)  # if the output is a link, the shards go to the disk it leads to, which has the room
     folder = place.parent / f"{place.name}.parts"
-    busy = f"another process is at {folder}: wait for it, or choose another output"
+    busy = f"another process is working in {folder}: wait until it has finished, or choose another output"
     with kept_if_filled(folder), locked(folder / ".lock", busy):
         try:
             job = {"source": source.digest, **belongings}
@@ -184,7 +198,10 @@ def open_shards(
 
 
 def _begin(folder: Path, job: Mapping[str, Any], resume: bool, size: int) -> tuple[int, str]:
-    """Prepare the folder for a job; the lines of a shard, `size` unless there are finished ones, and job's checksum."""
+    """Prepare the folder for a job, and return the number of lines per shard and the checksum of job.json.
+
+    The number of lines is `size`, unless there are finished shards, whose size is kept.
+    """
     record: dict[str, Any] = {"lines_of_a_shard": size, "job": job}
     if _numbers(folder, "shard"):
         record = _resumed(folder, job, resume)
@@ -192,15 +209,15 @@ def _begin(folder: Path, job: Mapping[str, Any], resume: bool, size: int) -> tup
     with atomic_write(folder / "job.json") as file:
         json.dump({**record, "checksum": checksum}, file, indent=1)
     _delete(folder, "taken")
-    _delete(folder, ".shard")  # half written
+    _delete(folder, ".shard")  # temporary files of processes that were killed
     return int(record["lines_of_a_shard"]), checksum
 
 
 def _resumed(folder: Path, job: Mapping[str, Any], resume: bool) -> dict[str, Any]:
-    """What job.json says about the shards that are there, which must be those of this job."""
+    """Return the content of job.json, after checking that the shards belong to this job."""
     if not resume:
         raise NmtError(
-            f"{folder} holds a part of an earlier translation: add --resume to go on with it, or delete the folder"
+            f"{folder} holds a part of an earlier translation: add --resume to continue it, or delete the folder"
         )
     try:
         record: dict[str, Any] = json.loads((folder / "job.json").read_text(encoding="utf-8"))
@@ -209,14 +226,14 @@ def _resumed(folder: Path, job: Mapping[str, Any], resume: bool) -> dict[str, An
         before = dict(record["job"])
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise NmtError(
-            f"{folder / 'job.json'} is missing or damaged, or was changed, so that it does not tell what the shards "
-            "beside it belong to: delete the folder and begin anew"
+            f"{folder / 'job.json'} is missing or damaged, or was changed, so it is unknown which translation the "
+            "shards next to it belong to: delete the folder and start again"
         ) from error
     others = [name for name in {**before, **job} if before.get(name) != job.get(name)]
     if others:
         raise NmtError(
             f"{folder} holds a part of another translation, with another {' and another '.join(others)}: "
-            "call it as before, or delete the folder"
+            "run the same command as before, or delete the folder"
         )
     return record
 
@@ -226,7 +243,7 @@ def _checksum(record: Mapping[str, Any]) -> str:
 
 
 def _shard_size(lines: int, processes: int) -> int:
-    """A whole block for one process; less where that would leave some of several without work."""
+    """Return the number of lines per shard: LINES, or less if that would leave some processes without work."""
     if processes == 1:
         return LINES
     grids = -(-lines // (GRID * processes * _PER_PROCESS))
@@ -234,6 +251,7 @@ def _shard_size(lines: int, processes: int) -> int:
 
 
 def _stamp(path: Path) -> tuple[int, int]:
+    """Return the size and modification time of a file, by which a change is noticed."""
     state = path.stat()
     return state.st_size, state.st_mtime_ns
 
@@ -243,10 +261,12 @@ def _path(folder: Path, kind: str, index: int) -> Path:
 
 
 def _numbers(folder: Path, kind: str) -> set[int]:
+    """Return the numbers of the files KIND-NUMBER in the folder."""
     return {int(path.name.removeprefix(f"{kind}-")) for path in folder.glob(f"{kind}-*")}
 
 
 def _delete(folder: Path, kind: str) -> None:
+    """Delete the files in the folder whose names begin with KIND-."""
     for path in folder.glob(f"{kind}-*"):
         with suppress(FileNotFoundError):
             path.unlink()

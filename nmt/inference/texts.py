@@ -1,4 +1,4 @@
-"""One text or many: a string is answered by one answer, a list of strings by a list of answers."""
+"""Functions that take one text or many: a string gives one answer, a list of strings a list of answers."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Answer = TypeVar("Answer")
 
 
 class OneOrMany(Protocol, Generic[Options, Answer]):
-    """A function of one text, which gives one answer, or of several, which gives a list of answers."""
+    """A function that returns one answer for one text, and a list of answers for a list of texts."""
 
     @overload
     def __call__(self, lines: str, *args: Options.args, **kwargs: Options.kwargs) -> Answer: ...  # type: ignore[overload-overlap]
@@ -22,15 +22,15 @@ class OneOrMany(Protocol, Generic[Options, Answer]):
 
 
 class Method(Protocol, Generic[Options, Answer]):
-    """Such a function as a method."""
+    """A `OneOrMany` function as a method of a class."""
 
     def __get__(self, instance: Any, owner: Any = None) -> OneOrMany[Options, Answer]: ...
 
 
 def one_or_many(method: Callable[Concatenate[Any, Sequence[str], Options], list[Answer]]) -> Method[Options, Answer]:
-    """Let a method that answers a list of lines by a list answer a single line, given as a string, by one answer.
+    """Let a method that takes a list of lines also take a single string, for which it returns a single answer.
 
-    What is neither a string nor a list of strings is refused with a sentence.
+    Raises UsageError if the lines are neither a string nor a list of strings.
     """
 
     @wraps(method)
@@ -42,37 +42,42 @@ def one_or_many(method: Callable[Concatenate[Any, Sequence[str], Options], list[
 
 
 def list_of(texts: str | Iterable[str], what: str = "text") -> list[str]:
-    """Return texts as a list; a string is a list of one.
+    """Return texts as a list; a single string becomes a list of one.
 
-    Raises UsageError, which calls them `what`, for anything but strings, and for what has no order.
+    Raises UsageError for anything but strings, and for collections without an order, such as sets. `what` is the name
+    of the texts in its message.
     """
     if isinstance(texts, str):
         return [texts]
     if isinstance(texts, bytes | bytearray):
-        raise UsageError(f"the {what} is bytes: decode it first, such as by {what}.decode('utf-8')")
+        raise UsageError(f"the {what} is bytes: decode it first, for example with {what}.decode('utf-8')")
     if not isinstance(texts, Iterable) or isinstance(texts, Mapping | Set):
         raise UsageError(f"the {what} must be a string or a list of strings, not {_kind(texts)}")
     listed = list(texts)
     for place, text in enumerate(listed):
         if not isinstance(text, str):
-            raise UsageError(f"each {what} must be a string: that at place {place} of the list is {_kind(text)}")
+            raise UsageError(f"each {what} must be a string, but the one at index {place} of the list is {_kind(text)}")
     return listed
 
 
 def beside(texts: str | Iterable[str], lines: Sequence[str], what: str) -> list[str]:
-    """Return what stands beside each of the lines, such as its translation: as many as there are lines."""
+    """Return the texts that belong to the lines, such as their translations, as a list of the same length.
+
+    Raises UsageError, which calls the texts `what`, if there are not as many texts as lines.
+    """
     listed = list_of(texts, what)
     if len(listed) != len(lines):
-        got = f"{_counted(len(lines), 'text')} but {_counted(len(listed), what)}"
-        raise UsageError(f"each text needs its own {what}, and there are {got}")
+        got = f"{_counted(len(lines), 'text')} and {_counted(len(listed), what)}"
+        raise UsageError(f"each text needs its own {what}, but got {got}")
     return listed
 
 
 def _counted(number: int, what: str) -> str:
-    """A number of things, such as 1 text or 2 prefixes."""
+    """Return a number with its noun, such as "1 text" or "2 prefixes"."""
     ending = "" if number == 1 else "es" if what.endswith("x") else "s"
     return f"{number:,} {what}{ending}"
 
 
 def _kind(value: object) -> str:
+    """Describe the type of a value, for error messages."""
     return "None" if value is None else f"of type {type(value).__name__}"

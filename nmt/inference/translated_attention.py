@@ -1,4 +1,4 @@
-"""The attention with which translations were made, over all of a line that was translated in segments."""
+"""The attention behind translations, put together to one matrix for a line that was translated in segments."""
 
 from __future__ import annotations
 
@@ -23,24 +23,24 @@ def translated_pieces(
     selection: Select = DEFAULT,
     tags: Sequence[str | None] | None = None,
 ) -> list[PieceAttention]:
-    """Return the attention between each line, with its tag, and its first hypothesis, on pieces.
+    """Return the attention between the pieces of each line, with its tag, and of its first hypothesis.
 
-    A line in segments is aligned segment by segment, as it was translated: nothing attends from one to another, and the
-    end of sentence stands for that of every segment. A line that was not translated, as an empty one, has the end of
-    sentence alone.
+    A line that was translated in segments is forced segment by segment, too: weights between different segments are
+    zero, and every segment has its own end of sentence. A line that was not translated, such as an empty one, only has
+    the end of sentence.
     """
-    sources, targets, of_segments = [], [], []
+    sources, targets, segment_tags = [], [], []
     for translation, tag in zip(translations, tags or [None] * len(translations), strict=True):
         segments = translation.hypotheses[0].segments
         sources += [segment.source for segment in segments] or [""]
         targets += [segment.text for segment in segments] or [""]
-        of_segments += [tag] * max(len(segments), 1)
-    found = iter(piece_attention(model, tokenizer, sources, targets, selection, of_segments))
+        segment_tags += [tag] * max(len(segments), 1)
+    found = iter(piece_attention(model, tokenizer, sources, targets, selection, segment_tags))
     return [_of_line(translation, found) for translation in translations]
 
 
 def _of_line(translation: Translation, found: Iterator[PieceAttention]) -> PieceAttention:
-    """Return the attention of a line, given that of its segments, which come next in `found`."""
+    """Return the attention of a line: a block-diagonal matrix of its segments, which are taken from `found`."""
     segments = translation.hypotheses[0].segments
     if not segments:
         return next(found)
@@ -58,7 +58,7 @@ def _of_line(translation: Translation, found: Iterator[PieceAttention]) -> Piece
 
 
 def _joined(line: str, segments: Sequence[Side]) -> Side:
-    """Return a line as its segments are read, one after the other."""
+    """Concatenate the segments of a line to one side; spans then refer to the whole line."""
     spans: list[Span | None] = []
     end = 0
     for segment in segments:

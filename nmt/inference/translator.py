@@ -1,4 +1,4 @@
-"""Text in, translations out: lines of raw text to detokenised hypotheses, in the order they came."""
+"""The Translator: raw lines of text in, detokenised translations out, in the order of the lines."""
 
 from __future__ import annotations
 
@@ -30,20 +30,21 @@ if TYPE_CHECKING:
 
 @dataclass(eq=False, repr=False)
 class Translator:
-    """Translates lines of text with an engine; by the native one in fp32 on a CPU, an answer depends on its line alone.
+    """A translator of lines of text: tokenizer, search engine and search settings together.
 
-    Each method takes a list of lines and answers by a list with one answer a line. Given one line, as a string, it
-    gives that line's answer; what belongs to a line, such as its prefix, is a string then, too.
+    Each method takes a list of lines and returns a list with one result per line. A single line can be given as a
+    string; the method then returns just its result, and the prefix or target of the line is a string, too.
+    With the native engine in fp32 on a CPU, the result for a line does not depend on the other lines.
     """
 
     engine: Engine
     tokenizer: Tokenizer
     search: SearchConfig
-    max_tokens: int  # source tokens, end of sentence included, that the model was trained for: longer lines are cut
-    warn: Callable[[str], None] = tell  # is told of lines that are cut into segments, and of unfinished translations
-    language: str = "en"  # of the lines, in which they are cut at ends of sentences
-    always_tagged: bool = False  # the model was trained on no text without a tag, and gets none
-    target_language: str = ""  # of the translations, where it is known
+    max_tokens: int  # longest source in training, in tokens with the end of sentence: longer lines are split
+    warn: Callable[[str], None] = tell  # called with warnings, such as about long lines and unfinished translations
+    language: str = "en"  # source language, needed to split a long line into sentences
+    always_tagged: bool = False  # all training sentences had a tag, so every line needs one
+    target_language: str = ""  # language of the translations, if known
 
     @classmethod
     def load(
@@ -56,18 +57,19 @@ class Translator:
         engine: EngineName | Literal["auto"] = "auto",
         streams: int | None = None,
     ) -> Translator:
-        """Return the translator of a run directory, or of several as an ensemble; see `load_runs` for what is refused.
+        """Load a run directory, or several as an ensemble, and return its translator.
 
-        precision is auto (bf16 on a GPU, fp32 elsewhere), fp32, bf16, int8 or, on a GPU, fp16; None takes the run's
-        search.precision. engine=auto is CTranslate2 for int8 and fp16, and the native engine for all else. CTranslate2
-        searches with an export of the run, which is made when it is first needed, and without torch.
-        An ensemble searches as its first run's configuration says, and translates lines as long as the shortest limit
-        of its runs whole. On a CPU `streams` batches are searched side by side, with an equal share of the cores each;
-        None: with a core each, 4 at most in the native engine.
+        precision is auto (bf16 on a GPU, fp32 elsewhere), fp32, bf16, native (bf16 if the device has instructions for
+        it), int8 or, on a GPU, fp16; None means the run's search.precision. engine="auto" chooses CTranslate2 for int8
+        and fp16, and the native engine otherwise. CTranslate2 does not need torch: it searches with an export of the
+        run, which is made the first time it is needed.
+        An ensemble uses the search settings of its first run, and splits lines that are too long for any of its runs;
+        see `load_runs` for which runs can be combined. On a CPU, `streams` batches are searched in parallel and share
+        the cores equally. The default is one stream per core, at most 4 with the native engine.
         """
         run_dirs = [run_dir] if isinstance(run_dir, str | os.PathLike) else run_dir
         if not run_dirs:
-            raise UsageError("name the directory of a run, such as runs/my, or a list of them for an ensemble")
+            raise UsageError("name the directory of a run, such as runs/my, or a list of directories for an ensemble")
         made: Engine
         if choose_engine(engine, precision) == "ctranslate2":
             from nmt.inference.engines.ctranslate2 import load_exported
@@ -76,8 +78,8 @@ class Translator:
         else:
             from nmt.inference.engines.loading import load_native  # torch
 
-            of_training = cast(PRECISIONS | None, precision)  # the others are for CTranslate2
-            made, tokenizer, search, longest = load_native(run_dirs, checkpoint, device, of_training, streams)
+            native_precision = cast(PRECISIONS | None, precision)  # choose_engine has sent int8 and fp16 to CTranslate2
+            made, tokenizer, search, longest = load_native(run_dirs, checkpoint, device, native_precision, streams)
         data = [read_run_config(run_dir, tells=True).data for run_dir in run_dirs]
         always_tagged = any(one.always_tagged for one in data)
         source, target = data[0].source_language, data[0].target_language
@@ -92,7 +94,7 @@ class Translator:
         length_penalty: float | None = None,
         tag: Tags = None,
     ) -> list[str]:
-        """Return the best translation of each line, with the tag of all or the tags of each; see `nbest`."""
+        """Return the best translation of each line as text; `tag` is one tag for all lines or a list; see `nbest`."""
         found = self.nbest(lines, beam_size=beam_size, length_penalty=length_penalty, tags=tag)
         return [one.text for one in found]
 
@@ -110,19 +112,23 @@ class Translator:
         first_line: int = 1,
         progress: Callable[[int], None] | None = None,
     ) -> list[Translation]:
-        """Return up to n_best hypotheses of each line, in the order of the lines.
+        """Return the translation of each line, with up to n_best hypotheses.
 
-        beam_size (1 = greedy) and length_penalty default to the search configuration. A line of nothing but white space
-        is answered by an empty one. A line in segments has one hypothesis: the segments' best ones joined,
-        log-probabilities summed, scored as a whole. prefixes are what the hypotheses of each line begin with, as they
-        are given; an empty one, or one of nothing but white space, asks for nothing. `tags` are one for all lines or
-        one for each; NmtError is raised for one that the model does not know, or where it needs one. With token_scores,
-        each hypothesis is forced through the model again for the log-probabilities of its tokens. Warnings count lines
-        from first_line; `progress` is told after each batch how many more lines are done.
+        beam_size (1 = greedy) and length_penalty default to the search configuration. The translation of a blank line
+        is empty. A line that is too long is split into segments and has a single hypothesis: the best hypotheses of its
+        segments joined, with their log-probabilities summed, and scored as a whole.
+        Each line's hypotheses begin with its text in `prefixes`, exactly as given; a blank prefix asks for nothing.
+        `tags` is one tag for all lines or one per line. NmtError is raised for a tag that the model does not know, and
+        for a line without a tag if the model needs one. With token_scores, each hypothesis is forced through the model
+        again to get the log-probabilities of its tokens. Warnings count lines from first_line. `progress` is called
+        after each batch with the number of lines that were finished by it.
         """
         options = self._options(beam_size, length_penalty)
         if not 1 <= n_best <= options.beam_size:
-            raise UsageError(f"{n_best} best hypotheses need a beam of at least that size: it is {options.beam_size}")
+            raise UsageError(
+                f"cannot return {n_best} hypotheses per line: ask for at least 1 and at most the beam size, which is "
+                f"{options.beam_size}"
+            )
         pieces = self._pieces(lines, first_line, prefixes, tags)
 
         def search(batch: list[Piece]) -> list[list[Hypothesis]]:
@@ -133,7 +139,7 @@ class Translator:
         translations = assemble(lines, pieces, found, self.tokenizer, LengthPenalty.of(options))
         return self._finish(translations, options, first_line, token_scores)
 
-    translate_nbest = nbest  # the name it had first
+    translate_nbest = nbest  # an older name of the method
 
     @one_or_many
     def sample(
@@ -149,11 +155,12 @@ class Translator:
         first_line: int = 1,
         progress: Callable[[int], None] | None = None,
     ) -> list[Translation]:
-        """Return so many samples of each line, in the order they were drawn, with the model's own log-probabilities.
+        """Draw `samples` sampled translations of each line; they are returned in the order they were drawn.
 
-        They follow from the seed, the line and its number, counted from first_line, alone. A line in segments has the
-        first samples of its segments joined, the second ones, and so on; an empty line is answered by one empty
-        hypothesis. Scores have no coverage penalty. The rest is as in `nbest`.
+        log_prob is the model's own log-probability, even if `sampling` changes the distribution. The samples depend
+        only on the seed, the line and its number, counted from first_line. If a line is split into segments, the first
+        samples of all segments are joined, then the second samples, and so on. A blank line has one empty hypothesis.
+        Scores have no coverage penalty. The other arguments are those of `nbest`.
         """
         options = self._options(None, length_penalty)
         pieces = self._pieces(lines, first_line, prefixes, tags)
@@ -173,9 +180,10 @@ class Translator:
         first_line: int = 1,
         progress: Callable[[int], None] | None = None,
     ) -> list[Translation]:
-        """Return one translation of each line by minimum Bayes risk decoding: the sample that is most like all of them.
+        """Translate each line by minimum Bayes risk decoding: draw samples and keep the one most similar to the others.
 
-        See `nmt.inference.mbr.choose` and `sample`. A line in segments has what is chosen for its segments joined.
+        See `nmt.inference.mbr.choose` and `sample`. If a line is split into segments, a sample is chosen for each
+        segment, and the chosen samples are joined.
         """
         from nmt.inference import mbr  # numpy
 
@@ -198,10 +206,11 @@ class Translator:
         first_line: int = 1,
         progress: Callable[[int], None] | None = None,
     ) -> list[Translation]:
-        """Return the given translation of each line, scored as search, without a shortlist, would score its tokens.
+        """Score a given translation of each line, in the same way as search scores its hypotheses.
 
-        Nothing is segmented: a line longer than the model was trained for is scored as a whole, and `warn` is told. An
-        empty line that is answered by an empty one has log-probability 0.
+        Every target token can be scored, even if search uses a shortlist. Long lines are not split: a line that is
+        longer than the model was trained for is scored as a whole, with a warning. An empty translation of an empty
+        line has log-probability 0.
         """
         options = self._options(None, length_penalty)
         tagged, given = self.tags_of(lines, tags), beside(translations, lines, "translation")
@@ -216,10 +225,10 @@ class Translator:
     ) -> list[Attention]:
         """Return the attention of every layer and head between each line and its target line; see `Attention`.
 
-        Without targets they are the translations that `translate` gives. A long line is then shown segment by segment,
-        as it was translated; a line whose target is given is forced as a whole. by="pieces" has the tokens as the model
-        sees them, by="words" those of a word together. Raises UsageError for an ensemble and for CTranslate2, NmtError
-        for a model without attention.
+        Without `targets`, the translations that `translate` returns are used. A long line then has the attention within
+        each of its segments, as it was translated. With `targets`, each line is forced as a whole. by="pieces" returns
+        weights between tokens, by="words" sums them up to weights between words. Raises UsageError for an ensemble and
+        for CTranslate2, NmtError for a model without attention.
         """
         from nmt.inference.attention_maps import attention_of
 
@@ -235,10 +244,11 @@ class Translator:
         head: int | Literal["mean"] = "mean",
         tags: Tags = None,
     ) -> list[list[Link]]:
-        """Return the links (source word, target word), counted from 0, to what each target word attends to most.
+        """Align the words of each line and its target: link each target word to the source word it attends to most.
 
-        layer and head are counted from 1; "mean" is their average and None the last layer but one, which aligns best.
-        The rest is as in `attention`.
+        A link is a pair (source word, target word), both counted from 0. layer and head are counted from 1; "mean"
+        averages over them. layer=None means the last layer but one, which aligns best. The other arguments are those of
+        `attention`.
         """
         from nmt.inference.attention_maps import links_of
         from nmt.inference.word_attention import Selection
@@ -247,7 +257,7 @@ class Translator:
 
     @property
     def can_score(self) -> bool:
-        """Whether the engine has log-probabilities of single tokens."""
+        """True if the engine can compute log-probabilities of single tokens and draw samples."""
         return isinstance(self.engine, FullEngine)
 
     def _options(self, beam_size: int | None, length_penalty: float | None) -> SearchConfig:
@@ -258,22 +268,25 @@ class Translator:
         return options
 
     def tags_of(self, lines: Sequence[str], tags: Tags) -> list[str | None]:
-        """Return the tag of each line. Raises NmtError for one the model does not know, or none where it needs one."""
+        """Return the tag of each line.
+
+        Raises NmtError for a tag that the model does not know, and for a missing tag if the model needs one.
+        """
         return tags_of_lines(tags, len(lines), self.tokenizer, self.always_tagged)
 
     def check_tags(self, tags: Tags) -> None:
-        """Raise NmtError for a tag that the model does not know, and for none where it needs one."""
+        """Raise NmtError for a tag that the model does not know, and for a missing tag if the model needs one."""
         self.tags_of([""] if tags is None or isinstance(tags, str) else [""] * len(tags), tags)
 
     def _pieces(self, lines: Sequence[str], first_line: int, prefixes: Sequence[str] | None, tags: Tags) -> list[Piece]:
         each = self.tags_of(lines, tags)
-        begun = None if prefixes is None else beside(prefixes, lines, "prefix")
-        return pieces_of(lines, self.tokenizer, self.max_tokens, self.language, self.warn, first_line, begun, each)
+        given = None if prefixes is None else beside(prefixes, lines, "prefix")
+        return pieces_of(lines, self.tokenizer, self.max_tokens, self.language, self.warn, first_line, given, each)
 
     def _finish(
         self, translations: list[Translation], options: SearchConfig, first_line: int | None, token_scores: bool = False
     ) -> list[Translation]:
-        """Warn of what did not finish, counted from first_line (None: that is no matter), and add scores of tokens."""
+        """Warn about unfinished translations, unless first_line is None, and add token scores if asked for."""
         if first_line is not None and (sentence := about_unfinished(translations, first_line)):
             self.warn(sentence)
         if not token_scores:
@@ -282,5 +295,7 @@ class Translator:
 
     def _full_engine(self) -> FullEngine:
         if not isinstance(self.engine, FullEngine):
-            raise UsageError("this engine only searches: log-probabilities of tokens take the native one")
+            raise UsageError(
+                'this engine can only search for translations: use engine="native" for the log-probabilities of tokens'
+            )
         return self.engine

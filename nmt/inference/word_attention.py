@@ -1,7 +1,8 @@
-"""Word alignments read off attention: a sentence pair is forced through the decoder and its weights summed over words.
+"""Attention between words, and word alignments: force a sentence pair through the model and combine token weights.
 
-The weights of target position t are those with which the decoder predicts token t. A Transformer has them for every
-layer and head; by default the heads of the penultimate layer are averaged, which align best (Garg et al. 2019).
+The weights of target position t are the ones the decoder uses when it predicts token t. A Transformer has weights for
+every layer and head; by default the heads of the last layer but one are averaged, because that layer aligns best (Garg
+et al. 2019).
 """
 
 from __future__ import annotations
@@ -34,21 +35,21 @@ _NO_ATTENTION = {
     "decoder": "no layer of this model's decoder has self-attention",
 }
 Weights = TypeVar("Weights", "Tensor", NDArray[np.float32])
-TOKENS_PER_BATCH = 4096  # padded target tokens forced through the decoder at once
+TOKENS_PER_BATCH = 4096  # padded tokens forced through the model at once
 
 
 @dataclass(frozen=True)
 class Selection:
-    """Which of several layers and heads: a number counted from 1, "mean" for their average, "all" for each of them.
+    """A choice of layers and heads: a number counted from 1, "mean" for their average, or "all" for each of them.
 
-    Where "all" has to become one map, as for links, it is their average, too.
+    If a single map is needed, for example for links, "all" means the average, too.
     """
 
     layer: int | str | None = None  # None: the last layer but one
     head: int | str = "mean"
 
     def __call__(self, weights: Weights) -> Weights:
-        """Weights [layers, heads, queries, keys] -> [queries, keys]."""
+        """Select or average weights [layers, heads, queries, keys] -> [queries, keys]."""
         layers: list[list[int]]
         heads: list[list[int]]
         layers, heads = self.groups(range(weights.shape[0]), weights.shape[1])
@@ -56,9 +57,10 @@ class Selection:
         return found
 
     def groups(self, layers: Sequence[int], heads: int) -> tuple[list[list[int]], list[list[int]]]:
-        """Return the layers and the heads of each map, counted from 0; a map is their average.
+        """Return two lists, of layer groups and of head groups; the layers or heads of a group are to be averaged.
 
-        `layers` are those that attend, counted from 0. Raises UsageError for a number that is not there.
+        `layers` are the indices, from 0, of the layers that have attention, and `heads` is the number of heads. The
+        indices that are returned also start at 0. Raises UsageError for a layer or head that does not exist.
         """
         layer = layers[-2:][0] + 1 if self.layer is None else self.layer
         return _groups(layer, layers, "layer"), _groups(self.head, range(heads), "head")
@@ -83,34 +85,35 @@ class WordAttention:
 
     @property
     def links(self) -> list[Link]:
-        """The source word that each target word attends to most; every target word has one (none without a source).
+        """The alignment links: each target word with the source word it attends to most; empty for an empty source.
 
-        For the weights [target words + 1, source words + 1] of one selection.
+        The weights must be a single map [target words + 1, source words + 1].
         """
-        between = self.weights[:-1, :-1]
+        between = self.weights[:-1, :-1]  # without the ends of sentence
         if not between.size:
             return []
         return sorted((int(source), target) for target, source in enumerate(between.argmax(1)))
 
     @property
     def labels(self) -> tuple[list[str], list[str]]:
-        """What to write beside the weights: source and target words, then the end of sentence."""
+        """The labels of the weights' columns and rows: source words and target words, each with the end of sentence."""
         return [*self.source_words, END], [*self.target_words, END]
 
 
 class Side(NamedTuple):
-    """One line of a sentence pair as the model reads it: its ids, and where in the line the piece of each stands.
+    """One line of a sentence pair as the model reads it: token ids, and the span of the line that each token covers.
 
-    A span of None is for what is no text and counts as the end of sentence: that itself, and a tag before the source.
+    A span of None belongs to a token that is not text: the end of sentence or a tag. Such tokens are treated as the end
+    of sentence.
     """
 
     text: str
-    ids: list[int]
-    spans: list[Span | None]
+    ids: list[int]  # with the tag, if there is one, and the end of sentence
+    spans: list[Span | None]  # one per id
 
 
 class PieceAttention(NamedTuple):
-    """The attention between the pieces of two lines; in self-attention both sides are those of one line."""
+    """The attention between the pieces of two lines; for self-attention both sides are the same line."""
 
     weights: NDArray[np.float32]  # [..., target pieces, source pieces]; each row sums to one
     source: Side
@@ -126,11 +129,11 @@ def word_attention(
     languages: tuple[str, str] = ("", ""),
     tags: Sequence[str | None] | None = None,
 ) -> list[WordAttention]:
-    """Return the attention of `model` when it is forced to answer each source line with its target line, on words.
+    """Return the attention between words when `model` is forced to translate each source line as its target line.
 
-    A tag before the source is no word: what attends to it counts as attention to the end of sentence.
-    A target word has the mean of its pieces' weights, each summed over the pieces of a source word. A line without
-    spaces in a language that is written so (zh, ja, th) has its pieces as words. The model must have attention.
+    The weight between two words is summed over the pieces of the source word and averaged over the pieces of the target
+    word. A tag before the source is not a word: attention to it counts as attention to the end of sentence. In
+    languages without spaces (zh, ja, th) the pieces are used as words. The model must have attention.
     """
     found = piece_attention(model, tokenizer, sources, targets, selection, tags)
     return [on_words(each, languages) for each in found]
@@ -145,9 +148,10 @@ def piece_attention(
     tags: Sequence[str | None] | None = None,
     kind: AttentionKind = "cross",
 ) -> list[PieceAttention]:
-    """Return the attention of `model` when it is forced to answer each source line with its target line, on pieces.
+    """Return the attention between pieces when `model` is forced to translate each source line as its target line.
 
-    `selection` takes what is wanted of each sentence's weights [layers, heads, queries, keys].
+    `selection` is applied to each sentence's weights [layers, heads, queries, keys], to choose or average layers and
+    heads. Raises NmtError if the model does not have this kind of attention.
     """
     if not model.has_attention(kind):
         raise NmtError(_NO_ATTENTION[kind])
@@ -167,7 +171,10 @@ def piece_attention(
 
 
 def _keys_and_queries(source: Side, target: Side, kind: AttentionKind) -> tuple[Side, Side]:
-    """Return the sides of a kind of attention. A decoder's own keys are what it has read: the target after BOS."""
+    """Return the sides that are the keys and the queries in this kind of attention.
+
+    In the decoder's self-attention the keys are the tokens it has read: the target shifted by one, with BOS first.
+    """
     if kind == "cross":
         return source, target
     if kind == "encoder":
@@ -178,9 +185,10 @@ def _keys_and_queries(source: Side, target: Side, kind: AttentionKind) -> tuple[
 def on_words(
     found: PieceAttention, languages: tuple[str, str] = ("", ""), punctuation_apart: bool = False
 ) -> WordAttention:
-    """Return the attention between pieces as that between the words of their lines, in these languages.
+    """Combine the attention between pieces into attention between words; `languages` are those of source and target.
 
-    With punctuation_apart the punctuation at a word's edges counts as words of its own, as a picture shows it.
+    With punctuation_apart, punctuation at the edges of a word counts as separate words, which is easier to read in a
+    picture.
     """
     (source_words, source_units), (target_words, target_units) = (
         units_of(side.text, side.spans, language, punctuation_apart)
@@ -197,10 +205,11 @@ def pool(
     target_words: int,
     source_words: int,
 ) -> NDArray[np.float32]:
-    """Piece weights [..., tgt_len, src_len] to word weights [..., target words + 1, source words + 1].
+    """Combine piece weights [..., tgt_len, src_len] into word weights [..., target words + 1, source words + 1].
 
-    Means over a target word's pieces, sums over a source word's. The units are the words of each piece: one that lies
-    in several source words gives each an equal share. A word without pieces has weight zero.
+    Weights are averaged over the pieces of a target word and summed over the pieces of a source word. The units give
+    the range of words that each piece belongs to. A piece that belongs to several source words is shared equally
+    between them. A word without pieces has weight zero.
     """
     into_source = np.zeros((len(source_units), source_words + 1), dtype=np.float32)
     for piece, words in enumerate(source_units):
@@ -213,7 +222,7 @@ def pool(
 
 
 def _force(model: Seq2Seq, pairs: Sequence[tuple[Side, Side]], kind: AttentionKind) -> Tensor:
-    """Return weights [batch, layers, heads, queries, keys]."""
+    """Force a batch of sentence pairs through the model and return weights [batch, layers, heads, queries, keys]."""
     import torch
 
     from nmt.data.batching import collate
@@ -225,7 +234,10 @@ def _force(model: Seq2Seq, pairs: Sequence[tuple[Side, Side]], kind: AttentionKi
 
 
 def _groups(choice: int | str, there: Sequence[int], what: str) -> list[list[int]]:
-    """Return the layers, or heads, of those that are there, that each map of a choice is the average of."""
+    """Return the groups of layers, or heads, that a choice means: one of all, one of each, or a single one.
+
+    `there` are the indices that exist, from 0; `what` is "layer" or "head", for the error message.
+    """
     if choice == "mean":
         return [list(there)]
     if choice == "all":
@@ -236,7 +248,7 @@ def _groups(choice: int | str, there: Sequence[int], what: str) -> list[list[int
 
 
 def _listed(there: Sequence[int], what: str) -> str:
-    """Say which layers, or heads, there are, counted from 1."""
+    """Return a phrase that lists the layers, or heads, that exist, counted from 1."""
     numbers = [number + 1 for number in there]
     if len(numbers) == 1:
         return f"one {what}" if numbers == [1] else f"{what} {numbers[0]} alone"

@@ -1,4 +1,4 @@
-"""The words of a line, and which of them each piece of its tokenization lies in."""
+"""The words of a line, and the words that each token of the line belongs to."""
 
 from __future__ import annotations
 
@@ -18,7 +18,10 @@ if TYPE_CHECKING:
 def units_of(
     line: str, pieces: Sequence[Span | None], language: str, punctuation_apart: bool
 ) -> tuple[list[str], list[range]]:
-    """The words of a line and which of them each piece lies in; what is no text is one more, the end of sentence."""
+    """Return the words of a line, and for each piece the range of words that it belongs to.
+
+    A piece that is not text (its span is None) belongs to one more "word" after the last: the end of sentence.
+    """
     spans = [span for span in pieces if span is not None]
     words = word_spans(line)
     if is_unspaced(language) and len(words) == 1:
@@ -31,15 +34,15 @@ def units_of(
 
 
 def word_spans(line: str) -> list[Span]:
-    """Where in a line each of the words stands that `line.split()` gives."""
+    """Return the span (start, end) of each word that `line.split()` returns."""
     return [match.span() for match in re.finditer(r"\S+", line)]
 
 
 def split_punctuation(line: str, words: Sequence[Span], pieces: Sequence[Span]) -> list[Span]:
     """Split punctuation off the edges of words: "»Ja...!" becomes », Ja, ... and !.
 
-    A word is split only where a piece begins, since what the model read as one piece has one attention. Equal signs in
-    a row stay together.
+    A word is split only where a piece begins, because attention has a single weight for a whole piece. A run of the
+    same punctuation mark stays together.
     """
     begins = {start for start, _ in pieces}
     found = []
@@ -56,10 +59,10 @@ def split_punctuation(line: str, words: Sequence[Span], pieces: Sequence[Span]) 
 
 
 def words_of_pieces(words: Sequence[Span], pieces: Sequence[Span]) -> list[range]:
-    """The words that each piece lies in, counted from 0, given where in the line words and pieces stand.
+    """Return the range of words, counted from 0, that each piece overlaps, given the spans of words and pieces.
 
-    A piece with characters of several words, such as one for all that is unknown in a row, belongs to each of them; one
-    without any, such as a space, to the word that follows it or, behind the last, to that.
+    A piece can overlap several words, for example a single unknown token for several unknown words. A piece that
+    overlaps none, such as a space, belongs to the next word, or to the last word if there is no next one.
     """
     starts, ends = [start for start, _ in words], [end for _, end in words]
     found = []

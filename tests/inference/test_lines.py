@@ -47,7 +47,7 @@ def test_broken_lines(broken: bytes, problem: str, replaced: str) -> None:
         for block in reader.blocks(io.BytesIO(data), 100):
             given += [line.text for line in block]
     assert given == ["x"]
-    assert str(caught.value) == f"in, line 2 {problem}: mend it, or add --on-error skip or --on-error replace"
+    assert str(caught.value) == f"in, line 2 {problem}: fix it, or add --on-error skip or --on-error replace"
     assert texts(data, on_error="skip") == [["x", "", "y"]]
     assert texts(data, on_error="replace") == [["x", replaced, "y"]]
 
@@ -57,7 +57,7 @@ def test_what_was_broken_is_counted() -> None:
     assert reader.report() is None
     list(reader.blocks(io.BytesIO(b"a\n" + b"\xff\n" * 12), 5))
     assert reader.report() == (
-        "in: 12 lines with control characters or broken UTF-8 were taken as empty (--on-error skip): "
+        "in: 12 lines with control characters or broken UTF-8 were treated as empty (--on-error skip): "
         "lines 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, ..."
     )
 
@@ -69,7 +69,7 @@ def test_a_column_is_taken_and_an_answer_appended() -> None:
     assert [line.text for line in lines] == ["ab", "", "x y"]
     answers = [reader.answer(line, b"A\tB") for line in lines]
     assert answers == [b"\xff\tab\tc\tA B\n", b"a\t\tA B\r\n", b"\tx y\t\t \tA B\n"]
-    with pytest.raises(NmtError, match="in, line 4 has no column 2 but 1, separated by tabs"):
+    with pytest.raises(NmtError, match=r"in, line 4 has no column 2 \(tab-separated columns found: 1\): fix the line"):
         reader.line(b"a\n", 4)
     with pytest.raises(NmtError, match="at byte 4 of the line"):
         reader.line(b"ab\t\xff\n", 5)

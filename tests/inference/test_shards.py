@@ -128,7 +128,7 @@ def test_a_part_is_neither_overwritten_nor_mixed_with_another(text: Path) -> Non
         pass
     other = {**JOB, "--beam-size": 4}
     with (
-        pytest.raises(NmtError, match="another --beam-size: call it as before, or delete"),
+        pytest.raises(NmtError, match="another --beam-size: run the same command as before, or delete"),
         opened(text, True, 1, other),
     ):
         pass
@@ -220,7 +220,7 @@ def test_a_changed_job_is_refused(text: Path, change: dict[str, object]) -> None
     path.write_text(json.dumps(json.loads(path.read_text()) | change))
     with (
         pytest.raises(
-            NmtError, match=r"job\.json is missing or damaged, or was changed.*: delete the folder and begin"
+            NmtError, match=r"job\.json is missing or damaged, or was changed.*: delete the folder and start"
         ),
         opened(text, resume=True),
     ):
@@ -271,7 +271,7 @@ def test_one_at_a_time(text: Path) -> None:
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "held\n"
-        with pytest.raises(NmtError, match=r"another process is at .*out\.parts"), opened(text, True):
+        with pytest.raises(NmtError, match=r"another process is working in .*out\.parts"), opened(text, True):
             pass
         assert (text.with_name("out.parts") / "job.json").exists()
         process.communicate("")

@@ -1,1 +1,1 @@
-"""What searches for translations: engines that turn source ids into hypotheses."""
+"""Search engines: they turn source token ids into translation hypotheses."""

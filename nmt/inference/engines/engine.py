@@ -1,4 +1,4 @@
-"""The contract of engines."""
+"""The interface of search engines, and the choice between them."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from nmt.search.forced import Forced
 from nmt.search.hypothesis import Hypothesis
 
 EngineName = Literal["native", "ctranslate2"]
-Rounded = Literal["fp16", "int8"]  # what CTranslate2 alone computes in
+Rounded = Literal["fp16", "int8"]  # precisions that only CTranslate2 has
 Precision = PRECISIONS | Rounded
 
 
 def choose_engine(engine: EngineName | Literal["auto"], precision: Precision | None) -> EngineName:
-    """Return the engine that computes in a precision: auto is ctranslate2 for fp16 and int8, else native.
+    """Return the engine to use for a precision; "auto" means ctranslate2 for fp16 and int8, otherwise native.
 
-    Raises UsageError for a name that is no engine's or no precision's, and for the native engine in fp16 or int8.
+    Raises UsageError for an unknown engine or precision, and for the native engine with fp16 or int8.
     """
     if engine not in ("auto", *get_args(EngineName)):
         raise UsageError(f"engine={engine!r} is neither auto nor {' nor '.join(get_args(EngineName))}")
@@ -38,16 +38,22 @@ def choose_engine(engine: EngineName | Literal["auto"], precision: Precision | N
 
 
 class Engine(Protocol):
-    """Source ids in, hypotheses out. Importing an engine may be slow; this contract needs nothing."""
+    """The interface of a search engine: source ids in, hypotheses out.
 
-    streams: int  # how many batches it searches side by side, each asked for by a thread of its own
+    This module imports quickly; the modules of the engines import torch or CTranslate2.
+    """
+
+    streams: int  # number of batches that can be searched in parallel, each requested by a thread of its own
 
     def sharing(self, streams: int) -> AbstractContextManager[Callable[[], object]]:
-        """While so many threads ask side by side: what each of them calls first."""
+        """Prepare for `streams` threads that search in parallel during the block.
+
+        Yields a function that each thread calls once before its first request.
+        """
         ...
 
     def check(self, options: SearchConfig) -> None:
-        """Raise NmtError for options that it cannot search by."""
+        """Raise NmtError if the engine does not support these search options."""
         ...
 
     def search(
@@ -57,19 +63,19 @@ class Engine(Protocol):
         n_best: int,
         prefixes: Sequence[Sequence[int]] | None = None,
     ) -> list[list[Hypothesis]]:
-        """Up to n_best hypotheses, best score first, of each sentence of a batch (ids with the end of sentence).
+        """Return up to n_best hypotheses, best score first, for each sentence of a batch.
 
-        Each hypothesis begins with the sentence's prefix (ids without the end of sentence), where there are prefixes.
-        In fp32 on a CPU the native engine finds the same whatever else is in the batch; CTranslate2's sums, and those
-        of other precisions, depend on the batch. The engine computes as it was made to: options.precision and
-        options.tokens_per_batch are for those who make it and its batches.
+        Source ids include the end of sentence, prefixes do not. The hypotheses of a sentence begin with its prefix, if
+        there is one. With the native engine in fp32 on a CPU, a result does not depend on the rest of the batch; with
+        CTranslate2 or in other precisions, rounding can differ from batch to batch. options.tokens_per_batch is for the
+        caller, who makes the batches. CTranslate2 ignores options.precision: its precision is fixed at loading.
         """
         ...
 
 
 @runtime_checkable
 class FullEngine(Engine, Protocol):
-    """An engine that draws translations, too, and says what given ones are worth."""
+    """An engine that can also draw samples and score given translations."""
 
     def sample(
         self,
@@ -80,17 +86,18 @@ class FullEngine(Engine, Protocol):
         keys: Sequence[Sequence[int]],
         prefixes: Sequence[Sequence[int]] | None = None,
     ) -> list[list[Hypothesis]]:
-        """So many samples of each sentence of a batch, each beginning with its prefix.
+        """Draw `samples` translations of each sentence in a batch; they begin with its prefix, if there is one.
 
-        What is drawn follows from sampling (its seed with it), the sentence and its key, whole numbers from 0, alone.
+        The samples of a sentence depend only on `sampling` (which includes the seed), the sentence, its prefix and its
+        key: a sequence of non-negative integers.
         """
         ...
 
     def score(
         self, sources: Sequence[Sequence[int]], targets: Sequence[Sequence[int]], options: SearchConfig
     ) -> list[Forced]:
-        """The log-probabilities of each target of a batch, ids with the end of sentence where it finished.
+        """Return the log-probabilities of each target in a batch; target ids include the end of sentence if finished.
 
-        Its score is that which `Engine.search` has for a hypothesis of these ids, without a shortlist.
+        The score of a target equals the score that `Engine.search` without a shortlist gives to the same hypothesis.
         """
         ...

@@ -1,4 +1,4 @@
-"""The native engine of a trained run, or of several as an ensemble."""
+"""Loading the native engine for a trained run, or for several runs as an ensemble."""
 
 from __future__ import annotations
 
@@ -23,9 +23,10 @@ def load_native(
     precision: PRECISIONS | None = None,
     streams: int | None = None,
 ) -> tuple[NativeEngine, Tokenizer, SearchConfig, int]:
-    """Return the engine, its tokenizer, the first run's search settings and the longest source, in tokens.
+    """Load runs and return the engine, the tokenizer, the first run's search settings and the maximum source length.
 
-    The longest source is the least that the runs were trained for. See `Translator.load` for the arguments.
+    The maximum length, in tokens, is the smallest of the lengths that the runs were trained for. See `Translator.load`
+    for the arguments.
     """
     place = choose_device(device)
     runs = load_runs(run_dirs, checkpoint)
@@ -38,18 +39,21 @@ def load_native(
 
 
 def load_runs(run_dirs: Sequence[str | os.PathLike[str]], checkpoint: str | int | None = None) -> list[LoadedRun]:
-    """Load runs that can translate together, as an ensemble.
+    """Load one run, or several that can form an ensemble.
 
-    Raises NmtError, with one sentence, for what `load_run` refuses and for runs that differ in languages or vocabulary.
+    Raises NmtError if `load_run` does, or if the runs differ in their languages or vocabulary.
     """
     runs = [load_run(run_dir, checkpoint) for run_dir in run_dirs]
     first, *others = runs
     for other in others:
         here, there = (f"{run.config.data.source_language}-{run.config.data.target_language}" for run in (first, other))
         if here != there:
-            raise NmtError(f"{first.path} translates {here} and {other.path} {there}: an ensemble needs one direction")
+            raise NmtError(
+                f"{first.path} translates {here} and {other.path} {there}: the runs of an ensemble must translate in "
+                "the same direction"
+            )
         if first.tokenizer.fingerprint != other.tokenizer.fingerprint:
             raise NmtError(
-                f"{first.path} and {other.path} have different vocabularies: the runs of an ensemble share a tokenizer"
+                f"{first.path} and {other.path} have different vocabularies: the runs of an ensemble must share one"
             )
     return runs

@@ -1,4 +1,4 @@
-"""The engine that every model has: this toolkit's own search over the model as it was trained."""
+"""The native engine: this toolkit's own search, in PyTorch, which works with every model."""
 
 from __future__ import annotations
 
@@ -29,21 +29,23 @@ from nmt.search.hypothesis import Hypothesis
 from nmt.search.penalties import LengthPenalty, coverage_penalty
 from nmt.search.sampling import sample, uniform_numbers
 
-_MOST_STREAMS = 4  # beyond it threads wait for each other's Python
+_MOST_STREAMS = 4  # with more threads than this, they mostly wait for Python's global lock
 
 
 class NativeEngine:
-    """Searches with a model where it is, on its device; see `nmt.inference.engines.engine.Engine`.
+    """An engine that searches with a PyTorch model on the model's device; see `nmt.inference.engines.engine.Engine`.
 
-    The model is put in evaluation mode while searching, and back. torch's random numbers are left alone.
+    The model is put in evaluation mode during a search, and afterwards back in the mode it was in. The state of torch's
+    random number generators is not changed.
     """
 
     def __init__(
         self, model: Seq2Seq | Ensemble, streams: int = 1, load_shortlist: Callable[[], Shortlist] | None = None
     ) -> None:
-        """Batches searched side by side in threads share the cores; a model in training has one stream.
+        """Make an engine for a model; `streams` must be 1 for a model that is still being trained.
 
-        load_shortlist is called once, when search.shortlist first asks for it.
+        With several streams, batches are searched in parallel by threads that share the cores. load_shortlist is called
+        once, at the first search with search.shortlist=true.
         """
         self.model = model
         self.streams = streams
@@ -57,9 +59,9 @@ class NativeEngine:
         load_shortlist: Callable[[], Shortlist] | None = None,
         streams: int | None = None,
     ) -> NativeEngine:
-        """Return the engine of a model that only searches, on that device.
+        """Move a model that is not being trained to a device and return an engine for it.
 
-        streams=None: on a CPU one for each core, 4 at most; elsewhere one.
+        The default number of streams is one per core, at most 4, on a CPU, and one on other devices.
         """
         model.to(device).eval()
         best = min(torch.get_num_threads(), _MOST_STREAMS) if computes_by_threads(device) else 1
@@ -67,17 +69,20 @@ class NativeEngine:
 
     @contextmanager
     def sharing(self, streams: int) -> Iterator[Callable[[], None]]:
-        """Give each search its share of the cores: on a CPU two searches with a core each outrun one with two."""
+        """Divide the cores among parallel searches; see `Engine.sharing`.
+
+        On a CPU, two searches with one core each are faster than one search with two cores.
+        """
         threads = torch.get_num_threads()
         try:
             yield partial(torch.set_num_threads, max(1, threads // streams))
         finally:
-            torch.set_num_threads(threads)  # for threads to come, whose default it has become
+            torch.set_num_threads(threads)  # the last value set is the default of threads started later
 
     def check(self, options: SearchConfig) -> None:
-        """Raise NmtError where the run lacks what an option needs."""
+        """Raise NmtError if a shortlist is asked for but the run has none."""
         if options.shortlist:
-            _ = self._shortlist
+            _ = self._shortlist  # loads it
 
     def search(
         self,
@@ -86,20 +91,24 @@ class NativeEngine:
         n_best: int,
         prefixes: Sequence[Sequence[int]] | None = None,
     ) -> list[list[Hypothesis]]:
-        """Up to n_best hypotheses of each sentence of a batch, each beginning with its prefix."""
+        """Return up to n_best hypotheses for each sentence of a batch; see `Engine.search`."""
         self._check_coverage(options)
         device = self._device
         src, mask, lengths = self._batch(sources)
+        # shortlist: search over numbers in the list instead of token ids
         listing = self._shortlist.of(src, prefixes) if options.shortlist else None
         numbered = prefixes if listing is None else listing.numbers(prefixes)
         max_lengths, longest, constraints = _limits(sources, options, numbered, device)
+        # greedy search for a beam of 1, otherwise beam search
         search: Callable[..., list[list[Hypothesis]]] = greedy_search
         if options.beam_size > 1:
             search = partial(beam_search, beam_size=options.beam_size, n_best=n_best, stop=options.stop)
         with self._evaluating(), autocast(device, options.precision):
+            # encoder
             model = self.model if listing is None else listing.narrow(self.model)
             memory = model.read(src, mask, lengths)
             state: SearchState = model.init_state(memory, longest)
+            # decoder, which for the coverage penalty also returns attention weights
             step: Step = model.step
             if options.coverage_penalty:
                 step, coverage = covering(model.weighted_step, options.coverage_penalty)
@@ -124,10 +133,7 @@ class NativeEngine:
         keys: Sequence[Sequence[int]],
         prefixes: Sequence[Sequence[int]] | None = None,
     ) -> list[list[Hypothesis]]:
-        """So many samples of each sentence of a batch, each beginning with its prefix.
-
-        They follow from the sampling (its seed with it), the sentence and its key alone; see `nmt.search.sampling`.
-        """
+        """Draw `samples` translations of each sentence in a batch; see `FullEngine.sample` and `nmt.search.sampling`."""
         device = self._device
         src, mask, lengths = self._batch(sources)
         max_lengths, longest, constraints = _limits(sources, options, prefixes, device)
@@ -149,15 +155,16 @@ class NativeEngine:
     def score(
         self, sources: Sequence[Sequence[int]], targets: Sequence[Sequence[int]], options: SearchConfig
     ) -> list[Forced]:
-        """What each target of a batch (ids, with the end of sentence where it has one) is worth, by teacher forcing."""
+        """Return the log-probabilities of each target in a batch, by teacher forcing; see `FullEngine.score`."""
         self._check_coverage(options)
         batch = collate(sources, targets).to(self._device)
         with self._evaluating(), autocast(self._device, options.precision):
             log_probs, weights = self.model.force(*batch, need_weights=options.coverage_penalty > 0)
+        # coverage penalty, which unfinished hypotheses do not have
         penalties = torch.zeros(len(targets))
         if weights is not None:
-            said = (batch.tgt_out != PAD).unsqueeze(2)
-            coverage = weights.masked_fill(~said, 0.0).sum(1)
+            tgt_mask = (batch.tgt_out != PAD).unsqueeze(2)
+            coverage = weights.masked_fill(~tgt_mask, 0.0).sum(1)  # [batch, src_len]
             finished = (batch.tgt_out == EOS).any(1)
             penalties = coverage_penalty(coverage, batch.src_mask, options.coverage_penalty) * finished
         return [
@@ -168,7 +175,7 @@ class NativeEngine:
     @cached_property
     def _shortlist(self) -> Shortlist:
         if self._load_shortlist is None:
-            raise NmtError("search.shortlist=true needs a run directory, which nmt-shortlist has made a shortlist for")
+            raise NmtError("search.shortlist=true needs a run directory with a shortlist: make one with nmt-shortlist")
         return self._load_shortlist().to(self._device)
 
     @cached_property
@@ -185,12 +192,13 @@ class NativeEngine:
     def _check_coverage(self, options: SearchConfig) -> None:
         if options.coverage_penalty and not self.model.attends:
             raise NmtError(
-                "search.coverage_penalty needs attention, and this model reads the source as one fixed vector"
+                "search.coverage_penalty needs attention, but this model reads the source as one fixed vector: "
+                "set search.coverage_penalty=0"
             )
 
     @contextmanager
     def _evaluating(self) -> Iterator[None]:
-        """Evaluation mode without gradients, and back to the mode before."""
+        """Put the model in evaluation mode without gradients during the block, then restore its mode."""
         training = self.model.training
         self.model.eval()
         try:
@@ -206,9 +214,10 @@ def _limits(
     prefixes: Sequence[Sequence[int]] | None,
     device: torch.device,
 ) -> tuple[Tensor, int, Constraints]:
-    """Return how long each sentence's hypotheses may be [batch], the most of these, and what else they must keep to.
+    """Return the maximum length of each sentence's hypotheses [batch], the largest of these, and further constraints.
 
-    A prefix never uses up what may follow it; PAD and BOS are never said.
+    The limit of a sentence with a prefix leaves room for at least max_length_offset tokens after the prefix. PAD and
+    BOS are banned.
     """
     most, least, begun = [options.longest(len(ids)) for ids in sources], None, None
     if options.min_length_ratio:

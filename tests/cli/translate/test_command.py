@@ -162,11 +162,11 @@ def test_a_broken_line(run: Path, expected: list[str], call, tmp_path: Path, bro
     assert (answer.status, answer.out) == (1, text(expected[:3])), "what came before it is answered"
     assert answer.err.splitlines()[-1] == (
         f"nmt-translate: error: {tmp_path / 'in.txt'}, line 4 {problem}: "
-        "mend it, or add --on-error skip or --on-error replace"
+        "fix it, or add --on-error skip or --on-error replace"
     )
     answer = call(run, "--on-error", "skip", stdin=spoilt)
     assert (answer.status, answer.out) == (0, text([*expected[:3], "", *expected[3:]]))
-    assert "standard input: 1 line with control characters or broken UTF-8 was taken as empty" in answer.err
+    assert "standard input: 1 line with control characters or broken UTF-8 was treated as empty" in answer.err
     assert answer.err.splitlines()[-1].endswith("(--on-error skip): line 4")
     answer = call(run, "--on-error", "replace", stdin=spoilt)
     instead = Translator.load(run, device="cpu").translate([replaced])
@@ -275,8 +275,8 @@ def test_a_column_of_tab_separated_values(run: Path, expected: list[str], call, 
     answer = call(run, "--tsv", 3, "--on-error", "skip", "-i", tmp_path / "in.tsv", "-o", tmp_path / "new")
     assert answer.status == 1
     assert answer.err.splitlines()[-1] == (
-        f"nmt-translate: error: {tmp_path / 'in.tsv'}, line 8 has no column 3 but 2, separated by tabs: "
-        "mend the line, or choose another column"
+        f"nmt-translate: error: {tmp_path / 'in.tsv'}, line 8 has no column 3 (tab-separated columns found: 2): "
+        "fix the line, or choose another column"
     )
 
 

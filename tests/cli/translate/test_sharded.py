@@ -81,8 +81,8 @@ def test_a_part_is_not_overwritten_and_not_mixed_with_another(
         assert sentence.startswith(f"nmt-translate: error: {output}.parts holds a part of an")
         return sentence
 
-    assert "earlier translation: add --resume to go on with it, or delete the folder" in refusal()
-    assert "other translation, with another model: call it as before" in refusal("--resume", run=other_run)
+    assert "earlier translation: add --resume to continue it, or delete the folder" in refusal()
+    assert "other translation, with another model: run the same command as before" in refusal("--resume", run=other_run)
     assert "with another source: call it" in refusal("--resume", "-i", tmp_path / "other.txt")
     options = ("--beam-size", 2, "--on-error", "skip")
     assert "with another --on-error and another --beam-size: call it" in refusal("--resume", *options)

@@ -69,7 +69,7 @@ def test_what_a_worker_cannot_do_is_said_by_the_command(
     assert job.call(tmp_path / "out.txt", "-i", tmp_path / "in.txt", "--workers", 2, "--n-best", 4) == 2
     said = capfd.readouterr().err.splitlines()
     assert said[0].startswith("usage: nmt-translate RUN_DIR")
-    assert said[1].startswith("nmt-translate: error: 4 best hypotheses need a beam of at least that size")
+    assert said[1].startswith("nmt-translate: error: cannot return 4 hypotheses per line: ask for at least 1 and")
     assert len(said) == 2
     assert [path.name for path in tmp_path.iterdir()] == ["in.txt"]
 
