@@ -1,1 +1,1 @@
-"""A run directory: what passes between the commands, found and read in one place."""
+"""Run directories: finding and reading the configuration, tokenizer, checkpoints and weights of a run."""

@@ -1,11 +1,11 @@
-"""The checkpoints of a run directory: their folders, and the names by which one is found. Nothing here takes torch.
+"""The checkpoint folders of a run directory, and the names by which they are found. Does not import torch.
 
 checkpoints/step-0000012000/model.safetensors    the weights (nmt.runs.weights)
-checkpoints/step-0000012000/training_state.pt    everything else that training goes on from (nmt.training.checkpoint)
-checkpoints/averaged-0000012000/                 weights averaged up to that step (nmt.training.average)
-checkpoints/{last,best,averaged}                 pointers: text files that hold the name of such a folder
+checkpoints/step-0000012000/training_state.pt    everything else needed to resume training (nmt.training.checkpoint)
+checkpoints/averaged-0000012000/                 an average of weights up to that step (nmt.training.average)
+checkpoints/{last,best,averaged}                 pointers: text files that hold the name of one of these folders
 
-What has any other name is the user's own, and is never touched.
+Files and folders with other names belong to the user and are never touched.
 """
 
 from __future__ import annotations
@@ -20,95 +20,98 @@ from typing import Literal
 from nmt.errors import NmtError
 from nmt.files import atomic_write, from_home
 
-POINTERS = ("averaged", "best", "last")  # the order in which a checkpoint is looked for when none is named
+POINTERS = ("averaged", "best", "last")  # tried in this order if no checkpoint is named
 WEIGHTS = "model.safetensors"
-_NAME = re.compile(r"(?P<kind>step|averaged)-(?P<step>[0-9]{10})")  # of a checkpoint's folder
+_NAME = re.compile(r"(?P<kind>step|averaged)-(?P<step>[0-9]{10})")  # name of a checkpoint folder
 
 
 @dataclass(frozen=True)
 class CheckpointInfo:
-    """Which checkpoint: the name of its folder, the folder, and the update after which it was saved.
+    """The name, folder and step of a checkpoint."""
 
-    The step of averaged weights is that of the newest checkpoint in the average.
-    """
-
-    name: str
-    path: Path
-    step: int
+    name: str  # name of the folder, such as step-0000012000
+    path: Path  # the folder
+    step: int  # number of updates before it was saved; for averaged weights, that of the newest one in the average
 
     @property
     def averaged(self) -> bool:
-        """Whether these are averaged weights, without a state to train on from."""
+        """True if these are averaged weights, from which training cannot be resumed."""
         return self.name.startswith("averaged-")
 
 
 def find_checkpoint(run_dir: str | os.PathLike[str], checkpoint: str | int | None = None) -> CheckpointInfo:
-    """Which checkpoint of a run is meant, by whatever names one.
+    """Return the checkpoint of a run that `checkpoint` refers to.
 
-    That is best, last, averaged, a step, the name of a folder (step-0000012000), the path of one, or None: averaged,
-    best or last, the first there is. Raises NmtError where it is not there.
+    It can be best, last, averaged, a step number, the name of a checkpoint folder (step-0000012000), or its path. None
+    means averaged, best or last, whichever exists first in this order. Raises NmtError if there is no such checkpoint.
     """
     folder = checkpoints_folder(run_dir)
     if checkpoint is None:
         checkpoint = next((name for name in POINTERS if has_pointer(run_dir, name)), None)
         if checkpoint is None and saved_steps(run_dir):
             raise NmtError(
-                f"{run_dir} names none of its checkpoints as the best or last: choose a step{_there(run_dir)}"
+                f"{run_dir} has checkpoints, but none is marked as best or last: choose a step{_listed(run_dir)}"
             )
         if checkpoint is None:
-            raise NmtError(f"{run_dir} has no checkpoint yet: train it first, or further")
+            raise NmtError(f"{run_dir} has no checkpoint yet: train it first, or train it for longer")
     name = _name_of(run_dir, checkpoint)
     step = step_of(name)
     if step is None or not (folder / name).is_dir():
         named = "" if checkpoint == name else f" ({checkpoint})"
-        raise NmtError(f"{run_dir} has no checkpoint {name}{named}{_there(run_dir)}")
+        raise NmtError(f"{run_dir} has no checkpoint {name}{named}{_listed(run_dir)}")
     return CheckpointInfo(name, folder / name, step)
 
 
 def _name_of(run_dir: str | os.PathLike[str], checkpoint: str | int) -> str:
-    """The name of the folder that is meant by best, last, averaged, a step, the folder's name or its path."""
+    """Return the name of the folder that `checkpoint` refers to; see `find_checkpoint` for what it can be."""
     if isinstance(checkpoint, int) or checkpoint.isdecimal():
         return step_name(int(checkpoint))
     folder, given = checkpoints_folder(run_dir), Path(from_home(checkpoint))
     name = given.name
     if len(given.parts) > 1 and given.parent.resolve() != folder.resolve():
-        raise NmtError(f"{checkpoint} is no checkpoint of {run_dir}{_there(run_dir)}")
+        raise NmtError(f"{checkpoint} is no checkpoint of {run_dir}{_listed(run_dir)}")
     if name in POINTERS:
         if not has_pointer(run_dir, name):
-            raise NmtError(f"{run_dir} has no {name} checkpoint{_there(run_dir)}")
+            raise NmtError(f"{run_dir} has no {name} checkpoint{_listed(run_dir)}")
         return _read_pointer(folder / name)
     if step_of(name) is None:
         raise NmtError(
-            f"there is no checkpoint {checkpoint!r}: choose best, last, averaged, the number of a step or the name of "
-            f"a folder in {folder}"
+            f"there is no checkpoint {checkpoint!r}: choose best, last, averaged, a step number or the name of a "
+            f"folder in {folder}"
         )
     return name
 
 
 def has_checkpoint(run_dir: str | os.PathLike[str]) -> bool:
-    """Whether a training has left anything here: weights of a step or averaged ones, or a name for them."""
+    """Return whether the run has any checkpoint folder, of a step or averaged, or any pointer."""
     pointers = any(has_pointer(run_dir, pointer) for pointer in POINTERS)
     return pointers or any(checkpoint_folders(run_dir, "step")) or any(checkpoint_folders(run_dir, "averaged"))
 
 
 def has_pointer(run_dir: str | os.PathLike[str], name: str) -> bool:
-    """Whether checkpoints/NAME (last, best or averaged) is there."""
+    """Return whether the pointer checkpoints/NAME (last, best or averaged) exists."""
     return (checkpoints_folder(run_dir) / name).is_file()
 
 
 def saved_steps(run_dir: str | os.PathLike[str]) -> list[int]:
-    """The steps whose checkpoints are there, in ascending order."""
+    """Return the steps of the run's checkpoints, in ascending order; averages are not included."""
     return sorted(checkpoint_folders(run_dir, "step"))
 
 
 def checkpoint_folders(run_dir: str | os.PathLike[str], kind: Literal["step", "averaged"]) -> dict[int, Path]:
-    """The folders of a run's checkpoints, or of its averages, by step: those whose names are exactly theirs."""
+    """Return a dict from step to folder, of the run's checkpoints ("step") or of its averages ("averaged").
+
+    Folders with names of any other form are ignored.
+    """
     there = {step_of(path.name, kind): path for path in checkpoints_folder(run_dir).glob(f"{kind}-*") if path.is_dir()}
     return {step: path for step, path in there.items() if step is not None}
 
 
 def pointed_step(run_dir: str | os.PathLike[str], pointer: str) -> int | None:
-    """The step that a pointer names, whether its folder is there or not; None where it names none."""
+    """Return the step that a pointer refers to, whether its folder exists or not.
+
+    Returns None if there is no such pointer, or if it does not refer to the checkpoint of a step.
+    """
     path = checkpoints_folder(run_dir) / pointer
     return step_of(_read_pointer(path), "step") if path.is_file() else None
 
@@ -118,41 +121,44 @@ def _read_pointer(path: Path) -> str:
 
 
 def set_pointer(run_dir: str | os.PathLike[str], name: str, target: int | str) -> None:
-    """Let checkpoints/NAME point to the checkpoint of a step, or to the folder of that name."""
+    """Make the pointer checkpoints/NAME refer to a checkpoint, given by its step or the name of its folder."""
     with atomic_write(checkpoints_folder(run_dir) / name) as file:
         file.write((step_name(target) if isinstance(target, int) else target) + "\n")
 
 
 def delete_checkpoint(path: Path) -> None:
-    """Delete the folder of a checkpoint; a link in its place is not followed, and stays."""
+    """Delete a checkpoint folder. If the path is a symbolic link, neither the link nor its target is deleted."""
     if not path.is_symlink():
         shutil.rmtree(path)
 
 
 def refuse_strangers(run_dir: str | os.PathLike[str], kind: Literal["step", "averaged"] | None = None) -> None:
-    """Refuse a run directory where a file or a link has the name of a checkpoint's folder, and so is in its way."""
+    """Raise NmtError if a file or symbolic link has the name of a checkpoint folder, which it would block."""
     for path in sorted(checkpoints_folder(run_dir).glob("*")):
         if step_of(path.name, kind) is not None and (path.is_symlink() or not path.is_dir()):
             raise NmtError(
                 f"{path} is a {'link' if path.is_symlink() else 'file'}, and has the name of a checkpoint's folder: "
-                "move it away, or give it another name"
+                "move it elsewhere or rename it"
             )
 
 
 def checkpoints_folder(run_dir: str | os.PathLike[str]) -> Path:
+    """Return the folder of a run that holds its checkpoints."""
     return Path(run_dir) / "checkpoints"
 
 
 def step_name(step: int) -> str:
+    """Return the folder name for the checkpoint of a step."""
     return f"step-{step:010d}"
 
 
 def step_of(name: str, kind: Literal["step", "averaged"] | None = None) -> int | None:
-    """The step in the name of a checkpoint's folder, of that kind if one is given; None for any other name."""
+    """Return the step in the name of a checkpoint folder; None for other names, and for folders of another kind."""
     match = _NAME.fullmatch(name)
     return int(match["step"]) if match and kind in (None, match["kind"]) else None
 
 
-def _there(run_dir: str | os.PathLike[str]) -> str:
+def _listed(run_dir: str | os.PathLike[str]) -> str:
+    """Return the steps that have a checkpoint, as the end of an error message."""
     steps = saved_steps(run_dir)
-    return f"; it has those of steps {', '.join(map(str, steps))}" if steps else ""
+    return f"; it has checkpoints of steps {', '.join(map(str, steps))}" if steps else ""

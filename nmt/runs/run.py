@@ -1,4 +1,4 @@
-"""A run directory as what it holds: configuration, tokenizer and trained model."""
+"""Loading a run directory: its configuration, tokenizer and trained model."""
 
 from __future__ import annotations
 
@@ -17,27 +17,27 @@ from nmt.runs.checkpoints import WEIGHTS, CheckpointInfo, find_checkpoint
 if TYPE_CHECKING:
     from nmt.models.seq2seq import Seq2Seq
 
-SHORTLIST = "shortlist.safetensors"  # in a run directory, where nmt-shortlist has made one
+SHORTLIST = "shortlist.safetensors"  # file in a run directory, made by nmt-shortlist
 
 
 @dataclass(frozen=True)
 class LoadedRun:
-    """A trained system, its model on the CPU and in evaluation mode."""
+    """A trained run in memory, with its model on the CPU and in evaluation mode."""
 
     path: Path
     config: Config
     tokenizer: Tokenizer
     model: Seq2Seq
-    checkpoint: CheckpointInfo  # which weights
+    checkpoint: CheckpointInfo  # the checkpoint that the weights were read from
 
 
 def load_run(run_dir: str | os.PathLike[str], checkpoint: str | int | None = None) -> LoadedRun:
-    """Load a run directory with the weights of checkpoint: best, last, averaged or a step.
+    """Load a run directory with the weights of a checkpoint, which is named as for `find_checkpoint`.
 
-    None takes the averaged one if there is one, else the best. Raises NmtError, with one sentence, for a folder that is
-    no run, that has no checkpoint yet, or whose tokenizer or weights are missing, damaged or of another configuration.
+    None means averaged, best or last, whichever exists first in this order. Raises NmtError for a folder that is not a
+    run or has no checkpoint yet, and if the tokenizer or the weights are missing, damaged or do not fit together.
     """
-    # torch: what only reads the configuration need not wait for it
+    # imported here because torch loads slowly, and callers that only read the configuration do not need it
     from nmt.device import limit_kernel_caches, reuse_memory
     from nmt.models.build import build_model
     from nmt.runs.weights import give_weights
@@ -53,9 +53,9 @@ def load_run(run_dir: str | os.PathLike[str], checkpoint: str | int | None = Non
 
 
 def check_run(run_dir: str | os.PathLike[str], checkpoint: str | int | None = None) -> Config:
-    """Return the configuration of a run whose checkpoint is there; the weights are not read.
+    """Return the configuration of a run after checking that the checkpoint exists; its weights are not read.
 
-    Raises NmtError, with one sentence, where one of them is missing.
+    Raises NmtError if the run or the checkpoint does not exist.
     """
     config = read_run_config(run_dir)
     find_checkpoint(run_dir, checkpoint)
@@ -63,9 +63,10 @@ def check_run(run_dir: str | os.PathLike[str], checkpoint: str | int | None = No
 
 
 def run_fingerprint(run_dir: str | os.PathLike[str], checkpoint: str | int | None = None) -> str:
-    """Return a hash of all that a run translates with: configuration, tokenizer, shortlist, weights of a checkpoint.
+    """Return a hash of everything that translations depend on: configuration, tokenizer, shortlist and weights.
 
-    The configuration counts as it is read now: translations of a run of an earlier version may follow other rules now.
+    The hash covers the configuration as this version of nmt reads it, not the bytes of config.yaml: if a new version
+    reads the settings of an old run differently, the hash changes.
     """
     config = read_run_config(run_dir)
     weights = find_checkpoint(run_dir, checkpoint).path / WEIGHTS
@@ -80,8 +81,8 @@ def run_fingerprint(run_dir: str | os.PathLike[str], checkpoint: str | int | Non
 def read_run_config(run_dir: str | os.PathLike[str], tells: bool = False) -> Config:
     """Return the configuration that a run was trained with.
 
-    With `tells`, as for a search, stderr says so where the run is from before today's default rules of search. Raises
-    NmtError, with one sentence, for a folder that is no run.
+    With `tells`, a message on stderr says so if the run was made before the current defaults of search. Raises NmtError
+    if the folder is not a run.
     """
     path = Path(run_dir)
     if not path.is_dir():

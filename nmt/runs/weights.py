@@ -1,4 +1,4 @@
-"""The weights of a checkpoint: one safetensors file, checked when it is read."""
+"""Writing and reading the weights of a checkpoint: a safetensors file with a checksum."""
 
 from __future__ import annotations
 
@@ -20,9 +20,10 @@ if TYPE_CHECKING:
 
 
 def save_weights(path: Path, weights: nn.Module | Mapping[str, Tensor]) -> None:
-    """Write the weights of a model, or of a dict like `read_weights`'s, as safetensors.
+    """Write the weights of a model, or a state dict as `read_weights` returns it, to a safetensors file.
 
-    A tied weight, one tensor under several names, is written once, with its other names and a checksum in the header.
+    A tied weight, which is one tensor under several names, is stored once. The header of the file has its other names
+    and a checksum of all tensors.
     """
     from safetensors.torch import save_file
     from torch import nn
@@ -38,16 +39,16 @@ def save_weights(path: Path, weights: nn.Module | Mapping[str, Tensor]) -> None:
         else:
             tied[name] = first
     header = {"schema": SCHEMA, "tied": tied, "crc32": _checksum(tensors)}
-    save_file(tensors, path, {"nmt": json.dumps(header)})  # one key: several would come in any order
+    save_file(tensors, path, {"nmt": json.dumps(header)})  # one key: several would come in random order
 
 
 def load_weights(
     run_dir: str | os.PathLike[str], checkpoint: str | int | None = None
 ) -> tuple[dict[str, Tensor], CheckpointInfo]:
-    """The state dict of a run's checkpoint, on the CPU, and which one it is.
+    """Return the state dict of a run's checkpoint, on the CPU, and the checkpoint that it was read from.
 
-    checkpoint is best, last, averaged or a step; None takes the averaged one if there is one, else the best, else the
-    last. Raises NmtError for one that is missing, truncated or corrupted.
+    `checkpoint` is named as for `find_checkpoint`; None means averaged, best or last, whichever exists first. Raises
+    NmtError if the weights are missing, truncated or corrupted.
     """
     info = find_checkpoint(run_dir, checkpoint)
     return read_weights(info.path / WEIGHTS), info
@@ -56,9 +57,9 @@ def load_weights(
 def give_weights(
     model: nn.Module, run_dir: str | os.PathLike[str], checkpoint: str | int | None = None
 ) -> CheckpointInfo:
-    """Give a model the weights of a run's checkpoint, named as for `load_weights`, and return which one it is.
+    """Load the weights of a run's checkpoint into a model and return the checkpoint; see `load_weights`.
 
-    Raises NmtError for weights that are missing, damaged or of another model.
+    Raises NmtError if the weights are missing, damaged or belong to another model.
     """
     weights, info = load_weights(run_dir, checkpoint)
     try:
@@ -72,25 +73,27 @@ def give_weights(
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
-    """Return the state dict that `save_weights` wrote, tied weights under each of their names.
+    """Read a file that `save_weights` wrote and return the state dict, with tied weights under all of their names.
 
-    Weights that an earlier version of nmt named otherwise have today's names. Raises NmtError for a damaged file.
+    Weights from earlier versions of nmt are renamed to their current names. Raises NmtError if the file is missing or
+    damaged.
     """
     check_there(path)
     try:
         with safe_open(path, "pt") as file:
             header = json.loads((file.metadata() or {}).get("nmt", "{}"))
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (it is no dict)
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
     except (OSError, ValueError, SafetensorError) as error:
         raise damaged(path, str(error)) from error
     if header.get("crc32", (checksum := _checksum(tensors))) != checksum:
-        raise damaged(path, "its checksum is another")
+        raise damaged(path, "its checksum does not match")
     weights = tensors | {name: tensors[first] for name, first in header.get("tied", {}).items()}
-    # files of weights say which version they follow since version 3; version 2 renamed none
+    # files without a schema are older than version 3; 2 is right for all of them, since version 2 renamed no weights
     return {present_name(name, header.get("schema", 2)): tensor for name, tensor in weights.items()}
 
 
 def _checksum(tensors: Mapping[str, Tensor]) -> str:
+    """Return a CRC-32 over the bytes of all tensors, in the order of their names."""
     import torch
 
     crc = 0
@@ -100,9 +103,11 @@ def _checksum(tensors: Mapping[str, Tensor]) -> str:
 
 
 def check_there(path: Path) -> None:
+    """Raise NmtError if a file of a checkpoint is missing."""
     if not path.is_file():
         raise NmtError(f"{path} is missing: choose another checkpoint, or train again")
 
 
 def damaged(path: Path, how: str) -> NmtError:
+    """Return the error to raise for a damaged file of a checkpoint; `how` says what is wrong with it."""
     return NmtError(f"{path} is truncated or corrupted ({how}): choose another checkpoint, or train again")

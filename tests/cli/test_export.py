@@ -191,7 +191,7 @@ def test_a_folder_that_is_no_export_is_left_alone(run: Path, call) -> None:
     folder = run / "exports" / "ctranslate2"
     (folder / "nmt.json").unlink()
     status, _, said = call(run, "--precision", "int8")
-    assert (status, f"{folder} is there and is no export" in said) == (1, True)
+    assert (status, f"{folder} exists and is not an export" in said) == (1, True)
     assert (folder / "model.bin").is_file()
 
 
@@ -270,7 +270,7 @@ def test_recurrent_models_are_refused(variant: str, tmp_path: Path, capsys: pyte
     assert translate.main([str(run), "--precision", "int8"]) == 1
     said = capsys.readouterr().err
     assert said.startswith(f"nmt-translate: error: {sentence}") and said.count("\n") == 1
-    assert said.endswith(": take the native engine (--engine native, --precision fp32 or bf16)\n")
+    assert said.endswith(": use the native engine (--engine native, --precision fp32 or bf16)\n")
     assert not (run / "exports").exists()
 
 
@@ -284,7 +284,7 @@ def test_a_layer_that_has_no_counterpart_is_named(tmp_path: Path, call, monkeypa
     assert status == 1
     assert said.splitlines()[-1] == (
         f"nmt-translate: error: {run} cannot be exported for CTranslate2: encoder.layers.0.mixer is of type "
-        "LinearAttention, which CTranslate2 has no layer for: take the native engine (--engine native, "
+        "LinearAttention, which CTranslate2 has no layer for: use the native engine (--engine native, "
         "--precision fp32 or bf16)"
     )
     assert not (run / "exports").exists()
@@ -300,7 +300,7 @@ def test_a_folder_with_other_things_is_not_replaced(
     (tmp_path / "file").write_text("kept")
     for path in (tmp_path / "mine", tmp_path / "file"):
         assert export.main([str(exported), "-o", str(path)]) == 1
-        assert f"{path} is there and is no export" in capsys.readouterr().err
+        assert f"{path} exists and is not an export" in capsys.readouterr().err
     assert (tmp_path / "mine" / "letter").read_text() == (tmp_path / "file").read_text() == "kept"
     assert export.main([str(exported), "--format", "onnx"]) == 2
 

@@ -75,7 +75,7 @@ def test_a_checkpoint_is_found_by_pointer_or_step_and_best_comes_before_last(tmp
         (9, "1, 2, 3"),
         ("step", "choose best"),
         ("step-3", "choose best"),
-        ("step-0000000009", "no checkpoint step-0000000009; it has those of steps 1, 2, 3"),
+        ("step-0000000009", "no checkpoint step-0000000009; it has checkpoints of steps 1, 2, 3"),
         ("averaged-0000000003", "no checkpoint averaged-0000000003"),
         (str(tmp_path / "other" / "checkpoints" / "step-0000000003"), "is no checkpoint of"),
     ):
@@ -178,7 +178,7 @@ def test_weights_that_no_training_goes_on_from_are_refused_not_begun_anew(tmp_pa
 def test_without_pointers_a_checkpoint_is_found_by_its_step(tmp_path: Path) -> None:
     save_checkpoint(tmp_path, 12, Tied(), {})
     (tmp_path / "checkpoints" / "last").unlink()
-    with pytest.raises(NmtError, match=r"names none of its checkpoints as the best or last: choose a step.* 12$"):
+    with pytest.raises(NmtError, match=r"has checkpoints, but none is marked as best or last: choose a step.* 12$"):
         find_checkpoint(tmp_path)
     assert find_checkpoint(tmp_path, 12).step == 12
 

@@ -1,4 +1,4 @@
-"""The engine CTranslate2 (OpenNMT): a Transformer exported for it, searched by its compiled code, without torch."""
+"""The CTranslate2 engine: search with an exported Transformer by OpenNMT's compiled library, without torch."""
 
 from __future__ import annotations
 
@@ -23,30 +23,33 @@ from nmt.search.penalties import LengthPenalty
 
 COMPUTE_TYPES = {"fp32": "float32", "fp16": "float16", "bf16": "bfloat16", "int8": "int8"}
 _NATIVE = "the native engine (--engine native, --precision fp32 or bf16)"
-_NEARLY_ZERO = 1e-9  # as alpha: 0 itself has another stopping rule, and no score shows the difference
+_NEARLY_ZERO = 1e-9  # used for length_penalty=0, which makes CTranslate2 stop by another rule; scores stay the same
 
 
 class _Only(NamedTuple):
-    """The one value that CTranslate2 has for a key of search."""
+    """The only value of a search option that CTranslate2 supports."""
 
     value: object
-    why: str
-    of_beams: bool = False  # a greedy search is the same by any value
+    why: str  # completes the sentence "CTranslate2 ..."
+    of_beams: bool = False  # True if the option makes no difference to greedy search
 
 
 _ONLY = {
     "length_normalisation": _Only("power", "divides log-probabilities by length ** length_penalty", of_beams=True),
     "stop": _Only("full", "ends a sentence when as many hypotheses have finished as the beam is wide", of_beams=True),
-    "coverage_penalty": _Only(0, "has another formula for what is left untranslated"),
-    "min_length_ratio": _Only(0, "has one least length for a whole batch"),
-    "shortlist": _Only(False, "has one list of words for a whole batch, so sentences would depend on their company"),
+    "coverage_penalty": _Only(0, "uses another formula for the coverage penalty"),
+    "min_length_ratio": _Only(0, "has one minimum length for a whole batch"),
+    "shortlist": _Only(
+        False, "has one list of words for a whole batch, so a translation would depend on the other sentences in it"
+    ),
 }
 
 
 class CTranslate2Engine:
-    """Searches with an export of `nmt.inference.export.ctranslate2`; see `nmt.inference.engines.engine.Engine`.
+    """An engine that searches with an export by CTranslate2; see `nmt.inference.engines.engine.Engine`.
 
-    Probabilities are those among the tokens that can be generated: padding and begin of sentence have none.
+    Exports are made by `nmt.inference.export.ctranslate2`. As in the native engine, padding and begin of sentence have
+    probability zero.
     """
 
     def __init__(
@@ -56,10 +59,11 @@ class CTranslate2Engine:
         precision: Precision = "auto",
         streams: int | None = None,
     ) -> None:
-        """Load an export; `streams` batches are searched side by side, each with an equal share of the cores.
+        """Load an export; on a CPU, `streams` batches are searched in parallel and share the cores equally.
 
-        streams=None: as many as cores, for many sentences; 1 is for one at a time, which then has all cores. Raises
-        NmtError where CTranslate2 is not installed, has no such device or precision, or cannot read the export.
+        The default is one stream per core, which is fastest for many sentences. With one stream, a single sentence has
+        all cores. Raises NmtError if CTranslate2 is not installed, does not have the device or precision, or cannot
+        read the export.
         """
         ctranslate2, kind, index, compute_type = _choose_place(device, precision)
         folder = Path(folder)
@@ -80,11 +84,11 @@ class CTranslate2Engine:
             raise NmtError(f"CTranslate2 cannot load {folder} ({error}): make it again with nmt-export") from error
 
     def sharing(self, streams: int) -> AbstractContextManager[Callable[[], object]]:
-        """Nothing to do for a thread: the cores were shared out when the model was loaded."""
+        """Do nothing: CTranslate2 divided the cores among the streams when the model was loaded."""
         return nullcontext(lambda: None)
 
     def check(self, options: SearchConfig) -> None:
-        """Raise NmtError for options that CTranslate2 does not have; see `check_options`."""
+        """Raise NmtError for search options that CTranslate2 does not support."""
         check_options(options)
 
     def search(
@@ -94,18 +98,19 @@ class CTranslate2Engine:
         n_best: int,
         prefixes: Sequence[Sequence[int]] | None = None,
     ) -> list[list[Hypothesis]]:
-        """Up to n_best hypotheses of each sentence of a batch, for options that `check` lets pass."""
+        """Return up to n_best hypotheses for each sentence of a batch; `options` must have passed `check`."""
         if prefixes is not None and any(prefixes):
             raise NmtError(f"prefixes need {_NATIVE}: CTranslate2 leaves them out of its scores")
         limits = [options.longest(len(ids)) for ids in sources]
         longest = max(limits)
         if (most := max(longest, *map(len, sources))) > self.positions:
             raise NmtError(
-                f"the export has positions for {self.positions} tokens, and search.max_length_ratio and "
-                f"search.max_length_offset allow {most}: lower them, or take {_NATIVE}"
+                f"the export has positions for {self.positions} tokens, but search.max_length_ratio and "
+                f"search.max_length_offset allow {most}: lower them, or use {_NATIVE}"
             )
         found = self._search(sources, longest, options)
-        # CTranslate2 has one limit a batch: what went on until a sentence's own or longer is searched again with that
+        # CTranslate2 has one length limit for a whole batch: sentences that reached their own limit are searched again
+        # with that limit
         again: defaultdict[int, list[int]] = defaultdict(list)
         for row, (limit, hypotheses) in enumerate(zip(limits, found, strict=True)):
             if limit < longest and max(len(one.tokens) + one.finished for one in hypotheses) >= limit:
@@ -118,7 +123,10 @@ class CTranslate2Engine:
     def _search(
         self, sources: Sequence[Sequence[int]], max_length: int, options: SearchConfig
     ) -> list[list[Hypothesis]]:
-        """All hypotheses that a search leaves, none longer than max_length: the last to finish says when it ended."""
+        """Search with one length limit and return all hypotheses, not only the n best.
+
+        All are needed to find out how long the search of a sentence went on.
+        """
         alpha = max(options.length_penalty, _NEARLY_ZERO)
         results = self._translator.translate_batch(
             [[self._pieces[id] for id in ids] for ids in sources],
@@ -129,12 +137,13 @@ class CTranslate2Engine:
             min_decoding_length=0,
             max_input_length=0,  # no limit
             return_scores=True,
-            return_end_token=True,  # and so counted in the length
+            return_end_token=True,  # so that it counts in the length
         )
         length_penalty = LengthPenalty.of(options)
 
         def made(pieces: list[str], score: float) -> Hypothesis:
             tokens = [self._ids[piece] for piece in pieces]
+            # CTranslate2 returns only the score, the log-probability divided by length ** alpha
             log_prob, finished = score * len(pieces) ** alpha, tokens[-1] == EOS
             return hypothesis(tokens[:-1] if finished else tokens, log_prob, length_penalty, finished)
 
@@ -142,7 +151,7 @@ class CTranslate2Engine:
 
 
 def check_options(options: SearchConfig) -> None:
-    """Raise NmtError for a search that CTranslate2 does not have."""
+    """Raise NmtError for search options that CTranslate2 does not support."""
     for key, only in _ONLY.items():
         value = getattr(options, key)
         if value != only.value and not (only.of_beams and options.beam_size == 1):
@@ -154,20 +163,20 @@ def check_options(options: SearchConfig) -> None:
 
 
 def check_runs(run_dirs: Sequence[str | os.PathLike[str]], configs: Sequence[Config]) -> None:
-    """Raise NmtError for runs of these configurations that CTranslate2 cannot translate with, before they are read."""
+    """Raise NmtError for runs that CTranslate2 cannot translate with, judging by their configurations alone."""
     if len(run_dirs) > 1:
         raise UsageError(f"an ensemble needs {_NATIVE}: CTranslate2 searches with one model")
-    with _offering_the_other():
+    with _suggesting_native():
         check_family(run_dirs[0], configs[0])
 
 
 @contextmanager
-def _offering_the_other() -> Iterator[None]:
-    """Say, after what CTranslate2 has nothing for, which engine does."""
+def _suggesting_native() -> Iterator[None]:
+    """Add to the message of an Inexpressible error raised in the block that the native engine can be used instead."""
     try:
         yield
     except Inexpressible as error:
-        raise NmtError(f"{error}: take {_NATIVE}") from error
+        raise NmtError(f"{error}: use {_NATIVE}") from error
 
 
 def load_exported(
@@ -178,24 +187,25 @@ def load_exported(
     streams: int | None,
     tell: Callable[[str], None],
 ) -> tuple[CTranslate2Engine, Tokenizer, SearchConfig, int]:
-    """What a translator with a run's export is made of: engine, tokenizer, search and the longest source.
+    """Load a run's export and return the engine, the tokenizer, the search settings and the maximum source length.
 
-    `tell` is told of an export that has to be made; see `current_export`. Raises NmtError for a run, a device or a
-    precision that CTranslate2 does not have, UsageError for an ensemble.
+    The export is made first if it is missing or out of date; `tell` is then called with a message, see
+    `current_export`. Raises NmtError for a run, device or precision that CTranslate2 does not support, and UsageError
+    for an ensemble.
     """
     run_dir = run_dirs[0]
     config = read_run_config(run_dir)
     check_runs(run_dirs, [config])
     precision = precision or config.search.precision
-    _choose_place(device, precision)  # before an export is made
+    _choose_place(device, precision)  # raise an error before the export is made, which takes time
     tokenizer = Tokenizer.load(Path(run_dir) / "tokenizer")
-    with _offering_the_other(), current_export(run_dir, config, checkpoint, tokenizer, tell) as folder:
+    with _suggesting_native(), current_export(run_dir, config, checkpoint, tokenizer, tell) as folder:
         engine = CTranslate2Engine(folder, device, precision, streams)
     return engine, tokenizer, config.search, config.data.cleaning.max_tokens
 
 
 def _vocabularies(folder: Path) -> tuple[list[str], dict[str, int]]:
-    """The source pieces by their ids, and the ids of the target pieces."""
+    """Read an export's vocabularies; return the list of source pieces and a dict from target piece to id."""
 
     def read(name: str) -> list[str]:
         path = folder / f"{name}_vocabulary.json"
@@ -211,10 +221,10 @@ def _vocabularies(folder: Path) -> tuple[list[str], dict[str, int]]:
 
 
 def _choose_place(device: str, precision: Precision) -> tuple[Any, str, int, str]:
-    """Return the imported package, a device's kind and number, and CTranslate2's name of a precision.
+    """Return the package ctranslate2, the kind and number of the device, and CTranslate2's name of the precision.
 
-    The device auto is cuda where there is one, else cpu; the precisions auto and native mean what they do for the
-    native engine. Raises NmtError for what is not there.
+    device="auto" means cuda if there is a CUDA device, otherwise cpu. The precisions auto and native mean the same as
+    for the native engine. Raises NmtError if CTranslate2 does not have the device or the precision.
     """
     ctranslate2 = import_extra("ctranslate2", "fast")
     cards = ctranslate2.get_cuda_device_count()
@@ -235,7 +245,7 @@ def _choose_place(device: str, precision: Precision) -> tuple[Any, str, int, str
 
 
 def available_threads() -> int:
-    """Return how many cores this process may use, or fewer where OMP_NUM_THREADS says so."""
+    """Return the number of cores this process may use, or OMP_NUM_THREADS if that is lower."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     asked = os.environ.get("OMP_NUM_THREADS", "")
     return min(int(asked), cores) if asked.isdecimal() and int(asked) else cores

@@ -133,7 +133,7 @@ class NativeEngine:
         keys: Sequence[Sequence[int]],
         prefixes: Sequence[Sequence[int]] | None = None,
     ) -> list[list[Hypothesis]]:
-        """Draw `samples` translations of each sentence in a batch; see `FullEngine.sample` and `nmt.search.sampling`."""
+        """Draw `samples` translations of each sentence in a batch; see `FullEngine.sample`."""
         device = self._device
         src, mask, lengths = self._batch(sources)
         max_lengths, longest, constraints = _limits(sources, options, prefixes, device)

@@ -126,14 +126,14 @@ class Listing(NamedTuple):
         return [[one._replace(tokens=[ids[number] for number in one.tokens]) for one in each] for each in found]
 
     def narrow(self, model: Seq2Seq | Ensemble) -> Seq2Seq | Ensemble:
-        """Return a model for this batch whose target vocabulary is the numbers; most weights are shared with `model`."""
+        """Return `model` restricted to this batch's lists, with numbers for target ids; most weights are shared."""
         if isinstance(model, Ensemble):
             return Ensemble([Narrowed(cast(Seq2Seq, one), self) for one in model.models])
         return Narrowed(model, self)
 
 
 class ListedMemory(NamedTuple):
-    """A decoder's memory together with `Listing.outside`, so that a finished sentence leaves both."""
+    """A decoder's memory and `Listing.outside`, together so that finished sentences are removed from both."""
 
     memory: Memory
     outside: Tensor  # [batch, listed]

@@ -1,1 +1,1 @@
-"""What is made of a trained system for other programs, or for faster search."""
+"""Export of a trained run to the format of another program, which can also search faster."""

@@ -1,7 +1,7 @@
-"""A trained Transformer as a CTranslate2 model: the same weights and vocabularies, laid out as that program has them.
+"""Export of a trained Transformer to CTranslate2: the same weights and vocabularies in that program's format.
 
-The folder is a model like any other of CTranslate2, over SentencePiece pieces; source sentences are given with their
-end of sentence. Weights are in float32 and quantised when they are loaded, as the one who loads them asks.
+The exported folder is an ordinary CTranslate2 model over SentencePiece pieces. Source sentences must be given with
+their end of sentence. Weights are stored in float32; CTranslate2 can quantise them when it loads them.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from nmt.runs.run import LoadedRun
 
 
 def export(run: LoadedRun, folder: str | os.PathLike[str] | None = None) -> Path:
-    """Write a run as a CTranslate2 model, with a record of what it was made of, and return the folder.
+    """Export a run as a CTranslate2 model and return the folder, by default RUN_DIR/exports/ctranslate2.
 
-    It is RUN_DIR/exports/ctranslate2 where none is given, complete or absent, and replaces an older export. Raises
-    NmtError for what CTranslate2 cannot compute, naming it, for what `place_of_export` refuses, and where CTranslate2
-    is not installed.
+    The folder, which includes an `ExportRecord`, is written completely or not at all, and replaces an older export.
+    Raises NmtError if CTranslate2 cannot compute some part of the model, if the folder cannot be used (see
+    `place_of_export`), or if CTranslate2 is not installed.
     """
     check_family(run.path, run.config)
     path = place_of_export(run.path, folder)
@@ -31,7 +31,7 @@ def export(run: LoadedRun, folder: str | os.PathLike[str] | None = None) -> Path
 
 
 def write(run: LoadedRun, path: Path) -> None:
-    """Write a run into the folder `path`, as `export` does, where nobody else writes."""
+    """Write the CTranslate2 model of a run to the folder `path`; the caller has to hold the lock (`exclusively`)."""
     positions = positions_for(run.config)
     try:
         spec = specification(run.model, positions)
@@ -40,7 +40,7 @@ def write(run: LoadedRun, path: Path) -> None:
     spec.register_source_vocabulary(pieces(run.tokenizer.source.names))
     spec.register_target_vocabulary(pieces(run.tokenizer.target.names))
     spec.validate()
-    spec.optimize(quantization="float32")  # also finds equal weights, such as tied ones, and keeps them once
+    spec.optimize(quantization="float32")  # also stores equal weights, such as tied ones, only once
     record = ExportRecord.of(run.checkpoint, run.tokenizer, positions)
     with atomic_directory(path) as temporary:
         spec.save(str(temporary))
@@ -48,6 +48,9 @@ def write(run: LoadedRun, path: Path) -> None:
 
 
 def pieces(names: list[str]) -> list[str]:
-    """The vocabulary of these names; a tokenizer of words shows its unknown one as one of several words."""
-    special = ["<pad>", "<unk>", "<s>", "</s>"]  # nmt.data.tokenizer has no model without them
+    """Return the vocabulary for CTranslate2: the given names with the special tokens in the spelling it expects.
+
+    Word tokenizers name the unknown token differently.
+    """
+    special = ["<pad>", "<unk>", "<s>", "</s>"]  # the first four ids of every tokenizer in nmt.data.tokenizer
     return special + names[len(special) :]

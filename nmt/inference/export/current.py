@@ -1,4 +1,4 @@
-"""The export of a run's weights as they are: found, or made when it is first needed. Imports torch only to make one."""
+"""Finding an up-to-date export of a run, or making it when it is first needed; only making one imports torch."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from nmt.files import check_writable, follow, in_turn, kept_if_filled
 from nmt.inference.export.record import RECORD, ExportRecord
 from nmt.runs.checkpoints import find_checkpoint
 
-_LEAST_POSITIONS = 1024  # room for other limits than the run's, at a few megabytes at most
-_THREADS = threading.Lock()  # the lock file keeps other processes out, and not other threads
+_LEAST_POSITIONS = 1024  # leaves room for higher length limits than the run's, and costs a few megabytes at most
+_THREADS = threading.Lock()  # because the lock file keeps out other processes, but not other threads of this one
 
 
 class Inexpressible(NmtError):
-    """An error: the model has a part or an option that CTranslate2 does not have."""
+    """The error that the model has a part or an option that CTranslate2 cannot express."""
 
 
 def check_family(run_dir: str | os.PathLike[str], config: Config) -> None:
-    """Raise Inexpressible for a model of whose kind CTranslate2 has nothing, before its weights are read."""
+    """Raise Inexpressible if CTranslate2 does not support this model family at all; only the configuration is read."""
     if not isinstance(config.model, TransformerConfig):
         raise Inexpressible(
             f"{run_dir} cannot be exported for CTranslate2, which has no layers for model.family={config.model.family}"
@@ -34,38 +34,38 @@ def check_family(run_dir: str | os.PathLike[str], config: Config) -> None:
 
 
 def positions_for(config: Config) -> int:
-    """Return for how many tokens, end of sentence included, of a source or a translation an export has positions."""
+    """Return the maximum length of sources and translations in an export, in tokens with the end of sentence."""
     most = config.data.cleaning.max_tokens
     return max(_LEAST_POSITIONS, most, config.search.longest(most))
 
 
 def export_folder(run_dir: str | os.PathLike[str]) -> Path:
-    """Return where a run's export is, or would be."""
+    """Return the default folder of a run's export, whether it exists or not."""
     return Path(run_dir) / "exports" / "ctranslate2"
 
 
 def place_of_export(run_dir: str | os.PathLike[str], folder: str | os.PathLike[str] | None = None) -> Path:
-    """Return the folder that an export goes to: the given one, or the run's.
+    """Return the folder to export to: the given one, or the run's default.
 
-    Raises NmtError for a folder that holds something else, and for one that cannot be written.
+    Raises NmtError if the folder holds something other than an export, or cannot be written.
     """
     path = export_folder(run_dir) if folder is None else Path(folder)
     if path.exists() and not (path / RECORD).is_file() and not (path.is_dir() and not any(path.iterdir())):
-        raise NmtError(f"{path} is there and is no export, which could be replaced: choose another folder")
+        raise NmtError(f"{path} exists and is not an export, so it is not replaced: choose another folder")
     _check_writable(path)
     return path
 
 
 @contextmanager
 def exclusively(path: Path, tell: Callable[[str], None] = lambda line: None) -> Iterator[None]:
-    """Let nobody else write an export to `path`, or load one from there with `current_export`, during the block.
+    """Lock the export at `path` during the block, so that nobody else writes it or loads it with `current_export`.
 
-    `tell` is told where another process does so, which is waited for.
+    If another process holds the lock, call `tell` with a message and wait.
     """
     place = follow(path)
 
     def wait() -> None:
-        tell(f"waiting for another command, which makes or loads {path}")
+        tell(f"waiting for another command that is making or loading {path}")
 
     with kept_if_filled(place.parent), _THREADS, in_turn(place.with_name(f".{place.name}.lock"), wait):
         yield
@@ -79,10 +79,11 @@ def current_export(
     tokenizer: Tokenizer,
     tell: Callable[[str], None],
 ) -> Iterator[Path]:
-    """Yield the folder with the export of a run's checkpoint, which is there, and stays as it is, during the block.
+    """Yield the folder with an up-to-date export of a run's checkpoint, which nobody changes during the block.
 
-    It is made, and `tell` is told, where there is none or one of other weights, another tokenizer or fewer positions. A
-    run that cannot be written is exported to a temporary folder. Raises NmtError as `export` does.
+    If there is no export, or one of other weights, of another tokenizer or with fewer positions, the run is exported
+    first, and `tell` is called with a message. If the run directory cannot be written, the export goes to a temporary
+    folder. Raises NmtError as `export` does.
     """
     info, folder, positions = find_checkpoint(run_dir, checkpoint), export_folder(run_dir), positions_for(config)
 
@@ -93,13 +94,14 @@ def current_export(
             return False
         return record.positions >= positions and record == ExportRecord.of(info, tokenizer, record.positions)
 
-    def make(place: Path, why_there: str = "") -> None:
-        tell(f"exporting {info.name} for CTranslate2 to {place}{why_there}")
+    def make(place: Path, reason: str = "") -> None:
+        tell(f"exporting {info.name} for CTranslate2 to {place}{reason}")
         from nmt.inference.export.ctranslate2 import write
         from nmt.runs.run import load_run
 
         write(load_run(run_dir, info.name), place)
 
+    # read-only run directory: use its export if that is up to date, otherwise make a temporary one
     try:
         _check_writable(folder)
     except NmtError:
@@ -119,4 +121,4 @@ def current_export(
 
 def _check_writable(path: Path) -> None:
     check_writable(path, folder=True)
-    check_writable(follow(path).parent, folder=True)  # an export is made beside the one that it replaces
+    check_writable(follow(path).parent, folder=True)  # a new export is written next to the one that it replaces

@@ -1,7 +1,7 @@
-"""Writers of a Transformer's modules: each fills the layer of CTranslate2 that computes the same.
+"""Writers for the modules of a Transformer: each fills the CTranslate2 layer that computes the same function.
 
-A module of another type is refused (`nmt.inference.export.parts`). To be exported it needs a writer here, and the
-writer of the module that it stands in has to allow its type.
+A type of module without a writer is an error (`nmt.inference.export.parts`). To export a new type of module, add a
+writer for it here, and list the type in the writer of its parent module.
 """
 
 from __future__ import annotations
@@ -32,15 +32,15 @@ from nmt.models.transformer import (
     TransformerEncoder,
 )
 
-NEVER = -1e9  # as a bias, a probability of zero
+NEVER = -1e9  # a bias that makes the probability of a token zero
 _ACTIVATIONS = {torch.relu: "RELU", torch.relu_: "RELU", functional.relu: "RELU", functional.gelu: "GELU"}
 
 
 def specification(model: nn.Module, positions: int) -> Any:
-    """Return CTranslate2's specification of a model, filled with its weights, still without vocabularies.
+    """Return CTranslate2's specification of a model, with its weights but without vocabularies.
 
-    Sources and translations can have as many tokens as there are positions. Raises Inexpressible, naming the module or
-    the option, for what has no writer.
+    Sources and translations can have up to `positions` tokens. Raises Inexpressible, which names the module or option,
+    if some part of the model has no writer.
     """
     stacks: dict[str, Any] = {}
     whole = Part(model, common={"positions": positions})
@@ -48,7 +48,7 @@ def specification(model: nn.Module, positions: int) -> Any:
     whole.write(stacks)
     spec = _specs().TransformerSpec(stacks["encoder"], stacks["decoder"])
     spec.config.layer_norm_epsilon = whole.common("eps")
-    spec.config.add_source_eos = False  # the toolkit's sources end with theirs
+    spec.config.add_source_eos = False  # the source ids of nmt already include the end of sentence
     return spec
 
 
@@ -65,7 +65,7 @@ def _model(part: Part, stacks: dict[str, Any]) -> None:
     part.child("decoder", TransformerDecoder).write(stacks)
     projection = stacks["decoder"].projection
     part.child("projection", nn.Linear).write(projection)
-    # CTranslate2 has no tokens that are never said: probabilities are those among the others
+    # CTranslate2 cannot ban tokens, so a bias gives PAD and BOS probability zero, as in the native engine
     bias = projection.bias if projection.has_bias() else np.zeros(len(projection.weight), dtype=np.float32)
     projection.bias = bias.copy()
     projection.bias[[PAD, BOS]] = NEVER
@@ -82,7 +82,7 @@ def _decoder(part: Part, stacks: dict[str, Any]) -> None:
 
 
 def _stack(part: Part, layer: type[nn.Module], kind: Any) -> Any:
-    """Return CTranslate2's encoder or decoder, of that kind, for a stack of layers."""
+    """Return CTranslate2's specification of an encoder or a decoder; `kind` is its class there, `layer` ours."""
     layers, norm = part.children("layers", layer), part.child("norm", nn.LayerNorm, nn.Identity)
     pre = type(norm.module) is not nn.Identity
     norm.one_for_all("pre", pre)
@@ -109,12 +109,14 @@ def _decoder_layer(part: Part, spec: Any) -> None:
 
 
 def _layer(part: Part, spec: Any, causal: bool) -> None:
-    """Fill what an encoder's and a decoder's layers have both, with self-attention that is causal or not."""
+    """Fill what encoder layers and decoder layers have in common: self-attention and feed-forward network."""
+    # self-attention
     mixer = part.child("mixer", SelfAttention)
     if (found := mixer.option("causal")) is not causal:
-        mixer.refuse(f"has causal={found}", f"and CTranslate2's layer there has {causal}")
+        mixer.refuse(f"has causal={found}", f"but CTranslate2's layer has causal={causal}")
     mixer.write(spec.self_attention)
     part.child("mixer_residual", Residual).write(spec.self_attention)
+    # feed-forward network
     part.child("feed_forward", FeedForward).write(spec.ffn)
     part.child("feed_forward_residual", Residual).write(spec.ffn)
 
@@ -148,7 +150,7 @@ def _feed_forward(part: Part, spec: Any) -> None:
 
 @writes(Residual)
 def _residual(part: Part, spec: Any) -> None:
-    """CTranslate2 keeps each normalisation with the sublayer that it belongs to."""
+    """Write the normalisation of a residual connection, which CTranslate2 stores with the sublayer in `spec`."""
     part.one_for_all("pre", part.option("pre"))
     part.child("norm", nn.LayerNorm).write(spec.layer_norm)
     part.child("dropout", nn.Dropout).write(None)
@@ -157,32 +159,32 @@ def _residual(part: Part, spec: Any) -> None:
 @writes(TokenEmbedding)
 def _token_embedding(part: Part, stack: Any) -> None:
     embedding = stack.embeddings
-    if isinstance(embedding, list):  # an encoder's words may have further features
+    if isinstance(embedding, list):  # in an encoder it is a list, because CTranslate2 allows several input features
         (embedding,) = embedding
     part.child("embedding", nn.Embedding).write(embedding)
     part.child("positions", SinusoidalPositions).write(stack)
     part.child("dropout", nn.Dropout).write(None)
     scale = part.option("scale")
     if scale not in (1, math.sqrt(embedding.weight.shape[1])):
-        part.refuse(f"has scale={scale}", "and CTranslate2 has 1 and the root of the dimension only")
+        part.refuse(f"has scale={scale}", "but CTranslate2 only has 1 and the square root of the embedding's dimension")
     stack.scale_embeddings = scale != 1
 
 
 @writes(SinusoidalPositions)
 def _sinusoids(part: Part, stack: Any) -> None:
-    table = torch.arange(part.common("positions"))
-    stack.position_encodings.encodings = sinusoids(table, part.option("frequencies")).detach().cpu().numpy()
+    positions = torch.arange(part.common("positions"))
+    stack.position_encodings.encodings = sinusoids(positions, part.option("frequencies")).detach().cpu().numpy()
 
 
 @writes(Positions)
-def _nowhere(part: Part, spec: None) -> None:
-    """Positions that enter nowhere."""
+def _no_positions(part: Part, spec: None) -> None:
+    """Write nothing: this class stands for self-attention without position information of its own."""
 
 
 @writes(nn.Embedding, "num_embeddings", "embedding_dim", "padding_idx", "norm_type", "scale_grad_by_freq", "sparse")
 def _embedding(part: Part, spec: Any) -> None:
     if part.option("max_norm") is not None:
-        part.refuse("has max_norm", "and CTranslate2 leaves embeddings as they are")
+        part.refuse("has max_norm", "but CTranslate2 does not limit the norm of embeddings")
     spec.weight = part.weight("weight")
 
 
@@ -205,4 +207,4 @@ def _layer_norm(part: Part, spec: Any) -> None:
 @writes(nn.Dropout, "p", "inplace")
 @writes(nn.Identity)
 def _nothing(part: Part, spec: None) -> None:
-    """It changes nothing in a search."""
+    """Write nothing: dropout and identity have no effect in evaluation mode."""

@@ -1,8 +1,8 @@
-"""A model taken apart for another program: each module by the writer of its type, and nothing left over.
+"""Export of a model module by module: a writer for each type of module, and a check that nothing is left out.
 
-A writer takes the children, weights and options of a module one by one, and says of which types a child may be. What no
-writer takes (a module of another type, a subclass, a further child, weight or option) is refused by its name, so that
-no export computes something else than the model does.
+A writer takes the children, weights and options of its module one by one, and lists the types that each child may have.
+Anything that no writer takes (a module of another type, a subclass, an additional child, weight or option) is an error
+that names it. So an export can never compute something different from the model.
 """
 
 from __future__ import annotations
@@ -16,13 +16,16 @@ from torch import Tensor, nn
 
 from nmt.inference.export.current import Inexpressible
 
-Writer = Callable[["Part", Any], None]  # the part, and what to fill of the other program's
+Writer = Callable[["Part", Any], None]  # called with a part and the other program's specification object to fill
 _OF_EVERY_MODULE = frozenset(vars(nn.Module()))
 _WRITERS: dict[type[nn.Module], Writer] = {}
 
 
 def writes(kind: type[nn.Module], *unused: str) -> Callable[[Writer], Writer]:
-    """Register the writer of exactly this type of module. `unused` options say nothing about what it computes."""
+    """Register the decorated function as the writer of exactly this module type, subclasses excluded.
+
+    `unused` names the options that do not affect the result and need not be taken.
+    """
 
     def register(writer: Writer) -> Writer:
         def write(part: Part, spec: Any) -> None:
@@ -36,62 +39,65 @@ def writes(kind: type[nn.Module], *unused: str) -> Callable[[Writer], Writer]:
 
 
 class Part:
-    """A module of a model, by its name in it, and what of it is not taken yet."""
+    """A module of the model, with its name and the names of what its writer has not taken yet."""
 
     def __init__(self, module: nn.Module, name: str = "", common: dict[str, Any] | None = None) -> None:
         self.module = module
         self.name = name
-        self._common = {} if common is None else common  # options of which there is one in the whole model
+        self._common = {} if common is None else common  # options that must be the same in the whole model
         children = {path for path, _ in module.named_modules(remove_duplicate=False) if path and "." not in path}
         weights = {path for path, _ in (*module.named_parameters(recurse=False), *module.named_buffers(recurse=False))}
         self.left: set[str] = children | weights | (vars(module).keys() - _OF_EVERY_MODULE)
 
     def write(self, spec: Any) -> None:
-        """Fill `spec` by the writer of the module's type. Raises Inexpressible, naming what it leaves over."""
+        """Fill `spec` with the writer for the module's type. Raises Inexpressible if the writer leaves anything out."""
         _WRITERS[type(self.module)](self, spec)
         if self.left:
-            self.refuse(f"has {', '.join(sorted(self.left))}", "which CTranslate2 has nothing for")
+            self.refuse(f"has {', '.join(sorted(self.left))}", "which CTranslate2 does not support")
 
     def check_type(self, *kinds: type[nn.Module]) -> None:
-        """Raise Inexpressible for a module that is of none of these types exactly."""
+        """Raise Inexpressible unless the module's type is exactly one of these."""
         if type(self.module) not in kinds:
             self.refuse(f"is of type {type(self.module).__name__}", "which CTranslate2 has no layer for")
 
     def child(self, name: str, *kinds: type[nn.Module]) -> Part:
-        """Take a child, which is of one of these types."""
+        """Take the child module of this name, which must be of one of these types."""
         module = self.option(name)
         if module is None:
-            self.refuse(f"has no {name}", "which CTranslate2's layer has")
+            self.refuse(f"has no {name}", "which CTranslate2's layer needs")
         part = Part(module, f"{self.name}.{name}".removeprefix("."), self._common)
         part.check_type(*kinds)
         return part
 
     def children(self, name: str, *kinds: type[nn.Module]) -> list[Part]:
-        """Take the modules of a list, each of one of these types."""
+        """Take all modules of a ModuleList, which must each be of one of these types."""
         listed = self.child(name, nn.ModuleList)
         return [listed.child(str(index), *kinds) for index in range(len(cast(nn.ModuleList, listed.module)))]
 
     def option(self, name: str) -> Any:
-        """Take an option."""
+        """Take the attribute of this name."""
         self.left.discard(name)
         if not hasattr(self.module, name):
-            self.refuse(f"has no {name}", "which CTranslate2's layer has")
+            self.refuse(f"has no {name}", "which CTranslate2's layer needs")
         return getattr(self.module, name)
 
     def weight(self, name: str) -> NDArray[np.float32] | None:
-        """Take a weight, in float32; None where the module does without."""
+        """Take a weight as a float32 array, or None if the module does not have it, such as a linear layer's bias."""
         value: Tensor | None = self.option(name)
         return None if value is None else value.detach().float().cpu().numpy()
 
     def one_for_all(self, name: str, value: Any) -> None:
-        """Note an option that CTranslate2 has once for all layers; refuse a value other than that of the others."""
+        """Record an option that CTranslate2 has only once for all layers. Raises Inexpressible if layers differ."""
         if self._common.setdefault(name, value) != value:
-            self.refuse(f"has {name}={value}", f"and another layer {self._common[name]}: CTranslate2 has one for all")
+            self.refuse(
+                f"has {name}={value}",
+                f"but another layer has {self._common[name]}: CTranslate2 has one value for all layers",
+            )
 
     def common(self, name: str) -> Any:
-        """Return the value that `one_for_all` noted for an option."""
+        """Return the value that `one_for_all` recorded for an option."""
         return self._common[name]
 
     def refuse(self, what: str, why: str) -> NoReturn:
-        """Raise Inexpressible about this part."""
+        """Raise Inexpressible with the name of this part, what is wrong and why."""
         raise Inexpressible(f"{self.name or 'the model'} {what}, {why}")

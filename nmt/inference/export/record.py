@@ -1,4 +1,4 @@
-"""The record nmt.json beside an export: the checkpoint and tokenizer it was made of, to tell when it is out of date."""
+"""The record nmt.json in an export: the checkpoint and tokenizer it was made from, which show if it is up to date."""
 
 from __future__ import annotations
 
@@ -17,26 +17,26 @@ RECORD = "nmt.json"
 
 @dataclass(frozen=True)
 class ExportRecord:
-    """The source of an export."""
+    """The checkpoint and tokenizer that an export was made from, and the number of its positions."""
 
-    checkpoint: str  # the name of its folder
+    checkpoint: str  # name of the checkpoint's folder
     step: int
-    weights_sha256: str  # of the checkpoint's weights file
+    weights_sha256: str  # hash of the checkpoint's weights file
     tokenizer: str  # Tokenizer.fingerprint
-    positions: int  # the longest source or target, in tokens with the end of sentence
+    positions: int  # maximum length of sources and translations, in tokens with the end of sentence
 
     @classmethod
     def of(cls, checkpoint: CheckpointInfo, tokenizer: Tokenizer, positions: int) -> ExportRecord:
-        """The record of an export that is made now."""
+        """Return the record for a new export of this checkpoint and tokenizer."""
         return cls(checkpoint.name, checkpoint.step, _sha256(checkpoint.path), tokenizer.fingerprint, positions)
 
     def write(self, folder: Path) -> None:
-        """Put the record beside the export in `folder`."""
+        """Write the record into the folder of the export."""
         (folder / RECORD).write_text(json.dumps(dataclasses.asdict(self), indent=1) + "\n", encoding="utf-8")
 
     @classmethod
     def read(cls, folder: Path) -> ExportRecord:
-        """The record of the export in `folder`. Raises NmtError where there is none, or none that can be read."""
+        """Read the record of the export in `folder`. Raises NmtError if it is missing or damaged."""
         try:
             return cls(**json.loads((folder / RECORD).read_text(encoding="utf-8")))
         except OSError as error:
