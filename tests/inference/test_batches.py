@@ -1,4 +1,4 @@
-"""Batches by length, and several of them at once."""
+"""Tests of batches of similar length, and of processing several batches at once."""
 
 from __future__ import annotations
 

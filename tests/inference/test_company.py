@@ -1,4 +1,4 @@
-"""In fp32 on a CPU a line has the same translation in every order and every batch: 1,000 real lines."""
+"""Test on 1,000 real lines that translations in fp32 on a CPU do not depend on the order and the batch of lines."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def tokenizer() -> Tokenizer:
 
 
 def engine(name: str) -> NativeEngine:
-    """Random weights, large enough that what is answered depends on the source."""
+    """Return an engine with random weights that are large enough for translations to depend on the source."""
     torch.manual_seed(1)
     model = build_model(MODELS[name], tokenizer().source_size, tokenizer().target_size)
     with torch.no_grad():
@@ -62,7 +62,7 @@ def test_order_and_batch_change_no_translation(name: str, beam_size: int) -> Non
 
     as_given = list(range(len(source)))
     expected = translated(as_given, 8192)
-    assert len(set(expected.values())) > 500, "the translations tell the lines apart"
+    assert len(set(expected.values())) > 500, "most lines have a translation of their own"
     assert translated(as_given[::-1], 400) == expected
     assert translated(random.Random(1).sample(as_given, len(as_given)), 3200) == expected
     for row in as_given[::50]:

@@ -1,4 +1,4 @@
-"""Pieces of text in batches, for as many streams as an engine has."""
+"""Tests of dividing pieces of text into batches for the streams of an engine."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from nmt.inference.pieces import Piece, in_batches
 
 
 class Streams:
-    """What an engine says of its streams."""
+    """A stand-in for an engine, with only the part of it that concerns streams."""
 
     def __init__(self, streams: int) -> None:
         self.streams = streams

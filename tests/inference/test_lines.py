@@ -1,4 +1,4 @@
-"""Lines as they come: in blocks, at once from a pipe, checked, and their answers put where they belong."""
+"""Tests of reading input lines in blocks, also from a pipe, checking them and writing the answers to their place."""
 
 from __future__ import annotations
 
@@ -131,7 +131,7 @@ def test_a_long_line_in_a_pipe() -> None:
 
 
 def test_an_answer_is_one_line_whatever_is_in_it() -> None:
-    """Tokens of single bytes can spell a line feed."""
+    """Check answers with a line feed, which byte tokens can spell."""
     line = Line("a", b"a\n")
     assert LineReader("in").answer(line, b"one\ntwo") == b"one two\n"
     assert LineReader("in", column=1).answer(line, b"one\ntwo") == b"a\tone two\n"

@@ -1,4 +1,4 @@
-"""Lines as ids: long ones in segments, cut where their language ends sentences."""
+"""Test that long lines are split into segments at the ends of sentences in their language."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Translations that begin as told: every hypothesis has the prefix's tokens, and the score they are worth."""
+"""Tests of prefixes: every hypothesis begins with the tokens of its prefix, and its score includes them."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def test_only_the_first_segment_of_a_long_line_begins_with_the_prefix() -> None:
 
 
 def odd_prefixes(count: int, seed: int) -> list[str]:
-    """Prefixes of known and unknown characters and of white space, in any order; empty ones, too."""
+    """Draw random prefixes of known characters, unknown characters and white space; some are empty."""
     draw = random.Random(seed)
     return ["".join(draw.choices(ODD, k=draw.randint(0, 6))) for _ in range(count)]
 
@@ -103,7 +103,7 @@ def test_every_answer_begins_with_the_prefix_as_it_was_given() -> None:
                 assert one.text.startswith(prefix if prefix.strip(" \t") else ""), (prefix, one.text)
                 assert find_foreign(one.text) is None
     added = [one.text[len(prefix) :] for prefix, one in zip(prefixes, answers[0], strict=True)]
-    assert sum(map(bool, added)) > 40 and len(set(added)) > 20, "the search has something to say"
+    assert sum(map(bool, added)) > 40 and len(set(added)) > 20, "the search adds text to most prefixes"
 
 
 SETTINGS: list[dict[str, object]] = [
@@ -117,7 +117,7 @@ SETTINGS: list[dict[str, object]] = [
 
 @pytest.mark.parametrize("settings", SETTINGS)
 def test_what_is_added_is_read_behind_the_prefix(settings: dict[str, object]) -> None:
-    """For every tokenizer the given text stands in front, and nothing changes where the vocabulary can spell it."""
+    """Check for every tokenizer that the text begins with the given prefix, followed by the decoded continuation."""
     text = [*made_up_lines(200, seed=1), *["ba … de"] * 9]
     tokenizer = train_tokenizer(TokenizerConfig(**settings), text, text)  # type: ignore[arg-type]
     draw = random.Random(3)

@@ -1,4 +1,4 @@
-"""Samples of lines of text, and the most central of them: seeds, segments, company, brute force."""
+"""Tests of sampling and of minimum Bayes risk decoding: seeds, segments, other lines in the batch, brute force."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_a_line_in_segments_has_the_samples_of_its_segments_joined() -> None:
     assert len({one.text for one in found.hypotheses}) == 4
     repeated = make("transformer-pre").sample(["ba de. " * 40], 1)[0].hypotheses[0]
     assert len({segment.source for segment in repeated.segments[:-1]}) == 1
-    assert len({segment.text for segment in repeated.segments[:-1]}) > 1, "segments draw numbers of their own"
+    assert len({segment.text for segment in repeated.segments[:-1]}) > 1, "each segment has random numbers of its own"
 
 
 def test_no_samples_are_no_request() -> None:
@@ -79,7 +79,7 @@ def test_the_choice_has_the_highest_mean_chrf() -> None:
         utilities = [sum(metric.sentence_score(one, [other]).score for other in samples) for one in samples]
         chosen = mbr.choose(samples, mbr.pairwise_chrf())
         assert utilities[chosen] == pytest.approx(max(utilities))
-        assert chosen == samples.index(samples[chosen]), "of equals, the first"
+        assert chosen == samples.index(samples[chosen]), "on a tie, the first sample"
     assert mbr.choose(["only"], mbr.pairwise_chrf()) == 0
 
 

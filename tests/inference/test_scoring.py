@@ -1,4 +1,4 @@
-"""Given translations scored: what search reports for the same tokens, for models and ensembles, in any company."""
+"""Test that given translations get the scores that search reports, for models and ensembles and in any batch."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Long lines in pieces: nothing lost, cut where a reader would pause, joined as the target language writes."""
+"""Tests of splitting long lines: no text is lost, cuts are where a reader would pause, and joining adds spaces."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def test_marks_stay_with_their_character() -> None:
     assert split_characters("e\u0301e\u0301e\u0301", 3) == ["e\u0301", "e\u0301", "e\u0301"]
     family = "👨\u200d👩\u200d👧"
     assert split_characters(family * 2, 5) == [family, family]
-    assert split_characters(family, 2) == [family]  # cannot be smaller
+    assert split_characters(family, 2) == [family]  # a single character on the screen is not cut
 
 
 def test_nothing_is_lost() -> None:

@@ -1,4 +1,4 @@
-"""Shards: every line in one of them, kept or absent, joined in order, and never mixed with those of another job."""
+"""Tests of shards: each line is in exactly one, and they are joined in order and never mixed with another job's."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ JOB = {"model": "m", "--beam-size": 5}
 
 @pytest.fixture(autouse=True)
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Shards of some lines, not of thousands."""
+    """Make shards of 20 lines instead of 2,000."""
     monkeypatch.setattr(module, "LINES", 20)
     monkeypatch.setattr(module, "GRID", 5)
 
 
 @pytest.fixture
 def text(tmp_path: Path) -> Path:
-    """93 lines of several lengths, the last one without an end."""
+    """Return a file of 93 lines of several lengths, without an end of line after the last one."""
     path = tmp_path / "in"
     path.write_bytes(b"\n".join(b"x" * (number % 7) + b"%d" % number for number in range(93)))
     return path
@@ -46,7 +46,7 @@ def opened(
 
 
 def work(shards: Shards, count: int | None = None) -> None:
-    """Answer to so many shards, every line by itself in brackets."""
+    """Finish the next `count` shards, or all of them; the answer to a line is the line in angle brackets."""
     with shards.source.open("rb") as file:
         for index in islice(shards.unfinished(), count):
             assert shards.take(index)
@@ -83,10 +83,10 @@ def test_shards_hold_every_line_and_are_joined_in_order(text: Path, processes: i
 def test_what_is_finished_is_not_done_again(text: Path) -> None:
     with opened(text) as shards:
         work(shards, 2)
-        assert shards.take(3), "what is taken, but never finished"
+        assert shards.take(3), "a shard that is reserved but never finished"
     kept = sorted(text.with_name("out.parts").glob("shard-*"))
     stamps = [path.stat().st_mtime_ns for path in kept]
-    with opened(text, resume=True, processes=9) as shards:  # which would have smaller ones
+    with opened(text, resume=True, processes=9) as shards:  # a new job for 9 processes would have smaller shards
         assert shards.unfinished() == [2, 3, 4]
         assert shards.finished_lines() == 40
         work(shards)

@@ -1,4 +1,4 @@
-"""The translator: order, company, long and empty lines, scores that hold, a model left as it was found."""
+"""Tests of the translator: order of lines, other lines in a batch, long and empty lines, scores, the model's mode."""
 
 from __future__ import annotations
 

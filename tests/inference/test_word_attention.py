@@ -1,4 +1,4 @@
-"""Word alignments from attention."""
+"""Tests of attention between words and of word alignments."""
 
 from __future__ import annotations
 
@@ -93,8 +93,8 @@ def test_words_of_pieces_are_those_of_the_line_whatever_its_spaces(kind: str) ->
                 assert len(unit) >= 1 and (not words or 0 <= unit.start <= unit[-1] < len(words))
                 said = [place for place in range(start, end) if not line[place].isspace()]
                 if said:
-                    assert unit.start == len(line[: said[0] + 1].split()) - 1, "the word of its first character"
-                    assert unit[-1] == len(line[: said[-1] + 1].split()) - 1, "the word of its last one"
+                    assert unit.start == len(line[: said[0] + 1].split()) - 1, "first word: of the first character"
+                    assert unit[-1] == len(line[: said[-1] + 1].split()) - 1, "last word: of the last character"
                 elif words:
                     within = bool(line[start - 1 : start].strip() and line[start : start + 1].strip())
                     following = len(line[:start].split()) - within
@@ -113,7 +113,7 @@ def test_a_piece_is_of_all_the_words_it_lies_in() -> None:
 
 @pytest.mark.parametrize("family", ATTENTIONAL)
 def test_odd_spaces_shift_no_word(runs: dict[str, LoadedRun], family: str) -> None:
-    """What a line weighs does not depend on which space, unknown or not, stands between two of its words."""
+    """Check that unusual spaces between words, known to the vocabulary or not, do not change which words there are."""
     run = runs[family]
     lines = ["A\u00a0green hat  hangs.", "\u3000A green\u2009hat\u00a0hangs. "]
     for source, target in [*((SOURCES[0], line) for line in lines), *((line, REFERENCES[0]) for line in lines)]:
@@ -148,13 +148,13 @@ def test_each_target_word_links_to_its_heaviest_source_word_never_to_the_end() -
 
 
 def _words_by_marks(pieces: list[str]) -> list[int]:
-    """The word of each piece of a line with single spaces: one begins at every mark."""
+    """Return the word of each piece of a line with single spaces; a new word begins at every ▁."""
     return [max("".join(pieces[: place + 1]).count("▁") - 1, 0) for place in range(len(pieces))]
 
 
 @pytest.mark.parametrize("family", ATTENTIONAL)
 def test_words_have_the_weights_of_the_model_forced_alone(runs: dict[str, LoadedRun], family: str) -> None:
-    """Batched with others or alone, the weights are those of a single unpadded forward pass, summed word by word."""
+    """Compare the weights of a batch with those of single unpadded forward passes, combined word by word."""
     run = runs[family]
     together = word_attention(run.model, run.tokenizer, SOURCES, REFERENCES)
     for source, target, attention in zip(SOURCES, REFERENCES, together, strict=True):
@@ -228,7 +228,7 @@ def test_punctuation_is_split_off_the_edges_of_words(line: str, parts: str) -> N
     found = split_punctuation(line, word_spans(line), characters)
     assert [line[start:end] for start, end in found] == parts.split()
     whole = word_spans(line)
-    assert split_punctuation(line, whole, whole) == whole, "what is one piece stays one"
+    assert split_punctuation(line, whole, whole) == whole, "a single piece is not split"
 
 
 def test_punctuation_apart_shares_out_the_weight_of_its_word_and_leaves_links_alone() -> None:

@@ -1,4 +1,4 @@
-"""A run directory loads back to the model that was saved; what is wrong with one is one sentence."""
+"""Tests of loading run directories, and of the one-sentence errors for damaged ones."""
 
 from __future__ import annotations
 
@@ -75,7 +75,10 @@ def test_the_fingerprint_is_that_of_what_translates(run: Path) -> None:
 
 
 def test_a_run_of_an_earlier_version_has_the_fingerprint_of_todays_rules(run: Path) -> None:
-    """So a file that was begun under the earlier rules is not finished under others."""
+    """Check that the fingerprint covers the settings as they are read now, not as an older version wrote them.
+
+    Otherwise a translation that was begun under old rules could be resumed under new ones.
+    """
     path = run / "config.yaml"
     before, text = run_fingerprint(run), path.read_text("utf-8")
     path.write_text(text.replace("schema: 3\n", "").replace("stop: full", "stop: exact"), encoding="utf-8")

@@ -1,4 +1,4 @@
-"""The engine CTranslate2 answers as the native one does under the same rules."""
+"""Test that the CTranslate2 engine finds the same translations as the native engine under the same search rules."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def system(request: pytest.FixtureRequest, systems) -> Systems:
 
 
 def native(system: Systems, *, without_banned: bool) -> NativeEngine:
-    """The native engine; `without_banned`, with probabilities among the tokens that can be generated."""
+    """Return the native engine of a system; with `without_banned`, a bias makes PAD and BOS impossible."""
     run = load_run(system.run.path)
     if without_banned:
         bias = torch.zeros(run.tokenizer.target_size)
@@ -105,7 +105,7 @@ def test_beam_search_says_the_same(system: Systems, beam_size: int, alpha: float
 @pytest.mark.parametrize("seed", [1, 2, 3])
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_engines_agree_under_the_shared_rules(kind: str, seed: int, tmp_path: Path) -> None:
-    """The best hypotheses are equal or, where sums are rounded differently, as good as each other."""
+    """Check that the best hypotheses are equal, or have equal scores where rounding made another one win."""
     run = load_run(make_exportable(tmp_path / "run", kind, seed=seed))
     system = Systems(run, folder := export(run), CTranslate2Engine(folder, streams=1), [])
     exact = native(system, without_banned=True)
@@ -116,7 +116,7 @@ def test_the_engines_agree_under_the_shared_rules(kind: str, seed: int, tmp_path
         found, expected = (engine.search(sources, options, beam_size) for engine in (system.engine, exact))
         for ids, ours, theirs in zip(sources, found, expected, strict=True):
             if not all(one.finished for one in (*ours, *theirs)):
-                continue  # at the longest length CTranslate2 lets open hypotheses compete
+                continue  # at the maximum length CTranslate2 also returns unfinished hypotheses
             compared += 1
             if ours[0].tokens != theirs[0].tokens:
                 different += 1
@@ -130,7 +130,7 @@ def test_the_engines_agree_under_the_shared_rules(kind: str, seed: int, tmp_path
 @pytest.mark.parametrize("beam_size", [1, 3])
 def test_what_is_found_for_a_sentence_does_not_depend_on_the_others(systems, beam_size: int) -> None:
     system = systems("pre gelu separate tied")
-    for ratio in (0.5, 2.0):  # at the lower one many reach their own limit, which is below that of their batch
+    for ratio in (0.5, 2.0):  # with 0.5 many sentences reach their own limit, which is lower than the batch's
         options = dataclasses.replace(GREEDY, beam_size=beam_size, max_length_ratio=ratio)
         together = system.engine.search(system.sources, options, beam_size)
         reached = [
@@ -146,7 +146,7 @@ def test_what_is_found_for_a_sentence_does_not_depend_on_the_others(systems, bea
 
 
 def test_streams_share_the_cores(systems, monkeypatch: pytest.MonkeyPatch) -> None:
-    folder = systems("post relu shared tied").folder  # made before there is another Translator
+    folder = systems("post relu shared tied").folder  # made before ctranslate2.Translator is replaced
     asked = []
 
     class Translator:

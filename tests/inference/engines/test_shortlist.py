@@ -1,4 +1,4 @@
-"""Search over a shortlist: as over a vocabulary in which everything else is impossible, in any company."""
+"""Test that search over a shortlist equals search with all other tokens made impossible, in any batch."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from nmt.search.hypothesis import Hypothesis
 from tests.models.variants import VARIANTS, random_batch, tiny_model
 from tests.toy_run import made_up_lines, toy_tokenizer
 
-SIZE = 90  # of the vocabulary: more than a block of search
+SIZE = 90  # of the vocabulary: larger than a block of search
 OPTIONS = SearchConfig(
     beam_size=3,
     length_penalty=0.6,
@@ -37,7 +37,7 @@ OPTIONS = SearchConfig(
     shortlist=True,
 )
 LENGTHS = [5, 3, 7, 2, 9, 4, 1, 6]
-PREFIXES = [[], [70, 71], [], [72], [], [], [73, 4, 74], []]  # 70 to 79 are in no list by themselves
+PREFIXES = [[], [70, 71], [], [72], [], [], [73, 4, 74], []]  # 70 to 79 are in a list only as part of a prefix
 
 
 def sources() -> list[list[int]]:
@@ -46,10 +46,10 @@ def sources() -> list[list[int]]:
 
 
 def some() -> Shortlist:
-    """Two targets of each source token, which others may have too, and two for all."""
+    """Return a shortlist of up to two random target tokens for each source token, and two tokens for all sentences."""
     generator = torch.Generator().manual_seed(4)
     likely = torch.randint(4, 70, (SIZE, 2), generator=generator)
-    likely[::3, 1] = 0  # which have one
+    likely[::3, 1] = 0  # every third source token has only one
     likely[0] = 0
     return Shortlist(likely, torch.tensor([85, 80]), SIZE)
 
@@ -59,13 +59,13 @@ def everything() -> Shortlist:
 
 
 def listed(shortlist: Shortlist, source: Sequence[int], prefix: Sequence[int]) -> list[int]:
-    """A sentence's own list."""
+    """Return the list of a sentence, computed in plain Python."""
     likely = (target for token in source for target in shortlist.likely[token].tolist())
     return sorted({*SPECIALS, *shortlist.frequent.tolist(), *likely, *prefix})
 
 
 def muted(model: Seq2Seq, tokens: Sequence[int]) -> Seq2Seq:
-    """The model with a probability of zero for all but these tokens."""
+    """Return a copy of the model in which all other tokens have probability zero."""
     model = copy.deepcopy(model)
     bias = torch.full((SIZE,), -math.inf)
     bias[list(tokens)] = 0.0 if model.projection.bias is None else model.projection.bias.detach()[list(tokens)]

@@ -1,4 +1,4 @@
-"""Tiny Transformers of every kind that can be exported, as run directories."""
+"""Run directories with tiny Transformers of every kind that can be exported."""
 
 from __future__ import annotations
 
@@ -27,7 +27,8 @@ KINDS: dict[str, dict[str, Any]] = {
     "post gelu shared untied": {"activation": "gelu", "tie_projection": False},
     "pre relu separate untied": {"norm": "pre", "share_embeddings": False, "tie_projection": False},
 }
-ENDS = dict(zip(KINDS, (10.5, 12.0, 6.0, 8.0), strict=True))  # enough that most sentences end, and few at once
+# how strongly each model prefers the end of sentence: most sentences end, but few at once
+ENDS = dict(zip(KINDS, (10.5, 12.0, 6.0, 8.0), strict=True))
 LINES = made_up_lines(40, seed=3)
 
 
@@ -40,7 +41,7 @@ def tokenizer(joint: bool) -> Tokenizer:
 
 
 def exportable_model(kind: str, words: Tokenizer, seed: int = 5) -> Seq2Seq:
-    """Random weights, large enough that answers depend on the source, and likely to end a sentence in its time."""
+    """Return a model with random weights, whose translations depend on the source and usually end before the limit."""
     config = exportable_config(kind)
     torch.manual_seed(seed)
     model = build_model(config, words.source_size, words.target_size).eval()
@@ -60,11 +61,11 @@ def exportable_config(kind: str) -> TransformerConfig:
 
 
 def make_exportable(folder: Path, kind: str, step: int = 12, seed: int = 5) -> Path:
-    """A run directory of this kind."""
+    """Make a run directory with a model of this kind and return it."""
     model_config = exportable_config(kind)
     words = tokenizer(model_config.share_embeddings)
     config = dataclasses.replace(toy_config("transformer-post"), model=model_config)
-    config.search.length_normalisation, config.search.stop = "power", "full"  # the rules of both engines
+    config.search.length_normalisation, config.search.stop = "power", "full"  # rules that both engines have
     config.tokenizer.joint = words.joint
     save_config(config, folder / "config.yaml")
     words.save(folder / "tokenizer")

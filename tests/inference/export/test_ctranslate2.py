@@ -1,4 +1,4 @@
-"""What an export holds."""
+"""Tests of the files in an export."""
 
 from __future__ import annotations
 
@@ -46,9 +46,10 @@ def test_tied_weights_are_written_once_and_in_float32(tmp_path: Path) -> None:
         run = load(tmp_path / kind, kind)
         size = (export(run) / "model.bin").stat().st_size
         positions = ExportRecord.read(run.path / "exports" / "ctranslate2").positions
-        numbers = sum(parameter.numel() for parameter in run.model.parameters())  # tied ones once
+        numbers = sum(parameter.numel() for parameter in run.model.parameters())  # counts tied weights once
         numbers += positions * exportable_config(kind).model_dim
-        assert abs(size - 4 * numbers) < 4 * run.model.projection.weight.numel(), kind  # what one more would add
+        # a second copy of a tied weight would make a larger difference
+        assert abs(size - 4 * numbers) < 4 * run.model.projection.weight.numel(), kind
 
 
 def test_the_record_tells_what_it_was_made_of(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""What an export computes is what the model computes, or it is refused by name."""
+"""Test that an export computes the same as the model, and that a model that cannot be exported is refused."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> LoadedRun:
 
 
 def model_of(config: Any) -> Seq2Seq:
-    """Weights that no position, head or layer of which is like another's; biases and norms, too."""
+    """Return a model with random weights, biases and norms, so that any mix-up of heads or layers is noticed."""
     torch.manual_seed(7)
     model = build_model(config, SIZE, SIZE).eval()
     with torch.no_grad():
@@ -49,7 +49,7 @@ def model_of(config: Any) -> Seq2Seq:
 
 
 def assert_computes_the_same(model: Seq2Seq, run: LoadedRun, folder: Path) -> None:
-    """The log-probabilities of random targets, token by token, among the tokens that can be generated."""
+    """Compare the log-probabilities of every token of random targets, with PAD and BOS made impossible."""
     write(dataclasses.replace(run, model=model), folder)
     numbers = random.Random(3)
     sources = run.tokenizer.encode_source(made_up_lines(6, seed=6))
@@ -66,13 +66,13 @@ def assert_computes_the_same(model: Seq2Seq, run: LoadedRun, folder: Path) -> No
 
 
 def alternatives(field: dataclasses.Field[Any]) -> list[Any]:
-    """Values of an option other than its default."""
+    """Return values of an option other than the one in TRANSFORMER."""
     hint = get_type_hints(TransformerConfig)[field.name]
     value = TRANSFORMER.get(field.name, field.default)
-    for member in (hint, *get_args(hint)):  # a name, or one for each layer
+    for member in (hint, *get_args(hint)):  # the option is a name, or a list of names with one per layer
         if get_origin(member) is Literal:
             return [one for one in get_args(member) if one != value]
-    if dataclasses.is_dataclass(hint):  # the options of a mechanism, which another option chooses
+    if dataclasses.is_dataclass(hint):  # settings of a mechanism, which only count if another option chooses it
         return []
     if isinstance(value, bool):
         return [not value]
@@ -80,7 +80,7 @@ def alternatives(field: dataclasses.Field[Any]) -> list[Any]:
 
 
 OPTIONS = [(field.name, value) for field in dataclasses.fields(TransformerConfig) for value in alternatives(field)]
-WRITTEN = {  # others may be refused
+WRITTEN = {  # options that an export must support; others may be refused
     *("model_dim", "ffn_dim", "num_heads", "encoder_layers", "decoder_layers", "norm", "activation"),
     *("dropout", "attention_dropout", "ffn_dropout", "share_embeddings", "tie_projection"),
 }
@@ -147,7 +147,7 @@ def test_what_no_configuration_has_is_written_as_it_is(run: LoadedRun, tmp_path:
 
 
 class LinearAttention(SelfAttention):
-    """Of the same weights as its parent, and other sums."""
+    """A subclass with the same weights, which could compute something else."""
 
 
 class Gated(DecoderLayer):
