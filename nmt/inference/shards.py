@@ -27,7 +27,7 @@ from nmt.files import atomic_write, follow, kept_if_filled, locked
 
 LINES = 2000  # maximum number of lines in a shard
 GRID = 100  # the number of lines in a shard is a multiple of this
-_PER_PROCESS = 4  # shards per process, or more, so that all processes end at about the same time
+_PER_PROCESS = 4  # shards per process to aim for, so that all processes end at about the same time
 
 
 @dataclass(frozen=True)

@@ -125,7 +125,7 @@ class CTranslate2Engine:
     ) -> list[list[Hypothesis]]:
         """Search with one length limit and return all hypotheses, not only the n best.
 
-        All are needed to find out how long the search of a sentence went on.
+        The longest hypothesis of a sentence shows how many steps its search took.
         """
         alpha = max(options.length_penalty, _NEARLY_ZERO)
         results = self._translator.translate_batch(

@@ -77,7 +77,7 @@ class NativeEngine:
         try:
             yield partial(torch.set_num_threads, max(1, threads // streams))
         finally:
-            torch.set_num_threads(threads)  # the last value set is the default of threads started later
+            torch.set_num_threads(threads)  # the last value set is also the default for threads started later
 
     def check(self, options: SearchConfig) -> None:
         """Raise NmtError if a shortlist is asked for but the run has none."""
@@ -104,11 +104,11 @@ class NativeEngine:
         if options.beam_size > 1:
             search = partial(beam_search, beam_size=options.beam_size, n_best=n_best, stop=options.stop)
         with self._evaluating(), autocast(device, options.precision):
-            # encoder
             model = self.model if listing is None else listing.narrow(self.model)
+            # encoder
             memory = model.read(src, mask, lengths)
             state: SearchState = model.init_state(memory, longest)
-            # decoder, which for the coverage penalty also returns attention weights
+            # decoder, one step at a time; the coverage penalty also needs its attention weights
             step: Step = model.step
             if options.coverage_penalty:
                 step, coverage = covering(model.weighted_step, options.coverage_penalty)
