@@ -67,7 +67,7 @@ def test_n_best_is_ordered_and_begins_with_the_best() -> None:
         assert translation.text == text
         assert scores == sorted(scores, reverse=True)
         assert len(scores) >= 2 or not line.strip()
-    with pytest.raises(UsageError, match="5 best"):
+    with pytest.raises(UsageError, match="cannot return 5 hypotheses"):
         translator.translate_nbest(LINES, n_best=5)
     with pytest.raises(ConfigError, match="beam_size"):
         translator.translate(LINES, beam_size=0)
