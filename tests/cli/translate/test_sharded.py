@@ -83,9 +83,9 @@ def test_a_part_is_not_overwritten_and_not_mixed_with_another(
 
     assert "earlier translation: add --resume to continue it, or delete the folder" in refusal()
     assert "other translation, with another model: run the same command as before" in refusal("--resume", run=other_run)
-    assert "with another source: call it" in refusal("--resume", "-i", tmp_path / "other.txt")
+    assert "with another source: run the same" in refusal("--resume", "-i", tmp_path / "other.txt")
     options = ("--beam-size", 2, "--on-error", "skip")
-    assert "with another --on-error and another --beam-size: call it" in refusal("--resume", *options)
+    assert "with another --on-error and another --beam-size: run the same" in refusal("--resume", *options)
     assert finished(output) == 2
     assert not output.exists()
 
