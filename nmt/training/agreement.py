@@ -1,4 +1,4 @@
-"""Whether processes that work together were all started with the same configuration."""
+"""Check that all processes of a training were started with the same configuration."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from nmt.device import choose_device
 from nmt.errors import NmtError
 from nmt.training.distributed import World
 
-# What may differ from process to process: places on a machine of its own, and how many share the work there.
+# Keys that may differ between processes: folders on their machines, and the number of workers and threads.
 MAY_DIFFER = ("run_dir", "data.cache", "data.workers", "training.threads", "training.workers")
-_NAMED = 5  # differences that a sentence names
+_NAMED = 5  # maximum number of differences in an error message
 
 
 def check_agreement(config: Config, world: World) -> None:
-    """Raise NmtError, in every process, where their configurations, devices or versions differ.
+    """Raise NmtError in every process if their configurations, kinds of device, or versions differ.
 
-    What they train is a function of all of these, so nothing is sound that comes of a mixture.
+    The result of training depends on all of these, so a mixture would train something undefined.
     """
     own = {key: value for key, value in config_to_flat(config).items() if key not in MAY_DIFFER}
-    own["training.device"] = choose_device(config.training.device).type  # which auto may find differently
+    own["training.device"] = choose_device(config.training.device).type  # auto may choose different kinds of device
     own |= {"the version of nmt": nmt.__version__, "the version of PyTorch": torch.__version__}
     if different := describe_differences(world.gather(own)):
         raise NmtError(
@@ -36,7 +36,7 @@ def check_agreement(config: Config, world: World) -> None:
 
 
 def describe_differences(of_ranks: Sequence[Mapping[str, Any]]) -> str:
-    """Return which keys have different values, which, and on which ranks; nothing where all are the same."""
+    """Describe the keys whose values differ between ranks, with each value and its ranks; empty if none differ."""
     found = []
     for key in sorted({key for own in of_ranks for key in own}):
         ranks: dict[str, list[int]] = {}
@@ -49,8 +49,8 @@ def describe_differences(of_ranks: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _name(ranks: Sequence[int]) -> str:
-    """Return "rank 1", or "ranks 0, 2-7"."""
-    # of consecutive ranks the difference between rank and place is the same
+    """Return a readable list of ranks, such as "rank 1" or "ranks 0, 2-7"."""
+    # consecutive ranks have the same difference between rank and position in the list
     spans = [[rank for _, rank in span] for _, span in groupby(enumerate(ranks), lambda each: each[1] - each[0])]
     shown = [f"{span[0]}-{span[-1]}" if len(span) > 1 else f"{span[0]}" for span in spans]
     return f"rank{'s' if len(ranks) > 1 else ''} {', '.join(shown)}"

@@ -1,4 +1,4 @@
-"""A failure in one of several processes ends all of them, whatever the others are waiting for, and is told once."""
+"""End all processes of a training when one of them fails, whatever the others wait for, with one error message."""
 
 from __future__ import annotations
 
@@ -14,27 +14,27 @@ from torch.distributed.distributed_c10d import PrefixStore, Store
 from nmt.errors import NmtError
 from nmt.messages import tell
 
-_FAILED = 1  # the status that all end with
-_LOOK = 0.5  # seconds between two looks at whether a process has failed, or is still heard of
-PATIENCE = 10.0  # seconds that a process has to end by itself, and that a call has beyond a limit of its own
+_FAILED = 1  # the exit status of all processes after a failure
+_LOOK = 0.5  # seconds between two checks whether another process has failed or is gone
+PATIENCE = 10.0  # seconds for a process to end by itself, and for a call of torch to return after torch's own timeout
 LOST = (
-    "another process of this training has ended without a word, or cannot be reached (killed, perhaps for want of "
-    "memory, or its machine is gone): the same command continues from the last checkpoint"
+    "another process of this training has ended without an error message or cannot be reached (it was killed, perhaps "
+    "because memory ran out, or its machine is gone): run the same command again to continue from the last checkpoint"
 )
 _SILENT = (
-    "process {rank} of this training has not been heard of for {seconds:.0f} seconds: its machine is gone, stopped or "
-    "out of reach; the same command continues from the last checkpoint"
+    "process {rank} of this training has not responded for {seconds:.0f} seconds: its machine is gone, stopped or out "
+    "of reach; run the same command again to continue from the last checkpoint"
 )
-_OF_GLOO = "gloo/transport"  # in what it says of a connection to another process
+_OF_GLOO = "gloo/transport"  # part of gloo's error messages about a lost connection to another process
 
 
 @contextmanager
 def limited(seconds: float, sentence: str, command: str = "nmt-train") -> Iterator[Callable[[], None]]:
-    """End this process, with a sentence of `command`, where the block has not ended after so long.
+    """End this process, with `sentence` as an error message of `command`, if the block takes longer than `seconds`.
 
-    The block may call the function it is given to start the time anew. For calls of a store that has stopped, but whose
-    connections are open: they have no answer and no end. Time is counted in looks, so that a process that was stopped
-    itself has lost none.
+    The block receives a function that restarts the time limit. This protects calls to a store that was stopped while
+    its connections stay open: such calls neither return nor fail. Time is measured by counting checks, not with a
+    clock, so that time during which this process itself was suspended does not count.
     """
     over = threading.Event()
     looks = 0
@@ -60,17 +60,19 @@ def limited(seconds: float, sentence: str, command: str = "nmt-train") -> Iterat
 
 
 class Alarm:
-    """Watches, in a thread, a counter of failures in the store that the processes have found each other by.
+    """A thread in each process that ends the process when another one has failed or is gone.
 
-    Each process counts there, too, as long as it lives. Rank 0 looks whether the others do, and they whether it does: a
-    process may wait for another for as long as its work takes (`nmt.training.distributed.World.in_turn`), but not for
+    Failures are counted in the store through which the processes found each other. As long as it lives, each process
+    also increments a counter of its own there. Rank 0 watches the counters of all others, and they watch that of rank
+    0: a process may wait for another as long as its work takes (`nmt.training.distributed.World.in_turn`), but not for
     one that is gone.
     """
 
     def __init__(self, store: Store, rank: int, size: int, silence: float, *, keeps_store: bool) -> None:
-        """silence: seconds without a word of a process, or of the store, after which it is given up.
+        """Set up the alarm; `watched` starts its thread.
 
-        keeps_store: whether the store is in this process, and ends with it.
+        `silence` is the number of seconds after which a process that does not count any more, or a store that does not
+        answer, is considered gone. `keeps_store` says whether this process hosts the store, which then ends with it.
         """
         self._store = PrefixStore("alarm", store)
         self._rank = rank
@@ -78,18 +80,19 @@ class Alarm:
         self._silence = silence
         self._keeps_store = keeps_store
         self._over = threading.Event()
-        # The last count of each that is watched, and how many looks have found it. Seconds would be those of this
-        # process's own suspension, too.
+        # For each watched process: its last count, and the number of checks since that count changed. Seconds would
+        # include the time during which this process itself was suspended.
         self._heard = dict.fromkeys(range(1, size) if rank == 0 else (0,), (0, 0))
 
     @contextmanager
     def watched(self) -> Iterator[None]:
-        """The block ends where another process fails, by the end of this one.
+        """Watch the other processes during the block, and end this process when one of them fails.
 
-        Where it fails itself, and is the first to, the exception goes on (NmtError for one that says that another
-        process is gone); where it is not, a SystemExit does.
+        If the block itself fails and this process is the first to fail, its exception is raised (as NmtError if it says
+        that another process is gone). If another process has failed before, SystemExit is raised instead.
         """
-        # The store's own machine may be gone: then not even a process that has failed can ask whether it is the first.
+        # The machine of the store may be gone. Then even a process that has failed gets no answer whether it is the
+        # first, so all of this has a time limit.
         with limited(self._silence + PATIENCE, LOST) as store_answers:
             watch = threading.Thread(target=self._watch, args=(store_answers,), name="alarm", daemon=True)
             watch.start()
@@ -98,18 +101,18 @@ class Alarm:
             except BaseException as error:
                 self._over.set()
                 if not self._is_first():
-                    watch.join(2 * PATIENCE)  # it may be the one that was first, and about to end this process
+                    watch.join(2 * PATIENCE)  # the thread may be the first, and about to end this process
                     raise SystemExit(_FAILED) from None
                 if isinstance(error, DistError) or (isinstance(error, RuntimeError) and _OF_GLOO in str(error)):
                     raise NmtError(f"{LOST} ({str(error).strip().partition(chr(10))[0]})") from error
                 raise
             finally:
                 self._over.set()
-                # A thread that the end of the interpreter finds in a call of the store would abort the process.
+                # if the thread were still in a call of the store when the interpreter ends, the process would abort
                 watch.join(PATIENCE)
 
     def _is_first(self) -> bool:
-        """Whether no other process has failed before; sounds the alarm."""
+        """Report a failure to the other processes; return whether this is the first failure."""
         first = True
         with suppress(RuntimeError):  # the store is gone
             first = self._store.add("failed", 1) == 1
@@ -117,31 +120,34 @@ class Alarm:
         return first
 
     def _let_others_leave(self) -> None:
-        """Say that the alarm is heard here; the process that keeps the store stays until all others have said so."""
+        """Confirm that this process knows of the failure; if it hosts the store, wait until all others know, too."""
         self._store.set(f"left {self._rank}", "")
         leaving = [f"left {rank}" for rank in range(self._size)]
-        ends = time.monotonic() + PATIENCE  # those that are gone never do
+        ends = time.monotonic() + PATIENCE  # processes that are gone never confirm
         while self._keeps_store and time.monotonic() < ends and not self._store.check(leaving):
             time.sleep(_LOOK / 5)
 
     def _watch(self, store_answers: Callable[[], None]) -> None:
-        """Look now and then whether another process has failed, or is gone: then the main thread waits in vain."""
+        """Check regularly whether another process has failed or is gone; if so, end this process.
+
+        Its main thread may be waiting for the other process and would wait forever.
+        """
         try:
             while not self._over.wait(_LOOK):
                 self._store.add(f"alive {self._rank}", 1)
                 gone = self._silent()
                 if gone is not None and self._store.add("failed", 1) == 1:
                     tell(_SILENT.format(rank=gone, seconds=self._silence), "nmt-train: error")
-                if self._store.add("failed", 0) and not self._over.is_set():  # set: it is this process's own failure
+                if self._store.add("failed", 0) and not self._over.is_set():  # if set, this process itself failed
                     self._let_others_leave()
                     leave()
                 store_answers()
-        except RuntimeError:  # the store is gone, and the process that keeps it
+        except RuntimeError:  # the store is gone, with the process that hosted it
             if not self._over.wait(PATIENCE):
                 leave(LOST)
 
     def _silent(self) -> int | None:
-        """A process that has not been heard of for too long."""
+        """Return the rank of a process that has not responded for too long, or None."""
         for other, (count, looks) in self._heard.items():
             latest = self._store.add(f"alive {other}", 0)
             self._heard[other] = (latest, looks + 1 if latest == count else 0)
@@ -151,7 +157,7 @@ class Alarm:
 
 
 def leave(sentence: str = "", command: str = "nmt-train") -> None:
-    """End this process at once, whatever its threads wait for."""
+    """Print `sentence`, if any, as an error message of `command`, and end this process with all its threads at once."""
     if sentence:
         tell(sentence, f"{command}: error")
     os._exit(_FAILED)

@@ -1,7 +1,8 @@
 """Put a number in place of each `auto` in a configuration, before the first update.
 
-Nothing here is measured, so that one configuration and one text mean one training: `training.max_minutes` counts as the
-updates that a machine of nominal speed makes in that time. A faster machine gets further through the same schedule.
+Nothing here is measured on the machine, so that the same configuration and text always give the same training:
+`training.max_minutes` is converted into the number of updates that a machine of nominal speed makes in that time. A
+faster machine gets further through the same schedule.
 """
 
 from __future__ import annotations
@@ -24,20 +25,20 @@ from nmt.data.store import Store
 from nmt.data.vocabulary import two_digits
 from nmt.models.build import build_model
 
-NOMINAL_FLOPS = {"cuda": 2e13}  # of training, in a second, by the kind of device: a fraction of what its makers state
-_OF_A_CPU = 7e10  # two cores in float32; so for any other device too
-MOST_EPOCHS = 50  # passes over the text that a training is planned for at most
-VALIDATIONS = 10  # that a training is planned to have, where their share of the time allows
-VALIDATION_SHARE = 0.1  # of the time, at most
+NOMINAL_FLOPS = {"cuda": 2e13}  # training speed per kind of device, a fraction of the maker's peak performance
+_OF_A_CPU = 7e10  # speed of two cores in float32, which is also used for any other device
+MOST_EPOCHS = 50  # maximum number of passes over the text that a training is planned for
+VALIDATIONS = 10  # planned number of validations, if VALIDATION_SHARE allows that many
+VALIDATION_SHARE = 0.1  # maximum fraction of the training time spent on validations
 
-_GROWTH = 0.8  # an update has sqrt(0.8 * tokens of the whole training), so that both its size and their number grow
-_LEAST_TOKENS, _MOST_TOKENS = 512, 25_000  # of an update; the latter as Vaswani et al. 2017, section 5.1
-_WARMUP, _MOST_WARMUP = 1 / 6, 4000  # as a share of the updates, and in updates (Vaswani et al. 2017, section 5.3)
-_LEAST_WARMUP, _RECURRENT = 2000, 400  # the rate is (this times the model's width) ** -0.5; see `_learning_rate`
-_LEAST_SENTENCES = 100  # on which BLEU tells something
-_VALIDATED = 4 / 3  # what a token costs in validation, where training costs 1: forward for the loss, then translated
-_WARMED_UP = ("inverse_sqrt", "linear", "cosine")  # schedules that begin with a warm-up
-_LEAST_DROPOUT, _MOST_DROPOUT = 0.1, 0.4  # for a text that is read once, and as often as a training is planned for
+_GROWTH = 0.8  # tokens per update are sqrt(0.8 * tokens of the whole training): size and number of updates both grow
+_LEAST_TOKENS, _MOST_TOKENS = 512, 25_000  # limits for tokens per update; the maximum is Vaswani et al. 2017, sec. 5.1
+_WARMUP, _MOST_WARMUP = 1 / 6, 4000  # fraction of the updates, and maximum in updates (Vaswani et al. 2017, sec. 5.3)
+_LEAST_WARMUP, _RECURRENT = 2000, 400  # in the peak rate (number * width of the model) ** -0.5; see `_learning_rate`
+_LEAST_SENTENCES = 100  # minimum number of sentences for a meaningful BLEU
+_VALIDATED = 4 / 3  # cost of a token in validation relative to training: forward pass for the loss, then translation
+_WARMED_UP = ("inverse_sqrt", "linear", "cosine")  # schedules that start with a warm-up
+_LEAST_DROPOUT, _MOST_DROPOUT = 0.1, 0.4  # for hardly any repetition of the text, and for MOST_EPOCHS passes
 _KEYS = (
     "tokenizer.vocab_size",
     "model.dropout",
@@ -50,15 +51,15 @@ _KEYS = (
 
 
 class Text(NamedTuple):
-    """The size of a text in tokens of each pair's longer side, as updates are padded to them."""
+    """The size of a text. The length of a pair is that of its longer side, as in training.tokens_per_update."""
 
     sentences: int
-    tokens: int  # of all sentences
-    longest: int
+    tokens: int  # sum of the lengths of all pairs
+    longest: int  # length of the longest pair
 
     @classmethod
     def of(cls, store: Store, rows: Rows | None = None) -> Text:
-        """Return the size of a store, or of some rows of it."""
+        """Return the size of a store, or of the given rows of it."""
         longer = np.maximum(store.source_lengths, store.target_lengths)
         chosen = longer if rows is None else longer[rows]
         return cls(len(chosen), int(chosen.sum()), int(longer.max()))
@@ -68,19 +69,20 @@ class Plan(NamedTuple):
     """The expected length of a training."""
 
     tokens_per_update: int
-    updates: float
-    an_hour: float  # updates of the machine of nominal speed
+    updates: float  # number of updates
+    an_hour: float  # updates per hour on a machine of nominal speed
 
 
 def adopt(config: Config, before: Config) -> Config:
-    """Return a configuration with the values of the run that it goes on with in place of each `auto`."""
+    """Return a configuration with the values of `before`, that of the resumed run, in place of each `auto`."""
     return _with(config, config_to_flat(before))
 
 
 def resolve(config: Config, prepared: Prepared, device: str) -> Config:
-    """Return a configuration with a number in place of each `auto`; what is set stays as it is.
+    """Return a configuration with a number in place of each `auto`; all other values stay unchanged.
 
-    `device` is the kind on which it trains, such as "cuda". Raises ConfigError where the outcome cannot work.
+    `device` is the kind of device to train on, such as "cuda". Raises ConfigError if the resulting configuration is not
+    valid.
     """
     training = config.training
     val, corpora = Text.of(prepared.val), len(prepared.val.corpora or [1])
@@ -105,14 +107,14 @@ def resolve(config: Config, prepared: Prepared, device: str) -> Config:
 
 
 def told(before: Config, after: Config) -> str:
-    """Return one line that says what has come in place of `auto`; nothing where nothing has."""
+    """Return one line with the values that replaced `auto`, or an empty string if there are none."""
     values = config_to_flat(after)
     found = [f"{key}={_shown(values[key])}" for key in _automatic(before) if values[key] != "auto"]
     return f"auto: {', '.join(found)}" if found else ""
 
 
 def unreachable_peak(config: Config, prepared: Prepared, device: str) -> str:
-    """Return a sentence about a warm-up that is longer than the limits allow for; else nothing."""
+    """Return a warning if the warm-up is longer than the training that the limits allow, or else an empty string."""
     training = config.training
     weights = _weights_multiplied(config, prepared)
     plan = planned(training, _epoch(config, prepared), weights, device, most_epochs=math.inf)
@@ -127,11 +129,11 @@ def unreachable_peak(config: Config, prepared: Prepared, device: str) -> str:
 
 
 def planned(training: TrainingConfig, epoch: Text, weights: int, device: str, most_epochs: float = MOST_EPOCHS) -> Plan:
-    """Return how long a training is expected to be, with its tokens in an update, found where they are `auto`.
+    """Return the expected length of a training, and its tokens per update, which are computed here if they are `auto`.
 
-    `weights` counts those that each token is multiplied by: six operations each, forward and backward.
+    `weights` is the number of weights that each token is multiplied by: six operations each, forward and backward.
     """
-    speed = NOMINAL_FLOPS.get(device, _OF_A_CPU) / (6 * weights)  # tokens a second
+    speed = NOMINAL_FLOPS.get(device, _OF_A_CPU) / (6 * weights)  # tokens per second
     tokens = float(min(most_epochs, training.max_epochs or math.inf) * epoch.tokens)
     if training.max_minutes is not None:
         tokens = min(tokens, 60 * training.max_minutes * speed)
@@ -143,9 +145,9 @@ def planned(training: TrainingConfig, epoch: Text, weights: int, device: str, mo
 
 
 def _weights_multiplied(config: Config, prepared: Prepared) -> int:
-    """Count the weights that a token is multiplied by: embeddings are looked up, unless they project, too."""
+    """Count the weights that a token is multiplied by: all but embeddings that are not also the output projection."""
     sizes = (prepared.tokenizer.source_size, prepared.tokenizer.target_size)
-    with torch.device("meta"):  # the shapes without the weights
+    with torch.device("meta"):  # creates shapes without allocating weights
         model = build_model(config.model, *sizes)
     looked_up = {id(module.weight) for module in model.modules() if isinstance(module, nn.Embedding)}
     looked_up.discard(id(model.projection.weight))
@@ -153,12 +155,12 @@ def _weights_multiplied(config: Config, prepared: Prepared) -> int:
 
 
 def _epoch(config: Config, prepared: Prepared) -> Text:
-    """Return the size of an epoch, in which corpora come by their weights."""
+    """Return the size of an epoch, in which each corpus occurs according to its weight."""
     return Text.of(prepared.train, Mixture.of(config.data, prepared.train).rows(config.seed, 0))
 
 
 def _tokens_per_update(training: TrainingConfig, epoch: Text, tokens: float) -> int:
-    """The size that a training on so many tokens has its updates of; the longest sentence fits into it."""
+    """Return the tokens per update for a training on `tokens` tokens in all; at least the longest sentence fits."""
     best = math.sqrt(_GROWTH * tokens)
     if training.max_steps is not None:
         best = min(best, _GROWTH * training.max_steps)
@@ -167,9 +169,10 @@ def _tokens_per_update(training: TrainingConfig, epoch: Text, tokens: float) -> 
 
 
 def _learning_rate(model: ModelConfig, warmup: int) -> float:
-    """The peak of Vaswani et al. 2017, eq. 3, which is lower for a longer warm-up; recurrent models want a higher rate.
+    """Return the peak learning rate: Vaswani et al. 2017, eq. 3 for transformers, a higher one for recurrent models.
 
-    A warm-up of less than 2,000 updates counts as 2,000, and none as 4,000: so high a rate needs one.
+    For transformers it is lower for a longer warm-up. A warm-up of less than 2,000 updates counts as 2,000, and none as
+    4,000, which keeps the rate from becoming too high.
     """
     if isinstance(model, TransformerConfig):
         rate = (max(warmup or _MOST_WARMUP, _LEAST_WARMUP) * model.model_dim) ** -0.5
@@ -179,21 +182,25 @@ def _learning_rate(model: ModelConfig, warmup: int) -> float:
 
 
 def _dropout(plan: Plan, epoch: Text) -> float:
-    """Return more dropout the more often the text is read, so that the loss on other text does not rise again."""
+    """Return the dropout, which is higher the more often the text is repeated, to prevent overfitting."""
     passes = plan.updates * min(plan.tokens_per_update, epoch.tokens) / epoch.tokens
     return round(_LEAST_DROPOUT + (_MOST_DROPOUT - _LEAST_DROPOUT) * min(1.0, passes / MOST_EPOCHS), 2)
 
 
 def _warmup_steps(training: TrainingConfig, plan: Plan) -> int:
+    """Return the number of warm-up updates; 0 for a schedule without warm-up."""
     schedule = training.schedule
     if schedule.name not in _WARMED_UP:
         return 0
-    end = schedule.horizon or training.max_steps or round(plan.updates)  # before which a warm-up must be over
+    end = schedule.horizon or training.max_steps or round(plan.updates)  # the warm-up has to end before this update
     return min(two_digits(max(1.0, min(plan.updates, end) * _WARMUP)), _MOST_WARMUP, max(0, end - 1))
 
 
 def _validate_every(plan: Plan, val: Text, corpora: int, sentences: int | Auto | None) -> int:
-    """A tenth of the updates, but within an hour, or as many more as a validation of so many sentences takes."""
+    """Return the number of updates between validations: a tenth of all updates, but at most an hour.
+
+    If that makes validations take more than VALIDATION_SHARE of the time, the number is higher.
+    """
     each = _LEAST_SENTENCES if sentences == "auto" else sentences or val.sentences
     looked_at = min(each * corpora, val.sentences)
     least = _VALIDATED * looked_at * val.tokens / val.sentences / VALIDATION_SHARE / plan.tokens_per_update
@@ -201,18 +208,19 @@ def _validate_every(plan: Plan, val: Text, corpora: int, sentences: int | Auto |
 
 
 def _validation_sentences(tokens_between: int, val: Text, corpora: int) -> int:
-    """As many sentences of each corpus as the share of validation in the time allows."""
+    """Return the number of sentences of each corpus that can be validated within VALIDATION_SHARE of the time."""
     sentences = VALIDATION_SHARE * tokens_between / _VALIDATED / (val.tokens / val.sentences) / corpora
     return min(max(two_digits(max(1.0, sentences)), _LEAST_SENTENCES), val.sentences)
 
 
 def _automatic(config: Config) -> list[str]:
+    """Return the keys whose value is `auto`."""
     flat = config_to_flat(config)
     return [key for key in _KEYS if flat[key] == "auto"]
 
 
 def _with(config: Config, values: Mapping[str, object]) -> Config:
-    """The configuration with values for the keys that say `auto`."""
+    """Return the configuration with `values` for the keys that are `auto`."""
     nested = config_to_dict(config)
     for key in _automatic(config):
         *sections, name = key.split(".")

@@ -1,7 +1,7 @@
-"""Averaging of checkpoints: one set of weights, the mean of several that a run has kept (Vaswani et al. 2017, 6.1).
+"""Average the weights of several checkpoints of a run (Vaswani et al. 2017, section 6.1).
 
-Weights late in one training run lie in one wide valley of the loss, and their mean tends to lie nearer its middle than
-any of them (Izmailov et al. 2018, on stochastic weight averaging).
+Late in training, the weights of a run lie in one wide valley of the loss, and their mean tends to be closer to its
+middle than any single checkpoint (Izmailov et al. 2018, on stochastic weight averaging).
 """
 
 from __future__ import annotations
@@ -36,10 +36,10 @@ from nmt.training.limits import TrainingProgress
 
 
 def kept_steps(run_dir: str | os.PathLike[str], of: Literal["best", "last"], count: int | None = None) -> list[int]:
-    """The steps of the best or last `count` checkpoints that a run has kept, the best or the newest first.
+    """Return the steps of the `count` best or last checkpoints that a run has kept, the best or the newest first.
 
-    count=None takes all of the best, or the last training.keep_last. Raises NmtError where fewer than count are kept,
-    or fewer than two.
+    count=None stands for all of the best checkpoints, or for the last training.keep_last. Raises NmtError if the run
+    has kept fewer than `count`, or fewer than two.
     """
     config = read_run_config(run_dir)
     saved = saved_steps(run_dir)
@@ -47,7 +47,7 @@ def kept_steps(run_dir: str | os.PathLike[str], of: Literal["best", "last"], cou
         state = load_training_state(find_checkpoint(run_dir, "last"))
         steps = [step for _, step in TrainingProgress.from_state_dict(state["progress"]).best if step in saved]
     else:
-        steps = saved[::-1][: config.training.keep_last]  # older ones were kept for being good
+        steps = saved[::-1][: config.training.keep_last]  # older ones are kept because they are among the best
     least = max(2, count or 0)
     if len(steps) < least:
         raise NmtError(
@@ -58,10 +58,11 @@ def kept_steps(run_dir: str | os.PathLike[str], of: Literal["best", "last"], cou
 
 
 def average_checkpoints(run_dir: str | os.PathLike[str], steps: Collection[int]) -> dict[str, Tensor]:
-    """The mean of the weights of a run's checkpoints, summed in float64, one checkpoint in memory at a time.
+    """Return the mean of the weights of several checkpoints of a run.
 
-    Weights keep their types and tied ones stay tied; tensors of whole numbers are those of the newest checkpoint.
-    Raises NmtError where the checkpoints are not of one model.
+    The weights are summed in float64, with one checkpoint in memory at a time. They keep their dtypes, and tied weights
+    stay tied; integer tensors are taken from the newest checkpoint. Raises NmtError if the checkpoints belong to
+    different models.
     """
     newest, *older = sorted(set(steps), reverse=True)
     weights, _ = load_weights(run_dir, newest)
@@ -76,13 +77,13 @@ def average_checkpoints(run_dir: str | os.PathLike[str], steps: Collection[int])
         weights, _ = load_weights(run_dir, step)
         if different := {name for name, _ in _layout(weights).items() ^ layout.items()}:
             raise NmtError(
-                f"{run_dir}: the checkpoints of steps {step} and {newest} are not of one model ({min(different)} "
+                f"{run_dir}: the checkpoints of steps {step} and {newest} belong to different models ({min(different)} "
                 "differs): average checkpoints of one training run"
             )
         for name, total in sums.items():
             if total.is_floating_point():
                 total += weights[name]
-        del weights  # before the next is there
+        del weights  # free the memory before the next checkpoint is loaded
     means = {
         name: (total / (1 + len(older))).to(layout[name].dtype) if total.is_floating_point() else total
         for name, total in sums.items()
@@ -91,9 +92,9 @@ def average_checkpoints(run_dir: str | os.PathLike[str], steps: Collection[int])
 
 
 def take_average(run_dir: str | os.PathLike[str], weights: Mapping[str, Tensor], steps: Collection[int]) -> Path:
-    """Make averaged weights the run's averaged checkpoint, in place of an older one, and return their folder.
+    """Save averaged weights as the run's averaged checkpoint, replacing an older one, and return its folder.
 
-    It has the newest step's number, is complete or absent, and names the steps in averaged.json.
+    The folder is named after the newest step, lists all steps in averaged.json, and is either complete or absent.
     """
     checkpoints = checkpoints_folder(run_dir)
     path = checkpoints / f"averaged-{max(steps):010d}"
@@ -101,7 +102,7 @@ def take_average(run_dir: str | os.PathLike[str], weights: Mapping[str, Tensor],
         with atomic_directory(path) as folder:
             save_weights(folder / WEIGHTS, weights)
             (folder / "averaged.json").write_text(json.dumps({"steps": sorted(steps)}) + "\n", encoding="utf-8")
-            if path.is_dir():  # about to be replaced: the pointer must at no time lead nowhere
+            if path.is_dir():  # it is about to be replaced, and meanwhile no pointer may refer to it
                 (checkpoints / "averaged").unlink(missing_ok=True)
     except SafetensorError as error:
         raise NmtError(f"{path} could not be written: {error}") from error
@@ -111,7 +112,7 @@ def take_average(run_dir: str | os.PathLike[str], weights: Mapping[str, Tensor],
 
 
 def is_average_of(checkpoint: CheckpointInfo, steps: Collection[int]) -> bool:
-    """Whether an averaged checkpoint is that of these steps, as its averaged.json says."""
+    """Return whether an averaged checkpoint is the average of exactly these steps, according to its averaged.json."""
     try:
         record = json.loads((checkpoint.path / "averaged.json").read_text(encoding="utf-8"))
         return bool(record["steps"] == sorted(steps))
@@ -120,7 +121,7 @@ def is_average_of(checkpoint: CheckpointInfo, steps: Collection[int]) -> bool:
 
 
 def delete_average(run_dir: str | os.PathLike[str]) -> bool:
-    """Delete the run's averaged checkpoint; whether there was one."""
+    """Delete the run's averaged checkpoint; return whether there was one."""
     there = has_pointer(run_dir, "averaged")
     (checkpoints_folder(run_dir) / "averaged").unlink(missing_ok=True)
     _delete_averages(run_dir)
@@ -134,9 +135,9 @@ def _delete_averages(run_dir: str | os.PathLike[str], kept: str | None = None) -
 
 
 class _Weight(NamedTuple):
-    """What has to be equal in two checkpoints for the mean of a weight to make sense."""
+    """The properties of a weight that have to be equal in all checkpoints that are averaged."""
 
-    first: str  # of its names: another one where it is tied
+    first: str  # the first of its names; tied weights share a tensor and so have the same first name
     shape: torch.Size
     dtype: torch.dtype
 

@@ -1,4 +1,4 @@
-"""Checkpoints that training goes on from: written whole or not at all, and checked when they are read."""
+"""Write and read the checkpoints that training resumes from: complete or absent on disk, and checked when read."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ _STATE = "training_state.pt"
 
 
 def save_checkpoint(run_dir: str | os.PathLike[str], step: int, model: nn.Module, state: Mapping[str, Any]) -> Path:
-    """Write the checkpoint of `step` and point `last` to it.
+    """Write the checkpoint of `step`, make `last` point to it, and return its folder.
 
-    state holds tensors, numbers, texts, and lists and dicts of them. Raises NmtError, with the checkpoints before it
-    untouched, when it cannot be written.
+    `state` may hold tensors, numbers, strings, and lists and dicts of these. Raises NmtError if the checkpoint cannot
+    be written; earlier checkpoints are then unchanged.
     """
     path = checkpoints_folder(run_dir) / step_name(step)
     try:
-        if pointed_step(run_dir, "last") == step and path.is_dir():  # the weights are there already
+        if pointed_step(run_dir, "last") == step and path.is_dir():  # its weights have been written before
             with atomic_write(path / _STATE, "wb") as file:
                 torch.save(dict(state), file)
             return path
@@ -58,15 +58,18 @@ def save_checkpoint(run_dir: str | os.PathLike[str], step: int, model: nn.Module
 
 
 def load_training_state(info: CheckpointInfo) -> dict[str, Any]:
-    """What `save_checkpoint` was given beside the model, on the CPU. Raises NmtError where it is missing or damaged."""
+    """Read the `state` that was given to `save_checkpoint`, with all tensors on the CPU.
+
+    Raises NmtError if the file is missing or damaged.
+    """
     if info.averaged:
-        raise NmtError(f"{info.path} is an average, which no training can go on from: choose best, last or a step")
+        raise NmtError(f"{info.path} is an average, and training cannot continue from one: choose best, last or a step")
     path = info.path / _STATE
     check_there(path)
     try:
         with ZipFile(path) as archive:
             if archive.testzip() is not None:
-                raise BadZipFile("a checksum is another")
+                raise BadZipFile("a checksum does not match")
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, RuntimeError, EOFError, ValueError, KeyError, BadZipFile, pickle.UnpicklingError) as error:
         raise damaged(path, str(error).partition("\n")[0]) from error
@@ -74,7 +77,7 @@ def load_training_state(info: CheckpointInfo) -> dict[str, Any]:
 
 
 class Newest(NamedTuple):
-    """A checkpoint to train on from."""
+    """A checkpoint to resume training from."""
 
     step: int
     weights: dict[str, Tensor]
@@ -82,25 +85,26 @@ class Newest(NamedTuple):
 
     @property
     def progress(self) -> TrainingProgress:
-        """How far the run was."""
+        """The progress of the run at this checkpoint."""
         return TrainingProgress.from_state_dict(self.state["progress"])
 
 
 def load_newest(run_dir: str | os.PathLike[str], say: Callable[[str], None]) -> Newest:
-    """The last checkpoint of a run, or the one before it where that is damaged, which is said.
+    """Read the last checkpoint of a run, or the newest readable one before it if the last is damaged.
 
-    Where none is named as the last, that is the newest one, which is said too. Raises NmtError where none can be read.
+    If `last` names no checkpoint, start with the newest one. Both cases are reported through `say`. Raises NmtError if
+    no checkpoint can be read.
     """
     folder = checkpoints_folder(run_dir)
     last, steps = pointed_step(run_dir, "last"), saved_steps(run_dir)[::-1]
     if last is not None:
         steps = [last, *(step for step in steps if step < last)]
     elif steps:
-        say(f"{folder / 'last'} names no checkpoint: going on from the newest one, that of step {steps[0]:,}")
+        say(f"{folder / 'last'} names no checkpoint: continuing from the newest one, step {steps[0]:,}")
     else:
         raise NmtError(
-            f"{folder} has no step-... folder that training can go on from: copy those of the run there, or "
-            f"choose another folder with run_dir=OTHER (where fine_tune.run={run_dir} starts from averaged weights)"
+            f"{folder} has no step-... folder that training can continue from: copy the run's step-... folders there, "
+            f"or choose another folder with run_dir=OTHER (fine_tune.run={run_dir} then starts from averaged weights)"
         )
     refused: list[NmtError] = []
     for step in steps:
@@ -113,7 +117,7 @@ def load_newest(run_dir: str | os.PathLike[str], say: Callable[[str], None]) -> 
         if refused:
             for refusal in refused:
                 say(str(refusal))
-            say(f"going on from the checkpoint before, that of step {step:,}")
+            say(f"continuing from an earlier checkpoint, step {step:,}")
         if step != last:
             set_pointer(run_dir, "last", step)
         return Newest(step, weights, state)
@@ -121,7 +125,7 @@ def load_newest(run_dir: str | os.PathLike[str], say: Callable[[str], None]) -> 
 
 
 def delete_others(run_dir: str | os.PathLike[str], kept: Iterable[int]) -> None:
-    """Delete the checkpoints of all steps but those in `kept`, and what an interrupted save left behind."""
+    """Delete all checkpoints except those of the steps in `kept`, and the temporary files of interrupted saves."""
     kept = set(kept)
     folders = checkpoint_folders(run_dir, "step")
     for step, path in folders.items():

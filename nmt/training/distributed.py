@@ -1,16 +1,16 @@
 """The processes that train one model together: those that torchrun started, or just this one.
 
-How long anything here may wait (TIMEOUT is ten minutes, PATIENCE ten seconds):
+Time limits for everything that can wait (TIMEOUT is ten minutes, PATIENCE ten seconds):
 
-- To find each other: TIMEOUT, which torch keeps. Where a call of torch knows no limit, as on a connection to a store
-  that has stopped, TIMEOUT + PATIENCE (`finding_each_other`).
-- What all do together (sums, gathering, the forming of the group): TIMEOUT, which torch keeps.
-- What one process does alone (`on_main`, `in_turn`): as long as that process lives, since it may prepare data for
-  hours. One that has not been heard of for TIMEOUT ends all (`Alarm`); one that is heard of and never comes to an end
-  is waited for without end.
-- An answer of the store: TIMEOUT + PATIENCE after the last answer that the alarm has had.
-- To leave: PATIENCE for the alarm's thread, and after a failure for those that are to hear of it; TIMEOUT + PATIENCE
-  for torch to take the group down.
+- Finding each other: TIMEOUT, enforced by torch. Some calls of torch have no limit, for example on an open connection
+  to a store that was stopped: for these TIMEOUT + PATIENCE (`finding_each_other`).
+- Collective operations (sums, gathering, forming the group): TIMEOUT, enforced by torch.
+- Work that one process does while the others wait (`on_main`, `in_turn`): as long as that process lives, because it may
+  prepare data for hours. If it has not responded for TIMEOUT, all processes end (`Alarm`). If it responds but its work
+  never ends, the others wait forever.
+- A request to the store: TIMEOUT + PATIENCE after the store's last answer to the alarm.
+- Leaving: PATIENCE for the alarm's thread, and, after a failure, for the other processes to notice it;
+  TIMEOUT + PATIENCE for torch to destroy the process group.
 """
 
 from __future__ import annotations
@@ -36,60 +36,61 @@ from nmt.training.alarm import LOST, PATIENCE, Alarm, leave, limited
 
 T = TypeVar("T")
 
-TIMEOUT = timedelta(minutes=10)  # for which a process waits for the others in what all of them do
+TIMEOUT = timedelta(minutes=10)  # how long a collective operation waits for the other processes
 
 
 class World:
-    """All processes of a training: here one, which does alone what several do together.
+    """The processes of a training, with the operations in which they all take part: here a single process.
 
-    What all take part in, each calls, in the same order.
+    Every process has to call these operations, and all in the same order.
     """
 
     rank, size = 0, 1
 
     @property
     def is_main(self) -> bool:
-        """Whether this is the process that writes, and tells the user."""
+        """Whether this is the main process, which writes files and reports to the user."""
         return self.rank == 0
 
     def own_device(self, device: torch.device) -> torch.device:
-        """This process's device of that type."""
+        """Return this process's own device of the given type."""
         return device
 
     def parallel(self, module: nn.Module) -> nn.Module:
-        """The module with rank 0's weights, whose gradients are the mean over all processes."""
+        """Wrap a module: it gets rank 0's weights, and its gradients are averaged over all processes."""
         return module
 
     def keeping_gradients(self, module: nn.Module) -> AbstractContextManager[None]:
-        """During the block a `parallel` module adds up gradients of its own, for the next backward pass outside."""
+        """Accumulate gradients locally during the block; the next backward pass after it exchanges them all."""
         return nullcontext()
 
     def sum(self, tensor: Tensor) -> Tensor:
-        """The sum over all processes, in the place of the tensor; on a GPU, without waiting for it."""
+        """Sum a tensor over all processes in place, and return it; on a GPU, this does not wait for the result."""
         return tensor
 
     def agree(self, seconds: float, signal: int | None) -> tuple[float, int | None]:
-        """The time by rank 0's clock, and a signal that any process has received."""
+        """Return the elapsed seconds by rank 0's clock, and the signal that any process has received, or None."""
         return seconds, signal
 
     def gather(self, item: T) -> list[T]:
-        """The items of all processes, by rank."""
+        """Return the items of all processes, by rank."""
         return [item]
 
     def on_main(self, work: Callable[[], T]) -> T:
-        """What `work` gives on rank 0, which alone does it, however long it takes."""
+        """Call `work` on rank 0 only, and return its result in all processes, which wait as long as it takes."""
         return work()
 
     def in_turn(self, work: Callable[[], T]) -> T:
-        """`work` done by rank 0, then by the first process of each machine, then by the others.
+        """Call `work` on rank 0, then on the first process of each machine, then on the others; return its result.
 
-        So what rank 0, or else the first on a machine, makes and stores the others find, however long it takes.
+        This way the later processes find the files that rank 0, or the first process on their machine, has written.
+        They wait as long as it takes.
         """
         return work()
 
 
 class Processes(World):
-    """Several processes, joined by torch.distributed: NCCL between graphics cards, gloo for everything else."""
+    """Several processes connected by torch.distributed: NCCL between graphics cards, gloo for everything else."""
 
     def __init__(self, store: Store, rank: int, size: int) -> None:
         self.rank, self.size = rank, size
@@ -98,26 +99,27 @@ class Processes(World):
         nccl = torch.cuda.is_available() and dist.is_nccl_available()
         backend = "cpu:gloo,cuda:nccl" if nccl else "gloo"
         dist.init_process_group(backend, store=PrefixStore("group", store), rank=rank, world_size=size, timeout=TIMEOUT)
-        # LOCAL_RANK is no guide to who is first on a machine: containers on one machine have a name each
+        # not by LOCAL_RANK: containers on one machine are different hosts, each with its own first process
         machine = socket.gethostname()
         is_first_there = self.gather(machine).index(machine) == rank
         self._turn = 0 if self.is_main else 1 if is_first_there else 2
 
     def own_device(self, device: torch.device) -> torch.device:
-        """A graphics card for each process of a machine; raises NmtError where there are too few."""
+        """Return a separate graphics card for each process on a machine; raise NmtError if there are too few."""
         if not takes_several_processes(device):
             raise NmtError("several processes cannot share an mps device: set training.device=cpu")
         if not is_cuda(device):
             return device
         if device.index is not None:
             raise NmtError(
-                f"training.device={device} is one card for all processes: with training.device=cuda each has its own"
+                f"training.device={device} would give all processes the same graphics card: set training.device=cuda, "
+                "so that each gets its own"
             )
-        local_rank = int(os.environ.get("LOCAL_RANK", 0))  # counted on each machine
+        local_rank = int(os.environ.get("LOCAL_RANK", 0))  # the number of this process on its machine
         if local_rank >= (cards := torch.cuda.device_count()):
             raise NmtError(
-                f"process {local_rank + 1} of {socket.gethostname()} finds {cards} graphics cards there: "
-                f"start no more than {cards} by torchrun --nproc-per-node, or set training.device=cpu"
+                f"process {local_rank + 1} on {socket.gethostname()} has no graphics card of its own, since there are "
+                f"only {cards}: start at most {cards} with torchrun --nproc-per-node, or set training.device=cpu"
             )
         card = torch.device("cuda", local_rank)
         torch.cuda.set_device(card)
@@ -125,8 +127,8 @@ class Processes(World):
 
     def parallel(self, module: nn.Module) -> nn.Module:
         with warnings.catch_warnings():
-            # The keyword is about to be renamed; what takes its place still sends buffers at the start, and tables of
-            # positions may have grown to different lengths.
+            # broadcast_buffers is about to be renamed. Its replacement still sends buffers at the start, but tables of
+            # positions may have grown to different lengths in different processes.
             warnings.simplefilter("ignore", FutureWarning)
             return DistributedDataParallel(module, broadcast_buffers=False, gradient_as_bucket_view=True)
 
@@ -162,7 +164,7 @@ class Processes(World):
         return found
 
     def _meet(self) -> None:
-        """Wait for all processes, as long as it takes: the alarm ends what waits for one that is gone."""
+        """Wait for all processes, without a time limit: if one of them is gone, the alarm ends the others."""
         self._meetings += 1
         meeting = f"meeting {self._meetings}"
         if self._store.add(meeting, 1) == self.size:
@@ -172,34 +174,34 @@ class Processes(World):
 
 @contextmanager
 def joined() -> Iterator[World]:
-    """The processes that torchrun, or whoever sets the same environment variables, has started; or just this one.
+    """Join the processes started by torchrun (or with the same environment variables), or yield just this process.
 
-    A failure in one of them ends all, and is told once: by an exception in the first to fail; the others end with
-    status 1. Raises NmtError where they don't find each other, and where one of them is gone.
+    If one process fails, all end. The failure is reported only once: the first process to fail raises its exception,
+    and the others exit with status 1. Raises NmtError if the processes do not find each other, or if one is gone.
     """
     if int(os.environ.get("WORLD_SIZE", 1)) == 1:
         yield World()
         return
     with finding_each_other():
         store, rank, size = next(rendezvous("env://", timeout=TIMEOUT))
-        of_agent = os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
-        keeps_store = rank == 0 and not of_agent
-        # torchrun's own store outlives a restart, with all that was said in it before
-        start = f"start {os.environ.get('TORCHELASTIC_RESTART_COUNT', 0)}" if of_agent else "start"
+        torchrun_store = os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
+        keeps_store = rank == 0 and not torchrun_store
+        # torchrun's own store survives a restart of the processes, with all keys from before
+        start = f"start {os.environ.get('TORCHELASTIC_RESTART_COUNT', 0)}" if torchrun_store else "start"
         silence = TIMEOUT.total_seconds()
         alarm = Alarm(PrefixStore(start, store.clone()), rank, size, silence, keeps_store=keeps_store)
     left: SystemExit | None = None
     try:
         with alarm.watched():
-            with _telling_of_strangers():
+            with _reporting_failure_to_meet():
                 world = Processes(PrefixStore(start, store), rank, size)
             try:
                 yield world
-            except SystemExit as stop:  # as all do, after a signal
+            except SystemExit as stop:  # after a signal, which ends all processes alike
                 left = stop
-            world.gather(None)  # whoever keeps the store leaves no sooner than the others
-    except SystemExit:  # another process was the first to fail, and tells why
-        leave()  # at once: a group that is not taken down has threads that could abort the interpreter as it ends
+            world.gather(None)  # the process that hosts the store must not leave before the others
+    except SystemExit:  # another process was the first to fail, and reports why
+        leave()  # at once: the threads of the process group could abort the interpreter during a normal exit
     with limited(TIMEOUT.total_seconds() + PATIENCE, LOST):
         dist.destroy_process_group()
     if left is not None:
@@ -208,25 +210,27 @@ def joined() -> Iterator[World]:
 
 @contextmanager
 def finding_each_other(command: str = "nmt-train") -> Iterator[None]:
-    """Raise NmtError where the processes that are to meet in the block don't.
+    """Raise NmtError if the processes do not find each other in the block.
 
-    Where it takes longer than TIMEOUT, and no exception comes, this process ends with a sentence of `command`.
+    If the block takes longer than TIMEOUT + PATIENCE without an exception, print an error message of `command` and end
+    this process.
     """
     limit = TIMEOUT.total_seconds() + PATIENCE
-    sentence = _strangers(f"no answer for {limit:.0f} seconds: one is stopped or out of reach")
-    with limited(limit, sentence, command), _telling_of_strangers():
+    sentence = _failure_to_meet(f"no answer for {limit:.0f} seconds: one is stopped or out of reach")
+    with limited(limit, sentence, command), _reporting_failure_to_meet():
         yield
 
 
 @contextmanager
-def _telling_of_strangers() -> Iterator[None]:
+def _reporting_failure_to_meet() -> Iterator[None]:
+    """Raise torch's exceptions in the block as NmtError."""
     try:
         yield
     except (ValueError, RuntimeError) as error:
-        raise NmtError(_strangers(str(error).strip().partition("\n")[0])) from error
+        raise NmtError(_failure_to_meet(str(error).strip().partition("\n")[0])) from error
 
 
-def _strangers(reason: str) -> str:
+def _failure_to_meet(reason: str) -> str:
     return (
         f"the {os.environ['WORLD_SIZE']} processes of WORLD_SIZE did not find each other ({reason}): start them with "
         "torchrun, or unset WORLD_SIZE"

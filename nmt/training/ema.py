@@ -1,4 +1,4 @@
-"""An exponential moving average of the weights, kept beside those that are trained."""
+"""An exponential moving average of the trained weights."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ from torch import Tensor, nn
 
 
 class MovingAverage:
-    """v_t = d v_{t-1} + (1 - d) w_t over updates, for what validates and translates (Polyak & Juditsky 1992).
+    """The moving average v_t = d v_{t-1} + (1 - d) w_t of the weights after each update (Polyak & Juditsky 1992).
 
-    In place of the correction of Kingma & Ba 2015, section 7.2, for the weights of the start, d rises to `decay` as
-    (1 + t) / (10 + t). Without a decay (None) the average is the weights themselves.
+    The averaged weights are used for validation and translation. To give little weight to the initial weights, d rises
+    to `decay` as (1 + t) / (10 + t), instead of the bias correction of Kingma & Ba 2015, section 7.2. With decay=None
+    the average is the weights themselves.
     """
 
     def __init__(self, model: nn.Module, decay: float | None) -> None:
@@ -25,7 +26,7 @@ class MovingAverage:
 
     @torch.no_grad()
     def update(self, step: int) -> None:
-        """Take in the weights after update `step` (the first is 1)."""
+        """Add the weights after update `step` (the first is 1) to the average."""
         if self._decay is not None:
             share = 1 - min(self._decay, (1 + step) / (10 + step))
             for average, weight in zip(self._average, self._weights, strict=True):
@@ -33,7 +34,7 @@ class MovingAverage:
 
     @contextmanager
     def applied(self) -> Iterator[None]:
-        """During the block the model has the average for its weights."""
+        """Let the model use the averaged weights during the block."""
         self._swap()
         try:
             yield
@@ -41,19 +42,19 @@ class MovingAverage:
             self._swap()
 
     def state_dict(self) -> dict[str, Any]:
-        """What a checkpoint keeps beside the model's weights, which are then the average: those that are trained."""
+        """Return the trained weights, which a checkpoint stores in addition to the average (the model's weights)."""
         return {"trained": [weight.detach().clone() for weight in self._weights]}
 
     @torch.no_grad()
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from a checkpoint whose weights the model has been given."""
+        """Restore the trained weights and the average; the model must already have the checkpoint's weights."""
         for weight, average, trained in zip(self._weights, self._average, state["trained"], strict=True):
             average.copy_(weight)
             weight.copy_(trained)
 
     @torch.no_grad()
     def _swap(self) -> None:
-        """Exchange the values and not the tensors, which cuDNN wants to stay where they are."""
+        """Exchange the values, not the tensors: cuDNN requires that weights stay at the same place in memory."""
         for weight, average in zip(self._weights, self._average, strict=True):
             trained = weight.clone()
             weight.copy_(average)

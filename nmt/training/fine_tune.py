@@ -1,4 +1,4 @@
-"""Fine-tuning: training that starts from the weights and the vocabulary of a run trained before."""
+"""Fine-tuning: start training from the weights and the vocabulary of an earlier run."""
 
 from __future__ import annotations
 
@@ -18,19 +18,20 @@ from nmt.runs.checkpoints import CheckpointInfo, find_checkpoint, has_checkpoint
 from nmt.runs.run import read_run_config
 from nmt.runs.weights import give_weights
 
-if TYPE_CHECKING:  # a configuration that starts from scratch need not wait for torch
+if TYPE_CHECKING:  # torch takes long to import and is not needed to check a configuration
     from torch import nn
 
-# how keys end that have no part in what weights mean: rates of dropout, and weights of losses
+# endings of model keys that do not affect the meaning of weights: rates of dropout and weights of losses
 _OF_TRAINING = ("dropout", "doubly_stochastic")
 
 
 def inherit(config: Config) -> tuple[Config, Tokenizer | None]:
-    """The configuration with the tokenizer section of the run it starts from, and that run's tokenizer.
+    """Return the configuration with the tokenizer section of the run in fine_tune.run, and that run's tokenizer.
 
-    Once it has a checkpoint of its own a run takes both from itself and needs the other no more. One that starts from
-    scratch has the tokenizer of tokenizer.path, or None. Raises ConfigError for a run it cannot start from, for a
-    tokenizer that is not that run's, and for parts to freeze that the model does not have.
+    Once the new run has a checkpoint of its own, it takes both from its own directory and no longer needs the other
+    run. Without fine_tune.run, the tokenizer is that of tokenizer.path, or None. Raises ConfigError if training cannot
+    start from fine_tune.run, if the tokenizer or model of the configuration differs from that run's, or if the model
+    has no part with a name in fine_tune.freeze.
     """
     assert config.run_dir, "load_config fills it in"
     own = Path(config.run_dir)
@@ -58,7 +59,7 @@ def inherit(config: Config) -> tuple[Config, Tokenizer | None]:
 
 
 def load_base(config: FineTuneConfig, model: nn.Module, log: Callable[[str], None]) -> CheckpointInfo | None:
-    """Give the model the weights it starts from and say which these are; None where it starts from scratch."""
+    """Load the weights of fine_tune.run into the model and report it; return None if training starts from scratch."""
     if config.run is None:
         return None
     info = give_weights(model, config.run, config.checkpoint)
@@ -67,10 +68,10 @@ def load_base(config: FineTuneConfig, model: nn.Module, log: Callable[[str], Non
 
 
 def freeze(model: nn.Module, parts: Sequence[str], log: Callable[[str], None] = lambda sentence: None) -> None:
-    """Take the weights of `parts`, dotted names of modules or weights, out of training, and tell the log which.
+    """Freeze the weights of `parts`, which are dotted names of modules or weights, and report their number.
 
-    A weight shared with another part stays there too. Raises ConfigError for a part that the model does not have, and
-    where nothing is left to train.
+    A weight that is shared with another part is frozen there, too. Raises ConfigError if the model has no such part, or
+    if no weights are left to train.
     """
     if not parts:
         return
@@ -89,33 +90,33 @@ def freeze(model: nn.Module, parts: Sequence[str], log: Callable[[str], None] = 
     if frozen == total:
         raise ConfigError(f"fine_tune.freeze={','.join(parts)} leaves nothing to train: freeze fewer parts")
     shared = [name for name, weight in weights.items() if not weight.requires_grad and name not in named]
-    also = f", {' and '.join(shared)} too, being shared with a frozen part" if shared else ""
-    log(f"fine_tune.freeze: {frozen:,} of {total:,} weights stay as they are{also}")
+    also = f", including {' and '.join(shared)} (shared with a frozen part)" if shared else ""
+    log(f"fine_tune.freeze: {frozen:,} of {total:,} weights are frozen{also}")
 
 
 def _section(given: TokenizerConfig, theirs: TokenizerConfig, base: Path) -> TokenizerConfig:
-    """The tokenizer section with what the run to start from has for a section, or a size, that is left to it."""
+    """Return the tokenizer section, with the base run's values if the section or its vocab_size is not set."""
     filled = dataclasses.replace(given, vocab_size=theirs.vocab_size) if given.vocab_size == "auto" else given
     for key in ("path", "symbols"):
         require(
-            not getattr(given, key) or filled == theirs,  # as in a copy of its config.yaml
-            f"tokenizer.{key} cannot be had with fine_tune.run={base}, whose tokenizer is taken: leave one of them out",
+            not getattr(given, key) or filled == theirs,  # equal if copied from that run's config.yaml
+            f"tokenizer.{key} cannot be combined with fine_tune.run={base}, whose tokenizer is used: leave one out",
         )
     return theirs if given == TokenizerConfig() else filled
 
 
 def _check_parts(config: Config, tokenizer: Tokenizer) -> None:
-    """Refuse parts to freeze that the model does not have."""
+    """Raise ConfigError if the model has no part with a name in fine_tune.freeze."""
     import torch
 
     from nmt.models.build import build_model
 
-    with torch.device("meta"):  # the names without the weights
+    with torch.device("meta"):  # creates names without allocating weights
         freeze(build_model(config.model, tokenizer.source_size, tokenizer.target_size), config.fine_tune.freeze)
 
 
 def _refuse_new_tags(data: DataConfig, tokenizer: Tokenizer, base: Path) -> None:
-    """Refuse tags that the vocabulary of the run to start from does not have."""
+    """Raise ConfigError if a corpus has a tag that is not in the base run's vocabulary."""
     for key, corpora in ({"data.train": data.train} | data.held_out()).items():
         for corpus in corpora:
             require(
@@ -126,7 +127,7 @@ def _refuse_new_tags(data: DataConfig, tokenizer: Tokenizer, base: Path) -> None
 
 
 def _refuse_another_model(config: Config, theirs: Config, base: Path) -> None:
-    """Refuse a model or a vocabulary that the weights of the run to start from do not belong to."""
+    """Raise ConfigError if the base run has another model or vocabulary, so that its weights do not fit."""
     now, there = config_to_flat(config), config_to_flat(theirs)
     keys = [
         key
@@ -135,11 +136,11 @@ def _refuse_another_model(config: Config, theirs: Config, base: Path) -> None:
         and not key.endswith(_OF_TRAINING)
         and now.get(key) != there.get(key)
     ]
-    if "model.family" in keys:  # all other keys of the model are different ones then
+    if "model.family" in keys:  # then all other model keys differ, too
         keys = ["model.family", *(key for key in keys if not key.startswith("model."))]
     different = [f"{key} is {now.get(key, '(not set)')}, there {there.get(key, '(not set)')}" for key in keys]
     if different:
         raise ConfigError(
-            f"fine_tune.run={base} has another model or vocabulary ({'; '.join(different)}): set these keys as there, "
-            "or leave the tokenizer section out"
+            f"fine_tune.run={base} has another model or vocabulary ({'; '.join(different)}): set these keys as in that "
+            "run, or leave the tokenizer section out"
         )

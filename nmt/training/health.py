@@ -1,4 +1,4 @@
-"""Whether training still goes well: gradients that are finite, a loss that does not explode."""
+"""Detect diverging training: gradients that are not finite, or a loss that explodes."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from nmt.data.batching import Update
 from nmt.errors import NmtError
 from nmt.training.distributed import World
 
-_MEMORY = 0.9  # of the running mean of the loss
+_MEMORY = 0.9  # weight of the old value in the running mean of the loss
 
 
 class Diverged(Exception):
-    """An update went wrong; the message says which, and how."""
+    """Raised after a bad update; the message names the update and what was wrong with it."""
 
 
 def gone_for_good(diagnosis: str, rollbacks: int, has_checkpoint: bool) -> NmtError:
-    """What ends a run that has gone back to a lower rate often enough."""
+    """Return the error that ends a diverged run when no rollback is left."""
     kept = "the last checkpoint is kept" if has_checkpoint else "there was no checkpoint yet"
-    tried = f" after {rollbacks} times going back to a lower rate" if rollbacks else ""
+    tried = f" again after {rollbacks} rollback(s) to a lower learning rate" if rollbacks else ""
     return NmtError(
         f"training diverged{tried}: {diagnosis}; {kept}; in another run_dir, try a lower "
         "training.learning_rate, a longer training.schedule.warmup_steps or a lower training.clip_norm"
@@ -29,27 +29,27 @@ def gone_for_good(diagnosis: str, rollbacks: int, has_checkpoint: bool) -> NmtEr
 
 
 class Health:
-    """Watches the loss and the gradient of every update, on the device, without waiting for it.
+    """Checks the loss and the gradient norm of every update on the device, without waiting for the device.
 
-    An update is bad when its gradient is not finite, or when with it the running mean of the loss comes to more than
-    twice the lowest it has been, and a nat (the loss is in nats a target token). Both are of the whole update, so that
-    all processes come to the same.
+    An update is bad if its gradient norm is not finite, or if it raises the running mean of the loss above
+    2 * (the lowest running mean so far) + 1, in nats per target token. Loss and norm are those of the whole update, so
+    all processes come to the same result.
     """
 
     def __init__(self, device: torch.device, world: World) -> None:
         self._world = world
-        self._level = torch.full((2,), torch.inf, device=device)  # running mean of the loss, and the lowest it has been
+        self._level = torch.full((2,), torch.inf, device=device)  # running mean of the loss, and its minimum so far
         self._bad = torch.zeros(3, device=device)  # the first bad update: its step (0: none), loss, gradient norm
-        # epoch, position, sentences, longest source and target of each update since the last check, by its step
+        # per step since the last check: epoch, position, sentences, longest source and target of the update
         self._seen: dict[int, tuple[int, ...]] = {}
 
     @property
     def bad(self) -> Tensor:
-        """1.0 once there was a bad update, else 0.0; on the device."""
+        """A scalar on the device: 1.0 once there has been a bad update, else 0.0."""
         return (self._bad[0] > 0).float()
 
     def watch(self, step: int, update: Update, loss: Tensor, gradient_norm: Tensor) -> None:
-        """Look at an update: its loss a target token and the norm of its gradient, before it is applied."""
+        """Check an update before it is applied, by its loss per target token and its gradient norm."""
         source = max((batch.src.size(1) for batch in update.batches), default=0)
         target = max((batch.tgt_out.size(1) for batch in update.batches), default=0)
         self._seen[step] = (update.epoch, update.position, update.sentences, source, target)
@@ -61,10 +61,10 @@ class Health:
         self._bad = torch.where(well | (self._bad[0] > 0), self._bad, now.to(self._bad.dtype))
 
     def check(self) -> None:
-        """Raise Diverged if an update was bad; waits for the device."""
+        """Raise Diverged if there has been a bad update; this waits for the device."""
         step, loss, norm = self._bad.tolist()
         if step:
-            seen = self._world.gather(self._seen[int(step)])  # alike but for the lengths, each having a part of it
+            seen = self._world.gather(self._seen[int(step)])  # only the lengths differ: each process sees its share
             epoch, position, sentences, source, target = map(max, zip(*seen, strict=True))
             raise Diverged(
                 f"update {int(step):,} (number {position + 1:,} of epoch {epoch + 1}: {sentences:,} sentences of up to "
@@ -73,11 +73,11 @@ class Health:
         self._seen.clear()
 
     def state_dict(self) -> dict[str, Any]:
-        """What a checkpoint keeps."""
+        """Return the state that a checkpoint stores."""
         return {"level": self._level.cpu()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from a checkpoint, where all was well."""
+        """Restore the state from a checkpoint, which is only written when no update was bad."""
         self._level = state["level"].to(self._bad.device)
         self._bad = torch.zeros_like(self._bad)
         self._seen.clear()

@@ -1,4 +1,4 @@
-"""What a run keeps: its best and its last checkpoints, where to go back to, and at the end an average."""
+"""Keep the checkpoints of a run: the best and the last ones, a state to roll back to, and an average at the end."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ if TYPE_CHECKING:  # importing it takes long
 
 
 class Averaged(NamedTuple):
-    """The mean of kept checkpoints, as it was tried."""
+    """The result of averaging the kept checkpoints of a run."""
 
-    steps: list[int]
-    validation: Validation
-    taken: bool  # as the run's averaged checkpoint
+    steps: list[int]  # of the checkpoints in the average
+    validation: Validation  # of the averaged weights
+    taken: bool  # whether it became the run's averaged checkpoint
 
 
 class Keeper:
-    """The checkpoints of a run directory, of which training.keep_best and training.keep_last stay.
+    """The checkpoints of a run: writes and reads them, and keeps training.keep_best and training.keep_last of them.
 
-    Of several processes rank 0 reads and writes them, and the others need not see the directory.
+    With several processes, only rank 0 reads and writes, and the others need no access to the run directory.
     """
 
     def __init__(
@@ -47,7 +47,7 @@ class Keeper:
         world: World,
         parts: Mapping[str, Stateful],
     ) -> None:
-        """The parts take up their states in this order, after the model has its weights."""
+        """`parts` are restored in their given order, after the model's weights."""
         self.config = config
         self.run_dir = run_dir
         self.model = model
@@ -58,16 +58,16 @@ class Keeper:
 
     @property
     def has_checkpoint(self) -> bool:
-        """Whether there is a checkpoint to go on from."""
+        """Whether the run directory has a checkpoint to resume from."""
         return self.world.on_main(lambda: has_checkpoint(self.run_dir))
 
     def begin(self, progress: TrainingProgress) -> None:
-        """Remember the training as it is, to go back to it while there is no checkpoint."""
+        """Remember the state at the start of training, to roll back to it until there is a checkpoint."""
         weights = {name: weight.to("cpu", copy=True) for name, weight in self.model.state_dict().items()}
         self._start = Newest(progress.step, weights, copy.deepcopy(self.state_dict(progress)))
 
     def state_dict(self, progress: TrainingProgress) -> dict[str, Any]:
-        """All that training goes on from between two updates, beside the weights."""
+        """Return everything needed to resume training after this update, except the model's weights."""
         return {
             "progress": progress.state_dict(),
             **{name: part.state_dict() for name, part in self.parts.items()},
@@ -75,7 +75,7 @@ class Keeper:
         }
 
     def save(self, progress: TrainingProgress, state: dict[str, Any]) -> None:
-        """Write a checkpoint of the model as it is, then delete those it makes superfluous."""
+        """Write a checkpoint of the current model, then delete the checkpoints that need not be kept any more."""
 
         def write() -> None:
             save_checkpoint(self.run_dir, progress.step, self.model, state)
@@ -85,21 +85,22 @@ class Keeper:
         self._start = None
 
     def newest(self, say: Callable[[str], None]) -> Newest:
-        """What to go back to: the last checkpoint, or the start."""
+        """Return the state to roll back to: the last checkpoint, or the start of training if there is none yet."""
         if self._start is not None:
             return self._start._replace(state=copy.deepcopy(self._start.state))
         return self.world.on_main(lambda: load_newest(self.run_dir, say))
 
     def restore(self, newest: Newest) -> TrainingProgress:
-        """Go on from a checkpoint, and tidy up as after saving it: the process may have ended in between.
+        """Restore the model and all parts from a checkpoint, and return its progress.
 
-        A process beyond those that there were when it was written has new random numbers. Raises NmtError for a state
-        in which something is missing.
+        Superfluous checkpoints are deleted here too, because the process that saved may have ended before it could do
+        so. A process whose rank did not exist when the checkpoint was written gets new random numbers. Raises NmtError
+        if something is missing from the state.
         """
         if missing := {"progress", *self.parts, "random"} - newest.state.keys():
             raise NmtError(
                 f"the checkpoints of {self.run_dir} have no {', '.join(sorted(missing))}: another version of nmt "
-                "wrote them; train anew with run_dir=OTHER, or from their weights with fine_tune.run"
+                "wrote them; start a new run with run_dir=OTHER, or start from their weights with fine_tune.run"
             )
         self.model.load_state_dict(newest.weights)
         for name, part in self.parts.items():
@@ -107,13 +108,13 @@ class Keeper:
         resume_random_state(newest.state["random"], self.world.rank, self.device)
         progress = newest.progress
         saved = self.world.on_main(lambda: saved_steps(self.run_dir))
-        # without those that a checkpoint since lost had made superfluous
+        # some of these may have been deleted when a later checkpoint, which is now lost, was saved
         progress.best = [(rank, step) for rank, step in progress.best if step in saved]
         self.world.on_main(lambda: self._tidy(progress))
         return progress
 
     def delete_average(self) -> bool:
-        """Delete the average of checkpoints, which further training makes out of date; whether there was one."""
+        """Delete the averaged checkpoint, which further training outdates; return whether there was one."""
         return self.world.on_main(lambda: delete_average(self.run_dir))
 
     def average(
@@ -123,13 +124,13 @@ class Keeper:
         validate: Callable[[], Validation],
         say: Callable[[str], None],
     ) -> Averaged | None:
-        """Make the mean of kept checkpoints the run's averaged one, if it validates better than the best.
+        """Average the kept checkpoints and validate the average; keep it if it ranks above the best checkpoint.
 
-        None where the run has kept fewer than two, which is said.
+        Returns None, and says so, if the run has kept fewer than two checkpoints.
         """
         steps = self.world.on_main(lambda: self._kept(of, progress))
         if len(steps) < 2:
-            say(f"training.average={of}: the run has one checkpoint to average, so nothing to do")
+            say(f"training.average={of}: the run has only one checkpoint, so there is nothing to average")
             return None
         weights = self.world.on_main(lambda: average_checkpoints(self.run_dir, steps))
         own = {name: weight.clone() for name, weight in self.model.state_dict().items()}
@@ -137,21 +138,21 @@ class Keeper:
         try:
             validation = validate()
         finally:
-            self.model.load_state_dict(own)  # what the training state keeps, and a raised limit goes on from
+            self.model.load_state_dict(own)  # the weights to save, from which training continues if a limit is raised
         taken = not progress.best or validation.rank > progress.best[0][0]
         if taken:
             self.world.on_main(lambda: take_average(self.run_dir, weights, steps))
         return Averaged(steps, validation, taken)
 
     def _tidy(self, progress: TrainingProgress) -> None:
-        """Point to the best checkpoint, and delete those that are neither among the best nor among the last."""
+        """Make `best` point to the best checkpoint, and delete those that are neither among the best nor the last."""
         best, last = self._kept("best", progress), self._kept("last", progress)
         if best:
             set_pointer(self.run_dir, "best", best[0])
         delete_others(self.run_dir, {*best, *last})
 
     def _kept(self, of: Literal["best", "last"], progress: TrainingProgress) -> list[int]:
-        """The steps of the best or last checkpoints to keep, the best or the newest first."""
+        """Return the steps of the best or last checkpoints to keep, the best or the newest first."""
         if of == "best":
             return [step for _, step in progress.best]
         return [step for step in saved_steps(self.run_dir)[::-1] if step <= progress.step][: self.config.keep_last]

@@ -1,4 +1,4 @@
-"""The shortlist of a run, from the training data that it was prepared with."""
+"""Make the shortlist of a run from its training data."""
 
 from __future__ import annotations
 
@@ -26,10 +26,11 @@ def make_shortlist(
     first: int,
     log: Callable[[str], None] = lambda line: None,
 ) -> Path:
-    """Write the shortlist of a run into its directory and return the file, complete or absent.
+    """Write the shortlist of a run into its directory and return the file, which is either complete or absent.
 
-    A sentence's list are the `best` likeliest translations of each of its tokens and the `first` most frequent target
-    tokens. Raises NmtError for a folder that is no run, and where its training data are not there as they were.
+    The shortlist of a sentence consists of the `best` most likely translations of each of its tokens, and the `first`
+    most frequent target tokens. Raises NmtError if the folder is not a run, or if its training data are missing or have
+    changed.
     """
     prepared = _prepared_again(Path(run_dir), log)
     tokenizer, store = prepared.tokenizer, prepared.train
@@ -43,20 +44,20 @@ def make_shortlist(
 
 
 def _prepared_again(run_dir: Path, log: Callable[[str], None]) -> Prepared:
-    """The data that a run was trained on, prepared again where they are not kept.
+    """Return the data that a run was trained on; prepare them again if they have not been kept.
 
-    Raises NmtError for a folder that is no run, and where the data are not there as they were.
+    Raises NmtError if the folder is not a run, or if the data are missing or have changed.
     """
     config = dataclasses.replace(read_run_config(run_dir), run_dir=str(run_dir))
     try:
         trained_on = json.loads((run_dir / "environment.json").read_text(encoding="utf-8"))["data"]
     except (OSError, ValueError, KeyError) as error:
-        raise NmtError(f"{run_dir} has no environment.json that says what it was trained on: train it first") from error
+        raise NmtError(f"{run_dir} has no environment.json that records its training data: train it first") from error
     try:
         config, tokenizer = inherit(config)
         prepared = prepare(config, log, tokenizer)
     except NmtError as error:
-        raise NmtError(f"{run_dir}: its training data, which a shortlist is made of, cannot be had: {error}") from error
+        raise NmtError(f"{run_dir}: the training data, needed for a shortlist, cannot be read: {error}") from error
     if any(prepared.fingerprints[part] != trained_on[part] for part in ("train", "tokenizer")):
-        raise NmtError(f"{run_dir}: its training data have changed since its training: restore them, then try again")
+        raise NmtError(f"{run_dir}: the training data have changed since it was trained: restore them, then try again")
     return prepared

@@ -1,4 +1,4 @@
-"""Where a run stands, when it ends, and how a signal ends it early."""
+"""Track the progress of a run, decide when it ends, and handle signals that end it early."""
 
 from __future__ import annotations
 
@@ -17,70 +17,70 @@ from typing import Any, NamedTuple
 
 from nmt.config.schema import TrainingConfig
 
-_UNTRIED = 0.3  # the share of max_minutes until a trial tells how long a validation takes
+_UNTRIED = 0.3  # fraction of max_minutes after which a trial measures how long a validation takes
 
 
 class Rank(NamedTuple):
-    """What a validation is ranked by: the higher score is the better one, and of equal scores the lower loss."""
+    """The rank of a validation: a higher score is better; for equal scores, a lower loss is better."""
 
-    score: float  # by training.best_metric
+    score: float  # according to training.best_metric
     negative_loss: float
 
 
 @dataclass
 class TrainingProgress:
-    """How far a run is; a checkpoint keeps it."""
+    """The progress of a run, which is part of every checkpoint."""
 
     step: int = 0  # updates done
     epoch: int = 0  # of the next update
     position: int = 0  # of the next update within its epoch
-    seconds: float = 0.0  # wall clock since the first update, validation included, over all resumptions
-    validated_step: int = 0  # of the last validation
-    validation_seconds: float = 0.0  # of the last validation with translations, or as a trial estimates it
-    saving_seconds: float = 0.0  # of the last checkpoint
-    paused_seconds: float = 0.0  # of all validations and checkpoints so far
-    translates: bool = False  # whether a validation has been translated: all after it are
-    ran_out: float = 0.0  # the training.max_minutes that it has ended for
-    best: list[tuple[Rank, int]] = field(default_factory=list)  # and the step of each, best first
+    seconds: float = 0.0  # wall-clock time since the first update, with validations, summed over all resumptions
+    validated_step: int = 0  # step of the last validation
+    validation_seconds: float = 0.0  # duration of the last validation with translations, or its estimate by a trial
+    saving_seconds: float = 0.0  # duration of the last checkpoint
+    paused_seconds: float = 0.0  # total duration of validations and checkpoints so far
+    translates: bool = False  # whether a validation has produced translations: then all later ones do
+    ran_out: float = 0.0  # the value of training.max_minutes that ended the run
+    best: list[tuple[Rank, int]] = field(default_factory=list)  # ranks and steps of the best validations, best first
     stale: int = 0  # validations since the last improvement
-    ended: bool = False  # all that comes at the end of training is done, too
-    rollbacks: int = 0  # times that training went back to a checkpoint after a bad update
+    ended: bool = False  # whether the run is complete, including its last validation and average
+    rollbacks: int = 0  # number of rollbacks to a checkpoint after a bad update
 
     @property
     def minutes(self) -> float:
-        """Wall clock since the first update."""
+        """The wall-clock time since the first update, in minutes."""
         return self.seconds / 60
 
     def validated(self, rank: Rank, keep_best: int) -> bool:
-        """Enter a validation of the present step; whether it is the best so far."""
+        """Record a validation of the current step; return whether it is the best so far."""
         improved = not self.best or rank > self.best[0][0]
         self.stale = 0 if improved else self.stale + 1
         ranked = sorted([*self.best, (rank, self.step)], key=lambda entry: entry[0], reverse=True)
-        self.best = ranked[:keep_best]  # of equal ranks the earlier step
+        self.best = ranked[:keep_best]  # on a tie the earlier step comes first
         self.validated_step = self.step
         return improved
 
     def is_among_best(self) -> bool:
-        """Whether the present step is one of those kept for their score."""
+        """Return whether the current step is among the best validations."""
         return any(step == self.step for _, step in self.best)
 
     def state_dict(self) -> dict[str, Any]:
-        """What a checkpoint keeps."""
+        """Return the state that a checkpoint stores."""
         return asdict(self) | {"best": [(*rank, step) for rank, step in self.best]}
 
     @classmethod
     def from_state_dict(cls, state: dict[str, Any]) -> TrainingProgress:
-        """Continue from a checkpoint.
+        """Return the progress that a checkpoint stores.
 
-        Older ones have no losses with their best scores: what ties with such a score counts as better. They come from
-        when each validation was translated.
+        Checkpoints of older versions lack the losses of the best validations; their loss counts as infinite, so a later
+        validation with an equal score ranks higher. Those versions translated in every validation.
         """
         best = [(Rank(score, *(loss or [-math.inf])), step) for score, *loss, step in state["best"]]
         return cls(**{"translates": True, **state, "best": best})
 
 
 def end_reason(config: TrainingConfig, progress: TrainingProgress) -> str | None:
-    """Return the limit that a run has reached, as its key and value, or None."""
+    """Return the limit that a run has reached as KEY=VALUE, such as training.max_steps=1000, or None."""
     if progress.step == 0:
         return None
     if config.max_steps is not None and progress.step >= config.max_steps:
@@ -100,16 +100,16 @@ def end_reason(config: TrainingConfig, progress: TrainingProgress) -> str | None
 def how_further(
     config: TrainingConfig, progress: TrainingProgress, run_dir: str | os.PathLike[str], reason: str
 ) -> str:
-    """Return a sentence's end about how to train beyond the limit that `end_reason` has named: a command, if one does.
+    """Return the end of a sentence about how to train beyond the limit that `end_reason` named.
 
-    It takes the run's own configuration, in which all else stands as it was, and twice the limit, or twice what the
-    run has reached where that is more.
+    This is a command with the run's own configuration and twice the limit (or twice what the run has reached, if that
+    is more). If the limit is also the end of the learning rate schedule, no command helps, and the text says so.
     """
     key = reason.partition("=")[0]
     name = key.removeprefix("training.")
     schedule = config.schedule
     if name == "max_steps" and schedule.name in ("linear", "cosine") and schedule.horizon is None:
-        return f"with training.schedule.name={schedule.name} that is the end of the learning rate, too"
+        return f"with training.schedule.name={schedule.name} the learning rate schedule ends there, too"
     reached = {"max_steps": progress.step, "max_epochs": progress.epoch, "patience": progress.stale}
     twice = 2 * max(getattr(config, name), reached.get(name, progress.minutes))
     limit = f"{key}={math.ceil(twice)}"
@@ -117,23 +117,24 @@ def how_further(
 
 
 def _to_come(config: TrainingConfig, progress: TrainingProgress) -> float:
-    """Seconds from here to the end if one more update is made: half of it, as the nearer end is taken, and the rest.
+    """Return the seconds that a run still takes if it ends now: the last validation and checkpoint.
 
-    That is the last validation and checkpoint, and as much again for an average.
+    An average takes as long again. Half an update is added, so that the run ends at whichever update is closer to
+    max_minutes, before or after it.
     """
     update = (progress.seconds - progress.paused_seconds) / progress.step
     return update / 2 + (progress.validation_seconds + progress.saving_seconds) * (1 if config.average is None else 2)
 
 
 def is_to_try_validation(config: TrainingConfig, progress: TrainingProgress) -> bool:
-    """Tell whether it is time to measure a validation, so that training.max_minutes can leave room for the last one."""
+    """Return whether to measure a validation now, so that enough of training.max_minutes is left for the last one."""
     if config.max_minutes is None or progress.validation_seconds:
         return False
     return progress.seconds >= _UNTRIED * 60 * config.max_minutes
 
 
 def seconds_left(config: TrainingConfig, progress: TrainingProgress) -> float | None:
-    """An estimate of the time to max_steps or max_minutes, whichever comes first; None where neither is set."""
+    """Estimate the seconds until max_steps or max_minutes, whichever comes first; None if neither is set."""
     left = []
     if config.max_steps is not None and progress.step:
         left.append(progress.seconds / progress.step * (config.max_steps - progress.step))
@@ -143,43 +144,43 @@ def seconds_left(config: TrainingConfig, progress: TrainingProgress) -> float | 
 
 
 class Clock:
-    """Seconds of training: those before this process began, and those since `start`."""
+    """A clock for the duration of a run: seconds from before this process started, plus those since `start`."""
 
     def __init__(self, seconds: float) -> None:
         self._before = seconds
         self._started: float | None = None
 
     def start(self) -> None:
-        """Begin to count; further calls change nothing."""
+        """Start the clock; further calls have no effect."""
         if self._started is None:
             self._started = time.monotonic()
 
     @property
     def seconds(self) -> float:
-        """Seconds so far."""
+        """The duration so far, in seconds."""
         return self._before + (0.0 if self._started is None else time.monotonic() - self._started)
 
 
 class Interrupted(Exception):
-    """A signal came during work that is given up and done again after the resumption."""
+    """Raised when a signal interrupts work that is abandoned and repeated when the run is resumed."""
 
 
 class Signals:
-    """SIGTERM and Ctrl-C as something to ask for between updates; a second Ctrl-C stops at once."""
+    """Records SIGTERM and Ctrl-C, so that training can react between two updates; a second Ctrl-C stops at once."""
 
     def __init__(self) -> None:
         self.received: int | None = None
-        self.heeded: int | None = None  # the one that all processes have agreed to end for
+        self.heeded: int | None = None  # the signal that all processes have agreed to end for
         self._interruptible = False
 
     @property
     def exit_status(self) -> int:
-        """130 after Ctrl-C, 143 after SIGTERM."""
+        """The exit status that belongs to the signal: 130 after Ctrl-C, 143 after SIGTERM."""
         return 128 + (self.heeded or self.received or 0)
 
     @contextmanager
     def caught(self) -> Iterator[None]:
-        """Catch the signals during the block (in the main thread; Python has no handlers elsewhere)."""
+        """Record signals during the block; does nothing outside the main thread, where Python allows no handlers."""
         if threading.current_thread() is not threading.main_thread():
             yield
             return
@@ -192,7 +193,7 @@ class Signals:
 
     @contextmanager
     def interruptible(self) -> Iterator[None]:
-        """During the block a signal raises Interrupted: for long work that leaves nothing half done."""
+        """Raise Interrupted if a signal comes during the block, or came before: for long work that can be repeated."""
         self._interruptible = True
         try:
             if self.received is not None:

@@ -1,4 +1,4 @@
-"""The losses of a batch: cross-entropy with label smoothing, R-Drop, and what a model adds to them."""
+"""The losses of a batch: cross-entropy with label smoothing, R-Drop, and losses that a model adds."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from nmt.models.seq2seq import Seq2Seq
 
 
 class Loss(NamedTuple):
-    """Sums over target tokens, in nats."""
+    """The losses of a batch, in nats, each summed over its target tokens."""
 
-    smoothed: Tensor  # what training minimises, R-Drop's divergence and other terms included; carries the gradient
-    nll: Tensor  # negative log-likelihood, no smoothing
-    terms: tuple[Tensor, ...] = ()  # of `Seq2Seq.loss_names`, without their weights
+    smoothed: Tensor  # the objective, with gradient: label-smoothed loss, R-Drop's divergence, weighted terms
+    nll: Tensor  # negative log-likelihood, without label smoothing
+    terms: tuple[Tensor, ...] = ()  # the model's additional losses (`Seq2Seq.loss_names`), unweighted
 
 
 def token_losses(
@@ -34,13 +34,14 @@ def token_losses(
     label_smoothing: float = 0.0,
     rdrop: float | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Return the sum that training minimises, and the negative log-likelihood of each of targets [tokens].
+    """Return the training loss summed over all tokens, and the negative log-likelihood of each target [tokens].
 
-    Probabilities are softmax(W h + b) for hidden [tokens, dim]. With log-weights mixture [tokens, k] they are
-    sum_k exp(mixture_k) softmax(W h_k + b) for hidden [tokens, k, dim]. Label smoothing spreads its share evenly over
-    the whole vocabulary (Szegedy et al. 2016, section 7). With `rdrop`, its alpha, rows 2i and 2i + 1 are two passes of
-    one token, and the sum is CE1 + CE2 + alpha / 2 * (KL(p || q) + KL(q || p)) over tokens (Liang et al. 2021, eq. 4).
-    Under autocast the products are in its precision, softmax and sums in fp32.
+    For hidden [tokens, dim], the probabilities are softmax(W h + b). With `mixture` [tokens, k], which are log-weights,
+    they are sum_k exp(mixture_k) softmax(W h_k + b) for hidden [tokens, k, dim]. Label smoothing spreads its share
+    evenly over the whole vocabulary (Szegedy et al. 2016, section 7). If `rdrop` (the alpha of R-Drop) is given, rows
+    2i and 2i + 1 are two passes over the same token, and the loss is
+    CE1 + CE2 + alpha / 2 * (KL(p || q) + KL(q || p)), summed over tokens (Liang et al. 2021, eq. 4). Under autocast,
+    matrix products use its precision, softmax and sums fp32.
     """
     log_probs = linear(hidden, weight, bias).to(weight.dtype).log_softmax(-1)
     if mixture is not None:
@@ -57,40 +58,45 @@ def token_losses(
 def batch_loss(
     model: Seq2Seq, batch: Batch, device: torch.device, label_smoothing: float = 0.0, rdrop: float | None = None
 ) -> Loss:
-    """The summed losses of a batch; only positions that hold a target token are projected.
+    """Return the summed losses of a batch; only non-padding target positions are projected to the vocabulary.
 
-    With `rdrop`, the alpha of `token_losses`, every sentence goes through the model twice, as two rows of one batch, so
-    that each pass has a dropout of its own.
+    If `rdrop` (the alpha of R-Drop) is given, every sentence goes through the model twice, as two rows of one batch,
+    so that the two passes have different dropout masks.
     """
+    # batch on the device, with R-Drop each sentence twice
     rows = target_positions(batch).to(device, non_blocking=True)
     batch = batch.to(device)
     if rdrop is not None:
-        rows = torch.stack((rows, rows + batch.tgt_out.numel()), dim=1).flatten()  # a token's passes, side by side
+        rows = torch.stack((rows, rows + batch.tgt_out.numel()), dim=1).flatten()  # two passes of a token adjacent
         batch = Batch(*(torch.cat((tensor, tensor)) for tensor in batch))
+    # hidden states of the target tokens
     decoded = model(batch.src, batch.src_mask, batch.tgt_in, batch.src_lengths)
     hidden = decoded.hidden.flatten(0, 1).index_select(0, rows)  # [tokens, dim]; with a mixture [tokens, k, dim]
     targets = batch.tgt_out.flatten().index_select(0, rows)
     mixture = () if decoded.mixture is None else (decoded.mixture.flatten(0, 1).index_select(0, rows),)
+    # vocabulary projection and losses, in chunks to save memory
     losses = partial(token_losses, label_smoothing=label_smoothing, rdrop=rdrop)
     loss, nll = in_chunks(losses, model.projection.weight, model.projection.bias, hidden, targets, *mixture)
+    # additional losses of the model
     terms = []
     if decoded.losses:
         said = batch.tgt_out != PAD
         log_probs = torch.zeros_like(batch.tgt_out, dtype=nll.dtype).flatten().index_copy(0, rows, -nll)
         terms = [term.value(log_probs.view_as(said), said) for term in decoded.losses]
         loss = loss + sum(term.weight * value for term, value in zip(decoded.losses, terms, strict=True))
-    passes = 1 if rdrop is None else 2  # a token costs the mean of its passes
+    passes = 1 if rdrop is None else 2  # the loss of a token is the mean over its passes
     return Loss(loss / passes, nll.sum() / passes, tuple(value.detach() / passes for value in terms))
 
 
 def target_positions(batch: Batch) -> Tensor:
-    """Indices [tokens] of target tokens among a batch's batch * tgt_len positions.
+    """Return the indices [tokens] of non-padding target tokens in the flattened [batch * tgt_len] positions.
 
-    Found on the CPU, before the batch leaves it: on a GPU the trainer would have to wait for their count.
+    They are computed on the CPU, before the batch is moved to the device: on a GPU, `nonzero` would force the trainer
+    to wait for the number of tokens.
     """
     return torch.nonzero(batch.tgt_out.flatten() != PAD).squeeze(1)
 
 
 def perplexity(loss: float) -> float:
-    """exp(loss) of a loss per token in nats; infinite where that is beyond a float."""
+    """Return exp(loss) for a loss per token in nats, or infinity if that is too large for a float."""
     return math.exp(loss) if loss < 700 else math.inf

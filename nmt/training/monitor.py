@@ -1,4 +1,4 @@
-"""What a run tells while it trains: metrics.jsonl, TensorBoard, and lines or a live line on stderr."""
+"""Report the progress of a run: in metrics.jsonl, in TensorBoard, and as lines or a live line on stderr."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from nmt.training.keeping import Averaged
 from nmt.training.limits import TrainingProgress
 from nmt.training.validation import SHOWN_DIGITS, Sample, Validation
 
-_REFRESH = 0.5  # seconds between two states of the live line
-_SPOKEN = 40.0  # seconds without a line, after which one says where training is; for streams that are no terminal
-_FIRST_SPOKEN = 8.0  # and before the first of them
-# of a `train` line of metrics.jsonl, what TensorBoard is not shown
+_REFRESH = 0.5  # seconds between two refreshes of the live line
+_SPOKEN = 40.0  # seconds without output after which a progress line is written, if stderr is not a terminal
+_FIRST_SPOKEN = 8.0  # seconds before the first such line
+# keys of a `train` line of metrics.jsonl that are not plotted in TensorBoard
 _NOT_PLOTTED = {"event", "step", "epoch", "minutes", "nll", "padding", "data_wait",
                 "source_tokens_per_second", "target_tokens_per_second"}  # fmt: skip
 
 
 class Monitor:
-    """Writes metrics.jsonl and tensorboard/ of a run directory, and tells the terminal."""
+    """Writes metrics.jsonl and tensorboard/ in the run directory, and reports on stderr."""
 
     def __init__(
         self,
@@ -37,15 +37,15 @@ class Monitor:
         progress: TrainingProgress | None = None,
         pulse: Pulse | None = None,
     ) -> None:
-        """Go on after `progress`: what was written about later updates is taken back.
+        """Continue the records of a run after `progress`; records of later updates are removed.
 
-        `pulse` says every line, and is told what training is at.
+        `pulse` prints all lines, and is kept informed about the current activity.
         """
         self.run_dir = Path(run_dir)
         self.path = self.run_dir / "metrics.jsonl"
         self.live = on_terminal()
         self.pulse = pulse or Pulse(tell)
-        # when the live line was last renewed; without one, when the last line was written
+        # time of the last refresh of the live line, or, if stderr is not a terminal, of the last line
         self._shown = 0.0 if self.live else time.monotonic() + _FIRST_SPOKEN - _SPOKEN
         self._go_on_after(progress or TrainingProgress())
 
@@ -53,8 +53,9 @@ class Monitor:
         from torch.utils.tensorboard import SummaryWriter
 
         kept = _cut(self.path, progress)
-        # TensorBoard drops all from a step on. A validation of the present step that is yet to come may be there from
-        # before, among figures of training that do not come again.
+        # TensorBoard drops all records from a given step on. If the current step is still to be validated, an older
+        # record of that validation may be there and has to go; the training metrics of this step then have to be
+        # written again.
         repeats = progress.validated_step < progress.step
         first = progress.step if repeats else progress.step + 1
         folder = self.run_dir / "tensorboard"
@@ -65,7 +66,7 @@ class Monitor:
                 self._plot(entry)
 
     def train(self, progress: TrainingProgress, metrics: dict[str, Any], left: float | None) -> None:
-        """The updates since the last call."""
+        """Report the training metrics of the updates since the last call."""
         self._plot(self._append("train", progress, metrics))
         if not self.live:
             rate = _tokens_per_second(metrics)
@@ -76,7 +77,7 @@ class Monitor:
             )
 
     def validation(self, progress: TrainingProgress, validation: Validation, best: bool, seconds: float) -> None:
-        """A validation: its figures, sample translations and attention maps."""
+        """Report a validation: its scores, sample translations and attention maps."""
         translated = validation.translated
         figures = _figures(validation)
         extra: dict[str, Any] = {"ranked_by": validation.ranked_by, "best": best, "seconds": seconds}
@@ -103,16 +104,17 @@ class Monitor:
             self.say("  BLEU by tag: " + ", ".join(f"{tag or 'no tag'} {bleu:.2f}" for tag, bleu in by_tag.items()))
 
     def went_back(self, progress: TrainingProgress, diagnosis: str, lowered: float) -> None:
-        """After a bad update training goes on from an earlier step: what was written of later ones is taken back."""
+        """Report a rollback to an earlier step after a bad update, and remove the records of later steps."""
         self._board.close()
         self._go_on_after(progress)
         self._append("rollback", progress, {"diagnosis": diagnosis, "learning_rate_factor": lowered})
         self.say(
-            f"training diverged: {diagnosis}; back to step {progress.step:,}, and on with {lowered:g} times the rate"
+            f"training diverged: {diagnosis}; training goes back to step {progress.step:,} and continues with "
+            f"{lowered:g} times the learning rate"
         )
 
     def averaged(self, progress: TrainingProgress, averaged: Averaged) -> None:
-        """The mean of checkpoints was validated, and taken or not."""
+        """Report the validation of an average of checkpoints, and whether the average was taken."""
         steps, validation, taken = averaged
         self._append("average", progress, _figures(validation) | {"steps": steps, "taken": taken})
         listed = ", ".join(f"{step:,}" for step in steps)
@@ -125,16 +127,16 @@ class Monitor:
             self.say(f"  the best checkpoint, of step {step:,}: loss {-negative_loss:.3f}{shown}")
 
     def end(self, progress: TrainingProgress, reason: str, parameters: int, further: str) -> None:
-        """The run is done; `further` says how it goes on nevertheless."""
+        """Report the end of the run; `further` says how to train beyond the limit that was reached."""
         self._append("end", progress, {"reason": reason, "parameters": parameters})
         self.say(f"done at step {progress.step:,} after {progress.minutes:.1f} minutes: {reason} is reached; {further}")
 
     def due(self) -> bool:
-        """Whether the live line is to be renewed, or, where there is none, a line to be written."""
+        """Return whether it is time to refresh the live line, or to write a line if there is no live line."""
         return time.monotonic() - self._shown >= (_REFRESH if self.live else _SPOKEN)
 
     def show(self, progress: TrainingProgress, metrics: dict[str, Any], left: float | None) -> None:
-        """Renew the live line, or write one: step, loss, tokens/s, time left."""
+        """Refresh the live line, or write a line: step, epoch, loss, tokens/s, time left."""
         text = (
             f"step {progress.step:,}  epoch {progress.epoch + 1}  loss {metrics['loss']:.3f}  "
             f"{_tokens_per_second(metrics):,.0f} tokens/s  {_left(left)}"
@@ -146,32 +148,32 @@ class Monitor:
             self.say(text)
 
     def say(self, sentence: str) -> None:
-        """A line of its own."""
+        """Print a sentence as a line."""
         self.pulse.say(sentence)
         if not self.live:
             self._shown = time.monotonic()
 
     def begins(self, what: str) -> None:
-        """Note what training is at, such as a validation, should it take long."""
+        """Note the current activity, such as a validation, which is reported if it takes long."""
         self.pulse.begins(what)
 
     def close(self) -> None:
-        """Leave the terminal and the files in order."""
+        """Clear the live line and close the TensorBoard files."""
         if self.live:
             renew("")
         self._board.close()
 
     def _plot(self, entry: dict[str, Any]) -> None:
-        """Draw the figures of a `train` line of metrics.jsonl."""
+        """Plot the values of a `train` line of metrics.jsonl in TensorBoard."""
         shown = {**entry, "tokens_per_second": _tokens_per_second(entry)}
         for name in shown.keys() - _NOT_PLOTTED:
             value = shown[name]
             self._board.add_scalar(f"train/{name}", math.inf if value is None else value, entry["step"])
 
     def _append(self, event: str, progress: TrainingProgress, values: dict[str, Any]) -> dict[str, Any]:
-        """Write a line, and return what it holds."""
+        """Append a line to metrics.jsonl, and return its entry as it is written."""
         place = {"event": event, "step": progress.step, "epoch": progress.epoch, "minutes": progress.minutes}
-        entry = {  # JSON has no infinity: null stands for a perplexity beyond a float
+        entry = {  # JSON has no infinity, so null is written for a perplexity that is too large for a float
             key: None if isinstance(value, float) and not math.isfinite(value) else value
             for key, value in (place | values).items()
         }
@@ -184,9 +186,9 @@ class Monitor:
 
 
 def _await_later_name(folder: Path) -> None:
-    """Wait for the next second if a file of events was begun in this one.
+    """Wait for the next second if a TensorBoard event file was already created in the current second.
 
-    TensorBoard reads files in the order of their names, which begin with that second.
+    TensorBoard reads event files in the order of their names, which contain the second of their creation.
     """
     now = time.time()
     if any(folder.glob(f"events.out.tfevents.{int(now):010d}.*")):
@@ -194,7 +196,7 @@ def _await_later_name(folder: Path) -> None:
 
 
 def summary(validation: Validation) -> str:
-    """The figures of a validation as part of a sentence."""
+    """Return the scores of a validation as text for a log line."""
     figures = f"loss {validation.loss:.3f}  perplexity {validation.perplexity:.2f}"
     translated = validation.translated
     if translated is None:
@@ -208,12 +210,12 @@ def summary(validation: Validation) -> str:
 
 
 def _part(looked_at: int, sentences: int) -> str:
-    """Return what follows figures that are those of a part of the validation set."""
+    """Return the text that says on how many sentences scores were computed; empty if on the whole validation set."""
     return f"  on {looked_at:,} of {sentences:,} sentences" if looked_at < sentences else ""
 
 
 def _figures(validation: Validation) -> dict[str, float]:
-    """What metrics.jsonl and TensorBoard are given; no scores where nothing was translated."""
+    """Return the values of a validation for metrics.jsonl and TensorBoard; without scores if nothing was translated."""
     figures = {"loss": validation.loss, "perplexity": validation.perplexity}
     if validation.translated is not None:
         figures |= {"bleu": validation.translated.bleu.score, "chrf": validation.translated.chrf.score}
@@ -225,9 +227,9 @@ def _tokens_per_second(metrics: dict[str, Any]) -> float:
 
 
 def _cut(path: Path, progress: TrainingProgress) -> list[dict[str, Any]]:
-    """Keep the lines up to `progress`, and return what they hold.
+    """Remove the lines after `progress` from metrics.jsonl, and return the entries of the remaining lines.
 
-    Later ones, those of the end, and a line left half written come again.
+    Lines about the end of the run and an incomplete line are removed, too; the resumed run writes them again.
     """
     if not path.is_file():
         return []
@@ -247,9 +249,10 @@ def _cut(path: Path, progress: TrainingProgress) -> list[dict[str, Any]]:
 
 
 def tells_of_checkpoints(run_dir: Path) -> bool:
-    """Whether metrics.jsonl tells of a run that has saved a checkpoint: one that has ended, or validated twice.
+    """Return whether the run in metrics.jsonl has saved a checkpoint: whether it has ended or validated twice.
 
-    The first validation is the best so far, so a checkpoint follows it.
+    The first validation is always the best so far and is followed by a checkpoint, so before a second one there has
+    been a checkpoint.
     """
     path = run_dir / "metrics.jsonl"
     lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
@@ -258,7 +261,7 @@ def tells_of_checkpoints(run_dir: Path) -> bool:
 
 
 def _parsed(line: str) -> dict[str, Any]:
-    """What a line of metrics.jsonl holds; an event of no kind for one left half written."""
+    """Return the entry in a line of metrics.jsonl; for an incomplete line, an entry with an empty event."""
     try:
         return dict(json.loads(line))
     except ValueError:
@@ -276,7 +279,7 @@ def _sample_table(sample: Sample) -> str:
 
 
 class Silent:
-    """In the place of a `Monitor`, for the processes of a training that are not to write or say anything."""
+    """A stand-in for `Monitor` that does nothing, for all processes but the main one."""
 
     def __getattr__(self, method: str) -> Callable[..., None]:
         """Return a method that does nothing."""

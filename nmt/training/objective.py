@@ -1,4 +1,4 @@
-"""What training minimises, and its gradients over an update, however that is split."""
+"""The training objective, and its gradients for an update that is split into micro-batches and processes."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from nmt.training.loss import Loss, batch_loss
 
 
 class Objective(nn.Module):
-    """The losses of a batch, vocabulary projection and all: what `DistributedDataParallel` wraps.
+    """A module that computes the losses of a batch, including the vocabulary projection.
 
-    It counts on every weight having a gradient after each backward pass.
+    `DistributedDataParallel` wraps this module. It expects every weight to have a gradient after each backward pass.
     """
 
     def __init__(self, model: Seq2Seq, config: TrainingConfig, device: torch.device) -> None:
@@ -29,7 +29,10 @@ class Objective(nn.Module):
         self.device = device
 
     def forward(self, batch: Batch | None) -> Loss:
-        """The sums over a batch; of none, a zero with gradients of zeros: a process may have no part in an update."""
+        """Return the summed losses of a batch; for None, a loss of zero, with zero gradients for all weights.
+
+        A process gets None if an update has fewer batches than there are processes.
+        """
         if batch is None:
             trained = (weight for weight in self.model.parameters() if weight.requires_grad)
             nothing = torch.stack([weight.flatten()[:0].sum() for weight in trained]).sum()
@@ -39,7 +42,7 @@ class Objective(nn.Module):
 
 
 class Gradients:
-    """Gradients of an update: sums over its micro-batches and all processes, divided by all of its target tokens."""
+    """Computes the gradients of an update, summed over micro-batches and processes, per target token of the update."""
 
     def __init__(self, model: Seq2Seq, config: TrainingConfig, device: torch.device, world: World) -> None:
         self._objective = world.parallel(Objective(model, config, device))
@@ -48,14 +51,14 @@ class Gradients:
         self._world = world
 
     def of(self, update: Update) -> Tensor:
-        """Leave them in the weights' grad, and return the sums of the update's losses: smoothed, nll, named terms."""
+        """Accumulate the gradients in the weights' `grad`; return the update's summed losses: smoothed, nll, terms."""
         sums = torch.zeros(2 + self._terms, device=self._device)
         batches: Sequence[Batch | None] = update.batches or [None]
         for number, batch in enumerate(batches, start=1):
-            last = number == len(batches)  # with which the processes exchange their gradients
+            last = number == len(batches)  # the processes exchange gradients only in the last backward pass
             with nullcontext() if last else self._world.keeping_gradients(self._objective):
                 loss: Loss = self._objective(batch)
-                # times the number of processes, by which their mean falls short of their sum
+                # multiplied by the number of processes, because gradients are averaged over processes, not summed
                 (self._world.size * loss.smoothed / update.target_tokens).backward()
             sums += torch.stack((loss.smoothed.detach(), loss.nll, *loss.terms))
         return self._world.sum(sums)

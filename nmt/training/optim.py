@@ -1,4 +1,4 @@
-"""Adam, and the learning rate of each update."""
+"""The Adam optimizer and the learning rate schedules."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ from nmt.device import has_fused_adam
 
 
 def build_optimizer(config: OptimizerConfig, model: nn.Module) -> torch.optim.Optimizer:
-    """Adam (Kingma & Ba 2015) or AdamW (Loshchilov & Hutter 2019) over a model; weight decay for matrices alone.
+    """Return Adam (Kingma & Ba 2015) or AdamW (Loshchilov & Hutter 2019) for the trained weights of a model.
 
-    The learning rate is set before each update.
+    Weight decay applies to matrices only, not to biases and gains. The trainer sets the learning rate before each
+    update.
     """
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     groups = [
@@ -29,26 +30,26 @@ def build_optimizer(config: OptimizerConfig, model: nn.Module) -> torch.optim.Op
 
 
 class Schedule:
-    """The learning rate of each update: warm-up, then one of the shapes below."""
+    """A learning rate schedule: warm-up, then the configured shape (see `shape`), with reductions during training."""
 
     def __init__(self, config: TrainingConfig) -> None:
         self.config = config.schedule
         self.peak = settled(config.learning_rate)
         self.horizon = config.schedule.horizon or config.max_steps
-        self.factor = 1.0  # of plateau
-        self.lowered = 1.0  # by what the rate was lowered after bad updates
+        self.factor = 1.0  # of the plateau schedule
+        self.lowered = 1.0  # factor by which the rate was lowered after bad updates
         self.stalled = 0  # validations since the last improvement or reduction
 
     def rate(self, step: int) -> float:
-        """The learning rate of update `step` (the first is 1)."""
+        """Return the learning rate of update `step` (the first is 1)."""
         return self.peak * self.factor * self.lowered * shape(self.config, step, self.horizon)
 
     def lower(self, factor: float) -> None:
-        """Lower the rate of all updates to come, after a bad one."""
+        """Multiply the rate of all further updates by `factor`, after a bad update."""
         self.lowered *= factor
 
     def validated(self, improved: bool) -> None:
-        """Tell the outcome of a validation: plateau reduces the rate after plateau_patience without improvement."""
+        """Report a validation: the plateau schedule lowers the rate after plateau_patience ones without improvement."""
         if self.config.name != "plateau":
             return
         self.stalled = 0 if improved else self.stalled + 1
@@ -57,20 +58,20 @@ class Schedule:
             self.stalled = 0
 
     def state_dict(self) -> dict[str, float]:
-        """What a checkpoint keeps."""
+        """Return the state that a checkpoint stores."""
         return {"factor": self.factor, "stalled": self.stalled, "lowered": self.lowered}
 
     def load_state_dict(self, state: dict[str, float]) -> None:
-        """Continue from a checkpoint."""
+        """Restore the state from a checkpoint."""
         self.factor, self.stalled, self.lowered = state["factor"], int(state["stalled"]), state["lowered"]
 
 
 def shape(config: ScheduleConfig, step: int, horizon: int | None) -> float:
-    """The learning rate of update `step` (the first is 1) as a share of the peak.
+    """Return the learning rate of update `step` (the first is 1) as a fraction of the peak.
 
-    Warm-up rises linearly and reaches 1 at warmup_steps. inverse_sqrt then falls as 1/sqrt(step) (Vaswani et al. 2017,
-    eq. 3, scaled to a peak of 1); linear and cosine (Loshchilov & Hutter 2017, eq. 5) reach min_factor at the horizon;
-    constant and plateau stay.
+    During warm-up, the rate rises linearly and reaches the peak at warmup_steps. Then inverse_sqrt falls as
+    1/sqrt(step) (Vaswani et al. 2017, eq. 3, scaled to a peak of 1); linear and cosine (Loshchilov & Hutter 2017,
+    eq. 5) fall to min_factor at the horizon; constant and plateau stay at the peak.
     """
     warmup = max(settled(config.warmup_steps), 1)
     if step < warmup:
@@ -79,7 +80,7 @@ def shape(config: ScheduleConfig, step: int, horizon: int | None) -> float:
         return math.sqrt(warmup / step)
     if config.name in ("constant", "plateau"):
         return 1.0
-    assert horizon is not None, "the configuration is refused without a horizon"
+    assert horizon is not None, "the configuration check requires a horizon"
     left = max(0.0, (horizon - step) / (horizon - warmup)) if horizon > warmup else 0.0
     if config.name == "cosine":
         left = (1 - math.cos(math.pi * left)) / 2

@@ -1,6 +1,7 @@
-"""What a run directory keeps beside its checkpoints, and what decides whether a run is begun, continued or refused.
+"""Write the records of a run, and decide from them whether to start it, resume it or refuse it.
 
-config.yaml, environment.json and tokenizer/ say which configuration, data and vocabulary the checkpoints belong to.
+The records are config.yaml, environment.json and tokenizer/ in the run directory. They say with which configuration,
+data and vocabulary its checkpoints were trained.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from nmt.training.checkpoint import Newest, load_newest
 from nmt.training.monitor import tells_of_checkpoints
 from nmt.training.validation_set import length_ratio
 
-# What may differ from the run that is continued: limits, logging, what is kept, and where the work is done.
+# Keys that may change when a run is resumed: limits, logging, the checkpoints to keep, and the hardware to use.
 _MAY_CHANGE = {"run_dir", "data.workers"} | {
     f"training.{key}"
     for key in ("max_steps", "max_epochs", "max_minutes", "patience", "log_every", "keep_best", "keep_last", "average",
@@ -40,9 +41,9 @@ _MAY_CHANGE = {"run_dir", "data.workers"} | {
 
 @contextmanager
 def own_directory(run_dir: Path) -> Iterator[None]:
-    """Make a run directory this process's own, and refuse one that another process is training, or averaging, in.
+    """Lock a run directory, creating it if needed; raise NmtError if another process is training or averaging in it.
 
-    One that was not there is gone again when the block fails and has left nothing in it.
+    If the block fails and a newly created directory is still empty, the directory is removed.
     """
     refusal = f"another process is training in {run_dir}: wait for it, or choose run_dir=OTHER"
     with kept_if_filled(run_dir), locked(run_dir / ".lock", refusal):
@@ -50,23 +51,23 @@ def own_directory(run_dir: Path) -> Iterator[None]:
 
 
 def begun(run_dir: Path, config: Config, say: Callable[[str], None]) -> tuple[Config | None, Newest | None]:
-    """Return the configuration with what a run has found for each `auto`, and the checkpoint to go on from.
+    """Return the configuration of a run to resume, with its numbers in place of each `auto`, and its last checkpoint.
 
-    Both are None where there is no checkpoint yet: a run that ended before its first one begins anew, with whatever
-    configuration. Refuses a run of another configuration, and a run directory of which only a part is there: training
-    is never begun anew where it has been before.
+    Both are None if there is no checkpoint yet: a run that ended before its first checkpoint starts again, and may have
+    another configuration. Raises NmtError if the run was trained with another configuration, or if parts of the run
+    directory are missing, so that training never silently starts again where there has been training before.
     """
     refuse_strangers(run_dir)
     if not has_checkpoint(run_dir):
         if tells_of_checkpoints(run_dir):
             raise NmtError(
-                f"{run_dir}/metrics.jsonl tells of a training whose checkpoints are not there: copy them there, choose "
-                "another folder with run_dir=OTHER, or delete metrics.jsonl to begin anew here"
+                f"{run_dir}/metrics.jsonl is from a training whose checkpoints are missing: copy them there, choose "
+                "another folder with run_dir=OTHER, or delete metrics.jsonl to start from scratch here"
             )
         return None, None
     if missing := [name for name in ("config.yaml", "environment.json", "tokenizer") if not (run_dir / name).exists()]:
         raise NmtError(
-            f"{run_dir} has checkpoints but no {' and no '.join(missing)}, so nothing tells whether this is the same "
+            f"{run_dir} has checkpoints but no {' and no '.join(missing)}, so it is unknown whether this is the same "
             "run: copy what is missing there as well, or choose another folder with run_dir=OTHER"
         )
     return _continued(run_dir, config), load_newest(run_dir, say)
@@ -81,19 +82,19 @@ def write_records(
     base: CheckpointInfo | None,
     processes: int,
 ) -> None:
-    """Write config.yaml, the tokenizer and environment.json; refuse to continue on other data."""
+    """Write config.yaml, the tokenizer and environment.json; raise NmtError if a resumed run's data have changed."""
     environment = {
         "nmt": nmt.__version__,
         "python": platform.python_version(),
         "torch": torch.__version__,
         "hardware": describe_hardware(device),
         "processes": processes,
-        "cpu_threads": torch.get_num_threads(),  # of each
+        "cpu_threads": torch.get_num_threads(),  # per process
         "device": device.type,
         "git_commit": _git_commit(),
         "data": prepared.fingerprints,
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
-        "length_ratio": length_ratio(prepared.train, config.search.max_length_offset),  # nmt-average validates with it
+        "length_ratio": length_ratio(prepared.train, config.search.max_length_offset),  # used by nmt-average
     }
     path = run_dir / "environment.json"
     before = json.loads(path.read_text(encoding="utf-8")) if path.is_file() and has_checkpoint(run_dir) else environment
@@ -112,9 +113,9 @@ def write_records(
 
 
 def _continued(run_dir: Path, config: Config) -> Config:
-    """The configuration with what a run has found for each `auto`.
+    """Return the configuration with the run's numbers in place of each `auto`.
 
-    Refuses to continue a run whose configuration differs in more than limits, patience and logging.
+    Raises NmtError if it differs from the configuration of the run in a key that may not change (see `_MAY_CHANGE`).
     """
     saved, config = read_to_continue(run_dir / "config.yaml", config)
     config = auto.adopt(config, saved)
@@ -122,7 +123,7 @@ def _continued(run_dir: Path, config: Config) -> Config:
     may_change = set(_MAY_CHANGE)
     schedule = config.training.schedule
     if schedule.name in ("linear", "cosine") and schedule.horizon is None:
-        may_change.remove("training.max_steps")  # it is the schedule's horizon
+        may_change.remove("training.max_steps")  # here max_steps is also the schedule's horizon
     missing = "(not set)"
     different = [
         f"{key} is {now.get(key, missing)}, was {before.get(key, missing)}"
@@ -131,14 +132,14 @@ def _continued(run_dir: Path, config: Config) -> Config:
     ]
     if different:
         raise NmtError(
-            f"{run_dir} holds a run of another configuration ({'; '.join(different)}): "
-            "choose another folder with run_dir=OTHER, or give the configuration it was begun with"
+            f"{run_dir} holds a run with another configuration ({'; '.join(different)}): "
+            "choose another folder with run_dir=OTHER, or use the configuration that the run was started with"
         )
     return config
 
 
 def _git_commit() -> str | None:
-    """The commit of the checkout that the package runs from; None for an installed package."""
+    """Return the git commit of the checkout that the package runs from, or None for an installed package."""
     git = partial(subprocess.run, cwd=PACKAGE.parent, capture_output=True, text=True, check=True)
     try:
         if Path(git(["git", "rev-parse", "--show-toplevel"]).stdout.strip()) != PACKAGE.parent:

@@ -1,4 +1,4 @@
-"""A training run in its directory: set up, continued or refused."""
+"""Set up a training run in its run directory, or resume it, and train."""
 
 from __future__ import annotations
 
@@ -43,11 +43,12 @@ from nmt.training.validation_set import length_ratio
 
 
 def train(config: Config, world: World | None = None) -> None:
-    """Train what `config` describes in its run_dir, going on from the last checkpoint there.
+    """Train the model that `config` describes in config.run_dir, resuming from the last checkpoint if there is one.
 
-    A run that has reached a limit is left as it is. Raises NmtError for what the user can mend, and SystemExit 130 or
-    143 after Ctrl-C or SIGTERM, once a checkpoint is saved. Of several processes, each calls it with the same
-    configuration, which is checked (`nmt.training.agreement`); only rank 0 need see run_dir.
+    A run that has already reached one of its limits is left unchanged. Raises NmtError for problems that the user can
+    fix. After Ctrl-C or SIGTERM it saves a checkpoint and raises SystemExit (status 130 or 143). With several
+    processes, each calls this function with the same configuration, which is checked (`nmt.training.agreement`); only
+    rank 0 needs access to run_dir.
     """
     world = world or World()
     pulse = Pulse(tell if world.is_main else _say_nothing)
@@ -66,7 +67,7 @@ def train(config: Config, world: World | None = None) -> None:
             return
         say(f"run directory: {run_dir}")
         if kept := auto.told(config, known):
-            say(f"{kept}, as this run has found before")
+            say(f"{kept} (chosen when this run started)")
         limit_kernel_caches()
         reuse_memory()
         with pulse if world.is_main and not on_terminal() else nullcontext():
@@ -75,7 +76,7 @@ def train(config: Config, world: World | None = None) -> None:
 
 
 def _prepared(config: Config, tokenizer: Tokenizer | None, world: World, say: Say) -> Prepared:
-    """The data of all processes; a tokenizer is given where none is to be trained."""
+    """Prepare the data and check that all processes got the same; `tokenizer` is None if one has to be trained."""
     if config.training.threads is not None:
         torch.set_num_threads(config.training.threads)
     world.on_main(partial(check_test_sets, config.data))
@@ -83,8 +84,8 @@ def _prepared(config: Config, tokenizer: Tokenizer | None, world: World, say: Sa
     prepared = world.in_turn(lambda: prepare(config, say, tokenizer, live))
     if any(fingerprints != prepared.fingerprints for fingerprints in world.gather(prepared.fingerprints)):
         raise NmtError(
-            f"the machines have prepared different data from {config.data.path}: let them have the same files "
-            "there, or put data.path and data.cache on a file system that all share"
+            f"the machines have prepared different data from {config.data.path}: make sure that all of them have the "
+            "same files there, or put data.path and data.cache on a file system that they share"
         )
     return prepared
 
@@ -92,7 +93,7 @@ def _prepared(config: Config, tokenizer: Tokenizer | None, world: World, say: Sa
 def _train(
     config: Config, run_dir: Path, prepared: Prepared, newest: Newest | None, world: World, pulse: Pulse
 ) -> None:
-    """Build all that training needs and let the trainer run."""
+    """Build the model, the updates, the validator and the trainer, and run the trainer."""
     say = pulse.say
     device = world.own_device(choose_device(config.training.device))
     config = _resolved(config, prepared, device, newest is None, say)
@@ -106,7 +107,7 @@ def _train(
     if training.compile:
         _compile(model, device, say)
     updates = _updates(config, prepared, device, world, say)
-    pulse.begins("trying whether the largest batches fit into memory")
+    pulse.begins("checking whether the largest batches fit into memory")
     updates.tokens_per_device = _tokens_per_device(config, run_dir, Trial(updates, model, training, device), world)
     progress = newest.progress if newest else TrainingProgress()
     with closing(Monitor(run_dir, progress, pulse) if world.is_main else cast(Monitor, Silent())) as monitor:
@@ -121,7 +122,7 @@ def _train(
 
 
 def _updates(config: Config, prepared: Prepared, device: torch.device, world: World, say: Say) -> Updates:
-    """This process's share of every update."""
+    """Return the iterator over updates, each of which holds this process's share of the batches."""
     training = config.training
     mixture = Mixture.of(config.data, prepared.train)
     mixture.tell(say)
@@ -141,7 +142,10 @@ def _updates(config: Config, prepared: Prepared, device: torch.device, world: Wo
 
 
 def _resolved(config: Config, prepared: Prepared, device: torch.device, new: bool, say: Say) -> Config:
-    """The configuration with a number in place of each `auto`, which is told; so is a new run's warm-up without end."""
+    """Return the configuration with a number in place of each `auto`, and report these numbers.
+
+    For a new run, also warn if its warm-up is longer than the expected training.
+    """
     resolved = auto.resolve(config, prepared, device.type)
     if found := auto.told(config, resolved):
         say(found)
@@ -151,10 +155,11 @@ def _resolved(config: Config, prepared: Prepared, device: torch.device, new: boo
 
 
 def _tokens_per_device(config: Config, run_dir: Path, trial: Trial, world: World) -> int | None:
-    """training.tokens_per_device, once it is tried; for auto what is found, which environment.json keeps.
+    """Return training.tokens_per_device after checking that the largest batches fit into memory.
 
-    Of what several processes find it is the least. A run that goes on begins with what it has had, since another split
-    of its updates would round differently.
+    For `auto`, find the number by trial and record it in environment.json; several processes use the smallest number
+    that any of them found. A resumed run first tries its recorded number, because splitting its updates differently
+    would change how sums are rounded.
     """
     wanted = config.training.tokens_per_device
     if wanted != "auto":
@@ -168,9 +173,10 @@ def _tokens_per_device(config: Config, run_dir: Path, trial: Trial, world: World
     def keep() -> None:
         with atomic_write(path) as file:
             json.dump(environment | {"tokens_per_device": found}, file, indent=2)
-        changed = "" if before in (None, found) else f" (it was {before}: from here on sums are rounded differently)"
+        changed = "" if before in (None, found) else f" (it was {before}: from now on sums are rounded differently)"
         tell(
-            f"training.tokens_per_device=auto: {found} of {config.training.tokens_per_update} fit into memory{changed}"
+            f"training.tokens_per_device=auto: {found} of the {config.training.tokens_per_update} tokens of an update "
+            f"fit into memory at once{changed}"
         )
 
     world.on_main(keep)
@@ -178,18 +184,18 @@ def _tokens_per_device(config: Config, run_dir: Path, trial: Trial, world: World
 
 
 def _compile(model: Seq2Seq, device: torch.device, say: Say) -> None:
-    """Compile the model's forward pass where that can be had; else say so and go on without."""
+    """Compile the model's forward pass; if that is not possible, say why and leave the model uncompiled."""
     if any(isinstance(module, torch.nn.RNNBase | Cell) for module in model.modules()):
-        say("training.compile: recurrent models are trained without it")
+        say("training.compile has no effect: recurrent models are trained without torch.compile")
         return
     try:
         torch.compile(torch.nn.functional.gelu)(torch.ones(2, device=device))
-    except Exception as error:  # whatever a backend raises, training works without it
+    except Exception as error:  # a backend may raise anything, and training works without compilation
         reason = str(error).strip().partition("\n")[0]
-        say(f"training.compile: torch.compile can't be had here ({reason}); training goes on without it")
+        say(f"training.compile: torch.compile does not work on this machine ({reason}); training continues without it")
         return
     model.compile(dynamic=True)
 
 
 def _say_nothing(sentence: str) -> None:
-    """For all processes but the one that tells the user."""
+    """Ignore a message: only the main process reports to the user."""

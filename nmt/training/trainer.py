@@ -40,11 +40,14 @@ from nmt.training.window import Window
 if TYPE_CHECKING:  # importing it takes long
     from torch.distributed.checkpoint.stateful import Stateful
 
-UpdatesFrom = Callable[[int, int], Iterator[Update]]  # epoch and position of the first -> updates without end
+UpdatesFrom = Callable[[int, int], Iterator[Update]]  # (epoch, position) to start at -> endless iterator of updates
 
 
 class Trainer:
-    """Trains a model in a run directory: a function of configuration, seed and data, however often interrupted."""
+    """The training loop of one run, with its optimizer, checkpoints and logging.
+
+    The result depends only on configuration, seed and data, no matter how often training is interrupted and resumed.
+    """
 
     def __init__(
         self,
@@ -74,21 +77,21 @@ class Trainer:
         parts: dict[str, Stateful] = {"optimizer": self.optimizer, "schedule": self.schedule, "window": self.window}
         parts |= {"average": self.average, "health": self.health}
         self.keeper = Keeper(config, run_dir, model, device, self.world, parts)
-        self.waits = not is_cuda(device)  # for each update, to see whether it is a good one
-        self.unsaved = True  # whether there is something that the last checkpoint does not hold
+        self.waits = not is_cuda(device)  # whether each update waits for its loss and gradient norm to be checked
+        self.unsaved = True  # whether anything has changed since the last checkpoint
         self.signals = Signals()
         self.clock = Clock(0.0)
 
     # -- the loop ------------------------------------------------------------------------------------------------
 
     def run(self) -> None:
-        """Train to a limit. After a signal, save a checkpoint and raise SystemExit with the signal's status."""
+        """Train until a limit is reached. After a signal, save a checkpoint and raise SystemExit with its status."""
         with self.signals.caught():
             if self.keeper.delete_average():
                 self.monitor.say("the average of checkpoints is deleted: further training makes it out of date")
             self.progress.ended = False
             self.model.train()
-            self._validate_if_due()  # the one that a signal broke off before this resumption
+            self._validate_if_due()  # a signal may have cut off this validation before the run was resumed
             self._save_if_due()
             if self.progress.step == 0 and self.config.max_rollbacks:
                 self.keeper.begin(self.progress)
@@ -100,7 +103,7 @@ class Trainer:
                     self._go_back(str(divergence))
 
     def _train(self) -> None:
-        """Train on from where the run is to the end."""
+        """Train from the current position until a limit is reached."""
         with closing(self.window.waiting(self.updates(self.progress.epoch, self.progress.position))) as updates:
             for update in updates:
                 self.progress.epoch, self.progress.position = update.epoch, update.position
@@ -118,7 +121,7 @@ class Trainer:
                     self._leave()
 
     def train_step(self, update: Update) -> None:
-        """One update: gradients summed over its micro-batches and divided by all of its target tokens."""
+        """Do one update, with gradients summed over its micro-batches and divided by its number of target tokens."""
         self.clock.start()
         losses = self.gradients.of(update)
         norm = self._clip()
@@ -133,7 +136,10 @@ class Trainer:
         self.window.add(update, losses, norm)
 
     def _clip(self) -> Tensor:
-        """The norm of all gradients together, brought down to clip_norm where there is one (Pascanu et al. 2013)."""
+        """Clip the gradients to a total norm of clip_norm, if set, and return their norm before clipping.
+
+        Source: Pascanu et al. 2013.
+        """
         gradients = [parameter.grad for parameter in self.model.parameters() if parameter.grad is not None]
         norm = torch.nn.utils.get_total_norm(gradients)
         if self.config.clip_norm is not None:
@@ -141,10 +147,10 @@ class Trainer:
         return norm
 
     def _apply(self) -> None:
-        """The optimizer's step, unless an update was bad.
+        """Set the learning rate and do the optimizer's step, unless this or an earlier update was bad.
 
-        A CUDA device is not waited for: there Adam leaves weights and moments alone from the first bad update on,
-        because its `found_inf` is set, and `health.check` finds out before anything is logged, validated or saved.
+        On a CUDA device, training does not wait for the check. There Adam's `found_inf` makes it skip every step from
+        the first bad update on, and `health.check` raises Diverged before anything is logged, validated or saved.
         """
         if self.waits:
             self.health.check()
@@ -155,7 +161,7 @@ class Trainer:
         self.optimizer.step()
 
     def _agree(self) -> None:
-        """One clock and one signal for all processes: whatever follows from them, all do alike."""
+        """Make all processes agree on the elapsed time and on a received signal, so that they decide alike."""
         self.progress.seconds, self.signals.heeded = self.world.agree(self.clock.seconds, self.signals.received)
 
     # -- between updates -----------------------------------------------------------------------------------------
@@ -175,7 +181,7 @@ class Trainer:
             self._validate()
 
     def _validate(self) -> None:
-        """Validate and enter the outcome; a signal breaks it off and leaves it to be done after the resumption."""
+        """Validate and record the result. If a signal interrupts it, save and exit; the resumed run validates again."""
         self.health.check()
         self.clock.start()
         with self._paused() as started:
@@ -195,13 +201,13 @@ class Trainer:
             self.progress.translates, self.progress.validation_seconds = True, self.progress.seconds - started
 
     def _try_validation(self) -> None:
-        """Find out how long a validation takes, so that the run ends in time; training is left as it is."""
+        """Estimate how long a validation takes, so that the run can end in time; the training state does not change."""
         with self._paused():
             self.progress.validation_seconds = max(self.world.gather(self.validator.estimate()))
 
     @contextmanager
     def _paused(self) -> Iterator[float]:
-        """Leave the time of the block out of that of training; yields the run's seconds at which it begins."""
+        """Count the time of the block as paused, not as training; yield the run's elapsed seconds at its start."""
         self.window.pause()
         self._agree()
         started = self.progress.seconds
@@ -221,7 +227,7 @@ class Trainer:
     # -- checkpoints and the end ---------------------------------------------------------------------------------
 
     def save(self) -> None:
-        """Write a checkpoint of the run as it is."""
+        """Write a checkpoint of the current state of the run."""
         self.health.check()
         with self._paused() as started:
             state = self.keeper.state_dict(self.progress)
@@ -231,20 +237,23 @@ class Trainer:
         self.progress.saving_seconds = self.progress.seconds - started
 
     def restore(self, newest: Newest) -> None:
-        """Go on from a checkpoint, as if there had been no interruption."""
+        """Resume from a checkpoint, as if training had not been interrupted."""
         self.progress = self.keeper.restore(newest)
         self.clock = Clock(self.progress.seconds)
         self.unsaved = False
 
     def _go_back(self, diagnosis: str) -> None:
-        """After a bad update: on from the last checkpoint with a lower rate, max_rollbacks times at most."""
+        """Recover from a bad update: reload the last checkpoint and multiply the learning rate by rollback_factor.
+
+        Raises NmtError once this has been done max_rollbacks times.
+        """
         done = self.progress.rollbacks
         if done >= self.config.max_rollbacks:
             raise gone_for_good(diagnosis, done, self.keeper.has_checkpoint)
         clock = self.clock
         self.restore(self.keeper.newest(self.monitor.say))
         self.optimizer.zero_grad(set_to_none=True)
-        self.clock = clock  # what was lost counts too, but not as time of the updates kept
+        self.clock = clock  # the lost time counts for max_minutes, but as paused time rather than as training
         kept = self.progress.seconds
         self._agree()
         self.progress.paused_seconds += self.progress.seconds - kept
@@ -255,13 +264,13 @@ class Trainer:
             self.save()
 
     def _end(self, reason: str) -> None:
-        """Validate and save the last update, and say why it was the last."""
+        """End the run: validate and save the last update, average checkpoints if configured, and report the reason."""
         if self.progress.validated_step != self.progress.step:
             self._validate()
         if reason.startswith("training.max_minutes="):
             self.progress.ran_out = self.config.max_minutes or 0.0
         if self.config.average is not None:
-            self.save()  # it may be one of those averaged
+            self.save()  # this checkpoint may be part of the average
             self._average(self.config.average)
         self.progress.ended = True
         self.save()
@@ -270,20 +279,20 @@ class Trainer:
         self.monitor.end(self.progress, reason, parameters, further)
 
     def _average(self, of: Literal["best", "last"]) -> None:
-        """Let the keeper try the mean of kept checkpoints, and tell what came of it."""
+        """Average the kept checkpoints, validate the average, and report the result."""
         validate = partial(self.validator.validate, self.signals, self.progress.translates)
         try:
             averaged = self.keeper.average(of, self.progress, validate, self.monitor.say)
         except Interrupted:
             self._agree()
-            self.monitor.say("stopped before the average was validated; the same command goes on with that")
+            self.monitor.say("stopped before the average was validated; run the same command again to do that")
             raise SystemExit(self.signals.exit_status) from None
         if averaged is not None:
             self.monitor.averaged(self.progress, averaged)
 
     def _leave(self) -> NoReturn:
-        """Save and end as the signal asks."""
+        """Save a checkpoint and exit with the status that belongs to the signal (130 for Ctrl-C, 143 for SIGTERM)."""
         if self.unsaved:
             self.save()
-        self.monitor.say(f"stopped at step {self.progress.step:,}; the same command continues from there")
+        self.monitor.say(f"stopped at step {self.progress.step:,}; run the same command again to continue from there")
         raise SystemExit(self.signals.exit_status)

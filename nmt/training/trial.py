@@ -1,4 +1,4 @@
-"""A trial of the largest batches before the first update: where memory is short, it shows at once, not after hours."""
+"""Try the largest batches before the first update, so that a lack of memory shows at once and not after hours."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from nmt.training.loss import batch_loss
 
 
 class Trial:
-    """Sends the largest batches forward and backward as an update does, and leaves nothing behind."""
+    """Runs the largest batches forward and backward as an update does, without changing model or random state."""
 
     def __init__(self, updates: Updates, model: Seq2Seq, config: TrainingConfig, device: torch.device) -> None:
         self.updates = updates
@@ -24,14 +24,15 @@ class Trial:
         self.device = device
 
     def check(self, tokens_per_device: int | None) -> None:
-        """Refuse a budget for a device under which a batch does not fit into its memory; raises NmtError."""
+        """Raise NmtError if a batch of `tokens_per_device` tokens (None: of a whole update) may not fit into memory."""
         if (batch := self._too_large(tokens_per_device)) is not None:
             raise self._refusal(batch, tokens_per_device or self.tokens_per_update)
 
     def find(self, begin: int | None) -> int:
-        """The budget for a device under which all batches fit: `begin`, or a whole update, halved until they do.
+        """Return a number of tokens per device with which all batches fit into memory.
 
-        Raises NmtError where not even the longest sentences fit one by one.
+        The search starts with `begin`, or with a whole update if None, and halves the number until all batches fit.
+        Raises NmtError if the longest sentences do not even fit one at a time.
         """
         least = max(self.updates.longest())
         tokens = max(begin or self.tokens_per_update, least)
@@ -43,16 +44,17 @@ class Trial:
         return tokens
 
     def _too_large(self, tokens_per_device: int | None) -> Batch | None:
-        """The first of the largest batches that does not fit."""
+        """Return the first of the largest batches that does not fit into memory, or None if all fit."""
         divided = tokens_per_device is not None and tokens_per_device < self.tokens_per_update
         largest = self.updates.largest(tokens_per_device)
         return next((batch for batch in largest if not self._fits(batch, divided)), None)
 
     def _fits(self, batch: Batch, divided: bool) -> bool:
-        """Whether memory holds what a batch takes beside what training keeps there.
+        """Return whether a batch fits into memory in addition to what training keeps there.
 
-        That is two moments of each weight, perhaps its moving average, and, in an update that is divided, the gradients
-        of the batches before, beside which several processes keep the buckets that gradients travel in.
+        Training keeps two moments per weight and, with training.ema_decay, its moving average. If updates are divided
+        into several batches, it also keeps the gradients of the earlier batches, and with several processes the buffers
+        in which gradients are exchanged.
         """
         model, config, device = self.model, self.config, self.device
         weights = [weight for weight in model.parameters() if weight.requires_grad]
@@ -79,10 +81,10 @@ class Trial:
 
     def _refusal(self, batch: Batch, tokens: int) -> NmtError:
         sentences = "one sentence" if len(batch.src) == 1 else f"{len(batch.src)} sentences"
-        mend = "lower data.cleaning.max_tokens"
+        advice = "lower data.cleaning.max_tokens"
         if tokens > max(self.updates.longest()):
-            mend = f"set training.tokens_per_device to less than {tokens}, or to auto, or {mend}"
+            advice = f"set training.tokens_per_device to less than {tokens}, or to auto, or {advice}"
         return NmtError(
             f"a batch of {sentences} with {batch.src.size(1)} source and {batch.tgt_out.size(1)} target tokens each, "
-            f"which training may meet, does not fit into memory ({self.device.type}): {mend}"
+            f"which may occur in training, does not fit into memory ({self.device.type}): {advice}"
         )

@@ -1,4 +1,4 @@
-"""An average of checkpoints tried after training: it is taken where it validates better than what the run has."""
+"""Average checkpoints after training, and keep the average if it validates better than what the run has."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ from nmt.training.validation import Validation, Validator
 
 
 def try_average(run_dir: str | os.PathLike[str], steps: list[int], say: Say, device: str = "auto") -> bool:
-    """Average the checkpoints of `steps`, and make that the run's averaged checkpoint if it validates better.
+    """Average the checkpoints of `steps`, and make the average the run's averaged checkpoint if it validates better.
 
-    It has to rank above the best checkpoint, and above the average that the run has already, if it has one: whatever
-    ranks highest is what the other commands take from then on. All are validated here, on one device, and `say` is
-    told the figures of each and the outcome. Returns whether the average was taken.
+    The average has to rank above the best checkpoint and above the run's existing average, if there is one: the highest
+    rank decides what the other commands use from then on. All candidates are validated here, on one device; `say`
+    receives the scores of each and the outcome. Returns whether the average was taken.
     """
     run = load_run(run_dir, "best" if has_pointer(run_dir, "best") else "last")
     average = average_checkpoints(run_dir, steps)
@@ -38,21 +38,21 @@ def try_average(run_dir: str | os.PathLike[str], steps: list[int], say: Say, dev
         candidates["the average there already"], _ = load_weights(run_dir, "averaged")
     found = _validate(run, candidates, say, device)
     ours = found.pop("the average")
-    rival = max(found, key=lambda name: found[name].rank)  # of equals the checkpoint
+    rival = max(found, key=lambda name: found[name].rank)  # on a tie the checkpoint, which comes first
     if ours.rank > found[rival].rank:
         take_average(run_dir, average, steps)
         say("the average is better and is taken (--undo takes it back)")
         return True
     say(f"the average is not taken: {rival} is {'as good' if ours.rank == found[rival].rank else 'better'}")
     if rival == run.checkpoint.name and delete_average(run_dir):
-        say(f"the averaged checkpoint that the run had is deleted, being no better than {rival}")
+        say(f"the run's existing averaged checkpoint is deleted, because it is not better than {rival}")
     return False
 
 
 def _validate(
     run: LoadedRun, candidates: Mapping[str, Mapping[str, Tensor]], say: Say, device_name: str
 ) -> dict[str, Validation]:
-    """Validate the run's model with each of several weights, as training does."""
+    """Validate the run's model with each set of weights in `candidates`, in the same way as in training."""
     training, device = run.config.training, choose_device(device_name)
     if training.threads is not None:
         torch.set_num_threads(training.threads)
@@ -64,11 +64,11 @@ def _validate(
             held_out = hold_out(run.config.data, run.tokenizer, Path(folder), say)
         except NmtError as error:
             raise NmtError(
-                f"the validation set of {run.path} cannot be read ({error}): have it where it was, or take the average "
-                "without validation by --force"
+                f"the validation set of {run.path} cannot be read ({error}): put it back where it was, or use --force "
+                "to take the average without validation"
             ) from error
         validator = Validator(run.config, held_out, run.model.to(device), device, tokens, say=say, length_ratio=ratio)
-        for name, weights in candidates.items():  # the first of which the model has: it may be overwritten then
+        for name, weights in candidates.items():  # the first are the model's own weights, overwritten by the others
             run.model.load_state_dict(weights)
             found[name] = validator.validate(Signals(), always=True)
             say(f"{name}: {summary(found[name])}")

@@ -1,4 +1,4 @@
-"""Validation: the loss of held-out references, and sacreBLEU of real translations."""
+"""Validation: the loss on held-out references, and BLEU and chrF of translations (computed with sacreBLEU)."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ from nmt.training.validation_set import drawn, spread, spread_over_each, unigram
 T = TypeVar("T")
 Metric = Literal["bleu", "chrf", "loss"]
 
-SAMPLES = 4  # translations shown
-LEAST_SCORE = 1.0  # of BLEU and chrF, from 0 to 100, below which a score is chance
-SHOWN_DIGITS = 2  # of BLEU and chrF, behind the point
-_FAR = 0.5  # nats of loss above that of word frequencies, from which on a part of the set is enough to see it
-_MANY = 8  # batches of which a part may be enough
-_TRIED = 48  # sentences translated to see how long a validation will take
+SAMPLES = 4  # number of translations shown
+LEAST_SCORE = 1.0  # BLEU or chrF (0 to 100) below which a score is chance
+SHOWN_DIGITS = 2  # decimal places of BLEU and chrF
+_FAR = 0.5  # nats above the unigram loss; a loss this far above it need not be measured on the whole set
+_MANY = 8  # minimum number of batches for measuring the loss on only a part of them
+_TRIED = 48  # number of sentences translated to estimate the duration of a validation
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class Sample:
 
 @dataclass(frozen=True)
 class AttentionMap:
-    """Attention of one sentence pair, averaged over layers and heads."""
+    """The cross-attention weights of one sentence pair, averaged over layers and heads."""
 
     weights: NDArray[np.float32]  # [tgt_len, src_len]
     source_tokens: list[str]
@@ -62,38 +62,38 @@ class AttentionMap:
 
 @dataclass(frozen=True)
 class Translated:
-    """What the translations of the validation set, or of a part of it, are worth."""
+    """The scores of the translated validation set, or of the translated part of it."""
 
     bleu: Score
     chrf: Score
-    sentences: int  # that were translated
+    sentences: int  # number of translated sentences
     samples: list[Sample]
-    bleu_by_tag: dict[str, Score] = field(default_factory=dict)  # where the set has several; "" is none
+    bleu_by_tag: dict[str, Score] = field(default_factory=dict)  # BLEU per tag ("" for sentences without a tag)
 
 
 @dataclass(frozen=True)
 class Validation:
-    """What one validation found."""
+    """The result of one validation."""
 
     loss: float  # nats per target token, without smoothing
-    translated: Translated | None  # None while the loss is above that of word frequencies alone
-    sentences: int  # of the whole set
-    loss_sentences: int  # of those, on which the loss is
-    unigram_loss: float  # of word frequencies alone, in nats per target token
-    attention_maps: list[AttentionMap]  # none for a model that does not attend
+    translated: Translated | None  # None while the loss is above unigram_loss
+    sentences: int  # number of sentences in the validation set
+    loss_sentences: int  # number of sentences on which the loss was measured
+    unigram_loss: float  # loss of a model that knows only word frequencies, in nats per target token
+    attention_maps: list[AttentionMap]  # empty for a model without attention
     ranked_by: Metric = "bleu"
 
     @property
     def perplexity(self) -> float:
-        """exp(loss)."""
+        """The perplexity per target token, exp(loss)."""
         return perplexity(self.loss)
 
     @property
     def rank(self) -> Rank:
-        """Return what checkpoints are ranked by.
+        """The rank of the validated checkpoint: its score according to `ranked_by`, then its loss.
 
-        BLEU and chrF that look the same when they are shown are equal, and so are all below one point, which a model
-        that knows nothing reaches by chance, and none at all: of these the lower loss is the better one.
+        BLEU and chrF are rounded to the digits that are shown. Scores below one point, which an untrained model reaches
+        by chance, count as zero, like a missing score. On equal scores the lower loss decides.
         """
         if self.ranked_by == "loss":
             return Rank(-self.loss, -self.loss)
@@ -105,7 +105,7 @@ class Validation:
 
 
 class Validator:
-    """Validates a model on the prepared validation set: loss on its stored ids, BLEU and chrF on its raw lines."""
+    """Validates a model on the prepared validation set: its loss on stored token ids, BLEU and chrF on raw lines."""
 
     def __init__(
         self,
@@ -118,10 +118,12 @@ class Validator:
         say: Callable[[str], None] = lambda sentence: None,
         length_ratio: float | None = None,
     ) -> None:
-        """tokens_per_device bounds the batches of the loss; None: training.tokens_per_update.
+        """Select the sentences to translate and to show, and set up the translator.
 
-        `say` is told where checkpoints cannot be ranked by training.best_metric. length_ratio is that of the training
-        text (`nmt.training.validation_set.length_ratio`), which translations keep to; None: as in search.
+        `tokens_per_device` limits the batches for the loss; None stands for training.tokens_per_update. `say` receives
+        a message if checkpoints cannot be ranked by training.best_metric. `length_ratio` limits the length of
+        translations to that in the training text (`nmt.training.validation_set.length_ratio`); None leaves the limit
+        of the search configuration.
         """
         training = config.training
         self.world = world or World()
@@ -152,10 +154,10 @@ class Validator:
         self.mapped = drawn(self.store)
 
     def validate(self, signals: Signals, always: bool = False) -> Validation:
-        """Validate the model as it is now, leaving it and the random numbers as they are; all processes do so together.
+        """Validate the current model, without changing it or the random state. All processes have to call this.
 
-        Nothing is translated while the loss is above that of word frequencies alone, unless `always`. A signal to any
-        of the processes raises Interrupted in all.
+        While the loss is above that of word frequencies alone, nothing is translated, unless `always` is set. A signal
+        to one of the processes raises Interrupted in all of them.
         """
         with self._evaluating():
             loss, sentences = self._loss(signals, always)
@@ -170,7 +172,7 @@ class Validator:
             )
 
     def _parts_of(self, work: Callable[[], T], signals: Signals) -> list[T]:
-        """Each process's part of a work, by rank; a signal to one of them raises Interrupted in all."""
+        """Call `work` in each process and return all results by rank; a signal to one raises Interrupted in all."""
         part: list[T] = []
         with suppress(Interrupted), signals.interruptible():
             part = [work()]
@@ -180,9 +182,10 @@ class Validator:
         return parts
 
     def _loss(self, signals: Signals, always: bool) -> tuple[float, int]:
-        """The loss and on how many sentences: on all, unless a part shows that it is far above word frequencies'.
+        """Return the loss and the number of sentences on which it was measured.
 
-        Where there are many batches, every fourth of them comes first (they have all lengths), then the others.
+        If there are many batches, every fourth of them comes first; these cover all sentence lengths. If their loss is
+        far above that of word frequencies alone, the other batches are skipped, unless `always` is set.
         """
         every = self.loss_batches
         parts = [every]
@@ -199,16 +202,16 @@ class Validator:
         return loss, len(rows)
 
     def estimate(self) -> float:
-        """Return the seconds that this process's part of a validation with translations may take.
+        """Estimate the seconds that this process's share of a validation with translations takes.
 
-        It is found by a small part of the work: the loss of one batch, and translations of a few dozen sentences.
+        The estimate is based on a small part of the work: the loss of one batch, and a few dozen translations.
         """
         mine = self._mine(range(len(self.lines)))
         some = [mine[index] for index in spread(len(mine), _TRIED)]
         characters = [len(source) + 1 for source, _ in self.lines]
         share = sum(characters[row] for row in some) / max(1, sum(characters[row] for row in mine))
         middle = len(self.loss_batches) // 2
-        tried = self.loss_batches[middle : middle + self.world.size]  # one for each process
+        tried = self.loss_batches[middle : middle + self.world.size]  # one per process
         with self._evaluating():
             started = time.monotonic()
             self.nll(tried)
@@ -218,7 +221,7 @@ class Validator:
         return (loss_done - started) * len(self.loss_batches) / len(tried) + (translated - loss_done) / (share or 1)
 
     def _translated(self, signals: Signals) -> Translated:
-        """All processes' translations, scored."""
+        """Translate the validation lines, each process its share, and return the scores and samples."""
         parts = self._parts_of(lambda: self._translations(self._mine(range(len(self.lines)))), signals)
         hypotheses = [""] * len(self.lines)
         for rank, part in enumerate(parts):
@@ -232,17 +235,17 @@ class Validator:
         )
 
     def _translations(self, rows: Sequence[int]) -> list[str]:
-        """The translations of some of the lines."""
+        """Return the translations of some validation lines."""
         return self.translator.translate([self.lines[row][0] for row in rows], tag=[self.tags[row] for row in rows])
 
     def _attention_maps(self) -> list[AttentionMap]:
-        """Those that the main process shows, and nothing in the others."""
+        """Return the attention maps to show, or an empty list in all processes but the main one."""
         shown = self.mapped if self.world.is_main and self.model.attends else []
         return [self.attention_map(row) for row in shown]
 
     @contextmanager
     def _evaluating(self) -> Iterator[None]:
-        """During the block the model is without dropout and gradients; after it, it and randomness are as before."""
+        """Switch off dropout and gradients during the block; restore the model's mode and random state afterwards."""
         training = self.model.training
         self.model.eval()
         try:
@@ -252,21 +255,21 @@ class Validator:
             self.model.train(training)
 
     def _ranked_by(self, wanted: Metric, say: Callable[[str], None]) -> Metric:
-        """The metric that checkpoints are ranked by: the one asked for, unless it is BLEU and BLEU cannot rise here.
+        """Return the metric that checkpoints are ranked by: `wanted`, or chrF if BLEU would always be 0.
 
-        BLEU is 0 where no reference has 4 tokens, even for translations equal to the references.
+        If no reference has 4 tokens, BLEU is 0 even for translations that equal the references.
         """
         references = [reference for _, reference in self.lines]
         if wanted != "bleu" or self._bleu(references, range(len(references))).score > 0:
             return wanted
         say(
-            "training.best_metric=bleu: no reference of the validation set has the 4 tokens without which BLEU stays "
-            "at 0, so checkpoints are ranked by chrF"
+            "training.best_metric=bleu: no reference of the validation set has 4 tokens, and then BLEU is always 0, so "
+            "checkpoints are ranked by chrF"
         )
         return "chrf"
 
     def nll(self, batches_of_all: list[list[int]]) -> float:
-        """Negative log-likelihood of this process's share of some batches of rows, summed, in nats."""
+        """Return the summed negative log-likelihood, in nats, of this process's share of some batches of rows."""
         nll = torch.zeros((), device=self.device)
         for rows in self._mine(batches_of_all):
             batch = collate([self.store.source(row) for row in rows], [self.store.target(row) for row in rows])
@@ -275,7 +278,7 @@ class Validator:
         return float(nll)
 
     def _mine(self, items: Sequence[T]) -> Sequence[T]:
-        """This process's share: every so many, as neighbours are of like length."""
+        """Return this process's share: every n-th item, so that all shares have sentences of all lengths."""
         return items[self.world.rank :: self.world.size]
 
     def _bleu(self, hypotheses: Sequence[str], rows: Sequence[int]) -> Score:
@@ -283,7 +286,7 @@ class Validator:
         return corpus_bleu([hypotheses[row] for row in rows], [self.lines[row][1] for row in rows], language)
 
     def attention_map(self, row: int) -> AttentionMap:
-        """The attention of a stored pair, its reference forced."""
+        """Return the attention map of a stored sentence pair, with its reference as the target (teacher forcing)."""
         source, target = self.store.source(row), self.store.target(row)
         batch = collate([source], [target]).to(self.device)
         weights = self.model.attention(batch.src, batch.src_mask, batch.tgt_in)[0]  # [layers, heads, tgt_len, src_len]
@@ -295,4 +298,4 @@ class Validator:
 
 
 def _not_while_training(warning: str) -> None:
-    """Lines too long, or translations without an end as those of early updates, are no news at every validation."""
+    """Ignore the translator's warnings: lines that are too long or translations without end would repeat each time."""

@@ -1,4 +1,4 @@
-"""Choose what a validation translates and draws: which sentences, how long at most, and from which loss on."""
+"""Choose what a validation translates and plots: the sentences, the maximum length, and the loss that is required."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ import numpy as np
 from nmt.config.schema import SearchConfig
 from nmt.data.store import Store
 
-HEATMAPS = 2  # sentences whose attention is shown
-_HEATMAP_TOKENS = 40  # longer sentences are not chosen while there are others
-_KEPT_TO = 0.999  # the share of training pairs that keep to the bound on lengths
+HEATMAPS = 2  # number of sentences whose attention is plotted
+_HEATMAP_TOKENS = 40  # longer sentences are plotted only if there are no shorter ones
+_KEPT_TO = 0.999  # fraction of training pairs whose lengths are within the bound
 
 
 def spread(length: int, count: int) -> Sequence[int]:
@@ -22,9 +22,9 @@ def spread(length: int, count: int) -> Sequence[int]:
 
 
 def spread_over_each(corpora: Sequence[int], count: int | None) -> list[int]:
-    """Return the rows of `count` sentences of each corpus, spread evenly over it; None: of all sentences.
+    """Return the rows of `count` sentences of each corpus, spread evenly over the corpus; all rows if count is None.
 
-    `corpora` has the number of sentences of each.
+    `corpora` holds the number of sentences of each corpus.
     """
     starts = accumulate(corpora, initial=0)
     return [
@@ -35,7 +35,7 @@ def spread_over_each(corpora: Sequence[int], count: int | None) -> list[int]:
 
 
 def drawn(val: Store) -> list[int]:
-    """Return the rows of those sentences whose attention is shown: ones that fit a picture, spread over the set."""
+    """Return the rows of the sentences whose attention is plotted: short enough for a plot, spread over the set."""
     lengths = np.maximum(val.source_lengths, val.target_lengths)
     fitting = np.flatnonzero(lengths <= _HEATMAP_TOKENS)
     if not len(fitting):
@@ -44,31 +44,32 @@ def drawn(val: Store) -> list[int]:
 
 
 def length_ratio(train: Store, offset: int) -> float:
-    """Return the ratio r with which 99.9% of training pairs have at most r * source tokens + offset target tokens."""
+    """Return the ratio r so that 99.9% of training pairs have at most r * source tokens + offset target tokens."""
     ratios = (train.target_lengths.astype(np.float64) - offset) / np.maximum(train.source_lengths, 1)
     return float(np.quantile(ratios, _KEPT_TO, method="higher"))
 
 
 def validation_search(search: SearchConfig, beam_size: int, ratio: float | None) -> SearchConfig:
-    """Return the search of a validation: the configured one with another beam, and lengths that the text has.
+    """Return the search settings of a validation: the configured ones with another beam size and shorter translations.
 
-    A model that knows little repeats itself up to the longest translation allowed. `ratio` is what `length_ratio` found
-    for search.max_length_offset; None, and one above search.max_length_ratio, leave the lengths as configured.
+    Translations are limited to the lengths in the training text, because an undertrained model repeats itself up to the
+    maximum length. `ratio` is the result of `length_ratio` for search.max_length_offset. If it is None or above
+    search.max_length_ratio, the maximum length stays as configured.
     """
     longest = search.max_length_ratio if ratio is None else min(ratio, search.max_length_ratio)
     return dataclasses.replace(
         search,
         beam_size=beam_size,
         max_length_ratio=max(longest, search.min_length_ratio),
-        shortlist=False,  # one is made after training
+        shortlist=False,  # a shortlist is made only after training
     )
 
 
 def unigram_entropy(val: Store, vocabulary: int) -> float:
-    """Return the loss, in nats per token, of a model that knows how frequent each target token is, and nothing else.
+    """Return the loss, in nats per token, of a model that knows only the frequency of each target token.
 
-    The frequencies are those of the validation set, one added to each count, so that a set of a few sentences, which
-    hardly repeat a token, does not look easy.
+    The frequencies are counted in the validation set, with one added to each count. Otherwise a set of a few sentences,
+    which hardly repeat any token, would look easy.
     """
     counts = np.bincount(val.ids("target", range(len(val))).values, minlength=vocabulary)
     shares = (counts + 1) / (counts.sum() + vocabulary)

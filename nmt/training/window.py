@@ -1,4 +1,4 @@
-"""What is measured between two log lines."""
+"""Training metrics that are summed between two log lines."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ class _Counts:
     source_tokens: int = 0
     target_tokens: int = 0
     padded_tokens: int = 0
-    seconds: float = 0.0  # of training: validations and checkpoints left out
-    waited: float = 0.0  # seconds of these that the next update was not there yet
+    seconds: float = 0.0  # of training, without validations and checkpoints
+    waited: float = 0.0  # seconds of training spent waiting for the next update's data
 
 
 class Window:
-    """Sums over the updates since the last log line. Losses stay on the device until they are read."""
+    """Metrics summed over the updates since the last log line. Losses stay on the device until they are read."""
 
     def __init__(self, device: torch.device, terms: Sequence[str] = ()) -> None:
-        """`terms` are the names of the losses that mechanisms add."""
+        """`terms` are the names of the additional losses of the model (`Seq2Seq.loss_names`)."""
         self._terms = terms
-        self._sums = torch.zeros(3 + len(terms), device=device)  # smoothed loss, nll, gradient norm, named terms
+        self._sums = torch.zeros(3 + len(terms), device=device)  # smoothed loss, nll, gradient norm, terms
         self._counts = _Counts()
         self._running_since = time.monotonic()
 
     def add(self, update: Update, losses: Tensor, gradient_norm: Tensor) -> None:
-        """Add an update: losses [2 + terms] are the sums over it, smoothed, nll and the named terms."""
+        """Add an update; losses [2 + terms] are its sums over target tokens: smoothed, nll and the named terms."""
         self._sums[:2] += losses[:2]
         self._sums[2] += gradient_norm
         self._sums[3:] += losses[2:]
@@ -46,7 +46,7 @@ class Window:
         counts.padded_tokens += update.padded_tokens
 
     def waiting(self, updates: Iterator[Update]) -> Generator[Update, None, None]:
-        """The updates, and how long each was not there yet."""
+        """Yield the updates and measure how long training waits for each."""
         while True:
             started = time.monotonic()
             update = next(updates)
@@ -54,16 +54,20 @@ class Window:
             yield update
 
     def pause(self) -> None:
-        """Stop the time, for a validation or a checkpoint."""
-        self._sums.sum().item()  # what a GPU has still to do is training
+        """Stop the clock, for a validation or a checkpoint."""
+        self._sums.sum().item()  # wait for the GPU: its outstanding work is training
         self._counts.seconds += time.monotonic() - self._running_since
 
     def resume(self) -> None:
-        """Let the time go on."""
+        """Start the clock again."""
         self._running_since = time.monotonic()
 
     def metrics(self) -> dict[str, float]:
-        """Averages so far: losses in nats per target token, tokens without padding, shares from 0 to 1."""
+        """Return the averages since the last log line.
+
+        Losses are in nats per target token, token rates exclude padding, and shares (padding, data_wait) are from 0
+        to 1.
+        """
         smoothed, nll, norm, *terms = self._sums.tolist()
         counts = self._counts
         tokens = max(counts.target_tokens, 1)
@@ -81,17 +85,17 @@ class Window:
         }
 
     def reset(self) -> None:
-        """Begin anew."""
+        """Set all sums to zero and restart the clock."""
         self._sums.zero_()
         self._counts = _Counts()
         self.resume()
 
     def state_dict(self) -> dict[str, Any]:
-        """What a checkpoint keeps, so that log lines don't tell of an interruption."""
+        """Return the state that a checkpoint stores, so that an interruption does not affect the log lines."""
         return {"sums": self._sums.cpu(), "counts": asdict(self._counts)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue from a checkpoint."""
+        """Restore the state from a checkpoint, and restart the clock."""
         self._sums.copy_(state["sums"])
         self._counts = _Counts(**state["counts"])
         self.resume()

@@ -83,7 +83,7 @@ def test_a_worse_average_is_not_taken_and_one_taken_before_goes(
     assert main([str(trained)]) == 0
     out, err = capsys.readouterr()
     assert out == f"{trained}/checkpoints/step-0000000006\n"
-    assert "the averaged checkpoint that the run had is deleted, being no better than step-0000000006" in err
+    assert "the run's existing averaged checkpoint is deleted, because it is not better than step-0000000006" in err
     assert sorted((trained / "checkpoints").rglob("*")) == checkpoints
 
 

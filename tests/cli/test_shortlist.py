@@ -135,11 +135,11 @@ def with_other_data(run: Path) -> None:
 @pytest.mark.parametrize(
     ("spoil", "sentence"),
     [
-        (without_data, "{run}: its training data, which a shortlist is made of, cannot be had: "
+        (without_data, "{run}: the training data, needed for a shortlist, cannot be read: "
                        "data.path=gone/elsewhere: there is no such folder"),
-        (with_other_data, "{run}: its training data have changed since its training: restore them, then try again"),
-        (lambda run: (run / "environment.json").unlink(), "{run} has no environment.json that says what it was trained "
-                                                          "on: train it first"),
+        (with_other_data, "{run}: the training data have changed since it was trained: restore them, then try again"),
+        (lambda run: (run / "environment.json").unlink(), "{run} has no environment.json that records its "
+                                                          "training data: train it first"),
         (shutil.rmtree, "{run} does not exist: give the directory of a run"),
     ],
 )  # fmt: skip

@@ -214,8 +214,8 @@ def test_pieces_across_words_are_not_drawn_from(config: Config, tmp_path: Path) 
     del values["tokenizer"]
     with pytest.raises(ConfigError, match=r"but the vocabulary of fine_tune\.run=.* has pieces that cross from one"):
         inherit(config_from_dict(values))
-    values |= {"tokenizer": {"path": config.tokenizer.path}}  # the same path, but the file may have been replaced
-    with pytest.raises(ConfigError, match=r"tokenizer\.path cannot be had with fine_tune\.run="):
+    values |= {"tokenizer": {"path": config.tokenizer.path}}  # the same, but the file may be another by now
+    with pytest.raises(ConfigError, match=r"tokenizer\.path cannot be combined with fine_tune\.run="):
         inherit(config_from_dict(values))
 
 

@@ -110,7 +110,7 @@ def test_checkpoints_of_different_models_are_refused_by_name(run: Path, name: st
     model = Mixed(1)
     spoil(model)
     save_checkpoint(run, 50, model, {})
-    with pytest.raises(NmtError, match=rf"steps 50 and 100 are not of one model \({name} differs\)"):
+    with pytest.raises(NmtError, match=rf"steps 50 and 100 belong to different models \({name} differs\)"):
         average_checkpoints(run, [3, 50, 100])
 
 

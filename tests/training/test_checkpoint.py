@@ -159,7 +159,7 @@ def test_without_a_last_checkpoint_the_newest_is_gone_on_from_and_that_is_said(
     said: list[str] = []
     newest = load_newest(tmp_path, said.append)
     assert (newest.step, newest.state["value"]) == (2, 2)
-    assert said == [f"{last} names no checkpoint: going on from the newest one, that of step 2"]
+    assert said == [f"{last} names no checkpoint: continuing from the newest one, step 2"]
     assert last.read_text() == "step-0000000002\n"
     last.unlink()
     (tmp_path / "checkpoints" / "step-0000000002" / "training_state.pt").unlink()
@@ -170,7 +170,7 @@ def test_weights_that_no_training_goes_on_from_are_refused_not_begun_anew(tmp_pa
     assert not has_checkpoint(tmp_path)
     path = take_average(tmp_path, Tied().state_dict(keep_vars=True), [1, 2])
     assert has_checkpoint(tmp_path)
-    with pytest.raises(NmtError, match=r"has no step-\.\.\. folder that training can go on from.*fine_tune"):
+    with pytest.raises(NmtError, match=r"has no step-\.\.\. folder that training can continue from.*fine_tune"):
         load_newest(tmp_path, print)
     assert path.is_dir()
 

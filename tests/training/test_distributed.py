@@ -28,8 +28,8 @@ from tests.training.rank_gradients import CASES, gradients
 from tests.training.ranks import ALONE, ROOT, WAIT, WAIT_IN_SILENCE, Ended, ended, free_port, launched, start, started
 from tests.training.tiny import assert_same_run, events, tiny_config
 
-LOST = "another process of this training has ended without a word"
-SILENT = "process 1 of this training has not been heard of for 10 seconds"
+LOST = "another process of this training has ended without an error message"
+SILENT = "process 1 of this training has not responded for 10 seconds"
 UNMET = "the 2 processes of WORLD_SIZE did not find each other"
 NO_ANSWER = rf"{UNMET} \(no answer for \d+ seconds: one is stopped or out of reach\): start them with torchrun"
 # What neither chance nor further validations have a part in. The gradients of keys' biases are nothing but rounding
@@ -146,7 +146,7 @@ def test_only_rank_0_writes_and_speaks(folder: Path, together: list[Ended]) -> N
 
 def test_the_batches_of_all_are_as_small_as_one_process_needs_them(folder: Path, together: list[Ended]) -> None:
     assert json.loads((folder / "split" / "environment.json").read_text("utf-8"))["tokens_per_device"] == 75
-    assert "training.tokens_per_device=auto: 75 of 150 fit into memory" in together[0].said
+    assert "training.tokens_per_device=auto: 75 of the 150 tokens of an update fit into memory" in together[0].said
 
 
 def test_a_loss_that_is_bad_on_one_process_sends_all_back(folder: Path, together: list[Ended]) -> None:
@@ -233,7 +233,7 @@ def test_torchrun_restarts_on_several_machines(tmp_path: Path) -> None:
     ("ranks", "silent", "where", "sentence"),
     [
         (2, 1, "turn", SILENT),
-        (3, 2, "collective", "(process 2 of this training has not been heard of|another process of this training)"),
+        (3, 2, "collective", "(process 2 of this training has not responded|another process of this training)"),
         (2, 0, "turn", LOST),  # with the store, which it keeps
         (2, 0, "collective", LOST),
         (2, 0, "joining", LOST),

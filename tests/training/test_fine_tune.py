@@ -199,8 +199,8 @@ def test_parts_that_cannot_be_frozen_are_refused_before_anything_is_prepared(
         ({"model": RNN}, r"\(model\.family is luong, there transformer\)"),
         ({"tokenizer__vocab_size": 50}, r"\(tokenizer\.vocab_size is 50, there 60\)"),
         ({"tokenizer": {"algorithm": "char"}}, r"vocabulary \(tokenizer\.algorithm is char, there bpe\)"),
-        ({"tokenizer__path": "x.model"}, r"tokenizer\.path cannot be had with fine_tune\.run=.* leave one of them out"),
-        ({"tokenizer": {"symbols": ["<b>"]}}, r"tokenizer\.symbols cannot be had with fine_tune\.run="),
+        ({"tokenizer__path": "x.model"}, r"tokenizer\.path cannot be combined with fine_tune\.run=.* leave one out"),
+        ({"tokenizer": {"symbols": ["<b>"]}}, r"tokenizer\.symbols cannot be combined with fine_tune\.run="),
     ],
 )
 def test_another_model_or_vocabulary_is_refused_by_its_keys(

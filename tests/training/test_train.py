@@ -187,11 +187,11 @@ def contents(run: Path) -> dict[str, bytes]:
 @pytest.mark.parametrize(
     ("lost", "sentence"),
     [
-        (["config.yaml"], r"has checkpoints but no config\.yaml, so nothing tells whether this is the same run"),
+        (["config.yaml"], r"has checkpoints but no config\.yaml, so it is unknown whether this is the same run"),
         (["environment.json", "tokenizer"], r"has checkpoints but no environment\.json and no tokenizer, so"),
-        (["checkpoints"], r"metrics\.jsonl tells of a training whose checkpoints are not there"),
+        (["checkpoints"], r"metrics\.jsonl is from a training whose checkpoints are missing"),
         (["checkpoints/step-*"], r"checkpoints/step-0000000006|has no checkpoint step-0000000006"),
-        (["checkpoints/step-*", "checkpoints/last"], r"has no step-\.\.\. folder that training can go on from"),
+        (["checkpoints/step-*", "checkpoints/last"], r"has no step-\.\.\. folder that training can continue from"),
         (["checkpoints/step-*/training_state.pt"], r"training_state\.pt is missing"),
     ],
 )
@@ -217,7 +217,7 @@ def test_a_copy_without_pointers_is_gone_on_from_and_the_user_s_own_stay(
     for name in own:
         shutil.copytree(checkpoints / "step-0000000006", checkpoints / name)
     train(copied)
-    assert "last names no checkpoint: going on from the newest one, that of step 6" in capsys.readouterr().err
+    assert "last names no checkpoint: continuing from the newest one, step 6" in capsys.readouterr().err
     assert {path.name for path in checkpoints.iterdir() if len(list(path.glob("*"))) == 2} >= set(own)
     assert find_checkpoint(run, "last").step == find_checkpoint(run, "best").step == 9
     train(dataclasses.replace(copied, run_dir=str(folder / "never-stopped")))
@@ -259,6 +259,6 @@ def test_compile_that_can_t_be_had_is_said_and_done_without(
     train(tiny_config(folder, "compiled", training__compile=True, training__max_steps=1))
     said = [line for line in capsys.readouterr().err.splitlines() if "compile" in line and "run" not in line]
     assert said == [
-        "training.compile: torch.compile can't be had here (no C++ compiler); training goes on without it"
+        "training.compile: torch.compile does not work on this machine (no C++ compiler); training continues without it"
     ]  # fmt: skip
     assert find_checkpoint(folder / "compiled", "last").step == 1

@@ -178,7 +178,7 @@ def test_a_loss_that_explodes_is_found_though_finite_and_the_run_ends_after_its_
 
     run.train_step = explode  # type: ignore[method-assign]
     with pytest.raises(
-        NmtError, match=r"diverged after 2 times going back.*sentences of up to 8 source.*learning_rate"
+        NmtError, match=r"diverged again after 2 rollback\(s\).*sentences of up to 8 source.*learning_rate"
     ):
         run.run()
     assert [event["learning_rate_factor"] for event in events(tmp_path, "rollback")] == [0.5, 0.25]

@@ -146,9 +146,9 @@ def test_out_of_memory_is_one_sentence(folder: Path, error: Exception, monkeypat
     sentences, source, target = len(tried[0].src), tried[0].src.size(1), tried[0].tgt_out.size(1)
     assert sentences > 1
     assert str(refused.value) == (
-        f"a batch of {sentences} sentences with {source} source and {target} target tokens each, which training may "
-        "meet, does not fit into memory (cpu): set training.tokens_per_device to less than 150, or to auto, or lower "
-        "data.cleaning.max_tokens"
+        f"a batch of {sentences} sentences with {source} source and {target} target tokens each, which may occur "
+        "in training, does not fit into memory (cpu): set training.tokens_per_device to less than 150, or to auto, or "
+        "lower data.cleaning.max_tokens"
     )
     assert not (folder / "refused" / "checkpoints").exists()
 
@@ -175,7 +175,7 @@ def test_auto_halves_an_update_until_it_fits_and_a_run_keeps_its_split(
     with monkeypatch.context() as patch:
         small_memory(patch, 80)
         train(tiny_config(folder, "auto", **changes))
-        assert "training.tokens_per_device=auto: 75 of 150 fit into memory\n" in capsys.readouterr().err
+        assert "auto: 75 of the 150 tokens of an update fit into memory at once\n" in capsys.readouterr().err
         train(tiny_config(folder, "continued", **changes, training__max_steps=3))
     assert recorded(folder / "continued") == 75
     tried = small_memory(monkeypatch, 10**9)  # more memory than at the start
@@ -201,9 +201,7 @@ def test_auto_goes_on_in_less_memory_and_says_that_it_rounds_differently(
     train(tiny_config(folder, "smaller", **changes, training__max_steps=3))
     small_memory(monkeypatch, 80)
     train(tiny_config(folder, "smaller", **changes))
-    assert (
-        "75 of 150 fit into memory (it was 150: from here on sums are rounded differently)" in capsys.readouterr().err
-    )
+    assert "fit into memory at once (it was 150: from now on sums are rounded differently)" in capsys.readouterr().err
     assert recorded(folder / "smaller") == 75
 
 
