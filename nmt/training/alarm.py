@@ -101,7 +101,7 @@ class Alarm:
             except BaseException as error:
                 self._over.set()
                 if not self._is_first():
-                    watch.join(2 * PATIENCE)  # the thread may be the first, and about to end this process
+                    watch.join(2 * PATIENCE)  # the watching thread may be about to end this process
                     raise SystemExit(_FAILED) from None
                 if isinstance(error, DistError) or (isinstance(error, RuntimeError) and _OF_GLOO in str(error)):
                     raise NmtError(f"{LOST} ({str(error).strip().partition(chr(10))[0]})") from error

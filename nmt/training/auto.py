@@ -38,7 +38,7 @@ _LEAST_WARMUP, _RECURRENT = 2000, 400  # in the peak rate (number * width of the
 _LEAST_SENTENCES = 100  # minimum number of sentences for a meaningful BLEU
 _VALIDATED = 4 / 3  # cost of a token in validation relative to training: forward pass for the loss, then translation
 _WARMED_UP = ("inverse_sqrt", "linear", "cosine")  # schedules that start with a warm-up
-_LEAST_DROPOUT, _MOST_DROPOUT = 0.1, 0.4  # for hardly any repetition of the text, and for MOST_EPOCHS passes
+_LEAST_DROPOUT, _MOST_DROPOUT = 0.1, 0.4  # for a text that is read once, and for one read MOST_EPOCHS times
 _KEYS = (
     "tokenizer.vocab_size",
     "model.dropout",

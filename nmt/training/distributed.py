@@ -99,7 +99,7 @@ class Processes(World):
         nccl = torch.cuda.is_available() and dist.is_nccl_available()
         backend = "cpu:gloo,cuda:nccl" if nccl else "gloo"
         dist.init_process_group(backend, store=PrefixStore("group", store), rank=rank, world_size=size, timeout=TIMEOUT)
-        # not by LOCAL_RANK: containers on one machine are different hosts, each with its own first process
+        # found by host name, not by LOCAL_RANK: several containers may run on one machine, each with its own files
         machine = socket.gethostname()
         is_first_there = self.gather(machine).index(machine) == rank
         self._turn = 0 if self.is_main else 1 if is_first_there else 2

@@ -67,7 +67,7 @@ def batch_loss(
     rows = target_positions(batch).to(device, non_blocking=True)
     batch = batch.to(device)
     if rdrop is not None:
-        rows = torch.stack((rows, rows + batch.tgt_out.numel()), dim=1).flatten()  # two passes of a token adjacent
+        rows = torch.stack((rows, rows + batch.tgt_out.numel()), dim=1).flatten()  # [2 * tokens], interleaved
         batch = Batch(*(torch.cat((tensor, tensor)) for tensor in batch))
     # hidden states of the target tokens
     decoded = model(batch.src, batch.src_mask, batch.tgt_in, batch.src_lengths)

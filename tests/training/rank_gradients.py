@@ -1,4 +1,4 @@
-"""What each of several processes does in test_distributed.py: gradients of every model, written down by rank 0.
+"""A process of test_distributed.py: compute the gradients of every model together with the others; rank 0 saves them.
 
 python -m tests.training.rank_gradients FILE
 """
@@ -18,7 +18,7 @@ from nmt.training.objective import Gradients
 from tests.models.variants import VARIANTS, tiny_model
 
 PAIRS = [([4] * n + [3], [*[5, 6, 7, 8, 9, 10, 4][:m], 3]) for n, m in [(1, 6), (2, 2), (7, 1), (3, 3), (5, 4)]]
-# The micro-batches of each of two processes: uneven parts, one more than the other, and none at all.
+# The micro-batches of each of two processes: uneven shares, one process with more than the other, one with none.
 UPDATES = [[[[0, 1], [2]], [[3, 4]]], [[[3]], []], [[], [[4, 0]]], [[[2], [1]], [[0], [3, 4]]]]
 CASES: dict[str, dict[str, Any]] = {name: {} for name in VARIANTS} | {
     "transformer-pre": {"rdrop": 1.0},
@@ -31,13 +31,13 @@ def batch(rows: list[int]) -> Batch:
 
 
 def update(split: list[list[int]], rows: list[int]) -> Update:
-    """An update of these rows, of which one process has the micro-batches of `split`."""
+    """Return an update of `rows`, of which this process has the micro-batches of `split`."""
     source, target = (sum(len(PAIRS[row][side]) for row in rows) for side in (0, 1))
     return Update(0, 0, [batch(part) for part in split], source, target, source + target, len(rows))
 
 
 def gradients(name: str, world: World, *, whole: bool) -> list[dict[str, Any]]:
-    """Of each update: its losses and gradients; `whole`: as one micro-batch."""
+    """Return the losses and gradients of each update; with `whole`, an update is a single micro-batch."""
     model, case = tiny_model(name), dict(CASES[name])
     frozen = case.pop("freeze", None)
     for key, weight in model.named_parameters():

@@ -1,6 +1,7 @@
-"""A process of torchrun whose first attempt fails on rank 1 while the other waits; prints what the next one finds.
+"""A process started by torchrun whose first attempt fails on rank 1 while the other waits; the next attempt succeeds.
 
-`rank_restart MISHAP FILE`: it raises an error or is killed (`error`, `killed`), and FILE is there afterwards.
+`rank_restart MISHAP FILE`: rank 1 raises an error or is killed (MISHAP `error` or `killed`) if FILE does not exist, and
+creates FILE. The next attempt prints the ranks and the turns of `World.in_turn`.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from nmt.training.distributed import joined
 
 
 def main(mishap: str, done: Path) -> None:
-    """Fail in the first attempt; in the next one do what a training does together."""
+    """Fail in the first attempt; in the next one use the operations that a training uses."""
     with joined() as world:
         ranks = world.gather(world.rank)
         if world.rank == 1 and not done.exists():

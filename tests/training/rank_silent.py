@@ -1,9 +1,10 @@
-"""A process of several, of which one falls silent, as if its machine had vanished: `rank_silent RANK WHERE`.
+"""One of several processes, of which one is suspended, as if its machine had vanished: `rank_silent RANK WHERE`.
 
-WHERE: it stops when the processes have met and none has gone on yet (`meeting`), while they join (`joining`), in its
-turn, which the others wait for as long as it takes (`turn`), or when all do something together (`collective`). With
-`error` it fails in its turn instead, and those that don't keep the store are late to hear of it. With `leaving` torch
-never ends as it is to let go of the others. With `alone` nobody else is there to be found.
+WHERE says when process RANK is suspended: when the processes have found each other and none has continued yet
+(`meeting`), while they form the group (`joining`), in its turn, while the others wait without a limit (`turn`), or in a
+collective operation (`collective`). With `error` it fails in its turn instead, and the processes that don't host the
+store notice it late. With `leaving`, torch hangs while it destroys the process group. With `alone` there is no other
+process to find.
 """
 
 from __future__ import annotations
@@ -24,8 +25,8 @@ from nmt.training import alarm, distributed
 
 
 def main(silent: int, where: str) -> None:
-    """Join the others; the silent one stops, and the others wait for it."""
-    distributed.TIMEOUT = timedelta(seconds=1 if where == "alone" else 10)  # in which a busy machine starts all of them
+    """Join the other processes; the silent one is suspended, and the others wait for it."""
+    distributed.TIMEOUT = timedelta(seconds=1 if where == "alone" else 10)  # to start all on a busy machine
     if where != "error":
         alarm.PATIENCE = distributed.PATIENCE = 3.0
     if where == "error" and int(os.environ["RANK"]):
@@ -40,7 +41,7 @@ def main(silent: int, where: str) -> None:
             raise NmtError("this one fails")
 
     def meet(*known: Any, **options: Any) -> Iterator[Any]:
-        """As the silent one stops all others are here, and they go on once it has."""
+        """Suspend the silent process once all others have arrived here; they continue when it is suspended."""
         store, rank, size = next(rendezvous(*known, **options))
         if rank == silent:
             store.set("process", str(os.getpid()))

@@ -1,4 +1,4 @@
-"""What each of several processes does in test_distributed.py: trainings one after the other, with mishaps.
+"""A process of test_distributed.py: take part in several trainings, one after the other, with mishaps.
 
 python -m tests.training.rank_training CONFIG.yaml[:MISHAP:RANK] ...
 """
@@ -42,11 +42,11 @@ def find_little(*_: Any) -> int:
 
 
 def poison(gradients: Any, update: Any) -> None:
-    """Let the first weight that this process takes a gradient of be infinite."""
+    """Set an element of the first weight of the model to infinity."""
     next(weight for weight in gradients._objective.parameters()).data.flatten()[0] = float("inf")
 
 
-MISHAPS: dict[str, tuple[Any, str, int, Callable[..., Any]]] = {  # in which call of what
+MISHAPS: dict[str, tuple[Any, str, int, Callable[..., Any]]] = {  # owner, method, number of its call, mishap
     "terminated": (Gradients, "of", 5, terminate),
     "terminated in validation": (Validator, "nll", 1, terminate),
     "killed": (Gradients, "of", 5, kill),
@@ -58,7 +58,7 @@ MISHAPS: dict[str, tuple[Any, str, int, Callable[..., Any]]] = {  # in which cal
 
 
 def befall(mishap: str) -> Callable[[], None]:
-    """Let it happen; the function that is returned takes it back."""
+    """Install a mishap, and return a function that removes it again."""
     owner, name, number, happen = MISHAPS[mishap]
     original, calls = getattr(owner, name), []
 
@@ -86,7 +86,7 @@ def work(arguments: Any) -> None:
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    validation.unigram_entropy = lambda val, vocabulary: 99.0  # nothing is too little to be translated
+    validation.unigram_entropy = lambda val, vocabulary: 99.0  # so that even early validations are translated
     monitor.heatmap_array = lambda *attention: np.zeros((2, 2, 3), dtype=np.uint8)  # drawing takes longer than training
     parser = Parser("ranks", "JOB ...", "Train.")
     parser.add_argument("jobs", nargs="+")

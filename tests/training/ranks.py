@@ -1,4 +1,4 @@
-"""Several processes that train one model, started by hand on this machine."""
+"""Start several processes that train one model on this machine, without torchrun."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ import pytest
 ROOT = Path(__file__).parents[2]
 ALONE = {name: value for name, value in os.environ.items() if name not in ("RANK", "LOCAL_RANK", "WORLD_SIZE")}
 WAIT = 900  # seconds: the machine may be busy
-WAIT_IN_SILENCE = 60  # seconds in which processes notice that one of them, or their store, is silent
+WAIT_IN_SILENCE = 60  # seconds within which processes notice that one of them, or their store, is silent
 
 
 class Ended(NamedTuple):
-    """How a process ended, and what it said."""
+    """The exit status of a process and its output on stderr."""
 
     status: int
     said: str
 
 
 def launched(module: str, arguments: Sequence[Sequence[object]], limit: float = WAIT) -> list[Ended]:
-    """`python -m module` as one process for each list of arguments, with the environment that torchrun would set."""
+    """Run `python -m module` as one process per list of arguments, with the environment that torchrun would set."""
     return ended(started(module, arguments), limit)
 
 
 def ended(processes: Sequence[subprocess.Popen[str]], limit: float) -> list[Ended]:
-    """How these end; where one of them has not after `limit` seconds, all are killed and the test fails."""
+    """Wait for processes to end; if one has not ended after `limit` seconds, kill all and fail the test."""
     deadline = time.monotonic() + limit
     late = []
     said = []
@@ -54,13 +54,13 @@ def ended(processes: Sequence[subprocess.Popen[str]], limit: float) -> list[Ende
 
 
 def started(module: str, arguments: Sequence[Sequence[object]]) -> list[subprocess.Popen[str]]:
-    """The processes of `launched`, which nobody waits for."""
+    """Start the processes of `launched` without waiting for them."""
     port = free_port()
     return [start(module, own, rank, len(arguments), port) for rank, own in enumerate(arguments)]
 
 
 def start(module: str, arguments: Sequence[object], rank: int, size: int, port: int) -> subprocess.Popen[str]:
-    """One process of several, which meet at a port of this machine."""
+    """Start one of several processes, which find each other at a port of this machine."""
     environment = {
         **ALONE, "RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(size),
         "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT),

@@ -1,4 +1,4 @@
-"""Processes are told apart by what they were started with, but for the keys that may differ."""
+"""The check that all processes were started with the same configuration, except for keys that may differ."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.training.tiny import tiny_config
 
 
 class Two(World):
-    """Two processes, of which this is the first."""
+    """A World of two processes, of which this is the first."""
 
     def __init__(self, other: Any) -> None:
         self.other = other
@@ -27,7 +27,7 @@ class Two(World):
 
 
 def told(config: Config) -> dict[str, Any]:
-    """What a process with this configuration tells the others."""
+    """Return the values that a process with this configuration sends to the others."""
     found: list[dict[str, Any]] = []
 
     class Listening(World):

@@ -1,4 +1,4 @@
-"""What `auto` stands for: resolved once, told, kept when a run goes on, and the same as if it were set by hand."""
+"""The numbers that replace `auto`: chosen once, reported, kept on resuming, and equivalent to numbers set by hand."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def begun(folder: Path) -> Path:
-    """A run of four updates with `auto` wherever it can be."""
+    """A run of four updates with `auto` for every key that allows it."""
     train(tiny_config(folder, "begun", **BY_HAND))
     return folder / "begun"
 

@@ -1,4 +1,4 @@
-"""Averages of checkpoints: their mathematics, and how they lie in a run directory."""
+"""Averages of checkpoints: their arithmetic, and their files in a run directory."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ from tests.toy_run import made_up_lines, make_run, toy_config, toy_model, toy_to
 
 
 class Mixed(nn.Module):
-    """Tied matrices, a half-precision weight and a counter."""
+    """A module with tied matrices, a half-precision weight and a counter."""
 
     def __init__(self, seed: int) -> None:
         super().__init__()
@@ -189,7 +189,7 @@ def test_a_full_disk_is_one_sentence_and_the_average_before_still_loads(run: Pat
 
 @pytest.fixture
 def kept(tmp_path: Path) -> Path:
-    """A run that has kept its best two checkpoints (10, then 30) and its last three."""
+    """A run that has kept its two best checkpoints (steps 10 and 30) and its last three."""
     config = toy_config("transformer-post")
     config.training.keep_last = 3
     save_config(config, tmp_path / "config.yaml")
@@ -206,7 +206,7 @@ def test_which_checkpoints_are_averaged(kept: Path) -> None:
     assert kept_steps(kept, "last") == [60, 50, 40], "training.keep_last"
     assert kept_steps(kept, "last", 2) == [60, 50]
     with pytest.raises(NmtError, match=r"kept 3 of its last .* average of 4: train with training\.keep_last=4"):
-        kept_steps(kept, "last", 4)  # not step 30, which is there for being one of the best
+        kept_steps(kept, "last", 4)  # does not count step 30, which is kept only as one of the best
     with pytest.raises(NmtError, match=r"kept 2 of its best .* average of 3: train with training\.keep_best=3"):
         kept_steps(kept, "best", 3)
     delete_others(kept, [10, 60])

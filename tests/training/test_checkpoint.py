@@ -1,4 +1,4 @@
-"""Checkpoints: whole or absent, checked when read, found by name."""
+"""Checkpoints: complete or absent, checked when they are read, and found by name."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from nmt.training.checkpoint import delete_others, load_newest, load_training_st
 
 
 class Tied(nn.Module):
-    """Two layers with one matrix, and a buffer that is no contiguous block."""
+    """A module of two layers that share a matrix, and a buffer that is not contiguous."""
 
     def __init__(self, seed: int = 0) -> None:
         super().__init__()
@@ -44,7 +44,7 @@ def test_weights_and_state_come_back_and_tied_weights_are_stored_once(tmp_path: 
     weights, info = load_weights(tmp_path)
     assert info.step == 12
     other = Tied(seed=1)
-    other.load_state_dict(weights)  # strict
+    other.load_state_dict(weights)  # strict, so all names have to be there
     for name, tensor in model.state_dict().items():
         assert torch.equal(other.state_dict()[name], tensor), name
     state = load_training_state(info)

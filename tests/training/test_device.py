@@ -107,7 +107,7 @@ def test_limits_of_kernel_caches_are_set_unless_the_user_did(monkeypatch: pytest
 @pytest.mark.skipif(platform.system() != "Linux", reason="reads /proc")
 @pytest.mark.skipif(not has_bf16(CPU), reason="emulated bf16 has other kernels")
 def test_shapes_that_never_come_back_leave_little_behind() -> None:
-    """bf16 products of 300 shapes, with the caches limited and without."""
+    """Compute bf16 products of 300 shapes, with and without a limit on the kernel caches."""
     script = """
         import resource, sys
         from pathlib import Path
@@ -172,7 +172,7 @@ def test_each_process_goes_on_with_its_own_random_numbers_and_a_further_one_has_
         resume_random_state(states, process, device)
         drawn.append(torch.rand(5))
     for process, state in enumerate(states):
-        resume_random_state(state, 0, device)  # as a single process has saved it
+        resume_random_state(state, 0, device)  # as a single process saved it
         assert torch.equal(torch.rand(5), drawn[process])
     resume_random_state(states[:1], 2, device)
     assert torch.equal(torch.rand(5), drawn[2])

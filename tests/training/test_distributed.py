@@ -1,4 +1,4 @@
-"""Several processes train as one does, stop together and fail together."""
+"""Several processes train like a single one, and stop and fail together."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ LOST = "another process of this training has ended without an error message"
 SILENT = "process 1 of this training has not responded for 10 seconds"
 UNMET = "the 2 processes of WORLD_SIZE did not find each other"
 NO_ANSWER = rf"{UNMET} \(no answer for \d+ seconds: one is stopped or out of reach\): start them with torchrun"
-# What neither chance nor further validations have a part in. The gradients of keys' biases are nothing but rounding
-# errors, which Adam would make as large as any other without the epsilon.
+# Settings with which results depend neither on random numbers nor on additional validations. The gradients of the
+# biases of keys consist of rounding errors only; without a larger epsilon, Adam would make them as large as any other.
 STILL = {
     "model__dropout": 0.0, "training__schedule": {"name": "constant", "warmup_steps": 2},
     "training__optimizer": {"eps": 1e-3}, "training__subword_sampling": 0.1, "training__ema_decay": 0.9,
@@ -47,14 +47,14 @@ def folder(tmp_path_factory: pytest.TempPathFactory, translated_from_the_start: 
 
 
 def written(config: Config) -> Path:
-    """The configuration as a file."""
+    """Write a configuration to a file and return its path."""
     path = Path(f"{config.run_dir}-{config.training.max_steps}.yaml")
     save_config(config, path)
     return path
 
 
 def by_two(*jobs: object, others: tuple[object, ...] | None = None) -> list[Ended]:
-    """Two processes do these jobs; rank 1 does `others` in their place."""
+    """Run jobs in two processes; rank 1 runs `others` instead, if given."""
     return launched("tests.training.rank_training", [jobs, jobs if others is None else others])
 
 
@@ -71,7 +71,7 @@ def of_two_processes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]
 def test_two_processes_two_accumulations_and_one_pass_take_the_same_gradients(
     of_two_processes: dict[str, Any], name: str
 ) -> None:
-    """Of ragged updates, of one that is a single sentence, and where a process has none: sums, not means of means."""
+    """Gradients are sums, not means of means: for uneven shares, for one sentence, and for a process without any."""
     for split in (of_two_processes[name], gradients(name, World(), whole=False)):
         for number, (ours, theirs) in enumerate(zip(split, gradients(name, World(), whole=True), strict=True)):
             assert ours.keys() == theirs.keys()
@@ -81,7 +81,7 @@ def test_two_processes_two_accumulations_and_one_pass_take_the_same_gradients(
 
 @pytest.fixture(scope="module")
 def together(folder: Path) -> list[Ended]:
-    """Trainings by two processes, one after the other."""
+    """The results of several trainings by two processes, one after the other."""
     auto = {"training__tokens_per_device": "auto"}
     jobs = [
         written(tiny_config(folder, "still", training__max_steps=2, **STILL)),
@@ -95,7 +95,7 @@ def together(folder: Path) -> list[Ended]:
         f"{written(tiny_config(folder, 'poisoned'))}:poisoned:1",
         f"{written(tiny_config(folder, 'split', training__max_steps=1, **auto))}:short of memory:1",
     ]
-    config = tiny_config(folder, "elsewhere")  # where rank 1, which writes nothing, does not find what rank 0 wrote
+    config = tiny_config(folder, "elsewhere")  # rank 1 writes nothing, and does not see rank 0's files here
     others = [str(job).replace("whole", "elsewhere") for job in jobs]
     written(config)
     ended = by_two(*jobs, others=tuple(others))
@@ -104,7 +104,7 @@ def together(folder: Path) -> list[Ended]:
 
 
 def test_two_processes_train_as_one_and_the_next_may_be_another_number(folder: Path, together: list[Ended]) -> None:
-    """2 -> 1 -> 2 processes end where one does, and each validation finds the same."""
+    """A run with 2, then 1, then 2 processes ends with the weights of a single process and has equal validations."""
     train(tiny_config(folder, "still", training__max_steps=4, **STILL))
     by_two(written(tiny_config(folder, "still", **STILL)))
     train(tiny_config(folder, "still-alone", **STILL))
@@ -135,7 +135,7 @@ def test_a_signal_to_one_process_stops_all_once_rank_0_has_saved(together: list[
     for process in together:
         assert process.said.count("left with 143") == 2
     assert "stopped at step 5" in together[0].said
-    assert "stopped at step 3" in together[0].said  # the validation is done by the resumption
+    assert "stopped at step 3" in together[0].said  # the resumed run validates again
 
 
 def test_only_rank_0_writes_and_speaks(folder: Path, together: list[Ended]) -> None:
@@ -210,7 +210,7 @@ def test_torchrun_restarts_what_failed(tmp_path: Path) -> None:
 
 
 def test_torchrun_restarts_on_several_machines(tmp_path: Path) -> None:
-    """Two torchruns: the one that sees a process killed counts a restart, and the other one may not."""
+    """Of two torchruns, only the one whose process was killed is sure to count the restart."""
     command = [sys.executable, "-m", "torch.distributed.run", "--nnodes", "2", "--nproc-per-node", "1"]
     meeting = ["--rdzv-backend", "c10d", "--rdzv-endpoint", f"127.0.0.1:{free_port()}", "--rdzv-id", "test"]
     environment = {**ALONE, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1"}
@@ -223,7 +223,7 @@ def test_torchrun_restarts_on_several_machines(tmp_path: Path) -> None:
         said = [machine.communicate(timeout=WAIT)[0] for machine in machines]
     finally:
         for machine in machines:
-            machine.terminate()  # it ends its processes
+            machine.terminate()  # torchrun then ends its processes
             machine.wait()
     assert [machine.returncode for machine in machines] == [0, 0]
     assert sorted(said) == ["", "[0, 1], rank 0\n"]
@@ -234,7 +234,7 @@ def test_torchrun_restarts_on_several_machines(tmp_path: Path) -> None:
     [
         (2, 1, "turn", SILENT),
         (3, 2, "collective", "(process 2 of this training has not responded|another process of this training)"),
-        (2, 0, "turn", LOST),  # with the store, which it keeps
+        (2, 0, "turn", LOST),  # rank 0 hosts the store, which stops with it
         (2, 0, "collective", LOST),
         (2, 0, "joining", LOST),
         (2, 1, "joining", f"({SILENT}|{UNMET})"),
@@ -242,7 +242,7 @@ def test_torchrun_restarts_on_several_machines(tmp_path: Path) -> None:
     ],
 )
 def test_a_process_that_falls_silent_is_not_waited_for(ranks: int, silent: int, where: str, sentence: str) -> None:
-    """Its connections stay open, as those to a machine that vanished do. One of the others says so, and all end."""
+    """A suspended process keeps its connections, like a machine that vanished. Another one reports it, and all end."""
     processes = started("tests.training.rank_silent", [[silent, where]] * ranks)
     try:
         waiting = ended([process for rank, process in enumerate(processes) if rank != silent], WAIT_IN_SILENCE)
@@ -258,7 +258,7 @@ def test_a_process_that_falls_silent_is_not_waited_for(ranks: int, silent: int, 
 
 
 def test_a_store_that_never_answers_is_not_waited_for() -> None:
-    """Not even by the first call: the system takes connections for a process that is stopped."""
+    """Even the first call has a time limit: the system accepts connections for a process that is suspended."""
     with socket.socket() as mute:
         mute.bind(("127.0.0.1", 0))
         mute.listen()
@@ -276,7 +276,7 @@ def test_who_cannot_leave_ends_all_the_same() -> None:
 
 
 def test_a_test_of_silence_has_a_limit_of_its_own() -> None:
-    """It kills what still waits, and says what was said."""
+    """The helper kills the processes that still wait, and shows their output."""
     says = "import signal, sys; print('here', file=sys.stderr, flush=True)"
     processes = [
         subprocess.Popen([sys.executable, "-c", script], stderr=subprocess.PIPE, text=True)
@@ -289,7 +289,7 @@ def test_a_test_of_silence_has_a_limit_of_its_own() -> None:
 
 @pytest.mark.parametrize("failing", [0, 1, 2])
 def test_an_error_in_one_of_three_is_said_once(failing: int) -> None:
-    """Rank 0 keeps the store, and stays until all have heard the alarm."""
+    """Rank 0 hosts the store, so it stays until all processes know of the failure."""
     ended = launched("tests.training.rank_silent", [[failing, "error"]] * 3, WAIT_IN_SILENCE)
     assert [process.status for process in ended] == [1] * 3, ended
     assert [process.said.count("nmt-train: error: this one fails") for process in ended] == [
@@ -299,7 +299,7 @@ def test_an_error_in_one_of_three_is_said_once(failing: int) -> None:
 
 
 def test_a_process_that_was_stopped_itself_accuses_nobody() -> None:
-    """Silence is counted in looks: of a suspension it has had none."""
+    """Silence is measured by counting checks, and a suspended process makes none."""
     alarm = Alarm(HashStore(), 0, 2, 30.0, keeps_store=True)
     assert [alarm._silent() for _ in range(60)] == [None] * 60, "a look is half a second"
     assert alarm._silent() == 1
@@ -311,7 +311,7 @@ def test_a_process_that_was_stopped_itself_accuses_nobody() -> None:
 
 
 def test_the_alarm_leaves_no_thread_in_a_call_of_the_store() -> None:
-    """There it would be when the interpreter ends, which aborts the process."""
+    """A thread that is still in such a call when the interpreter ends would abort the process."""
     asked = threading.Event()
 
     class Slow(HashStore):

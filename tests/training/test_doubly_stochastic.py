@@ -1,4 +1,4 @@
-"""The named loss `model.doubly_stochastic` (Xu et al. 2015, eq. 14), from its equation to a run's files."""
+"""The additional loss `model.doubly_stochastic` (Xu et al. 2015, eq. 14), from its equation to a run's files."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def model_of(name: str) -> Seq2Seq:
 
 
 def equation_14(weights: Tensor, sources: list[list[int]], targets: list[list[int]]) -> Tensor:
-    """sum_i (1 - sum_t alpha_ti)^2 of each pair's own positions; weights [batch, tgt_len, src_len]."""
+    """Return sum_i (1 - sum_t alpha_ti)^2 over each pair's non-padding positions; weights [batch, tgt_len, src_len]."""
     total = torch.zeros((), dtype=weights.dtype)
     for row, (source, target) in enumerate(zip(sources, targets, strict=True)):
         for i in range(len(source)):
@@ -53,7 +53,7 @@ def test_equals_the_equation_whatever_is_in_padding() -> None:
 @pytest.mark.parametrize("rdrop", [None, 5.0])
 @pytest.mark.parametrize("name", NAMES)
 def test_a_batch_costs_its_weight_more_however_it_is_split(name: str, rdrop: float | None) -> None:
-    """Alone, where there is no padding, and together; without dropout both passes of R-Drop cost the same."""
+    """A pair costs the same alone, without padding, as in a batch; without dropout both passes of R-Drop are equal."""
     model = model_of(name)
     weights, weight = list(model.parameters()), VARIANTS[name].doubly_stochastic
     batch = collate(SOURCES, TARGETS)
@@ -101,7 +101,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def run(folder: Path) -> Path:
-    """Of several micro-batches an update."""
+    """Train a run with several micro-batches per update."""
     train(tiny_config(folder, "whole", model=ASKED, **IN_PARTS))
     return folder / "whole"
 
@@ -122,7 +122,7 @@ def test_it_is_part_of_what_is_minimised_with_its_weight(run: Path) -> None:
 
 
 def test_micro_batches_change_no_sum(folder: Path, run: Path) -> None:
-    """Of the first updates: later weights differ by rounding."""
+    """Only the first updates are compared, because later weights differ by rounding."""
     certain = {**ASKED, "dropout": 0.0}
     train(tiny_config(folder, "in-one", model=certain, training__max_steps=2, training__label_smoothing=0.0))
     train(tiny_config(folder, "in-parts", model=certain, training__max_steps=2, **IN_PARTS))

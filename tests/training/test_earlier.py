@@ -1,4 +1,4 @@
-"""A run that an earlier version of nmt began goes on as that version would have trained it."""
+"""Resuming runs that were started with an earlier version of nmt: they continue as that version would have."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from nmt.training.train import train
 from tests.training.tiny import assert_same_run, events, tiny_config
 
 pytestmark = pytest.mark.usefixtures("translated_from_the_start")
-BEAM = {"training__validation_beam_size": 2}  # the first runs validated with the beam of search
+BEAM = {"training__validation_beam_size": 2}  # early versions validated with the beam size of search
 LONGER = {"training__max_steps": 40, "training__validate_every": 20}
-RULES = {"search__length_normalisation": "gnmt", "search__stop": "exact"}  # of search, by default, at that time
+RULES = {"search__length_normalisation": "gnmt", "search__stop": "exact"}  # defaults of the search section at that time
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +34,7 @@ def whole(folder: Path) -> Path:
 
 
 def begun_before(folder: Path, run: str, **rules: Any) -> Path:
-    """Train half of a run, and write its config.yaml as it was before validations had a beam of their own."""
+    """Train half of a run, and rewrite its config.yaml as it was before validations had their own beam size."""
     config = tiny_config(folder, run, **BEAM, **RULES, **LONGER | {"training__max_steps": 20})
     train(config)
     values = config_to_dict(config)
@@ -62,7 +62,7 @@ def test_its_own_file_continues_it(folder: Path, whole: Path, capsys: pytest.Cap
 
 
 def test_rules_that_were_set_are_those_it_goes_on_with(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Whether the configuration sets them still, or by what were the defaults."""
+    """Rules that the configuration sets again are kept, and so is the old default of a rule that it leaves out."""
     file = begun_before(folder, "set", length_penalty=0.6)
     train(tiny_config(folder, "set", **LONGER, search__length_penalty=0.6, search__stop="exact"))
     search = read_config(file).search

@@ -1,4 +1,4 @@
-"""Fine-tuning: what comes from the run it starts from, what stays frozen, and what is refused."""
+"""Fine-tuning: what is taken from the base run, what is frozen, and which configurations are refused."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ UNTIED = {**TRANSFORMER, "share_embeddings": False, "tie_projection": False}
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two trained runs, `base` (tied weights) and `untied`, and further text, of other languages and without labels."""
+    """A folder with two trained runs, `base` (tied weights) and `untied`, and more text in other languages."""
     folder = tmp_path_factory.mktemp("fine_tune")
     train(tiny_config(folder, "base", training__max_steps=4, training__validate_every=2))
     train(tiny_config(folder, "untied", model=UNTIED, training__max_steps=2, training__validate_every=2))
@@ -48,7 +48,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def tuned_config(folder: Path, run: str, base: str = "base", **changes: Any) -> Config:
-    """Training on the further text from one of the runs, its tokenizer section left out."""
+    """Return a configuration that fine-tunes one of the runs on the other text, without a tokenizer section."""
     values = config_to_dict(tiny_config(folder, run, **changes))
     if "tokenizer" not in {key.partition("__")[0] for key in changes}:
         del values["tokenizer"]

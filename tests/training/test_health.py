@@ -1,4 +1,4 @@
-"""When a loss counts as diverged: the page's sentence, number by number."""
+"""When a loss counts as diverged: the rule of the documentation, checked with numbers."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ UPDATE = Update(0, 0, [], 1, 1, 2, 1)
 
 
 def diverged(losses: list[float], norms: list[float] | None = None) -> int | None:
-    """The number of the first bad update, counted from 1; None if all are good."""
+    """Return the number of the first bad update, counted from 1, or None if all are good."""
     health = Health(torch.device("cpu"), World())
     for step, (loss, norm) in enumerate(zip(losses, norms or [1.0] * len(losses), strict=True), start=1):
         health.watch(step, UPDATE, torch.tensor(loss), torch.tensor(norm))
@@ -28,7 +28,7 @@ def diverged(losses: list[float], norms: list[float] | None = None) -> int | Non
 
 @pytest.mark.parametrize(("lowest", "limit"), [(2.0, 5.0), (0.5, 2.0), (8.0, 17.0)])
 def test_more_than_twice_the_lowest_and_a_nat(lowest: float, limit: float) -> None:
-    """A running mean that keeps nine tenths of itself reaches the limit by this one loss."""
+    """The running mean keeps nine tenths of its old value, and this single loss raises it to the limit."""
     reaches = lowest + (limit - lowest) / 0.1
     assert diverged([lowest, lowest, reaches - 0.01]) is None
     assert diverged([lowest, lowest, reaches + 0.01]) == 3
@@ -40,7 +40,7 @@ def test_the_running_mean_counts_and_not_a_single_loss() -> None:
 
 
 def test_the_limit_is_taken_from_the_lowest_mean_there_has_been() -> None:
-    """Losses that rise by a twentieth each time: a limit that rose along with them would never be reached."""
+    """The losses rise by a twentieth each time, so a limit that rose with them would never be reached."""
     rising = [2.0 * 1.05**number for number in range(60)]
     means = [rising[0]]
     for loss in rising[1:]:

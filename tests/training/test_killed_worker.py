@@ -1,4 +1,4 @@
-"""A training whose data workers are killed ends as one whose were not, bit for bit."""
+"""A training whose data workers are killed gives bit-identical results to one without such failures."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""When a run ends, and what a signal does."""
+"""The limits at which a run ends, and its reaction to signals."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_each_limit_ends_a_run_where_it_says() -> None:
 
 
 def test_minutes_leave_time_for_all_that_is_to_come() -> None:
-    """Updates take 2 seconds each here, and the nearer end is taken: half of one counts."""
+    """An update takes 2 seconds here; half of one counts, because the run ends at the update closest to the limit."""
     assert reason({"step": 25, "seconds": 50.0, "validation_seconds": 8.0}, max_minutes=1) is None
     assert reason({"step": 25, "seconds": 50.0, "validation_seconds": 9.0}, max_minutes=1) is not None
     assert reason({"step": 25, "seconds": 50.0, "validation_seconds": 4.0}, max_minutes=1) is None
@@ -56,7 +56,7 @@ def test_minutes_leave_time_for_all_that_is_to_come() -> None:
 
 
 def test_only_updates_count_as_updates() -> None:
-    """25 updates in 5 of 50 seconds, the rest for validations and checkpoints: 0.1 seconds for half of one."""
+    """25 updates take 5 of 50 seconds, and validations and checkpoints the rest, so half an update is 0.1 seconds."""
     assert (
         reason({"step": 25, "seconds": 50.0, "paused_seconds": 45.0, "validation_seconds": 9.8}, max_minutes=1) is None
     )
@@ -85,7 +85,7 @@ def test_the_best_are_kept_and_patience_counts_validations_without_a_better_one(
         improved = progress.validated(Rank(score, -1.0), keep_best=2)
         seen.append((improved, progress.stale, progress.is_among_best()))
     assert seen == [(True, 0, True), (True, 0, True), (False, 1, True), (False, 2, True), (True, 0, True)]
-    assert progress.best == [((4.0, -1.0), 5), ((3.0, -1.0), 2)]  # of equals the earlier
+    assert progress.best == [((4.0, -1.0), 5), ((3.0, -1.0), 2)]  # on a tie the earlier step
     assert TrainingProgress.from_state_dict(progress.state_dict()) == progress
 
 
@@ -144,7 +144,7 @@ def test_long_work_is_broken_off() -> None:
 
 
 def test_the_end_names_a_command_that_goes_on(tmp_path: Path) -> None:
-    """With the run's own configuration, in a folder whose name needs quoting."""
+    """The command uses the run's own configuration, here in a folder whose name needs quoting."""
     config = tiny_config(tmp_path, "a run", training__max_steps=2)
     train(config)
     command = how_further(
@@ -173,7 +173,7 @@ def test_where_the_schedule_ends_no_command_is_named() -> None:
 def test_a_limit_in_minutes_ends_a_run_before_it_with_its_last_validation(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """By a clock on which an update takes 2 seconds, a validation 11, a trial of one 3, and a checkpoint nothing."""
+    """On a fake clock, an update takes 2 seconds, a validation 11, its trial 3, and a checkpoint no time."""
     now = [0.0]
     monkeypatch.setattr(Clock, "seconds", property(lambda clock: now[0]))
 

@@ -1,4 +1,4 @@
-"""The loss of tokens, in chunks, against torch's own cross-entropy, in values and gradients."""
+"""The loss of tokens, computed in chunks, compared with torch's cross-entropy in values and gradients."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ VOCAB, DIM = 13, 6
 
 @pytest.fixture(autouse=True)
 def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Six rows at a time, so that the last chunk is not whole."""
+    """Use chunks of six rows, so that the last chunk is incomplete."""
     monkeypatch.setitem(chunked.LOGITS_AT_ONCE, "cpu", 6 * VOCAB)
 
 
@@ -58,7 +58,7 @@ def test_only_the_smoothed_loss_has_a_graph() -> None:
     inputs, targets = tensors(7, bias=True)
     loss = Loss(*cross_entropy(inputs[0], inputs[1], inputs[2], targets, 0.1))
     assert loss.smoothed.requires_grad
-    assert not loss.nll.requires_grad  # it is summed over updates, whose graphs would stay with it
+    assert not loss.nll.requires_grad  # it is summed over updates and would keep their graphs in memory
 
 
 def test_under_autocast_it_is_near_fp32_and_gradients_keep_their_types() -> None:
@@ -67,7 +67,7 @@ def test_under_autocast_it_is_near_fp32_and_gradients_keep_their_types() -> None
     with torch.autocast("cpu", torch.bfloat16):
         rough = Loss(*cross_entropy(inputs[0].bfloat16(), inputs[1], inputs[2], targets, 0.1))
     assert rough.smoothed.dtype == torch.float32
-    assert rough.smoothed != exact.smoothed  # it was bf16
+    assert rough.smoothed != exact.smoothed  # bf16 was used
     torch.testing.assert_close(rough.smoothed, exact.smoothed, rtol=0.01, atol=0)
     exact_grads = torch.autograd.grad(exact.smoothed, inputs)
     for ours, theirs in zip(torch.autograd.grad(rough.smoothed, inputs), exact_grads, strict=True):

@@ -1,4 +1,4 @@
-"""The loss of a mixture of predictions against its formula in loops, in values and gradients."""
+"""The loss of a mixture of predictions, compared with its formula written as loops, in values and gradients."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ CPU = torch.device("cpu")
 
 
 def inputs(tokens: int, bias: bool, dtype: torch.dtype = torch.float64) -> tuple[list[Tensor], nn.Linear, Tensor]:
-    """Hidden [2 * tokens, k, dim] and log-weights, a projection, and targets [2 * tokens], each twice.
+    """Return hidden [2 * tokens, k, dim], log-weights, a projection, and targets [2 * tokens], each twice.
 
-    Some log-weights are minus infinity, as those of padding are.
+    Some log-weights are minus infinity, like those of padding.
     """
     torch.manual_seed(tokens)
     hidden, scores = torch.randn(2 * tokens, PARTS, DIM, dtype=dtype), torch.randn(2 * tokens, PARTS, dtype=dtype)
@@ -46,7 +46,7 @@ def mixture_loss(
 
 
 def probabilities(hidden: Tensor, mixture: Tensor, projection: nn.Linear) -> Tensor:
-    """p(y) = sum_k exp(mixture_k) softmax(W hidden_k + b)_y, token by token: [tokens, vocab]."""
+    """Compute p(y) = sum_k exp(mixture_k) softmax(W hidden_k + b)_y [tokens, vocab], token by token."""
     rows = []
     for token in range(len(hidden)):
         total = torch.zeros(VOCAB, dtype=hidden.dtype)
@@ -59,7 +59,7 @@ def probabilities(hidden: Tensor, mixture: Tensor, projection: nn.Linear) -> Ten
 
 
 def formula(p: Tensor, targets: Tensor, smoothing: float, alpha: float | None) -> tuple[Tensor, Tensor]:
-    """The sum with label smoothing (Szegedy et al. 2016, section 7) and R-Drop (Liang et al. 2021, eqs. 2-4)."""
+    """Compute the loss with label smoothing (Szegedy et al. 2016, sec. 7) and R-Drop (Liang et al. 2021, eqs. 2-4)."""
     nll = torch.stack([-torch.log(p[row, target]) for row, target in enumerate(targets)])
     total = torch.zeros((), dtype=p.dtype)
     for row, target in enumerate(targets):
@@ -78,14 +78,14 @@ def formula(p: Tensor, targets: Tensor, smoothing: float, alpha: float | None) -
 def test_equals_the_formula_in_values_and_gradients(
     rows_at_once: int, smoothing: float, alpha: float | None, bias: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """However many tokens' logits may be in memory together; pairs are never split."""
+    """The result does not depend on the size of chunks, which never split a pair of passes."""
     monkeypatch.setitem(chunked.LOGITS_AT_ONCE, "cpu", rows_at_once * PARTS * VOCAB)
     (hidden, mixture), projection, targets = inputs(5, bias)
     smoothed, nll = mixture_loss(hidden, mixture, projection, targets, smoothing, alpha)
     wanted, wanted_nll = formula(probabilities(hidden, mixture, projection), targets, smoothing, alpha)
     torch.testing.assert_close(smoothed, wanted)
     torch.testing.assert_close(nll, wanted_nll)
-    assert not nll.requires_grad  # it is summed over updates, whose graphs would stay with it
+    assert not nll.requires_grad  # it is summed over updates and would keep their graphs in memory
     leaves = [hidden, mixture, *projection.parameters()]
     found = torch.autograd.grad(smoothed / 3, leaves)
     for one, other in zip(found, torch.autograd.grad(wanted / 3, leaves), strict=True):
@@ -115,7 +115,7 @@ def test_under_autocast_it_is_near_fp32_and_gradients_keep_their_types(alpha: fl
     with torch.autocast("cpu", torch.bfloat16):
         rough, nll = mixture_loss(hidden.bfloat16(), mixture, projection, targets, 0.1, alpha)
     assert rough.dtype == nll.dtype == torch.float32
-    assert rough != exact  # it was bf16
+    assert rough != exact  # bf16 was used
     torch.testing.assert_close(rough, exact, rtol=0.01, atol=0)
     leaves = [hidden, mixture, *projection.parameters()]
     for one, other in zip(torch.autograd.grad(rough, leaves), torch.autograd.grad(exact, leaves), strict=True):
@@ -124,7 +124,7 @@ def test_under_autocast_it_is_near_fp32_and_gradients_keep_their_types(alpha: fl
 
 
 def test_a_prediction_without_weight_changes_nothing_even_where_it_is_certain() -> None:
-    """Nor does it make a gradient that is no number."""
+    """It also causes no NaN in the gradients."""
     (hidden, mixture), projection, targets = inputs(5, bias=True)
     certain = hidden.detach().clone()
     certain[::3, 2:] *= 1e6
@@ -143,7 +143,7 @@ SOURCES, TARGETS = [[4, 5, 3], [6, 7, 8, 9, 3], [3]], [[5, 3], [7, 8, 9, 10, 3],
 
 @pytest.mark.parametrize("rdrop", [None, 5.0])
 def test_a_batch_with_dropout_costs_what_the_formula_says(rdrop: float | None) -> None:
-    """The same random numbers; for R-Drop a batch written twice by hand."""
+    """Both sides use the same random numbers; for R-Drop the batch is doubled by hand."""
     torch.manual_seed(0)
     model = build_model(VARIANTS["luong-marginal"], VOCAB, VOCAB).double().train()
     batch, passes = collate(SOURCES, TARGETS), 1 if rdrop is None else 2
@@ -178,7 +178,7 @@ def test_under_autocast_a_batch_costs_nearly_the_same(name: str, rdrop: float | 
 
 @pytest.mark.parametrize("rdrop", [None, 5.0])
 def test_however_a_batch_is_split_it_costs_the_same(rdrop: float | None) -> None:
-    """So padding changes nothing, which adds predictions to the mixture."""
+    """So padding has no effect, although it adds predictions to the mixture."""
     torch.manual_seed(0)
     model = build_model(VARIANTS["luong-marginal-concat"], VOCAB, VOCAB).double().eval()
     weights = list(model.parameters())

@@ -1,4 +1,4 @@
-"""What a run tells: TensorBoard with all it should hold, metrics.jsonl, plain lines and a live line."""
+"""The reports of a run: TensorBoard, metrics.jsonl, plain lines and a live line."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ METRICS = {
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory, translated_from_the_start: None) -> Path:
-    """Trained to 3 of 6 updates, then on."""
+    """A run that was trained for 3 of its 6 updates and then resumed."""
     folder = tmp_path_factory.mktemp("monitor")
     for steps in (3, 6):
         train(tiny_config(folder, training__max_steps=steps))
@@ -89,7 +89,7 @@ def test_tensorboard_has_attention_maps_that_are_not_blank(board: EventAccumulat
 
 
 def test_a_validation_says_what_its_parts_say(tmp_path: Path) -> None:
-    """BLEU is sacreBLEU's of the Translator's lines; the loss is torch's, sentence by sentence."""
+    """BLEU equals sacreBLEU on the Translator's output, and the loss equals torch's, computed per sentence."""
     config = tiny_config(tmp_path, training__validation_sentences=5)
     prepared = prepare(config, lambda _: None)
     torch.manual_seed(3)
@@ -100,7 +100,7 @@ def test_a_validation_says_what_its_parts_say(tmp_path: Path) -> None:
     model.eval()
     assert found.translated
     sources, references = ((tmp_path / "text" / f"val.{side}").read_text("utf-8").splitlines() for side in ("aa", "bb"))
-    chosen = [0, 1, 3, 5, 7]  # of 9, evenly spread
+    chosen = [0, 1, 3, 5, 7]  # evenly spread over 9 sentences
     greedy = dataclasses.replace(config.search, beam_size=1)
     translator = Translator(NativeEngine(model), prepared.tokenizer, greedy, 99, warn=lambda _: None)
     translations = translator.translate([sources[row] for row in chosen])
@@ -135,7 +135,7 @@ def test_later_lines_are_taken_back_and_half_a_line_too(tmp_path: Path) -> None:
 
 
 def curves(run: Path) -> dict[str, list[tuple[int, float]]]:
-    """The curves that TensorBoard shows, steps and values."""
+    """Return the steps and values of all curves in TensorBoard."""
     accumulator = EventAccumulator(str(run / "tensorboard"), size_guidance={"scalars": 0})
     accumulator.Reload()
     names = accumulator.Tags()["scalars"]
@@ -160,7 +160,7 @@ def test_what_a_run_told_that_was_killed_before_its_first_checkpoint_is_told_onc
 
 
 def test_a_validation_that_was_not_saved_is_shown_once_and_the_training_before_it_stays(tmp_path: Path) -> None:
-    """SIGKILL after the validation that ends the run; the checkpoint of that step was saved before it."""
+    """The run is killed after its last validation, when the checkpoint of that step has already been saved."""
     config = tiny_config(
         tmp_path, training__max_steps=4, training__log_every=1, training__checkpoint_every=2,
         training__average="last",

@@ -1,4 +1,4 @@
-"""Learning rates by their formulas, and Adam by its own."""
+"""Learning rate schedules and Adam, compared with their formulas."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def test_warm_up_rises_linearly_to_the_peak(name: str) -> None:
 
 
 def test_inverse_sqrt_is_the_transformer_schedule() -> None:
-    """Vaswani et al. 2017, eq. 3: dim^-0.5 min(step^-0.5, step warmup^-1.5)."""
+    """The rate is dim^-0.5 min(step^-0.5, step warmup^-1.5) (Vaswani et al. 2017, eq. 3)."""
     dim, warmup = 512, 4000
     config = TrainingConfig(learning_rate=(dim * warmup) ** -0.5, schedule=ScheduleConfig(warmup_steps=warmup))
     for step in (1, 100, 3999, 4000, 4001, 100_000):
@@ -65,7 +65,7 @@ def test_plateau_reduces_after_its_patience_and_not_below_its_least() -> None:
 
 @pytest.mark.parametrize("name", ["adam", "adamw"])
 def test_adam_takes_the_steps_of_its_paper(name: Any) -> None:
-    """Kingma & Ba 2015, algorithm 1; Loshchilov & Hutter 2019, algorithm 2: decay of the weights, not of biases."""
+    """Kingma & Ba 2015, algorithm 1; Loshchilov & Hutter 2019, algorithm 2; weights decay, biases do not."""
     torch.manual_seed(0)
     model = nn.Linear(3, 2).double()
     decay = 0.1 if name == "adamw" else 0.0

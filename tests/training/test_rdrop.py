@@ -1,4 +1,4 @@
-"""R-Drop's loss against its equations in float64 with torch's own losses, in values and gradients."""
+"""The R-Drop loss, compared with its equations in float64 with torch's losses, in values and gradients."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ CPU = torch.device("cpu")
 
 
 def tensors(tokens: int, bias: bool, dtype: torch.dtype = torch.float64) -> tuple[list[Tensor], Tensor]:
-    """Hidden [2 * tokens, DIM], weight and perhaps bias; targets [2 * tokens], each twice."""
+    """Return hidden [2 * tokens, DIM], weight, bias or None, and targets [2 * tokens], each twice."""
     generator = torch.Generator().manual_seed(tokens)
     shapes = [(2 * tokens, DIM), (VOCAB, DIM)] + [(VOCAB,)] * bias
     inputs = [torch.randn(shape, generator=generator, dtype=torch.float64).to(dtype) for shape in shapes]
@@ -49,16 +49,16 @@ def ours(inputs: list[Tensor], targets: Tensor, smoothing: float, alpha: float) 
 
 
 def of_a_token(smoothed: Tensor, nll: Tensor) -> Loss:
-    """Half of what two passes cost."""
+    """Return the loss of a token: half of the loss of its two passes."""
     return Loss(smoothed / 2, nll.sum() / 2)
 
 
 def half_of_equation_4(logits: Tensor, targets: Tensor, smoothing: float, alpha: float) -> Tensor:
-    """Liang et al. 2021, eqs. 2-4, summed over tokens and halved; logits and targets in neighbouring pairs."""
+    """Compute Liang et al. 2021, eqs. 2-4, summed over tokens and halved; a token's two passes are adjacent rows."""
     log_p, log_q = torch.log_softmax(logits[0::2], -1), torch.log_softmax(logits[1::2], -1)
     kl_pq = F.kl_div(log_q, log_p, log_target=True, reduction="sum")  # torch's order: KL(second || first)
     kl_qp = F.kl_div(log_p, log_q, log_target=True, reduction="sum")
-    nll = F.cross_entropy(logits, targets, label_smoothing=smoothing, reduction="sum")  # of both passes
+    nll = F.cross_entropy(logits, targets, label_smoothing=smoothing, reduction="sum")  # over both passes
     return (nll + alpha * (kl_pq + kl_qp) / 2) / 2
 
 
@@ -116,7 +116,7 @@ def test_under_autocast_it_is_near_fp32_and_sums_are_fp32() -> None:
     with torch.autocast("cpu", torch.bfloat16):
         rough = ours([inputs[0].bfloat16(), *inputs[1:]], targets, 0.1, 5.0)
     assert rough.smoothed.dtype == torch.float32
-    assert rough.smoothed != exact.smoothed  # it was bf16
+    assert rough.smoothed != exact.smoothed  # bf16 was used
     torch.testing.assert_close(rough.smoothed, exact.smoothed, rtol=0.01, atol=0)
     exact_grads = torch.autograd.grad(exact.smoothed, inputs)
     for rough_grad, exact_grad in zip(torch.autograd.grad(rough.smoothed, inputs), exact_grads, strict=True):
@@ -158,7 +158,7 @@ def test_without_dropout_it_costs_what_one_pass_costs_however_it_is_split(varian
 
 @pytest.mark.parametrize("variant", ["transformer-post", "luong-dot"])
 def test_with_dropout_a_token_s_two_passes_are_compared(variant: str) -> None:
-    """The same random numbers, a batch written twice by hand, logits without chunks."""
+    """The expected loss uses the same random numbers, a batch doubled by hand, and no chunks."""
     torch.manual_seed(0)
     model = build_model(VARIANTS[variant], VOCAB, VOCAB).double().train()
     batch, twice = collate(SOURCES, TARGETS), collate(SOURCES * 2, TARGETS * 2)
@@ -186,4 +186,4 @@ def test_it_is_refused_without_dropout_and_without_weight() -> None:
     within = ["training.rdrop=5", "model.transparent.dropout=0.1"]
     assert load(*within, "model.decoder_cross=transparent")
     with pytest.raises(ConfigError, match=r"set model\.dropout above 0"):
-        load(*within)  # no layer has it
+        load(*within)  # no layer has this rate

@@ -1,4 +1,4 @@
-"""A run that was interrupted, however, ends as the one that never was: bit for bit."""
+"""Resumed runs: however a run is interrupted, its result is bit-identical to that of an uninterrupted run."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def test_a_damaged_newest_checkpoint_gives_way_to_the_one_before(
     newest = run / "checkpoints" / "step-0000000005" / file
     newest.write_bytes(newest.read_bytes()[:-100])
     with pytest.raises(NmtError, match=f"{file} is truncated or corrupted"):
-        load_training_state(load_weights(run, "last")[1])  # translation never takes another one silently
+        load_training_state(load_weights(run, "last")[1])  # translation never silently uses another checkpoint
     train(tiny_config(folder, run.name, training__checkpoint_every=1))
     assert f"{file} is truncated or corrupted" in (said := capsys.readouterr().err) and "step 4" in said
     assert_same_run(run, uninterrupted)
@@ -88,7 +88,7 @@ def test_a_recurrent_run_continues_too(folder: Path) -> None:
 
 
 def test_a_killed_run_ends_as_one_that_was_not(folder: Path) -> None:
-    """SIGKILL in the middle of update 6, after lines that the resumption must not repeat; across an epoch's end."""
+    """The run is killed in update 6, after log lines that must not be repeated, and continues into the next epoch."""
     limits = {"training__max_steps": 8, "training__checkpoint_every": 4, "training__tokens_per_device": 60}
     killed = tiny_config(folder, "killed", **limits)
     killed_in_update(killed, 6)
@@ -101,7 +101,7 @@ def test_a_killed_run_ends_as_one_that_was_not(folder: Path) -> None:
 @pytest.mark.parametrize("function", ["save_weights", "set_pointer"])
 def test_a_run_killed_while_it_averages_makes_the_same_average(folder: Path, function: str) -> None:
     changes = {"average": "last", "keep_last": 2, "checkpoint_every": 1}
-    changes |= {"learning_rate": 0.2, "best_metric": "loss"}  # so high a rate that the average is the better
+    changes |= {"learning_rate": 0.2, "best_metric": "loss"}  # with this high rate the average is better
     changes = {f"training__{key}": value for key, value in changes.items()}
     whole, run = folder / "averaged", folder / f"killed-in-{function}"
     if not whole.is_dir():
@@ -141,7 +141,7 @@ def test_a_signal_in_a_validation_breaks_it_off_and_it_comes_after_the_resumptio
     run = folder / "signal-validation"
     loss = Validator.nll
 
-    for step in (3, 6):  # the second is that of the end
+    for step in (3, 6):  # the second one is saved at the end
 
         def signal_in_loss(self: Validator, part: list[list[int]], broken_off: int = step) -> float:
             if len(events(run, "validation")) == broken_off // 3 - 1:
@@ -162,7 +162,7 @@ def test_a_signal_in_a_validation_breaks_it_off_and_it_comes_after_the_resumptio
 def test_a_signal_while_weights_and_their_average_change_places(
     folder: Path, monkeypatch: pytest.MonkeyPatch, exchange: int
 ) -> None:
-    """Before and after a validation (exchanges 1 and 2) and a checkpoint (3 and 4)."""
+    """They are exchanged before and after a validation (exchanges 1 and 2) and a checkpoint (3 and 4)."""
     whole, run = folder / "averaging", folder / f"signal-exchange-{exchange}"
     if not whole.is_dir():
         train(tiny_config(folder, whole.name, training__ema_decay=0.9))
@@ -184,13 +184,13 @@ def test_a_signal_while_weights_and_their_average_change_places(
 
 
 def test_validation_disturbs_neither_weights_nor_random_numbers(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Even one that draws random numbers: validating twice ends in the weights of validating once."""
+    """Validating twice, even with random numbers in between, gives the same weights as validating once."""
     loss = Validator.nll
     monkeypatch.setattr(Validator, "nll", lambda self, part: loss(self, part) + 0 * torch.rand(3).sum().item())
     weights = []
     for every in (3, 6):
         config = tiny_config(folder, f"every-{every}", training__validate_every=every)
-        config.training.schedule.name = "constant"  # plateau heeds validations
+        config.training.schedule.name = "constant"  # because the plateau schedule depends on validations
         train(config)
         weights.append((find_checkpoint(str(config.run_dir), "last").path / "model.safetensors").read_bytes())
     assert weights[0] == weights[1]

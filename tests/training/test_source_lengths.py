@@ -1,4 +1,4 @@
-"""Source lengths travel with a batch and stay on the CPU, where cuDNN's RNNs ask for them."""
+"""Source lengths are part of a batch and stay on the CPU, where cuDNN's RNNs need them."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def check(lengths: Tensor, expected: list[int] = LENGTHS) -> None:
 
 @pytest.fixture
 def given(monkeypatch: pytest.MonkeyPatch) -> list[Tensor]:
-    """The lengths that encoders were given."""
+    """The source lengths that encoders received."""
     given: list[Tensor] = []
     call = nn.Module.__call__
 
@@ -95,7 +95,7 @@ def test_the_encoder_has_them_in_training(given: list[Tensor], rdrop: float | No
 def test_the_encoder_has_them_in_search_and_where_targets_are_forced(
     given: list[Tensor], models: int, device: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Without values there is nothing to find, but the encoder has been asked by then."""
+    """On the meta device the search itself fails, but only after the encoder was called."""
     monkeypatch.setattr(native, "autocast", lambda *given: nullcontext())
     members: list[Seq2Seq] = [tiny_model("rnnsearch").to(device), tiny_model("luong-dot").to(device)][:models]
     engine = native.NativeEngine(members[0] if models == 1 else Ensemble(members))

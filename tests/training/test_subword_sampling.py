@@ -1,4 +1,4 @@
-"""Runs whose sentences are segmented anew: still a function of configuration, seed and data."""
+"""Runs with subword sampling: they depend only on configuration, seed and data."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def uninterrupted(folder: Path) -> Path:
 
 
 def test_a_killed_run_ends_as_one_that_was_not(folder: Path, uninterrupted: Path) -> None:
-    """SIGKILL in the middle of update 6, in a process of its own; across an epoch's end."""
+    """The run is killed in the middle of update 6, in a separate process, and continues into the next epoch."""
     killed = sampling_config(folder, "killed")
     killed_in_update(killed, 6)
     assert find_checkpoint(killed.run_dir, "last").step == 4
@@ -67,7 +67,7 @@ def test_what_is_drawn_is_trained_on(folder: Path, uninterrupted: Path, settings
 
 
 def test_validation_never_draws(folder: Path, uninterrupted: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The loss before the first update is that of a run without sampling."""
+    """The loss before the first update equals that of a run without sampling."""
     losses = []
     for value in (None, 1.0):
         config = sampling_config(folder, f"validation-{value}", subword_sampling=value, learning_rate=1e-30)

@@ -1,4 +1,4 @@
-"""Run directories: what a run leaves, what is continued and what is refused."""
+"""Run directories: the files of a run, and when a run is resumed or refused."""
 
 from __future__ import annotations
 
@@ -119,7 +119,7 @@ def test_changed_data_are_refused(folder: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("there", [False, True])
 def test_a_refusal_leaves_nothing(folder: Path, tmp_path: Path, there: bool) -> None:
-    """Neither a lock nor folders, those aside that were there before."""
+    """A refused run leaves no lock and no folders, except those that existed before."""
     config = tiny_config(folder, "refused")
     config.tokenizer.vocab_size = 100_000
     config.data.cache = str(tmp_path / "cache" / "deeper")
@@ -173,7 +173,7 @@ def test_a_damaged_checkpoint_is_one_sentence(folder: Path) -> None:
 
 @pytest.fixture
 def copied(trained: Config, tmp_path: Path) -> Config:
-    """The trained run at another place, to be trained to update 9."""
+    """A copy of the trained run in another folder, with a configuration to train it to update 9."""
     shutil.copytree(directory(trained), tmp_path / "run")
     return dataclasses.replace(
         trained, run_dir=str(tmp_path / "run"), training=dataclasses.replace(trained.training, max_steps=9)

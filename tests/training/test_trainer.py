@@ -1,4 +1,4 @@
-"""Updates: what they compute however they are split, and when they are refused."""
+"""Updates: their results do not depend on how they are split, and bad ones are refused."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ PAIRS = [([4] * n + [3], [5] * m + [3]) for n, m in [(1, 6), (2, 2), (7, 1), (3,
 
 
 def update(position: int, *splits: int) -> Update:
-    """All pairs as one update, cut into micro-batches of the given sizes."""
+    """Return an update with all pairs, split into micro-batches of the given sizes."""
     batches: list[Batch] = []
     for size in splits or (len(PAIRS),):
         begun = sum(batch.src.shape[0] for batch in batches)
@@ -38,7 +38,7 @@ def update(position: int, *splits: int) -> Update:
 
 
 class Finding(NamedTuple):
-    """A validation that finds what it is told to."""
+    """A stand-in for Validator that returns given results."""
 
     find: Callable[[], Validation]
 
@@ -108,7 +108,7 @@ def test_clipping_brings_the_norm_of_all_gradients_down(tmp_path: Path) -> None:
     run.optimizer.register_step_pre_hook(lambda *_: seen.extend(parameter.grad for parameter in run.model.parameters()))
     run.train_step(update(0))
     assert float(torch.stack([gradient.norm() for gradient in seen]).norm()) == pytest.approx(1e-3, rel=1e-3)
-    assert run.window.metrics()["gradient_norm"] > 0.1  # what is told is the norm before
+    assert run.window.metrics()["gradient_norm"] > 0.1  # the norm before clipping is reported
 
 
 @pytest.mark.parametrize("waits", [True, False], ids=["checked at once", "checked when read, as on a GPU"])
@@ -139,7 +139,7 @@ def test_a_gradient_that_is_not_finite_stops_before_it_is_applied(tmp_path: Path
 @pytest.mark.parametrize("good", [0, 2], ids=["from the start", "from a checkpoint"])
 @pytest.mark.parametrize("waits", [True, False], ids=["checked at once", "checked when read, as on a GPU"])
 def test_after_a_bad_update_training_goes_back_and_on_with_a_lower_rate(tmp_path: Path, waits: bool, good: int) -> None:
-    """Poisoned once, a run equals one whose rate was lower from the checkpoint on."""
+    """A run with one bad update equals a run whose rate was lowered at the checkpoint before it."""
     runs = {}
     for name in ("poisoned", "lowered"):
         run = runs[name] = trainer(tmp_path / name, max_steps=6, validate_every=2, checkpoint_every=2, log_every=1)
@@ -186,7 +186,7 @@ def test_a_loss_that_explodes_is_found_though_finite_and_the_run_ends_after_its_
 
 
 def test_the_moving_average_is_what_its_equation_says(tmp_path: Path) -> None:
-    """v_t = d_t v_{t-1} + (1 - d_t) w_t with d_t = min(d, (1 + t) / (10 + t)); it validates and is saved."""
+    """v_t = d_t v_{t-1} + (1 - d_t) w_t with d_t = min(d, (1 + t) / (10 + t)) is what is validated and saved."""
     run = trainer(tmp_path, max_steps=4, validate_every=4, ema_decay=0.4)
     expected = [weight.detach().clone() for weight in run.model.parameters()]
     step, validated = Trainer.train_step, []

@@ -1,4 +1,4 @@
-"""The trial of the largest batches: large enough, without a trace, and what follows where they do not fit."""
+"""The trial of the largest batches: they are large enough, leave no trace, and are handled if they do not fit."""
 
 from __future__ import annotations
 
@@ -125,7 +125,7 @@ ERRORS = [
 
 
 def small_memory(monkeypatch: pytest.MonkeyPatch, tokens: int, error: Exception = ERRORS[0]) -> list[Batch]:
-    """Let the trial run out of memory over batches of more padded tokens on the longer side; the batches it tries."""
+    """Let the trial run out of memory for batches with more padded tokens; return the list of batches it tries."""
     tried: list[Batch] = []
 
     def loss(model: Seq2Seq, batch: Batch, *rest: Any) -> Loss:

@@ -1,4 +1,4 @@
-"""What a validation does not do: translate too much, too long or too early."""
+"""The limits of a validation: it does not translate too much, too long or too early."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tests.training.tiny import assert_same_run, events, tiny_config
 
 
 def store_of(folder: Path, lengths: list[tuple[int, int]], target_id: int = 5) -> Store:
-    """Pairs of so many source and target tokens."""
+    """Return a store with pairs of the given numbers of source and target tokens."""
     folder.mkdir()
     with StoreWriter(folder, 9, 9, 1) as writer:
         for source, target in lengths:
@@ -59,7 +59,7 @@ def test_the_loss_of_frequencies_alone_is_their_entropy(tmp_path: Path) -> None:
 
 
 def test_a_few_sentences_do_not_look_easy(tmp_path: Path) -> None:
-    """They hardly repeat a token, and none at all where one is the whole set."""
+    """A few sentences hardly repeat any token, and a single one may repeat none at all."""
     assert unigram_entropy(store_of(tmp_path / "one", [(1, 6)]), 3000) > math.log(3000) / 2
 
 
@@ -114,7 +114,7 @@ def test_far_above_the_loss_of_frequencies_a_part_is_enough(tmp_path: Path, prep
 
 
 def test_translations_keep_to_the_bound(tmp_path: Path, prepared: Prepared) -> None:
-    """A model that knows nothing goes on to the end of it."""
+    """An untrained model continues up to the maximum length."""
     lengths = {}
     for ratio in (0.0, None):
         made = validator(tmp_path, prepared, ratio)
@@ -134,7 +134,7 @@ def test_a_trial_leaves_the_model_and_randomness_as_they_are(tmp_path: Path, pre
 
 
 def floor_between(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
-    """Let the loss come below that of frequencies in the middle of a tiny training."""
+    """Let the loss fall below that of word frequencies in the middle of a tiny training."""
     train(tiny_config(folder, "first", training__max_steps=8, training__validate_every=2))
     losses = [event["loss"] for event in events(folder / "first", "validation")]
     monkeypatch.setattr(validation, "unigram_entropy", lambda val, vocabulary: losses[1])
@@ -169,7 +169,7 @@ def test_once_translated_always_translated_and_a_resumption_changes_nothing(
 
 
 def test_a_trial_of_the_validation_changes_no_update(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One run is tried after each update, the other not at all."""
+    """In one run the validation is tried after each update, in the other never."""
     train(tiny_config(tmp_path, "never"))
     tried: list[int] = []
     original = Trainer._try_validation
@@ -177,7 +177,7 @@ def test_a_trial_of_the_validation_changes_no_update(tmp_path: Path, monkeypatch
     def note(self: Trainer) -> None:
         original(self)
         tried.append(self.progress.step)
-        self.progress.validation_seconds = 0.0  # so that it comes again
+        self.progress.validation_seconds = 0.0  # so that the trial is repeated
 
     monkeypatch.setattr(Trainer, "_try_validation", note)
     monkeypatch.setattr("nmt.training.limits._UNTRIED", 0.0)

@@ -1,4 +1,4 @@
-"""A whole training in a second: made-up text, a tiny vocabulary, a tiny model."""
+"""A complete training that takes a second, with made-up text, a tiny vocabulary and a tiny model."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ RNN = {"family": "luong", "embedding_dim": 12, "hidden_dim": 16, "layers": 1, "d
 
 
 def tiny_config(folder: Path, run: str = "run", **changes: Any) -> Config:
-    """A configuration whose data and runs lie in `folder`; changes are `section__key=value` or whole sections."""
+    """Return a configuration with data and runs in `folder`; changes are `section__key=value` or whole sections."""
     text = folder / "text"
     if not text.is_dir():
         text.mkdir(parents=True)
@@ -57,12 +57,12 @@ def tiny_config(folder: Path, run: str = "run", **changes: Any) -> Config:
 
 
 def killed_in_update(config: Config, number: int) -> None:
-    """Train in a process of its own, which SIGKILL ends in the middle of an update."""
+    """Train in a separate process, and kill it in the middle of update `number`."""
     killed_in(config, "nmt.training.trainer.Trainer._clip", f"arguments[0].progress.step == {number - 1}")
 
 
 def killed_in(config: Config, function: str, when: str = "True") -> None:
-    """Train in a process of its own, which SIGKILL ends as it calls the function, when its `arguments` say so."""
+    """Train in a separate process, and kill it when it calls `function` and the expression `when` is true."""
     path = Path(str(config.run_dir)).with_suffix(".yaml")
     save_config(config, path)
     owner, _, name = function.rpartition(".")
@@ -88,7 +88,7 @@ def reversed_words(lines: list[str]) -> list[str]:
 
 
 def events(run_dir: Path, kind: str | None = None) -> list[dict[str, Any]]:
-    """The lines of metrics.jsonl."""
+    """Return the entries of metrics.jsonl, optionally only those of one kind of event."""
     lines = [json.loads(line) for line in (run_dir / "metrics.jsonl").read_text("utf-8").splitlines()]
     return [line for line in lines if kind is None or line["event"] == kind]
 
@@ -97,7 +97,7 @@ TIMES = {"minutes", "seconds", "source_tokens_per_second", "target_tokens_per_se
 
 
 def assert_same_run(one: Path, other: Path) -> None:
-    """Both ended with the same weights, optimizer, random numbers and metrics, bit for bit; times aside."""
+    """Check that two runs have bit-identical weights, optimizer, random state and metrics, except for times."""
     assert find_checkpoint(one, "best").step == find_checkpoint(other, "best").step
     weights, others = load_weights(one, "last"), load_weights(other, "last")
     assert weights[1].step == others[1].step
