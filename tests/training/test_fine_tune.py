@@ -132,7 +132,7 @@ def test_frozen_weights_stay_bit_for_bit_and_the_others_learn(
         assert torch.equal(after[name], weight) == name.startswith(frozen + shared), name
     said = [line for line in capsys.readouterr().err.splitlines() if line.startswith("fine_tune.freeze: ")]
     assert len(said) == 1
-    also = "decoder.embedding.embedding.weight and projection.weight too" in said[0]
+    also = "including decoder.embedding.embedding.weight and projection.weight (shared" in said[0]
     assert also == (base == "base"), "what is frozen because it is shared is named"
     state = load_training_state(find_checkpoint(folder / config.run_dir, "last"))["optimizer"]
     model = load_run(folder / config.run_dir).model
