@@ -122,7 +122,7 @@ def test_where_the_validation_set_is_gone_only_force_averages(
     save_config(config, trained / "config.yaml")
     assert main([str(trained)]) == 1
     assert (err := capsys.readouterr().err).count("\n") == 2
-    assert "nowhere: there is no such folder" in err and "without validation by --force" in err
+    assert "nowhere: there is no such folder" in err and "use --force to take the average without validation" in err
     assert not load_run(trained).checkpoint.averaged
     assert main([str(trained), "--force"]) == 0
     assert load_run(trained).checkpoint.averaged
