@@ -27,8 +27,8 @@ load = Translator.load
 def prepare(config: Config | PathLike, overrides: Sequence[str] = (), *, log: Callable[[str], None] = tell) -> Prepared:
     """Prepare the data of a configuration, as nmt-prepare does: clean the text, train the tokenizer, store the ids.
 
-    `config` is a YAML file or preset, with overrides such as "seed=2", or a Config from `load_config`. `log` is called
-    with each message.
+    `config` is a YAML file or the name of a preset, with overrides such as "seed=2", or a Config from `load_config`.
+    `log` is called with each message.
     """
     from nmt.data.corpora import check_test_sets
     from nmt.data.prepare import prepare as prepare_data
@@ -42,10 +42,10 @@ def prepare(config: Config | PathLike, overrides: Sequence[str] = (), *, log: Ca
 def train(config: Config | PathLike, overrides: Sequence[str] = ()) -> Path:
     """Train the model that a configuration describes, as nmt-train does, and return the run directory.
 
-    `config` is a YAML file or preset, with overrides such as "seed=2", or a Config from `load_config`. The same call
-    again resumes from the last checkpoint. Messages go to stderr. Ctrl-C, or a notebook's stop button, saves a
-    checkpoint and raises KeyboardInterrupt. Training changes torch's random state and, if training.threads is set, its
-    number of threads; neither is restored.
+    `config` is a YAML file or the name of a preset, with overrides such as "seed=2", or a Config from `load_config`.
+    Making the same call again resumes from the last checkpoint. Messages go to stderr. Ctrl-C, or a notebook's stop
+    button, saves a checkpoint and raises KeyboardInterrupt. Training changes torch's random state and, if
+    training.threads is set, its number of threads; neither is restored.
     """
     from nmt.training.train import train as train_run
 

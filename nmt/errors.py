@@ -9,9 +9,9 @@ class NmtError(Exception):
 
 
 class Unfinished(NmtError):
-    """Work that was interrupted by a full disk, the network or the death of a process.
+    """The error for work that a full disk, the network or the death of a process has interrupted.
 
-    The part that is done is kept, and the rest can be tried again.
+    The part that is done is kept. Running the same command again resumes the work.
     """
 
 

@@ -79,7 +79,10 @@ def atomic_directory(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 @contextmanager
 def _report_write_errors(path: Path, partial: Path) -> Iterator[None]:
-    """Raise NmtError if the block fails to write `partial`, the temporary file or folder for `path`."""
+    """Turn an OSError about `partial` in the block into an NmtError that says that `path` could not be written.
+
+    `partial` is the temporary file or folder that becomes `path`. Errors about other files are not changed.
+    """
     try:
         yield
     except OSError as error:
@@ -100,9 +103,10 @@ def leftover_of(path: Path) -> str | None:
 def resumable_directory(path: str | os.PathLike[str], wait: Callable[[], None]) -> Iterator[Path | None]:
     """Yield a folder .NAME.partial that becomes `path` when the block ends without an error; None if `path` exists.
 
-    If the process dies, or the block raises Unfinished or an OSError, the folder is kept, so that the next call can
-    resume the work; after other errors it is deleted. One process works at a time: another one calls `wait` and then
-    waits. If `path` is a symbolic link, the folder is next to the place that the link leads to.
+    If the process dies or the block raises an error, the folder is kept, so that the next call can resume the work. It
+    is deleted only after an NmtError that is neither Unfinished nor caused by an OSError. Only one process works at a
+    time: if another one is at work, this process calls `wait` and then waits. If `path` is a symbolic link, the folder
+    is next to the place that the link leads to.
     """
     path = follow(path)
     if path.is_dir():
@@ -179,9 +183,9 @@ def locked(path: Path, refusal: str) -> Iterator[None]:
 
 @contextmanager
 def kept_if_filled(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """Create a folder with its parents, and yield it; after an error in the block remove those that were created.
+    """Create a folder and its parents, and yield the folder; after an error in the block, remove the new folders.
 
-    Folders that are no longer empty are kept.
+    New folders that are no longer empty are kept.
     """
     place = follow(path)
     missing = [folder for folder in (place, *place.parents) if not folder.exists()]
@@ -215,9 +219,10 @@ def make_folder(path: str | os.PathLike[str]) -> Path:
 
 
 def check_writable(path: str | os.PathLike[str], *, folder: bool = False) -> None:
-    """Raise NmtError if a file, or a folder to be filled, cannot be written, so that no work for it is done in vain.
+    """Raise NmtError if the file `path` cannot be written, or with `folder`, if files in the folder `path` cannot.
 
-    This only checks. Missing folders are created later, when the file is written.
+    Call this before the work whose result is written there, so that the work is not lost. Missing folders are created
+    later, when the file is written.
     """
     if is_special(path):
         return

@@ -71,13 +71,13 @@ class Progress:
 
 
 class Pulse:
-    """A thread that gives a sign of life during long work whenever there has been no message for a while.
+    """A thread that prints "... still running" during long work whenever there has been no message for a while.
 
-    Use it as a context manager around the work, and send all messages of the work through `say`.
+    Use it as a context manager around the work, and print all messages of the work with `say`.
     """
 
     def __init__(self, say: Callable[[str], None], every: float = 50.0) -> None:
-        """Prepare the thread. `say` prints a sentence; after `every` seconds without one there is a sign of life."""
+        """Prepare the thread. `say` prints a message; "... still running" follows after `every` seconds of silence."""
         self._say, self._every = say, every
         self._lock = threading.Lock()
         self._over = threading.Event()
@@ -86,18 +86,18 @@ class Pulse:
         self._said = self._began
 
     def say(self, sentence: str) -> None:
-        """Say a sentence, which also describes the work from now on."""
+        """Print a sentence. Lines with "... still running" quote it until the next sentence."""
         self._say(sentence)
         self.heard(sentence)
 
     def heard(self, sentence: str) -> None:
-        """Record a sentence that has been said in another way than by `say`."""
+        """Note that a sentence has just been printed, without printing it: `say` does this for its own sentences."""
         with self._lock:
             self._what, self._began = sentence, time.monotonic()
             self._said = self._began
 
     def begins(self, what: str) -> None:
-        """Record what the work does from now on, such as "validating", without a message."""
+        """Set the description of the current work, such as "validating", for "... still running". Prints nothing."""
         with self._lock:
             self._what, self._began = what, time.monotonic()
 
@@ -112,7 +112,7 @@ class Pulse:
         self._thread.join()
 
     def _beat(self) -> None:
-        """Give signs of life until the work is over."""
+        """Print "... still running" when it is due, until the work is over."""
         while not self._over.wait(max(0.0, self._said + self._every - time.monotonic())):
             with self._lock:
                 now = time.monotonic()

@@ -111,8 +111,8 @@ class SourceAttention(nn.Module, ABC):
     def over(self, memory: Memory, *, need_weights: bool = False) -> Attend:
         """Return a function that attends to `memory`, to be called at each step of a decoder's time loop.
 
-        Work that is the same for all steps is done here, once. With `need_weights` the results contain weights; without
-        it they may contain them.
+        Work that is the same for all steps is done here, once. With `need_weights` the function returns weights;
+        without `need_weights` it may return them or None.
         """
 
 

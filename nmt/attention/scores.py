@@ -16,7 +16,7 @@ class Score(nn.Module, ABC):
 
     @abstractmethod
     def keys(self, states: Tensor) -> Tensor:
-        """Project states [batch, src_len, states_dim] to the keys [batch, src_len, key_dim] for `forward`."""
+        """Project states [batch, src_len, states_dim] to keys [batch, src_len, key_dim], the argument of `forward`."""
 
     @abstractmethod
     def forward(self, query: Tensor, keys: Tensor) -> Tensor:

@@ -1,1 +1,4 @@
-"""Faster implementations of the models' computations, each one function for all devices."""
+"""Faster implementations of two computations: attention and the loss over the vocabulary.
+
+The same function is called on CPU and GPU.
+"""

@@ -1,4 +1,4 @@
-"""Losses over the vocabulary projection, computed without the logits of all rows in memory at once."""
+"""Losses on the vocabulary logits, computed in chunks of rows so that only the logits of one chunk are in memory."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from torch.autograd.function import once_differentiable
 LOGITS_AT_ONCE = {"cpu": 1 << 21, "cuda": 1 << 25}
 
 RowsLoss = Callable[..., tuple[Tensor, Tensor]]
-"""(weight, bias, hidden, *rows) -> the loss summed over rows, and one number per row without gradient"""
+"""(weight, bias, hidden, *rows) -> the loss summed over rows, and one number per row [rows] that has no gradient"""
 
 
 def in_chunks(
@@ -22,9 +22,11 @@ def in_chunks(
 ) -> tuple[Tensor, Tensor]:
     """Return loss(weight, bias, hidden, *rows), computed for one chunk of rows at a time.
 
-    hidden is [rows, ..., dim], weight [vocab, dim]; each tensor in `rows` has as many rows as hidden. The gradients of
-    a chunk are computed in the forward pass, while its logits are in memory, so that logits are neither kept for the
-    backward pass nor computed twice (Hsu et al. 2024). Rows 2i and 2i + 1 are always in the same chunk.
+    The result is the pair that `loss` returns: the loss summed over all rows, and one number per row, [rows]. hidden is
+    [rows, ..., dim], weight [vocab, dim]; each tensor in `rows` has as many rows as hidden. The gradients of a chunk
+    are computed in the forward pass, while its logits are in memory, so that logits are neither kept for the backward
+    pass nor computed twice (Hsu et al. 2024). Rows 2i and 2i + 1 are always in the same chunk, because R-Drop compares
+    such a pair (`nmt.training.loss`).
     """
     logits_of_row = weight.size(0) * math.prod(hidden.shape[1:-1])
     at_once = LOGITS_AT_ONCE.get(hidden.device.type, LOGITS_AT_ONCE["cuda"])
@@ -67,6 +69,6 @@ class _Chunked(torch.autograd.Function):
 
 
 def _chunk(tensors: Sequence[Tensor | None], start: int, size: int) -> list[Any]:
-    """Return weight and bias whole, and `size` rows from row `start` of each other tensor."""
+    """Return the first two tensors (weight and bias) unchanged, and rows start to start + size of all other tensors."""
     weight, bias, *others = tensors
     return [weight, bias, *(None if each is None else each[start : start + size] for each in others)]

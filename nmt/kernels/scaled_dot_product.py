@@ -1,4 +1,4 @@
-"""Scaled dot-product attention with torch's fused kernels; `nmt.attention.multihead` spells out the equation."""
+"""Scaled dot-product attention with torch's fused kernels. `nmt.attention.multihead` writes out the equation."""
 
 from __future__ import annotations
 
@@ -23,7 +23,8 @@ def attention(
     [rows, heads, queries, keys]. `causal` lets each query attend to its own position and earlier ones; it needs as many
     queries as keys, and no bias. In training `dropout` is the dropout rate of the weights.
 
-    On a CPU bf16 is computed in float32, because torch's backward pass in bf16 would take a quarter of an update there.
+    On a CPU, bf16 inputs are converted to float32 and the result back to bf16: torch's backward pass of attention in
+    bf16 is so slow on a CPU that it took a quarter of the time of an update.
     """
     dtype = query.dtype
     widened = torch.float32 if query.device.type == "cpu" and dtype == torch.bfloat16 else dtype

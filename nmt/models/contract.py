@@ -98,22 +98,27 @@ class Decoder(Protocol):
         ...
 
     def init_state(self, memory: Memory, max_len: int) -> State:
-        """Return the state before the first token, with one row per sentence, for at most max_len tokens."""
+        """Return the state before the first token, with one row per sentence.
+
+        No more than max_len tokens will be decoded, so a decoder can allocate its state in advance. The decoders of
+        this project do not use max_len.
+        """
         ...
 
     def __call__(
         self, tokens: Tensor, memory: Memory, state: State | None = None, *, need_weights: bool = False
     ) -> tuple[Decoded, State | None]:
-        """Decode tokens [rows, tgt_len] that follow `state`; without a state, start anew and return None for the state.
+        """Decode tokens [rows, tgt_len] that follow `state`, and return the outputs and the next state.
 
-        The hypotheses of a sentence are neighbouring rows, so the number of rows is a multiple of the number of
-        sentences in the memory. All rows advance by the same number of tokens.
+        Without a state, decoding starts at the beginning of the target, and the returned state is None. The hypotheses
+        of a sentence are neighbouring rows, so the number of rows is a multiple of the number of sentences in the
+        memory. All rows advance by the same number of tokens.
         """
         ...
 
 
 def first_position(like: Tensor) -> Tensor:
-    """Return the position before the first token for each row of `like`: zeros [rows]."""
+    """Return `State.position` before any token has been decoded: zeros [rows], one for each row of `like`."""
     return torch.zeros(like.size(0), dtype=torch.long, device=like.device)
 
 

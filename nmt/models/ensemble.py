@@ -40,13 +40,16 @@ class Ensemble(nn.Module):
         return tuple(model.init_state(part, max_len) for model, part in zip(self._models(), memory, strict=True))
 
     def step(self, tokens: Tensor, memory: Memory, state: States) -> tuple[Tensor, States]:
-        """Take one search step with all models: [rows] -> mean log-probabilities [rows, vocab] and the new states."""
+        """Take one search step: the last tokens [rows] -> log mean probabilities [rows, vocab] and the new states."""
         parts = zip(self._models(), memory, state, strict=True)
         log_probs, states = zip(*(model.step(tokens, *part) for model, *part in parts), strict=True)
         return log_mean(log_probs), states
 
     def weighted_step(self, tokens: Tensor, memory: Memory, state: States) -> tuple[Tensor, Tensor, States]:
-        """Take a step; return log-probabilities, the models' mean attention weights [rows, src_len] and new states."""
+        """Take one search step like `step`, and return log-probabilities, attention weights and the new states.
+
+        The weights [rows, src_len] are the mean of the models' weights.
+        """
         parts = zip(self._models(), memory, state, strict=True)
         steps = (model.weighted_step(tokens, *part) for model, *part in parts)
         log_probs, weights, states = zip(*steps, strict=True)
@@ -62,7 +65,10 @@ class Ensemble(nn.Module):
         *,
         need_weights: bool = False,
     ) -> tuple[Tensor, Tensor | None]:
-        """Force a target as `Seq2Seq.force` does; the weights are the mean of the models' weights."""
+        """Score a given target as `Seq2Seq.force` does, averaging the models' probabilities and attention weights.
+
+        As in `step`, the result is the logarithm of the mean probability, not the mean of the log-probabilities.
+        """
         given = (src, src_mask, tgt_in, tgt_out, lengths)
         forced = [model.force(*given, need_weights=need_weights) for model in self._models()]
         weights = [part for _, part in forced if part is not None]
@@ -73,5 +79,5 @@ class Ensemble(nn.Module):
 
 
 def log_mean(log_probs: Sequence[Tensor]) -> Tensor:
-    """Return the logarithm of the mean of several probabilities, given as logarithms of equal shape."""
+    """Return the logarithm of the mean probability, given tensors of log-probabilities with the same shape."""
     return torch.stack(tuple(log_probs)).logsumexp(0) - math.log(len(log_probs))

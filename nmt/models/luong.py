@@ -104,7 +104,10 @@ class FeedingState(NamedTuple):
 
 
 class FeedingDecoder(_LuongDecoder):
-    """The decoder with input feeding: a step reads its token and the previous h~ (Luong et al. 2015, section 3.3)."""
+    """The decoder with input feeding: each step reads the token and h~_{t-1} (Luong et al. 2015, section 3.3).
+
+    Attention therefore runs inside the time loop, one step after the other.
+    """
 
     def __init__(self, config: LuongConfig, embedding: nn.Embedding) -> None:
         super().__init__(config, embedding)

@@ -155,9 +155,10 @@ def by_layer(leaves: tuple[Tensor, ...]) -> Layered:
 
 
 def shown(attended: list[Attended]) -> Tensor:
-    """Join the weights of results of attention, for one or more positions each, to [rows, 1, 1, tgt_len, src_len].
+    """Concatenate the attention weights of consecutive calls to weights [rows, 1, 1, tgt_len, src_len].
 
-    The two dimensions of size 1 are layers and heads: a recurrent decoder has one layer of attention, with one head.
+    Each call covers one or more target positions. The two dimensions of size 1 are layers and heads: a recurrent
+    decoder has one layer of attention, with one head.
     """
     return torch.cat([cast(Tensor, each.weights) for each in attended], dim=2).unsqueeze(1)
 
@@ -199,7 +200,8 @@ def make_cell(cell: CellName, input_dim: int, fed_dim: int, hidden_dim: int) -> 
 class MaxoutOutput(nn.Module):
     """The maxout output layer (Goodfellow et al. 2013; Bahdanau et al. 2015, A.2.2).
 
-    t = max over pairs of U_o s + V_o E y + C_o c.
+    t is the maximum of each pair of neighbouring components of U_o s + V_o E y + C_o c, where s is the decoder state,
+    E y the embedding of the previous word and c the context.
     """
 
     def __init__(self, input_dim: int, maxout_dim: int) -> None:

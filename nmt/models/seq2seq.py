@@ -60,9 +60,9 @@ class Seq2Seq(nn.Module):
         return self._log_probs(decoded, memory).squeeze(1), state
 
     def weighted_step(self, tokens: Tensor, memory: Memory, state: State) -> tuple[Tensor, Tensor, State]:
-        """Take a step; return log-probabilities, attention weights averaged over layers and heads, and the new state.
+        """Take one search step like `step`, and return log-probabilities, attention weights and the new state.
 
-        The weights are [rows, src_len].
+        The weights [rows, src_len] are averaged over layers and heads.
         """
         decoded, state = self._decode(tokens.unsqueeze(1), memory, state, need_weights=True)
         weights = cast(Tensor, decoded.weights).flatten(1, 3).mean(1)
@@ -71,7 +71,7 @@ class Seq2Seq(nn.Module):
     def _decode(
         self, tokens: Tensor, memory: Memory, state: State, need_weights: bool = False
     ) -> tuple[Decoded, State]:
-        """Decode tokens [rows, tgt_len] that follow `state`; unlike the decoder's, this state is never None."""
+        """Call the decoder with tokens [rows, tgt_len] and a state, so that the returned state is not None."""
         decoded, state = self.decoder(tokens, memory, state, need_weights=need_weights)
         return decoded, state
 
@@ -101,9 +101,11 @@ class Seq2Seq(nn.Module):
         *,
         need_weights: bool = False,
     ) -> tuple[Tensor, Tensor | None]:
-        """Return the log-probability of each token of tgt_out when the decoder reads tgt_in, all [batch, tgt_len].
+        """Return the log-probabilities [batch, tgt_len] of the tokens of a given target, and attention weights or None.
 
-        With need_weights also return the attention weights [batch, tgt_len, src_len], averaged over layers and heads.
+        The decoder reads tgt_in [batch, tgt_len] and predicts tgt_out [batch, tgt_len], the same target one token
+        further on (teacher forcing). `lengths` [batch] are the lengths of the sources, if known. With need_weights the
+        weights are [batch, tgt_len, src_len], averaged over layers and heads.
         """
         # hidden states
         decoded, _ = self.decoder(tgt_in, self.read(src, src_mask, lengths), need_weights=need_weights)

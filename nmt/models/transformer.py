@@ -229,7 +229,7 @@ class TransformerDecoder(nn.Module):
         return TransformerMemory(encoded.states[:, 0, :0], layers)
 
     def init_state(self, memory: TransformerMemory, max_len: int) -> State:
-        """Return the state before the first token, with one row per sentence."""
+        """Return the state before the first token, with one row per sentence; see `nmt.models.contract.Decoder`."""
         rows = memory.like.size(0)
         layers = tuple(
             LayerState(layer.mixer.init_state(rows, memory.like), layer.cross_attention.init_state(source))

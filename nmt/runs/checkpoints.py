@@ -99,9 +99,9 @@ def saved_steps(run_dir: str | os.PathLike[str]) -> list[int]:
 
 
 def checkpoint_folders(run_dir: str | os.PathLike[str], kind: Literal["step", "averaged"]) -> dict[int, Path]:
-    """Return a dict from step to folder, of the run's checkpoints ("step") or of its averages ("averaged").
+    """Return a dict from step to checkpoint folder, for the run's step checkpoints ("step") or averages ("averaged").
 
-    Folders with names of any other form are ignored.
+    Folders with other names are ignored.
     """
     there = {step_of(path.name, kind): path for path in checkpoints_folder(run_dir).glob(f"{kind}-*") if path.is_dir()}
     return {step: path for step, path in there.items() if step is not None}
@@ -133,7 +133,10 @@ def delete_checkpoint(path: Path) -> None:
 
 
 def refuse_strangers(run_dir: str | os.PathLike[str], kind: Literal["step", "averaged"] | None = None) -> None:
-    """Raise NmtError if a file or symbolic link has the name of a checkpoint folder, which it would block."""
+    """Raise NmtError if a file or a symbolic link has the name of a checkpoint folder, so that none can be saved there.
+
+    With `kind`, only the names of step checkpoints ("step") or of averages ("averaged") are checked.
+    """
     for path in sorted(checkpoints_folder(run_dir).glob("*")):
         if step_of(path.name, kind) is not None and (path.is_symlink() or not path.is_dir()):
             raise NmtError(

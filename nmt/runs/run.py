@@ -81,8 +81,8 @@ def run_fingerprint(run_dir: str | os.PathLike[str], checkpoint: str | int | Non
 def read_run_config(run_dir: str | os.PathLike[str], tells: bool = False) -> Config:
     """Return the configuration that a run was trained with.
 
-    With `tells`, a message on stderr says so if the run was made before the current defaults of search. Raises NmtError
-    if the folder is not a run.
+    With `tells`, print a line on stderr if the run was made by an earlier version of nmt and the default rules of
+    search have changed since. Raises NmtError if the folder is not a run.
     """
     path = Path(run_dir)
     if not path.is_dir():

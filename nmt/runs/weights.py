@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 def save_weights(path: Path, weights: nn.Module | Mapping[str, Tensor]) -> None:
     """Write the weights of a model, or a state dict as `read_weights` returns it, to a safetensors file.
 
-    A tied weight, which is one tensor under several names, is stored once. The header of the file has its other names
-    and a checksum of all tensors.
+    A tied weight, which is one tensor under several names, is stored once. The header of the file holds the other names
+    of tied weights and a checksum of all tensors.
     """
     from safetensors.torch import save_file
     from torch import nn

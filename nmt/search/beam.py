@@ -1,4 +1,4 @@
-"""Batched beam search, a function of a step, a memory and a state that works with every decoder."""
+"""Batched beam search for every model: the caller passes a step function, the memory of the source and a state."""
 
 from __future__ import annotations
 
@@ -53,15 +53,15 @@ def beam_search(
     including the end of sentence. `coverage` returns the coverage penalty [rows] of a state, which is never positive
     and is added to the score of a hypothesis that ends in this state.
 
-    At each step the candidates of a sentence are all its open hypotheses, each extended by every token. Candidates that
-    end and are among the best beam_size become finished hypotheses. Of the candidates that do not end, the best
-    beam_size stay open, so that finished hypotheses take no place from open ones. On a tie the earlier hypothesis wins,
-    then the lower token id.
+    At each step the candidates of a sentence are all its open hypotheses, each extended by every token. A
+    candidate that ends becomes a finished hypothesis if it is among the best beam_size candidates. Of the candidates
+    that do not end, the best beam_size stay open, so that the beam does not get narrower when hypotheses finish. On a
+    tie the earlier hypothesis wins, then the lower token id.
 
     With stop=full a sentence is done once beam_size hypotheses have finished. With stop=exact it is done once no open
     hypothesis can still beat the worst of its n_best finished ones (`settled`). This takes more steps, but a beam that
-    is wide enough for all hypotheses then finds the same ones as an exhaustive search. If no hypothesis has finished at
-    the maximum length, the best open ones are returned and marked as unfinished.
+    is so wide that it never drops a hypothesis then gives the result of an exhaustive search. If no hypothesis of a
+    sentence has finished at the maximum length, its best open ones are returned and marked as unfinished.
     """
     if not 1 <= n_best <= beam_size:
         raise ValueError(f"n_best={n_best} has to be between 1 and beam_size={beam_size}")
@@ -75,7 +75,7 @@ def beam_search(
         constraints.apply(log_probs, length)
         # new open and finished hypotheses
         ending = torch.zeros_like(open_.log_probs) if coverage is None else coverage(state).view_as(open_.log_probs)
-        if stop == "full":  # a pool that has filled up since the last look takes no more hypotheses
+        if stop == "full":  # a full pool takes no more hypotheses, even if its sentence is still in the batch
             ending = ending.masked_fill(full(pool).unsqueeze(1), -math.inf)
         open_, pool, parents = _advance(open_, pool, log_probs, ending, constraints.eos, length, length_penalty)
         # sentences that are done leave the batch
@@ -130,14 +130,14 @@ def _advance(
 ) -> tuple[Open, Pool, Tensor]:
     """Extend the open hypotheses by one token; return the new open ones, the new pool, and the open ones' parents.
 
-    log_probs [rows, vocab] are those of the step, and ending [batch, beam] is the coverage penalty of a hypothesis that
-    ends now. The parents [batch, beam] are rows of the state.
+    log_probs [rows, vocab] are the model's for the next token, and ending [batch, beam] is the coverage penalty of a
+    hypothesis that ends now. The parents [batch, beam] are row numbers in the state.
     """
     # the best candidates
     batch, width = open_.log_probs.shape
     vocab, beam_size = log_probs.size(1), pool.scores.size(1)
     sums = open_.log_probs.unsqueeze(2) + log_probs.view(batch, width, vocab)
-    # an open hypothesis has one candidate that ends, so at least beam_size of the best 2 * beam_size do not end
+    # only one candidate of each open hypothesis ends, so at least beam_size of the best 2 * beam_size do not end
     values, indices = top_candidates(sums.flatten(1), min(2 * beam_size, width * vocab))
     parents = indices.div(vocab, rounding_mode="floor")
     last = indices % vocab

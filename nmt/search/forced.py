@@ -8,7 +8,7 @@ from nmt.search.penalties import LengthPenalty
 
 
 class Forced(NamedTuple):
-    """A target that the model was forced to generate."""
+    """The log-probabilities that a model gives to the tokens of a given target."""
 
     token_log_probs: list[float]  # natural logarithms, including the end of sentence if the target has it
     coverage: float = 0.0  # the coverage penalty, if there is one

@@ -42,7 +42,7 @@ def coverage_penalty(coverage: Tensor, mask: Tensor, beta: float) -> Tensor:
     """Return cp(X; Y) = beta * sum_i log(min(sum_j p_ij, 1)) (Wu et al. 2016, eq. 14), never positive: [rows].
 
     coverage [rows, src_len] is the attention that source position i has received from all target tokens so far; mask
-    [rows, src_len] is True at source tokens. A position without any attention counts as having received e^-30.
+    [rows, src_len] is True at source tokens. Attention below 1e-13 counts as 1e-13, so that the logarithm is finite.
     """
     per_position = coverage.clamp(min=1e-13, max=1.0).log()
     return beta * per_position.masked_fill(~mask, 0.0).sum(dim=1)

@@ -32,10 +32,10 @@ def sample(
     """Draw translations of each sentence, and return them in the order of their sample numbers.
 
     memory and state have one row per sentence. max_lengths [batch], each at least 1, are the maximum numbers of tokens,
-    including the end of sentence. uniforms [batch, samples, maximum length] are random numbers (`uniform_numbers`) that
-    decide everything: each determines the token of one sample at one step. The log-probability of a sample is the
-    model's own, even if `sampling` changes the distribution. Samples of a sentence may be equal. A sentence leaves the
-    batch once all of its samples have ended or reached the maximum length.
+    including the end of sentence. uniforms [batch, samples, maximum length] are random numbers from
+    `uniform_numbers`, one for each token of each sample: the same numbers give the same samples. The log-probability of
+    a sample is the model's own, even if `sampling` changes the distribution. Samples of a sentence may be equal. A
+    sentence leaves the batch once all of its samples have ended or reached the maximum length.
     """
     batch, samples = uniforms.shape[:2]
     found: dict[int, list[Hypothesis]] = {}
@@ -104,7 +104,10 @@ def _rows(sentences: Tensor, samples: int) -> Tensor:
 def _answer(
     tokens: Tensor, log_probs: Tensor, done: Tensor, eos: int, length_penalty: LengthPenalty
 ) -> list[Hypothesis]:
-    """Return the samples of one sentence, given tokens [samples, steps], log_probs [samples] and done [samples]."""
+    """Turn the samples of one sentence, tokens [samples, steps] with log_probs [samples], into hypotheses.
+
+    done [samples] is True if a sample has drawn the end of sentence. Tokens from the first end of sentence on are cut.
+    """
     answer = []
     for ids, log_prob, finished in zip(tokens.tolist(), log_probs.tolist(), done.tolist(), strict=True):
         ids = ids[: ids.index(eos)] if finished else ids

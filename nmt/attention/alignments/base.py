@@ -1,4 +1,7 @@
-"""The source memory that alignments share, and the function that makes the alignment of a given name."""
+"""The common parts of alignments, and the function that makes the alignment that `model.alignment` names.
+
+An alignment is the attention of a recurrent decoder (RNNsearch or Luong's model) to the states of the encoder.
+"""
 
 from __future__ import annotations
 
@@ -13,10 +16,10 @@ from nmt.config.models import LuongConfig, RnnSearchConfig
 
 
 class AlignmentMemory(NamedTuple):
-    """The encoded source as an alignment reads it, with one row per sentence."""
+    """The encoded source as the attention of a recurrent decoder reads it, with one row per sentence."""
 
-    keys: Tensor  # [batch, src_len, key_dim], which the score compares queries with
-    states: Tensor  # [batch, src_len, states_dim], which contexts are made of
+    keys: Tensor  # [batch, src_len, key_dim], compared with the queries by the score
+    states: Tensor  # [batch, src_len, states_dim], from which the contexts are computed
     mask: Tensor  # [batch, src_len] bool, True = may attend
 
 

@@ -1,6 +1,6 @@
 """Attention that keeps track of how far each source state has been translated (Tu et al. 2016, section 3).
 
-In the equations s_{i-1} is the decoder state that serves as the query: s_{i-1} in RNNsearch, h_t in Luong's model.
+In the equations s_{i-1} is the query. In Luong's model the query is h_t.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class CoverageMemory(NamedTuple):
     keys: Tensor  # [batch, src_len, attention_dim], U h_j
     states: Tensor  # [batch, src_len, states_dim]
     mask: Tensor  # [batch, src_len] bool, True = may attend
-    source: Tensor  # [batch, src_len, *], computed from h_j by `CoverageUpdate.source`
+    source: Tensor  # [batch, src_len, *], the result of `CoverageUpdate.source`
 
 
 class CoverageUpdate(nn.Module, ABC):
@@ -34,7 +34,7 @@ class CoverageUpdate(nn.Module, ABC):
 
     @abstractmethod
     def source(self, states: Tensor) -> Tensor:
-        """Project states [batch, src_len, states_dim] to what every update needs of them: [batch, src_len, *]."""
+        """Compute, from states [batch, src_len, states_dim], an input of all updates: [batch, src_len, *]."""
 
     @abstractmethod
     def forward(self, coverage: Tensor, weights: Tensor, query: Tensor, source: Tensor) -> Tensor:
@@ -46,8 +46,9 @@ class CoverageUpdate(nn.Module, ABC):
 
 
 class LinguisticCoverage(CoverageUpdate):
-    """Attention received so far, relative to fertility (Tu et al. 2016, section 3.1).
+    """The attention that a source word has received so far, divided by its fertility (Tu et al. 2016, section 3.1).
 
+    The fertility is the number of target words that a source word is expected to produce, N (max_fertility) at most:
     C_ij = C_{i-1,j} + alpha_ij / Phi_j with the fertility Phi_j = N sigmoid(U_f h_j).
     """
 

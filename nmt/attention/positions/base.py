@@ -1,4 +1,8 @@
-"""The interface of positions: the places where they can enter a Transformer. Each kind of positions uses one or two."""
+"""The interface of positions in a Transformer.
+
+Positions can enter at four places: as a term added to the embeddings, as a rotation of queries and keys, as a term
+added to the scores, and as a term added to the contexts. Each kind of positions uses one or two of these places.
+"""
 
 from __future__ import annotations
 
@@ -11,12 +15,12 @@ from nmt.config.models import TransformerConfig
 
 
 class Positions(nn.Module):
-    """Positions that enter nowhere. A subclass overrides the methods for the places where its positions enter.
+    """The base class of all kinds of positions, which by itself changes nothing: each method is one place to override.
 
     Each stack has one instance for its embeddings and one for each layer of self-attention, so that every layer has its
-    own weights. The file of each kind has a function that makes such an instance for each place where its positions
-    enter: `in_embeddings`, `in_attention` or both. Query and key positions are [rows or 1, queries] and
-    [rows or 1, keys].
+    own weights. The file of each kind has a function that makes an instance for the embeddings (`in_embeddings`), one
+    that makes an instance for self-attention (`in_attention`), or both. Query and key positions are
+    [rows or 1, queries] and [rows or 1, keys].
     """
 
     enters_scores: ClassVar[bool] = False  # whether `bias` adds a term to the scores
@@ -64,7 +68,7 @@ def make_embedded_positions(config: TransformerConfig) -> Positions:
 
 
 def _make(config: TransformerConfig, place: str) -> Positions:
-    """Return the configured positions for `place`, or positions that enter nowhere if they do not use that place."""
+    """Return the configured positions for `place`, or the base class, which adds nothing, if they do not use it."""
     if config.positions == "none" or not has_maker("positions", config.positions, place):
         return Positions()
     return cast(Positions, make_by_name("positions", config.positions, config, by=place))

@@ -14,10 +14,10 @@ from nmt.config.models import TransformerConfig
 class RelativeKeys(Positions):
     """A learned vector a^K for each distance j - i, added to key j when query i reads it (Shaw et al. 2018, eq. 4).
 
-    The heads of a layer share the vectors. Distances beyond k, in either direction, are clipped to k (section 3.2). The
-    paper does not say how the vectors are initialised. Here they are initialised like the matrices of the model (Glorot
-    and Bengio 2010). At first they are then small compared with the keys: distances influence the scores from the
-    start, but less than words do.
+    The heads of a layer share the vectors. Distances beyond max_distance (k in the paper) are clipped to k or -k
+    (section 3.2). The paper does not say how the vectors are initialised. Here they are initialised like the matrices
+    of the model (Glorot and Bengio 2010). Such vectors are small compared with the keys, so that at the start of
+    training the scores depend more on the words than on their distances.
     """
 
     enters_scores = True
@@ -40,9 +40,10 @@ class RelativeKeys(Positions):
         return by_distance.gather(-1, self.of_pairs(query, query_positions, key_positions))
 
     def of_pairs(self, like: Tensor, query_positions: Tensor, key_positions: Tensor) -> Tensor:
-        """Return the table index clip(j - i, -k, k) + k for each query i and key j: [rows, heads, queries, keys].
+        """Return which row of the table belongs to each pair of a query and a key: [rows, heads, queries, keys].
 
-        `like` [rows, heads, ...] gives the numbers of rows and heads.
+        For positions i and j this is row clip(j - i, -k, k) + k, where k is max_distance. It is the same for all heads,
+        and is expanded to the number of rows and heads in `like` [rows, heads, ...].
         """
         distances = key_positions.unsqueeze(1) - query_positions.unsqueeze(2)  # [rows or 1, queries, keys]
         clipped = distances.clamp(-self.max_distance, self.max_distance) + self.max_distance
