@@ -108,8 +108,8 @@ def save_config(config: Config, path: str | os.PathLike[str]) -> None:
 def read_config(path: str | os.PathLike[str], tells: bool = False) -> Config:
     """Read a YAML file that stands alone, such as a run's config.yaml: no presets, no overrides.
 
-    With `tells`, print a line on stderr if the file is of an earlier version and its default rules of search have
-    changed since.
+    With `tells`, print a line on stderr if the file is of an earlier version and its search settings were converted
+    from the defaults of that version to today's.
     """
     source = read_config_file(Path(path))
     if tells:

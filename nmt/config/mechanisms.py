@@ -17,7 +17,7 @@ PositionName = Literal["sinusoidal", "none", "rotary", "alibi", "shaw"]
 MixerName = Literal["softmax", "ssru"]  # self-attention, or a layer that replaces it
 CrossName = Literal["softmax", "transparent"]  # a Transformer's attention to the source
 AlignmentName = Literal["soft", "coverage", "marginal"]  # a recurrent decoder's attention to the source
-_KEYS = ("positions", "encoder_self", "decoder_self", "decoder_cross", "alignment")  # keys that name them
+_KEYS = ("positions", "encoder_self", "decoder_self", "decoder_cross", "alignment")  # keys whose values they are
 
 
 @dataclass(kw_only=True)
@@ -57,7 +57,7 @@ def of_layer(names: str | Sequence[str], layer: int) -> str:
 
 
 def has_mechanism(model: Any, name: str) -> bool:
-    """Return whether a model's configuration uses the mechanism of that name anywhere."""
+    """Return whether a model's configuration has the attention mechanism `name`, such as rotary, in any layer."""
     return any(name in _places(model, key).values() for key in _KEYS)
 
 

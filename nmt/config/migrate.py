@@ -38,7 +38,7 @@ _told: set[Path] = set()  # files of earlier versions that the user has been tol
 
 
 class Change(NamedTuple):
-    """The value of a key in a file, and its value after conversion."""
+    """The value of a key in a file of an earlier version, and its value after conversion to the current version."""
 
     before: Any
     now: Any
@@ -71,9 +71,9 @@ def differing(version: int) -> list[str]:
 
 
 def tell_changes(path: Path, changes: Mapping[str, Change]) -> None:
-    """Print on stderr which default rules of search have changed since a file was written, once per file.
+    """Print on stderr, once per file, which search settings were converted from a file's old defaults to today's.
 
-    If several processes work together, only the first one prints.
+    `changes` are those of its ConfigFile. If several processes work together, only the first one prints.
     """
     rules = {key.removeprefix("search."): change for key, change in changes.items() if key.startswith("search.")}
     first = multiprocessing.parent_process() is None and os.environ.get("RANK", "0") == "0"
@@ -110,16 +110,17 @@ def take_version(values: dict[str, Any], path: Path) -> int | None:
 
 
 def _is_resolved(values: Mapping[str, Any]) -> bool:
-    """Return whether a file has all keys, as the files that nmt-train writes."""
+    """Return whether a file sets all keys, like the files that nmt-train writes."""
     search, training = values.get("search"), values.get("training")
     whole = isinstance(search, dict) and isinstance(training, dict) and search.keys() >= _SEARCH
     return whole and values.keys() >= _SECTIONS
 
 
 def _from_1(values: dict[str, Any]) -> dict[str, Change]:
-    """Convert version 1: replace its default rules of search by today's, and keep the beam size of its validations.
+    """Convert version 1: replace its default search settings by today's, and keep the beam size of its validations.
 
-    Validations used search.beam_size. The earliest runs lack some keys; they searched by the defaults of version 1.
+    In version 1, validations used search.beam_size. The earliest files lack some search keys, for which the defaults of
+    version 1 are assumed. Values that were not defaults were chosen by the user and are kept.
     """
     search, training = values["search"], values["training"]
     for gone in ("draft", "cuda_graphs"):

@@ -115,9 +115,10 @@ class Updates:
         self._check_longest()
 
     def epoch(self, number: int) -> list[Rows]:
-        """Return the store's rows for each update of an epoch, in order: every row once, or as the mixture says.
+        """Return the rows of the store in each update of an epoch, in the order of the updates.
 
-        Rows are shuffled, sorted by length and cut into updates; then the updates are shuffled.
+        An epoch has every row once, or as often as the mixture says. Rows are shuffled, sorted by length and cut into
+        updates; then the updates are shuffled.
         """
         rng = np.random.Generator(np.random.PCG64([self.seed % 2**64, number]))
         order = rng.permutation(self._mixture.rows(self.seed, number))
@@ -127,7 +128,9 @@ class Updates:
         return [updates[index] for index in rng.permutation(len(updates))]
 
     def iterate(self, epoch: int = 0, position: int = 0, say: Callable[[str], None] = tell) -> Iterator[Update]:
-        """Yield updates endlessly from a place on. Closing the iterator ends the thread or processes that build ahead.
+        """Yield updates endlessly, starting at a position in an epoch.
+
+        Closing the iterator ends the thread or processes that build updates ahead.
 
         If a worker process dies, `say` is called with a message and the processes are restarted; raises NmtError if
         they keep dying.
@@ -149,9 +152,12 @@ class Updates:
         return self._padded(source), self._padded(target)
 
     def largest(self, tokens_per_device: int | None) -> list[Batch]:
-        """Return the largest batches possible under that budget: by length, by tokens, and by the cost of attention.
+        """Return the largest batches that a budget allows: the longest one, that with most tokens and the costliest.
 
-        They are filled with copies of the longest source and the longest target, without padding. Any combination of
+        The cost is that of attention, which is quadratic in length. A batch that is hardly larger than the longest one
+        is left out.
+
+        Batches are filled with copies of the longest source and the longest target, without padding. Any combination of
         pairs that fits the budget is considered possible. If tokens_per_device is None, sampled segmentations are
         assumed to stay within tokens_per_update.
         """
@@ -170,7 +176,7 @@ class Updates:
         return [self._filled(int(sentences[index]), int(source[index]), int(target[index])) for index in chosen]
 
     def build(self, place: tuple[int, int, Rows]) -> Update:
-        """Build the update for `place`: its epoch, its position and its rows."""
+        """Build the update at `place`, which consists of an epoch, a position in it and the rows there."""
         epoch, position, rows = place
         sentences: Store | Drawn = self.store
         if self.sampling is not None:
@@ -268,7 +274,7 @@ class Updates:
 
 
 def cut(lengths: Rows, budget: int) -> list[int]:
-    """Return where to cut `lengths` into the longest possible stretches with size * longest length <= budget.
+    """Return where to cut `lengths` into the longest possible parts with number * longest length <= budget.
 
     No single length may exceed the budget.
     """

@@ -1,9 +1,10 @@
 """Filters that decide which sentence pairs are trained on, and that count the pairs they drop.
 
 White space is normalised first: every run of spaces, tabs and line-end characters becomes one space, and is removed at
-both ends of the text. Other spaces, such as the no-break space of French, are kept as text. A pair with other control
-characters is dropped or, if data.cleaning.control_characters is false, mended: each of them becomes a space. Every text
-that is kept is therefore one line as nmt.data.characters defines it. The number of mended pairs is reported.
+both ends of the text. Other Unicode spaces, such as the no-break space of French, are ordinary text. A pair with other
+control characters is dropped or, if data.cleaning.control_characters is false, kept with spaces instead of them. So
+every text that is kept is one line without any foreign character (nmt.data.characters). A pair is called mended if line
+ends or control characters in it became spaces; the number of mended pairs is reported.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ _KEYS = {name: rule.key for name, rule in PAIR_RULES.items()} | {
     "near_duplicate": "near_duplicates",
 }
 EXAMPLES = 3  # examples of dropped pairs that the report has for each rule
-_EXAMPLE_CHARACTERS = 200  # to which each side of an example is cut
+_EXAMPLE_CHARACTERS = 200  # characters to which each side of an example is cut
 
 _SPACE_CHARACTERS = f" \t{LINE_ENDS}"
 _OTHER_SPACES = re.compile(f"[{_SPACE_CHARACTERS[1:]}]")
@@ -52,7 +53,7 @@ def switched_off(config: CleaningConfig) -> list[str]:
 
 
 class Examined(NamedTuple):
-    """A pair as lines of text, with the findings of the rules that need this pair alone."""
+    """A pair with normalised white space, and the result of the rules that look at one pair alone."""
 
     source: str
     target: str

@@ -50,7 +50,7 @@ def decompressed(path: Path, file: BinaryIO) -> BinaryIO:
 
 
 def damaged(path: Path, error: BaseException) -> NmtError:
-    """Return the error to raise for a file that cannot be read to its end."""
+    """Return the error to raise for a damaged file, which cannot be read to its end."""
     return NmtError(f"{path} could not be read to its end, it is damaged: {error}")
 
 
@@ -66,7 +66,7 @@ def reading(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
 
 
 def lines(path: Path, extent: Extent | None = None) -> Iterator[str]:
-    """Yield the lines of a text file without their line ends, and keep `extent` up to date.
+    """Yield the lines of a text file without their line ends, and record in `extent` how much has been read.
 
     A byte order mark at the start is skipped. Raises NmtError if the file is missing, damaged or not UTF-8.
     """
@@ -96,8 +96,8 @@ def read_lines(path: str | os.PathLike[str]) -> list[str]:
 def writing(path: str | os.PathLike[str], temporary: Path | None = None) -> Iterator[IO[bytes]]:
     """Open a text file for writing bytes, compressed if its name ends in .gz or .xz.
 
-    The file appears complete or not at all (`atomic_write`). The same text always gives the same file, since a .gz file
-    is written without time and name.
+    The file appears complete or not at all (`atomic_write`; `temporary` is passed to it). The same text always gives
+    the same file, because no time and no name are stored in a .gz file.
     """
     with atomic_write(path, "wb", temporary) as raw:
         match Path(path).suffix:
@@ -113,7 +113,10 @@ def writing(path: str | os.PathLike[str], temporary: Path | None = None) -> Iter
 
 @contextmanager
 def writing_text(path: str | os.PathLike[str]) -> Iterator[IO[str]]:
-    """Open a text file for writing UTF-8 text; otherwise like `writing`."""
+    """Open a text file for writing str, encoded as UTF-8 and compressed if the file name ends in .gz or .xz.
+
+    The file appears complete or not at all.
+    """
     with writing(path) as file:
         text = io.TextIOWrapper(cast(BinaryIO, file), encoding="utf-8", newline="\n")
         yield text

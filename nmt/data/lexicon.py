@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from nmt.data.store import Ids, Store
 
 ITERATIONS = 5
-_MOST_LINKS = 100_000_000  # links learned from at most, with four bytes of memory each
+_MOST_LINKS = 100_000_000  # the most links that a lexicon is learned from; each takes four bytes of memory
 _LINKS_AT_ONCE = 2_000_000  # links per block
 
 Pair = tuple[Ids, Ids]  # the ids of a source sentence and of its target sentence
@@ -22,11 +22,14 @@ Integers = NDArray[np.int64]
 
 
 class Lexicon(NamedTuple):
-    """Translation probabilities t(target | source) of all tokens that occur in a pair together, sorted by both ids."""
+    """Translation probabilities t(target | source) of all source and target tokens that occur together in a pair.
+
+    Entries are sorted by source id, then by target id.
+    """
 
     sources: Integers  # [entries]
     targets: Integers  # [entries]
-    probabilities: NDArray[np.float64]  # [entries]; those of each source sum to one
+    probabilities: NDArray[np.float64]  # [entries]; the probabilities of each source id sum to one
 
     def best(self, count: int, source_size: int, filler: int) -> Integers:
         """Return the `count` most probable targets of each source id [source_size, count]; on a tie the lower id wins.
@@ -40,7 +43,7 @@ class Lexicon(NamedTuple):
 
 
 def ranked(groups: Integers, scores: NDArray[np.float64], count: int) -> tuple[Integers, Integers]:
-    """Return the entries with the `count` highest scores in each group, and the rank of each in its group.
+    """Return the indices of the entries with the `count` highest scores in each group, and their ranks in the group.
 
     On a tie the earlier entry wins.
     """
@@ -54,8 +57,8 @@ def ranked(groups: Integers, scores: NDArray[np.float64], count: int) -> tuple[I
 class _Links(NamedTuple):
     """The links of a block of pairs: one from each target token to every token of its source sentence."""
 
-    entries: NDArray[np.integer]  # [links], the entry in the lexicon; the links of a target token are consecutive
-    sizes: Integers  # [target tokens], the number of links of each
+    entries: NDArray[np.integer]  # [links], indices in the lexicon; the links of a target token are consecutive
+    sizes: Integers  # [target tokens], the number of links of each token
 
 
 def learn_lexicon(pairs: Sequence[Pair], iterations: int = ITERATIONS) -> Lexicon:
@@ -82,7 +85,11 @@ def learn_lexicon(pairs: Sequence[Pair], iterations: int = ITERATIONS) -> Lexico
 
 
 def pairs_to_learn_from(store: Store, log: Callable[[str], None], most_links: int = _MOST_LINKS) -> list[Pair]:
-    """Return all pairs of a store or, if they have more than most_links links, every n-th pair; log which."""
+    """Return the pairs that a lexicon is learned from: all pairs of a store or, if it has too many links, every n-th.
+
+    Each target token of a pair has a link to every source token of the pair. If all pairs together have more than
+    `most_links` links, n is chosen so that about that many remain at most. A message about this is passed to `log`.
+    """
     links = int(store.source_lengths.astype(np.int64) @ store.target_lengths)
     stride = max(1, -(-links // most_links))
     log(f"learning from {'all' if stride == 1 else f'1 in {stride}'} of {len(store):,} pairs")
@@ -98,7 +105,10 @@ def target_counts(store: Store, target_size: int) -> Integers:
 
 
 def _blocks(pairs: Sequence[Pair], width: int) -> Iterator[_Links]:
-    """Yield the links of all pairs in blocks of about _LINKS_AT_ONCE. An entry is source id * width + target id."""
+    """Yield the links of all pairs in blocks of about _LINKS_AT_ONCE links.
+
+    Entries have no index yet; each is represented by source id * width + target id.
+    """
     entries: list[Integers] = []
     sizes: list[Integers] = []
     held = 0

@@ -29,18 +29,19 @@ Sentence = Sequence[int] | Ids
 Sides = Literal["both", "source", "target"]
 Sampler = Callable[[str, Random], Sequence[str]]  # samples the pieces of a word whose characters are all known
 
-_KEPT, _KEPT_LENGTH = 1 << 14, 24  # words whose filtering is cached, and their greatest length: about 50 MB
+_KEPT, _KEPT_LENGTH = 1 << 14, 24  # most words in the cache of `_filter`, and their greatest length: about 50 MB
 
 
 class Unigram:
-    """A sampler that draws a segmentation x of a word, out of all possible ones, with a probability ~ P(x)^alpha.
+    """A sampler that draws a segmentation x of a word with a probability proportional to P(x)^alpha.
 
-    Kudo 2018, section 3.3 with l = infinity: first compute the sum over all segmentations of each prefix of the word
-    (forward filtering), then draw pieces from the end of the word to its start (backward sampling).
+    It draws from all possible segmentations (Kudo 2018, section 3.3 with l = infinity). First it sums P(x)^alpha over
+    all segmentations of each prefix of the word (forward filtering). Then it draws pieces from the end of the word to
+    its start (backward sampling).
     """
 
     def __init__(self, scores: Mapping[str, float], alpha: float) -> None:
-        """Sample from pieces with these log-probabilities; every character has to be a piece."""
+        """`scores` has the log-probability of each piece; every character of a word to sample has to be a piece."""
         self._scores = {piece: alpha * score for piece, score in scores.items()}
         self._longest = max(map(len, scores))
         self._kept = lru_cache(_KEPT)(self._filter)
@@ -59,7 +60,10 @@ class Unigram:
         return pieces
 
     def _filter(self, word: str) -> list[tuple[list[int], list[float]]]:
-        """Return, for each possible end of a piece, its possible starts and their cumulative probabilities."""
+        """Return, for each end position in `word`, the possible starts of the piece that ends there.
+
+        Element end - 1 of the list has these starts and their cumulative probabilities, from which `__call__` draws.
+        """
         scores = self._scores
         sums = [0.0]  # by end: log of the sum of P(x)^alpha over all segmentations x of word[:end]
         filtered = []
@@ -74,15 +78,18 @@ class Unigram:
 
 
 class BpeDropout:
-    """A sampler that merges pieces as BPE does, but drops each possible merge with a probability in each step.
+    """A sampler that merges pieces as BPE does, but in each step drops each possible merge with a given probability.
 
     Provilkov et al. 2020, Algorithm 1: each step makes the best merge that was not dropped, and the word is done when
-    none is left. Within a step, merges are dropped or not from best to worst only until one is made, because the others
-    then make no difference.
+    all merges were dropped or none is possible. The merges of a step are drawn from best to worst, and only until one
+    is not dropped, because the worse ones then make no difference.
     """
 
     def __init__(self, scores: Mapping[str, float], probability: float) -> None:
-        """Merge into the piece with the highest score first; every character has to be a piece."""
+        """`probability` is that of dropping a merge. The merge into the piece with the highest score comes first.
+
+        Every character of a word to sample has to be a piece.
+        """
         self._scores = scores
         self._probability = probability
 
@@ -111,7 +118,7 @@ class BpeDropout:
     def _choose(
         self, merges: list[tuple[float, int, str]], pieces: Sequence[str], after: Sequence[int], random: Random
     ) -> int | None:
-        """Draw the merge of one step, take it off the heap and return where its left piece starts; None if none."""
+        """Draw the merge of one step, take it off the heap and return the start of its left piece; None if none."""
         left_out = []
         chosen = None
         while merges:
@@ -179,7 +186,7 @@ class SubwordSampling:
         return cls(tokenizer, algorithm, training.subword_sampling, sides, max_tokens)
 
     def draw(self, store: Store, rows: NDArray[np.integer[Any]], seed: int, epoch: int, position: int) -> Drawn:
-        """Segment the given rows of a store, in that order. The result depends only on the arguments."""
+        """Sample segmentations of the given rows of a store, in order. The result depends only on the arguments."""
         place = np.random.SeedSequence([seed % 2**64, epoch, position])
         source_random, target_random = (Random(int(state)) for state in place.generate_state(2, np.uint64))
         sources: list[Sentence] = [store.source(row) for row in rows]

@@ -1,4 +1,7 @@
-"""End all processes of a training when one of them fails, whatever the others wait for, with one error message."""
+"""End all processes of a training, with a single error message, when one of them fails.
+
+The other processes could otherwise wait for the failed one forever, or until a time limit of torch is over.
+"""
 
 from __future__ import annotations
 
@@ -32,8 +35,8 @@ _OF_GLOO = "gloo/transport"  # part of gloo's error messages about a lost connec
 def limited(seconds: float, sentence: str, command: str = "nmt-train") -> Iterator[Callable[[], None]]:
     """End this process, with `sentence` as an error message of `command`, if the block takes longer than `seconds`.
 
-    The block receives a function that restarts the time limit. This protects calls to a store that was stopped while
-    its connections stay open: such calls neither return nor fail. Time is measured by counting checks, not with a
+    The block receives a function that restarts the time limit. This is for calls to a store that was stopped while its
+    connections stay open: such calls neither return nor fail. Time is measured by counting checks, not with a
     clock, so that time during which this process itself was suspended does not count.
     """
     over = threading.Event()
@@ -71,7 +74,7 @@ class Alarm:
     def __init__(self, store: Store, rank: int, size: int, silence: float, *, keeps_store: bool) -> None:
         """Set up the alarm; `watched` starts its thread.
 
-        `silence` is the number of seconds after which a process that does not count any more, or a store that does not
+        `silence` is the number of seconds after which a process whose counter stands still, or a store that does not
         answer, is considered gone. `keeps_store` says whether this process hosts the store, which then ends with it.
         """
         self._store = PrefixStore("alarm", store)
@@ -91,8 +94,8 @@ class Alarm:
         If the block itself fails and this process is the first to fail, its exception is raised (as NmtError if it says
         that another process is gone). If another process has failed before, SystemExit is raised instead.
         """
-        # The machine of the store may be gone. Then even a process that has failed gets no answer whether it is the
-        # first, so all of this has a time limit.
+        # The machine of the store may be gone. Then a process that has failed cannot even find out whether it was the
+        # first to fail, so all of this has a time limit.
         with limited(self._silence + PATIENCE, LOST) as store_answers:
             watch = threading.Thread(target=self._watch, args=(store_answers,), name="alarm", daemon=True)
             watch.start()

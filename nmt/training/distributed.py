@@ -40,9 +40,10 @@ TIMEOUT = timedelta(minutes=10)  # how long a collective operation waits for the
 
 
 class World:
-    """The processes of a training, with the operations in which they all take part: here a single process.
+    """The processes of a training, with the operations in which they all take part.
 
-    Every process has to call these operations, and all in the same order.
+    This class is the World of a single process, and `Processes` that of several. Every process has to call the same
+    operations in the same order.
     """
 
     rank, size = 0, 1
@@ -164,7 +165,10 @@ class Processes(World):
         return found
 
     def _meet(self) -> None:
-        """Wait for all processes, without a time limit: if one of them is gone, the alarm ends the others."""
+        """Wait until all processes have called this method, however long it takes.
+
+        No time limit is needed: if a process fails or is gone, the alarm of each waiting process ends that process.
+        """
         self._meetings += 1
         meeting = f"meeting {self._meetings}"
         if self._store.add(meeting, 1) == self.size:

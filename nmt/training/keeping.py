@@ -27,13 +27,13 @@ if TYPE_CHECKING:  # importing it takes long
 class Averaged(NamedTuple):
     """The result of averaging the kept checkpoints of a run."""
 
-    steps: list[int]  # of the checkpoints in the average
-    validation: Validation  # of the averaged weights
+    steps: list[int]  # the steps of the checkpoints in the average
+    validation: Validation  # the validation of the averaged weights
     taken: bool  # whether it became the run's averaged checkpoint
 
 
 class Keeper:
-    """The checkpoints of a run: writes and reads them, and keeps training.keep_best and training.keep_last of them.
+    """Writes, reads and deletes the checkpoints of a run; the training.keep_best best and keep_last last ones are kept.
 
     With several processes, only rank 0 reads and writes, and the others need no access to the run directory.
     """
@@ -47,7 +47,11 @@ class Keeper:
         world: World,
         parts: Mapping[str, Stateful],
     ) -> None:
-        """`parts` are restored in their given order, after the model's weights."""
+        """`parts` are the objects, by name, whose state is stored in addition to the model's weights.
+
+        They include the optimizer and the learning rate schedule. They are restored in the given order, after the
+        weights.
+        """
         self.config = config
         self.run_dir = run_dir
         self.model = model
@@ -91,11 +95,11 @@ class Keeper:
         return self.world.on_main(lambda: load_newest(self.run_dir, say))
 
     def restore(self, newest: Newest) -> TrainingProgress:
-        """Restore the model and all parts from a checkpoint, and return its progress.
+        """Restore the weights, all `parts` and the random state from a checkpoint, and return its progress.
 
-        Superfluous checkpoints are deleted here too, because the process that saved may have ended before it could do
-        so. A process whose rank did not exist when the checkpoint was written gets new random numbers. Raises NmtError
-        if something is missing from the state.
+        If there are more processes now than when the checkpoint was written, each additional one gets random numbers of
+        its own. Checkpoints that need not be kept are deleted here too, in case an earlier process ended after it had
+        saved a checkpoint and before it could delete them. Raises NmtError if something is missing from the state.
         """
         if missing := {"progress", *self.parts, "random"} - newest.state.keys():
             raise NmtError(

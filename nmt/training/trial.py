@@ -1,4 +1,4 @@
-"""Try the largest batches before the first update, so that a lack of memory shows at once and not after hours."""
+"""Try the largest batches before the first update, to find out at once, and not after hours, if memory is too small."""
 
 from __future__ import annotations
 
@@ -14,7 +14,10 @@ from nmt.training.loss import batch_loss
 
 
 class Trial:
-    """Runs the largest batches forward and backward as an update does, without changing model or random state."""
+    """Checks whether the largest batches fit into memory, by running them forward and backward as an update does.
+
+    The model and the random state stay as they are.
+    """
 
     def __init__(self, updates: Updates, model: Seq2Seq, config: TrainingConfig, device: torch.device) -> None:
         self.updates = updates

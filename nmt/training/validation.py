@@ -35,7 +35,7 @@ T = TypeVar("T")
 Metric = Literal["bleu", "chrf", "loss"]
 
 SAMPLES = 4  # number of translations shown
-LEAST_SCORE = 1.0  # BLEU or chrF (0 to 100) below which a score is chance
+LEAST_SCORE = 1.0  # BLEU or chrF (0 to 100) below which a score is considered chance
 SHOWN_DIGITS = 2  # decimal places of BLEU and chrF
 _FAR = 0.5  # nats above the unigram loss; a loss this far above it need not be measured on the whole set
 _MANY = 8  # minimum number of batches for measuring the loss on only a part of them
@@ -79,7 +79,7 @@ class Validation:
     translated: Translated | None  # None while the loss is above unigram_loss
     sentences: int  # number of sentences in the validation set
     loss_sentences: int  # number of sentences on which the loss was measured
-    unigram_loss: float  # loss of a model that knows only word frequencies, in nats per target token
+    unigram_loss: float  # the loss of a model that knows only word frequencies, in nats per target token
     attention_maps: list[AttentionMap]  # empty for a model without attention
     ranked_by: Metric = "bleu"
 
@@ -121,9 +121,9 @@ class Validator:
         """Select the sentences to translate and to show, and set up the translator.
 
         `tokens_per_device` limits the batches for the loss; None stands for training.tokens_per_update. `say` receives
-        a message if checkpoints cannot be ranked by training.best_metric. `length_ratio` limits the length of
-        translations to that in the training text (`nmt.training.validation_set.length_ratio`); None leaves the limit
-        of the search configuration.
+        a message if checkpoints cannot be ranked by training.best_metric. `length_ratio` limits the length
+        of a translation relative to its source (`nmt.training.validation_set.length_ratio`); with None, the limit of
+        the search configuration applies.
         """
         training = config.training
         self.world = world or World()
@@ -156,8 +156,8 @@ class Validator:
     def validate(self, signals: Signals, always: bool = False) -> Validation:
         """Validate the current model, without changing it or the random state. All processes have to call this.
 
-        While the loss is above that of word frequencies alone, nothing is translated, unless `always` is set. A signal
-        to one of the processes raises Interrupted in all of them.
+        Nothing is translated while the loss is above `unigram_loss`, that of a model that knows only word frequencies,
+        unless `always` is set. A signal to one of the processes raises Interrupted in all of them.
         """
         with self._evaluating():
             loss, sentences = self._loss(signals, always)
@@ -185,7 +185,7 @@ class Validator:
         """Return the loss and the number of sentences on which it was measured.
 
         If there are many batches, every fourth of them comes first; these cover all sentence lengths. If their loss is
-        far above that of word frequencies alone, the other batches are skipped, unless `always` is set.
+        far above `unigram_loss`, the other batches are skipped, unless `always` is set.
         """
         every = self.loss_batches
         parts = [every]
@@ -298,4 +298,7 @@ class Validator:
 
 
 def _not_while_training(warning: str) -> None:
-    """Ignore the translator's warnings: lines that are too long or translations without end would repeat each time."""
+    """Ignore a warning of the translator, because it would be repeated at every validation.
+
+    Such a warning is about a line that is too long, for example, or a translation that does not end.
+    """

@@ -28,8 +28,8 @@ class Stream(DataSet):
     def kind(self) -> str:
         """The identity of the content, which is not read for this: configuration, split and revision of the files.
 
-        The revision of a data set on the hub is its commit; that of a folder follows from the names, sizes and
-        modification times of its files.
+        The revision of a data set on the hub is its commit; that of a folder follows from the paths and modification
+        times of its files.
         """
         builder = hub.builder_of(self.hub, self.config)
         revision = f"{builder.dataset_name} {builder.config_id} {builder.info.version} {builder.hash} {self.split}"
