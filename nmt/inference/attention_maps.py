@@ -97,7 +97,7 @@ def links_of(
 def _read(
     translator: Translator, lines: Sequence[str], targets: str | Sequence[str] | None, selection: Select, tags: Tags
 ) -> list[PieceAttention]:
-    """Return the attention between the pieces of each line and its target; without targets, its translation."""
+    """Return the attention between the pieces of each line and its target; if targets is None, its translation."""
     model, tokenizer, each = _model(translator), translator.tokenizer, translator.tags_of(lines, tags)
     if targets is None:
         return translated_pieces(model, tokenizer, translator.nbest(lines, tags=tags), selection, each)

@@ -1,4 +1,4 @@
-"""Reading input line by line in blocks, checking each line, and writing each translation to its place."""
+"""Reading the lines of the input in blocks, checking each line, and formatting the output line that belongs to it."""
 
 from __future__ import annotations
 
@@ -147,7 +147,7 @@ def _arriving(descriptor: int, size: int) -> Iterator[list[bytes]]:
 
 
 def _stream(file: IO[bytes]) -> int | None:
-    """Return the file descriptor of a pipe or a terminal, or None if the file's content is there as a whole."""
+    """Return the file descriptor of a pipe or a terminal, or None for a regular, compressed or in-memory file."""
     if is_compressed(file):
         return None
     try:
@@ -162,9 +162,9 @@ def _without_end(raw: bytes) -> bytes:
 
 
 def _decode(cell: bytes, place: int) -> tuple[str, str | None]:
-    """Return the decoded text with everything broken replaced, and a description of the first problem, or None.
+    """Return the decoded text, with invalid bytes and control characters replaced, and the first problem or None.
 
-    `place` is the byte of the line at which the cell begins.
+    `place` is the number of bytes in the line before the cell.
     """
     problem = None
     try:

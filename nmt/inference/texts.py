@@ -63,7 +63,7 @@ def list_of(texts: str | Iterable[str], what: str = "text") -> list[str]:
 def beside(texts: str | Iterable[str], lines: Sequence[str], what: str) -> list[str]:
     """Return the texts that belong to the lines, such as their translations, as a list of the same length.
 
-    Raises UsageError, which calls the texts `what`, if there are not as many texts as lines.
+    Raises UsageError if there are not as many texts as lines; `what` is the name of the texts in its message.
     """
     listed = list_of(texts, what)
     if len(listed) != len(lines):

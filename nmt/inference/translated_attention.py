@@ -1,4 +1,4 @@
-"""The attention behind translations, put together to one matrix for a line that was translated in segments."""
+"""The attention behind translations, as one matrix per line, even if the line was translated in segments."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ def translated_pieces(
     selection: Select = DEFAULT,
     tags: Sequence[str | None] | None = None,
 ) -> list[PieceAttention]:
-    """Return the attention between the pieces of each line, with its tag, and of its first hypothesis.
+    """Return the attention between the pieces of each source line, with its tag, and those of its first hypothesis.
 
-    A line that was translated in segments is forced segment by segment, too: weights between different segments are
-    zero, and every segment has its own end of sentence. A line that was not translated, such as an empty one, only has
-    the end of sentence.
+    If a line was translated in segments, each segment is forced through the model separately: weights between different
+    segments are zero, and every segment has its own end of sentence. A line that was not translated, such as an empty
+    line, only has the end of sentence.
     """
     sources, targets, segment_tags = [], [], []
     for translation, tag in zip(translations, tags or [None] * len(translations), strict=True):
@@ -58,7 +58,7 @@ def _of_line(translation: Translation, found: Iterator[PieceAttention]) -> Piece
 
 
 def _joined(line: str, segments: Sequence[Side]) -> Side:
-    """Concatenate the segments of a line to one side; spans then refer to the whole line."""
+    """Join the sides of a line's segments into one side, with spans that count from the start of the line."""
     spans: list[Span | None] = []
     end = 0
     for segment in segments:

@@ -103,8 +103,8 @@ class WordAttention:
 class Side(NamedTuple):
     """One line of a sentence pair as the model reads it: token ids, and the span of the line that each token covers.
 
-    A span of None belongs to a token that is not text: the end of sentence or a tag. Such tokens are treated as the end
-    of sentence.
+    A token that is not part of the text (a tag, BOS, the end of sentence) has None for its span. When pieces are
+    combined into words, such a token counts as the end of sentence.
     """
 
     text: str

@@ -69,9 +69,10 @@ class NativeEngine:
 
     @contextmanager
     def sharing(self, streams: int) -> Iterator[Callable[[], None]]:
-        """Divide the cores among parallel searches; see `Engine.sharing`.
+        """Divide the cores equally among `streams` threads that search in parallel; see `Engine.sharing`.
 
-        On a CPU, two searches with one core each are faster than one search with two cores.
+        Yields a function that limits the calling thread to its share. On a CPU, two searches with one core each are
+        faster than one search with two cores.
         """
         threads = torch.get_num_threads()
         try:

@@ -35,7 +35,7 @@ SPECIALS = (PAD, UNK, BOS, EOS)  # in every list; as the lowest ids they also ha
 
 
 class Shortlist(NamedTuple):
-    """The tables from which the list of each sentence is put together."""
+    """The tables from which each sentence's list of target tokens is made: likely translations and frequent tokens."""
 
     likely: Tensor  # [source_size, best] target ids likely for each source token, padded with PAD
     frequent: Tensor  # [first] the most frequent target ids
@@ -108,9 +108,9 @@ class Shortlist(NamedTuple):
 
 
 class Listing(NamedTuple):
-    """The lists of a batch. Their union is the vocabulary of its search, with tokens numbered from 0."""
+    """The lists of a batch's sentences. Search uses the union of the lists as its vocabulary, numbered from 0."""
 
-    ids: Tensor  # [listed], ascending: the target id of each number
+    ids: Tensor  # [listed], ascending: the target id for each number of the vocabulary
     outside: Tensor  # [batch, listed]: minus infinity for tokens that are not in the sentence's own list, else 0
 
     def numbers(self, prefixes: Sequence[Sequence[int]] | None) -> list[list[int]] | None:

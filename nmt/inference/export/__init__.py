@@ -1,1 +1,1 @@
-"""Export of a trained run to the format of another program, which can also search faster."""
+"""Export of a trained run to the format of CTranslate2, a separate program that searches faster."""

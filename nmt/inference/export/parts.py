@@ -39,7 +39,7 @@ def writes(kind: type[nn.Module], *unused: str) -> Callable[[Writer], Writer]:
 
 
 class Part:
-    """A module of the model, with its name and the names of what its writer has not taken yet."""
+    """A module of the model, with the names of the children, weights and options that its writer has not taken yet."""
 
     def __init__(self, module: nn.Module, name: str = "", common: dict[str, Any] | None = None) -> None:
         self.module = module
@@ -61,7 +61,7 @@ class Part:
             self.refuse(f"is of type {type(self.module).__name__}", "which CTranslate2 has no layer for")
 
     def child(self, name: str, *kinds: type[nn.Module]) -> Part:
-        """Take the child module of this name, which must be of one of these types."""
+        """Take the child module of this name and return it as a Part; its type must be one of `kinds`."""
         module = self.option(name)
         if module is None:
             self.refuse(f"has no {name}", "which CTranslate2's layer needs")
@@ -70,19 +70,19 @@ class Part:
         return part
 
     def children(self, name: str, *kinds: type[nn.Module]) -> list[Part]:
-        """Take all modules of a ModuleList, which must each be of one of these types."""
+        """Take the ModuleList of this name and return its modules as Parts; each type must be one of `kinds`."""
         listed = self.child(name, nn.ModuleList)
         return [listed.child(str(index), *kinds) for index in range(len(cast(nn.ModuleList, listed.module)))]
 
     def option(self, name: str) -> Any:
-        """Take the attribute of this name."""
+        """Take the attribute of this name and return its value."""
         self.left.discard(name)
         if not hasattr(self.module, name):
             self.refuse(f"has no {name}", "which CTranslate2's layer needs")
         return getattr(self.module, name)
 
     def weight(self, name: str) -> NDArray[np.float32] | None:
-        """Take a weight as a float32 array, or None if the module does not have it, such as a linear layer's bias."""
+        """Take a weight and return it as a float32 array, or None if it is absent, such as a linear layer's bias."""
         value: Tensor | None = self.option(name)
         return None if value is None else value.detach().float().cpu().numpy()
 
