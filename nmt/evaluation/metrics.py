@@ -59,7 +59,7 @@ def build_metric(name: str, target_language: str = "") -> Any:
 
 
 def tokenizers(target_language: str) -> str:
-    """Return a description of how BLEU and TER split text of this language; it starts with BLEU's tokenizer."""
+    """Return how BLEU and TER split text of this language, as text such as "13a" or "zh, TER of characters"."""
     bleu = str(build_metric("bleu", target_language).tokenizer_signature)
     return f"{bleu}, TER of characters" if build_metric("ter", target_language).asian_support else bleu
 
@@ -100,14 +100,14 @@ def length_ratio(
 def sentence_bleu(
     hypotheses: Sequence[str], references: Sequence[str], target_language: str = "", more_references: Texts = ()
 ) -> list[float]:
-    """Compute BLEU of each single sentence, with sacreBLEU's effective order so that short ones do not all score 0."""
+    """Compute BLEU of each sentence, with sacreBLEU's effective order, so that short sentences do not all score 0."""
     metric = build_metric("bleu", target_language)
     metric.effective_order = True
     return _sentence_scores(metric, hypotheses, [references, *more_references])
 
 
 def sentence_chrf(hypotheses: Sequence[str], references: Sequence[str], more_references: Texts = ()) -> list[float]:
-    """Compute chrF (Popovic 2015) of each single sentence, where it is less noisy than BLEU."""
+    """Compute chrF (Popovic 2015) of each sentence; for single sentences it is less noisy than BLEU."""
     return _sentence_scores(build_metric("chrf"), hypotheses, [references, *more_references])
 
 

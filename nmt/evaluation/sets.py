@@ -28,7 +28,7 @@ class EvaluationSet:
     name: str
     sources: list[str]
     references: list[str]
-    configured: DataConfig | None = None  # the configuration that defines this set under its name, if one does
+    configured: DataConfig | None = None  # the configuration that defines this set, if any
     tags: list[str | None] | None = None  # the tag of each line; None if no line has one
     more_references: list[list[str]] = field(default_factory=list)  # further texts, one line for each source line
 
@@ -102,10 +102,10 @@ def read_references(files: Sequence[str | Path], sources: Sequence[str], source_
 def sets_of(
     config: Config, names: Sequence[str] | None = None, say: Say = lambda sentence: None
 ) -> list[EvaluationSet]:
-    """Return the test sets of a configuration, or those in `names`.
+    """Return all test sets of a configuration, or only those in `names`.
 
-    A name that the configuration does not have may be that of one of sacreBLEU's test sets. `say` receives a message
-    when the connection to a streamed corpus breaks.
+    A name that is not in the configuration is looked up among sacreBLEU's own test sets. `say` is called with a message
+    when the connection to a streamed corpus breaks. Raises NmtError if a name is unknown or there is no test set.
     """
     data = config.data
     corpora = test_sets(data)

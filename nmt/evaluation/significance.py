@@ -110,10 +110,10 @@ def compare(first: Estimate, second: Estimate, method: Method = "bootstrap", tri
 def bootstrap_p_value(first: Estimate, second: Estimate) -> float:
     """Return the two-sided p-value of the difference between two systems, by bootstrap resampling.
 
-    That is the probability of a difference at least as large, up or down, if the two systems were equally good. The
-    resampled differences, shifted to mean zero, represent the differences that occur by chance between equally good
-    systems (Efron & Tibshirani 1993, ch. 16). The p-value is the share of them that are at least as far from zero as
-    the measured difference.
+    The p-value is the probability of a difference at least this large, in either direction, between two equally good
+    systems. The resampled differences, shifted to mean zero, represent the differences that occur by chance between
+    such systems (Efron & Tibshirani 1993, ch. 16). The p-value is estimated as the share of them that are at least as
+    far from zero as the measured difference.
     """
     differences = second.resampled - first.resampled
     return _share(np.abs(differences - differences.mean()) >= abs(_measured(first, second)))
@@ -122,10 +122,10 @@ def bootstrap_p_value(first: Estimate, second: Estimate) -> float:
 def randomisation_p_value(first: Statistics, second: Statistics, trials: int = TRIALS) -> float:
     """Return the two-sided p-value of the difference between two systems, by approximate randomisation.
 
-    That is the probability of a difference at least as large if it did not matter which system produced which
+    The p-value is the probability of a difference at least this large if it did not matter which system produced which
     translation. Each trial swaps the two translations of every sentence with a probability of one half (Riezler &
-    Maxwell 2005, fig. 1). The p-value is the share of trials in which the two shuffled systems differ at least as much
-    as the real ones.
+    Maxwell 2005, fig. 1). The p-value is estimated as the share of trials in which the two shuffled systems differ at
+    least as much as the real ones.
     """
     sums = first.rows.sum(0), second.rows.sum(0)
     apart = first.rows - second.rows
@@ -157,7 +157,7 @@ def _measured(first: Estimate, second: Estimate) -> float:
 
 
 def _interval(values: NDArray[np.float64]) -> tuple[float, float]:
-    """Return the 95% interval of the values, leaving out the lowest and the highest fortieth."""
+    """Return the 95% interval of the values, which leaves out the lowest 2.5% and the highest 2.5%."""
     ordered = np.sort(values)
     cut = len(ordered) // 40
     return float(ordered[cut]), float(ordered[len(ordered) - cut - 1])

@@ -10,7 +10,7 @@ LAST_RESORT = "last resort"  # in the names of fonts that draw a box for every c
 
 
 def families_for(texts: Iterable[str]) -> list[str]:
-    """Return font families that together have the characters of the texts, except those that no installed font has."""
+    """Return font families that together cover the characters of the texts, as far as installed fonts have them."""
     families, _ = _cover(_characters(texts))
     return list(families)
 
@@ -50,7 +50,7 @@ def _cover(characters: frozenset[str]) -> tuple[tuple[str, ...], frozenset[str]]
 
 @lru_cache(maxsize=1)
 def _installed() -> tuple[tuple[str, frozenset[str]], ...]:
-    """Return family and characters of each installed upright regular font, sans-serif fonts first, in a fixed order."""
+    """Return the family and characters of each installed upright regular font; sans-serif first, then by name."""
     from matplotlib.font_manager import fontManager
 
     paths = {

@@ -54,7 +54,7 @@ def heatmaps(
     title: str | None = None,
     most: float | None = None,
 ) -> Figure:
-    """Draw rows of maps that have the same tokens and one scale, up to `most` (default: the largest weight).
+    """Draw rows of maps of the same tokens; weights from 0 to `most` (default: the largest) share one colour scale.
 
     The figure grows with the number of tokens and maps, so that 60 tokens stay readable. Only in very wide figures do
     cells get smaller.
@@ -97,7 +97,7 @@ class _Look:
         return {"fontfamily": self.families, "fontsize": self.font_size, "color": INK, "parse_math": False}
 
     def draw(self, figure: Figure, panel: Panel, source_tokens: Sequence[str], target_tokens: Sequence[str]) -> Axes:
-        """Draw one map with its labels; `_place` gives it its place in the figure later."""
+        """Draw one map with its labels and return its axes; `_place` moves the axes to their position later."""
         from matplotlib.colors import ListedColormap
 
         axes = figure.add_axes((0, 0, 1, 1), label=str(len(figure.axes)))

@@ -23,9 +23,10 @@ LABELS = {
 
 
 def compare_budgets(systems: Sequence[System]) -> dict[str, Any]:
-    """Return the budgets of the systems, their differences, and a sentence about these, empty if there are none.
+    """Return the training budgets of the systems, the figures that differ, and a sentence for the report.
 
-    Each figure is compared between the runs whose records have it.
+    Each figure is compared between the runs that recorded it; a difference of up to TOLERANCE is ignored. The sentence
+    also names the systems whose budget is unknown. It is empty if there is nothing to say, or only one system.
     """
     budgets = {system.name: _figures(system, system.run) for system in systems if system.run is not None}
     differences = []
@@ -55,10 +56,10 @@ def compare_budgets(systems: Sequence[System]) -> dict[str, Any]:
 
 
 def _figures(system: System, run: LoadedRun) -> dict[str, float]:
-    """Return the budget of a run from its own records, by the keys of LABELS, without figures that are not recorded.
+    """Return the figures of a run's training budget, with the keys of LABELS; figures without a record are left out.
 
-    Minutes are wall-clock minutes, multiplied by the number of CPU threads or of other devices. Tokens are the number
-    of updates times training.tokens_per_update, padding included.
+    Minutes are wall-clock minutes multiplied by the number of CPU threads, or by the number of GPUs if the run was
+    trained on GPUs. Tokens are the number of updates times training.tokens_per_update, padding included.
     """
     history, environment = system.history, system.environment
     figures: dict[str, float | None] = {

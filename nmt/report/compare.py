@@ -41,7 +41,7 @@ class Request:
     folder: Path  # where the report is written
     source: str | Path | None = None
     reference: str | Path | Sequence[str | Path] | None = None  # one or more files
-    test_set: str | None = None  # name; default: the first test set of the first run
+    test_set: str | None = None  # default: the first test set of the first run
     languages: tuple[str, str] | None = None  # needed only if no run is compared
     sentences: Sequence[int] | None = None  # lines (from 1) to draw attention for; default: short, median, long
     checkpoint: str | None = None
@@ -79,7 +79,10 @@ def compare(request: Request, log: Callable[[str], None]) -> dict[str, Any]:
 
 
 def _look_at_runs(request: Request) -> dict[Path, Config]:
-    """Return the configuration of each run; raise NmtError if a run is missing, UsageError if one is named twice."""
+    """Return the configuration of each run, after checking the runs, their checkpoints and the device.
+
+    Raises NmtError if a run is missing, and UsageError if a run is named twice.
+    """
     from nmt.device import choose_device
     from nmt.runs.run import check_run
 
@@ -105,7 +108,10 @@ def _test_set(request: Request, configs: dict[Path, Config], log: Callable[[str]
 
 
 def _languages(request: Request, configs: dict[Path, Config]) -> tuple[str, str]:
-    """Return source and target language as the first run spells them; raise NmtError if the runs' directions differ."""
+    """Return the source and target language: those of the request, or else those of the first run.
+
+    Without any run they are empty strings. Raises NmtError if the runs translate in different directions.
+    """
     directions = {path: (one.data.source_language, one.data.target_language) for path, one in configs.items()}
     if len({tuple(map(language_of, direction)) for direction in directions.values()}) > 1:
         told = ", ".join(f"{path} {source}-{target}" for path, (source, target) in directions.items())
@@ -124,7 +130,10 @@ def _check_sentences(sentences: Sequence[int] | None, test_set: EvaluationSet) -
 def _systems(
     request: Request, files: Sequence[System], test_set: EvaluationSet, log: Callable[[str], None]
 ) -> list[System]:
-    """Return the systems of runs and of `files` in the order of the contestants, with distinct names."""
+    """Return one system per contestant, in the order of the request and with distinct names.
+
+    Each run is loaded and translates the test set here; the systems of output files are given as `files`.
+    """
     from nmt.runs.run import load_run
 
     paths = [contestant.path for contestant in request.contestants if contestant.name is None]

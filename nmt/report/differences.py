@@ -23,7 +23,7 @@ class Span:
 
 @dataclass(frozen=True)
 class Answer:
-    """The translation of a sentence by one system, with its scores."""
+    """The translation of a sentence by one system, with sentence scores and marked words."""
 
     system: str
     text: str
@@ -79,7 +79,7 @@ def largest_differences(
 def mark(hypothesis: str, reference: str, target_language: str = "") -> list[Span]:
     """Split a hypothesis into spans that match the reference and spans that do not.
 
-    They are compared word by word, or character by character in a language written without spaces.
+    Hypothesis and reference are compared word by word, or character by character in a language without spaces.
     """
     joiner = "" if is_unspaced(target_language) else " "
     words, truth = (list(text) if not joiner else text.split() for text in (hypothesis, reference))

@@ -24,8 +24,8 @@ class Job:
 def ranking(jobs: Sequence[Job]) -> str:
     """Return a table of runs with the score and loss of their best validations, the best run first, failed runs last.
 
-    The score is the one that ranks checkpoints, training.best_metric. On a tie, and if nothing has been translated
-    yet, the lower loss is better.
+    The score is training.best_metric, which also ranks checkpoints. The lower loss decides on a tie, and between
+    validations that only computed the loss and did not translate.
     """
     histories = {job: read_history(job.run_dir / "metrics.jsonl") for job in jobs if job.error is None}
     metric = next((_metric(history) for history in histories.values() if history.validations), "bleu")

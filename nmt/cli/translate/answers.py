@@ -94,7 +94,10 @@ def _written(translation: Translation, number: int, arguments: Namespace) -> str
 
 
 def _token_scores(hypothesis: TextHypothesis) -> dict[str, list[Any]]:
-    """Return the tokens as pieces of text and their log-probabilities, or an empty dict if the engine has none."""
+    """Return the JSON fields for the tokens, as pieces of text, and their log-probabilities.
+
+    There are no fields if the engine does not compute token scores; for a line without text, both lists are empty.
+    """
     scores = hypothesis.token_scores
     if not scores and hypothesis.segments:
         return {}

@@ -17,7 +17,7 @@ from nmt.search.distribution import Sampling
 
 READ = ("prefix", "score")  # options that name a text to read in addition to the input
 WRITTEN = ("alignments", "attention")  # options that name a file to write in addition to the output
-_MODES = ("n_best", "sample", "mbr", "score")  # options that ask for something else than the best translation
+_MODES = ("n_best", "sample", "mbr", "score")  # options that ask for another output than the best translation
 _OF_SAMPLING = ("temperature", "top_k", "top_p", "seed")
 # Each option on the left has no effect together with those on the right.
 _EXCLUDED = {"beam_size": ("sample", "mbr", "score"), "length_penalty": ("mbr",), "prefix": ("score",)}

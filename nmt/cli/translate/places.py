@@ -22,7 +22,7 @@ _FLAGS = {"input": "-i", "output": "-o"} | {name: f"--{name}" for name in (*READ
 
 
 def check_places(arguments: Namespace) -> bool:
-    """Check all files that are read or written; return whether a regular file is translated into a file.
+    """Check all files that are read or written; return whether -i and -o both name regular files (-o may be new).
 
     Raises NmtError for a file that cannot be read or written, and UsageError for files that do not fit the options.
     """
@@ -71,7 +71,7 @@ def check_runs(arguments: Namespace) -> None:
 
 
 def _is_stream(path: Path) -> bool:
-    """Return whether a path is something that can be read only once, such as a pipe."""
+    """Return whether a path exists but is no regular file, such as a pipe, which can be read only once."""
     return path.exists() and not path.is_file()
 
 
@@ -99,7 +99,7 @@ def _identity(path: Path) -> object:
 
 
 def _standard_input() -> object | None:
-    """Return the identity of the file that standard input is read from; None if it is not a file."""
+    """Return the `_identity` of the file that standard input is redirected from; None if it is no regular file."""
     try:
         status = os.fstat(sys.stdin.fileno())
     except (AttributeError, OSError, ValueError):  # closed, or a Python object without a file descriptor

@@ -1,4 +1,4 @@
-"""Translating the shards of one file with several processes: workers on this machine, or the ranks of torchrun."""
+"""Translation of one file, split into shards, by several processes: workers on this machine or torchrun's ranks."""
 
 from __future__ import annotations
 
@@ -38,7 +38,10 @@ _LOADING = -1  # a worker's count of lines while it is still loading the model
 def translate_shards(
     shards: Shards, arguments: Namespace, translator: Translator, counter: Counter, interruptible: Interruptible
 ) -> None:
-    """Translate shards until every shard is finished or taken by another process."""
+    """Translate shards until every shard is finished or taken by another process.
+
+    `interruptible` returns a context in which Ctrl-C or SIGTERM stops the work.
+    """
     reader = reader_of(arguments)
     with reading(shards.source) as file:
         for index in shards.unfinished():
@@ -57,8 +60,9 @@ def in_workers(
 ) -> None:
     """Translate all shards with worker processes that share this machine's cores or GPUs.
 
-    The workers end when this process ends, for whatever reason. An exception in a worker is raised again here; if a
-    worker dies without one, NmtError is raised.
+    `reach` is called with the number of lines translated so far, for the progress display. If this process ends, for
+    whatever reason, the workers end, too. An exception in a worker is raised again here; if a worker dies without an
+    exception, NmtError is raised.
     """
     context = multiprocessing.get_context("spawn")
     count = min(arguments.workers, len(shards.unfinished()))
@@ -146,7 +150,7 @@ def with_own_device(arguments: Namespace, number: int) -> Namespace:
 
 
 class Ranks:
-    """The processes that torchrun started, on one machine or on several with a shared file system; or only this one."""
+    """The processes that torchrun started, on one machine or several with a shared file system; else this one alone."""
 
     def __init__(self) -> None:
         self.rank = int(os.environ.get("RANK", 0))
@@ -155,7 +159,7 @@ class Ranks:
         self._group: Any = None
 
     def meet(self) -> None:
-        """Connect to the other processes; afterwards `share` must be called.
+        """Connect to torchrun's other processes; `share` must be called afterwards, because it ends the connection.
 
         Raises NmtError if the processes do not find each other.
         """
