@@ -41,7 +41,7 @@ class Request:
     folder: Path  # where the report is written
     source: str | Path | None = None
     reference: str | Path | Sequence[str | Path] | None = None  # one or more files
-    test_set: str | None = None  # default: the first test set of the first run
+    test_set: str | None = None  # name; default: the first test set of the first run
     languages: tuple[str, str] | None = None  # needed only if no run is compared
     sentences: Sequence[int] | None = None  # lines (from 1) to draw attention for; default: short, median, long
     checkpoint: str | None = None
