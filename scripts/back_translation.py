@@ -1,17 +1,18 @@
-"""What back-translated text gives: half of the training pairs, and of the other half only the targets.
+"""Measure what back-translation gives: train on half of the pairs and on the target side of the other half.
 
 usage: python scripts/back_translation.py FOLDER [key=value ...] [--updates N] [--seeds 1,2] [--jobs N] [...]
 
-FOLDER has {train,val,TEST}.LANGUAGE, such as Multi30k. For each seed a system is trained from target to source on every
-second pair, and translates the targets of the other pairs (Sennrich et al. 2016): by beam search, or sampled with
---method sampling (Edunov et al. 2018). Then, with equal numbers of updates, from source to target:
+FOLDER contains {train,val,TEST}.LANGUAGE, such as Multi30k. For each seed, a system is trained from target to source on
+every second pair. It translates the targets of the other pairs (Sennrich et al. 2016) with beam search, or by sampling
+with --method sampling (Edunov et al. 2018). Then these systems are trained from source to target, with the same number
+of updates:
 
   baseline   every second pair
-  tagged     and the back-translated ones, with the tag bt (Caswell et al. 2019)
-  untagged   and the back-translated ones as if they were real
-  oracle     and the other pairs as they are, which the monolingual text hides
+  tagged     the same and the back-translated pairs, with the tag bt (Caswell et al. 2019)
+  untagged   the same and the back-translated pairs without a tag
+  oracle     all real pairs, as an upper bound
 
-Stopped, the same command goes on; other --updates or keys want another --runs.
+If the script is stopped, the same command continues. With other --updates or keys, choose another --runs folder.
 Writes docs/results/back_translation.{md,json}.
 """
 
@@ -38,9 +39,9 @@ METHODS = {"beam": [], "sampling": ["--sample", "1", "--seed", "1"]}
 
 def main() -> None:
     options = parser(__doc__, NAME)
-    options.add_argument("--method", choices=METHODS, default="beam", help="how to back-translate (beam)")
+    options.add_argument("--method", choices=METHODS, default="beam", help="how to search for back-translations (beam)")
     default = "baseline,tagged,oracle"
-    options.add_argument("--systems", type=among(SYSTEMS), default=default, help=f"which to train ({default})")
+    options.add_argument("--systems", type=among(SYSTEMS), default=default, help=f"which systems to train ({default})")
     arguments = options.parse_intermixed_args()
     systems = arguments.systems
     try:
@@ -54,12 +55,12 @@ def main() -> None:
 
 
 def run(experiment: Experiment, systems: list[str], method: list[str]) -> dict[str, dict[int, Any]]:
-    """Train and score everything; the scores of each system by seed."""
+    """Train and score everything, and return the scores of each system by seed."""
     pairs = experiment.train_pairs()
     first, second = (
         experiment.write_text(name, half) for name, half in (("first", pairs[::2]), ("second", pairs[1::2]))
     )
-    experiment.held_out("val"), experiment.held_out(str(experiment.test))  # before several trainings want them at once
+    experiment.held_out("val"), experiment.held_out(str(experiment.test))  # before trainings run side by side
 
     def back_translated(seed: int) -> CorpusConfig:
         turned = experiment.train(f"back-{seed}", [first], seed, turned=True)
@@ -102,12 +103,12 @@ def page(experiment: Experiment, name: str, systems: list[str], results: dict[st
     some = results[systems[0]][options.seeds[0]]
     half = count_lines(experiment.text / f"first.{experiment.target}")
     lines = [
-        "# Back-translation",
+        "# Does back-translated text help?",
         "",
-        f"`python scripts/back_translation.py FOLDER {' '.join(experiment.arguments)}`: `{options.config}`, "
-        f"{options.updates:,} updates each, {experiment.source} to {experiment.target}; half is {half:,} pairs. "
-        f"BLEU on {experiment.test}, beam {some['beam_size']} (`{some['bleu']['signature']}`). "
-        f"Figures: [{name}.json]({name}.json).",
+        f"Only half of the training pairs ({half:,}) are used as they are. Of the other half, only the target side is "
+        "used: a model for the opposite direction translates it back into the source language. Back-translation helps "
+        "if `tagged` is better than `baseline`. `oracle` has the real pairs of both halves and shows what is to be "
+        "gained.",
         "",
         f"| system | trained on | {' | '.join(f'seed {seed}' for seed in options.seeds)} | mean | deviation |",
         "|---|---|" + "---:|" * (len(options.seeds) + 2),
@@ -116,6 +117,17 @@ def page(experiment: Experiment, name: str, systems: list[str], results: dict[st
         scores = [results[system][seed]["bleu"]["score"] for seed in options.seeds]
         each = " | ".join(f"{score:.2f}" for score in scores)
         lines.append(f"| {system} | {SYSTEMS[system]} | {each} | {mean_and_deviation(scores)} |")
+    lines += [
+        "",
+        f"BLEU on {experiment.test}, {experiment.source} to {experiment.target}, beam {some['beam_size']}. Each system "
+        f"is `{options.config}` after {options.updates:,} updates. The table was made by",
+        "",
+        "```",
+        f"python scripts/back_translation.py FOLDER {' '.join(experiment.arguments)}",
+        "```",
+        "",
+        f"All scores with their signatures: [{name}.json]({name}.json).",
+    ]
     return lines
 
 

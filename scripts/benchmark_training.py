@@ -1,17 +1,17 @@
-"""How fast a configuration trains, by itself and beside other programs of the same sizes.
+"""Measure how fast a configuration trains, alone or compared with other programs of the same size.
 
     python scripts/benchmark_training.py CONFIG.yaml|PRESET [key=value ...] [--reference] [--profile]
 
-Every window is a process of its own that trains on the configuration's prepared data, for half of --seconds to warm up
-and then for --seconds measured; validations and checkpoints don't occur. nmt is `nmt-train` itself with a trainer that
-keeps time (benchmarks/toolkit.py). With --reference it takes turns with torch.nn.Transformer in a plain loop and, where
-`transformers` is installed, with its Marian model and Trainer: the same data, vocabulary, budget of tokens, threads and
-precision, and no allocator settings but those a program makes itself. Tokens without padding are counted alike, from
-what each consumes. A recurrent model has no such counterpart: --reference-config names the Transformer that the other
-programs train beside it. --profile adds a table of the operators that take the time of an update.
+Every measurement window is a process of its own. It trains on the prepared data of the configuration, half of --seconds
+to warm up and then --seconds that are measured, without validations and checkpoints. nmt is `nmt-train` itself with a
+trainer that measures time (benchmarks/toolkit.py). With --reference it takes turns with torch.nn.Transformer in a plain
+loop and, if `transformers` is installed, with its Marian model and Trainer. They have the same data, vocabulary, tokens
+per update, threads and precision, and only those allocator settings that a program makes itself. Tokens are counted
+without padding for all of them. Other programs have no counterpart of our recurrent models; --reference-config names
+the Transformer that they train instead. --profile adds a table of the operators that take the time of an update.
 
-Utilisation is the arithmetic that the model needs for the pairs trained on, over the fastest matrix product in any of
-the processes; how it is counted: benchmarks/flops.py. Padding is no such arithmetic, nor is a second pass (R-Drop).
+Utilisation is the arithmetic that the model needs for the pairs it was trained on (see benchmarks/flops.py), divided by
+the speed of the fastest matrix product in any of the processes. Padding and a second pass (R-Drop) do not count.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ from nmt.errors import UsageError
 from nmt.models.build import build_model
 
 RESULTS = Path(__file__).resolve().parents[1] / "docs" / "results" / "training_speed.json"
-# Fresh memory costs page faults; these keep what is freed, and in large pages. As installed, no program has them.
+# Settings that keep freed memory, in large pages, because new memory costs page faults. No program has them by default.
 TUNED = {
     "THP_MEM_ALLOC_ENABLE": "1",
     "MALLOC_MMAP_THRESHOLD_": str(2**30),
@@ -59,10 +59,10 @@ ALLOCATOR = {
 
 
 class System(NamedTuple):
-    """A program that trains."""
+    """A program that trains, and how."""
 
     name: str
-    kind: str  # what benchmarks/worker.py calls it
+    kind: str  # its name in benchmarks/worker.py
     config: Config
     precision: str  # fp32 or bf16
     environment: dict[str, str]
@@ -78,34 +78,46 @@ def main(argv: Sequence[str] | None = None) -> int:
         "example: python scripts/benchmark_training.py benchmark_transformer data.path=FOLDER --reference",
     )
     parser.add_config()
-    parser.add_argument("--seconds", type=float, default=20.0, help="length of a window (default: 20)")
-    parser.add_argument("--windows", type=int, default=3, help="windows, each a process of its own (default: 3)")
-    parser.add_argument("--reference", action="store_true", help="take turns with other programs of the same sizes")
-    parser.add_argument("--reference-config", help="the Transformer that these train (default: the configuration)")
-    parser.add_argument("--profile", action="store_true", help="also show which operators take the time")
-    parser.add_argument("--tuned", action="store_true", help="also torch.nn.Transformer with its allocator tuned")
-    parser.add_argument("--reference-precision", choices=["fp32", "bf16"], help="default: that of the configuration")
-    parser.add_argument("--name", help="of the result (default: configuration and overrides)")
-    parser.add_argument("-o", "--output", type=Path, default=RESULTS, help="JSON to write it to, with a page beside it")
+    parser.add_argument("--seconds", type=float, default=20.0, help="length of a measurement window (default: 20)")
+    parser.add_argument(
+        "--windows", type=int, default=3, help="number of windows, each in a process of its own (default: 3)"
+    )
+    parser.add_argument(
+        "--reference", action="store_true", help="also measure other programs that train a model of the same size"
+    )
+    parser.add_argument("--reference-config", help="configuration of the Transformer that they train (default: CONFIG)")
+    parser.add_argument("--profile", action="store_true", help="also show which operators take the most time")
+    parser.add_argument(
+        "--tuned", action="store_true", help="also measure torch.nn.Transformer with a tuned memory allocator"
+    )
+    parser.add_argument(
+        "--reference-precision",
+        choices=["fp32", "bf16"],
+        help="precision of the other programs (default: as configured)",
+    )
+    parser.add_argument("--name", help="name of the result (default: configuration and overrides)")
+    parser.add_argument(
+        "-o", "--output", type=Path, default=RESULTS, help="JSON file for the results; the page is next to it"
+    )
     return run_command(parser, benchmark, argv)
 
 
 def benchmark(arguments: Namespace) -> None:
-    """Measure what the arguments say, print the table and write it down."""
+    """Measure what the arguments ask for, print the table and write the results."""
     config = load_config(arguments.config, arguments.overrides)
     if arguments.reference_config and not arguments.reference:
-        raise UsageError("--reference-config says what --reference trains: give both")
+        raise UsageError("--reference-config only has an effect with --reference: give both")
     theirs = config
     if arguments.reference_config:
         kept = [override for override in arguments.overrides if override.startswith(("data.", "tokenizer."))]
         theirs = load_config(arguments.reference_config, kept)
     if arguments.reference and not isinstance(theirs.model, TransformerConfig):
         raise UsageError(
-            f"--reference has nothing to set beside model.family={theirs.model.family}: name a Transformer's "
-            "configuration with --reference-config"
+            f"other programs have no counterpart of model.family={theirs.model.family}: name the configuration of a "
+            "Transformer with --reference-config"
         )
     if arguments.windows < 1 or arguments.seconds < 0:
-        raise UsageError("--windows must be at least 1, and --seconds not below 0")
+        raise UsageError("--windows must be at least 1, and --seconds must not be negative")
     device = choose_device(config.training.device)
     prepared = prepare(config, say)
     flops, parameters = size(config, prepared)
@@ -158,20 +170,20 @@ def benchmark(arguments: Namespace) -> None:
 
 
 def size(config: Config, prepared: Prepared) -> tuple[Any, int]:
-    """The model's FLOP coefficients and its number of parameters."""
+    """Return the FLOP coefficients of the model and its number of parameters."""
     model = build_model(config.model, prepared.tokenizer.source_size, prepared.tokenizer.target_size).eval()
     return training_flops(model), sum(parameter.numel() for parameter in model.parameters())
 
 
 def precision(config: Config, device: torch.device) -> str:
-    """What training.precision means on this device."""
+    """Return the precision (fp32 or bf16) that training.precision means on this device."""
     return "bf16" if computes_bf16(device, config.training.precision) else "fp32"
 
 
 def choose_systems(
     arguments: Namespace, config: Config, their_config: Config, own_precision: str
 ) -> tuple[list[System], list[str]]:
-    """The programs to measure, nmt first, and why others are left out."""
+    """Return the programs to measure, nmt first, and the reasons why others are left out."""
     systems, left_out = [System(OURS, "nmt", config, own_precision, {})], []
     theirs = arguments.reference_precision or own_precision
     told = f" ({Path(arguments.reference_config).stem})" if arguments.reference_config else ""
@@ -182,7 +194,7 @@ def choose_systems(
             systems.append(System(f"torch.nn.Transformer{told}, allocator tuned", "torch", their_config, theirs, TUNED))
         missing = [name for name in ("transformers", "accelerate") if importlib.util.find_spec(name) is None]
         if missing:
-            left_out.append(f"transformers (Marian), for want of {' and '.join(missing)}")
+            left_out.append(f"transformers (Marian), which needs {' and '.join(missing)}")
             say(f"left out: {left_out[-1]}")
         else:
             systems.append(System(f"transformers (Marian, Trainer){told}", "transformers", their_config, theirs, {}))
@@ -190,7 +202,7 @@ def choose_systems(
 
 
 def measure_in_turn(systems: Sequence[System], seconds: float, count: int) -> dict[str, list[dict[str, Any]]]:
-    """`count` windows of each system, one after the other and then again."""
+    """Measure `count` windows of each system, taking turns."""
     windows: dict[str, list[dict[str, Any]]] = {system.name: [] for system in systems}
     for turn in range(count):
         for system in systems:
@@ -202,7 +214,7 @@ def measure_in_turn(systems: Sequence[System], seconds: float, count: int) -> di
 
 
 def measure(system: System, seconds: float) -> dict[str, Any]:
-    """One window in a process of its own; see benchmarks/worker.py. Raises NmtError where it fails."""
+    """Measure one window in a process of its own (benchmarks/worker.py); raise NmtError if it fails."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "benchmark.yaml"
         save_config(uninterrupted(copy.deepcopy(system.config), Path(folder) / "run", seconds), path)
@@ -219,19 +231,19 @@ def measure(system: System, seconds: float) -> dict[str, Any]:
 
 
 def uninterrupted(config: Config, run_dir: Path, seconds: float) -> Config:
-    """The configuration without validations, checkpoints and limits within the window; its learning rates stay."""
+    """Change a configuration so that nothing interrupts the window: no validations, checkpoints or limits."""
     training = config.training
     schedule = training.schedule
     schedule.horizon = schedule.horizon or training.max_steps
     training.max_steps = training.max_epochs = training.patience = training.checkpoint_every = None
-    training.max_minutes = 60 + seconds / 20  # reached only where the measurement has failed
+    training.max_minutes = 60 + seconds / 20  # reached only if the measurement has failed
     training.validate_every = 10**9
     config.run_dir = str(run_dir)
     return config
 
 
 def command(arguments: Namespace) -> str:
-    """The command line, without this machine's folders and what changes no figure."""
+    """Return the command line without folders of this machine and without options that change no figure."""
     kept = [text for text in arguments.overrides if not text.startswith(("data.cache=", "run_dir="))]
     shown = [f"{key}={'FOLDER' if Path(value).is_absolute() else value}" for key, _, value in map(_split, kept)]
     options = [
@@ -246,7 +258,7 @@ def command(arguments: Namespace) -> str:
 
 
 def default_name(arguments: Namespace) -> str:
-    """The configuration's name and the overrides that are not about places."""
+    """Return the name of the configuration and the overrides that are not about places."""
     kept = [text for text in arguments.overrides if not text.startswith(("data.", "run_dir="))]
     return "-".join([Path(arguments.config).stem, *kept])
 
@@ -260,7 +272,7 @@ def _split(override: str) -> tuple[str, str, str]:
 
 
 def say(sentence: str) -> None:
-    """A line on stderr: results alone go to stdout."""
+    """Print a line to stderr, because stdout is for the results."""
     print(sentence, file=sys.stderr, flush=True)
 
 

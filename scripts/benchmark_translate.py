@@ -1,19 +1,18 @@
-"""How fast a trained run translates, by itself and beside other programs with the same weights.
+"""Measure how fast a trained run translates, alone or compared with other programs with the same weights.
 
     python scripts/benchmark_translate.py RUN_DIR --source FILE [--beam-size N ...] [--reference]
 
-FILE holds raw sentences of the source language, one a line; the first --sentences of them are translated. Each of
---rounds is a process of its own (benchmarks/translating.py), so that load time and memory are those of one system. It
-translates all sentences at once, in batches of search.tokens_per_batch, and then --single of them one at a time.
---engine, --precision and --threads choose what is measured, and the first of each is what the others are compared with;
-STREAMSxTHREADS are batches searched side by side and the threads of each. An export of the run is made beforehand.
+FILE contains raw source sentences, one per line; the first --sentences of them are translated. Each of --rounds is a
+process of its own (benchmarks/translating.py), so that load time and memory belong to one system. It translates all
+sentences at once, in batches of search.tokens_per_batch, and then --single of them one at a time. --engine, --precision
+and --threads choose what is measured; the others are compared with the first of each. STREAMSxTHREADS is the number of
+batches that are searched in parallel and the number of threads of each. An export of the run is made beforehand.
 
-With --reference it takes turns with CTranslate2 itself, of an export made for the purpose: float32 and int8, with the
-threads as streams of one each and as one stream of all. Where they are installed, the run's weights are searched by
-`transformers` as well, whose MarianMTModel is post-norm, and by OpenNMT-py, whose Transformer is pre-norm. Greedy
-translations in fp32 should be the same: where fewer than 99 of 100 are, a line on stderr says so. On another --device
-it takes turns with CTranslate2 there, in float16 and float32. Figures go to docs/results/translation_speed.json, a
-table of them to the page beside it, or to the place that -o names.
+With --reference it takes turns with CTranslate2 itself, in float32 and int8, once with one thread per stream and once
+with one stream that has all threads. If they are installed, it also compares `transformers`, whose MarianMTModel is
+post-norm, and OpenNMT-py, whose Transformer is pre-norm. Greedy translations in fp32 should be equal; if fewer than 99%
+are, a line on stderr says so. On another --device it takes turns with CTranslate2 there, in float16 and float32. The
+figures are written to docs/results/translation_speed.json (or to the file -o), and a table to the page next to it.
 """
 
 from __future__ import annotations
@@ -44,21 +43,21 @@ from nmt.inference.translator import Translator
 from nmt.runs.run import LoadedRun, load_run
 
 RESULTS = Path(__file__).resolve().parents[1] / "docs" / "results" / "translation_speed.json"
-AGREEMENT = 0.99  # of greedy translations in fp32
+AGREEMENT = 0.99  # expected share of equal greedy translations in fp32
 
 
 class System(NamedTuple):
-    """A program that translates."""
+    """A program that translates, and how."""
 
-    kind: str  # what benchmarks/translating.py calls it
+    kind: str  # its name in benchmarks/translating.py
     engine: str
     precision: str
     streams: int
-    threads: int  # of each stream
+    threads: int  # per stream
 
     @property
     def name(self) -> str:
-        """As tables show it."""
+        """The name of the system in tables."""
         program = self.kind if self.kind != "nmt" or self.engine == "native" else f"nmt with {self.engine}"
         return f"{program}, {self.precision}, {self.streams}x{self.threads}"
 
@@ -82,30 +81,48 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--precision", choices=["fp32", "bf16", "fp16", "int8"], nargs="+", default=["fp32"], help="default: fp32"
     )
-    parser.add_argument("--device", default="cpu", help="of nmt; default: cpu")
+    parser.add_argument("--device", default="cpu", help="device of nmt; default: cpu")
     parser.add_argument("--threads", metavar="SxT", type=split, help=f"default: {cores}x1")
     parser.add_argument("--beam-size", metavar="N", type=count, nargs="+", help="default: search.beam_size")
     parser.add_argument(
-        "--search", metavar="KEY=VALUE", action="append", default=[], help="of nmt, such as stop=exact; may be repeated"
+        "--search",
+        metavar="KEY=VALUE",
+        action="append",
+        default=[],
+        help="search key of nmt, such as stop=exact; may be repeated",
     )
-    parser.add_argument("--sentences", metavar="N", type=count, default=1000, help="at most (default: 1000)")
-    parser.add_argument("--single", metavar="N", type=int, default=100, help="one at a time (default: 100)")
-    parser.add_argument("--rounds", metavar="N", type=count, default=3, help="default: 3")
-    parser.add_argument("--reference", action="store_true", help="take turns with other programs")
-    parser.add_argument("--name", help="of the result (default: the run's)")
-    parser.add_argument("-o", "--output", type=Path, default=RESULTS, help="JSON to write it to, with a page beside it")
+    parser.add_argument(
+        "--sentences",
+        metavar="N",
+        type=count,
+        default=1000,
+        help="number of sentences to translate, at most (default: 1000)",
+    )
+    parser.add_argument(
+        "--single",
+        metavar="N",
+        type=int,
+        default=100,
+        help="number of sentences translated one at a time (default: 100)",
+    )
+    parser.add_argument("--rounds", metavar="N", type=count, default=3, help="rounds per system; default: 3")
+    parser.add_argument("--reference", action="store_true", help="also measure other programs")
+    parser.add_argument("--name", help="name of the result (default: the name of the run)")
+    parser.add_argument(
+        "-o", "--output", type=Path, default=RESULTS, help="JSON file for the results; the page is next to it"
+    )
     return run_command(parser, benchmark, argv)
 
 
 def count(text: str) -> int:
-    """An argument: a whole number from 1."""
+    """Parse a whole number from 1 on (an argument type)."""
     if not text.isdecimal() or int(text) < 1:
-        raise ArgumentTypeError(f"{text!r} is not a number from 1")
+        raise ArgumentTypeError(f"{text!r} is not a whole number from 1 on")
     return int(text)
 
 
 def split(text: str) -> tuple[int, int]:
-    """An argument: streams and threads of each."""
+    """Parse STREAMSxTHREADS (an argument type)."""
     streams, x, threads = text.partition("x")
     if not x:
         raise ArgumentTypeError(f"{text!r} is not STREAMSxTHREADS, such as 2x1")
@@ -113,7 +130,7 @@ def split(text: str) -> tuple[int, int]:
 
 
 def benchmark(arguments: Namespace) -> None:
-    """Measure what the arguments say, print the table and write it down."""
+    """Measure what the arguments ask for, print the table and write the results."""
     run = load_run(arguments.run_dir, arguments.checkpoint)
     if not any(line.strip() for line in Path(arguments.source).read_text("utf-8").splitlines()):
         raise UsageError(f"{arguments.source} is empty: there is nothing to translate")
@@ -147,7 +164,7 @@ def benchmark(arguments: Namespace) -> None:
 
 
 def choose_systems(arguments: Namespace, run: LoadedRun) -> tuple[list[System], list[str]]:
-    """The programs to measure, nmt first, and why others are left out."""
+    """Return the programs to measure, nmt first, and the reasons why others are left out."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     kind = arguments.device.partition(":")[0]
     streams, threads = arguments.threads or (cores if kind == "cpu" else 1, 1)
@@ -160,11 +177,11 @@ def choose_systems(arguments: Namespace, run: LoadedRun) -> tuple[list[System], 
     if not arguments.reference:
         return systems, left_out
     if not isinstance(run.config.model, TransformerConfig):
-        raise UsageError(f"--reference has nothing to set beside model.family={run.config.model.family}")
+        raise UsageError(f"--reference compares Transformers only: other programs have no {run.config.model.family}")
     if kind not in ("cpu", "cuda"):
-        raise UsageError(f"--reference has nothing to set beside --device {arguments.device}: choose cpu or cuda")
+        raise UsageError(f"--reference does not know --device {arguments.device}: choose cpu or cuda")
     if kind == "cuda":
-        left_out += [f"{name}, which is measured on CPUs" for name in ("transformers", "OpenNMT-py")]
+        left_out += [f"{name}, which is measured on CPUs only" for name in ("transformers", "OpenNMT-py")]
         return [*systems, *(System("ctranslate2", "", precision, 1, 1) for precision in ("fp16", "fp32"))], left_out
     total = streams * threads
     for precision in ("fp32", "int8"):
@@ -183,7 +200,7 @@ def choose_systems(arguments: Namespace, run: LoadedRun) -> tuple[list[System], 
 
 
 def make_export(arguments: Namespace, systems: Sequence[System]) -> None:
-    """Let the run have an export where nmt is to search with one, so that no round has to make it."""
+    """Make an export of the run, if nmt needs one, so that no round spends time on it."""
     for system in systems:
         if system.engine == "ctranslate2":
             Translator.load(
@@ -193,7 +210,7 @@ def make_export(arguments: Namespace, systems: Sequence[System]) -> None:
 
 
 def measure_in_turn(systems: Sequence[System], asked: dict[str, Any], rounds: int) -> dict[str, list[dict[str, Any]]]:
-    """`rounds` measurements of each system, one after the other and then again."""
+    """Measure `rounds` rounds of each system, taking turns."""
     measured: dict[str, list[dict[str, Any]]] = {system.name: [] for system in systems}
     for turn in range(rounds):
         for system in systems:
@@ -206,16 +223,18 @@ def measure_in_turn(systems: Sequence[System], asked: dict[str, Any], rounds: in
 
 
 def measure(system: System, asked: dict[str, Any]) -> dict[str, Any]:
-    """One round in a process of its own; see benchmarks/translating.py. Raises NmtError where it fails."""
+    """Measure one round in a process of its own (benchmarks/translating.py); raise NmtError if it fails."""
     specification = asked | {"system": system.kind, **system._asdict()}
-    threads = system.threads * (system.streams if system.kind == "nmt" else 1)  # nmt divides them itself
+    threads = system.threads * (
+        system.streams if system.kind == "nmt" else 1
+    )  # nmt divides its threads between streams itself
     environment = {**(os.environ if system.kind == "nmt" else PLAIN), "OMP_NUM_THREADS": str(threads)}
     window: dict[str, Any] = measured_apart(system.name, "benchmarks.translating", specification, environment)
     return window
 
 
 def describe(arguments: Namespace, run: LoadedRun, beam_size: int, left_out: list[str]) -> dict[str, Any]:
-    """What an entry says beside its figures."""
+    """Return what an entry records in addition to its figures."""
     versions = {}
     for name, package in (("torch",) * 2, ("ctranslate2",) * 2, ("transformers",) * 2, ("OpenNMT-py", "onmt")):
         found = importlib.util.find_spec(package) is not None
@@ -237,19 +256,19 @@ def describe(arguments: Namespace, run: LoadedRun, beam_size: int, left_out: lis
 
 
 def check_agreement(systems: Sequence[System], shared: dict[str, float]) -> None:
-    """Say which greedy translations in fp32 are not those of nmt in fp32."""
+    """Report systems whose greedy translations in fp32 often differ from those of nmt in fp32."""
     for system in systems[1:]:
         if systems[0].precision == system.precision == "fp32" and shared[system.name] < AGREEMENT:
-            say(f"{system.name}: only {shared[system.name]:.1%} of its greedy translations are those of nmt")
+            say(f"{system.name}: only {shared[system.name]:.1%} of its greedy translations equal those of nmt")
 
 
 def search_name(beam_size: int) -> str:
-    """How a search is called."""
+    """Return the name of a search in tables."""
     return "greedy" if beam_size == 1 else f"beam {beam_size}"
 
 
 def command(arguments: Namespace) -> str:
-    """The command line, without this machine's folders."""
+    """Return the command line without folders of this machine."""
     options = [
         *(["--checkpoint", arguments.checkpoint] if arguments.checkpoint else []),
         *(["--device", arguments.device] if arguments.device != "cpu" else []),
@@ -264,7 +283,7 @@ def command(arguments: Namespace) -> str:
 
 
 def say(sentence: str) -> None:
-    """A line on stderr: results alone go to stdout."""
+    """Print a line to stderr, because stdout is for the results."""
     print(sentence, file=sys.stderr, flush=True)
 
 

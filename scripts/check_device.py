@@ -1,16 +1,17 @@
-"""Whether every kind of model computes the same on a device as on the CPU in float64.
+"""Check that every kind of model computes the same on a device as on the CPU in float64.
 
     python scripts/check_device.py cpu|cuda|fake [--variants NAME ...]
 
-For each variant of tests/models/variants.py, in fp32 and in bf16: the losses and gradients of a training step, forced
-targets, greedy search and beam search. Of what a search finds, scores are compared and no texts, because equals may
-come in either order: each score with that of the same text forced in float64 and, in fp32, with the score that a search
-in float64 has in its place. Then the model trains with dropout and R-Drop, and no graphics card may be waited for in
-that. `cpu` compares float32 and bf16 on the CPU. TF32, which cuDNN's RNNs compute fp32 in by default, is off.
+For each variant in tests/models/variants.py, in fp32 and in bf16, the script compares the losses and gradients of a
+training step, forced targets, greedy search and beam search. Of a search it compares scores and not texts, because
+hypotheses with equal scores may come in any order: each score is compared with that of the same text forced in float64
+and, in fp32, with the score at the same place of a search in float64. Then the model trains with dropout and R-Drop,
+and the CPU must not wait for the GPU meanwhile. `cpu` compares float32 and bf16 on the CPU. TF32, which cuDNN's RNNs
+use for fp32 by default, is switched off.
 
-`fake` needs no card, but a build of torch with CUDA: see benchmarks/fake_tensors.py.
+`fake` needs no GPU, only a build of torch with CUDA: see benchmarks/fake_tensors.py.
 
-Prints a line for each variant, with its largest differences as shares of what is allowed. Ends with 1 if one failed.
+Prints one line per variant, with the largest differences as fractions of what is allowed. Exits with 1 if one failed.
 """
 
 from __future__ import annotations
@@ -44,23 +45,23 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from tests.models.variants import VARIANTS, VOCABULARY, tiny_model
 
 CPU = torch.device("cpu")
-LENGTHS = ((5, 5), (12, 1), (1, 12), (9, 7), (3, 8), (10, 10))  # of sources and targets, without the end of sentence
+LENGTHS = ((5, 5), (12, 1), (1, 12), (9, 7), (3, 8), (10, 10))  # source and target lengths, without the end of sentence
 SMOOTHING, COVERAGE = 0.1, 0.2
 
 
 class Limits(NamedTuple):
-    """How far a precision may be from float64."""
+    """How much results in a precision may differ from float64."""
 
     loss: float  # relative
-    gradient: float  # of a weight: the norm of the difference over the norm
-    log_prob: float  # of a token, or the score of a hypothesis, in nats
+    gradient: float  # norm of the difference over the norm of the gradient, for each weight
+    log_prob: float  # log-probability of a token or score of a hypothesis, in nats
 
 
 LIMITS: dict[PRECISIONS, Limits] = {"fp32": Limits(1e-5, 1e-3, 1e-4), "bf16": Limits(0.02, 0.5, 0.1)}
 
 
 class Difference(NamedTuple):
-    """How far something is from float64."""
+    """How much a result differs from float64."""
 
     what: str
     size: float
@@ -68,7 +69,7 @@ class Difference(NamedTuple):
 
     @property
     def share(self) -> float:
-        """What it is of what is allowed; infinite where something is no number."""
+        """The difference as a fraction of what is allowed; infinite if it is not a number."""
         return math.inf if math.isnan(self.size) else self.size / self.limit
 
     def __str__(self) -> str:
@@ -76,7 +77,7 @@ class Difference(NamedTuple):
 
 
 def sentences(side: int) -> list[list[int]]:
-    """Random ids of the lengths above."""
+    """Return random ids with the lengths of one side (0: source, 1: target) of LENGTHS."""
     generator = torch.Generator().manual_seed(side)
     return [[*torch.randint(4, VOCABULARY, (pair[side],), generator=generator).tolist(), EOS] for pair in LENGTHS]
 
@@ -85,7 +86,7 @@ SOURCES, TARGETS = sentences(0), sentences(1)
 
 
 def check(name: str, device: torch.device) -> str:
-    """Compare a variant with float64 and say how near it comes; raises NmtError with the worst of what is too far."""
+    """Compare a variant with float64 and return its largest differences; raise NmtError if they are too large."""
     nearest: list[str] = []
     too_far: list[Difference] = []
     for precision, limits in LIMITS.items():
@@ -107,7 +108,7 @@ def check(name: str, device: torch.device) -> str:
 
 
 def make_model(name: str, precision: PRECISIONS) -> Seq2Seq:
-    """A variant with large weights or, for bf16, as models begin: of large weights it rounds too much away."""
+    """Return a variant with large weights; for bf16, which would round too much, with the usual initial weights."""
     if precision == "fp32":
         return tiny_model(name)
     torch.manual_seed(1)
@@ -115,7 +116,7 @@ def make_model(name: str, precision: PRECISIONS) -> Seq2Seq:
 
 
 def without_dropout(model: Seq2Seq) -> Seq2Seq:
-    """The model in evaluation mode, but for its RNNs: cuDNN's have gradients in training mode alone."""
+    """Put the model into evaluation mode, except its RNNs: cuDNN's have gradients only in training mode."""
     for module in model.eval().modules():
         if isinstance(module, nn.RNNBase):
             module.train()
@@ -126,12 +127,12 @@ def without_dropout(model: Seq2Seq) -> Seq2Seq:
 def of_training(
     model: Seq2Seq, exact: Seq2Seq, device: torch.device, precision: PRECISIONS, limits: Limits
 ) -> Iterator[Difference]:
-    """The losses of a batch, and the gradient of each weight."""
+    """Yield the differences in the losses of a batch and in the gradient of each weight."""
     losses, gradients = training_step(model, device, precision)
     exact_losses, exact_gradients = training_step(exact, CPU, "fp32")
     for name, loss, exact_loss in zip(("loss", "nll", *model.loss_names), losses, exact_losses, strict=True):
         yield Difference(name, abs(loss - exact_loss) / max(abs(exact_loss), 1e-3), limits.loss)
-    # that of a weight without much effect, such as a bias before a softmax, is mostly rounding
+    # the gradient of a weight with little effect, such as a bias before a softmax, is mostly rounding error
     least = 0.01 * torch.stack([gradient.norm() for gradient in exact_gradients.values()]).norm()
     for name, gradient in exact_gradients.items():
         size = (gradients[name] - gradient).norm() / torch.maximum(gradient.norm(), least)
@@ -139,7 +140,7 @@ def of_training(
 
 
 def training_step(model: Seq2Seq, device: torch.device, precision: str) -> tuple[list[float], dict[str, Tensor]]:
-    """Losses (smoothed, nll, named terms), and gradients in float64 on the CPU, zeros where there is none."""
+    """Return losses (smoothed, nll, named terms) and gradients in float64 on the CPU, zeros for a missing gradient."""
     model.zero_grad()
     with autocast(device, precision):
         loss = batch_loss(model, collate(SOURCES, TARGETS, 8), device, SMOOTHING)
@@ -152,7 +153,7 @@ def training_step(model: Seq2Seq, device: torch.device, precision: str) -> tuple
 
 
 def of_forcing(model: Seq2Seq, exact: Seq2Seq, precision: PRECISIONS, limits: Limits) -> Iterator[Difference]:
-    """Each token's log-probability where targets are forced, and their coverage penalties."""
+    """Yield the differences in log-probabilities of forced targets and in their coverage penalties."""
     forced = NativeEngine(model).score(SOURCES, TARGETS, options(model, 1, precision))
     exact_forced = NativeEngine(exact).score(SOURCES, TARGETS, options(model, 1, "fp32"))
     log_probs, exact_log_probs = ([p for one in each for p in one.token_log_probs] for each in (forced, exact_forced))
@@ -162,7 +163,7 @@ def of_forcing(model: Seq2Seq, exact: Seq2Seq, precision: PRECISIONS, limits: Li
 
 
 def of_search(model: Seq2Seq, exact: Seq2Seq, precision: PRECISIONS, limits: Limits) -> Iterator[Difference]:
-    """What greedy search and a beam find."""
+    """Yield the differences in the scores that greedy search and beam search find."""
     for search, width in (("greedy search", 1), ("beam search", 4)):
         given, in_float64 = options(model, width, precision), options(model, width, "fp32")
         found = NativeEngine(model).search(SOURCES, given, width)
@@ -178,20 +179,20 @@ def of_search(model: Seq2Seq, exact: Seq2Seq, precision: PRECISIONS, limits: Lim
 
 
 def options(model: Seq2Seq, beam_size: int, precision: PRECISIONS) -> SearchConfig:
-    """Those of a search, with a coverage penalty where there is attention."""
+    """Return the options of a search, with a coverage penalty if the model has attention."""
     penalty = COVERAGE if model.attends else 0.0
     return SearchConfig(beam_size=beam_size, coverage_penalty=penalty, max_length_ratio=1.0, precision=precision)
 
 
 def apart(values: Sequence[float], others: Sequence[float]) -> float:
-    """The largest difference; infinite where there are not as many."""
+    """Return the largest difference of two lists, infinite if their lengths differ."""
     if len(values) != len(others):
         return math.inf
     return float((torch.tensor(values).double() - torch.tensor(others).double()).abs().max())
 
 
 def train_without_waiting(name: str, device: torch.device, precision: str) -> None:
-    """Train with dropout and R-Drop twice; raises RuntimeError where a card is waited for the second time."""
+    """Train two steps with dropout and R-Drop; raise RuntimeError if the second one waits for the GPU."""
     model = tiny_model(name).to(device).train()
     for when_waiting in ("default", "error"):
         if device.type == "cuda":
@@ -209,7 +210,7 @@ def train_without_waiting(name: str, device: torch.device, precision: str) -> No
 
 
 def check_fake(name: str) -> str:
-    """Take a variant through `go_through` as if there were a card."""
+    """Run `go_through` on a variant as if there were a GPU."""
     for precision in LIMITS:
         go_through(VARIANTS[name], VOCABULARY, torch.device("cuda", 0), precision)
     return "one device, no waits"
@@ -224,28 +225,28 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def run(given: Namespace) -> int:
-    """Check each variant; returns the exit status."""
+    """Check each variant and return the exit status."""
     if given.device not in ("cpu", "cuda", "fake"):
-        raise UsageError(f"{given.device} is none of cpu, cuda, fake")
+        raise UsageError(f"there is no device {given.device}: choose cpu, cuda or fake")
     if unknown := [name for name in given.variants if name not in VARIANTS]:
         raise UsageError(f"there is no variant {unknown[0]}: choose from {', '.join(VARIANTS)}")
     if given.device == "fake":
         if torch.version.cuda is None:
-            raise NmtError(f"fake needs a build of torch with CUDA, which torch {torch.__version__} is not")
+            raise NmtError(f"fake needs a build of torch with CUDA, and torch {torch.__version__} has none")
         return report(given.variants, check_fake, "fake tensors")
     device = choose_device(given.device)
-    torch.set_num_threads(1)  # tensors are tiny
+    torch.set_num_threads(1)  # because the tensors are tiny
     torch.backends.cudnn.allow_tf32 = False
     return report(given.variants, lambda name: check(name, device), describe_hardware(device))
 
 
 def report(names: Sequence[str], check: Callable[[str], str], where: str) -> int:
-    """Print a line for each variant and a last one; returns the exit status."""
+    """Print a line for each variant and a summary, and return the exit status."""
     started, failed, width = time.monotonic(), [], max(map(len, names))
     for name in names:
         try:
             print(f"{name:<{width}} passed  {check(name)}", flush=True)
-        except Exception as error:  # whatever it is, the others are checked, too
+        except Exception as error:  # any error: the other variants are still checked
             failed.append(name)
             told = str(error) if isinstance(error, NmtError) else f"{type(error).__name__}: {error}"
             print(f"{name:<{width}} FAILED  {' '.join(told.split())}", flush=True)

@@ -1,6 +1,7 @@
 """Write the tables of docs/configuration.md from the schema: every key, its default, its values and its comment.
 
-Run it after a change to nmt/config/schema.py, data.py, models.py or mechanisms.py; a test compares.
+Run it after a change to nmt/config/schema.py, data.py, models.py or mechanisms.py. A test checks that the page is up to
+date.
 """
 
 from __future__ import annotations
@@ -19,13 +20,13 @@ from nmt.config.ranges import kind_and_range
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "configuration.md"
 MARK = "<!-- from here on written by scripts/configuration_reference.py -->\n"
-MECHANISMS = {  # those with options of their own, by the names of their keys
+MECHANISMS = {  # the mechanisms that have options, by the names of their keys
     name: hint
     for family in MODEL_FAMILIES.values()
     for name, hint in get_type_hints(family).items()
     if dataclasses.is_dataclass(hint)
 }
-SECTIONS = [  # heading, prefix of the keys, owner
+SECTIONS = [  # heading, prefix of the keys, dataclass
     ("At the top", "", schema.Config),
     ("data", "data.", data.DataConfig),
     ("data.train[N], data.val, data.test.NAME", "", data.CorpusConfig),
@@ -43,7 +44,7 @@ NAMES = {int: "whole number", float: "number", bool: "true or false", str: "text
 
 
 def page(text: str) -> str:
-    """The page with its tables written anew."""
+    """Return the page with its tables replaced."""
     return text.split(MARK)[0] + MARK + "".join(_section(*section) for section in SECTIONS)
 
 
@@ -59,7 +60,7 @@ def _section(heading: str, prefix: str, cls: Any) -> str:
 
 
 def _comments(cls: Any) -> dict[str, str]:
-    """The comment at the end of each field's line."""
+    """Return the comment at the end of the line of each field."""
     lines = re.findall(r"^    (\w+): [^#\n]*#\s*(.*)$", inspect.getsource(cls), flags=re.MULTILINE)
     return {name: comment.replace("|", "\\|") for name, comment in lines}
 

@@ -1,17 +1,18 @@
-"""What a small model learns from a large one's translations (sequence-level distillation, Kim & Rush 2016).
+"""Measure what a small model learns from the translations of a large one (Kim & Rush 2016).
 
 usage: python scripts/distillation.py FOLDER [key=value ...] [--teachers RUN_DIR ...] [--updates N] [--seeds 1,2] [...]
 
-FOLDER has {train,val,TEST}.LANGUAGE, such as Multi30k. The teacher, several runs as an ensemble where --teachers names
-them, else one that is trained here for each of --teacher-seeds, translates the training sources by beam search. Then
-students, each with the keys of --student and an equal number of updates:
+FOLDER contains {train,val,TEST}.LANGUAGE, such as Multi30k. The teacher is an ensemble of the runs --teachers; without
+them, one run is trained for each of --teacher-seeds. It translates the training sources with beam search. Then students
+are trained, with the keys of --student and the same number of updates, on
 
   original   the training pairs
-  distilled  their sources with the teacher's translations
-  both       the training pairs and those
+  distilled  the training sources with the translations of the teacher
+  both       the training pairs and the distilled pairs
 
-Speed is that of nmt-evaluate on the test set, with the beam of the configuration and greedy, while nothing else runs.
-Stopped, the same command goes on; other --updates or keys want another --runs.
+Speed is measured by nmt-evaluate on the test set while nothing else runs, with the beam of the configuration and
+greedily. If the script is stopped, the same command continues. With other --updates or keys, choose another --runs
+folder.
 Writes docs/results/distillation.{md,json}.
 """
 
@@ -35,16 +36,29 @@ STUDENT = "model.model_dim=128,model.ffn_dim=512,model.encoder_layers=3,model.de
 def main() -> None:
     options = parser(__doc__, NAME)
     options.add_argument(
-        "--teachers", type=Path, nargs="+", default=[], metavar="RUN_DIR", help="default: trained here"
+        "--teachers",
+        type=Path,
+        nargs="+",
+        default=[],
+        metavar="RUN_DIR",
+        help="runs that form the teacher (default: train it here)",
     )
     options.add_argument(
-        "--teacher-seeds", type=numbers, default=[1], metavar="1,2,...", help="of teachers trained (1)"
+        "--teacher-seeds",
+        type=numbers,
+        default=[1],
+        metavar="1,2,...",
+        help="seeds of the teachers that are trained here (1)",
     )
-    options.add_argument("--teacher-updates", type=int, help="default: --updates")
-    options.add_argument("--student", default=STUDENT, help=f"the student's keys, commas between ({STUDENT})")
-    options.add_argument("--beam-size", type=int, default=5, help="of the teacher's search (5)")
+    options.add_argument("--teacher-updates", type=int, help="updates of a teacher (default: --updates)")
+    options.add_argument(
+        "--student", default=STUDENT, help=f"configuration keys of a student, separated by commas ({STUDENT})"
+    )
+    options.add_argument("--beam-size", type=int, default=5, help="beam size of the teacher (5)")
     default = ",".join(STUDENTS)
-    options.add_argument("--students", type=among(STUDENTS), default=default, help=f"which to train ({default})")
+    options.add_argument(
+        "--students", type=among(STUDENTS), default=default, help=f"which students to train ({default})"
+    )
     arguments = options.parse_intermixed_args()
     students = arguments.students
     try:
@@ -56,10 +70,10 @@ def main() -> None:
 
 
 def run(experiment: Experiment, students: list[str]) -> dict[str, Any]:
-    """Train and score everything: figures of the teachers and, by seed, of each student."""
+    """Train and score everything, and return the figures of the teachers and, by seed, of each student."""
     options = experiment.options
     original = experiment.write_text("train", experiment.train_pairs())
-    experiment.held_out("val"), experiment.held_out(str(experiment.test))  # before several trainings want them at once
+    experiment.held_out("val"), experiment.held_out(str(experiment.test))  # before trainings run side by side
     updates = options.teacher_updates or options.updates
     with experiment.side_by_side() as jobs:
         teachers = options.teachers or list(
@@ -81,7 +95,7 @@ def run(experiment: Experiment, students: list[str]) -> dict[str, Any]:
         }
         for future in trained.values():
             future.result()
-    return {  # one after the other, for their speed
+    return {  # scored one after the other, so that speeds are comparable
         "teachers": [figures(experiment, teacher) for teacher in teachers],
         "students": {
             student: {seed: figures(experiment, trained[student, seed].result()) for seed in options.seeds}
@@ -91,7 +105,7 @@ def run(experiment: Experiment, students: list[str]) -> dict[str, Any]:
 
 
 def figures(experiment: Experiment, run_dir: Path) -> dict[str, Any]:
-    """A run's size, and its scores and speed with the beam of its configuration and greedy."""
+    """Return the size of a run, and its scores and speed with the beam of its configuration and greedily."""
     environment = json.loads((run_dir / "environment.json").read_text("utf-8"))
     greedy = experiment.evaluate(run_dir, "--beam-size", "1")
     return {
@@ -110,13 +124,10 @@ def page(experiment: Experiment, results: dict[str, Any]) -> list[str]:
         student: (STUDENTS[student], list(by_seed.values())) for student, by_seed in results["students"].items()
     }
     lines = [
-        "# Sequence-level distillation",
+        "# Does a small model learn more from the translations of a large one?",
         "",
-        f"`python scripts/distillation.py FOLDER {' '.join(experiment.arguments)}`: `{options.config}`, students of "
-        f"{options.updates:,} updates with `{options.student}`, {experiment.source} to {experiment.target}, on "
-        f"{some['hardware']}. BLEU and sentences a second on {experiment.test}, beam {some['beam']['beam_size']} and "
-        f"greedy, mean over {len(options.seeds)} seed(s) (`{some['beam']['bleu']['signature']}`). "
-        f"Figures: [{NAME}.json]({NAME}.json).",
+        "A large model (the teacher) translates the training sources, and small models (the students) are trained on "
+        "its translations or on the original pairs. Distillation helps if `distilled` is better than `original`.",
         "",
         "| system | trained on | parameters | beam: BLEU | deviation | sentences/s | greedy: BLEU | deviation "
         "| sentences/s |",
@@ -130,7 +141,19 @@ def page(experiment: Experiment, results: dict[str, Any]) -> list[str]:
         ]
         lines.append(f"| {system} | {text} | {runs[0]['parameters']:,} | {' | '.join(cells)} |")
     if len(results["teachers"]) > 1:
-        lines += ["", "The teacher translates as an ensemble of its runs; its row is the mean of them alone."]
+        lines += ["", "The teacher translates as an ensemble of its runs; its row is the mean of the single runs."]
+    lines += [
+        "",
+        f"BLEU and sentences per second on {experiment.test}, {experiment.source} to {experiment.target}, with beam "
+        f"{some['beam']['beam_size']} and greedily, mean over {len(options.seeds)} seed(s), on {some['hardware']}. "
+        f"Each student is a smaller `{options.config}` after {options.updates:,} updates. The table was made by",
+        "",
+        "```",
+        f"python scripts/distillation.py FOLDER {' '.join(experiment.arguments)}",
+        "```",
+        "",
+        f"All scores with their signatures: [{NAME}.json]({NAME}.json).",
+    ]
     return lines
 
 

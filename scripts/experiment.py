@@ -1,7 +1,8 @@
-"""What the scripts that train and compare systems have in common: text, installed commands, scores, pages.
+"""Common parts of the scripts that train and compare systems: text, installed commands, scores, result pages.
 
-All lies in one folder. Runs there are gone on with or found trained, translations there are kept while the runs that
-made them are the same; so a script that was stopped goes on by the same command. Other text wants another folder.
+An experiment keeps everything in one folder. Unfinished runs in it are resumed, finished runs are used as they are, and
+translations are reused if they were made by the same runs. So a script that was stopped continues with the same
+command. Use another folder for other text.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ class Experiment:
     """A folder of text and runs on the corpus of another folder, and the commands that fill it."""
 
     def __init__(self, options: argparse.Namespace) -> None:
-        """`options` are those of `parser`."""
+        """Read the configuration; `options` are the command-line options that `parser` defines."""
         self.options = options
         self.runs: Path = options.runs
         self.text = self.runs / "text"
@@ -45,11 +46,11 @@ class Experiment:
         self.corpora = resolve(self.config.data)
         self.test = options.test_set or next(iter(self.corpora.test), None)
         if self.test not in self.corpora.test:
-            sys.exit(f"{options.folder} has no test set {self.test or ''}: it has {', '.join(self.corpora.test)}")
+            sys.exit(f"{options.folder} has no test set {self.test or ''}: choose from {', '.join(self.corpora.test)}")
         self.threads = max(1, (os.cpu_count() or 1) // options.jobs) if options.jobs > 1 else None
 
     def write_text(self, name: str, pairs: Iterable[tuple[str, str]]) -> CorpusConfig:
-        """A corpus in the folder of text; raises NmtError where that has another one of the name."""
+        """Write sentence pairs as corpus `name`; raise NmtError if a different corpus of that name exists already."""
         sides = list(zip(*pairs, strict=True))
         for language, lines in zip((self.source, self.target), sides, strict=True):
             path = self.text / f"{name}.{language}"
@@ -57,12 +58,12 @@ class Experiment:
                 write_lines(path, lines)
             elif path.read_text("utf-8") != "".join(f"{line}\n" for line in lines):
                 raise NmtError(
-                    f"{path} is not what {self.options.folder} has now: choose another --runs for other text"
+                    f"{path} differs from the text in {self.options.folder}: choose another --runs for other text"
                 )
         return CorpusConfig(prefix=str(self.text / name))
 
     def train_pairs(self) -> list[tuple[str, str]]:
-        """The training pairs of the folder."""
+        """Return the training pairs of the folder."""
         return list(source_of(self.corpora.train[0], self.source, self.target).pairs(print))
 
     def train(
@@ -75,9 +76,10 @@ class Experiment:
         turned: bool = False,
         updates: int | None = None,
     ) -> Path:
-        """Train a system on corpora, from target to source where `turned`, and return its run directory.
+        """Train a system on `corpora` and return its run directory.
 
-        It has the overrides and `more`, as many updates as told (default: --updates), validated ten times at most.
+        The configuration has the overrides of the command line and then `more`. Training takes `updates` updates
+        (default: --updates) with at most ten validations. With `turned`, it translates from target to source.
         """
         config = load_config(self.options.config, [*self.overrides, *more])
         languages = (self.target, self.source) if turned else (self.source, self.target)
@@ -103,16 +105,16 @@ class Experiment:
         return run_dir
 
     def held_out(self, name: str) -> CorpusConfig:
-        """The validation or test set of that name, copied beside the rest."""
+        """Return the validation or test set `name`, copied into the folder of the experiment."""
         (corpus,) = self.corpora.val if name == "val" else self.corpora.test[name]
         return self.write_text(name, source_of(corpus, self.source, self.target).pairs(print))
 
     def translate(
         self, name: str, run_dirs: Sequence[Path], source: Path, language: str, options: Sequence[str]
     ) -> Path:
-        """The file of a text's translations, made where there is none by these runs and options.
+        """Return the file with the translations of `source`; translate with these runs and options if it is missing.
 
-        Of samples (--sample 1) it has the first.
+        With --sample in the options, the file contains the first sample of each line.
         """
         made_by = "-".join(
             ["", *(run_fingerprint(run_dir)[:8] for run_dir in run_dirs), *(word.strip("-") for word in options)]
@@ -129,15 +131,18 @@ class Experiment:
         return output
 
     def evaluate(self, run_dir: Path, *more: str) -> dict[str, Any]:
-        """The scores of a run on the test set of the folder, whatever the run itself has under that name."""
+        """Return the scores of a run on the test set of the experiment, not of the run's own configuration."""
         prefix = self.held_out(str(self.test)).prefix
         files = ["--source", f"{prefix}.{self.source}", "--reference", f"{prefix}.{self.target}"]
         said = self.command(f"{run_dir.name}-evaluation", "nmt-evaluate", run_dir, *files, "--json", *more)
         scores: dict[str, Any] = json.loads(said)[0]
-        return {key: value for key, value in scores.items() if key != "system"}  # a path
+        return {key: value for key, value in scores.items() if key != "system"}  # contains a path of this machine
 
     def command(self, name: str, *words: object) -> str:
-        """What an installed command of the Python that runs this gives out; that and what it tells is in a log."""
+        """Run an installed command and return its standard output; log both its output and its messages.
+
+        The command belongs to the Python installation that runs this script.
+        """
         path = self.runs / "logs" / f"{name}.txt"
         path.parent.mkdir(parents=True, exist_ok=True)
         program, *arguments = map(str, words)
@@ -153,12 +158,12 @@ class Experiment:
             )
             log.write(done.stdout)
         if done.returncode:
-            raise NmtError(f"{program} ended with status {done.returncode}: the end of {path} says why")
+            raise NmtError(f"{program} failed with status {done.returncode}: see the end of {path}")
         return done.stdout
 
     @contextmanager
     def side_by_side(self) -> Iterator[ThreadPoolExecutor]:
-        """Threads for --jobs trainings at a time; after a failure is seen, or Ctrl-C, no more begin."""
+        """Yield a thread pool that runs --jobs trainings at a time; after a failure or Ctrl-C it starts no more."""
         with ThreadPoolExecutor(self.options.jobs) as jobs:
             try:
                 yield jobs
@@ -168,11 +173,11 @@ class Experiment:
 
     @property
     def arguments(self) -> list[str]:
-        """Those of the command line, without the folder."""
+        """The arguments of the command line, without the folder."""
         return [word for word in sys.argv[1:] if Path(word) != self.options.folder]
 
     def write(self, name: str, lines: Sequence[str], figures: dict[str, Any]) -> None:
-        """The page and its figures."""
+        """Write the result page and the JSON file with its figures."""
         self.options.results.mkdir(parents=True, exist_ok=True)
         write_lines(self.options.results / f"{name}.md", lines)
         with atomic_write(self.options.results / f"{name}.json") as file:
@@ -180,51 +185,55 @@ class Experiment:
 
 
 def parser(description: str | None, name: str) -> argparse.ArgumentParser:
-    """The options that experiments share."""
+    """Return a parser with the options that all experiments share."""
     made = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
-    made.add_argument("folder", type=Path, help="{train,val,TEST}.LANGUAGE")
-    made.add_argument("overrides", nargs="*", metavar="key=value", help="of every training's configuration")
+    made.add_argument("folder", type=Path, help="folder that contains {train,val,TEST}.LANGUAGE")
+    made.add_argument(
+        "overrides", nargs="*", metavar="key=value", help="overrides for the configuration of every training"
+    )
     made.add_argument("--config", default="multi30k_transformer", help="a preset or YAML file (multi30k_transformer)")
-    made.add_argument("--updates", type=int, default=6000, help="of each training (6000)")
-    made.add_argument("--seeds", type=numbers, default=[1], metavar="1,2,...", help="of the trainings (1)")
-    made.add_argument("--jobs", type=int, default=1, help="trainings side by side, the cores shared out (1)")
-    made.add_argument("--test-set", help="default: the first of the folder")
-    made.add_argument("--runs", type=Path, default=Path("runs") / name, help=f"where runs and text lie (runs/{name})")
-    made.add_argument("--results", type=Path, default=RESULTS, help="where the page goes (docs/results)")
+    made.add_argument("--updates", type=int, default=6000, help="updates of each training (6000)")
+    made.add_argument("--seeds", type=numbers, default=[1], metavar="1,2,...", help="seeds of the trainings (1)")
+    made.add_argument(
+        "--jobs", type=int, default=1, help="number of trainings at the same time, which share the cores (1)"
+    )
+    made.add_argument("--test-set", help="name of the test set (default: the first one in the folder)")
+    made.add_argument("--runs", type=Path, default=Path("runs") / name, help=f"folder for runs and text (runs/{name})")
+    made.add_argument("--results", type=Path, default=RESULTS, help="folder for the result page (docs/results)")
     return made
 
 
 def among(known: Iterable[str]) -> Callable[[str], list[str]]:
-    """An argument type: some of the known words with commas between."""
+    """Return an argument type that accepts some of the known words, separated by commas."""
 
     def parse(text: str) -> list[str]:
         words = text.split(",")
         if unknown := set(words).difference(known):
             there = ", ".join(known)
-            raise argparse.ArgumentTypeError(f"{', '.join(sorted(unknown))} is not there: choose from {there}")
+            raise argparse.ArgumentTypeError(f"{', '.join(sorted(unknown))} does not exist: choose from {there}")
         return words
 
     return parse
 
 
 def numbers(text: str) -> list[int]:
-    """An argument type: whole numbers with commas between."""
+    """Parse whole numbers separated by commas (an argument type)."""
     return [int(part) for part in text.split(",")]
 
 
 def write_lines(path: Path, lines: Iterable[str]) -> None:
-    """A text file, complete or absent."""
+    """Write a text file that is either complete or absent."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_write(path) as file:
         file.writelines(f"{line}\n" for line in lines)
 
 
 def count_lines(path: Path) -> int:
-    """The lines of a text file."""
+    """Return the number of lines of a text file."""
     with path.open("rb") as file:
         return sum(1 for _ in file)
 
 
 def mean_and_deviation(values: Sequence[float]) -> str:
-    """Two cells of a table; one value deviates from nothing."""
+    """Return two table cells: mean and standard deviation (empty for a single value)."""
     return f"{mean(values):.2f} | {stdev(values):.2f}" if len(values) > 1 else f"{values[0]:.2f} | "

@@ -1,10 +1,11 @@
-"""Train what the README shows a newcomer, word for word, on text of one's own, and note down how far it comes.
+"""Train the example of the README on text of your own, and record how good the system gets.
 
 usage: python scripts/first_hour.py FOLDER --source de --target en --name Multi30k --pairs 3000 --minutes 5
        python scripts/first_hour.py ... --systems hand --by-hand training.learning_rate=2e-3 model.dropout=0.2
 
-FOLDER has {train,dev,test}.LANGUAGE, also as .gz (--val and --test name other ones). The rows of
-docs/results/first_hour.json with the same text, pairs, system and minutes are renewed, and first_hour.md beside it.
+FOLDER contains {train,dev,test}.LANGUAGE, also as .gz (--val and --test give other names). In
+docs/results/first_hour.json, rows with the same text, pairs, system and minutes are replaced, and first_hour.md is
+written from it.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ KEY = ("text", "pairs", "system", "minutes")
 
 
 def main() -> None:
-    """Write the text, train each system, score it and renew the page."""
+    """Write the text, train and score each system, and write the page."""
     options = arguments()
     folder = options.runs / f"{options.name}-{options.pairs or 'all'}"
     write_text(options, folder / "my_text")
@@ -51,15 +52,15 @@ def main() -> None:
 
 
 def arguments() -> argparse.Namespace:
-    """The command line."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--name", required=True, help="of the text, in the table")
+    parser.add_argument("--name", required=True, help="name of the text in the table")
     parser.add_argument("--source", required=True)
     parser.add_argument("--target", required=True)
     parser.add_argument("--val", default="dev", help="name of the validation set (dev)")
     parser.add_argument("--test", default="test", help="name of the test set (test)")
-    parser.add_argument("--pairs", type=int, help="drawn at random from the training text; default: all")
+    parser.add_argument("--pairs", type=int, help="number of training pairs, drawn at random (default: all)")
     parser.add_argument("--minutes", type=float, required=True)
     parser.add_argument("--systems", nargs="+", choices=SYSTEMS, default=["transformer", "rnnsearch", "luong"])
     parser.add_argument("--by-hand", nargs="+", default=[], metavar="key=value", help="overrides of the system `hand`")
@@ -74,7 +75,7 @@ def arguments() -> argparse.Namespace:
 
 
 def words_without_runs(words: list[str]) -> list[str]:
-    """The words of the command line, without where runs go."""
+    """Return the words of the command line without the option --runs."""
     if "--runs" not in words:
         return words
     at = words.index("--runs")
@@ -82,7 +83,7 @@ def words_without_runs(words: list[str]) -> list[str]:
 
 
 def write_text(options: argparse.Namespace, folder: Path) -> None:
-    """Write the files that the README asks for, the training pairs in the order of the original."""
+    """Write the files that the README asks for. Selected training pairs keep their order."""
     languages = (options.source, options.target)
     folder.mkdir(parents=True, exist_ok=True)
     for split, name in (("train", "train"), ("val", options.val), ("test", options.test)):
@@ -94,7 +95,7 @@ def write_text(options: argparse.Namespace, folder: Path) -> None:
 
 
 def readme_yaml(source: str, target: str) -> str:
-    """The README's example, for other languages."""
+    """Return the YAML example of the README with other languages."""
     found = re.search(r"```yaml\n(.*?)```", (ROOT / "README.md").read_text("utf-8"), re.DOTALL)
     assert found, "the README has an example"
     languages = ("source_language: de, target_language: en", f"source_language: {source}, target_language: {target}")
@@ -103,7 +104,7 @@ def readme_yaml(source: str, target: str) -> str:
 
 
 def measure(options: argparse.Namespace, folder: Path, system: str) -> dict[str, Any]:
-    """Train and evaluate one system, and return what is to be told of it."""
+    """Train and evaluate one system, and return the figures for its row."""
     run = f"runs/{system}-{options.minutes:g}"
     overrides = [*(SYSTEMS[system] or options.by_hand), f"training.max_minutes={options.minutes:g}", *options.more]
     command(folder, "nmt-train", "my.yaml", *overrides, f"run_dir={run}")
@@ -123,18 +124,18 @@ def measure(options: argparse.Namespace, folder: Path, system: str) -> dict[str,
 
 
 def command(folder: Path, program: str, *words: str) -> str:
-    """Run an installed command in a folder; stop at its failure."""
+    """Run an installed command in a folder and return its output; exit if it fails."""
     print(f"$ {program} {' '.join(words)}", flush=True)
     done = subprocess.run(
         [Path(sys.executable).with_name(program), *words], cwd=folder, stdout=subprocess.PIPE, text=True
     )
     if done.returncode:
-        sys.exit(f"{program} ended with status {done.returncode}")
+        sys.exit(f"{program} failed with status {done.returncode}")
     return done.stdout
 
 
 def add(row: dict[str, Any]) -> None:
-    """Put a row in the place of the one it renews, and write the page."""
+    """Add a row, replacing an earlier one with the same key, and write the page."""
     path = RESULTS / "first_hour.json"
     rows = json.loads(path.read_text("utf-8")) if path.is_file() else []
     rows = [other for other in rows if any(other[key] != row[key] for key in KEY)] + [row]
@@ -148,22 +149,21 @@ def add(row: dict[str, Any]) -> None:
 
 
 def page(rows: list[dict[str, Any]]) -> str:
-    """The table, with what it takes to read it."""
+    """Return the page: the table, and what is needed to read it."""
     hand = {
         (row["text"], row["pairs"], row["minutes"]): row["bleu"]["score"] for row in rows if row["system"] == "hand"
     }
     hardware = ", ".join(dict.fromkeys(row["environment"]["hardware"] for row in rows))
     signature = ", ".join(dict.fromkeys(row["bleu"]["signature"] for row in rows))
     lines = [
-        "# The first hour: text of one's own, nothing tuned",
+        "# How good is a system after the first minutes, with nothing tuned?",
         "",
-        "The README's example, word for word but for languages and `training.max_minutes`. Every number that depends",
-        "on the text is found by `auto` ([train.md](../train.md#numbers-found-from-your-text)). `hand` is the same",
-        "Transformer with these numbers set by hand for that text (the overrides are in the commands below).",
+        "These are the systems of the README's example; only the languages and `training.max_minutes` were changed.",
+        "Every number that depends on the text is found by `auto`",
+        "([train.md](../train.md#numbers-found-from-your-text)). For comparison, `hand` is the same Transformer with",
+        "these numbers set by hand for that text, and the last column shows how much of its BLEU `auto` reaches:",
         "",
-        f"On {hardware}; BLEU on the test set of each text, beam 5 (`{signature}`).",
-        "",
-        "| text | pairs | system | minutes | threads | updates | val loss: first, least, last | BLEU | of `hand` |",
+        "| text | pairs | system | minutes | threads | updates | val loss: first, lowest, last | BLEU | of `hand` |",
         "|---|---:|---|---:|---:|---:|---|---:|---:|",
     ]
     for row in rows:
@@ -175,9 +175,20 @@ def page(rows: list[dict[str, Any]]) -> str:
             f"| {row['environment']['cpu_threads']} | {row['updates']:,} "
             f"| {loss[0]:.2f}, {min(loss):.2f}, {loss[-1]:.2f} | {bleu:.2f} | {share} |"
         )
-    lines += ["", "Commands (each renews its rows; FOLDER holds that text):", ""]
-    lines += [f"    {each}" for each in dict.fromkeys(row["command"] for row in rows)]
-    return "\n".join([*lines, "", "What `auto` found, and every validation: [first_hour.json](first_hour.json).", ""])
+    lines += [
+        "",
+        f"BLEU is that of the test set of each text, with beam 5 (`{signature}`), on {hardware}.",
+        "",
+        "What `auto` found, and the loss of every validation: [first_hour.json](first_hour.json).",
+        "",
+        "The commands, where FOLDER contains the text; each one renews its rows of the table:",
+        "",
+        "```",
+        *dict.fromkeys(row["command"] for row in rows),
+        "```",
+        "",
+    ]
+    return "\n".join(lines)
 
 
 if __name__ == "__main__":

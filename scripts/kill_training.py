@@ -1,9 +1,10 @@
-"""Kill a training with SIGKILL at random moments, resume it, and compare its end with that of a run never interrupted.
+"""Kill a training with SIGKILL at random moments, resume it, and compare the result with an uninterrupted run.
 
 usage: python scripts/kill_training.py CONFIG.yaml|PRESET [key=value ...] [--kills N] [--seed N] [--folder DIR]
 
-The configuration must end at training.max_steps (wall-clock limits are no function of the data). Weights, the state of
-optimizer, schedule, patience and random numbers, and metrics.jsonl (times and rates aside) have to be equal to the bit.
+The configuration must end at training.max_steps, because a time limit gives a different number of updates each time.
+The weights, the state of optimizer, schedule, patience and random numbers, and metrics.jsonl (except times and speeds)
+have to be bit-identical.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ def main() -> int:
     parser.add_argument("overrides", nargs="*")
     parser.add_argument("--kills", type=int, default=200)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--folder", type=Path, help="for the two runs; default: a temporary one")
+    parser.add_argument("--folder", type=Path, help="folder for the two runs (default: a temporary one)")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         folder = options.folder or Path(temporary)
@@ -48,16 +49,16 @@ def main() -> int:
 
 
 def kill_and_resume(command: list[str], folder: Path, kills: int, moments: random.Random) -> tuple[int, int]:
-    """Train DIR/undisturbed, then DIR/killed with that many kills; how many there were, and how many starts it took.
+    """Train DIR/undisturbed, then DIR/killed with `kills` kills; return the numbers of kills and of starts.
 
-    A kill comes at a random moment of what the undisturbed run took, or between two updates once it has come to an end
-    that often: then the run is begun again in a folder of its own, so that all kills take place.
+    Each kill comes at a random moment within the duration of the undisturbed run. If the run ends before all kills have
+    happened, it is compared and moved away, and a new one is begun.
     """
     if any((folder / name).exists() for name in ("undisturbed", "killed")):
-        raise SystemExit(f"{folder} has runs already: name another --folder")
+        raise SystemExit(f"{folder} already contains runs: choose another --folder")
     started = time.monotonic()
     if run(command, folder / "undisturbed").wait():
-        raise SystemExit(f"the run fails undisturbed: see {folder / 'undisturbed.log'}")
+        raise SystemExit(f"the run fails even undisturbed: see {folder / 'undisturbed.log'}")
     length = time.monotonic() - started
     done = starts = 0
     while done < kills:
@@ -83,14 +84,14 @@ def kill_and_resume(command: list[str], folder: Path, kills: int, moments: rando
 
 
 def run(command: list[str], run_dir: Path) -> subprocess.Popen[bytes]:
-    """Start the command on a run directory, what it says in a log beside it."""
+    """Start the command with a run directory, and log its output next to it."""
     run_dir.parent.mkdir(parents=True, exist_ok=True)
     with run_dir.with_suffix(".log").open("ab") as log:
         return subprocess.Popen([*command, f"run_dir={run_dir}"], stdout=log, stderr=log)
 
 
 def compare(one: Path, other: Path) -> list[str]:
-    """What differs between the ends of two runs."""
+    """Return the names of the parts in which the last checkpoints and metrics of two runs differ."""
     ends = [find_checkpoint(path, "last") for path in (one, other)]
     parts: dict[str, list[Any]] = {
         "step": [end.step for end in ends],
@@ -102,12 +103,12 @@ def compare(one: Path, other: Path) -> list[str]:
         ],
     }
     for state in parts["state"]:
-        state["window"] = state["window"]["sums"]  # its counts hold times
+        state["window"] = state["window"]["sums"]  # the counts contain times
     return [name for name, (ours, theirs) in parts.items() if not equal(ours, theirs)]
 
 
 def equal(one: Any, other: Any) -> bool:
-    """Equality to the bit of trees of tensors, times aside."""
+    """Return whether two trees of tensors are bit-identical, ignoring times."""
     if isinstance(one, torch.Tensor):
         return torch.equal(one, other)
     if isinstance(one, dict):

@@ -1,8 +1,9 @@
-"""How well and how fast lines of text are told to be in their language: PREFIX.LANGUAGE files, a line of a table each.
+"""Measure how well and how fast the language of lines is identified, for files named PREFIX.LANGUAGE.
 
     python scripts/language_identification.py multi30k/test_2016_flickr.{de,en} tatoeba/test.{de,en}
 
-Beside nmt's own (py3langid), --identifier lingua measures that package where it is installed. Speed is of CPU seconds.
+By default it measures the identifier that nmt uses (py3langid). --identifier lingua measures that package, if it is
+installed. Speed is in lines per CPU second.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ Identify = Callable[[str], tuple[str, float]]
 
 
 def lingua() -> Identify:
-    """All of its languages, all of its models in memory."""
+    """Return an identifier for all languages of lingua, with all models in memory."""
     from lingua import LanguageDetectorBuilder
 
     detector = LanguageDetectorBuilder.from_all_languages().with_preloaded_language_models().build()
@@ -33,7 +34,7 @@ def lingua() -> Identify:
 
 
 def measure(path: Path, identify: Identify, probability: float, most: int) -> list[str]:
-    """One row: how many lines are found right, surely right, and surely wrong, and how many a second."""
+    """Return a row of the table: shares of lines right and surely right, number surely wrong, and lines per second."""
     language, lines = path.name.rsplit(".", 1)[-1], read_lines(path)[:most]
     started = time.process_time()
     found = [identify(line) for line in lines]
@@ -55,8 +56,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("files", nargs="+", type=Path, metavar="PREFIX.LANGUAGE")
     parser.add_argument("--identifier", choices=["py3langid", "lingua"], default="py3langid")
-    parser.add_argument("--probability", type=float, default=0.9, help="from which on an answer is sure")
-    parser.add_argument("--lines", type=int, default=1000, help="of each file, at most")
+    parser.add_argument(
+        "--probability", type=float, default=0.9, help="probability from which on an answer counts as sure (0.9)"
+    )
+    parser.add_argument("--lines", type=int, default=1000, help="number of lines per file, at most (1000)")
     arguments = parser.parse_args()
     identify = lingua() if arguments.identifier == "lingua" else classifier()
     rows = [measure(path, identify, arguments.probability, arguments.lines) for path in arguments.files]

@@ -1,10 +1,11 @@
-"""Translation of a corpus by several processes: speed, memory, and what a kill in the middle costs.
+"""Measure the translation of a corpus by several processes: speed, memory, and what a kill in the middle costs.
 
 usage: python scripts/measure_corpus.py RUN_DIR SOURCE_FILE [LINES] [--workers N] [--beam-size N] [--work DIR]
 
-The lines of SOURCE_FILE are repeated up to a tenth of LINES (default: 1,000,000), and up to LINES. The tenth is
-translated in one go; of the whole all processes are killed in the middle, and the command is given again with --resume.
-Finished shards must not be touched again, and every repetition of a line must have the same translation, in its place.
+The lines of SOURCE_FILE are repeated to make a text of LINES lines (default: 1,000,000) and one of a tenth of that. The
+small text is translated without interruption. While the large one is translated, all processes are killed in the
+middle, and the command is given again with --resume. Finished shards must not be changed again, and every repetition of
+a line must have the same translation, at its place.
 
 Writes docs/results/corpus_translation.json.
 """
@@ -31,7 +32,7 @@ RESULTS = Path(__file__).resolve().parents[1] / "docs" / "results" / "corpus_tra
 
 
 def main(arguments: argparse.Namespace) -> None:
-    """Measure, and write what was found."""
+    """Measure everything and write the results."""
     lines = [line + b"\n" for line in Path(arguments.source).read_bytes().removesuffix(b"\n").split(b"\n")]
     with tempfile.TemporaryDirectory(dir=arguments.work) as name:
         tenth, whole = (Corpus(Path(name), lines, count) for count in (arguments.lines // 10, arguments.lines))
@@ -66,7 +67,7 @@ def main(arguments: argparse.Namespace) -> None:
 
 
 class Corpus:
-    """Lines repeated in a file, and their translation beside it."""
+    """A file of repeated lines, and the file of their translations."""
 
     def __init__(self, folder: Path, lines: list[bytes], count: int) -> None:
         self.period, self.count = len(lines), count
@@ -75,7 +76,7 @@ class Corpus:
             file.writelines(islice(cycle(lines), count))
 
     def finished(self) -> dict[Path, os.stat_result]:
-        """The finished shards, each with its size and time; none while they are being joined."""
+        """Return the finished shards with their size and time; none while shards are being joined."""
         folder = self.output.with_name(f"{self.output.name}.parts")
         try:
             return {path: path.stat() for path in folder.glob("shard-*")}
@@ -83,16 +84,16 @@ class Corpus:
             return {}
 
     def written(self) -> int:
-        """Bytes in finished shards."""
+        """Return the number of bytes in finished shards."""
         return sum(stat.st_size for stat in self.finished().values())
 
     def translations(self) -> Iterator[bytes]:
-        """The translation, line by line."""
+        """Yield the lines of the translation."""
         with self.output.open("rb") as file:
             yield from file
 
     def out_of_place(self) -> int:
-        """Lines that are not the translation that their source had the first time, and lines too few or too many."""
+        """Count lines that differ from the first translation of their source, and lines too few or too many."""
         first = list(islice(self.translations(), self.period))
         pairs = zip(self.translations(), islice(cycle(first), self.count), strict=False)
         right = sum(line == expected for line, expected in pairs)
@@ -108,7 +109,7 @@ def watch(arguments: argparse.Namespace, corpus: Corpus, *more: str) -> Watched:
 
 
 def shards_kept(corpus: Corpus, finished: dict[Path, os.stat_result], running: Watched) -> int:
-    """How many of the finished shards are as they were when the last of the others is about to be done."""
+    """Return how many of the `finished` shards are still unchanged shortly before `running` ends."""
     kept = 0
     while running.process.poll() is None:
         there = corpus.finished()
@@ -119,7 +120,7 @@ def shards_kept(corpus: Corpus, finished: dict[Path, os.stat_result], running: W
 
 
 def figures(lines: int, watched: Watched) -> dict[str, Any]:
-    """The figures of a translation in one go."""
+    """Return the figures of an uninterrupted translation."""
     return {
         "lines": lines,
         "seconds": round(watched.seconds, 1),
@@ -129,19 +130,19 @@ def figures(lines: int, watched: Watched) -> dict[str, Any]:
 
 
 def say(name: str, found: dict[str, Any]) -> None:
-    """Tell at once: the whole takes long."""
+    """Print a result immediately, because the whole measurement takes long."""
     print(f"{name}:", json.dumps(found), flush=True)
 
 
 def parse(argv: list[str]) -> argparse.Namespace:
-    """The arguments of the command."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(usage=__doc__)
     parser.add_argument("run_dir")
     parser.add_argument("source")
     parser.add_argument("lines", type=int, nargs="?", default=1_000_000)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--beam-size", type=int, default=1)
-    parser.add_argument("--work", help="where the text lies meanwhile")
+    parser.add_argument("--work", help="folder for temporary files")
     return parser.parse_args(argv)
 
 

@@ -1,10 +1,10 @@
-"""Peak resident memory of training a small Transformer on many pairs; of preparing them, see measure_preparation.py.
+"""Measure the peak memory of training a small Transformer on many pairs (for preparing: measure_preparation.py).
 
 usage: python scripts/measure_memory.py FOLDER SOURCE_LANGUAGE TARGET_LANGUAGE [PAIRS]
 
-The pairs are those of measure_preparation.py: FOLDER's train files, repeated and perturbed up to PAIRS (default:
-1,000,000). They are prepared first. Writes the entry "memory" of docs/results/data_and_scale.json and its part of the
-page beside it.
+The pairs are made as in measure_preparation.py: the train files of FOLDER, repeated with small changes up to PAIRS
+(default: 1,000,000). They are prepared first. Writes the entry "memory" of docs/results/data_and_scale.json and its
+part of the page next to it.
 """
 
 from __future__ import annotations
@@ -41,19 +41,19 @@ def main(folder: str, source: str, target: str, pairs: int) -> None:
 
 
 def part(entry: dict[str, Any]) -> list[str]:
-    """The results as a part of the page."""
+    """Return the results as a part of the page."""
     return [
         f"## Memory of training on {entry['pairs']:,} pairs",
         "",
-        "Peak resident memory of `nmt-train` (150 updates of a small Transformer and a validation), on text of",
-        f"{entry['text']}, repeated and perturbed, with one thread: {entry['peak_mib']:,} MiB, in {entry['seconds']} "
-        f"seconds. By `{entry['command']}`.",
+        f"How much memory does training take? At most {entry['peak_mib']:,} MiB (peak resident memory of `nmt-train`).",
+        f"Measured in {entry['seconds']} seconds with one thread: 150 updates of a small Transformer and a validation,",
+        f"on text of {entry['text']} that was repeated with small changes. By `{entry['command']}`.",
         "",
     ]
 
 
 def measure(command: list[str]) -> dict[str, int]:
-    """Run a command; its peak resident MiB and its seconds."""
+    """Run a command and return its peak resident memory in MiB and its seconds."""
     started = time.monotonic()
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
     _, status, usage = os.wait4(process.pid, 0)

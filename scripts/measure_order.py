@@ -1,10 +1,10 @@
-"""Time and memory that the order of an epoch takes, which every process of a training makes for itself.
+"""Measure time and memory of computing the order of an epoch, which every process of a training does itself.
 
 usage: python scripts/measure_order.py STORE [PAIRS] [TOKENS_PER_UPDATE]
 
-STORE is a prepared store (data.cache/KEY/train), whose lengths are repeated up to PAIRS (default: 100,000,000); updates
-are of 64,000 tokens, in lengths of a multiple of 8 as on a GPU. Writes the entry "order" of
-docs/results/data_and_scale.json and its part of the page beside it.
+STORE is a prepared store (data.cache/KEY/train). Its sentence lengths are repeated up to PAIRS (default: 100,000,000).
+Updates have TOKENS_PER_UPDATE tokens (default: 64,000), with lengths rounded up to multiples of 8 as on a GPU. Writes
+the entry "order" of docs/results/data_and_scale.json and its part of the page next to it.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from nmt.errors import NmtError
 
 
 class Repeated:
-    """The lengths of a store over and over again: all that an order is made from."""
+    """The lengths of a store, repeated up to `pairs`. An order depends on nothing else."""
 
     def __init__(self, store: Store, pairs: int) -> None:
         self.source_lengths, self.target_lengths = (
@@ -37,7 +37,7 @@ class Repeated:
 
 
 def main(folder: str, pairs: int = 100_000_000, tokens_per_update: int = 64_000) -> None:
-    """Measure, and write what was found."""
+    """Measure and write the results."""
     updates = Updates(cast(Store, Repeated(Store(folder), pairs)), tokens_per_update, multiple=8)
     lengths = round(peak_memory_mib())
     started = time.perf_counter()
@@ -56,12 +56,13 @@ def main(folder: str, pairs: int = 100_000_000, tokens_per_update: int = 64_000)
 
 
 def part(entry: dict[str, Any]) -> list[str]:
-    """The results as a part of the page."""
+    """Return the results as a part of the page."""
     return [
         f"## The order of an epoch of {entry['pairs']:,} pairs",
         "",
-        f"{entry['updates']:,} updates are put in order in {entry['seconds']} seconds; memory peaks at",
-        f"{entry['peak_mib']:,} MiB ({entry['lengths_mib']:,} before). By `{entry['command']}`; {entry['hardware']}.",
+        f"How long does it take to shuffle a large corpus? {entry['updates']:,} updates are put in order in",
+        f"{entry['seconds']} seconds. Memory rises from {entry['lengths_mib']:,} to at most {entry['peak_mib']:,} MiB.",
+        f"Measured by `{entry['command']}` on {entry['hardware']}.",
         "",
     ]
 

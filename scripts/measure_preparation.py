@@ -1,14 +1,15 @@
-"""Speed and memory of nmt-prepare on many pairs, what a kill costs, and how soon, in how much memory, training starts.
+"""Measure nmt-prepare on many pairs: speed, memory, what a kill costs, and how soon training starts.
 
 usage: python scripts/measure_preparation.py FOLDER SOURCE_LANGUAGE TARGET_LANGUAGE [PAIRS] [--work DIR] [--skip one]
 
-The pairs of FOLDER's train files are repeated up to PAIRS (default: 10,000,000); from the second time on two words of
-each side are swapped and its number is put behind it, so that none is an exact duplicate. They are prepared by one
-process, by two, and by two whose command is killed in the middle and given again; then a small Transformer is trained
-to its first update. --skip one leaves out the first. Memory is the sum over the process tree of each process's
-proportional share (Pss of /proc/PID/smaps_rollup), looked at twice a second; that of mapped files is part of it.
+The pairs of the train files in FOLDER are repeated up to PAIRS (default: 10,000,000). From the second repetition on,
+two words of each side are swapped and the number of the repetition is appended, so that no pair is an exact duplicate.
+The pairs are prepared by one process, by two, and by two that are killed in the middle and started again. Then a small
+Transformer is trained until its first update. --skip one leaves out the first measurement. Memory is the sum of the
+proportional shares of all processes (Pss of /proc/PID/smaps_rollup), measured twice per second and including mapped
+files.
 
-Writes the entry "preparation" of docs/results/data_and_scale.json and its part of the page beside it.
+Writes the entry "preparation" of docs/results/data_and_scale.json and its part of the page next to it.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ SMALL = [
 
 
 def main(arguments: argparse.Namespace) -> None:
-    """Measure, and write what was found."""
+    """Measure everything and write the results."""
     with tempfile.TemporaryDirectory(dir=arguments.work) as name:
         work, languages = Path(name), (arguments.source, arguments.target)
         data = DataConfig(source_language=languages[0], target_language=languages[1], path=arguments.folder)
@@ -68,7 +69,7 @@ def main(arguments: argparse.Namespace) -> None:
 
 
 def command(arguments: argparse.Namespace) -> str:
-    """The command as the results name it, without what is particular to one machine."""
+    """Return the command line without what belongs to this machine."""
     skipped = ["--skip", arguments.skip] if arguments.skip else []
     words = [arguments.source, arguments.target, str(arguments.pairs), *skipped]
     return " ".join(["python scripts/measure_preparation.py FOLDER", *words])
@@ -78,7 +79,7 @@ def command(arguments: argparse.Namespace) -> str:
 
 
 def write_corpus(data: DataConfig, work: Path, pairs: int) -> None:
-    """Write train and val of the languages into the folder."""
+    """Write the train and val files of both languages into the folder `work`."""
     corpora, languages = resolve(data), (data.source_language, data.target_language)
     train, val = (source_of(corpus, *languages) for corpus in (corpora.train[0], corpora.val[0]))
     write(work, "train", languages, islice(perturbed(lambda: train.pairs(print)), pairs))
@@ -86,7 +87,7 @@ def write_corpus(data: DataConfig, work: Path, pairs: int) -> None:
 
 
 def perturbed(text: Callable[[], Iterator[tuple[str, str]]]) -> Iterator[tuple[str, str]]:
-    """The pairs over and over again, each time otherwise."""
+    """Yield the pairs again and again, each time with small changes."""
     yield from text()
     for turn in count(1):
         for number, (source, target) in enumerate(text()):
@@ -94,7 +95,7 @@ def perturbed(text: Callable[[], Iterator[tuple[str, str]]]) -> Iterator[tuple[s
 
 
 def swapped(line: str, place: int) -> str:
-    """A line with two neighbouring words swapped."""
+    """Return a line with two neighbouring words swapped."""
     words = line.split(" ")
     if len(words) > 1:
         first = place % (len(words) - 1)
@@ -121,13 +122,13 @@ def prepare(work: Path, cache: str, languages: tuple[str, str], workers: int) ->
 
 
 def arguments_for(work: Path, cache: str, languages: tuple[str, str]) -> list[str]:
-    """What preparation and training are called with."""
+    """Return the arguments for nmt-prepare and nmt-train."""
     names = [f"data.source_language={languages[0]}", f"data.target_language={languages[1]}"]
     return ["embedded", f"data.path={work}", f"data.cache={work / cache}", *names, *SMALL]
 
 
 def measured(watched: Watched, pairs: int) -> dict[str, Any]:
-    """The figures of a preparation."""
+    """Return the figures of a preparation."""
     folder = Path(watched.end())
     fingerprint = json.loads((folder / "train" / "store.json").read_text("utf-8"))["fingerprint"]
     return {
@@ -139,7 +140,7 @@ def measured(watched: Watched, pairs: int) -> dict[str, Any]:
 
 
 def killed(work: Path, languages: tuple[str, str], after: float) -> dict[str, Any]:
-    """A preparation of two workers whose first process is killed, and the same command again."""
+    """Kill the first process of a preparation with two workers, run it again, and return the figures."""
     first = prepare(work, "killed", languages, 2)
     time.sleep(after)
     first.kill()
@@ -150,7 +151,7 @@ def killed(work: Path, languages: tuple[str, str], after: float) -> dict[str, An
 
 
 def first_update(work: Path, languages: tuple[str, str]) -> dict[str, Any]:
-    """nmt-train on the prepared pairs, from the call to the line of its first update."""
+    """Run nmt-train on the prepared pairs and measure until the line of its first update."""
     command = [sys.executable, "-m", "nmt.cli.train", *arguments_for(work, "two", languages), f"run_dir={work / 'run'}"]
     watched = Watched(command)
     assert watched.process.stderr is not None
@@ -170,14 +171,15 @@ def first_update(work: Path, languages: tuple[str, str]) -> dict[str, Any]:
 
 
 def part(found: dict[str, Any]) -> list[str]:
-    """The results as a part of the page."""
+    """Return the results as a part of the page."""
     same = {found[name]["fingerprint"] for name in ("one_process", "two_workers", "killed_and_rerun") if name in found}
     return [
         f"## Preparation of {found['pairs']:,} pairs",
         "",
-        f"Text of {found['text']}, repeated and perturbed, a joint vocabulary of 8,000, {found['cores']} cores; by",
-        f"`{found['command']}`. Memory is the sum of the processes' proportional shares (Pss), looked at twice a",
-        "second.",
+        "How long does it take to clean a large corpus, split it into pieces and store it, and what does a kill cost?",
+        f"Text of {found['text']}, repeated with small changes, a joint vocabulary of 8,000, {found['cores']} cores,",
+        f"measured by `{found['command']}`. Memory is the sum over the processes of their",
+        "proportional shares (Pss), read twice per second.",
         "",
         table(found),
         "",
@@ -187,29 +189,29 @@ def part(found: dict[str, Any]) -> list[str]:
 
 
 def table(found: dict[str, Any]) -> str:
-    """The results as a table of Markdown."""
+    """Return the results as a Markdown table."""
     rows = ["| | seconds | pairs/s | peak, MiB |", "|---|---:|---:|---:|"]
     for name, words in (("one_process", "one process"), ("two_workers", "two workers")):
         if name in found:
             entry = found[name]
             rows.append(f"| {words} | {entry['seconds']} | {entry['pairs_per_second']:,} | {entry['peak_mib']:,} |")
     if "ratio" in found:
-        rows.append(f"| two workers over one process | {found['ratio']:.2f} x | | |")
+        rows.append(f"| two workers, times as fast as one process | {found['ratio']:.2f} x | | |")
     again = found["killed_and_rerun"]
-    rows.append(f"| two workers, rerun after a kill at {again['killed_after']} s | {again['seconds_again']} | | |")
+    rows.append(f"| two workers, resumed after a kill at {again['killed_after']} s | {again['seconds_again']} | | |")
     start = found["first_update"]
-    rows.append(f"| `nmt-train` to its first update | {start['seconds']} | | {start['peak_mib']:,} |")
+    rows.append(f"| `nmt-train`, until its first update | {start['seconds']} | | {start['peak_mib']:,} |")
     return "\n".join(rows)
 
 
 def parse(argv: list[str]) -> argparse.Namespace:
-    """The arguments of the command."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(usage=__doc__)
     parser.add_argument("folder")
     parser.add_argument("source")
     parser.add_argument("target")
     parser.add_argument("pairs", type=int, nargs="?", default=10_000_000)
-    parser.add_argument("--work", help="where the text and the stores lie meanwhile")
+    parser.add_argument("--work", help="folder for temporary files")
     parser.add_argument("--skip", choices=["one"])
     return parser.parse_args(argv)
 

@@ -1,12 +1,12 @@
-"""How much faster several processes train than one.
+"""Measure how much faster several processes train than one.
 
     python scripts/measure_scaling.py CONFIG.yaml|PRESET [key=value ...] [--updates N] [--rounds N]
 
-On CPUs, two processes of one thread against one process of two: the same cores. On graphics cards, all there are (or
---processes) against one. All train the same updates, in turn, several rounds of them; a rate is the median over the log
-lines of a run, the first of which are left out. What an update exchanges is also timed by itself, nothing else running:
-torch's all-reduce of as many numbers as the model has weights, and the two small exchanges beside it. In training a
-part of that is hidden behind the backward pass, so that its share of an update is an upper bound.
+On CPUs, two processes with one thread each are compared with one process with two threads, which use the same cores. On
+GPUs, as many processes as there are GPUs (or --processes) are compared with one. They train the same updates, taking
+turns for several rounds. The speed of a run is the median over its log lines, without the first ones. The exchanges of
+an update are also timed separately: PyTorch's all-reduce of as many numbers as the model has weights, and the two small
+exchanges. In training a part of this overlaps with the backward pass, so its share of an update is an upper bound.
 """
 
 from __future__ import annotations
@@ -36,17 +36,17 @@ from nmt.errors import NmtError
 KEY = "scaling"
 INTRODUCTION = """## Scaling
 
-How many target tokens a second several processes train on beside one, made by
-`python scripts/measure_scaling.py CONFIG.yaml|PRESET [key=value ...]`. Efficiency is the rate of all processes over
-that of one times their number; on a CPU, where both have the same cores, it is the plain quotient. The exchange is that
-of gradients, losses, clock and signals, timed by itself, and its share that of the time between two updates: an upper
-bound, since a part of it is hidden behind the backward pass.
+How much faster do several processes train than one? `python scripts/measure_scaling.py CONFIG.yaml|PRESET [key=value
+...]` compares their target tokens per second. Efficiency is the speed of all processes divided by the speed of one and
+by their number. On a CPU it is just the quotient of the two speeds, because both use the same cores. The last column
+shows how much of the time of an update is spent on exchanging gradients, losses, clock and signals. The exchange is
+timed separately, so this is an upper bound: in training a part of it overlaps with the backward pass.
 """
-LINES, WARM_UP = 6, 2  # log lines of a run, and those of them that are left out
+LINES, WARM_UP = 6, 2  # log lines of a run, and the number of them that are ignored as warm-up
 
 
 class Arrangement(NamedTuple):
-    """Processes, and the CPU threads of each (None: as they come)."""
+    """A number of processes and the CPU threads of each (None: the default)."""
 
     processes: int
     threads: int | None
@@ -66,13 +66,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_config()
     parser.add_argument(
-        "--updates", type=number(Annotated[int, Range(LINES)]), default=120, help="of each run (default: 120)"
+        "--updates", type=number(Annotated[int, Range(LINES)]), default=120, help="updates of each run (default: 120)"
     )
     parser.add_argument("--rounds", type=number(Count), default=3, help="runs of each arrangement (default: 3)")
     parser.add_argument(
         "--processes",
         type=number(Annotated[int, Range(2, 1024)]),
-        help="default: 2, or as many as there are graphics cards",
+        help="number of processes (default: 2, or the number of GPUs)",
     )
     parser.add_argument(
         "-o", "--output", type=Path, default=data_and_scale.RESULTS, help="JSON whose key 'scaling' is written"
@@ -81,7 +81,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def measure(arguments: Namespace) -> None:
-    """Run the arrangements in turn and write down what they come to."""
+    """Run the arrangements, taking turns, and write the results."""
     config = load_config(arguments.config, arguments.overrides)
     device = choose_device(config.training.device)
     several = arguments.processes or (max(2, torch.cuda.device_count()) if device.type == "cuda" else 2)
@@ -120,7 +120,7 @@ def measure(arguments: Namespace) -> None:
 
 
 def trained(config: Config, arrangement: Arrangement, run_dir: Path, updates: int) -> list[dict[str, Any]]:
-    """The log lines of a run of so many updates, without those of its warm-up."""
+    """Train `updates` updates and return the log lines of the run, without those of its warm-up."""
     training = config.training
     training.max_steps, training.max_minutes, training.max_epochs, training.patience = updates, None, None, None
     training.log_every, training.validate_every, training.validation_sentences = updates // LINES, updates + 1, 1
@@ -133,14 +133,14 @@ def trained(config: Config, arrangement: Arrangement, run_dir: Path, updates: in
 
 
 def exchanged(arrangement: Arrangement, numbers: int, result: Path) -> dict[str, float]:
-    """Seconds in which the processes add up so many gradients, the sums of losses, and agree on clock and signals."""
+    """Return the seconds that summing `numbers` gradients, summing losses, and agreeing on clock and signals take."""
     launch(arrangement, "benchmarks.exchange", numbers, result)
     seconds: dict[str, float] = json.loads(result.read_text("utf-8"))
     return seconds
 
 
 def launch(arrangement: Arrangement, module: str, *arguments: object) -> None:
-    """Run a module in one process, or by torchrun in several; raises NmtError where that fails."""
+    """Run a module in one process, or in several with torchrun; raise NmtError if that fails."""
     count = str(arrangement.processes)
     torchrun = ["torch.distributed.run", "--standalone", "--nproc-per-node", count, "-m"]
     command = [*(torchrun if arrangement.processes > 1 else []), module, *map(str, arguments)]
@@ -154,7 +154,7 @@ def launch(arrangement: Arrangement, module: str, *arguments: object) -> None:
 
 
 def tables(entries: dict[str, Any]) -> list[str]:
-    """One row an arrangement, and a note for each configuration."""
+    """Return the table, with one row per arrangement, and a note for each configuration."""
     rows, notes = [], []
     for name, entry in entries.items():
         for arrangement, rate in entry["rates"].items():
@@ -163,17 +163,18 @@ def tables(entries: dict[str, Any]) -> list[str]:
             share = f"{entry['exchange_share']:.1%}" if last else ""
             rows.append([name, arrangement, page.cell(rate, "{:,.0f}", True), efficiency, share])
         notes.append(
-            f"- {name}: `{entry['command']}`; {entry['hardware']}, torch {entry['torch']}; {entry['parameters']:,} "
-            f"weights; gradients are exchanged in {1e3 * entry['exchange_seconds']['gradients']:.1f} ms, losses in "
-            f"{1e3 * entry['exchange_seconds']['losses']:.2f}, clock and signals in "
-            f"{1e3 * entry['exchange_seconds']['agreement']:.2f}\n"
+            f"- {name}: `{entry['command']}` on {entry['hardware']} with torch {entry['torch']}. The model has "
+            f"{entry['parameters']:,} weights. Exchanging the gradients takes "
+            f"{1e3 * entry['exchange_seconds']['gradients']:.1f} ms, the losses "
+            f"{1e3 * entry['exchange_seconds']['losses']:.2f} ms, clock and signals "
+            f"{1e3 * entry['exchange_seconds']['agreement']:.2f} ms.\n"
         )
     headings = ["", "processes", "target tokens/s", "efficiency", "exchange, share of an update"]
     return [INTRODUCTION, page.markdown_table(headings, 2, rows), "".join(notes)]
 
 
 def shown(overrides: Sequence[str]) -> list[str]:
-    """Overrides without the places of this machine."""
+    """Return the overrides without folders of this machine."""
     return [key + "=FOLDER" if key in ("data.path", "data.cache") else f"{key}={value}"
             for key, _, value in (override.partition("=") for override in overrides)]  # fmt: skip
 

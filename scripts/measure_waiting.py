@@ -1,12 +1,12 @@
-"""Compare the speed of training and translation when waiting threads sleep at once, spin for a while, or spin on.
+"""Compare the speed of training and translation when waiting threads sleep at once, spin for a while, or spin long.
 
     python scripts/measure_waiting.py RUN_DIR --config CONFIG.yaml --source FILE [--spins 300000 0 10000] [--busy N]
 
-CONFIG.yaml is what is trained (its data are prepared first), RUN_DIR a trained run and FILE raw sentences. Each round
-measures all waits in turn, each in a process of its own: `nmt-train` for --seconds, --sentences of FILE at once, and
---single of them one at a time by all threads and by one, with a beam of 5 and greedily. --busy starts processes that
-compute all the time. 300,000 turns are what GNU's OpenMP has by default. The figures go to docs/results/waiting.json
-and a page beside it.
+CONFIG.yaml is trained (its data are prepared first), RUN_DIR is a trained run, and FILE contains raw sentences. Each
+round measures every setting of --spins in processes of its own: `nmt-train` for --seconds; --sentences lines of FILE
+translated at once; and --single lines one at a time, with all threads and with one thread; each with a beam of 5 and
+greedily. --busy N also starts N processes that compute all the time. The default of GNU's OpenMP is 300,000 turns. The
+figures are written to docs/results/waiting.json and a page next to it.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ FIGURES = {
 
 
 def main() -> None:
-    """Measure all rounds and renew the page."""
+    """Measure all rounds and write the page."""
     options = arguments()
     with tempfile.TemporaryDirectory() as folder, busy(options.busy):
         config = prepared(options.config, options.overrides, Path(folder))
@@ -57,7 +57,7 @@ def main() -> None:
 
 
 def arguments() -> argparse.Namespace:
-    """The command line."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run_dir")
     parser.add_argument("--config", required=True, help="CONFIG.yaml or a preset")
@@ -73,7 +73,7 @@ def arguments() -> argparse.Namespace:
 
 
 def prepared(config: str, overrides: Sequence[str], folder: Path) -> Path:
-    """Prepare the data of a configuration, and return the file of one that trains on them without other work."""
+    """Prepare the data of a configuration, and return the file of a copy that trains on them without validations."""
     loaded = load_config(config, [*overrides, "training.validate_every=1000000", f"run_dir={folder / 'run'}"])
     prepare(loaded, lambda line: None)
     save_config(loaded, folder / "config.yaml")
@@ -82,7 +82,7 @@ def prepared(config: str, overrides: Sequence[str], folder: Path) -> Path:
 
 @contextmanager
 def busy(processes: int) -> Iterator[None]:
-    """Let so many processes compute all the time, each in a session of its own, as other programs are."""
+    """Run `processes` processes that compute all the time, each in its own session like an unrelated program."""
     command = [sys.executable, "-c", "while True: pass"]
     started = [subprocess.Popen(command, start_new_session=True) for _ in range(processes)]
     try:
@@ -93,7 +93,7 @@ def busy(processes: int) -> Iterator[None]:
 
 
 def measure(options: argparse.Namespace, config: Path, spins: int) -> dict[str, float]:
-    """The figures of threads that spin for so many turns."""
+    """Return the speeds when waiting threads spin for `spins` turns."""
     environment = {**os.environ, "GOMP_SPINCOUNT": str(spins)}
     asked: dict[str, Any] = {"system": "nmt", "config": str(config), "seconds": options.seconds, "bf16": False}
     window = measured_apart("nmt-train", "benchmarks.worker", asked, environment)
@@ -114,7 +114,7 @@ def measure(options: argparse.Namespace, config: Path, spins: int) -> dict[str, 
 
 
 def write(options: argparse.Namespace, rounds: list[dict[str, dict[str, float]]]) -> None:
-    """Put this measurement in the place of an earlier one beside as many busy processes, and draw the table anew."""
+    """Save this measurement, replacing an earlier one with the same number of busy processes, and write the page."""
     words = ["RUN_DIR" if word == options.run_dir else word for word in sys.argv[1:]]
     record = json.loads(RESULTS.read_text("utf-8")) if RESULTS.is_file() else {}
     record[str(options.busy)] = {
@@ -129,15 +129,17 @@ def write(options: argparse.Namespace, rounds: list[dict[str, dict[str, float]]]
 
 
 def page(record: dict[str, Any]) -> str:
-    """The page of a record: one table for each number of busy processes."""
+    """Return the page, with one table for each number of busy processes."""
     text = (
-        "# How threads wait\n\nMedians of rounds in turn; turns that a waiting thread spins before it sleeps. "
-        "300,000 is the default of GNU's OpenMP, 10,000 is what the commands set. The last column says how many times "
-        "as fast the last setting is as the first: median and range of the rounds.\n"
+        "# Should waiting threads spin or sleep?\n\nA thread that has no work spins for a number of turns before it "
+        "sleeps. Spinning reacts faster, but takes a core away from other programs. 300,000 turns are the default of "
+        "GNU's OpenMP, and 10,000 is what nmt's commands set. The settings were measured in turn; the tables show "
+        "medians over the rounds. The last column shows how many times as fast the last setting is as the first, with "
+        "the range over the rounds.\n"
     )
     for count, part in sorted(record.items(), key=lambda item: int(item[0])):
         spins = list(part["rounds"][0])
-        text += f"\n## {count} busy processes beside, {part['hardware']}\n\n    {part['command']}\n\n"
+        text += f"\n## Other busy processes: {count} ({part['hardware']})\n\n```\n{part['command']}\n```\n\n"
         headings = " | ".join(f"{int(each):,} turns" for each in spins)
         text += f"| | {headings} | times as fast |\n|---|{'---:|' * (len(spins) + 1)}\n"
         for key, name in FIGURES.items():

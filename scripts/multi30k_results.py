@@ -29,7 +29,7 @@ def main(runs: Path, output: Path, overrides: list[str]) -> None:
 
 
 def trained(run: Path) -> dict[str, Any]:
-    """What a run's own records say: hardware, and the median speed of its training."""
+    """Return what the files of a run record: best validation, hardware, and the median speed of training."""
     events = [json.loads(line) for line in (run / "metrics.jsonl").read_text("utf-8").splitlines()]
     speeds = [event["target_tokens_per_second"] for event in events if event["event"] == "train"]
     environment = json.loads((run / "environment.json").read_text("utf-8"))
@@ -49,14 +49,11 @@ def page(report: dict[str, Any], systems: dict[str, dict[str, Any]], overrides: 
     some = next(iter(systems.values()))
     environment = some["environment"]
     lines = [
-        "# Multi30k, German to English",
+        "# How do the four architectures compare, also on long sentences?",
         "",
-        "Four families, one joint vocabulary of 8,000 pieces, every choice made on val, the figures on "
-        "test_2016_flickr (1,000 sentences), beam 5, cased and detokenised.",
-        "",
-        f"Compared by `{' '.join(['scripts/multi30k.sh FOLDER', *overrides])}`, which trains the presets `multi30k_*` "
-        f"or goes on with their runs, on {environment['hardware']}, torch {environment['torch']}. "
-        "Figures: [multi30k.json](multi30k.json).",
+        "Multi30k, German to English. All four systems have one joint vocabulary of 8,000 pieces. Every choice was "
+        "made on the validation set; the table shows test_2016_flickr (1,000 sentences), beam 5, cased and "
+        "detokenised:",
         "",
         "| system | BLEU | 95% interval | chrF | TER | parameters | threads | minutes | target tokens/s | val BLEU |",
         "|---|" + "---:|" * 9,
@@ -70,14 +67,25 @@ def page(report: dict[str, Any], systems: dict[str, dict[str, Any]], overrides: 
             f"| {system['training_minutes']:.1f} "
             f"| {system['target_tokens_per_second']:,.0f} | {system['validation_bleu']:.2f} |"
         )
-    lines += ["", *(f"- {name}: `{score['signature']}`" for name, score in some["scores"].items()), ""]
-    lines += ["## By source length", "", "![BLEU by source length](multi30k/length.svg)", ""]
+    lines += [
+        "",
+        f"Made on {environment['hardware']} with torch {environment['torch']}, by",
+        "",
+        "```",
+        " ".join(["scripts/multi30k.sh FOLDER", *overrides]),
+        "```",
+        "",
+        "which trains the presets `multi30k_*`, or continues their runs. All scores with their signatures: "
+        "[multi30k.json](multi30k.json).",
+        "",
+    ]
+    lines += ["## BLEU by source length", "", "![BLEU by source length](multi30k/length.svg)", ""]
     labels = [f"{bucket['label']} words" for bucket in report["buckets"]["ranges"]]
     lines += [f"| system | {' | '.join(labels)} |", "|---|" + "---:|" * len(labels)]
     for name, system in systems.items():
         lines.append(f"| {name} | {' | '.join(f'{score:.1f}' for score in system['buckets'])} |")
     if "rnn_encdec" in systems:
-        lines += ["", "How far the fixed vector is behind, in BLEU, and in percent of the other's BLEU:", ""]
+        lines += ["", "How far the fixed vector is behind each other system, in BLEU and in percent of its BLEU:", ""]
         lines += [f"| behind | overall | {' | '.join(labels)} |", "|---|---:|" + "---:|" * len(labels)]
         fixed = systems["rnn_encdec"]
         for name, system in systems.items():
@@ -88,7 +96,7 @@ def page(report: dict[str, Any], systems: dict[str, dict[str, Any]], overrides: 
                 ]
                 gaps = (f"{ours - theirs:.1f} ({1 - theirs / ours:.0%})" for ours, theirs in pairs)
                 lines.append(f"| {name} | {' | '.join(gaps)} |")
-    lines += ["", "## Training", "", "![Validation](multi30k/training.svg)", "", "## Attention", ""]
+    lines += ["", "## Validation during training", "", "![Validation](multi30k/training.svg)", "", "## Attention", ""]
     lines += [f"![{picture.stem}](multi30k/{picture.name})" for picture in sorted(figures.glob("attention-*.svg"))]
     return "\n".join(lines) + "\n"
 

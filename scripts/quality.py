@@ -1,4 +1,4 @@
-"""What scripts/quality_*.py share: presets trained side by side, their test scores, a page of results."""
+"""Common parts of scripts/quality_*.py: train presets side by side, score them, write a page of results."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ METRICS = ("bleu", "chrf", "ter")
 
 @dataclass(frozen=True)
 class System:
-    """A preset and the test sets that it is scored on, by name and in words."""
+    """A preset and the test sets on which it is scored: their names, and how the page calls them."""
 
     preset: str
     tests: dict[str, str]
@@ -30,17 +30,17 @@ class System:
 
 @dataclass(frozen=True)
 class Quality:
-    """Single systems, trained at the same time, and the page about them."""
+    """Several single systems that are trained at the same time, and the page about them."""
 
-    name: str  # of the page and of its figures
-    title: str
+    name: str  # of the page and of its JSON file
+    title: str  # the heading and, below it, the answer
     command: str
     systems: dict[str, System]
-    minutes: list[int]  # at which validation scores are shown
-    remarks: str = ""  # in Markdown, after the figures
+    minutes: list[int]  # after which validation scores are shown
+    remarks: str = ""  # Markdown for the end of the page
 
     def run(self, overrides: list[str]) -> None:
-        """Train, or go on with, all systems; score them; write the page and its figures."""
+        """Train all systems (or resume their runs), score them, and write the page and its figures."""
         presets = [system.preset for system in self.systems.values()]
         if status := train_side_by_side([*presets, *overrides]):
             sys.exit(status)
@@ -48,7 +48,7 @@ class Quality:
         self.write({name: figures(system, told) for name, system in self.systems.items()})
 
     def write(self, found: dict[str, dict[str, Any]]) -> None:
-        """Write the page and its figures."""
+        """Write the page and the JSON file with its figures."""
         for ending, text in (
             ("json", json.dumps({"command": self.command, "systems": found}, indent=1) + "\n"),
             ("md", self.page(found)),
@@ -57,15 +57,11 @@ class Quality:
                 file.write(text)
 
     def page(self, found: dict[str, dict[str, Any]]) -> str:
-        """The page, in Markdown."""
+        """Return the page in Markdown."""
         some = next(iter(found.values()))
-        environment, scores = some["environment"], next(iter(some["scores"].values()))
+        environment = some["environment"]
         lines = [
             f"# {self.title}",
-            "",
-            f"`{self.command}` trains all side by side, on {environment['hardware']}, {environment['cpu_threads']} "
-            f"thread(s) each, torch {environment['torch']}. Every choice was made on validation text; BLEU is cased "
-            f"and detokenised, beam 5. Figures: [{self.name}.json]({self.name}.json).",
             "",
             "| system | preset | test set | BLEU | chrF | TER | parameters | best after minutes "
             "| target tokens/s | val BLEU |",
@@ -73,20 +69,32 @@ class Quality:
         ]
         for name, system in found.items():
             lines += [self.row(name, system, test) for test in system["scores"]]
-        lines += ["", *(f"- {metric}: `{scores[metric]['signature']}`" for metric in METRICS), ""]
-        lines += ["BLEU on validation text in the course of training:", "", "| minutes | " + " | ".join(found) + " |"]
+        lines += [
+            "",
+            f"Every choice was made on validation text. BLEU is cased and detokenised, with beam 5. The systems are "
+            f"trained side by side on {environment['hardware']}, with {environment['cpu_threads']} thread(s) each and "
+            f"torch {environment['torch']}, by",
+            "",
+            "```",
+            self.command,
+            "```",
+            "",
+            f"All scores with their signatures: [{self.name}.json]({self.name}.json).",
+            "",
+        ]
+        lines += ["BLEU on validation text during training:", "", "| minutes | " + " | ".join(found) + " |"]
         lines.append("|---:|" + "---:|" * len(found))
         for minutes in self.minutes:
             reached = [best_by(system["validations"], minutes) for system in found.values()]
             lines.append(f"| {minutes} | " + " | ".join(reached) + " |")
-        lines += ["", "Perplexity at the best validation, in training (with dropout) and on validation text:", ""]
+        lines += ["", "Perplexity at the best validation, on training text (with dropout) and on validation text:", ""]
         for name, system in found.items():
             training, validation = (f"{system['perplexities'][text]:.1f}" for text in ("training", "validation"))
             lines.append(f"- {name}: {training} and {validation}, after {system['updates']:,} updates")
         return "\n".join([*lines, *(["", self.remarks] if self.remarks else [])]) + "\n"
 
     def row(self, name: str, system: dict[str, Any], test: str) -> str:
-        """A line of the table."""
+        """Return the line of the table for one system and test set."""
         bleu, chrf, ter = (f"{system['scores'][test][metric]['score']:.2f}" for metric in METRICS)
         return (
             f"| {name} | `{system['preset']}` | {self.systems[name].tests[test]} | {bleu} | {chrf} | {ter} "
@@ -96,7 +104,7 @@ class Quality:
 
 
 def figures(system: System, overrides: list[str]) -> dict[str, Any]:
-    """The test scores of a system's run with these overrides, and what its records say."""
+    """Return the test scores of the run of a system with these overrides, and what the files of the run record."""
     run_dir = Path(str(load_config(system.preset, overrides).run_dir))
     scores = {}
     for test in system.tests:
@@ -119,7 +127,7 @@ def figures(system: System, overrides: list[str]) -> dict[str, Any]:
 
 
 def at_the_best(events: list[dict[str, Any]]) -> dict[str, Any]:
-    """Updates and perplexities at the best validation; that of training is of the last line of the log before."""
+    """Return the updates and perplexities at the best validation (training: from the last log line before it)."""
     best = max(
         (event for event in events if event["event"] == "validation" and "bleu" in event),
         key=lambda event: event["bleu"],
@@ -130,5 +138,5 @@ def at_the_best(events: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def best_by(validations: list[tuple[float, float]], minutes: float) -> str:
-    """The best score of the validations up to a time."""
+    """Return the best score of the validations up to a time, as a table cell."""
     return f"{max((bleu for at, bleu in validations if at <= minutes + 0.5), default=0.0):.2f}"

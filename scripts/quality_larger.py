@@ -1,9 +1,9 @@
-"""Train single systems on text larger than Multi30k, side by side, and renew docs/results/quality_larger.*.
+"""Train single systems on text larger than Multi30k, side by side, and write docs/results/quality_larger.*.
 
 usage: python scripts/quality_larger.py [key=value ...]
 
-The systems are the presets `canada_laws_en_fr` and `news_de_en`, whose text lies in data/ (configs/data/ has the
-names). Runs that are there already are used.
+The systems are the presets `canada_laws_en_fr` and `news_de_en`. Put their text into data/; configs/data/ has the file
+names. Existing runs are reused.
 """
 
 from __future__ import annotations
@@ -19,22 +19,26 @@ SYSTEMS = {
     ),
 }
 
-REMARKS = """What limits them:
+REMARKS = """What limits these systems:
 
-- Canada's laws: time. At some 1,500 target tokens a second two hours are less than one pass over the 506,438 pairs; the
-  model finds validation text no harder than what it is trained on, and the scores rise to the end.
-- News: text. Of 193,301 pairs 28,601 are news, test sets of other years; the rest are Tatoeba's short sentences, of
-  which it translates new ones well. News is three times as perplexing to it as what it is trained on. Published systems
-  for newstest2014 have seen millions of pairs."""
+- Canada's laws: training time. At about 1,500 target tokens per second, two hours are less than one pass over the
+  506,438 pairs. The perplexity of validation text is no higher than that of training text, and the scores rise until
+  the end.
+- News: the amount of news text. Only 28,601 of the 193,301 pairs are news (test sets of other years); the others are
+  short sentences from Tatoeba, and the system translates new sentences of that kind well. The perplexity of news is
+  three times that of the training text. Published systems for newstest2014 have seen millions of pairs."""
 
 
 def main() -> None:
-    """Train, score and write."""
+    """Train and score the systems and write the page."""
     overrides = sys.argv[1:]
     if any("=" not in override for override in overrides):
         sys.exit(__doc__)
     command = " ".join(["python scripts/quality_larger.py", *overrides])
-    title = "Larger text: single systems of two hours on two CPU cores"
+    title = (
+        "How good does a system get in two hours on two CPU cores?\n\nOn text that is larger than Multi30k, with one "
+        "core for each system:"
+    )
     Quality("quality_larger", title, command, SYSTEMS, list(range(30, 151, 30)), REMARKS).run(overrides)
 
 

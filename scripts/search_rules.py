@@ -3,11 +3,11 @@
     python scripts/search_rules.py RUN_DIR ... --source F --reference F --test-source F --test-reference F
 
 The shared rules are those of both engines: score = log_prob / length ** alpha, and a sentence ends when its beam is
-full. Each run translates the validation text (--source) with every alpha. Chosen is the lowest alpha whose BLEU, as the
-mean over the runs, is within 0.05 of the best. It is then set beside the rules that were the default before (GNMT's
-normalisation with alpha 1, and a search that goes on until no open hypothesis can win) on the test text: BLEU, and
-sentences a second, in turn --rounds times. Figures go to docs/results/search_rules.json, a table of them to the page
-beside it, or to the place that -o names.
+full. Each run translates the validation text (--source) with every alpha. The script chooses the lowest alpha whose
+BLEU, averaged over the runs, is within 0.05 of the best. On the test text it then compares these rules with the former
+defaults (GNMT's normalisation with alpha 1, and a search that continues until no open hypothesis can win): BLEU, and
+sentences per second over --rounds rounds that take turns. Figures are written to docs/results/search_rules.json (or to
+the file -o), and the page with the same name gets the table.
 """
 
 from __future__ import annotations
@@ -37,11 +37,13 @@ ALPHAS = [0.6, 0.8, 1.0, 1.2, 1.4, 1.6]
 SHARED = {"length_normalisation": "power", "stop": "full"}
 EARLIER = {"length_normalisation": "gnmt", "stop": "exact", "length_penalty": 1.0}
 BEGIN = page.begin("search_rules.py")
-PAGE = f"""# Rules of beam search
+PAGE = f"""# Which rules of beam search are best?
 
-What the default rules of beam search ([translate.md](../translate.md#search)) are worth, beside those that were the
-default before: GNMT's normalisation with alpha 1, and `stop=exact`. Chosen is the lowest alpha within 0.05 BLEU of the
-best on the validation text, as the mean over the runs of a command; the other columns are on the test text.
+The table compares the default rules of beam search ([translate.md](../translate.md#search)), called *shared* because
+both engines have them, with the rules that were the default *before*: GNMT's length normalisation with alpha 1, and
+`stop=exact`. The length penalty alpha was chosen on the validation text: the lowest alpha whose BLEU, averaged over the
+runs, is within 0.05 of the best. The columns from `test, before` on show the test text with that alpha. `same text` is
+the share of sentences that both rules translate identically.
 
 {BEGIN}
 {page.END}
@@ -49,14 +51,14 @@ best on the validation text, as the mean over the runs of a command; the other c
 
 
 class Text(NamedTuple):
-    """Sentences and their translations."""
+    """Source sentences and their reference translations."""
 
     sources: list[str]
     references: list[str]
 
     @classmethod
     def read(cls, source: Path, reference: Path) -> Text:
-        """Read two files whose lines answer each other."""
+        """Read two files in which line i of one is the translation of line i of the other."""
         texts = [file.read_text("utf-8").removesuffix("\n").split("\n") for file in (source, reference)]
         check_counts(*texts, str(source), str(reference))
         return cls(*texts)
@@ -68,7 +70,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "search_rules.py",
         "RUN_DIR ... --source F --reference F [--test-source F --test-reference F] [--alpha A ...] [--beam-size N]\n"
         "       [--rounds N] [--device D] [-o JSON]",
-        "Choose the length penalty of the shared rules of beam search, and set them beside those of before.",
+        "Choose the length penalty of the shared rules of beam search, and compare them with the former rules.",
     )
     parser.add_argument("runs", metavar="RUN_DIR", type=Path, nargs="+", help="run directories of nmt-train")
     for text, needed in (("", True), ("test-", False)):
@@ -76,22 +78,26 @@ def main(argv: Sequence[str] | None = None) -> int:
             parser.add_argument(f"--{text}{side}", metavar="F", type=Path, required=needed, help="one sentence a line")
     parser.add_argument("--alpha", metavar="A", type=number(LengthPenalty), nargs="+", default=ALPHAS)
     parser.add_argument("--beam-size", metavar="N", type=number(BeamSize), default=5, help="default: 5")
-    parser.add_argument("--rounds", metavar="N", type=number(Count), default=3, help="of the test text; default: 3")
+    parser.add_argument(
+        "--rounds", metavar="N", type=number(Count), default=3, help="translations of the test text; default: 3"
+    )
     parser.add_device()
-    parser.add_argument("-o", "--output", type=Path, default=RESULTS, help="JSON to write it to, with a page beside it")
+    parser.add_argument(
+        "-o", "--output", type=Path, default=RESULTS, help="JSON file for the results; the page is next to it"
+    )
     command = shlex.join(["python", "scripts/search_rules.py", *(sys.argv[1:] if argv is None else argv)])
     return run_command(parser, lambda arguments: measure(arguments, command), argv)
 
 
 def measure(arguments: Namespace, command: str) -> None:
-    """Translate, choose, compare and write."""
+    """Translate the texts, choose alpha, compare the rules and write the results."""
     if (arguments.test_source is None) != (arguments.test_reference is None):
         raise UsageError("--test-source and --test-reference go together")
     val = Text.read(arguments.source, arguments.reference)
     test = Text.read(arguments.test_source, arguments.test_reference) if arguments.test_source else None
     names = [run.resolve().name for run in arguments.runs]
     if len(set(names)) < len(names):
-        raise UsageError(f"the results are kept by the names of the runs, and two are the same: {', '.join(names)}")
+        raise UsageError(f"results are stored by the name of the run, but two names are equal: {', '.join(names)}")
     found: dict[str, dict[str, Any]] = {}
     translators = {}
     for name, run in zip(names, arguments.runs, strict=True):
@@ -114,7 +120,7 @@ def measure(arguments: Namespace, command: str) -> None:
 
 
 def on_val(translator: Translator, text: Text, alpha: float, beam_size: int) -> dict[str, Any]:
-    """Return BLEU of the shared rules with one alpha."""
+    """Return the validation BLEU of the shared rules with one alpha."""
     search_by(translator, {**SHARED, "length_penalty": alpha}, beam_size)
     hypotheses = translator.translate(text.sources)
     bleu = corpus_bleu(hypotheses, text.references, translator.target_language)
@@ -122,7 +128,7 @@ def on_val(translator: Translator, text: Text, alpha: float, beam_size: int) -> 
 
 
 def best(alphas: Sequence[float], runs: Sequence[Sequence[Mapping[str, Any]]]) -> float:
-    """Return the lowest alpha with which BLEU, as the mean over the runs, is within 0.05 of the highest."""
+    """Return the lowest alpha whose BLEU, averaged over the runs, is within 0.05 of the highest."""
     means = {alpha: mean(run[place]["bleu"]["score"] for run in runs) for place, alpha in enumerate(alphas)}
     return min(alpha for alpha, score in means.items() if score >= max(means.values()) - 0.05)
 
@@ -130,7 +136,7 @@ def best(alphas: Sequence[float], runs: Sequence[Sequence[Mapping[str, Any]]]) -
 def on_test(
     translator: Translator, text: Text, shared: Mapping[str, Any], beam_size: int, rounds: int
 ) -> dict[str, Any]:
-    """Return BLEU and sentences a second of both rules, in turn, and the share of sentences with one translation."""
+    """Return BLEU and speed of both rules, and the share of sentences that both translate identically."""
     rules = {"earlier": EARLIER, "shared": shared}
     hypotheses: dict[str, list[str]] = {}
     rates: dict[str, list[float]] = {name: [] for name in rules}
@@ -160,13 +166,13 @@ def search_by(translator: Translator, rules: Mapping[str, Any], beam_size: int) 
 
 
 def renewed(text: str, entries: Mapping[str, Any]) -> str:
-    """Return the page with its tables written anew."""
-    commands = dict.fromkeys(f"- `{entry['command']}`; {entry['hardware']}\n" for entry in entries.values())
-    return page.between_marks(text, BEGIN, [table(entries), "".join(commands)])
+    """Return the page with its table and commands replaced."""
+    commands = dict.fromkeys(f"# {entry['hardware']}\n{entry['command']}\n" for entry in entries.values())
+    return page.between_marks(text, BEGIN, [table(entries), f"The commands:\n\n```\n{''.join(commands)}```\n"])
 
 
 def table(entries: Mapping[str, Any]) -> str:
-    """Return a row for each run: BLEU by alpha, and both rules on the test text."""
+    """Return the table, with one row per run: BLEU for each alpha, and both rules on the test text."""
     alphas = sorted({each["alpha"] for entry in entries.values() for each in entry["val"]})
     rows = []
     for name, entry in entries.items():
@@ -185,7 +191,7 @@ def table(entries: Mapping[str, Any]) -> str:
 
 
 def say(about: str, what: str) -> None:
-    """Say on stderr how far the work is."""
+    """Print a line of progress to stderr."""
     print(f"{about}: {what}", file=sys.stderr, flush=True)
 
 

@@ -1,12 +1,12 @@
-"""What averages, subword regularisation, R-Drop and fine-tuning give on Multi30k at equal training time.
+"""Measure what averaging, subword regularisation, R-Drop and fine-tuning give on Multi30k in equal training time.
 
 usage: python scripts/training_methods.py FOLDER [key=value ...] [--minutes M] [--seeds 1,2] [--jobs N] [--only A,B]
 
-FOLDER has {train,val,test_2016_flickr}.{de,en}. Each training is `multi30k_transformer` with the keys shown below, for
-each seed as many updates as take M minutes (15): first every method is timed for a minute, while nothing else should
-run; the trainings themselves then depend on nothing but configuration, seed and data. N of them run side by side with
-one thread each (default: one at a time with all threads). The baseline is the best checkpoint of the same trainings
-that are averaged at their end. Times and runs that are there already are used. Writes
+FOLDER contains {train,val,test_2016_flickr}.{de,en}. Each training is `multi30k_transformer` with the keys shown below.
+For each seed it takes as many updates as fit into M minutes (15). To find that number, every method is first timed for
+a minute, during which nothing else should run. The trainings then depend only on configuration, seed and data. N of
+them run at the same time with one thread each (default: one at a time with all threads). The baseline is the best
+checkpoint of the trainings whose checkpoints are averaged at the end. Existing times and runs are reused. Writes
 docs/results/training_methods.{md,json}.
 """
 
@@ -29,7 +29,7 @@ TEST = "test_2016_flickr"
 
 
 class Method(NamedTuple):
-    """A training, the keys that make it, and whether the average of its checkpoints is scored where it was taken."""
+    """A training: its name, its keys, and whether its averaged checkpoint is scored instead of the best one."""
 
     training: str
     keys: list[str]
@@ -43,7 +43,7 @@ METHODS = {
     "ema": Method("ema", ["training.ema_decay=0.998"]),
     "subword_sampling": Method("subword_sampling", ["training.subword_sampling=0.3"]),
     "rdrop": Method("rdrop", ["training.rdrop=3"]),
-    "fine_tune": Method("fine_tune", []),  # half of the time on half of the text, then on all of it
+    "fine_tune": Method("fine_tune", []),  # half of the time on half of the text, then on all text
 }
 
 
@@ -78,7 +78,7 @@ def main() -> None:
 
 
 def rate(training: str, folder: Path, keys: list[str]) -> float:
-    """Updates a minute, validations not counted; the first updates, which warm up, are left out."""
+    """Return the updates per minute of a training, without validations and without the first updates (warm-up)."""
     run_dir = RUNS / f"{training}-timed"
     nmt_train(
         run_dir, folder, ["training.max_minutes=1", "training.log_every=5", "training.validate_every=100000", *keys]
@@ -89,7 +89,7 @@ def rate(training: str, folder: Path, keys: list[str]) -> float:
 
 
 def train(training: str, seed: int, folder: Path, updates: int, keys: list[str]) -> None:
-    """Train with a seed."""
+    """Train one method with one seed."""
     run_dir = RUNS / f"{training}-{seed}"
     common = [f"seed={seed}", *keys]
     if training == "fine_tune":
@@ -102,12 +102,12 @@ def train(training: str, seed: int, folder: Path, updates: int, keys: list[str])
 
 
 def until(updates: int) -> list[str]:
-    """The keys that end a training after so many updates, and have it validated several times until then."""
+    """Return the keys that end a training after `updates` updates and validate it every 150."""
     return [f"training.max_steps={updates}", "training.max_minutes=null", "training.validate_every=150"]
 
 
 def evaluate(method: Method, seed: int) -> dict[str, Any]:
-    """A method's scores on the test set and on val, and how many updates it had."""
+    """Return the scores of a method on the test set and on val, and its number of updates."""
     run_dir = RUNS / f"{method.training}-{seed}"
     checkpoint = [] if method.averaged else ["--checkpoint", "best"]
     command("nmt-evaluate", run_dir, "--test-set", TEST, *checkpoint)
@@ -123,14 +123,14 @@ def nmt_train(run_dir: Path, folder: Path, more: list[str]) -> None:
 
 
 def command(name: str, *arguments: object) -> None:
-    """Run an installed command of the Python that runs this, its words in a log."""
+    """Run an installed command of the Python that runs this script, with its output in a log."""
     RUNS.mkdir(parents=True, exist_ok=True)
     with (RUNS / "log.txt").open("a") as log:
         subprocess.run([Path(sys.executable).with_name(name), *map(str, arguments)], check=True, stderr=log, stdout=log)
 
 
 def halved(folder: Path) -> Path:
-    """A folder with every second training pair."""
+    """Return a folder with every second training pair and the unchanged other files."""
     half = RUNS / "half"
     half.mkdir(parents=True, exist_ok=True)
     for path in folder.glob("*.??"):
@@ -142,15 +142,14 @@ def halved(folder: Path) -> Path:
 def write(
     methods: list[str], seeds: list[int], minutes: float, overrides: list[str], results: dict[tuple[str, int], Any]
 ) -> None:
-    """The page and its figures."""
+    """Write the result page and the JSON file with its figures."""
     figures = {method: {seed: results[method, seed] for seed in seeds} for method in methods}
-    signature = results[methods[0], seeds[0]]["test"]["bleu"]["signature"]
     lines = [
-        "# Training methods on Multi30k, German to English",
+        f"# Which training methods help within {minutes:g} minutes?",
         "",
-        f"`python scripts/training_methods.py FOLDER {' '.join(sys.argv[2:])}`: `multi30k_transformer` and one change "
-        f"at a time, as many updates as take {minutes:g} minutes when nothing else runs, validated every 150; BLEU on "
-        f"{TEST}, beam 5 (`{signature}`).",
+        "Each row changes one thing about the baseline. All had the same training time, so a method whose updates take "
+        "longer had fewer of them. A method helps if its mean is above that of the baseline by more than the "
+        "deviations.",
         "",
         f"| method | keys | {' | '.join(f'seed {seed}' for seed in seeds)} | mean | deviation | updates | val BLEU |",
         "|---|---|" + "---:|" * (len(seeds) + 4),
@@ -165,6 +164,17 @@ def write(
             f"| {method} | {keys} | {each} | {mean(scores):.2f} | {deviation} "
             f"| {mean(run['updates'] for run in runs):,.0f} | {mean(run['val_bleu'] for run in runs):.2f} |"
         )
+    lines += [
+        "",
+        f"BLEU on {TEST}, German to English, beam 5. Each system is `multi30k_transformer` after as many updates as "
+        f"take {minutes:g} minutes when nothing else runs, validated every 150 updates. The table was made by",
+        "",
+        "```",
+        f"python scripts/training_methods.py FOLDER {' '.join(sys.argv[2:])}",
+        "```",
+        "",
+        "All scores with their signatures: [training_methods.json](training_methods.json).",
+    ]
     record = {"minutes": minutes, "overrides": overrides, "methods": figures}
     for ending, text in (("md", "\n".join(lines)), ("json", json.dumps(record, indent=1))):
         with atomic_write(RESULTS / f"training_methods.{ending}") as file:

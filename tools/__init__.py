@@ -1,1 +1,1 @@
-"""What made the data that the project ships. It is no part of the installed package."""
+"""Programs that made the data in this project. They are not part of the installed package."""

@@ -1,1 +1,1 @@
-"""What scripts/benchmark_training.py and scripts/benchmark_translate.py are made of."""
+"""Building blocks of scripts/benchmark_training.py, scripts/benchmark_translate.py and scripts/measure_*.py."""

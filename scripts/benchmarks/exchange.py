@@ -1,4 +1,4 @@
-"""How long the processes that torchrun started take to add up their gradients, and for what else an update exchanges.
+"""Measure how long processes take to sum their gradients, and for the other exchanges of an update.
 
 torchrun --nproc-per-node N -m benchmarks.exchange NUMBERS RESULT.json
 """
@@ -21,19 +21,19 @@ TIMES, WARM_UP = 32, 2
 
 
 def main(numbers: int, result: Path) -> None:
-    """Write down the median of several times, in seconds."""
+    """Time each exchange several times and write the median seconds as JSON."""
     with joined() as world:
         device = world.own_device(choose_device())
         gradients, losses = torch.ones(numbers, device=device), torch.ones(2, device=device)
         work: dict[str, Callable[[], object]] = {
-            "gradients": lambda: float(world.sum(gradients)[0]),  # read: a GPU would not be waited for
+            "gradients": lambda: float(world.sum(gradients)[0]),  # reading a value waits for the GPU
             "losses": lambda: float(world.sum(losses)[0]),
             "agreement": lambda: world.agree(0.0, None),
         }
         seconds: dict[str, list[float]] = {name: [] for name in work}
         for _ in range(TIMES):
             for name, exchange in work.items():
-                world.gather(None)  # all begin together
+                world.gather(None)  # so that all processes begin at the same time
                 started = time.perf_counter()
                 exchange()
                 seconds[name].append(time.perf_counter() - started)

@@ -1,8 +1,9 @@
-"""Models on tensors that belong to a device and have no values: where two devices meet, or one is waited for, it shows.
+"""Run models on tensors that have a device but no values, to find mixed devices and waits without a GPU.
 
-torch's `FakeTensorMode` works out shapes, types and devices, and raises where an operation takes tensors of two devices
-and where a value is asked for (`item`, `tolist`, `bool`, `nonzero`). Copies that are waited for are found here. Left
-out are cuDNN's RNNs and fused attention, which look at the device itself, and the backward pass, which wants one.
+PyTorch's `FakeTensorMode` computes shapes, types and devices. It raises an error if an operation mixes tensors of two
+devices or reads a value (`item`, `tolist`, `bool`, `nonzero`). `NoWaiting` also finds copies that wait for the device.
+Not covered are cuDNN's RNNs and fused attention, which inspect the device itself, and the backward pass, which needs a
+real device.
 """
 
 from __future__ import annotations
@@ -31,11 +32,11 @@ ROWS, LENGTH = 3, 8
 
 
 class NoWaiting(TorchDispatchMode):
-    """Raises RuntimeError for a copy from one device to another that is waited for."""
+    """A mode that raises RuntimeError for a copy between two devices that waits for the device."""
 
     SOURCE = MappingProxyType(
         {torch.ops.aten._to_copy.default: 0, torch.ops.aten.copy_.default: 1}
-    )  # which argument it is
+    )  # index of the argument that is copied
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
@@ -48,7 +49,7 @@ class NoWaiting(TorchDispatchMode):
 
 
 def go_through(config: ModelConfig, vocabulary: int, device: torch.device, precision: str) -> None:
-    """Take a model through a loss, steps of a beam and forced targets; raises where tensors or the device say no."""
+    """Run a loss, steps of a beam search and forced targets; raise an error for mixed devices or waits."""
     with (
         FakeTensorMode(allow_non_fake_inputs=True),
         sdpa_kernel(SDPBackend.MATH),
@@ -69,17 +70,17 @@ def go_through(config: ModelConfig, vocabulary: int, device: torch.device, preci
 
 
 def _search(model: Seq2Seq, batch: Batch) -> None:
-    """The first steps of a search for two hypotheses of each sentence."""
+    """Run the first steps of a search with two hypotheses per sentence."""
     memory = model.read(batch.src, batch.src_mask, batch.src_lengths)
     state = model.init_state(memory, LENGTH)
-    rows = batch.src.new_zeros(2 * ROWS)  # of tokens and of parents
+    rows = batch.src.new_zeros(2 * ROWS)  # serve as tokens and as indices of parents
     for step in (model.step, model.step, *([model.weighted_step] if model.attends else [])):
         state = step(rows, memory, select(state, rows))[-1]
 
 
 @contextmanager
 def _autocast(device: torch.device, precision: str) -> Iterator[None]:
-    """What `torch.autocast` does, which looks for a card first."""
+    """Do the same as `torch.autocast`, which would look for a GPU first."""
     if precision != "bf16":
         yield
         return
@@ -93,7 +94,7 @@ def _autocast(device: torch.device, precision: str) -> Iterator[None]:
 
 @contextmanager
 def _without_rnns() -> Iterator[None]:
-    """In the place of cuDNN's RNNs, and of packing before and after, tensors of the right shapes."""
+    """Replace cuDNN's RNNs, and the packing around them, by functions that return tensors of the right shapes."""
 
     def forward(rnn: nn.RNNBase, x: Tensor, state: Any = None) -> tuple[Tensor, Any]:
         directions = 2 if rnn.bidirectional else 1

@@ -1,4 +1,4 @@
-"""What is measured while something trains: a window of time after a warm-up, in tokens, seconds and memory."""
+"""Measure a training loop in a window of time after a warm-up: tokens, seconds and memory."""
 
 from __future__ import annotations
 
@@ -15,30 +15,33 @@ from benchmarks.memory import peak_memory_mib
 
 Item = TypeVar("Item")
 
-WARM_UP_UPDATES = 5  # at least
-SIZES = {"cpu": (512, 1024, 2048), "cuda": (2048, 4096, 8192)}  # of the matrix products that the peak is taken from
-PEAK_SECONDS = 0.5  # spent on each of them
+WARM_UP_UPDATES = 5  # the minimum
+SIZES = {
+    "cpu": (512, 1024, 2048),
+    "cuda": (2048, 4096, 8192),
+}  # sizes of the square matrix products from which the peak speed is measured
+PEAK_SECONDS = 0.5  # time spent on each size
 
 
 class Meter:
-    """Counts what a training loop consumes in one window of `seconds`, after a warm-up of half as long.
+    """A meter that counts what a training loop consumes in one window of `seconds`, after a warm-up of half that time.
 
-    The loop calls `add` after each update until it answers True; a loop whose batches come from an iterator takes them
-    through `waiting`, which counts the time until each is there. On an accelerator the device is waited for at both
-    ends of the window and nowhere between.
+    The loop calls `add` after each update until it returns True. A loop that takes its batches from an iterator can
+    wrap it in `waiting`, which measures the time until each batch is ready. On an accelerator, the meter waits for the
+    device at both ends of the window, but not in between.
     """
 
     def __init__(self, seconds: float, device: torch.device) -> None:
         self.seconds = seconds
         self.device = device
-        self.result: dict[str, Any] | None = None  # there when the window has ended
-        self._waited: float | None = None  # stays unknown where nothing is waited for
-        self._first: float | None = None  # when the first update had ended
-        self._begun: float | None = None  # when the window began
+        self.result: dict[str, Any] | None = None  # set at the end of the window
+        self._waited: float | None = None  # seconds; None if the loop does not use `waiting`
+        self._first: float | None = None  # time at the end of the first update
+        self._begun: float | None = None  # time at the beginning of the window
         self._reset()
 
     def add(self, source: ArrayLike, target: ArrayLike, padded_tokens: int) -> bool:
-        """An update of pairs of these lengths, and its tokens of both sides with padding; answers whether to stop."""
+        """Count an update of pairs with these lengths; return whether to stop. `padded_tokens` counts both sides."""
         now = time.monotonic()
         self._updates += 1
         self._terms += terms(source, target).sum(axis=1)
@@ -57,7 +60,7 @@ class Meter:
         return True
 
     def waiting(self, items: Iterator[Item]) -> Generator[Item, None, None]:
-        """The items, and how long each was waited for."""
+        """Yield the items, and add up the time until each is ready."""
         while True:
             started = time.monotonic()
             try:
@@ -89,13 +92,13 @@ class Meter:
 
 
 def synchronise(device: torch.device) -> None:
-    """Wait until the device has done all it was given."""
+    """Wait until the device has finished its work."""
     if device.type != "cpu":
         torch.accelerator.synchronize(device)
 
 
 def matrix_product_peak(device: torch.device, dtype: torch.dtype) -> float:
-    """FLOP/s of the fastest of a few square matrix products, with the threads and settings of this process."""
+    """Return the FLOP/s of the fastest of a few square matrix products, with the settings of this process."""
     best = 0.0
     repetitions = 1 if device.type == "cpu" else 10
     for size in SIZES.get(device.type, SIZES["cpu"]):

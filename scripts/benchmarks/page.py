@@ -1,4 +1,4 @@
-"""Results as JSON, and a page beside it whose tables are written anew from that."""
+"""Keep results as JSON, next to a page whose tables are written from it."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ END = "<!-- to here -->"
 
 
 def begin(script: str) -> str:
-    """The mark before what a script writes."""
+    """Return the mark before the part of a page that a script writes."""
     return f"<!-- from here on written by scripts/{script} -->"
 
 
 def write(
     path: Path, name: str, entry: Mapping[str, Any], page: str, renewed: Callable[[str, Mapping[str, Any]], str]
 ) -> None:
-    """Put the entry under its name into the JSON at `path`, and renew the page of the same name, at first `page`."""
+    """Put `entry` under `name` into the JSON file at `path`, and update the page next to it (initially `page`)."""
     entries = json.loads(path.read_text("utf-8")) if path.is_file() else {}
     entries[name] = dict(entry)
     with atomic_write(path) as file:
@@ -34,7 +34,7 @@ def write(
 
 
 def between_marks(text: str, mark: str, parts: Sequence[str]) -> str:
-    """The page with its parts between the two marks written anew; without marks they come at its end."""
+    """Return the page with `parts` between the two marks; without marks they are added at the end."""
     before, found, after = text.partition(mark)
     if not found:
         before, after = text.rstrip() + "\n\n", f"{END}\n"
@@ -42,13 +42,13 @@ def between_marks(text: str, mark: str, parts: Sequence[str]) -> str:
 
 
 def spread(values: Sequence[float | None]) -> dict[str, float] | None:
-    """Median and range."""
+    """Return the median and the range of the known values, or None if there are none."""
     known = [value for value in values if value is not None]
     return {"median": median(known), "low": min(known), "high": max(known)} if known else None
 
 
 def cell(value: Mapping[str, float] | None, form: str, ranged: bool) -> str:
-    """A spread as a table shows it."""
+    """Format a spread as a table cell."""
     if value is None:
         return ""
     middle, low, high = (form.format(value[key]) for key in ("median", "low", "high"))
@@ -56,7 +56,7 @@ def cell(value: Mapping[str, float] | None, form: str, ranged: bool) -> str:
 
 
 def markdown_table(headings: Sequence[str], named: int, rows: Sequence[Sequence[str]]) -> str:
-    """A table whose first `named` columns are words and the others figures."""
+    """Return a Markdown table whose first `named` columns are text and the others figures."""
     rule = ["---"] * named + ["---:"] * (len(headings) - named)
     lines = [" | ".join(headings), "|".join(rule), *(" | ".join(row) for row in rows)]
     return "".join(f"|{line}|\n" if "---|" in line else f"| {line} |\n" for line in lines)

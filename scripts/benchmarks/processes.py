@@ -1,4 +1,4 @@
-"""One measurement in a process of its own, so that memory and time are those of what is measured alone."""
+"""Run a measurement in a process of its own, so that its memory and time are not mixed with anything else."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from typing import Any
 from nmt.errors import NmtError
 
 SCRIPTS = Path(__file__).resolve().parents[1]
-PLAIN = dict(os.environ)  # imported before nmt.cli, which says how threads wait: for programs other than nmt
+PLAIN = dict(os.environ)  # for programs other than nmt; taken before nmt.cli changes how threads wait
 
 
 def measured_apart(name: str, module: str, specification: Mapping[str, Any], environment: Mapping[str, str]) -> Any:
-    """What `python -m module SPECIFICATION.json RESULT.json` measures; raises NmtError where it fails, with `name`."""
+    """Return what `python -m module SPECIFICATION.json RESULT.json` measures; raise NmtError if it fails."""
     with tempfile.TemporaryDirectory() as folder:
         asked, result = Path(folder) / "specification.json", Path(folder) / "result.json"
         asked.write_text(json.dumps(specification), "utf-8")

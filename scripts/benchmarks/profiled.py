@@ -1,4 +1,4 @@
-"""Where the time of nmt-train's updates goes, by torch's profiler."""
+"""Find out where the time of an update goes, with PyTorch's profiler."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from benchmarks.toolkit import nmt_train_with
 from nmt.data.batching import Update
 from nmt.training.trainer import Trainer
 
-UPDATES = 10  # that are profiled
-SHOWN = 16  # operators
+UPDATES = 10  # number of updates that are profiled
+SHOWN = 16  # number of operators in the table
 
 
 def train(config: str, device: torch.device) -> dict[str, Any]:
     """Profile a few updates of `nmt-train config`.
 
-    Returns milliseconds an update, and of each operator its share of that time, what it calls left out, and its calls
-    an update. The profiler itself takes time at every call.
+    Return the milliseconds per update and, for each operator, its share of that time (without the operators that it
+    calls) and its calls per update. The profiler itself takes some time at every call.
     """
     found: dict[str, Any] = {}
     on_cuda = device.type == "cuda"
@@ -48,7 +48,7 @@ def train(config: str, device: torch.device) -> dict[str, Any]:
 
 
 def summary(profiler: profile, seconds: float, on_cuda: bool) -> dict[str, Any]:
-    """The operators that take most of the `seconds`, and what all others and the time between operators take."""
+    """Return the operators that take most of `seconds`, the share of all others, and the time between operators."""
     key = "self_device_time_total" if on_cuda else "self_cpu_time_total"
     operators = [
         {"operator": event.key, "share": getattr(event, key) / 1e6 / seconds, "calls": event.count / UPDATES}

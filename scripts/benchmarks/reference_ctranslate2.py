@@ -1,4 +1,4 @@
-"""CTranslate2 as its documentation uses it: all sentences in one call, which batches them and spreads the batches."""
+"""CTranslate2 as its documentation recommends: all sentences in one call, which makes and distributes batches."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ COMPUTE_TYPES = {"fp32": "float32", "fp16": "float16", "int8": "int8"}
 
 
 class PlainCTranslate2:
-    """An export, without nmt's engine around it: no scores, one limit of length for all."""
+    """An exported model without nmt's engine around it: no scores, one length limit for all sentences."""
 
     def __init__(self, asked: dict[str, Any]) -> None:
         import ctranslate2
@@ -35,7 +35,7 @@ class PlainCTranslate2:
         )
 
     def __call__(self, lines: list[str]) -> list[Answer]:
-        """The best translation of each line, and how many tokens it has."""
+        """Return the best translation of each line and its number of tokens."""
         names = self.tokenizer.source.names
         sources = [[names[id] for id in ids] for ids in self.tokenizer.encode_source(lines)]
         results = self.translator.translate_batch(

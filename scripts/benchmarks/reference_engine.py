@@ -1,4 +1,4 @@
-"""What the other programs of PyTorch have in common: a run's weights in their model, searched in batches of theirs."""
+"""Common parts of the other PyTorch programs: the weights of a run in their model, searched in their batches."""
 
 from __future__ import annotations
 
@@ -17,21 +17,24 @@ from nmt.search.hypothesis import Hypothesis
 
 
 class ReferenceEngine(ABC):
-    """Searches on the CPU by another program's own rules; see `nmt.inference.engines.engine.Engine`.
+    """An engine that searches on the CPU with the rules of another program (see nmt.inference.engines.engine.Engine).
 
     Batches of more than `batch_size` sentences are divided evenly. Hypotheses have no scores.
     """
 
     streams = 1
-    batch_size: int  # sentences
+    batch_size: int  # in sentences
 
     def sharing(self, streams: int) -> AbstractContextManager[Callable[[], object]]:
-        """Nothing to share: one stream has all cores."""
+        """Do nothing: there is one stream, which has all cores."""
         return nullcontext(lambda: None)
 
     def check(self, options: SearchConfig) -> None:
-        """Their rules are length_normalisation=power and stop=full or, what nmt has no option for, an end sooner."""
-        del options  # each has but one way to search
+        """Accept all options: each program has only one way to search.
+
+        Their rules are length_normalisation=power and stop=full, or an earlier end for which nmt has no option.
+        """
+        del options
 
     def search(
         self,
@@ -40,7 +43,7 @@ class ReferenceEngine(ABC):
         n_best: int,
         prefixes: Sequence[Sequence[int]] | None = None,
     ) -> list[list[Hypothesis]]:
-        """The best hypothesis of each sentence of a batch."""
+        """Return the best hypothesis of each sentence of a batch."""
         assert n_best == 1 and prefixes is None, "nothing else is measured"
         found: list[list[int]] = []
         size = math.ceil(len(sources) / math.ceil(len(sources) / self.batch_size))
@@ -54,19 +57,19 @@ class ReferenceEngine(ABC):
 
     @abstractmethod
     def decode(self, src: Tensor, lengths: Tensor, options: SearchConfig, longest: int) -> list[list[int]]:
-        """The best target ids of src [batch, src_len], at most `longest` of each."""
+        """Return the best target ids of each sentence of src [batch, src_len], at most `longest` ids each."""
 
 
 def hypothesis(ids: list[int]) -> Hypothesis:
-    """Of ids up to the first end of sentence, or without the padding behind."""
+    """Return the hypothesis of ids up to the first end of sentence, or without the padding at the end."""
     finished = EOS in ids
     return Hypothesis(ids[: ids.index(EOS)] if finished else [id for id in ids if id != PAD], 0.0, 0.0, finished)
 
 
 def copy_weights(ours: Mapping[str, Tensor], name: str, theirs: nn.Module, *places: str) -> None:
-    """Copy the weight and bias of a module of ours to theirs; to several, if theirs has its outputs apart.
+    """Copy weight and bias of our module `name` to `places` in their model (several places split the output).
 
-    Raises KeyError where ours has no weight of that name.
+    Raise KeyError if our model has no weight of that name.
     """
     if f"{name}.weight" not in ours:
         raise KeyError(name)

@@ -1,7 +1,7 @@
-"""The decoding that `transformers` offers: the run's own weights in its MarianMTModel, searched by `generate`.
+"""Decoding with `transformers`: the weights of a run in its MarianMTModel, searched by `generate`.
 
-Marian has post-norm layers. Its positions are a table, which takes the toolkit's, and it has a bias on the logits of
-every token, which takes minus infinity for those that are never generated.
+Marian has post-norm layers. Its table of positions is filled with those of the toolkit. Its bias on the logits is minus
+infinity for tokens that are never generated.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from nmt.runs.run import LoadedRun
 
 
 def why_not(model: object) -> str | None:
-    """Why a model cannot be a Marian, or None where it can."""
+    """Return why a model cannot be expressed as a Marian model, or None if it can."""
     if not isinstance(model, TransformerConfig):
         return "it has Transformers only"
     return "Marian has post-norm layers only" if model.norm == "pre" else None
 
 
 class MarianEngine(ReferenceEngine):
-    """Searches with MarianMTModel."""
+    """An engine that searches with MarianMTModel."""
 
     batch_size = 64
 
@@ -36,7 +36,7 @@ class MarianEngine(ReferenceEngine):
         self.model = marian(run)
 
     def decode(self, src: Tensor, lengths: Tensor, options: SearchConfig, longest: int) -> list[list[int]]:
-        """The best target ids of src [batch, src_len], at most `longest` of each."""
+        """Return the best target ids of each sentence of src [batch, src_len], at most `longest` ids each."""
         found: Tensor = self.model.generate(
             input_ids=src,
             attention_mask=(src != PAD).long(),
@@ -44,14 +44,14 @@ class MarianEngine(ReferenceEngine):
             num_beams=options.beam_size,
             do_sample=False,
             length_penalty=options.length_penalty,
-            early_stopping=options.beam_size > 1,  # once as many have finished as the beam is wide
+            early_stopping=options.beam_size > 1,  # ends when as many hypotheses have finished as the beam is wide
         )
         answers: list[list[int]] = found[:, 1:].tolist()
         return answers
 
 
 def marian(run: LoadedRun) -> Any:
-    """A MarianMTModel with the weights of a run."""
+    """Return a MarianMTModel with the weights of a run."""
     from transformers import GenerationConfig, MarianMTModel
 
     config = run.config
@@ -71,7 +71,7 @@ def marian(run: LoadedRun) -> Any:
 
 
 def _copy_weights(ours: nn.Module, theirs: nn.Module, config: TransformerConfig) -> None:
-    """Every weight of ours to its place in theirs."""
+    """Copy every weight of our model to its place in theirs."""
 
     def copy(name: str, *places: str) -> None:
         copy_weights(weights, name, theirs, *places)

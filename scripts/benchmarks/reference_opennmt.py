@@ -1,9 +1,9 @@
-"""The decoding of OpenNMT-py 3.5: the run's own weights in its model, searched by its Translator.
+"""Decoding with OpenNMT-py 3.5: the weights of a run in its model, searched by its Translator.
 
-It has pre-norm layers only. Its positions are a table, which takes the toolkit's, and its generator has a bias, which
-takes minus infinity for tokens that are never generated. A beam ends once its best hypothesis has, which is sooner than
-nmt's rules. Its requirements name an old torch; it works with newer ones:
-`pip install --no-deps OpenNMT-py==3.5.1`, and then the rest of what it asks for without torch.
+It has pre-norm layers only. Its table of positions is filled with those of the toolkit. The bias of its generator is
+minus infinity for tokens that are never generated. A beam ends when its best hypothesis has finished, which is earlier
+than by nmt's rules. Its requirements name an old version of torch, but it works with newer ones: install it by
+`pip install --no-deps OpenNMT-py==3.5.1`, and then its other requirements without torch.
 """
 
 from __future__ import annotations
@@ -24,32 +24,32 @@ from nmt.runs.run import LoadedRun
 
 
 def why_not(model: object) -> str | None:
-    """Why a model cannot be one of OpenNMT-py's here, or None where it can."""
+    """Return why a model cannot be expressed as a model of OpenNMT-py, or None if it can."""
     if not isinstance(model, TransformerConfig):
         return "only its Transformer is measured"
     return "its Transformer is pre-norm only" if model.norm == "post" else None
 
 
 class OpenNMTEngine(ReferenceEngine):
-    """Searches with OpenNMT-py's Translator."""
+    """An engine that searches with OpenNMT-py's Translator."""
 
     batch_size = 100
 
     def __init__(self, run: LoadedRun) -> None:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of names that newer versions of torch have moved
+            warnings.simplefilter("ignore")  # about names that newer versions of torch have moved
             self.vocabs = vocabularies(run)
             self.model = opennmt(run, self.vocabs)
 
     def decode(self, src: Tensor, lengths: Tensor, options: SearchConfig, longest: int) -> list[list[int]]:
-        """The best target ids of src [batch, src_len], at most `longest` of each."""
+        """Return the best target ids of each sentence of src [batch, src_len], at most `longest` ids each."""
         from onmt.translate import GNMTGlobalScorer, Translator
 
         translator = Translator(
             self.model,
             self.vocabs,
             beam_size=options.beam_size,
-            random_sampling_topk=1 if options.beam_size == 1 else 0,  # its greedy search
+            random_sampling_topk=1 if options.beam_size == 1 else 0,  # this is its greedy search
             max_length=longest,
             max_length_ratio=0,
             dump_beam="",
@@ -60,7 +60,7 @@ class OpenNMTEngine(ReferenceEngine):
 
 
 def vocabularies(run: LoadedRun) -> Any:
-    """The run's pieces, under OpenNMT-py's names for special ones."""
+    """Return the pieces of the run as vocabularies, with OpenNMT-py's names for special pieces."""
     from onmt.constants import DefaultTokens, ModelTask
     from onmt.inputters.inputter import dict_to_vocabs
 
@@ -75,7 +75,7 @@ def vocabularies(run: LoadedRun) -> Any:
 
 
 def opennmt(run: LoadedRun, vocabs: Any) -> Any:
-    """A model of OpenNMT-py's with the weights of a run."""
+    """Return a model of OpenNMT-py with the weights of a run."""
     from onmt.model_builder import build_base_model
     from onmt.opts import model_opts
     from onmt.utils.parse import ArgumentParser
@@ -89,9 +89,9 @@ def opennmt(run: LoadedRun, vocabs: Any) -> Any:
     options.heads, options.transformer_ff = config.num_heads, config.ffn_dim
     options.pos_ffn_activation_fn = config.activation
     options.position_encoding = options.add_qkvbias = options.add_ffnbias = True
-    options.norm_eps = 1e-5  # torch's
+    options.norm_eps = 1e-5  # the default of torch
     options.dropout = options.attention_dropout = [0.0]
-    # what it asks for beside options of models
+    # required, although it is no option of a model
     options.freeze_word_vecs_enc = options.freeze_word_vecs_dec = False
     options.optim, options.parallel_mode, options.world_size = "adam", "data_parallel", 1
     ArgumentParser.update_model_opts(options)
@@ -101,7 +101,7 @@ def opennmt(run: LoadedRun, vocabs: Any) -> Any:
 
 
 def _fill(run: LoadedRun, model: Any, config: TransformerConfig) -> None:
-    """Every weight of ours to its place in theirs."""
+    """Copy every weight of our model to its place in theirs."""
     weights = run.model.state_dict()
     copy_weights(weights, "projection", model, "generator")
     model.generator.bias.data.zero_()
@@ -116,7 +116,7 @@ def _fill(run: LoadedRun, model: Any, config: TransformerConfig) -> None:
 
 
 def _fill_layer(weights: dict[str, Tensor], model: Any, side: str, index: int) -> None:
-    """A layer; OpenNMT-py keeps each normalisation beside the sublayer behind it, and that of the network in it."""
+    """Copy a layer. OpenNMT-py has each normalisation next to its sublayer, and inside the feed-forward network."""
     decodes = side == "decoder"
     here = f"{side}.layers.{index}"
     there = f"{side}.{'transformer_layers' if decodes else 'transformer'}.{index}"

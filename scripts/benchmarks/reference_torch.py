@@ -1,10 +1,10 @@
-"""The reference that torch offers: `torch.nn.Transformer` in a plain training loop, as tutorials write it.
+"""The reference for plain PyTorch: `torch.nn.Transformer` in a simple training loop, as in tutorials.
 
-Its sizes are those of the toolkit's configuration. Batches: the sentences are shuffled once an epoch, pools of about
-eight batches are sorted by source length and cut where sentences times the longest of either side would exceed
-training.tokens_per_update, and the batches of a pool are shuffled. `F.cross_entropy` with label smoothing over all
-positions, `torch.optim.Adam`, `clip_grad_norm_`; the learning rate rises linearly and stays. `nn.Transformer` applies
-its dropout to attention weights and inside the feed-forward network as well.
+The sizes are those of the toolkit's configuration. To make batches, the sentences are shuffled once per epoch; pools of
+about eight batches are sorted by source length and cut where the number of sentences times the longest of either side
+would exceed training.tokens_per_update; and the batches of a pool are shuffled. Training uses `F.cross_entropy` with
+label smoothing over all positions, `torch.optim.Adam` and `clip_grad_norm_`. The learning rate rises linearly and then
+stays constant. `nn.Transformer` also applies its dropout to attention weights and inside the feed-forward network.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ from nmt.config.schema import Config
 from nmt.data.prepare import Prepared
 from nmt.data.tokenizer import BOS, PAD
 
-POOL = 8  # batches
-MOST_PAIRS = 200_000  # kept in memory, evenly spread over the data: more than a measurement reads
+POOL = 8  # number of batches in a pool
+MOST_PAIRS = 200_000  # kept in memory, evenly spread over the data; a measurement reads fewer
 
 Pair = tuple[list[int], list[int]]
 Batch = tuple[Tensor, Tensor, list[int], list[int]]
 
 
 class PlainTransformer(nn.Module):
-    """`nn.Transformer` between scaled embeddings with sinusoidal positions and a vocabulary projection."""
+    """`nn.Transformer` with scaled embeddings, sinusoidal positions and a vocabulary projection."""
 
     positions: Tensor
 
@@ -63,7 +63,7 @@ class PlainTransformer(nn.Module):
         )
 
     def forward(self, src: Tensor, tgt_in: Tensor) -> Tensor:
-        """src [batch, src_len], tgt_in [batch, tgt_len] -> logits [batch, tgt_len, vocab]."""
+        """Return logits [batch, tgt_len, vocab] for src [batch, src_len] and tgt_in [batch, tgt_len]."""
         length = tgt_in.size(1)
         future = torch.ones(length, length, dtype=torch.bool, device=src.device).triu(1)
         hidden = self.transformer(
@@ -84,7 +84,7 @@ class PlainTransformer(nn.Module):
 
 
 def sinusoids(length: int, dim: int) -> Tensor:
-    """Sines and cosines [length, dim] (Vaswani et al. 2017, section 3.5)."""
+    """Return sines and cosines [length, dim] (Vaswani et al. 2017, section 3.5)."""
     angle = torch.arange(length).unsqueeze(1) * torch.exp(torch.arange(0, dim, 2) * (-math.log(10000.0) / dim))
     return torch.stack((angle.sin(), angle.cos()), dim=-1).flatten(1)
 
@@ -106,7 +106,7 @@ def train(config: Config, prepared: Prepared, device: torch.device, bf16: bool, 
     batches = Pools(pairs, training.tokens_per_update, config.seed)
     loader: DataLoader[Batch] = DataLoader(pairs, batch_sampler=batches, collate_fn=collate)  # type: ignore[arg-type]
     for src, tgt, source, target in meter.waiting(iter(loader)):
-        padded_tokens = src.numel() + tgt.numel() - len(tgt)  # the target's BOS is no token of it
+        padded_tokens = src.numel() + tgt.numel() - len(tgt)  # BOS of the target does not count as a token
         src, tgt = src.to(device), tgt.to(device)
         with torch.autocast(device.type, dtype=torch.bfloat16, enabled=bf16):
             logits = model(src, tgt[:, :-1])
@@ -127,21 +127,21 @@ def train(config: Config, prepared: Prepared, device: torch.device, bf16: bool, 
 
 
 def read_pairs(prepared: Prepared) -> list[Pair]:
-    """Training pairs as lists of ids with EOS."""
+    """Return training pairs as lists of ids with EOS."""
     store = prepared.train
     rows = range(0, len(store), -(-len(store) // MOST_PAIRS))
     return [(store.source(row).tolist(), store.target(row).tolist()) for row in rows]
 
 
 def collate(pairs: list[Pair]) -> Batch:
-    """Padded source and target (the latter with BOS and EOS), and the lengths of both with EOS."""
+    """Return padded source and target (the target with BOS and EOS), and the lengths of both with EOS."""
     src = pad_sequence([torch.tensor(source) for source, _ in pairs], batch_first=True, padding_value=PAD)
     tgt = pad_sequence([torch.tensor([BOS, *target]) for _, target in pairs], batch_first=True, padding_value=PAD)
     return src, tgt, [len(source) for source, _ in pairs], [len(target) for _, target in pairs]
 
 
 class Pools:
-    """Batches without end, as the head of this file says: each the rows of some pairs."""
+    """An endless sequence of batches, each a list of row numbers, made as the top of this file describes."""
 
     def __init__(self, pairs: list[Pair], budget: int, seed: int) -> None:
         self.source = [len(source) for source, _ in pairs]

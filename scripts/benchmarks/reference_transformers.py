@@ -1,8 +1,8 @@
-"""The reference that `transformers` offers: MarianMTModel from scratch, trained by its Trainer.
+"""The reference for `transformers`: a MarianMTModel trained from scratch by its Trainer.
 
-Its sizes are those of the toolkit's configuration (Marian has post-norm layers only). The Trainer takes batches of a
-fixed number of sentences, as many as fill training.tokens_per_update on average, grouped by length as it does it;
-everything not set here is its default.
+The sizes are those of the toolkit's configuration (Marian has post-norm layers only). The Trainer uses batches of a
+fixed number of sentences, which fill training.tokens_per_update on average, and groups them by length in its own way.
+Everything that is not set here is its default.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from nmt.config.schema import Config
 from nmt.data.prepare import Prepared
 from nmt.data.tokenizer import EOS, PAD, Tokenizer
 
-IGNORED = -100  # a label that the loss leaves out
+IGNORED = -100  # a label that the loss ignores
 
 
 def train(config: Config, prepared: Prepared, device: torch.device, bf16: bool, meter: Meter) -> None:
@@ -36,7 +36,7 @@ def train(config: Config, prepared: Prepared, device: torch.device, bf16: bool, 
     assert isinstance(config.model, TransformerConfig), "checked before"
     longest = max(max(map(len, pair)) for pair in pairs)
     model = MarianMTModel(marian_config(config.model, prepared.tokenizer, longest))
-    consumed: deque[tuple[list[int], list[int], int]] = deque()  # batches made and not yet trained on
+    consumed: deque[tuple[list[int], list[int], int]] = deque()  # batches that were made but not yet trained on
 
     def collate(batch: list[dict[str, list[int]]]) -> dict[str, Tensor]:
         src, labels = (pad([pair[name] for pair in batch], filler) for name, filler in SIDES)
@@ -96,7 +96,7 @@ SIDES = (("input_ids", PAD), ("labels", IGNORED))
 
 
 class Pairs(Dataset[dict[str, list[int]]]):
-    """Pairs under the names that the Trainer knows."""
+    """A data set of pairs under the names that the Trainer expects."""
 
     def __init__(self, pairs: list[Pair]) -> None:
         self.pairs = pairs
@@ -109,12 +109,12 @@ class Pairs(Dataset[dict[str, list[int]]]):
 
 
 def pad(sentences: list[list[int]], filler: int) -> Tensor:
-    """[sentences, longest]."""
+    """Return the sentences padded with `filler`, as [sentences, longest]."""
     return pad_sequence([torch.tensor(ids) for ids in sentences], batch_first=True, padding_value=filler)
 
 
 def marian_config(model: TransformerConfig, tokenizer: Tokenizer, positions: int) -> Any:
-    """A MarianConfig of the same sizes, for sentences of at most so many tokens."""
+    """Return a MarianConfig of the same sizes, for sentences of at most `positions` tokens."""
     from transformers import MarianConfig
 
     return MarianConfig(

@@ -1,4 +1,4 @@
-"""From windows to figures, to ratios, to the JSON that keeps them and the table that shows them."""
+"""Turn measurement windows of training into figures and ratios, and write them as JSON and as a page."""
 
 from __future__ import annotations
 
@@ -14,30 +14,35 @@ from benchmarks.page import END, cell, markdown_table, spread
 
 OURS = "nmt"
 BEGIN = page.begin("benchmark_training.py")
-PAGE = f"""# Training speed
+PAGE = f"""# How fast is training, compared with other programs?
 
-How fast configurations train on real text. Each is measured by
+## How it is measured
 
 ```
 python scripts/benchmark_training.py CONFIG.yaml|PRESET [key=value ...] [--reference] [--profile]
 ```
 
-which trains with `nmt-train` itself and, with `--reference`, in turn with other programs of the same sizes on the same
-data, one process for each window. Figures are the median and the range over the windows after a warm-up. Tokens are
-without padding; memory is the process's peak; waiting is the share of the time that no batch was there. Utilisation is
-the model's own arithmetic (`scripts/benchmarks/flops.py`; none for padding) over the fastest matrix product of the same
-sitting. The last column is how many times as many target tokens a second nmt trains on, pair by pair of windows. What
-the references are and how they batch: `scripts/benchmarks/reference_*.py`.
+This trains with `nmt-train` itself on real text. With `--reference` it takes turns with other programs that train a
+model of the same size on the same data; `scripts/benchmarks/reference_*.py` shows what they are and how they make
+batches. Every measurement window is a process of its own. The table shows the median over the windows after a warm-up,
+with the range in brackets:
+
+- tokens are counted without padding;
+- `waiting` is the share of the time in which no batch was ready;
+- `memory` is the peak memory of the process;
+- `utilisation` is the arithmetic that the model needs (`scripts/benchmarks/flops.py`, nothing for padding), divided by
+  the speed of the fastest matrix product in the same measurement;
+- the last column shows how many times as many target tokens per second nmt trains on, window by window.
 
 {BEGIN}
 {END}
 """
 
-Figures = dict[str, Any]  # name -> number, or None where it was not measured
+Figures = dict[str, Any]  # name -> number, or None if it was not measured
 
 
 def figures(window: Mapping[str, Any], flops: ArrayLike, peak: float) -> Figures:
-    """Rates and shares of one window; `flops` are the model's coefficients, `peak` is in FLOP/s."""
+    """Return rates and shares of one window; `flops` are the model's coefficients, `peak` is in FLOP/s."""
     seconds, tokens = window["seconds"], window["source_tokens"] + window["target_tokens"]
     rate = float(np.dot(flops, window["terms"])) / seconds
     return {
@@ -54,7 +59,7 @@ def figures(window: Mapping[str, Any], flops: ArrayLike, peak: float) -> Figures
 
 
 def summarise(systems: Mapping[str, Sequence[Figures]]) -> dict[str, Any]:
-    """Each system's windows, their medians and ranges, and nmt's speed over each other's, window by window."""
+    """Return windows, medians and ranges of each system, and how much faster nmt is than each other system."""
     summary: dict[str, Any] = {"systems": {}, "ratios": {}}
     for name, windows in systems.items():
         kinds = {key: spread([window[key] for window in windows]) for key in windows[0]}
@@ -67,16 +72,16 @@ def summarise(systems: Mapping[str, Sequence[Figures]]) -> dict[str, Any]:
 
 
 def write(path: Path, name: str, entry: Mapping[str, Any]) -> None:
-    """Put the entry under its name into the JSON at `path`, and renew the table in the page of the same name."""
+    """Put `entry` under `name` into the JSON file at `path`, and update the page next to it."""
     page.write(path, name, entry, PAGE, renewed)
 
 
 def renewed(text: str, entries: Mapping[str, Any]) -> str:
-    """The page with its tables between the two marks written anew; without marks they come at its end."""
+    """Return the page with its tables between the two marks replaced; without marks they are added at the end."""
     return page.between_marks(text, BEGIN, [table(entries), notes(entries), *profiles(entries)])
 
 
-COLUMNS = [  # heading, figure, how to write it, whether with its range
+COLUMNS = [  # heading, key of the figure, format, whether the range is shown
     ("target tokens/s", "target_tokens_per_second", "{:,.0f}", True),
     ("source+target tokens/s", "tokens_per_second", "{:,.0f}", False),
     ("padding", "padding", "{:.0%}", False),
@@ -88,7 +93,7 @@ COLUMNS = [  # heading, figure, how to write it, whether with its range
 
 
 def table(entries: Mapping[str, Any]) -> str:
-    """One row for each system of each entry, in Markdown; columns that no system has are left out."""
+    """Return a table with one row for each system of each entry; columns that no system has are left out."""
     all_systems = [system for entry in entries.values() for system in entry["systems"].values()]
     columns = [column for column in COLUMNS if any(system[column[1]] for system in all_systems)]
     rows = []
@@ -101,27 +106,29 @@ def table(entries: Mapping[str, Any]) -> str:
 
 
 def notes(entries: Mapping[str, Any]) -> str:
-    """A line on each entry: how it was made, and on what."""
-    return "".join(f"- {name}: {note(entry)}\n" for name, entry in entries.items())
+    """Return the command and the hardware of each entry, in Markdown; the JSON has the rest."""
+    lines = (f"# {name}, {entry['environment']['hardware']}\n{entry['command']}\n" for name, entry in entries.items())
+    return f"The commands:\n\n```\n{''.join(lines)}```\n"
 
 
 def profiles(entries: Mapping[str, Any]) -> list[str]:
-    """For each entry that has one, a table of the operators that take the time of an update."""
+    """Return a table of the operators that take the time of an update, for each entry with a profile."""
     return [profile_table(name, entry["profile"]) for name, entry in entries.items() if entry.get("profile")]
 
 
 def profile_table(name: str, profile: Mapping[str, Any]) -> str:
-    """The operators' shares of an update's time, without what they call."""
+    """Return a table with the share of each operator in the time of an update, without the operators it calls."""
     rows = [(f"`{row['operator']}`", row["share"], f"{row['calls']:,.0f}") for row in profile["operators"]]
     rows += [("all others", profile["others"], ""), ("between operators", profile["between"], "")]
-    lines = [f"Where the time goes in {name}, {profile['milliseconds']:,.0f} ms an update under the profiler:", ""]
-    lines += ["| operator | share | calls an update |", "|---|---:|---:|"]
+    took = f"an update takes {profile['milliseconds']:,.0f} ms under the profiler"
+    lines = [f"Where the time goes in {name} ({took}):", ""]
+    lines += ["| operator | share of the time | calls per update |", "|---|---:|---:|"]
     lines += [f"| {operator} | {share:.1%} | {calls} |" for operator, share, calls in rows]
     return "\n".join(lines) + "\n"
 
 
 def note(entry: Mapping[str, Any]) -> str:
-    """Command, hardware and what the figures rest on."""
+    """Return the command, the hardware and other conditions of an entry, for the terminal."""
     environment, left_out = entry["environment"], entry["left_out"]
     peaks = ", ".join(f"{precision} {peak:,.0f} GFLOP/s" for precision, peak in entry["peak_gflops"].items())
     versions = ", ".join(f"{name} {environment[name]}" for name in ("torch", "transformers") if environment.get(name))

@@ -1,4 +1,4 @@
-"""nmt-train itself, with a trainer that keeps time."""
+"""Run nmt-train itself, with a trainer that measures time."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def train(config: str, meter: Meter) -> None:
 
 
 def nmt_train_with(trainer: type[Trainer], config: str) -> None:
-    """Run `nmt-train config` with a trainer of another class."""
+    """Run `nmt-train config` with another trainer class."""
     with patch.object(training, "Trainer", trainer):
         status = nmt_train([config])
     if status:

@@ -1,4 +1,4 @@
-"""One system that translates, measured in a process of its own: load, many sentences at once, one at a time.
+"""Measure one system that translates: loading, many sentences at once, and single sentences.
 
 usage: python -m benchmarks.translating SPECIFICATION.json RESULT.json
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 
-STARTED = time.perf_counter()  # before the imports, which are a part of loading
+STARTED = time.perf_counter()  # taken before the imports, because they are a part of loading
 
 import json  # noqa: E402
 import sys  # noqa: E402
@@ -22,12 +22,12 @@ if TYPE_CHECKING:
     from nmt.inference.translator import Translator
     from nmt.runs.run import LoadedRun
 
-WARM_UP = 32  # sentences
-Answer = tuple[str, int]  # a translation and how many tokens it has, end of sentence included
+WARM_UP = 32  # number of sentences
+Answer = tuple[str, int]  # a translation and its number of tokens, including the end of sentence
 
 
 def nmt(asked: dict[str, Any]) -> Callable[[list[str]], list[Answer]]:
-    """The toolkit itself."""
+    """Load the run in the toolkit itself and return a function that translates."""
     from nmt.inference.translator import Translator
 
     translator = Translator.load(
@@ -43,21 +43,21 @@ def nmt(asked: dict[str, Any]) -> Callable[[list[str]], list[Answer]]:
 
 
 def transformers(asked: dict[str, Any]) -> Callable[[list[str]], list[Answer]]:
-    """The run's weights in `transformers`."""
+    """Load the weights of the run into a model of `transformers`."""
     from benchmarks.reference_marian import MarianEngine
 
     return elsewhere(MarianEngine, asked)
 
 
 def opennmt(asked: dict[str, Any]) -> Callable[[list[str]], list[Answer]]:
-    """The run's weights in OpenNMT-py."""
+    """Load the weights of the run into a model of OpenNMT-py."""
     from benchmarks.reference_opennmt import OpenNMTEngine
 
     return elsewhere(OpenNMTEngine, asked)
 
 
 def ctranslate2(asked: dict[str, Any]) -> Callable[[list[str]], list[Answer]]:
-    """CTranslate2 itself."""
+    """Load the export of the run in CTranslate2 itself."""
     from benchmarks.reference_ctranslate2 import PlainCTranslate2
 
     return PlainCTranslate2(asked)
@@ -67,7 +67,7 @@ SYSTEMS = {"nmt": nmt, "ctranslate2": ctranslate2, "transformers": transformers,
 
 
 def elsewhere(engine: Callable[[LoadedRun], Engine], asked: dict[str, Any]) -> Callable[[list[str]], list[Answer]]:
-    """The run's weights in another program's engine."""
+    """Load the weights of the run into the engine of another program and return a function that translates."""
     from nmt.inference.translator import Translator
     from nmt.runs.run import load_run
 
@@ -78,7 +78,7 @@ def elsewhere(engine: Callable[[LoadedRun], Engine], asked: dict[str, Any]) -> C
 
 
 def translating(translator: Translator, asked: dict[str, Any]) -> Callable[[list[str]], list[Answer]]:
-    """What a translator makes of lines."""
+    """Return a function that translates lines with a translator."""
     from nmt.config.load import override_search
 
     translator.search = override_search(translator.search, asked["search"])
@@ -91,7 +91,7 @@ def translating(translator: Translator, asked: dict[str, Any]) -> Callable[[list
 
 
 def main(asked: dict[str, Any], started: float) -> dict[str, Any]:
-    """Load what is asked for, translate all lines at once and then `single` of them one by one."""
+    """Load the system, translate all lines at once and then `single` of them one by one; return the measurements."""
     translate = SYSTEMS[asked["system"]](asked)
     loaded = time.perf_counter() - started
     lines = Path(asked["source"]).read_text("utf-8").removesuffix("\n").split("\n")[: asked["sentences"]]

@@ -1,4 +1,4 @@
-"""From rounds of translation to figures, to ratios, to the JSON that keeps them and the table that shows them."""
+"""Turn rounds of translation into figures and ratios, and write them as JSON and as a page."""
 
 from __future__ import annotations
 
@@ -12,25 +12,30 @@ from benchmarks import page
 from benchmarks.page import END, cell, markdown_table, spread
 
 BEGIN = page.begin("benchmark_translate.py")
-PAGE = f"""# Translation speed
+PAGE = f"""# How fast is translation, compared with other programs?
 
-How fast a trained system translates, beside other programs with the same weights: raw text to raw text, in fp32 by
-the native engine and in int8 by CTranslate2, and by the other programs as their documentation uses them.
+## How it is measured
 
 ```
 python scripts/benchmark_translate.py RUN_DIR --source FILE [--precision P ...] [--beam-size N ...] [--reference]
 ```
 
-Every round is a process of its own, which loads, warms up, translates all sentences at once and then some of them one
-at a time. Figures are the median and the range over the rounds, which the systems take in turn. STREAMSxTHREADS: how
-many batches are searched side by side, and by how many threads each. The last columns say how many times as fast the
-first system of a group is (pair by pair of rounds), and the share of its translations that the other has word for word.
-What else was measured (tokens a second, tails of latency, every round) is in the JSON file beside this page.
+All programs translate the same raw text with the same weights: nmt in fp32 with its native engine and in int8 with
+CTranslate2, and the other programs as their documentation recommends. Every round is a process of its own, which loads
+the model, warms up, translates all sentences at once and then some of them one at a time. The systems take turns. The
+table shows the median over the rounds, with the range in brackets:
+
+- `2x1` in the name of a system means two batches searched in parallel, with one thread each;
+- `the first is faster by` shows how many times as fast the first system of a group is, round by round;
+- `same text` is the share of its translations that the other system has word for word.
+
+Tokens per second, the slowest sentences and every single round are in
+[translation_speed.json](translation_speed.json).
 
 {BEGIN}
 {END}
 """
-COLUMNS = [  # heading, figure, how to write it, whether with its range
+COLUMNS = [  # heading, key of the figure, format, whether the range is shown
     ("sentences/s", "sentences_per_second", "{:,.1f}", True),
     ("one sentence, ms", "latency_ms", "{:,.1f}", True),
     ("memory, MiB", "peak_memory_mib", "{:,.0f}", False),
@@ -39,7 +44,7 @@ COLUMNS = [  # heading, figure, how to write it, whether with its range
 
 
 def figures(window: Mapping[str, Any]) -> dict[str, float | None]:
-    """Rates, latencies in milliseconds and the rest of one round."""
+    """Return the rates, latencies in milliseconds and other figures of one round."""
     latencies = 1000 * np.array(window["latencies"])
     middle, high = np.percentile(latencies, (50, 95)).tolist() if latencies.size else (None, None)
     return {
@@ -54,7 +59,7 @@ def figures(window: Mapping[str, Any]) -> dict[str, float | None]:
 
 
 def summarise(rounds: Mapping[str, Sequence[Mapping[str, Any]]]) -> dict[str, Any]:
-    """Each system's rounds, their medians and ranges, the first one's speed over each other's, and what they share."""
+    """Return medians and ranges of each system, how much faster the first one is, and the shares of equal texts."""
     systems = {name: [figures(window) for window in windows] for name, windows in rounds.items()}
     (first, ours), *others = systems.items()
     texts = {name: windows[0]["texts"] for name, windows in rounds.items()}
@@ -74,23 +79,23 @@ def summarise(rounds: Mapping[str, Sequence[Mapping[str, Any]]]) -> dict[str, An
 
 
 def shared(ours: Sequence[str], theirs: Sequence[str]) -> float:
-    """The share of translations that are the same."""
+    """Return the share of translations that are equal."""
     return sum(one == other for one, other in zip(ours, theirs, strict=True)) / len(ours)
 
 
 def write(path: Path, name: str, entry: Mapping[str, Any]) -> None:
-    """Put the entry under its name into the JSON at `path`, and renew the table in the page of the same name."""
+    """Put `entry` under `name` into the JSON file at `path`, and update the page next to it."""
     page.write(path, name, entry, PAGE, renewed)
 
 
 def renewed(text: str, entries: Mapping[str, Any]) -> str:
-    """The page with its table between the two marks written anew."""
-    notes = "".join(f"- {name}: {note(entry)}\n" for name, entry in entries.items())
-    return page.between_marks(text, BEGIN, [table(entries), notes])
+    """Return the page with its table between the two marks replaced."""
+    lines = (f"# {name}, {entry['environment']['hardware']}\n{entry['command']}\n" for name, entry in entries.items())
+    return page.between_marks(text, BEGIN, [table(entries), f"The commands:\n\n```\n{''.join(lines)}```\n"])
 
 
 def table(entries: Mapping[str, Any]) -> str:
-    """One row for each system of each entry, in Markdown."""
+    """Return a table with one row for each system of each entry."""
     rows = []
     for name, entry in entries.items():
         for system, summary in entry["systems"].items():
@@ -102,7 +107,7 @@ def table(entries: Mapping[str, Any]) -> str:
 
 
 def note(entry: Mapping[str, Any]) -> str:
-    """Command, hardware and what the figures rest on."""
+    """Return the command, the hardware and other conditions of an entry, for the terminal."""
     environment = entry["environment"]
     programs = ("torch", "ctranslate2", "transformers", "OpenNMT-py")
     versions = ", ".join(f"{name} {environment[name]}" for name in programs if environment.get(name))

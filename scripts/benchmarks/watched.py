@@ -1,4 +1,4 @@
-"""A command with its memory looked at: that of all its processes together."""
+"""Run a command and measure the memory of all its processes together."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ import threading
 import time
 from pathlib import Path
 
-LOOKS = 0.5  # seconds between two looks at memory
+LOOKS = 0.5  # seconds between two measurements of memory
 
 
 class Watched:
     """A command that runs in a process group of its own.
 
-    Memory is the sum over the process tree of each process's proportional share (Pss of /proc/PID/smaps_rollup).
+    Memory is the sum of the proportional shares of all processes of its tree (Pss of /proc/PID/smaps_rollup).
     """
 
     def __init__(self, command: list[str]) -> None:
@@ -23,7 +23,7 @@ class Watched:
         self.process = subprocess.Popen(
             command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
         )
-        self.peak = 0  # bytes
+        self.peak = 0  # in bytes
         threading.Thread(target=self._look, daemon=True).start()
 
     def _look(self) -> None:
@@ -32,7 +32,7 @@ class Watched:
             time.sleep(LOOKS)
 
     def end(self) -> str:
-        """Wait for it; what it printed. Ends this program where it failed."""
+        """Wait for the command and return its output; exit if it failed."""
         out, err = self.process.communicate()
         self.seconds = time.monotonic() - self.started
         if self.process.returncode:
@@ -40,16 +40,16 @@ class Watched:
         return out.strip()
 
     def kill(self, group: bool = False) -> None:
-        """Kill its first process, or all of them at once. Ends this program where they have ended before."""
+        """Kill the first process of the command, or all of them at once; exit if it has already ended."""
         if self.process.poll() is not None:
-            raise SystemExit("the command ended before it was to be killed: give it more to do")
+            raise SystemExit("the command ended before it could be killed: give it more work")
         (os.killpg if group else os.kill)(self.process.pid, signal.SIGKILL)
         self.process.communicate()
         self.seconds = time.monotonic() - self.started
 
 
 def tree(pid: int) -> list[int]:
-    """A process and those that it started, and those that they started."""
+    """Return the ids of a process and all its descendants."""
     try:
         children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
     except OSError:
@@ -58,7 +58,7 @@ def tree(pid: int) -> list[int]:
 
 
 def proportional_bytes(pid: int) -> int:
-    """Memory of a process: pages that several share count in parts."""
+    """Return the memory of a process in bytes; a page shared by n processes counts as 1/n."""
     try:
         lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
     except OSError:

@@ -1,4 +1,4 @@
-"""One system trained for one window, in a process of its own.
+"""Train one system for one measurement window.
 
 usage: python -m benchmarks.worker SPECIFICATION.json RESULT.json
 """
@@ -36,7 +36,7 @@ def main(system: str, specification: dict[str, Any]) -> dict[str, Any]:
             torch.set_num_threads(config.training.threads)
         REFERENCES[system](config, prepare(config, lambda _: None), device, bf16, meter)
     if meter.result is None:
-        raise SystemExit("the training ended before the measurement did")
+        raise SystemExit("the training ended before the measurement was finished")
     peak = matrix_product_peak(device, torch.bfloat16 if bf16 else torch.float32)
     return meter.result | {"matrix_product_peak": peak, "threads": torch.get_num_threads()}
 

@@ -240,7 +240,7 @@ def test_benchmark_writes_what_it_measured(tmp_path: Path, capsys: pytest.Captur
     entries = json.loads(output.read_text("utf-8"))
     assert list(entries) == ["both", "alone"] and entries["both"] == both
     text = page.read_text("utf-8")
-    assert text.startswith("# Mine\n# Training speed\n") and text.endswith("\nMine as well.\n")
+    assert text.startswith("# Mine\n# How fast is training") and text.endswith("\nMine as well.\n")
     assert text.count("| both | nmt |") == text.count("| alone | nmt |") == 1
     assert renewed(text, entries) == text
     assert "| alone | nmt |" in capsys.readouterr().out

@@ -163,7 +163,7 @@ def test_benchmark_writes_what_it_measured(source: Path, tmp_path: Path, capsys:
     entries = json.loads(output.read_text("utf-8"))
     assert list(entries) == ["run, greedy", "run, beam 2", "alone, beam 3"]
     text = page.read_text("utf-8")
-    assert text.startswith("# Translation speed\n") and BEGIN in text and text.rstrip().endswith(END)
+    assert text.startswith("# How fast is translation") and BEGIN in text and text.rstrip().endswith(END)
     assert text.count("| alone, beam 3 | nmt, fp32, 1x2 |") == 1
     assert renewed(text, entries) == text
 
@@ -189,7 +189,7 @@ def test_greedy_translations_that_differ_are_told(
     command = [str(run), "--source", str(source), "--threads", "1x1", "--rounds", "1", "--single", "0", "--reference"]
     command += ["--beam-size", "1", "-o", str(tmp_path / "speed.json")]
     assert benchmark_translate.main(command) == 0
-    sentence = "ctranslate2, fp32, 1x1: only 0.0% of its greedy translations are those of nmt"
+    sentence = "ctranslate2, fp32, 1x1: only 0.0% of its greedy translations equal those of nmt"
     assert sentence not in capsys.readouterr().err
     monkeypatch.setitem(translating.SYSTEMS, "ctranslate2", spoilt)
     assert benchmark_translate.main(command) == 0
@@ -200,9 +200,9 @@ def test_wrong_usage(source: Path, tmp_path: Path, capsys: pytest.CaptureFixture
     recurrent = make_run(tmp_path / "recurrent", "rnnsearch")
     (tmp_path / "empty").write_text("\n")
     for arguments, sentence in (
-        ([str(source), "--reference"], "--reference has nothing to set beside model.family=rnnsearch"),
+        ([str(source), "--reference"], "--reference compares Transformers only: other programs have no rnnsearch"),
         ([str(source), "--threads", "2"], "'2' is not STREAMSxTHREADS"),
-        ([str(source), "--beam-size", "0"], "'0' is not a number from 1"),
+        ([str(source), "--beam-size", "0"], "'0' is not a whole number from 1 on"),
         ([str(tmp_path / "empty")], "empty is empty: there is nothing to translate"),
     ):
         assert benchmark_translate.main([str(recurrent), "--source", *arguments]) == 2

@@ -115,4 +115,4 @@ def test_what_is_unknown_is_refused_with_the_names(capsys: pytest.CaptureFixture
     assert check_device.main(["cpu", "--variants", "cho", "choo"]) == 2
     assert "there is no variant choo: choose from cho, " in capsys.readouterr().err
     assert check_device.main(["tpu"]) == 2
-    assert "tpu is none of cpu, cuda, fake" in capsys.readouterr().err
+    assert "there is no device tpu: choose cpu, cuda or fake" in capsys.readouterr().err

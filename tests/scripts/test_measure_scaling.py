@@ -45,7 +45,7 @@ def test_figures_are_written_beside_others_and_shown(tmp_path: Path, monkeypatch
     assert ours["efficiency"] == {"median": 1.75, "low": 1.5, "high": 2.0}
     assert ours["exchange_share"] == pytest.approx(0.1)  # an update takes a second
     page = output.with_suffix(".md").read_text()
-    assert page.startswith("# Data and scale\n") and page.count("## Scaling") == 1
+    assert page.startswith("# How much text") and page.count("## Scaling") == 1
     assert "| 2 processes of 1 thread | 185 (150 - 220) | 1.75 (1.50 - 2.00) | 10.0% |" in page
     assert "SECRET" not in page
 

@@ -100,8 +100,8 @@ def test_other_text_in_the_same_folder_is_refused(folder: Path, monkeypatch: pyt
     made = experiment.Experiment(experiment.parser(None, "some").parse_args(words))
     made.write_text("first", made.train_pairs()), made.held_out("val")
     made.write_text("first", made.train_pairs()), made.held_out("val")  # as a script does that goes on
-    with pytest.raises(NmtError, match=r"first.de is not what .*text has now: choose another --runs"):
+    with pytest.raises(NmtError, match=r"first.de differs from the text in .*: choose another --runs"):
         made.write_text("first", made.train_pairs()[1:])
     (folder / "text" / "dev.en").write_text("other\n" * 4)
-    with pytest.raises(NmtError, match=r"val.en is not what"):
+    with pytest.raises(NmtError, match=r"val.en differs from the text in"):
         made.held_out("val")

@@ -1,4 +1,4 @@
-"""Regenerate the embedded corpus: `python -m tools.embedded_corpus OUTPUT_DIR`, or measure one with --statistics."""
+"""Generate the embedded corpus with `python -m tools.embedded_corpus FOLDER`, or measure it with --statistics."""
 
 from __future__ import annotations
 
@@ -11,10 +11,12 @@ from tools.embedded_corpus.corpus import generate, statistics, write_corpus
 
 
 def main() -> int:
-    """Write the corpus into a folder, or check a folder against a fresh corpus and print its statistics."""
+    """Write the corpus into a folder, or check a folder against a new corpus and print its statistics."""
     parser = argparse.ArgumentParser(prog="python -m tools.embedded_corpus", description=__doc__)
-    parser.add_argument("folder", type=Path, help="where the corpus is written, or read with --statistics")
-    parser.add_argument("--statistics", action="store_true", help="measure the corpus in the folder instead")
+    parser.add_argument("folder", type=Path, help="folder to write to, or to read from with --statistics")
+    parser.add_argument(
+        "--statistics", action="store_true", help="check and measure the corpus in the folder instead of writing it"
+    )
     arguments = parser.parse_args()
     splits = generate()
     if not arguments.statistics:
@@ -25,7 +27,7 @@ def main() -> int:
         for path in write_corpus(splits, Path(fresh)):
             other = arguments.folder / path.name
             if not other.is_file() or other.read_bytes() != path.read_bytes():
-                print(f"{other} is not what the grammar generates", file=sys.stderr)
+                print(f"{other} differs from what the grammar generates: generate the corpus again", file=sys.stderr)
                 return 1
     for name, figure in statistics(splits).items():
         print(f"{name}\t{figure}")

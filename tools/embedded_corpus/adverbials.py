@@ -1,4 +1,4 @@
-"""Sampling of adverbials: when and where."""
+"""Sampling of adverbials of time and place."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ _UNITS = tuple(lexicon.noun(unit) for unit in ("Jahr", "Tag", "Woche", "Monat", 
 
 
 class Adverbials:
-    """Draws adverbials of time and place, whose nouns come from `nominals`."""
+    """A sampler of adverbials of time and place, which takes its nouns from `nominals`."""
 
     def __init__(self, choice: Choice, nominals: Nominals) -> None:
         self.choice = choice
         self.nominals = nominals
 
     def place(self, classes: Sequence[str], *, to: bool = False) -> tuple[Nominal, tuple[str, str], Case]:
-        """A place with its preposition and case: im Garten, zum Bahnhof, in Berlin, nach Italien."""
+        """Draw a place with its preposition and case: im Garten, zum Bahnhof, in Berlin, nach Italien."""
         if "city" in classes and self.choice.chance(0.5 if len(classes) > 1 else 1.0):
             entry = self.choice.zipf(lexicon.CITIES if self.choice.chance(0.75) else lexicon.COUNTRIES)
             return Name(entry.german, entry.english), ("nach", "to") if to else ("in", "in"), Case.DATIVE
@@ -34,14 +34,14 @@ class Adverbials:
         return NounPhrase(noun, determiner, adjectives=self.nominals.adjectives(noun)[:1]), preposition, case
 
     def where(self, classes: Sequence[str] = ("building", "outdoors", "room", "city")) -> Phrase:
-        """An adverbial of place."""
+        """Draw an adverbial of place."""
         if self.choice.chance(0.06):
             return fixed("zu Hause", "at home", "ADV")
         nominal, preposition, case = self.place(classes)
         return prepositional(preposition, case, nominal)
 
     def time(self, tense: Tense) -> Phrase:
-        """An adverbial of time that fits the tense."""
+        """Draw an adverbial of time that fits the tense."""
         past = tense.past or tense is Tense.PLUPERFECT
         kind = self.choice.weighted(
             ("plain", "counted", "weekday", "month", "season", "clock", "day", "year"), (42, 14, 12, 5, 5, 12, 14, 6)
@@ -89,7 +89,7 @@ class Adverbials:
         return Phrase(de, [word("in", "APPR", concept), *phrase.english])
 
     def lasting(self) -> Phrase:
-        """How long something has been going on: seit drei Jahren."""
+        """Draw an adverbial for how long something has lasted: seit drei Jahren."""
         phrase = self.nominals.counted(self.choice.zipf(_UNITS)).phrase(Case.DATIVE)
         concept = Concept()
         return Phrase([word("seit", "APPR", concept), *phrase.german], [word("for", "APPR", concept), *phrase.english])

@@ -10,35 +10,35 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
-# The head of each list is not overwhelmingly frequent: weights fall as 1 / (rank + this).
+# Weights fall as 1 / (rank + this), so that the first items of a list are not overwhelmingly frequent.
 _FLATTENING = 5
 
 
 class Choice:
-    """Choices drawn from `Random.random` alone, whose stream for a seed is fixed by Python's documentation."""
+    """A random generator that uses only `Random.random`, whose values for a seed Python's documentation guarantees."""
 
     def __init__(self, seed: int) -> None:
         self._random = Random(seed).random
         self._cumulative: dict[int, list[float]] = {}
 
     def chance(self, probability: float) -> bool:
-        """True with this probability."""
+        """Return True with this probability."""
         return self._random() < probability
 
     def below(self, stop: int) -> int:
-        """An integer from 0 to stop - 1, all alike."""
+        """Return an integer from 0 to stop - 1, uniformly distributed."""
         return int(self._random() * stop)
 
     def between(self, low: int, high: int) -> int:
-        """An integer from low to high, both included, all alike."""
+        """Return an integer from low to high, both included, uniformly distributed."""
         return low + self.below(high - low + 1)
 
     def within(self, low: float, high: float) -> float:
-        """A real number from low to high, all alike."""
+        """Return a real number from low to high, uniformly distributed."""
         return low + (high - low) * self._random()
 
     def zipf(self, items: Sequence[T]) -> T:
-        """One of the items, earlier ones more often, as words in a text are."""
+        """Return one of the items, earlier ones more often, like the frequent words of a text."""
         cumulative = self._cumulative.get(len(items))
         if cumulative is None:
             cumulative = list(accumulate(1 / (rank + _FLATTENING) for rank in range(len(items))))
@@ -46,7 +46,7 @@ class Choice:
         return items[bisect(cumulative, self._random() * cumulative[-1], 0, len(items) - 1)]
 
     def weighted(self, items: Sequence[T], weights: Sequence[float]) -> T:
-        """One of the items, in proportion to the weights."""
+        """Return one of the items with a probability proportional to its weight."""
         cumulative = list(accumulate(weights))
         return items[bisect(cumulative, self._random() * cumulative[-1], 0, len(items) - 1)]
 

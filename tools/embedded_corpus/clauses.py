@@ -1,4 +1,4 @@
-"""The clause: one bag of constituents, put in order by the rules of either language."""
+"""Clauses: an unordered set of constituents that the rules of each language put into order."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tools.embedded_corpus.words import COMMA, Concept, Phrase, Words, word
 
 
 class Role(IntEnum):
-    """What a constituent does; the value is its place in the middle of the German clause."""
+    """The role of a constituent. The value is its position in the middle of the German clause."""
 
     SUBJECT = 0
     REFLEXIVE = 1
@@ -32,7 +32,7 @@ class Role(IntEnum):
     OPENER = 14
 
 
-# Behind the English verb; the subject, adverbs of frequency and not stand before it.
+# Constituents after the English verb; the subject, adverbs of frequency and "not" come before it.
 _ENGLISH_ORDER = (
     Role.PRONOUN,
     Role.DEFINITE,
@@ -45,7 +45,7 @@ _ENGLISH_ORDER = (
     Role.PLACE,
     Role.TIME,
 )
-# Fronted in German, these are fronted in English too; objects go back behind the verb.
+# If fronted in German, these are fronted in English, too; objects move back behind the verb.
 _FRONTED_IN_ENGLISH = (Role.TIME, Role.PLACE, Role.OPENER)
 
 
@@ -65,7 +65,7 @@ class Clause:
     parts: dict[Role, Phrase] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Realise what is known: the verb group, the subject, a reflexive."""
+        """Build what is already known: the verb group, the subject, a reflexive pronoun."""
         self.group = VerbGroup(
             *(self.verb, self.tense, self.subject.person, self.modal, self.passive, self.negation),
             *(self.progressive, self.lasting, self.english_person),
@@ -76,23 +76,23 @@ class Clause:
             self.parts[Role.REFLEXIVE] = Phrase([reflexive], [])
 
     def add(self, role: Role, phrase: Phrase) -> None:
-        """Give the clause one more constituent."""
+        """Add a constituent to the clause."""
         self.parts[role] = phrase
 
     @property
     def heavy(self) -> bool:
-        """Whether something behind the English verb carries a relative clause, so that no adverbial may follow it."""
+        """Return whether a phrase after the English verb has a relative clause, so that no adverbial may follow it."""
         return any(phrase.tail for role, phrase in self.parts.items() if role is not Role.SUBJECT)
 
     def negate(self) -> None:
-        """Add nicht for the clause's concept of not (a kein needs no such word)."""
+        """Add nicht, which expresses the negation of the clause (with kein, no such word is needed)."""
         assert self.negation is not None
         self.parts[Role.NEGATION] = Phrase([word("nicht", "PTKNEG", self.negation)], [])
 
     def main(self, front: Role | None = Role.SUBJECT, *, opener: Phrase | None = None) -> Phrase:
-        """A verb-second clause with this constituent, or this opening clause, in front of the verb.
+        """Return a verb-second clause with this constituent, or this opening clause, in front of the verb.
 
-        Without either it is the verb-first form; a shared subject is left out by `shared`.
+        Without either of them it is the verb-first form. `shared` leaves out a shared subject.
         """
         finite, bracket = self.group.german()
         head = opener.german if opener else self.parts[front].whole if front is not None else []
@@ -102,23 +102,23 @@ class Clause:
         return Phrase(de, [*before, *self._english(fronted)])
 
     def shared(self) -> Phrase:
-        """The second half of a coordination whose first half has the subject."""
+        """Return the second half of a coordination whose first half contains the subject."""
         finite, bracket = self.group.german()
         return Phrase([finite, *self._middle(Role.SUBJECT, bracket)], self._english(None, subject=False))
 
     def final(self, opening: Phrase) -> Phrase:
-        """A verb-final clause after a subordinator, without its commas."""
+        """Return a verb-final clause after a subordinator, without its commas."""
         de = [*opening.german, *self._middle(None, self.group.german_final())]
         return Phrase(de, [*opening.english, *self._english(None)])
 
     def relative(self, front: Role) -> Phrase:
-        """A verb-final clause opened by the constituent that holds the relative pronoun."""
+        """Return a verb-final clause that begins with the constituent of the relative pronoun."""
         de = [*self.parts[front].german, *self._middle(front, self.group.german_final())]
         before = [] if front is Role.SUBJECT else self.parts[front].english
         return Phrase(de, [*before, *self._english(front if front is not Role.SUBJECT else None, gap=True)])
 
     def question(self, front: Role | None = None) -> Phrase:
-        """A yes-no question, or one opened by the constituent that holds the question word."""
+        """Return a yes-no question, or a question that begins with the constituent of the question word."""
         finite, bracket = self.group.german()
         head = [] if front is None else self.parts[front].german
         de = [*head, finite, *self._middle(front, bracket)]
@@ -128,14 +128,14 @@ class Clause:
         return Phrase(de, [*before, *self._english(front, gap=True, inverted=True)])
 
     def to_infinitive(self, opening: Phrase | None = None) -> Phrase:
-        """An infinitive clause with zu, which leaves the subject to the main clause."""
+        """Return an infinitive clause with zu, whose subject is that of the main clause."""
         marker = Concept()
         de = self._middle(Role.SUBJECT, self.group.german_to(marker))
         en = [*self.group.english_to(marker), *self._behind_verb(None, False)]
         return Phrase(de, en) if opening is None else Phrase(opening.german + de, opening.english + en)
 
     def _middle(self, front: Role | None, bracket: Words) -> Words:
-        """Everything but the fronted constituent in German order; the last one's tail moves behind the bracket."""
+        """Return the constituents in German order without the fronted one; the last tail moves behind the bracket."""
         roles = sorted(role for role in self.parts if role is not front and role is not Role.OPENER)
         if not roles:
             return bracket
@@ -150,7 +150,7 @@ class Clause:
         return phrase if len(phrase) == 1 or front is Role.OPENER else [*phrase, COMMA]
 
     def _english(self, front: Role | None, *, subject: bool = True, gap: bool = False, inverted: bool = False) -> Words:
-        """The English clause without what stands before its subject; with `gap` the fronted constituent is gone."""
+        """Return the English clause from its subject on; with `gap`, the fronted constituent is left out."""
         auxiliary, rest = self.group.english(inverted=inverted)
         if self.negation is not None:
             if auxiliary and auxiliary[0].text == "can":

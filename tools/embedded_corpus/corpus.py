@@ -1,4 +1,4 @@
-"""The embedded corpus: distinct sentences of a fixed distribution of lengths, split, written and measured."""
+"""The embedded corpus: draw distinct sentences with a fixed distribution of lengths, split, write and measure them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ALIGNED = ("dev", "test")
 
 @dataclass(frozen=True)
 class Band:
-    """A range of German lengths in words, its share of the corpus, and how sentences of it are drawn."""
+    """A range of German lengths in words, its share of the corpus, and how its sentences are drawn."""
 
     low: int
     high: int
@@ -40,7 +40,7 @@ BANDS = (
 
 
 def generate(sizes: dict[str, int] | None = None, seed: int = SEED) -> dict[str, list[Sentence]]:
-    """The splits, each with its share of every band; no two sentences anywhere have the same German side."""
+    """Return the splits, each with its share of every band. No two sentences have the same German side."""
     sizes = SIZES if sizes is None else sizes
     drawn = _draw(Sentences(seed), Choice(seed + 1), _quotas(sum(sizes.values())))
     choice = Choice(seed + 2)
@@ -57,14 +57,14 @@ def generate(sizes: dict[str, int] | None = None, seed: int = SEED) -> dict[str,
 
 
 def _quotas(size: int) -> list[int]:
-    """How many sentences of each band make up this size; the second band takes what rounding leaves."""
+    """Return the number of sentences per band for a split of this size; the second band gets the rounding rest."""
     quotas = [round(size * band.share) for band in BANDS]
     quotas[1] += size - sum(quotas)
     return quotas
 
 
 def _draw(sentences: Sentences, choice: Choice, quotas: list[int]) -> list[list[Sentence]]:
-    """Distinct sentences for every band. One drawn for one band may well fill a place in another."""
+    """Draw distinct sentences for every band. A sentence drawn for one band may be used in another."""
     seen: set[str] = set()
     bands: list[list[Sentence]] = [[] for _ in BANDS]
     for aim, quota in zip(BANDS, quotas, strict=True):
@@ -79,12 +79,12 @@ def _draw(sentences: Sentences, choice: Choice, quotas: list[int]) -> list[list[
 
 
 def pharaoh(sentence: Sentence) -> str:
-    """The gold links of a sentence as "i-j i-j ..."."""
+    """Return the gold links of a sentence as "i-j i-j ..."."""
     return " ".join(f"{i}-{j}" for i, j in sentence.links)
 
 
 def write_corpus(splits: dict[str, list[Sentence]], folder: Path) -> list[Path]:
-    """Write every split's text, and the alignments of dev and test; each file appears whole or not at all."""
+    """Write the text of every split and the alignments of dev and test. Each file is complete or absent."""
     folder.mkdir(parents=True, exist_ok=True)
     written = []
     for name, split in splits.items():
@@ -102,10 +102,10 @@ def _write(path: Path, lines: Iterable[str]) -> Path:
 
 
 class Neighbours:
-    """Answers whether a sentence is within two word edits of one of many, without comparing it to them all.
+    """An index that finds out whether a line is within two word edits of one of many, without comparing all of them.
 
-    Two edits leave one of three segments of a line untouched and move it by two words at most, so only lines that
-    share a segment are compared (Li et al. 2011, Pass-Join).
+    Two edits leave at least one of three segments of a line unchanged and move it by at most two words, so only lines
+    that share a segment are compared (Li et al. 2011, Pass-Join).
     """
 
     def __init__(self, lines: Iterable[str]) -> None:
@@ -116,7 +116,7 @@ class Neighbours:
                 self._index.setdefault((len(tokens), part, tokens[start:stop]), []).append(tokens)
 
     def has_near(self, line: str) -> bool:
-        """Whether some line differs from this one in at most two words."""
+        """Return whether some line differs from this one in at most two words."""
         tokens = tuple(line.split())
         for length in range(max(1, len(tokens) - 2), len(tokens) + 3):
             for part, (start, stop) in enumerate(_segments(length)):
@@ -133,14 +133,14 @@ def _segments(length: int) -> tuple[tuple[int, int], ...]:
 
 
 def _within_two(left: Sequence[str], right: Sequence[str]) -> bool:
-    """Whether the edit distance of two token sequences is at most two."""
+    """Return whether the edit distance of two token sequences is at most two."""
     start, end = 0, 0
     while start < min(len(left), len(right)) and left[start] == right[start]:
         start += 1
     while end < min(len(left), len(right)) - start and left[-1 - end] == right[-1 - end]:
         end += 1
     left, right = left[start : len(left) - end], right[start : len(right) - end]
-    # Without common ends, two edits cannot bridge more than two differing words but where inner words agree.
+    # two edits cannot make up for more than two words of difference in length
     if abs(len(left) - len(right)) > 2:
         return False
     row = list(range(len(right) + 1))
@@ -154,7 +154,7 @@ def _within_two(left: Sequence[str], right: Sequence[str]) -> bool:
 
 
 def novelty(train: Sequence[Sentence], held_out: Sequence[Sentence]) -> float:
-    """The share of sentences with an unseen skeleton or three word edits or more from every training line."""
+    """Return the share of sentences with a new skeleton or at least three word edits from every training line."""
     skeletons = {sentence.german.skeleton for sentence in train}
     near = Neighbours(sentence.german.text for sentence in train)
     new = sum(
@@ -164,7 +164,7 @@ def novelty(train: Sequence[Sentence], held_out: Sequence[Sentence]) -> float:
 
 
 def lemma_counts(sentences: Iterable[Sentence], side: str) -> Counter[str]:
-    """How often each dictionary form occurs on one side, names and numbers left out."""
+    """Count how often each dictionary form occurs on one side, without names and numbers."""
     counts: Counter[str] = Counter()
     for sentence in sentences:
         line = sentence.german if side == "german" else sentence.english
@@ -173,7 +173,7 @@ def lemma_counts(sentences: Iterable[Sentence], side: str) -> Counter[str]:
 
 
 def statistics(splits: dict[str, list[Sentence]]) -> dict[str, float]:
-    """What the README reports, over all splits unless a name says otherwise."""
+    """Return the figures of the README, over all splits unless the name of a figure names one."""
     everything = [sentence for split in splits.values() for sentence in split]
     figures: dict[str, float] = {f"{name} pairs": len(split) for name, split in splits.items()}
     figures["distinct sources"] = len({sentence.german.text for sentence in everything})

@@ -40,7 +40,7 @@ _VOWELS = "aeiou"
 
 
 def indefinite_article(following: str) -> str:
-    """A or an, by the sound the next word begins with."""
+    """Return "a" or "an", depending on the first sound of the next word."""
     if following.startswith(("uni", "use")):
         return "a"
     return "an" if following[0] in _VOWELS or following.startswith(("hour", "honest")) else "a"
@@ -53,12 +53,12 @@ def _with_s(stem: str) -> str:
 
 
 def noun(entry: Noun, plural: bool) -> str:
-    """A noun in its number."""
+    """Return a noun in singular or plural."""
     return (entry.english_plural or _with_s(entry.english)) if plural else entry.english
 
 
 def comparative(entry: Adjective) -> str:
-    """The comparative, of one word or two: older, more interesting."""
+    """Return the comparative as one word or two: older, more interesting."""
     stem = entry.english
     if stem in _COMPARATIVES:
         return _COMPARATIVES[stem]
@@ -76,19 +76,19 @@ def _doubles_adjective(stem: str) -> bool:
 
 
 def third_person(base: str) -> str:
-    """The third person singular present."""
+    """Return the third person singular of the present."""
     if base == "have":
         return "has"
     return f"{base}es" if base.endswith("o") else _with_s(base)
 
 
 def past(verb: Verb) -> str:
-    """The simple past of any verb but be."""
+    """Return the simple past of any verb except be."""
     return verb.english_past or _regular_past(verb.english)
 
 
 def participle(verb: Verb) -> str:
-    """The past participle."""
+    """Return the past participle."""
     return verb.english_participle or _regular_past(verb.english)
 
 
@@ -101,7 +101,7 @@ def _regular_past(base: str) -> str:
 
 
 def progressive(base: str) -> str:
-    """The -ing form."""
+    """Return the -ing form."""
     if base.endswith("ie"):
         return f"{base[:-2]}ying"
     if base.endswith("e") and not base.endswith("ee"):
@@ -110,7 +110,7 @@ def progressive(base: str) -> str:
 
 
 def be(person: str, past_tense: bool = False) -> str:
-    """The finite forms of be; the second person singular goes with the plural."""
+    """Return the finite form of be; the second person singular has the form of the plural."""
     if past_tense:
         return "was" if person in ("1s", "3s") else "were"
     return _BE_PRESENT.get(person, "are")

@@ -1,4 +1,4 @@
-"""Which verbs suit a subject or an object, and the tenses of a sentence."""
+"""The verbs that fit a subject or an object, and the tenses of a sentence."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from tools.embedded_corpus.phrases import Nominal, NounPhrase, Pronoun, preposit
 from tools.embedded_corpus.verbs import Tense
 from tools.embedded_corpus.words import Phrase, Words, word
 
-# Verbs, and the weights with which they are drawn.
+# Verbs and the weights with which they are drawn.
 Weighted = tuple[list[Verb], list[float]]
 
 
 def _by_subject() -> dict[str, Weighted]:
-    """The verbs for each class of subject, with weights that fall along each section of the table."""
+    """Return the verbs for each class of subject, with weights that decrease within each section of the table."""
     table: dict[str, Weighted] = {}
     ranks: dict[int, int] = {}
     for verb in lexicon.VERBS:
@@ -41,14 +41,14 @@ CLAUSE_VERBS = {
 
 @cache
 def verbs_of(*classes: str) -> Weighted:
-    """The verbs for a subject of any of these classes, with their weights."""
+    """Return the verbs for a subject of any of these classes, with their weights."""
     tables = [_BY_SUBJECT[name] for name in classes if name in _BY_SUBJECT]
     return [verb for verbs, _ in tables for verb in verbs], [weight for _, weights in tables for weight in weights]
 
 
 @cache
 def verbs_taking(classes: tuple[str, ...], animate: bool) -> Weighted:
-    """The verbs with a person as subject and something of these classes as an object, with their weights."""
+    """Return the verbs with a person as subject and a noun of these classes as object, with their weights."""
     chosen = [
         (verb, weight)
         for verb, weight in zip(*verbs_of("person"), strict=True)
@@ -60,24 +60,24 @@ def verbs_taking(classes: tuple[str, ...], animate: bool) -> Weighted:
 
 @dataclass(frozen=True)
 class Setting:
-    """The time of a sentence: the tense of ordinary verbs, from which those of sein, haben and modals follow."""
+    """The time of a sentence: the tense of ordinary verbs, which determines that of sein, haben and modals."""
 
     tense: Tense
 
     @property
     def short(self) -> Tense:
-        """The tense of sein, haben and the modals, which stay out of the perfect."""
+        """The tense of sein, haben and the modals, which do not use the perfect."""
         return Tense.PRETERITE if self.tense in (Tense.PERFECT, Tense.PLUPERFECT) else self.tense
 
     def ordinary(self, subject: Nominal) -> Tense:
-        """The tense of other verbs; the preterite of du and ihr is not in use."""
+        """Return the tense of other verbs. The preterite of du and ihr is not used."""
         if self.tense is Tense.PRETERITE and subject.person[0] == "2":
             return Tense.PERFECT
         return self.tense
 
 
 def accusative_role(nominal: Nominal) -> Role:
-    """Where an accusative object stands in German."""
+    """Return the role, and so the German position, of an accusative object."""
     if isinstance(nominal, Pronoun):
         return Role.PRONOUN
     definite = nominal.definite if isinstance(nominal, NounPhrase) else True
@@ -85,7 +85,7 @@ def accusative_role(nominal: Nominal) -> Role:
 
 
 def dative(nominal: Nominal, *, to: bool) -> Phrase:
-    """A dative object; beside an accusative English has to, linked with the word that shows the case."""
+    """Return a dative object; next to an accusative, English has "to", linked with the word that shows the case."""
     phrase = nominal.phrase(Case.DATIVE)
     if not to:
         return phrase
@@ -94,7 +94,7 @@ def dative(nominal: Nominal, *, to: bool) -> Phrase:
 
 
 def governed(clause: Clause, nominal: Nominal) -> Phrase:
-    """The prepositional object a verb's frame asks for."""
+    """Return the prepositional object that the frame of the verb requires."""
     preposition, case, translation = clause.verb.frame.preposition[:3]
     chosen = Case.ACCUSATIVE if case == "acc" else Case.DATIVE
     return prepositional((preposition, translation), chosen, nominal, concept=clause.group.lexical)

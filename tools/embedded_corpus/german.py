@@ -16,7 +16,7 @@ class Case(IntEnum):
     GENITIVE = 3
 
 
-# Ending tables by gender (p = plural), each in case order.
+# Tables of endings by gender (p = plural), each in the order of the cases.
 _ARTICLE = {
     "m": ("der", "den", "dem", "des"),
     "f": ("die", "die", "der", "der"),
@@ -74,28 +74,28 @@ CONTRACTIONS = {
 
 
 def article(gender: str, case: Case) -> str:
-    """The definite article."""
+    """Return the definite article."""
     return _ARTICLE[gender][case]
 
 
 def relative_pronoun(gender: str, case: Case) -> str:
-    """The relative pronoun; the genitive is dessen or deren."""
+    """Return the relative pronoun; the genitive is dessen or deren."""
     return _RELATIVE[gender][case]
 
 
 def like_ein(stem: str, gender: str, case: Case) -> str:
-    """A determiner declined like ein: kein, mein, sein ..."""
+    """Return a determiner that is declined like ein: kein, mein, sein ..."""
     ending = _EIN[gender][case]
     return ("eur" if stem == "euer" and ending else stem) + ending
 
 
 def like_dieser(stem: str, gender: str, case: Case) -> str:
-    """A determiner declined like dieser: jeder, viele, alle ..."""
+    """Return a determiner that is declined like dieser: jeder, viele, alle ..."""
     return stem + _DIES[gender][case]
 
 
 def adjective(stem: str, declension: str, gender: str, case: Case) -> str:
-    """An attributive adjective; teuer, dunkel and hoch change their stem."""
+    """Return an attributive adjective; teuer, dunkel and hoch change their stem."""
     if stem == "hoch":
         stem = "hoh"
     elif stem.endswith(("euer", "el")):
@@ -104,14 +104,14 @@ def adjective(stem: str, declension: str, gender: str, case: Case) -> str:
 
 
 def comparative(stem: str) -> str:
-    """The comparative from its stem: älter, teurer, dunkler."""
+    """Return the comparative of a stem: älter, teurer, dunkler."""
     if stem.endswith(("euer", "el")):
         stem = stem[:-2] + stem[-1]
     return stem.removesuffix("e") + "er"
 
 
 def noun(entry: Noun, plural: bool, case: Case) -> str:
-    """A noun in number and case."""
+    """Return a noun in number and case."""
     if plural:
         dative = case is Case.DATIVE and not entry.plural.endswith(("n", "s"))
         return entry.plural + ("n" if dative else "")
@@ -145,7 +145,7 @@ _PRETERITE = {
     "dürfen": "durfte",
 }
 _INSEPARABLE = ("be", "ver", "er", "ent", "zer", "ge", "über", "unter", "wider", "wieder", "emp")
-# Simple verbs that only look as if they began with one of these.
+# Simple verbs that only look as if they had one of these prefixes.
 _TAKES_GE = ("enden",)
 
 
@@ -154,12 +154,12 @@ def _stem(infinitive: str) -> str:
 
 
 def _needs_e(stem: str) -> bool:
-    """Whether -st and -t want an e before them: arbeitet, öffnet, but lernt, wohnt."""
+    """Return whether -st and -t need an e before them: arbeitet, öffnet, but lernt, wohnt."""
     return stem.endswith(("d", "t", "chn", "ffn", "gn"))
 
 
 def present(infinitive: str, person: str, third: str = "") -> str:
-    """The finite present of a verb without its prefix; `third` is an irregular third person singular."""
+    """Return the finite present of a verb without its prefix; `third` is an irregular third person singular."""
     index = PERSONS.index(person)
     if infinitive in _PRESENT:
         return _PRESENT[infinitive].split()[index]
@@ -180,7 +180,7 @@ def present(infinitive: str, person: str, third: str = "") -> str:
 
 
 def preterite(infinitive: str, person: str, first: str = "") -> str:
-    """The finite preterite of a verb without its prefix; `first` is an irregular first person singular."""
+    """Return the finite preterite of a verb without its prefix; `first` is an irregular first person singular."""
     stem = _stem(infinitive)
     form = first or _PRETERITE.get(infinitive) or stem + ("e" if _needs_e(stem) else "") + "te"
     if form.endswith("e"):
@@ -190,7 +190,7 @@ def preterite(infinitive: str, person: str, first: str = "") -> str:
 
 
 def participle(verb: Verb) -> str:
-    """The past participle, prefix and all."""
+    """Return the past participle with its prefix."""
     if verb.participle:
         return verb.participle
     stem = _stem(verb.infinitive)

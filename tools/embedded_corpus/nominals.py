@@ -1,4 +1,4 @@
-"""Sampling of nominals: who and what."""
+"""Sampling of nominals: people, animals and things."""
 
 from __future__ import annotations
 
@@ -27,33 +27,33 @@ _ADJECTIVES = {
     for noun in lexicon.NOUNS
 }
 _SUBJECT_PRONOUNS = tuple(PRONOUNS[key] for key in ("er", "sie", "ich", "wir", "sie_plural", "du", "ihr"))
-# Accusative sie is her in this corpus, never them, so that the translation follows from the source.
+# Accusative sie is always "her" in this corpus, never "them", so that the source determines the translation.
 _OBJECT_PRONOUNS = tuple(PRONOUNS[key] for key in ("er", "sie", "ich", "wir", "du", "ihr"))
 _DATIVE_PRONOUNS = (*_OBJECT_PRONOUNS, PRONOUNS["sie_plural"])
 _POSSESSIVES = {"1s": "mein", "2s": "dein", "1p": "unser", "2p": "euer", "3p": "ihr_plural"}
-# Adjectives of age and colour stand next to the noun in both languages, with no comma before them.
+# Adjectives of age and colour are next to the noun in both languages, without a comma before them.
 _INNER = ("alt", "jung", "neu", "rot", "schwarz", "blau", "grün", "weiß", "gelb", "braun", "grau")
 _NUMEROUS = {"person", "animal", "object", "document", "food", "clothing"}
 _SMALL_NUMBERS = (2, 3, 4, 5, 6, 10, 7, 8, 12, 9, 20, 11, 15, 30, 14, 25, 21, 13, 16, 18, 50, 17, 19, 40, 24)
 
 
 def nouns_of(*classes: str) -> list[Noun]:
-    """The nouns of these classes, the commonest first in each."""
+    """Return the nouns of these classes, the most common first in each class."""
     return [noun for name in classes for noun in _BY_CLASS[name]]
 
 
 def adjectives_of(noun: Noun) -> list[Adjective]:
-    """The adjectives that can describe it."""
+    """Return the adjectives that can describe a noun."""
     return _ADJECTIVES[noun]
 
 
 def is_person(noun: Noun) -> bool:
-    """Whether English refers to it with who."""
+    """Return whether English refers to the noun with who."""
     return "person" in noun.classes or "family" in noun.classes
 
 
 def possessive(nominal: Nominal) -> str:
-    """The possessive that refers back to a subject, empty where the translation would not be certain."""
+    """Return the possessive that refers to a subject; empty if its translation would be ambiguous."""
     if nominal.person != "3s":
         return "" if nominal is PRONOUNS["Sie"] else _POSSESSIVES[nominal.person]
     gender = ""
@@ -69,7 +69,7 @@ def possessive(nominal: Nominal) -> str:
 
 
 def pronoun(nominal: Nominal) -> Pronoun | None:
-    """The personal pronoun that takes up a person, if there is a clear one."""
+    """Return the personal pronoun that refers to a person, or None if it would be ambiguous."""
     if isinstance(nominal, Pronoun):
         return None if nominal.german[0] == "es" else nominal
     if isinstance(nominal, NounPhrase) and not is_person(nominal.noun):
@@ -78,14 +78,14 @@ def pronoun(nominal: Nominal) -> Pronoun | None:
 
 
 class Nominals:
-    """Draws noun phrases; `detail` from 0 to 1 is how richly they are modified."""
+    """A sampler of noun phrases; `detail` from 0 to 1 says how richly they are modified."""
 
     def __init__(self, choice: Choice) -> None:
         self.choice = choice
         self.detail = 0.3
 
     def adjectives(self, noun: Noun) -> list[Adjective]:
-        """None, one or two fitting adjectives."""
+        """Draw zero, one or two adjectives that fit the noun."""
         known = adjectives_of(noun)
         if not known or not self.choice.chance(0.2 + 0.5 * self.detail):
             return []
@@ -96,7 +96,7 @@ class Nominals:
         return [first, self.choice.zipf(inner)]
 
     def thing(self, noun: Noun, subject: Nominal | None = None, *, definite: bool = False) -> NounPhrase:
-        """A noun phrase about an animal or a thing, perhaps the subject's own, or a number of them."""
+        """Draw a noun phrase for an animal or a thing, possibly several or owned by the subject."""
         choice = self.choice
         adjectives = self.adjectives(noun)
         if noun.mass:
@@ -122,21 +122,21 @@ class Nominals:
         return NounPhrase(noun, "der" if determiner == "own" else determiner, bool(plural), adjectives)
 
     def counted(self, noun: Noun, adjectives: Sequence[Adjective] = ()) -> NounPhrase:
-        """Two or more of them, the number spelled out."""
+        """Draw a plural of two or more, with the number spelled out."""
         number = self.choice.zipf(_SMALL_NUMBERS if not _NUMEROUS.isdisjoint(noun.classes) else _SMALL_NUMBERS[:9])
         if not _NUMEROUS.isdisjoint(noun.classes) and self.choice.chance(0.07):
             number = self.choice.between(21, 999)
         return NounPhrase(noun, "none", True, adjectives, number=number + (1 if number % 100 == 1 else 0))
 
     def owner(self) -> NounPhrase | Name:
-        """The genitive attribute: a name or one person."""
+        """Draw a genitive attribute: a name or one person."""
         if self.choice.chance(0.4):
             return self.name()
         noun = self.choice.zipf(nouns_of("person"))
         return NounPhrase(noun, adjectives=self.adjectives(noun)[:1])
 
     def name(self) -> Name:
-        """A first name, or Herr or Frau and a surname."""
+        """Draw a first name, or Herr or Frau with a surname."""
         if self.choice.chance(0.25):
             title = self.choice.zipf(("Herr", "Frau"))
             surname = self.choice.zipf(lexicon.SURNAMES)
@@ -146,7 +146,7 @@ class Nominals:
         return Name(first, first, "", gender)
 
     def relative_of(self, subject: Nominal | None) -> NounPhrase:
-        """A member of somebody's family."""
+        """Draw a family member of the subject or of somebody else."""
         noun = self.choice.zipf(nouns_of("family"))
         own = "" if subject is None else possessive(subject)
         plural = self.choice.chance(0.1) and noun.german not in ("Mutter", "Vater")
@@ -157,7 +157,7 @@ class Nominals:
         return NounPhrase(noun, self.choice.zipf(("mein", "unser", "dein")), plural, self.adjectives(noun)[:1])
 
     def described_person(self, *, definite: bool = False) -> NounPhrase:
-        """A person named by trade or kind."""
+        """Draw a person described by a trade or a kind."""
         choice = self.choice
         noun = choice.zipf(nouns_of("person") if choice.chance(0.5) else nouns_of("person")[36:])
         adjectives = self.adjectives(noun)
@@ -173,7 +173,7 @@ class Nominals:
         return NounPhrase(noun, determiner, bool(plural), adjectives)
 
     def subject(self, *, definite: bool = False) -> Nominal:
-        """A person as a subject."""
+        """Draw a person as a subject."""
         kind = self.choice.weighted(("noun", "name", "family", "pronoun", "names"), (52, 16, 9, 20, 3))
         if kind == "pronoun":
             return self.choice.zipf(_SUBJECT_PRONOUNS)
@@ -187,7 +187,7 @@ class Nominals:
         return self.described_person(definite=definite)
 
     def other_person(self, subject: Nominal, case: Case, *, family: bool = True, definite: bool = False) -> Nominal:
-        """A person as an object, not the subject over again."""
+        """Draw a person as an object who is not the subject."""
         kind = self.choice.weighted(("noun", "name", "family", "pronoun"), (50, 16, 14 if family else 0, 16))
         if kind == "pronoun":
             known = _DATIVE_PRONOUNS if case is Case.DATIVE else _OBJECT_PRONOUNS
@@ -205,7 +205,7 @@ class Nominals:
         return person
 
     def list_of(self, classes: Sequence[str], count: int) -> Coordination:
-        """An enumeration of things of one kind: drei Äpfel, ein Brot und Milch."""
+        """Draw an enumeration of things of one kind: drei Äpfel, ein Brot und Milch."""
         pool = nouns_of(*classes)
         drawn: list[Noun] = []
         while len(drawn) < count:

@@ -28,7 +28,7 @@ def _check(number: int) -> None:
 
 
 def _german_stem(number: int) -> str:
-    """The number as it stands before another part of the word: ein, not eins."""
+    """Return the number as the first part of a longer word: ein, not eins."""
     if number >= 1000:
         thousands, rest = divmod(number, 1000)
         return ("" if thousands == 1 else _german_stem(thousands)) + "tausend" + (_inner(rest) if rest else "")
@@ -42,18 +42,18 @@ def _german_stem(number: int) -> str:
 
 
 def _inner(rest: int) -> str:
-    """The part after the thousands, where a single hundred is named: tausendeinhundert."""
+    """Return the part after the thousands, where one hundred is einhundert: tausendeinhundert."""
     return ("ein" if 100 <= rest < 200 else "") + _german_stem(rest)
 
 
 def german_number(number: int) -> str:
-    """A cardinal from 0 to 999,999 as one German word: 21 is einundzwanzig, 1,001 tausendeins."""
+    """Return a cardinal from 0 to 999,999 as one German word: 21 is einundzwanzig, 1,001 tausendeins."""
     _check(number)
     return _german_stem(number) + ("s" if number % 100 == 1 else "")
 
 
 def english_number(number: int) -> str:
-    """A cardinal from 0 to 999,999 in British English: 21 is twenty-one, 101 one hundred and one."""
+    """Return a cardinal from 0 to 999,999 in British English: 21 is twenty-one, 101 one hundred and one."""
     _check(number)
     if number < 20:
         return _ENGLISH[number]
@@ -69,7 +69,7 @@ def english_number(number: int) -> str:
 
 
 def german_year(year: int) -> str:
-    """A year from 1100 to 2099: neunzehnhundertfünfundachtzig, zweitausendzehn."""
+    """Return a year from 1100 to 2099: neunzehnhundertfünfundachtzig, zweitausendzehn."""
     if not 1100 <= year <= 2099:
         raise ValueError(f"{year} is not between 1100 and 2099")
     if year >= 2000:
@@ -79,7 +79,7 @@ def german_year(year: int) -> str:
 
 
 def english_year(year: int) -> str:
-    """A year from 1100 to 2099: nineteen eighty-five, two thousand and ten."""
+    """Return a year from 1100 to 2099: nineteen eighty-five, two thousand and ten."""
     if not 1100 <= year <= 2099:
         raise ValueError(f"{year} is not between 1100 and 2099")
     if year >= 2000:
@@ -91,14 +91,14 @@ def english_year(year: int) -> str:
 
 
 def german_ordinal(number: int) -> str:
-    """The stem of an ordinal from 1 to 99, to which an adjective ending is added: dritt-, zwanzigst-."""
+    """Return the stem of an ordinal from 1 to 99, which takes adjective endings: dritt-, zwanzigst-."""
     if not 1 <= number <= 99:
         raise ValueError(f"{number} is not between 1 and 99")
     return _GERMAN_ORDINALS.get(number, _german_stem(number) + ("t" if number < 20 else "st"))
 
 
 def english_ordinal(number: int) -> str:
-    """An ordinal from 1 to 99: third, twenty-first."""
+    """Return an ordinal from 1 to 99: third, twenty-first."""
     if not 1 <= number <= 99:
         raise ValueError(f"{number} is not between 1 and 99")
     head, hyphen, last = english_number(number).rpartition("-")

@@ -14,14 +14,14 @@ from tools.embedded_corpus.words import COMMA, Concept, Phrase, Word, Words, cha
 
 
 class Nominal(Protocol):
-    """Whatever can be the subject or an object of a clause."""
+    """The base class of everything that can be the subject or an object of a clause."""
 
     @property
     def person(self) -> str:
-        """Person and number, as in `german.PERSONS`; German and English agree with it alike."""
+        """Person and number, as in `german.PERSONS`, with which the verbs of both languages agree."""
 
     def phrase(self, case: Case) -> Phrase:
-        """Its words, with fresh concepts at each call."""
+        """Return the words in this case, with new concepts at each call."""
 
 
 POSSESSIVES = {
@@ -37,7 +37,7 @@ POSSESSIVES = {
 
 @dataclass
 class NounPhrase:
-    """A noun with what stands around it.
+    """A noun with its determiner and modifiers.
 
     `determiner` is der, ein, dieser, jeder, kein, none, a quantifier (viele ...) or a key of POSSESSIVES; `number`
     counts a plural; `owner` is a genitive; `after` an attribute behind the noun; `relative` a relative clause.
@@ -57,21 +57,21 @@ class NounPhrase:
 
     @property
     def person(self) -> str:
-        """Third person, in the number of the noun."""
+        """The third person, in the number of the noun."""
         return "3p" if self.plural else "3s"
 
     @property
     def gender(self) -> str:
-        """The column of the ending tables."""
+        """The column of the tables of endings."""
         return "p" if self.plural else self.noun.gender
 
     @property
     def definite(self) -> bool:
-        """Whether it goes before adverbs of place in the middle of the German clause."""
+        """Whether the phrase precedes adverbs of place in the middle of the German clause."""
         return self.determiner not in ("ein", "kein", "none") and self.quantifier is None
 
     def phrase(self, case: Case) -> Phrase:
-        """The words in this case."""
+        """Return the words in this case."""
         de, en = self._determiner(case)
         if self.number:
             concept = Concept()
@@ -132,7 +132,7 @@ class NounPhrase:
         return [word(text, "PPOSAT", concept, lemma=stem)], [word(POSSESSIVES[kind], "PPOSAT", concept)]
 
     def _add_owner(self, de: Words, en: Words) -> None:
-        """A name goes in front on both sides; a noun follows in German and takes the article's place in English."""
+        """Add the owner: a name comes first; a noun follows in German and replaces the article in English."""
         assert self.owner is not None
         owned = self.owner.phrase(Case.GENITIVE)
         last = owned.english[-1]
@@ -154,7 +154,7 @@ class NounPhrase:
 
 @dataclass
 class Name:
-    """A person's name, with or without Herr and Frau, or a city."""
+    """The name of a person, with or without Herr or Frau, or of a city."""
 
     german: str
     english: str
@@ -164,7 +164,7 @@ class Name:
     definite: bool = True
 
     def phrase(self, case: Case) -> Phrase:
-        """The name; the genitive adds -s, and Herr is a weak masculine."""
+        """Return the name; the genitive adds -s, and Herr is declined as a weak masculine."""
         concept = Concept()
         de = [word(self.german + ("s" if case is Case.GENITIVE else ""), "NE", concept, lemma=self.german)]
         en = [word(self.english, "NE", concept)]
@@ -178,7 +178,7 @@ class Name:
 
 @dataclass
 class Pronoun:
-    """A personal pronoun, by its nominative forms."""
+    """A personal pronoun, given by its nominative forms."""
 
     german: tuple[str, str, str]
     english: tuple[str, str]
@@ -186,7 +186,7 @@ class Pronoun:
     definite: bool = True
 
     def phrase(self, case: Case) -> Phrase:
-        """The pronoun in nominative, accusative or dative."""
+        """Return the pronoun in nominative, accusative or dative."""
         concept = Concept()
         text = self.english[0 if case is Case.NOMINATIVE else 1]
         de = word(self.german[case], "PPER", concept, lemma=self.german[0])
@@ -209,7 +209,7 @@ REFLEXIVES = {"1s": "mich", "2s": "dich", "3s": "sich", "1p": "uns", "2p": "euch
 
 @dataclass
 class RelativePronoun:
-    """A relative pronoun for an antecedent of this gender column."""
+    """A relative pronoun for an antecedent of this gender (a column of the tables of endings)."""
 
     gender: str
     animate: bool
@@ -217,7 +217,7 @@ class RelativePronoun:
     definite: bool = True
 
     def phrase(self, case: Case) -> Phrase:
-        """The pronoun; English has who, whom or, of things, that (which after a preposition)."""
+        """Return the pronoun. English has who, whom or, for things, that (which after a preposition)."""
         concept = Concept()
         text = ("who" if case is Case.NOMINATIVE else "whom") if self.animate else "that"
         return Phrase(
@@ -235,7 +235,7 @@ class Question:
     definite: bool = True
 
     def phrase(self, case: Case) -> Phrase:
-        """The pronoun in its case."""
+        """Return the pronoun in this case."""
         concept = Concept()
         de = ("wer", "wen", "wem")[case] if self.animate else "was"
         en = ("who" if case is Case.NOMINATIVE else "whom") if self.animate else "what"
@@ -251,7 +251,7 @@ class Coordination:
     person: str = "3p"
 
     def phrase(self, case: Case) -> Phrase:
-        """Every item in the same case; commas but before the last, where und stands."""
+        """Return all items in the same case, with commas between them and und before the last."""
         parts = [item.phrase(case) for item in self.items]
         concept = Concept()
         joint = Phrase([word("und", "KON", concept)], [word("and", "KON", concept)])
@@ -265,9 +265,9 @@ class Coordination:
 def prepositional(
     preposition: tuple[str, str], case: Case, nominal: Nominal, *, concept: Concept | None = None
 ) -> Phrase:
-    """A prepositional phrase; article and preposition contract unless a relative clause follows.
+    """Return a prepositional phrase. Article and preposition contract unless a relative clause follows.
 
-    An English preposition "-" stands for none: the German one then realises the `concept` given, the verb's.
+    If the English preposition is "-", there is none, and the German one expresses `concept`, that of the verb.
     """
     de_preposition, en_preposition = preposition
     inner = nominal.phrase(case)

@@ -1,4 +1,4 @@
-"""Sampling of clauses: a subject, a verb that suits it, and what its frame asks for."""
+"""Sampling of clauses: a subject, a verb that fits it, and the constituents that its frame requires."""
 
 from __future__ import annotations
 
@@ -36,17 +36,17 @@ _DELIBERATE = (
     "task",
     "question",
 )
-# Classes of nouns large enough to be enumerated.
+# Classes of nouns that are large enough for enumerations.
 _LISTS = ("food", "food_mass", "drink", "object", "clothing", "document")
-# Where these are acted upon goes without saying.
+# With these classes as objects, the place is obvious and not mentioned.
 _UNPLACED = ("building", "event", "transit", "door", "owned")
 
 
 class Predicates:
-    """Draws clauses, adding adverbials and relative clauses as `detail` asks for.
+    """A sampler of clauses, which adds adverbials and relative clauses depending on `detail`.
 
-    `times_left` is how many adverbials of time the current unit of a sentence still bears; `avoided` names the
-    verb that a relative clause should not repeat.
+    `times_left` is the number of adverbials of time that the current unit of a sentence may still get; `avoided` is the
+        verb that a relative clause should not repeat.
     """
 
     def __init__(self, choice: Choice) -> None:
@@ -60,11 +60,11 @@ class Predicates:
 
     @property
     def detail(self) -> float:
-        """How richly everything is modified, from 0 to 1."""
+        """How richly all constituents are modified, from 0 to 1."""
         return self.nominals.detail
 
     def verb(self, *classes: str) -> Verb:
-        """A verb for a subject of one of these classes."""
+        """Draw a verb for a subject of one of these classes."""
         return self.choice.weighted(*verbs_of(*classes))
 
     def clause(
@@ -76,9 +76,9 @@ class Predicates:
         event: bool = False,
         free: bool = True,
     ) -> Clause:
-        """A clause of any kind in this setting, or only an event; a subject given is a person.
+        """Draw a clause of any kind in this setting, or only an event. A given subject is a person.
 
-        Unless the place before its verb is `free`, it must not need to front an adverbial.
+        If the position before its verb is not `free`, the clause must not need to front an adverbial.
         """
         choice = self.choice
         if subject is None and verb is None:
@@ -105,7 +105,7 @@ class Predicates:
         return self.complete(verb, subject, setting, free, event)
 
     def complete(self, verb: Verb, subject: Nominal, setting: Setting, free: bool, event: bool = False) -> Clause:
-        """The clause of this verb and subject with modal, negation, complements and adverbials drawn."""
+        """Return a clause of this verb and subject, and draw its modal, negation, complements and adverbials."""
         choice = self.choice
         modal = None
         willing = verb.frame.subject[0] in ("person", "animal") and verb.name not in lexicon.INVOLUNTARY
@@ -152,7 +152,7 @@ class Predicates:
         return plain and verb.name not in lexicon.STATES and "person" in verb.frame.subject
 
     def complements(self, clause: Clause, setting: Setting) -> None:
-        """Add the complements of the frame, with kein or nicht where the clause is negated."""
+        """Add the complements of the frame, with kein or nicht if the clause is negated."""
         frame, subject = clause.verb.frame, clause.subject
         negated = clause.negation is not None
         kein = False
@@ -173,7 +173,7 @@ class Predicates:
             clause.add(Role.COMPLEMENT, self._place_complement(clause, setting))
 
     def _add_accusative(self, clause: Clause, setting: Setting) -> bool:
-        """Add the accusative object; true if it carries the negation as kein."""
+        """Add the accusative object and return whether it expresses the negation as kein."""
         choice, frame = self.choice, clause.verb.frame
         pool = tuple(name for name in frame.accusative if name not in ("person", "family"))
         negated = clause.negation is not None
@@ -255,7 +255,7 @@ class Predicates:
         return prepositional(preposition, case, nominal)
 
     def _adverbials(self, clause: Clause, setting: Setting, free: bool) -> None:
-        """Add time or frequency, manner and place, as far as the clause has room for them."""
+        """Add time or frequency, manner and place, if the clause has room for them."""
         choice, negated = self.choice, clause.negation is not None
         frame = clause.verb.frame
         if setting.tense is Tense.PLUPERFECT or clause.verb.name in lexicon.STATIC:
@@ -281,7 +281,7 @@ class Predicates:
             clause.add(Role.PLACE, self.adverbials.where())
 
     def content(self, kind: str, setting: Setting) -> tuple[Clause, Nominal]:
-        """The matrix clause of a dass-, ob- or zu-clause, without its complement, and its subject."""
+        """Return the main clause of a dass-, ob- or zu-clause, without its complement, and its subject."""
         verb = self.choice.zipf(CLAUSE_VERBS[kind])
         subject = self.nominals.subject()
         clause = Clause(verb, setting.ordinary(subject), subject)
@@ -290,7 +290,7 @@ class Predicates:
         return clause, subject
 
     def intended(self, subject: Nominal, setting: Setting | None = None, modal: Modal | None = None) -> Clause:
-        """What somebody tries or goes out to do: a clause whose verb phrase serves as an infinitive with zu."""
+        """Draw what somebody tries or intends to do: a clause whose verb phrase is used as an infinitive with zu."""
         while True:
             verb = self.verb("person")
             deliberate = verb.frame.accusative or verb.frame.dative or verb.frame.place == "whereto"
@@ -302,12 +302,12 @@ class Predicates:
         return clause
 
     def enduring(self, setting: Setting) -> Clause:
-        """Something that can go on until something else happens."""
+        """Draw an activity that can last until something else happens."""
         verb = self.choice.zipf([verb for verb in verbs_of("person")[0] if verb.name in lexicon.ENDURING])
         return self.complete(verb, self.nominals.subject(), setting, free=True, event=True)
 
     def going(self, setting: Setting) -> Clause:
-        """Somebody goes somewhere."""
+        """Draw a clause in which somebody goes somewhere."""
         verb = self.choice.zipf([verb for verb in verbs_of("person")[0] if verb.frame.place in ("whereto", "city")])
         subject = self.nominals.subject()
         clause = Clause(verb, setting.ordinary(subject), subject)

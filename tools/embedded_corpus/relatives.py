@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 
 
 class Relatives:
-    """Draws relative clauses, in which the antecedent is the subject, an object, the place or an owner."""
+    """A sampler of relative clauses in which the antecedent is the subject, an object, the place or an owner."""
 
     def __init__(self, predicates: Predicates) -> None:
         self._predicates = predicates
         self.choice = predicates.choice
 
     def relate(self, phrase: NounPhrase, setting: Setting, probability: float) -> None:
-        """Give a noun phrase a relative clause with this probability, if it can bear one."""
+        """Give a noun phrase a relative clause with this probability, if it can have one."""
         bare = phrase.owner is None and phrase.determiner in ("der", "ein", "dieser")
         bare = bare or (phrase.determiner == "none" and phrase.number > 0)
         if not bare or not self.choice.chance(probability * self._predicates.detail * 2):
@@ -34,7 +34,7 @@ class Relatives:
         phrase.relative = self._relative(phrase, setting)
 
     def _relative(self, phrase: NounPhrase, setting: Setting) -> Phrase | None:
-        """A relative clause in which the antecedent is subject, object, prepositional object, place or owner."""
+        """Draw a relative clause in which the antecedent is subject, object, prepositional object, place or owner."""
         noun, choice = phrase.noun, self.choice
         gap = RelativePronoun(phrase.gender, is_person(noun), phrase.person)
         nominals = self._predicates.nominals
@@ -95,7 +95,7 @@ class Relatives:
         return clause.relative(Role.COMPLEMENT)
 
     def _owner_gap(self, gap: RelativePronoun, noun: Noun, setting: Setting) -> Phrase | None:
-        """Der Mann, dessen Bruder ...: the possessed family member is the subject of the relative clause."""
+        """Draw a clause like "der Mann, dessen Bruder ...", whose subject is a relative of the antecedent."""
         owned = self.choice.zipf(nouns_of("family"))
         clause = self._predicates.clause(setting, NounPhrase(owned, "none"), free=False)
         concept = Concept()

@@ -14,7 +14,7 @@ from tools.embedded_corpus.verbs import MODALS, Tense
 from tools.embedded_corpus.words import COMMA, Concept, Line, Phrase, chain, fixed, links, word, words, write
 
 _COMMA = Phrase([COMMA], [COMMA])
-# German puts a comma where English has none.
+# German has a comma before these, and English has none.
 _GERMAN_COMMA = Phrase([COMMA], [])
 _QUESTION_TENSES = (Tense.PERFECT, Tense.PRESENT)
 _SUBORDINATORS = {
@@ -23,7 +23,7 @@ _SUBORDINATORS = {
     Tense.PRETERITE: ("als", "weil", "nachdem", "obwohl", "während", "bevor", "da", "bis", "sobald"),
     Tense.FUTURE: ("wenn", "sobald", "weil", "bevor", "falls", "obwohl"),
 }
-# Only what opens an event can hold another clause in time.
+# With these subordinators, the main clause has to be an event.
 _TEMPORAL = ("nachdem", "bevor", "sobald")
 _WITHOUT_COMMA = ("perhaps", "probably", "then")
 _ENGLISH_OF = {entry.german: entry.english for entry in lexicon.SUBORDINATORS}
@@ -38,19 +38,19 @@ class Sentence:
 
     @property
     def links(self) -> tuple[tuple[int, int], ...]:
-        """Pairs of German and English positions."""
+        """The gold links: pairs of German and English positions."""
         return links(self.german, self.english)
 
 
 class Sentences:
-    """Draws sentences; `clauses` and `detail` steer how long they become."""
+    """A sampler of sentences; `clauses` and `detail` control their length."""
 
     def __init__(self, seed: int) -> None:
         self.choice = Choice(seed)
         self.predicates = Predicates(self.choice)
 
     def draw(self, units: int, detail: float) -> Sentence:
-        """A sentence of this many coordinated units, modified this richly."""
+        """Draw a sentence of `units` coordinated units, modified as richly as `detail` says."""
         self.predicates.nominals.detail = detail
         if units == 1 and self.choice.chance(0.15):
             return Sentence(self._question(), "?")
@@ -69,7 +69,7 @@ class Sentences:
         return chain([_COMMA, fixed(kind, {"aber": "but", "denn": "for"}[kind], "KON")])
 
     def _unit(self, setting: Setting) -> Phrase:
-        """A main clause, alone or with one that depends on it or shares its subject."""
+        """Draw a main clause, alone or with a clause that depends on it or shares its subject."""
         choice, detail = self.choice, self.predicates.detail
         self.predicates.times_left = 1
         kind = choice.weighted(
@@ -89,7 +89,7 @@ class Sentences:
         return self.fronted(self.predicates.clause(setting))
 
     def fronted(self, clause: Clause) -> Phrase:
-        """A main clause with the subject or something else in front."""
+        """Return a main clause with the subject or another constituent in front."""
         choice, parts = self.choice, clause.parts
         if Role.TIME in parts and (clause.heavy or choice.chance(0.4)):
             return clause.main(Role.TIME)
@@ -107,12 +107,12 @@ class Sentences:
 
     @staticmethod
     def _frontable(clause: Clause) -> bool:
-        """An object goes in front only where nobody could take it for the subject."""
+        """Return whether an object may be fronted, because nobody could mistake it for the subject."""
         objects = set(clause.verb.frame.accusative)
         return not clause.passive and not objects & {"person", "family", "animal"}
 
     def _with_subordinate(self, setting: Setting, *, first: bool) -> Phrase:
-        """A main clause and an adverbial one, in either order."""
+        """Draw a main clause and an adverbial clause, in any order."""
         choice = self.choice
         subordinator = choice.zipf(_SUBORDINATORS[setting.tense])
         lower = {
@@ -139,7 +139,7 @@ class Sentences:
         return chain([self.fronted(upper), _german_only(dependent)])
 
     def _with_content(self, kind: str, setting: Setting) -> Phrase:
-        """Somebody says that, asks whether, or tries to."""
+        """Draw a sentence such as "somebody says that", "asks whether" or "tries to"."""
         matrix, subject = self.predicates.content(kind, setting)
         front = Role.TIME if Role.TIME in matrix.parts and self.choice.chance(0.5) else Role.SUBJECT
         upper = matrix.main(front)
@@ -152,7 +152,7 @@ class Sentences:
         return chain([upper, _german_only(self.predicates.clause(inner, own, free=False).final(opening))])
 
     def _with_purpose(self, setting: Setting) -> Phrase:
-        """Somebody goes somewhere in order to do something."""
+        """Draw a sentence in which somebody goes somewhere in order to do something."""
         upper = self.predicates.going(setting)
         if self.choice.chance(0.35) and setting.tense is not Tense.FUTURE:
             return self._enabling(upper, setting)
@@ -162,13 +162,13 @@ class Sentences:
         return chain([self.fronted(upper), _german_only(lower.to_infinitive(opening))])
 
     def _enabling(self, upper: Clause, setting: Setting) -> Phrase:
-        """Somebody goes somewhere so that somebody else can do something."""
+        """Draw a sentence in which somebody goes somewhere so that somebody else can do something."""
         lower = self.predicates.intended(self.predicates.nominals.subject(definite=True), setting, MODALS["können"])
         dependent = lower.final(fixed("damit", "so that", "KOUS"))
         return chain([self.fronted(upper), _german_only(dependent)])
 
     def _sharing(self, setting: Setting) -> Phrase:
-        """Two things one subject does, the first without a relative clause that could claim the second verb."""
+        """Draw two clauses with one subject; the first has no relative clause to which the second verb could belong."""
         while True:
             upper = self.predicates.clause(setting, self.predicates.nominals.subject(), free=False)
             if not upper.heavy:
@@ -177,7 +177,7 @@ class Sentences:
         return chain([upper.main(), fixed("und", "and", "KON"), second.shared()])
 
     def _question(self) -> Phrase:
-        """A yes-no question or one with a question word."""
+        """Draw a yes-no question or one with a question word."""
         setting = Setting(self.choice.zipf(_QUESTION_TENSES))
         if self.choice.chance(0.45):
             return self._polar(setting)
@@ -246,5 +246,5 @@ class Sentences:
 
 
 def _german_only(dependent: Phrase) -> Phrase:
-    """A dependent clause behind its main clause: German sets it off with commas, English does not."""
+    """Return a dependent clause after its main clause, with commas in German but not in English."""
     return Phrase([COMMA, *dependent.german, COMMA], dependent.english)

@@ -1,4 +1,4 @@
-"""Sampling of clauses about what is: qualities, comparisons, possession, existence, prices, and the passive."""
+"""Sampling of clauses about states: qualities, comparisons, possession, existence, prices, and the passive."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ if TYPE_CHECKING:
     from tools.embedded_corpus.predicates import Predicates
 
 _TRADES = nouns_of("job")
-# Stands for every person where an adjective is sought.
+# Represents every person when an adjective is drawn.
 _ANYBODY = lexicon.noun("Frau")
 
 
 class States:
-    """Draws clauses that describe a person or a thing."""
+    """A sampler of clauses that describe a person or a thing."""
 
     def __init__(self, predicates: Predicates) -> None:
         self._predicates = predicates
         self.choice = predicates.choice
 
     def copula(self, setting: Setting, subject: Nominal, *, lone: bool) -> Clause:
-        """Being something: an adjective, a comparison, or, told for itself alone, an age, a trade, a possession."""
+        """Draw a clause with sein: an adjective, a comparison or, if standing alone, an age, trade or possession."""
         choice = self.choice
         kind = choice.weighted(
             ("adjective", "comparison", "age", "trade", "have"), (36, 18, 15, 13, 25) if lone else (70, 20, 0, 0, 10)
@@ -60,7 +60,7 @@ class States:
         return clause
 
     def _having(self, setting: Setting, subject: Nominal) -> Clause:
-        """The subject has animals, vehicles, family or things; the verb is haben."""
+        """Draw a clause in which the subject has animals, vehicles, family or things; the verb is haben."""
         verb = lexicon.verb("haben", subject="special")
         negation = Concept() if self.choice.chance(0.15) else None
         clause = Clause(verb, setting.short, subject, negation=negation)
@@ -83,7 +83,7 @@ class States:
         return predicate
 
     def comparison(self, noun: Noun, other: Nominal) -> Phrase:
-        """Being older than somebody, or as old."""
+        """Draw a comparison: older than somebody, or as old as somebody."""
         entry = self.choice.zipf([entry for entry in adjectives_of(noun) if entry.comparative])
         concept = Concept()
         if self.choice.chance(0.3):
@@ -94,7 +94,7 @@ class States:
         return chain([Phrase(de, more), fixed("als", "than", "KOKOM"), other.phrase(Case.NOMINATIVE)])
 
     def about_thing(self, setting: Setting, free: bool) -> Clause:
-        """A thing lies, belongs, costs, lasts, leaves, is described, or is acted upon in the passive."""
+        """Draw a clause in which a thing lies, belongs, costs, lasts, leaves or is described, or a passive clause."""
         choice = self.choice
         kind = choice.weighted(("verb", "passive", "adjective", "price", "duration", "exist"), (30, 30, 14, 12, 6, 12))
         if kind == "passive" and setting.tense is not Tense.FUTURE:
@@ -127,7 +127,7 @@ class States:
         return phrase
 
     def passive(self, setting: Setting) -> Clause:
-        """Something is done: das Haus wurde gebaut; who did it follows with von in one case of three."""
+        """Draw a passive clause: das Haus wurde gebaut. In one of three cases, von names who did it."""
         while True:
             verb = self._predicates.verb("person")
             pool = [name for name in verb.frame.accusative if name not in ("person", "family", "animal")]
@@ -151,7 +151,7 @@ class States:
         return clause
 
     def _existence(self, setting: Setting) -> Clause:
-        """In der Stadt gibt es zwei Museen: there are two museums in the city."""
+        """Draw a clause of existence: in der Stadt gibt es zwei Museen, there are two museums in the city."""
         choice = self.choice
         verb = lexicon.verb("geben", subject="special")
         noun = choice.zipf(nouns_of("building", "object", "animal", "surface"))
@@ -166,7 +166,7 @@ class States:
         return clause
 
     def _measured(self, setting: Setting, kind: str) -> Clause:
-        """A price in euros, or a duration."""
+        """Draw a price in euros, or a duration."""
         infinitive = "kosten" if kind == "price" else "dauern"
         verb = lexicon.verb(infinitive, subject="special")
         pool = ("object", "clothing", "document", "owned") if kind == "price" else ("event",)
@@ -189,7 +189,7 @@ class States:
 
 
 def _trade(noun: Noun) -> Phrase:
-    """A predicate trade, bare in German and with an article in English."""
+    """Return a trade as predicate, without an article in German and with one in English."""
     concept = Concept()
     article = english.indefinite_article(noun.english)
     return Phrase(
@@ -199,7 +199,7 @@ def _trade(noun: Noun) -> Phrase:
 
 
 def _age(years: int) -> Phrase:
-    """Being so many years old."""
+    """Return the predicate of an age: so many years old."""
     return chain(
         [
             Phrase(*(_number(german_number(years), english_number(years)))),

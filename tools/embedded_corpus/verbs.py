@@ -21,13 +21,13 @@ class Tense(Enum):
 
     @property
     def past(self) -> bool:
-        """Whether English answers with the simple past."""
+        """Whether English has the simple past."""
         return self in (Tense.PERFECT, Tense.PRETERITE)
 
 
 @dataclass(frozen=True)
 class Modal:
-    """A modal verb: English auxiliary and what follows a possible not, in present and past ("" for agreeing be)."""
+    """A modal verb: English auxiliary and what follows a possible "not", in present and past ("" for forms of be)."""
 
     german: str
     present: tuple[str, str]
@@ -41,7 +41,7 @@ MODALS = {
     "sollen": Modal("sollen", ("should", ""), ("", "supposed to")),
     "dürfen": Modal("dürfen", ("may", ""), ("", "allowed to")),
 }
-# Modals whose English is a full verb, which would need do-support to be negated or inverted.
+# Modals that are full verbs in English and would need "do" in negations and questions.
 LEXICAL_MODALS = ("müssen", "wollen")
 
 
@@ -50,10 +50,10 @@ BE = Verb("", "sein", "ist", "war", "gewesen", "s", "be", "was", "been", (), Fal
 
 @dataclass
 class VerbGroup:
-    """One verb in its sentence form, agreeing with `person`.
+    """One verb in its form in a sentence, agreeing with `person`.
 
-    `negation` is the concept of not; `progressive` asks for is reading, `lasting` for has lived (German present).
-    English agrees with `english_person` where that is another: es gibt, there are.
+    `negation` is the concept of "not"; `progressive` gives "is reading", `lasting` gives "has lived" (German present).
+    English agrees with `english_person` if it differs: es gibt, there are.
     """
 
     verb: Verb
@@ -67,7 +67,7 @@ class VerbGroup:
     english_person: str = ""
 
     def __post_init__(self) -> None:
-        """Concepts: the finite part, the lexical part, and the be of a passive infinitive."""
+        """Make the concepts: the finite part, the lexical part, and the "be" of a passive infinitive."""
         self._finite, self._lexical, self._voice = Concept(), Concept(), Concept()
 
     @property
@@ -76,11 +76,11 @@ class VerbGroup:
 
     @property
     def lexical(self) -> Concept:
-        """The concept of the main verb, for words that belong to it: sich, an empty preposition."""
+        """The concept of the main verb, for words that belong to it, such as sich or an empty preposition."""
         return self._lexical
 
     def german(self) -> tuple[Word, Words]:
-        """The finite verb and the right bracket in verb-second order."""
+        """Return the finite verb and the right bracket in verb-second order."""
         verb, tense = self.verb, self.tense
         if self.modal is not None:
             rest = [self._participle(), word("werden", "VAINF", self._voice)] if self.passive else [self._infinitive()]
@@ -102,7 +102,7 @@ class VerbGroup:
         return finite, [word(verb.prefix, "PTKVZ", self._lexical, lemma=self.verb.name)] if verb.prefix else []
 
     def german_final(self) -> Words:
-        """The verb cluster of a verb-final clause: the prefix is joined to its verb."""
+        """Return the verbs of a verb-final clause, with the prefix joined to its verb."""
         finite, bracket = self.german()
         if bracket and bracket[-1].tag == "PTKVZ":
             prefix = bracket.pop()
@@ -110,14 +110,14 @@ class VerbGroup:
         return [*bracket, finite]
 
     def german_to(self, marker: Concept) -> Words:
-        """The infinitive with zu, inside the word after a separable prefix: aufzustehen."""
+        """Return the infinitive with zu, which comes after a separable prefix, inside the word: aufzustehen."""
         if self.verb.prefix:
             text = f"{self.verb.prefix}zu{self.verb.infinitive}"
             return [word(text, "VVIZU", marker, self._finite, self._lexical, lemma=self.verb.name)]
         return [word("zu", "PTKZU", marker), self._infinitive()]
 
     def english(self, *, inverted: bool = False) -> tuple[Words, Words]:
-        """The auxiliary that may stand before the subject (or nothing), and the rest without not."""
+        """Return the auxiliary that may come before the subject (or nothing), and the other verbs without "not"."""
         base = self.verb.english
         if self.modal is not None:
             return self._english_modal(self.modal)
@@ -145,7 +145,7 @@ class VerbGroup:
         return [], self._english_lexical(form, finite=True)
 
     def english_to(self, marker: Concept) -> Words:
-        """The infinitive with to."""
+        """Return the infinitive with to."""
         return [word("to", "PTKZU", marker), *self._english_lexical("base", finite=True)]
 
     def _english_modal(self, modal: Modal) -> tuple[Words, Words]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 
 class Concept:
-    """A part of the meaning: words of the two languages that realise the same concept are linked."""
+    """A part of the meaning. Words of the two languages that express the same concept are linked."""
 
     __slots__ = ()
 
@@ -40,25 +40,25 @@ class Phrase:
 
     @property
     def whole(self) -> Words:
-        """The German words with the tail in place."""
+        """The German words, with the tail at its normal place."""
         return self.german + self.tail
 
 
 def word(text: str, tag: str, *concepts: Concept, lemma: str = "") -> Word:
-    """A word whose lemma is, unless given, the text itself."""
+    """Return a word whose lemma, if not given, is the text itself."""
     return Word(text, lemma or text, tag, concepts)
 
 
 def words(text: str, tag: str, *concepts: Concept) -> Words:
-    """The words of a fixed expression, all of one tag and realising the same concepts."""
+    """Return the words of a fixed expression, which all have the same tag and concepts."""
     return [word(part, tag, *concepts) for part in text.split()]
 
 
 def fixed(german: str, english: str, tag: str) -> Phrase:
-    """A fixed expression in both languages, linked word by word where the lengths agree, else as a whole.
+    """Return a fixed expression in both languages, linked word by word if the lengths are equal, else as a whole.
 
-    A contraction, am or im, is linked with an English preposition and its article.
-    The tag is that of its small words; German capitals mark the nouns.
+        A contraction, am or im, is linked with an English preposition and its article.
+    `tag` is the part of speech of its small words. German capitals mark the nouns.
     """
     left, right = german.split(), english.split()
     if left[0] in ("am", "im") and right[1] == "the":
@@ -74,7 +74,7 @@ def fixed(german: str, english: str, tag: str) -> Phrase:
 
 
 def _small_word(text: str, tag: str, concept: Concept) -> Word:
-    """A German word of a fixed expression: a noun, a preposition, an attribute (letzte Woche), or of the tag given."""
+    """Return a German word of a fixed expression: a noun, preposition or attribute (letzte Woche), or with this tag."""
     if text[0].isupper():
         return word(text, "NN", concept)
     for stem, kind, lemma in _ATTRIBUTES:
@@ -84,7 +84,7 @@ def _small_word(text: str, tag: str, concept: Concept) -> Word:
 
 
 def chain(phrases: Iterable[Phrase]) -> Phrase:
-    """Phrases in the same order on both sides, as one."""
+    """Join phrases in the same order on both sides into one phrase."""
     parts = list(phrases)
     return Phrase([w for part in parts for w in part.whole], [w for part in parts for w in part.english])
 
@@ -98,12 +98,12 @@ class Line:
 
     @property
     def skeleton(self) -> tuple[str, ...]:
-        """The parts of speech of the words, punctuation left out."""
+        """The parts of speech of the words, without punctuation."""
         return tuple(each.tag for each in self.words)
 
 
 def write(sequence: Words, stop: str) -> Line:
-    """A line from words and comma marks: commas that meet are one, none opens or ends the sentence."""
+    """Make a line from words and comma marks. Adjacent commas become one, and none begins or ends the sentence."""
     written: list[str] = []
     kept: Words = []
     for each in sequence:
@@ -118,7 +118,7 @@ def write(sequence: Words, stop: str) -> Line:
 
 
 def links(german: Line, english: Line) -> tuple[tuple[int, int], ...]:
-    """The gold alignment: sorted pairs of positions whose words share a concept."""
+    """Return the gold alignment: the sorted pairs of positions whose words share a concept."""
     return tuple(
         (i, j)
         for i, left in enumerate(german.words)
