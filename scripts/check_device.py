@@ -50,7 +50,7 @@ SMOOTHING, COVERAGE = 0.1, 0.2
 
 
 class Limits(NamedTuple):
-    """How much results in a precision may differ from float64."""
+    """The largest allowed differences between results in a precision and those in float64."""
 
     loss: float  # relative
     gradient: float  # norm of the difference over the norm of the gradient, for each weight
@@ -61,7 +61,7 @@ LIMITS: dict[PRECISIONS, Limits] = {"fp32": Limits(1e-5, 1e-3, 1e-4), "bf16": Li
 
 
 class Difference(NamedTuple):
-    """How much a result differs from float64."""
+    """The difference between a result and the same result in float64, with the largest allowed one."""
 
     what: str
     size: float

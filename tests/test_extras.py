@@ -1,4 +1,4 @@
-"""What is said about packages that are not installed names something that works from the source folder."""
+"""Test the commands for installing optional packages, in messages and pages: they work in the source folder."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ TEXT = [
 ] + [ROOT / name for name in ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "Makefile")]
 
 
-def test_a_missing_package_is_one_sentence_with_a_command_that_works(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_package_is_reported_with_the_command_that_installs_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "fastchrf", None)
     with pytest.raises(NmtError) as caught:
         import_extra("fastchrf", "mbr")
@@ -32,7 +32,7 @@ def test_a_missing_package_is_one_sentence_with_a_command_that_works(monkeypatch
     )
 
 
-def test_nothing_asks_for_the_project_that_has_our_import_s_name_on_the_package_index() -> None:
+def test_nothing_installs_the_unrelated_project_nmt_of_the_package_index() -> None:
     assert PROJECT["name"] == "nmt-toolkit"
     asked = re.compile(r"\bnmt\\?\[|pip install (?:-\S+ )*['\"]?nmt\b(?!-toolkit)")
     found = [
@@ -41,7 +41,7 @@ def test_nothing_asks_for_the_project_that_has_our_import_s_name_on_the_package_
     assert found == []
 
 
-def test_every_extra_that_is_named_is_one_and_has_the_package() -> None:
+def test_every_extra_that_is_named_exists_and_has_the_package() -> None:
     extras = PROJECT["optional-dependencies"]
     named = {extra for path in TEXT for extra in re.findall(r"\.\[(\w+)\]['\"]", path.read_text("utf-8"))}
     assert {"mbr", "fast", "langid"} <= named <= set(extras)

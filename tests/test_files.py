@@ -1,4 +1,4 @@
-"""Files and folders that are complete or absent, wherever their path leads; folders that a later process goes on in."""
+"""Test nmt.files: files and folders are complete or absent, also through links, and partial folders are resumed."""
 
 from __future__ import annotations
 
@@ -42,14 +42,14 @@ def mode_of(path: Path) -> int:
 
 @pytest.fixture
 def umask() -> Iterator[None]:
-    """An unusual one, which no fixed mode has by chance."""
+    """Set an unusual umask, so that no hard-coded mode agrees with it by chance."""
     before = os.umask(0o027)
     yield
     os.umask(before)
 
 
 @pytest.mark.parametrize("write", [write_file, write_folder])
-def test_a_link_stays_and_what_it_leads_to_is_replaced_with_its_mode(
+def test_a_link_is_kept_and_its_target_is_replaced_with_the_same_mode(
     tmp_path: Path, write: Callable[[Path, str], None], umask: None
 ) -> None:
     (tmp_path / "disk").mkdir()
@@ -63,13 +63,13 @@ def test_a_link_stays_and_what_it_leads_to_is_replaced_with_its_mode(
     assert (tmp_path / "first").readlink() == Path("disk/target")
     assert (tmp_path / "second").is_symlink()
     assert mode_of(target) == 0o751
-    assert [path.name for path in target.parent.iterdir()] == ["target"], "nothing half written is left"
+    assert [path.name for path in target.parent.iterdir()] == ["target"], "no partial file is left"
 
 
 @pytest.mark.parametrize(
     ("write", "mode"), [(write_file, 0o640), (write_folder, 0o750), (write_folder_in_parts, 0o750)]
 )
-def test_a_dangling_link_makes_what_it_leads_to_with_the_mode_of_the_umask(
+def test_the_target_of_a_dangling_link_is_created_with_the_mode_of_the_umask(
     tmp_path: Path, write: Callable[[Path, str], None], mode: int, umask: None
 ) -> None:
     link = tmp_path / "link"
@@ -80,14 +80,14 @@ def test_a_dangling_link_makes_what_it_leads_to_with_the_mode_of_the_umask(
     assert mode_of(tmp_path / "disk" / "target") == mode
 
 
-def test_a_folder_is_made_where_a_dangling_link_leads(tmp_path: Path) -> None:
+def test_make_folder_creates_the_target_of_a_dangling_link(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(tmp_path / "disk" / "target")
     make_folder(tmp_path / "link")
     assert (tmp_path / "disk" / "target").is_dir()
 
 
 @pytest.mark.parametrize("write", [write_file, write_folder, write_folder_in_parts])
-def test_links_in_a_circle_are_one_sentence(tmp_path: Path, write: Callable[[Path, str], None]) -> None:
+def test_circular_links_are_reported_in_one_sentence(tmp_path: Path, write: Callable[[Path, str], None]) -> None:
     (tmp_path / "one").symlink_to(tmp_path / "other")
     (tmp_path / "other").symlink_to(tmp_path / "one")
     for place in (tmp_path / "one", tmp_path / "one" / "within"):
@@ -96,7 +96,7 @@ def test_links_in_a_circle_are_one_sentence(tmp_path: Path, write: Callable[[Pat
     assert sorted(path.name for path in tmp_path.iterdir()) == ["one", "other"]
 
 
-def test_nobody_may_read_while_it_is_written_what_nobody_may_read_afterwards(tmp_path: Path) -> None:
+def test_a_private_file_is_private_while_it_is_written(tmp_path: Path) -> None:
     path = tmp_path / "secret"
     path.touch(0o600)
     with atomic_write(path) as file:
@@ -106,7 +106,7 @@ def test_nobody_may_read_while_it_is_written_what_nobody_may_read_afterwards(tmp
     assert mode_of(path) == 0o600
 
 
-def test_a_failure_leaves_the_link_and_its_target_as_they_were(tmp_path: Path) -> None:
+def test_a_failure_changes_neither_the_link_nor_its_target(tmp_path: Path) -> None:
     (tmp_path / "target").write_text("older")
     (tmp_path / "link").symlink_to("target")
     with pytest.raises(KeyboardInterrupt), atomic_write(tmp_path / "link") as file:
@@ -116,7 +116,7 @@ def test_a_failure_leaves_the_link_and_its_target_as_they_were(tmp_path: Path) -
     assert sorted(path.name for path in tmp_path.iterdir()) == ["link", "target"]
 
 
-def test_a_pipe_and_an_open_file_are_written_to_and_stay(tmp_path: Path) -> None:
+def test_a_pipe_and_an_open_file_are_written_in_place(tmp_path: Path) -> None:
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     read: list[str] = []
@@ -136,8 +136,8 @@ def test_a_pipe_and_an_open_file_are_written_to_and_stay(tmp_path: Path) -> None
         write_file(Path("/dev/fd/999"), "text")
 
 
-def test_what_was_half_written_when_a_process_was_killed_goes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Killed as a file is put into place, inside of a folder that is not in its place yet."""
+def test_partial_files_of_a_killed_process_are_deleted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The process is killed while it renames a finished file, in a folder that has not been renamed itself."""
 
     class Killed(BaseException):
         pass
@@ -146,7 +146,7 @@ def test_what_was_half_written_when_a_process_was_killed_goes(tmp_path: Path, mo
         raise Killed
 
     with pytest.MonkeyPatch.context() as patch, pytest.raises(Killed):
-        patch.setattr(Path, "unlink", lambda *_, **__: None)  # nothing is tidied up after a kill
+        patch.setattr(Path, "unlink", lambda *_, **__: None)  # a killed process does not clean up
         patch.setattr("shutil.rmtree", lambda *_, **__: None)
         with resumable_directory(tmp_path / "made", wait=killed) as folder:
             assert folder is not None
@@ -156,15 +156,15 @@ def test_what_was_half_written_when_a_process_was_killed_goes(tmp_path: Path, mo
             with atomic_directory(folder / "inner") as inner, atomic_write(inner / "file") as file:
                 file.write("half")
     (partial,) = (path for path in tmp_path.iterdir() if path.name.endswith(".partial"))
-    assert len(list(partial.rglob(".*.partial"))) == 2, "a folder and a file in it"
+    assert len(list(partial.rglob(".*.partial"))) == 2, "an unfinished folder and an unfinished file in it"
     with resumable_directory(tmp_path / "made", wait=killed) as folder:
         assert folder is not None
         assert [path.name for path in folder.iterdir()] == ["done"]
     assert (tmp_path / "made" / "done").read_text() == "kept"
 
 
-def test_a_lock_is_taken_though_its_holder_removed_the_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As a command does that fails before it has put anything into the folder it made."""
+def test_a_lock_is_taken_even_if_its_holder_removed_the_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A command removes the folder that it made if it fails before it has put anything into it."""
     lock = tmp_path / "exports" / ".lock"
     lock.parent.mkdir()
     is_still, removed = files._is_still, []

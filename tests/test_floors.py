@@ -1,6 +1,6 @@
-"""The house of docs/architecture.md: a floor imports from those below it, never from above.
+"""Test the layers of docs/architecture.md: a module imports only from its own room and from the floors below.
 
-All imports count: those inside functions, too, and those for type checkers alone.
+Imports inside functions and those for type checkers count, too.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-# from the ground up; the rooms of one floor do not know each other
+# from the ground up; rooms on the same floor do not import from each other
 FLOORS = [
     ["errors"],
     ["messages"],
@@ -50,7 +50,7 @@ def imports(path: Path) -> Iterator[str]:
 
 
 def room_of(module: str) -> str:
-    """Return the room that a module is in, or is; the package itself, which has the version, is none."""
+    """Return the room of a module. It is "" for nmt itself, which has the version, and for modules without a room."""
     inside = module.removeprefix("nmt.")
     return next((room for room in sorted(ROOMS, reverse=True) if f"{inside}.".startswith(f"{room}.")), "")
 
@@ -80,4 +80,6 @@ def test_an_import_from_above_would_be_found(tmp_path: Path) -> None:
 def test_the_page_names_every_room() -> None:
     page = (ROOT / "docs" / "architecture.md").read_text("utf-8")
     folders = {path.name for path in (ROOT / "nmt").iterdir() if (path / "__init__.py").is_file()}
-    assert {name for name in folders if f"`{name}/`" not in page} == {"pictures"}, "which stands in the picture"
+    assert {name for name in folders if f"`{name}/`" not in page} == {"pictures"}, (
+        "only `pictures/` may be missing: the diagram has it"
+    )

@@ -1,4 +1,4 @@
-"""The one way by which messages reach the user."""
+"""Test nmt.messages: messages and live lines on a terminal, in a log, and with stderr closed."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Terminal(io.StringIO):
         return True
 
 
-def test_a_message_takes_the_place_of_a_live_line(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_message_replaces_the_live_line(monkeypatch: pytest.MonkeyPatch) -> None:
     terminal = Terminal()
     monkeypatch.setattr(sys, "stderr", terminal)
     assert on_terminal()
@@ -25,13 +25,13 @@ def test_a_message_takes_the_place_of_a_live_line(monkeypatch: pytest.MonkeyPatc
     assert terminal.getvalue() == "\r\x1b[K12 pairs read\r\x1b[Knmt-prepare: a note\n"
 
 
-def test_a_log_has_the_sentence_alone(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_log_gets_the_sentence_without_control_characters(capsys: pytest.CaptureFixture[str]) -> None:
     tell("a note")
     assert capsys.readouterr().err == "a note\n"
     assert not on_terminal()
 
 
-def test_with_stderr_closed_nothing_is_said_and_nothing_fails() -> None:
+def test_a_closed_stderr_is_no_error() -> None:
     code = "from nmt.messages import on_terminal, renew, tell; tell('a note'); renew('x'); print(on_terminal())"
     done = subprocess.run(["bash", "-c", f'"{sys.executable}" -c "{code}" 2>&-'], capture_output=True, text=True)
     assert (done.returncode, done.stdout, done.stderr) == (0, "False\n", "")

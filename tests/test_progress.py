@@ -1,4 +1,4 @@
-"""What is said of a long work, and when."""
+"""Test Pulse: when "... still running" is printed, and which message it quotes."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import threading
 from nmt.progress import Pulse
 
 
-def test_a_silence_is_broken_by_what_the_work_is_at_and_again_until_it_ends() -> None:
+def test_still_running_is_repeated_in_silence_until_the_work_ends() -> None:
     said: list[str] = []
     thrice = threading.Event()
 
@@ -27,7 +27,7 @@ def test_a_silence_is_broken_by_what_the_work_is_at_and_again_until_it_ends() ->
     assert len(said) == count
 
 
-def test_what_is_said_is_what_the_work_is_at_and_puts_the_sign_of_life_off() -> None:
+def test_each_message_postpones_still_running_and_the_last_is_quoted() -> None:
     said: list[str] = []
     beaten = threading.Event()
 
@@ -37,7 +37,7 @@ def test_what_is_said_is_what_the_work_is_at_and_puts_the_sign_of_life_off() -> 
             beaten.set()
 
     with Pulse(say, every=0.4) as pulse:
-        for number in range(8):  # together longer than the silence that is broken
+        for number in range(8):  # 0.8 s in total, but never 0.4 s without a message
             pulse.heard(f"line {number}") if number % 2 else pulse.say(f"line {number}")
             assert not beaten.wait(0.1)
         assert beaten.wait(20)

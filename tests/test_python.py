@@ -1,4 +1,4 @@
-"""The Python door: one text or many, attention of every head, and the commands as functions."""
+"""Test the Python interface: one text or a list, attention of every head, and the commands as functions."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_run(tmp_path_factory.mktemp("python") / "run", "transformer-pre")
 
 
-def test_importing_nmt_does_not_wait_for_torch() -> None:
+def test_importing_nmt_does_not_import_torch() -> None:
     slow = "{'torch', 'numpy', 'hydra', 'matplotlib'} & set(sys.modules)"
     script = f"import sys, nmt; assert set(nmt.__all__) <= set(dir(nmt)); sys.exit(str({slow} or 'none'))"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
@@ -52,7 +52,7 @@ def test_importing_nmt_does_not_wait_for_torch() -> None:
         nmt.translat  # type: ignore[attr-defined]  # noqa: B018
 
 
-def test_a_string_is_answered_by_one_answer_and_a_list_by_a_list(run: Path) -> None:
+def test_a_string_gives_one_result_and_a_list_gives_a_list(run: Path) -> None:
     translator = nmt.load(run, device="cpu")
     line, target = LINES[0], TARGETS[0]
     assert translator.translate(line) == translator.translate([line])[0] == translator.translate((line,))[0]
@@ -84,14 +84,14 @@ def test_a_string_is_answered_by_one_answer_and_a_list_by_a_list(run: Path) -> N
         (["ba", b"de"], r"index 1 of the list is of type bytes"),
     ],
 )
-def test_what_is_no_text_is_refused_in_a_sentence(wrong: object, sentence: str) -> None:
+def test_input_that_is_not_text_is_refused(wrong: object, sentence: str) -> None:
     translator = translator_of("rnnsearch")
     for ask in (translator.translate, translator.nbest, translator.attention, translator.align):
         with pytest.raises(nmt.NmtError, match=sentence):
             ask(wrong)  # type: ignore[operator]
 
 
-def test_what_stands_beside_a_text_is_counted() -> None:
+def test_each_text_needs_its_own_target_or_prefix() -> None:
     translator = translator_of("rnnsearch")
     for ask in (
         lambda: translator.score("ba", ["lo", "lo"]),
@@ -106,9 +106,9 @@ def test_what_stands_beside_a_text_is_counted() -> None:
 
 
 @pytest.mark.parametrize("variant", ATTENDING)
-def test_attention_between_pieces_is_what_the_model_answers(variant: str) -> None:
+def test_attention_between_pieces_is_that_of_the_model(variant: str) -> None:
     translator, model, tokenizer = translator_of(variant), toy_model(variant).double(), toy_tokenizer()
-    translator.engine.model.double()  # what company and padding change is only how sums are rounded
+    translator.engine.model.double()  # in float64, batching and padding change results only by rounding
     for source, target, shown in zip(LINES, TARGETS, translator.attention(LINES, TARGETS, by="pieces"), strict=True):
         src, out = (torch.tensor(ids) for ids in (tokenizer.encode_source([source]), tokenizer.encode_target([target])))
         begun = torch.cat([torch.tensor([[BOS]]), out[:, :-1]], 1)
@@ -135,7 +135,7 @@ def test_attention_between_words_is_that_of_nmt_align(variant: str) -> None:
         found[0].mean(3)
 
 
-def test_without_a_target_it_is_that_of_the_translation(run: Path) -> None:
+def test_without_a_target_the_attention_is_that_of_the_translation(run: Path) -> None:
     translator = nmt.load(run, device="cpu")
     shown = translator.attention(LINES)
     assert [one.text for one in shown] == translator.translate(LINES)
@@ -157,7 +157,7 @@ def test_a_long_line_is_shown_segment_by_segment(by: str) -> None:
     np.testing.assert_allclose(shown.weights.sum(-1), 1, atol=1e-5)
     if by == "pieces":
         assert shown.source.count(END) == len(translator.nbest(long).hypotheses[0].segments)
-        assert (shown.weights[..., 0, -1] == 0).all()  # the first word sees nothing of the last segment
+        assert (shown.weights[..., 0, -1] == 0).all()  # the first word does not attend to the last segment
 
 
 @pytest.mark.parametrize(("layer", "head"), CHOICES)
@@ -182,7 +182,7 @@ def test_links_are_those_of_the_commands(
         assert [frozenset(one) for one in translator.align(lines)] == theirs
 
 
-def test_the_picture_is_drawn_of_what_was_chosen() -> None:
+def test_the_picture_shows_the_chosen_layer_and_head() -> None:
     shown = translator_of("transformer-pre").attention(LINES[0], TARGETS[0])
     figure = shown.draw(layer=1, head=2, title="one head")
     drawn = figure.axes[0].images[0].get_array()
@@ -202,7 +202,7 @@ class OnlySearches:
         return []
 
 
-def test_what_has_no_attention_says_so(run: Path) -> None:
+def test_models_and_engines_without_attention_are_refused(run: Path) -> None:
     with pytest.raises(nmt.NmtError, match="no attention: it reads the source as one fixed vector"):
         translator_of("cho").attention("ba.")
     with pytest.raises(nmt.NmtError, match="an ensemble has no attention of its own"):
@@ -214,7 +214,7 @@ def test_what_has_no_attention_says_so(run: Path) -> None:
         translator_of("rnnsearch").attention("ba.", by="heads")  # type: ignore[arg-type]
 
 
-def test_what_cannot_be_loaded_says_so(run: Path) -> None:
+def test_wrong_arguments_of_load_are_refused(run: Path) -> None:
     for nothing in ([], None):
         with pytest.raises(nmt.NmtError, match="name the directory of a run"):
             nmt.load(nothing)  # type: ignore[arg-type]
@@ -227,7 +227,7 @@ def test_what_cannot_be_loaded_says_so(run: Path) -> None:
             nmt.load(run, engine="native", precision=precision)  # type: ignore[arg-type]
 
 
-def test_prepare_train_and_evaluate_are_the_commands(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_prepare_train_and_evaluate_do_what_the_commands_do(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     config = tiny_config(tmp_path)
     said: list[str] = []
     prepared = nmt.prepare(config, log=said.append)
@@ -266,7 +266,7 @@ def test_a_configuration_is_checked_again_before_it_is_used(tmp_path: Path) -> N
             nmt.evaluate(tmp_path, **wrong)  # type: ignore[arg-type]
 
 
-def test_an_interrupted_training_keeps_its_state_and_goes_on(tmp_path: Path) -> None:
+def test_an_interrupted_training_saves_and_says_how_to_resume(tmp_path: Path) -> None:
     script = f"""
         import os, signal, threading, time
         from pathlib import Path

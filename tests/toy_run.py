@@ -1,4 +1,4 @@
-"""A run directory made in a moment: a real tokenizer of made-up words, random weights."""
+"""A run directory that is made without training: a real tokenizer of made-up words, and random weights."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ MAX_TOKENS = 24
 
 
 def made_up_lines(count: int, seed: int, longest: int = 9) -> list[str]:
-    """Sentences of one to `longest` syllables-only words."""
+    """Return sentences of 1 to `longest` words that are made of random syllables."""
     source = random.Random(seed)
     word = ["".join(source.choice(["ba", "de", "ki", "lo", "mu"]) for _ in range(n % 3 + 1)) for n in range(40)]
     return [" ".join(source.choices(word, k=source.randint(1, longest))) + "." for _ in range(count)]
@@ -36,7 +36,7 @@ def toy_tokenizer() -> Tokenizer:
 
 
 def toy_model(variant: str, seed: int = 5) -> Seq2Seq:
-    """The variant over the toy vocabulary, with weights large enough that what it answers depends on the source."""
+    """Build a model for the toy vocabulary, with doubled weights, so that its outputs depend on the source."""
     torch.manual_seed(seed)
     model = build_model(VARIANTS[variant], toy_tokenizer().source_size, toy_tokenizer().target_size)
     with torch.no_grad():
@@ -58,7 +58,7 @@ def toy_config(variant: str) -> Config:
 
 
 def make_run(folder: Path, variant: str = "transformer-post", step: int = 12) -> Path:
-    """Write a whole run directory whose checkpoint is both last and best."""
+    """Write a complete run directory, whose only checkpoint is both last and best."""
     save_config(toy_config(variant), folder / "config.yaml")
     toy_tokenizer().save(folder / "tokenizer")
     save_checkpoint(folder, step, toy_model(variant), {"step": step})

@@ -50,7 +50,7 @@ class World:
 
     @property
     def is_main(self) -> bool:
-        """Whether this is the main process, which writes files and reports to the user."""
+        """True in the main process, which writes files and reports to the user."""
         return self.rank == 0
 
     def own_device(self, device: torch.device) -> torch.device:

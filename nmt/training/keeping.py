@@ -62,7 +62,7 @@ class Keeper:
 
     @property
     def has_checkpoint(self) -> bool:
-        """Whether the run directory has a checkpoint to resume from."""
+        """True if the run directory has a checkpoint to resume from."""
         return self.world.on_main(lambda: has_checkpoint(self.run_dir))
 
     def begin(self, progress: TrainingProgress) -> None:

@@ -1,4 +1,4 @@
-"""What `make demo` leaves, of tiny models: the runs that docs/python.md and the notebook load."""
+"""The runs of `make demo`, trained with tiny models, for docs/python.md and the notebook."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ TINY = [
 
 @pytest.fixture(scope="package")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with runs/demo, where Luong's system is trained as well, and a little of data/embedded."""
+    """Train the runs of runs/demo, and one of Luong's system, in a folder with a small part of data/embedded."""
     folder = tmp_path_factory.mktemp("demo")
     text = folder / "data" / "embedded"
     write_corpus(text, train=120, val=2, test=8)

@@ -1,4 +1,4 @@
-"""A page of docs/ as its headings and the blocks of code below them."""
+"""Reading the blocks of code of a page in docs/, with the headings above them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ HEADING_OR_BLOCK = re.compile(r"^## (?P<heading>[^\n]+)$|^```(?P<language>\w*)\n
 
 
 class Block(NamedTuple):
-    """A block of code, the heading it stands below and its language, such as python."""
+    """A block of code, with the last heading above it and its language, such as python."""
 
     heading: str
     language: str
@@ -19,7 +19,7 @@ class Block(NamedTuple):
 
 
 def blocks(page: str) -> list[Block]:
-    """The blocks of a page, in order."""
+    """Return the blocks of code of a page, in order."""
     found, heading = [], ""
     for match in HEADING_OR_BLOCK.finditer((DOCS / page).read_text("utf-8")):
         heading = match["heading"] or heading

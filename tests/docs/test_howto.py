@@ -1,4 +1,4 @@
-"""The commands of docs/howto.md run as they stand, in order, and leave what they promise."""
+"""Run the commands of docs/howto.md in order, and check that they create the files that the page promises."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ ANSWERS = blocks("howto.md")
 
 
 class Command(NamedTuple):
-    """One line of a shell: [NAME=VALUE ...] words [> FILE], what is piped into it, and what it promises to leave."""
+    """A command line, [NAME=VALUE ...] words [> FILE], with its input and the file that the page promises."""
 
     environment: dict[str, str]
     words: list[str]
@@ -33,7 +33,7 @@ class Command(NamedTuple):
 
     @classmethod
     def parse(cls, line: str) -> Command:
-        """Read a line such as `echo a | nmt-translate runs/my > out.en   # -> out.en`."""
+        """Parse a line such as `echo a | nmt-translate runs/my > out.en   # -> out.en`."""
         line, _, leaves = line.partition("# -> ")
         piped, _, command = line.rpartition(" | ")
         words = shlex.split(command)
@@ -46,7 +46,7 @@ class Command(NamedTuple):
         return cls(environment, words, stdin, stdout, leaves.strip() or None)
 
     def run(self) -> int:
-        """Run it here, if it is one of nmt's commands, and return its exit status."""
+        """Run the command and return its exit status. Commands of nmt run in this process."""
         name, *arguments = self.words
         if name.startswith("nmt-"):
             return int(import_module(f"nmt.cli.{name.removeprefix('nmt-')}").main(arguments))
@@ -57,7 +57,7 @@ class Command(NamedTuple):
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What the page takes for granted: a checkout's configs, text, and another toolkit's translations."""
+    """Create a folder with the files that the page assumes: presets, text, and translations of another toolkit."""
     folder = tmp_path_factory.mktemp("howto")
     shutil.copytree(presets(), folder / "configs")
     write_presets(folder)
@@ -87,7 +87,7 @@ def test_answer(
     for line in answer.code.splitlines():
         command = Command.parse(line)
         if command.leaves and not command.leaves.startswith("runs/"):
-            Path(command.leaves).unlink(missing_ok=True)  # an earlier answer's
+            Path(command.leaves).unlink(missing_ok=True)  # may exist from an earlier answer
         monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(command.stdin.encode())))
         for name, value in command.environment.items():
             monkeypatch.setenv(name, value)
@@ -103,6 +103,6 @@ def test_the_page_answers_at_least_twenty_questions() -> None:
     page = (Path(__file__).resolve().parents[2] / "docs" / "howto.md").read_text("utf-8")
     questions = re.findall(r"^## (.+)$", page, re.M)
     assert len(questions) >= 20
-    assert questions == list(dict.fromkeys(answer.heading for answer in ANSWERS)), "each has a command"
+    assert questions == list(dict.fromkeys(answer.heading for answer in ANSWERS)), "every question needs a command"
     anchors = ["".join(re.findall(r"[\w -]", question)).lower().replace(" ", "-") for question in questions]
     assert sorted(re.findall(r"\]\(#([^)]+)\)", page)) == sorted(anchors)

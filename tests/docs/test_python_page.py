@@ -1,4 +1,4 @@
-"""The examples of docs/python.md run as they stand, one after the other."""
+"""Run the examples of docs/python.md one after the other, in one Python session."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ EXAMPLES = [block for block in blocks("python.md") if block.language == "python"
 
 @pytest.fixture(scope="module")
 def session(demo: Path) -> dict[str, Any]:
-    """The names that the examples make for those after them."""
+    """Return the global variables of the session, and write the files that the examples read."""
     write_my_text(demo)
     write_presets(demo)
     shutil.copy(presets() / "example.yaml", demo / "my.yaml")
@@ -38,7 +38,7 @@ def test_example(
     assert len(printed) >= example.code.count("\nprint(")
 
 
-def test_what_the_examples_leave(session: dict[str, Any], demo: Path) -> None:
+def test_the_variables_and_files_that_the_examples_create(session: dict[str, Any], demo: Path) -> None:
     assert len(EXAMPLES) >= 6
     assert (demo / "head.png").read_bytes().startswith(b"\x89PNG")
     attention = session["attention"]

@@ -1,4 +1,4 @@
-"""The website: every page is in it, and a broken link fails its build."""
+"""Test the website: it has every page, and a broken link fails its build."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The tour: its excerpts are lines of the project, its pictures are there and can be drawn."""
+"""Test docs/tour.md: its excerpts are still in the code, and its pictures exist and can be drawn."""
 
 from __future__ import annotations
 
@@ -28,7 +28,9 @@ def test_every_block_of_code_names_its_file() -> None:
 def test_an_excerpt_is_still_in_its_file(shown: str, linked: str, code: str) -> None:
     assert shown == linked
     content = (ROOT / shown).read_text("utf-8")
-    assert any(indent(dedent(code), " " * depth) in content for depth in range(0, 20, 4)), f"{shown} has not:\n{code}"
+    assert any(indent(dedent(code), " " * depth) in content for depth in range(0, 20, 4)), (
+        f"{shown} does not contain:\n{code}"
+    )
 
 
 def test_the_page_shows_every_picture() -> None:

@@ -1,7 +1,7 @@
-"""The folder in which a page's examples run: little text, and presets of tiny models under the usual names.
+"""The files that the examples of a page need: a little text, and presets of tiny models under the usual names.
 
-Groups of presets in the folder of a configuration go before those of the toolkit. So `model=rnnsearch` beside it is a
-tiny RNNsearch, and what a page says is run as it stands.
+Presets next to a configuration file take precedence over those of the toolkit. So `model=rnnsearch` selects a tiny
+RNNsearch there, and the commands of a page can be run unchanged.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ PRESETS = {
 
 
 def write_presets(folder: Path) -> None:
-    """Write the tiny presets into the folder of a configuration."""
+    """Write the tiny presets into a folder, for the configuration files in it."""
     for name, text in PRESETS.items():
         path = folder / f"{name}.yaml"
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -37,13 +37,13 @@ def write_presets(folder: Path) -> None:
 
 @cache
 def short_lines(split: str) -> list[int]:
-    """Which lines of a part of the embedded corpus are short on both sides, counted from 0."""
+    """Return the numbers, from 0, of the lines of a split that have at most 8 words in both languages."""
     sides = [_read(f"{split}.{language}") for language in ("de", "en")]
     return [number for number, pair in enumerate(zip(*sides, strict=True)) if max(map(len, map(str.split, pair))) <= 8]
 
 
 def copy_lines(name: str, target: Path, count: int, skip: int = 0) -> None:
-    """Copy so many of the short lines of a file of the embedded corpus, after the first `skip` of them."""
+    """Copy `count` short lines of a file of the embedded corpus, after skipping the first `skip` of them."""
     lines = _read(name)
     target.parent.mkdir(parents=True, exist_ok=True)
     chosen = short_lines(name.split(".")[0])[skip : skip + count]
@@ -51,7 +51,7 @@ def copy_lines(name: str, target: Path, count: int, skip: int = 0) -> None:
 
 
 def write_corpus(folder: Path, train: int, val: int, test: int, skip: int = 0) -> None:
-    """Write {train,val,test}.{de,en} with so many pairs of the embedded corpus."""
+    """Write {train,val,test}.{de,en} with the given numbers of short pairs of the embedded corpus."""
     for name, split, count in (("train", "train", train), ("val", "dev", val), ("test", "test", test)):
         for language in ("de", "en"):
             copy_lines(f"{split}.{language}", folder / f"{name}.{language}", count, skip)

@@ -1,6 +1,7 @@
-"""Runs of earlier versions of the schema, one of each family, trained and kept as the code of that version wrote them.
+"""Test that runs of earlier versions of the schema still load and translate as before.
 
-translations.tsv has sentences, and what that code translated them to by its default rules.
+Each schema_*/FAMILY is a run as the code of that version wrote it. Its translations.tsv has sentences and their
+translations by that code with its default search rules.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ def contents(folder: Path) -> dict[Path, bytes]:
 
 
 @pytest.mark.parametrize("version", ["schema_1", "schema_2"])
-def test_each_family_has_one(version: str) -> None:
+def test_there_is_a_run_of_each_family(version: str) -> None:
     assert {run.name for run in RUNS if run.parent.name == version} == {
         "luong",
         "rnn_encdec",
@@ -38,10 +39,10 @@ def test_each_family_has_one(version: str) -> None:
 
 
 @ALL
-def test_it_translates_as_it_did_and_nothing_in_it_is_rewritten(
+def test_an_old_run_translates_as_before_and_is_not_modified(
     kept: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Version 1 had other default rules of search; asked for by name they find what they found, and that is told."""
+    """Version 1 had other default search rules: given as options, they give its translations, and a note says why."""
     run = tmp_path / "run"
     shutil.copytree(kept, run)
     lines = [line.split("\t") for line in (run / "translations.tsv").read_text("utf-8").splitlines()]
@@ -57,14 +58,14 @@ def test_it_translates_as_it_did_and_nothing_in_it_is_rewritten(
 
 
 @ALL
-def test_it_has_todays_rules_by_default(kept: Path) -> None:
+def test_an_old_run_uses_the_current_search_rules_by_default(kept: Path) -> None:
     translator = Translator.load(kept, device="cpu")
     assert translator.search == SearchConfig()
     assert translator.translate("kilo.")
 
 
 @ALL
-def test_weights_have_todays_names(kept: Path) -> None:
+def test_old_weights_are_read_under_their_current_names(kept: Path) -> None:
     run = load_run(kept)
     fresh = build_model(run.config.model, run.tokenizer.source_size, run.tokenizer.target_size)
     assert read_weights(run.checkpoint.path / "model.safetensors").keys() == fresh.state_dict().keys()

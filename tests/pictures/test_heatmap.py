@@ -21,13 +21,13 @@ def diagonal(rows: int, columns: int) -> np.ndarray:
     return weights
 
 
-def test_labels_are_the_tokens_source_above_target_beside() -> None:
+def test_source_tokens_label_the_top_and_target_tokens_the_side() -> None:
     source, target = ["Äpfel", "$x$", "|", "a\nb"], ["apples", "_x_", "^"]
     figure = heatmap(diagonal(3, 4), source, target)
     axes = figure.axes[0]
     assert [label.get_text() for label in axes.get_xticklabels()] == ["Äpfel", "$x$", "|", "a·b"]
     assert [label.get_text() for label in axes.get_yticklabels()] == target
-    assert not any(label.get_parse_math() for label in axes.get_xticklabels()), "a dollar sign is no formula"
+    assert not any(label.get_parse_math() for label in axes.get_xticklabels()), "a dollar sign does not start a formula"
     assert axes.xaxis.get_ticks_position() == "top"
     assert to_png(figure).startswith(b"\x89PNG")
 
@@ -44,10 +44,10 @@ def test_heavy_cells_are_darker_than_light_ones() -> None:
     picture = heatmap_array(np.array([[1.0, 0.0], [0.0, 0.0]]), ["a", "b"], ["x", "y"]).astype(int)
     assert picture.dtype == int and picture.ndim == 3 and picture.shape[2] == 3
     blue = (picture[:, :, 2] - picture[:, :, 0]) > 60
-    assert blue.any(), "some of the picture has the hue of weight"
+    assert blue.any(), "some pixels must have the hue of heavy weights"
     empty = heatmap_array(np.zeros((2, 2)), ["a", "b"], ["x", "y"]).astype(int)
     scale = ((empty[:, :, 2] - empty[:, :, 0]) > 60).sum()
-    assert blue.sum() > scale + 100, "beside the scale, the heavy cell"
+    assert blue.sum() > scale + 100, "the heavy cell must be blue, not only the colour scale"
 
 
 def test_pixels_for_tensorboard() -> None:
@@ -91,14 +91,14 @@ def grid(rows: int, columns: int, tokens: int) -> list[list[Panel]]:
     ]
 
 
-def test_maps_of_a_grid_share_one_scale_and_each_says_what_it_is() -> None:
+def test_maps_of_a_grid_share_one_scale_and_each_has_its_title() -> None:
     figure = heatmaps(grid(2, 3, 4), list("abcd"), list("wxyz"), "run, sentence 3")
     *maps, scale = figure.axes
     assert [axes.get_xlabel() for axes in maps] == [f"layer {row}, head {head}" for row in (0, 1) for head in (0, 1, 2)]
     assert {axes.images[0].get_clim() for axes in maps} == {(0.0, 1.0)} and scale.get_ylim() == (0.0, 1.0)
     assert [text.get_text() for text in figure.texts] == ["run, sentence 3"]
     lower = heatmaps(grid(1, 1, 4), list("abcd"), list("wxyz"), most=2.0)
-    assert lower.axes[0].images[0].get_clim() == (0.0, 2.0), "a scale shared with another picture"
+    assert lower.axes[0].images[0].get_clim() == (0.0, 2.0), "the scale of another picture can be given"
 
 
 @pytest.mark.parametrize(("rows", "columns", "tokens"), [(1, 1, 2), (2, 3, 12), (2, 8, 40)])
@@ -115,23 +115,23 @@ def test_nothing_in_a_grid_overlaps(rows: int, columns: int, tokens: int) -> Non
             assert getattr(before, f"{side}1") <= getattr(after, f"{side}0") + 0.5
 
 
-def test_a_picture_too_large_to_draw_is_one_sentence() -> None:
+def test_a_picture_too_large_to_draw_is_refused_in_one_sentence() -> None:
     with pytest.raises(NmtError, match="million pixels: draw fewer layers and heads"):
         to_png(heatmap(diagonal(3, 3), list("abc"), list("xyz")), dpi=50_000)
 
 
-def test_umlauts_need_no_font_but_the_bundled_one() -> None:
+def test_umlauts_need_only_the_bundled_font() -> None:
     assert families_for(["Äpfel über Straßen ▁"]) == ["DejaVu Sans"]
     assert missing_characters(["Äpfel über Straßen ▁ \t"]) == ""
 
 
-def test_characters_no_font_has_are_named() -> None:
-    nowhere = chr(0x5FFFF)  # a code point that is never assigned to a character
+def test_characters_that_no_font_has_are_named() -> None:
+    nowhere = chr(0x5FFFF)  # Unicode never assigns this code point
     families, missing = fonts._cover(frozenset({"a", nowhere}))
     assert families == ("DejaVu Sans",) and missing == {nowhere}
 
 
-def test_chinese_and_japanese_are_drawn_where_a_font_is_installed() -> None:
+def test_chinese_and_japanese_are_drawn_if_a_font_is_installed() -> None:
     text = ["今天", "天气", "ました"]
     if missing_characters(text):
         pytest.skip("no installed font has Chinese and Japanese")
@@ -139,4 +139,6 @@ def test_chinese_and_japanese_are_drawn_where_a_font_is_installed() -> None:
     assert len(families) > 1
     drawn = heatmap_array(np.zeros((1, 1)), ["今"], ["x"])
     other = heatmap_array(np.zeros((1, 1)), ["天"], ["x"])
-    assert drawn.shape != other.shape or (drawn != other).any(), "two glyphs, not twice the same box"
+    assert drawn.shape != other.shape or (drawn != other).any(), (
+        "two different characters must not both be drawn as the same box"
+    )

@@ -26,7 +26,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> LoadedRun:
     return load_run(make_run(folder / "transformer", "transformer", folder))
 
 
-def test_the_decoder_sees_what_it_has_written_after_the_begin_of_sentence(run: LoadedRun) -> None:
+def test_decoder_self_attention_covers_the_words_written_so_far(run: LoadedRun) -> None:
     pair = (2, SOURCES[1], REFERENCES[1])
     (picture,) = pictures("r", run.model, run.tokenizer, [pair], Selection("all", "all"), "decoder")
     words = ["A", "man", "is", "running"]
@@ -34,9 +34,9 @@ def test_the_decoder_sees_what_it_has_written_after_the_begin_of_sentence(run: L
     assert [len(row) for row in picture.panels] == [4, 4, 4]
     for panel in (panel for row in picture.panels for panel in row):
         weights = np.asarray(panel.weights)
-        assert weights[0, 0] > 0 and (weights[:, 0] > 0).all(), "the first column is what everything sees"
-        first_pieces = np.triu(weights, 2)  # a word of several pieces attends to its own first pieces
-        assert not first_pieces.any()
+        assert weights[0, 0] > 0 and (weights[:, 0] > 0).all(), "every word attends to the begin of sentence"
+        later_words = np.triu(weights, 2)  # not the word itself: its last pieces attend to its first ones
+        assert not later_words.any()
 
 
 def test_layers_without_self_attention_have_no_map(run: LoadedRun) -> None:
@@ -61,7 +61,7 @@ def test_layers_without_self_attention_have_no_map(run: LoadedRun) -> None:
         titles(4)
 
 
-def test_a_picture_of_one_map_says_all_in_its_title(run: LoadedRun) -> None:
+def test_the_title_of_a_single_map_names_its_layer_and_head(run: LoadedRun) -> None:
     pair = (1234, SOURCES[1], REFERENCES[1])
     (picture,) = pictures("my-run", run.model, run.tokenizer, [pair], Selection(3, 2))
     assert picture.stem == "my-run-sentence1234-layer3-head2"
@@ -70,7 +70,7 @@ def test_a_picture_of_one_map_says_all_in_its_title(run: LoadedRun) -> None:
     assert mean.title.endswith("mean of 3 layers, mean of 4 heads")
 
 
-def test_maps_of_one_sentence_share_a_scale_over_systems(run: LoadedRun) -> None:
+def test_maps_of_one_sentence_share_a_scale_across_systems(run: LoadedRun) -> None:
     pair = (1, SOURCES[0], REFERENCES[0])
     shown = [
         Map(system, pictures(name, run.model, run.tokenizer, [pair], Selection(1, head))[0])

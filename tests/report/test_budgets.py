@@ -26,13 +26,13 @@ def environment(**changes: Any) -> dict[str, Any]:
     return {"processes": 1, "cpu_threads": 2, "device": "cpu", "hardware": "a processor"} | changes
 
 
-def test_equal_budgets_and_noise_say_nothing(system: System) -> None:
+def test_equal_budgets_and_small_differences_are_not_mentioned(system: System) -> None:
     other = replace(system, name="b", history=History(minutes=10.9, updates=101))
     assert compare_budgets([system, other])["sentence"] == ""
     assert compare_budgets([system])["sentence"] == ""
 
 
-def test_minutes_count_for_every_thread_of_every_process(system: System) -> None:
+def test_minutes_are_multiplied_by_threads_and_processes(system: System) -> None:
     faster = replace(
         system, name="b", history=History(minutes=5.0, updates=100), environment=environment(cpu_threads=4)
     )
@@ -44,7 +44,7 @@ def test_minutes_count_for_every_thread_of_every_process(system: System) -> None
     assert found["sentence"] == ("The systems had different budgets: minutes x threads 20 (a) to 60 (b), 3.0 times.")
 
 
-def test_updates_tokens_and_parameters_are_told(system: System, tmp_path: Path) -> None:
+def test_different_updates_tokens_and_parameters_are_mentioned(system: System, tmp_path: Path) -> None:
     write_texts(tmp_path)
     run = load_run(make_run(tmp_path / "transformer", "transformer", tmp_path))
     run.config.training.tokens_per_update *= 4
@@ -54,7 +54,7 @@ def test_updates_tokens_and_parameters_are_told(system: System, tmp_path: Path) 
     assert found == {"updates": 2.0, "tokens": 8.0, "parameters": pytest.approx(max(sizes) / min(sizes))}
 
 
-def test_other_hardware_and_files_are_told(system: System) -> None:
+def test_different_hardware_and_unknown_budgets_are_mentioned(system: System) -> None:
     on_card = replace(system, name="b", environment=environment(device="cuda", hardware="a card"))
     found = compare_budgets([system, on_card, System("theirs", [])])
     assert found["hardware"] == {"a": "a processor", "b": "a card"} and found["unknown"] == ["theirs"]

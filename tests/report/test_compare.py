@@ -66,7 +66,7 @@ def test_results_have_every_system_with_scores_and_intervals(folder: Path, resul
                 assert system["scores"][name]["signature"] == expected.signature
 
 
-def test_results_tell_of_training_only_what_runs_tell(results: dict[str, Any]) -> None:
+def test_training_figures_are_given_for_runs_only(results: dict[str, Any]) -> None:
     for system in results["systems"][:-1]:
         assert system["parameters"] > 0 and system["sentences_per_second"] > 0
         assert system["training_minutes"] == 1.5 and system["updates"] == 2
@@ -74,7 +74,9 @@ def test_results_tell_of_training_only_what_runs_tell(results: dict[str, Any]) -
     assert results["systems"][-1]["parameters"] is None and results["systems"][-1]["model"] is None
 
 
-def test_unequal_budgets_stand_above_the_table_in_every_form(report: Path, results: dict[str, Any]) -> None:
+def test_unequal_budgets_are_mentioned_above_the_table_in_html_and_markdown(
+    report: Path, results: dict[str, Any]
+) -> None:
     told = results["budgets"]
     parameters = {entry["name"]: entry["parameters"] for entry in results["systems"] if entry["parameters"]}
     (difference,) = told["differences"]
@@ -98,7 +100,7 @@ def test_every_pair_is_tested_and_marked_against_the_baseline(results: dict[str,
         assert 0 < pair["metrics"]["bleu"]["p_value"] <= 1
 
 
-def test_the_test_of_significance_is_told_with_its_interval(folder: Path, results: dict[str, Any]) -> None:
+def test_the_significance_test_is_named_with_its_interval(folder: Path, results: dict[str, Any]) -> None:
     assert results["significance"]["method"] == "paired bootstrap resampling"
     contestants = [Contestant(folder / "other.txt", "a"), Contestant(folder / "text.en", "b")]
     files = (folder / "text.de", folder / "text.en")
@@ -108,7 +110,7 @@ def test_the_test_of_significance_is_told_with_its_interval(folder: Path, result
     assert shuffled["significance"]["method"] == "approximate randomisation"
     (pair,) = shuffled["significance"]["pairs"]
     differing = sum(one != other for one, other in zip(OTHER, REFERENCES, strict=True))
-    extreme = 2 / 2**differing  # the difference is largest if all translations are swapped, or none
+    extreme = 2 / 2**differing  # the difference is largest if all translations are swapped or none are
     assert pair["metrics"]["bleu"]["p_value"] == pytest.approx(extreme, abs=0.01)
     low, high = pair["metrics"]["bleu"]["confidence_interval"]
     page = Page((folder / "shuffled" / "index.html").read_text(encoding="utf-8"))
@@ -167,7 +169,7 @@ def test_the_page_is_self_contained_and_well_formed(report: Path) -> None:
     assert all(link.startswith("data:") for link in page.outside), "nothing is loaded from anywhere"
     assert "@import" not in text and not re.search(r"url\((?!#)", text)
     assert "<script" not in text
-    assert len(page.ids) == len(set(page.ids)), "pictures do not share names"
+    assert len(page.ids) == len(set(page.ids)), "ids must be unique, also between pictures"
     assert {link[1:] for link in page.inside} <= set(page.ids)
 
 
@@ -181,7 +183,7 @@ def test_the_page_shows_names_texts_and_figures_escaped(report: Path, results: d
         assert results["systems"][0]["scores"][name]["signature"] in page.text
 
 
-def test_attention_is_shown_of_the_sentences_asked_for_and_of_every_system_that_has_it(
+def test_attention_maps_show_the_requested_sentences_for_every_system_with_attention(
     folder: Path, report: Path
 ) -> None:
     paths = [*(folder / "runs" / family for family in MODELS), folder / "seeds" / "rnnsearch"]
@@ -199,7 +201,7 @@ def test_attention_is_shown_of_the_sentences_asked_for_and_of_every_system_that_
     assert {path.stem for path in (report / "figures").glob("attention-*.svg")} == expected
 
 
-def test_markdown_has_the_figures_and_its_pictures_are_there(report: Path, results: dict[str, Any]) -> None:
+def test_markdown_has_the_figures_and_its_pictures_exist(report: Path, results: dict[str, Any]) -> None:
     text = (report / "report.md").read_text(encoding="utf-8")
     pictures = re.findall(r"!\[[^]]*\]\(([^)]+)\)", text)
     assert pictures and all((report / picture).is_file() for picture in pictures)
@@ -211,10 +213,10 @@ def test_markdown_has_the_figures_and_its_pictures_are_there(report: Path, resul
             widths = set()
             continue
         widths.add(len(re.findall(r"(?<!\\)\|", line)))
-        assert len(widths) == 1, f"rows of one table have as many cells: {line}"
+        assert len(widths) == 1, f"all rows of a table need the same number of cells: {line}"
 
 
-def test_translations_are_used_again_and_old_maps_go(folder: Path, report: Path) -> None:
+def test_translations_are_reused_and_old_maps_are_deleted(folder: Path, report: Path) -> None:
     told: list[str] = []
     target = folder / "again"
     for sentences in ([1], [3]):
@@ -240,7 +242,7 @@ def test_files_alone_are_compared_with_source_and_reference(folder: Path) -> Non
         compare(Request(contestants, folder / "files"), lambda line: None)
 
 
-def test_what_cannot_be_compared_is_refused(folder: Path) -> None:
+def test_wrong_numbers_of_lines_are_refused(folder: Path) -> None:
     short = write_lines(folder / "short.txt", OTHER[:3])
     source, reference = folder / "text.de", folder / "text.en"
     with pytest.raises(NmtError, match=r"short\.txt has 3 lines but the reference of text has 6"):

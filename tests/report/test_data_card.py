@@ -78,7 +78,7 @@ def test_sizes_and_vocabulary_are_those_of_the_text(figures: dict[str, Any], tok
         assert sum(figures["histograms"]["tokens"][side]) == len(text)
 
 
-def test_coverage_and_overlap_of_validation_and_test(figures: dict[str, Any], tokenizer: Tokenizer) -> None:
+def test_coverage_and_overlap_of_validation_and_test_sets(figures: dict[str, Any], tokenizer: Tokenizer) -> None:
     validation, test = figures["sets"]
     assert (validation["name"], test["name"], test["pairs"]) == ("validation", "test", 4)
     unseen = validation["unseen_characters"]["source"]
@@ -92,7 +92,7 @@ def test_coverage_and_overlap_of_validation_and_test(figures: dict[str, Any], to
     assert test["in_training_examples"] == [[lines("train", "de", 4)[3], lines("train", "en", 4)[3]]]
 
 
-def test_the_page_needs_nothing_else_and_no_text_breaks_out_of_it(folder: Path, figures: dict[str, Any]) -> None:
+def test_the_page_is_self_contained_and_escapes_all_text(folder: Path, figures: dict[str, Any]) -> None:
     text = (folder / "data.html").read_text("utf-8")
     page = Page(text)
     assert page.open == [] and all(link.startswith("data:") for link in page.outside)
@@ -105,7 +105,7 @@ def test_the_page_needs_nothing_else_and_no_text_breaks_out_of_it(folder: Path, 
         assert rule in page.text, (rule, count)
 
 
-def test_what_is_no_page_is_refused_before_anything_is_read(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+def test_a_report_that_is_not_an_html_file_is_refused(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     (tmp_path / "folder.html").mkdir()
     for name in ("report", "data.json", str(tmp_path / "folder.html")):
         assert command.main(["embedded", "--report", name]) == 2

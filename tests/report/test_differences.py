@@ -1,4 +1,4 @@
-"""Test which sentences are shown, and which words are marked in them."""
+"""Test the choice of the sentences that a report shows, and the marks on their words."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def test_the_widest_spread_comes_first_and_equal_answers_are_left_out() -> None:
     assert differences[0].answers[0].chrf == pytest.approx(100)
 
 
-def test_no_more_than_asked_for() -> None:
+def test_at_most_count_sentences_are_returned() -> None:
     assert len(largest_differences([("one", FIRST), ("two", SECOND)], TEST_SET, count=1)) == 1
 
 
@@ -36,7 +36,7 @@ def test_no_more_than_asked_for() -> None:
         ("今天天气好", "今天气温好", "zh", None),
     ],
 )
-def test_marks_cover_the_text_and_stand_on_what_the_reference_lacks(
+def test_spans_cover_the_text_and_mark_what_the_reference_lacks(
     hypothesis: str, reference: str, language: str, unmatched: list[str] | None
 ) -> None:
     spans = mark(hypothesis, reference, language)

@@ -43,10 +43,10 @@ def test_runs_are_ranked_by_their_best_validation_in_the_metric_of_training(
     ]
     table = ranking(jobs)
     assert order(table) == expected
-    assert "1,234,567" in table and "9.000" not in table, "the loss is that of the best validation"
+    assert "1,234,567" in table and "9.000" not in table, "the loss shown must be that of the best validation"
 
 
-def test_of_equal_scores_the_lower_loss_is_first_and_failures_come_last(tmp_path: Path) -> None:
+def test_ties_are_broken_by_the_loss_and_failures_come_last(tmp_path: Path) -> None:
     jobs = [
         job(tmp_path, "failed", [{"bleu": 99.0, "loss": 0.1}], error="the loss is not a number"),
         job(tmp_path, "high", [{"bleu": 5.0, "loss": 3.0}]),
@@ -58,7 +58,7 @@ def test_of_equal_scores_the_lower_loss_is_first_and_failures_come_last(tmp_path
     assert "failed (failed)" in table and "none (no validation)" in table and "99" not in table
 
 
-def test_runs_that_never_translated_come_behind_those_that_did_by_their_loss(tmp_path: Path) -> None:
+def test_runs_that_never_translated_come_last_ordered_by_loss(tmp_path: Path) -> None:
     jobs = [
         job(tmp_path, "late", [{"loss": 7.0}]),
         job(tmp_path, "early", [{"loss": 6.0}, {"loss": 6.5}]),

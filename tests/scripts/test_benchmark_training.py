@@ -1,4 +1,4 @@
-"""The training benchmark: what it counts, what it makes of it, and what it writes."""
+"""Test scripts/benchmark_training.py: the FLOP it counts, the figures it computes and the page it writes."""
 
 from __future__ import annotations
 
@@ -46,14 +46,14 @@ def no_time_for_the_peak(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def has(config: ModelConfig, key: str, *names: str) -> bool:
-    """Whether a key of a configuration names one of these mechanisms, for all layers or for one."""
+    """Return whether a key of a configuration names one of these mechanisms, for all layers or for one."""
     named = getattr(config, key, [])
     return bool({named} & {*names} if isinstance(named, str) else {*named} & {*names})
 
 
-# Logits of a mixture are computed again for their gradients, which no formula knows.
+# A mixture computes its logits a second time in the backward pass, which the formulas do not count.
 COUNTED = [name for name, config in VARIANTS.items() if not has(config, "alignment", "marginal")]
-# The others apply weights to pairs of positions, or to layers, and not to tokens alone.
+# The other variants also apply weights to pairs of positions, or to layers, and not only to tokens.
 OF_TOKENS = [
     name
     for name, config in VARIANTS.items()
@@ -71,7 +71,7 @@ def test_flops_are_those_of_a_real_training_pass(name: str) -> None:
         batch_loss(model, batch, CPU, 0.1).smoothed.backward()
     expected = training_flops(model) @ terms(source, target)
     assert forward_flops(model, source, target, pairs=3) * 3 == pytest.approx(expected)
-    # products with an initial state of zeros have no gradient to hand on
+    # an RNN's initial state of zeros needs no gradient, so a few products are missing in the count
     assert counter.get_total_flops() / 3 == pytest.approx(expected, rel=1e-9 if "transformer" in name else 0.03)
 
 
@@ -83,7 +83,7 @@ def test_every_weight_costs_six_operations_a_token(name: str) -> None:
 
 
 def multiplying_weights(model: Seq2Seq) -> int:
-    """Weights applied to tokens: matrices but look-up tables, and but the vector that attention compares with."""
+    """Count the weights that each token is multiplied by: all matrices except embeddings and the attention vector v."""
     tables = {id(module.weight) for module in model.modules() if isinstance(module, torch.nn.Embedding)}
     weights = [
         weight.numel()
@@ -94,7 +94,7 @@ def multiplying_weights(model: Seq2Seq) -> int:
     return sum(weights) + tied
 
 
-def test_attention_compares_and_averages() -> None:
+def test_flops_of_attention_are_those_of_scores_and_contexts() -> None:
     for name in OF_TOKENS:
         config = VARIANTS[name]
         within_source, across, within_target = training_flops(tiny_model(name))[3:]
@@ -164,24 +164,24 @@ def test_plain_loop_keeps_the_budget_and_counts_its_padding(tmp_path: Path) -> N
         rows = next(batches)
         seen += rows
         assert len(rows) * max(len(side) for row in rows for side in pairs[row]) <= budget
-    assert sorted(seen) == list(range(len(pairs))), "an epoch has every pair once"
+    assert sorted(seen) == list(range(len(pairs))), "an epoch has each pair exactly once"
     window = worker.main("torch", specification(config, tmp_path))
     size = window["terms"][0]
     assert window["source_tokens"] + window["target_tokens"] < window["padded_tokens"] <= 2 * budget
-    assert window["padded_tokens"] % size == 0, "the longest of either side, for every pair"
+    assert window["padded_tokens"] % size == 0, "each pair is padded to the longest source plus the longest target"
 
 
 @pytest.mark.parametrize("norm", ["pre", "post"])
 def test_plain_loop_has_the_sizes_of_the_configuration(norm: str) -> None:
     config = TransformerConfig(model_dim=16, ffn_dim=24, num_heads=2, encoder_layers=2, decoder_layers=1, norm=norm)
     theirs = reference_torch.PlainTransformer(config, 11, 11, longest=9)
-    final_norms = 2 * 2 * config.model_dim  # nn.Transformer ends both stacks on one
+    final_norms = 2 * 2 * config.model_dim  # nn.Transformer ends both stacks with a layer norm
     count = sum(parameter.numel() for parameter in theirs.parameters())
     config_count = sum(parameter.numel() for parameter in benchmark_training.build_model(config, 11, 11).parameters())
     assert count - (final_norms if norm == "post" else 0) == config_count
 
 
-def test_marian_trains_in_its_trainer(tmp_path: Path) -> None:
+def test_marian_trains_with_the_trainer_of_transformers(tmp_path: Path) -> None:
     pytest.importorskip("transformers")
     pytest.importorskip("accelerate")
     window = worker.main("transformers", specification(tiny_config(tmp_path), tmp_path))
@@ -205,7 +205,7 @@ def test_ratios_are_paired() -> None:
 
 @pytest.fixture
 def in_this_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Windows without a process of their own, and without `transformers`."""
+    """Measure each window in this process, and pretend that `transformers` is not installed."""
 
     def measured(system: Any, seconds: float) -> dict[str, Any]:
         folder = tmp_path / str(next(numbers))
@@ -231,7 +231,7 @@ def test_benchmark_writes_what_it_measured(tmp_path: Path, capsys: pytest.Captur
     ratios = [a["target_tokens_per_second"] / b["target_tokens_per_second"] for a, b in zip(ours, theirs, strict=True)]
     assert both["ratios"]["torch.nn.Transformer"]["median"] == pytest.approx(np.mean(ratios))
     assert "transformers" in both["left_out"][0]
-    assert str(tmp_path) not in output.read_text("utf-8"), "no folder of this machine"
+    assert str(tmp_path) not in output.read_text("utf-8"), "the results must not name folders of this machine"
     assert "data.path=FOLDER" in both["command"]
 
     page = output.with_suffix(".md")
@@ -261,8 +261,8 @@ def test_only_transformers_have_a_reference(tmp_path: Path, capsys: pytest.Captu
 
 
 @pytest.mark.usefixtures("in_this_process")
-def test_others_train_a_transformer_beside_a_recurrent_model_and_a_profile_shows_its_time(tmp_path: Path) -> None:
-    models = {"recurrent": RNN, "transformer": {**TRANSFORMER, "model_dim": 64}}  # of quite different costs
+def test_a_recurrent_model_is_compared_with_a_transformer_and_profiled(tmp_path: Path) -> None:
+    models = {"recurrent": RNN, "transformer": {**TRANSFORMER, "model_dim": 64}}  # with very different costs per token
     for name, model in models.items():
         save_config(tiny_config(tmp_path, model=model), tmp_path / f"{name}.yaml")
     recurrent, transformer = (tmp_path / f"{name}.yaml" for name in models)
@@ -277,7 +277,10 @@ def test_others_train_a_transformer_beside_a_recurrent_model_and_a_profile_shows
         for model in models.values()
     ]
     assert "--reference-config transformer.yaml" in entry["command"] and str(tmp_path) not in entry["command"]
-    for window, own, other in ((ours, *flops), (theirs, *flops[::-1])):  # each is counted by its own model
+    for window, own, other in (
+        (ours, *flops),
+        (theirs, *flops[::-1]),
+    ):  # the FLOP of each system are those of its own model
         a_token = 1e9 * window["gflops"] / window["target_tokens_per_second"]
         source = window["tokens_per_second"] / window["target_tokens_per_second"] - 1
         linear = [coefficients[1] * source + coefficients[2] for coefficients in (own, other)]

@@ -1,4 +1,4 @@
-"""The translation benchmark: what it measures of whom, what it makes of it, and what it writes."""
+"""Test scripts/benchmark_translate.py: the systems it runs, the statistics it computes and the page it writes."""
 
 from __future__ import annotations
 
@@ -56,7 +56,9 @@ def test_every_system_translates_with_the_same_weights(kind: str, source: Path, 
     expected = [
         one.hypotheses[0] for one in Translator.load(run, device="cpu").translate_nbest(LINES[:30], beam_size=1)
     ]
-    ended = [row for row, one in enumerate(expected) if one.finished]  # CTranslate2 and Marian have one limit for all
+    ended = [
+        row for row, one in enumerate(expected) if one.finished
+    ]  # CTranslate2 and Marian stop all sentences at the same length
     assert len(ended) > 5
     for system, options in systems:
         window = translating.main(asked(run, source, system, **options), time.perf_counter())
@@ -70,9 +72,12 @@ def test_every_system_translates_with_the_same_weights(kind: str, source: Path, 
 
 @pytest.mark.parametrize(
     ("program", "package", "kind", "least"),
-    [("transformers", "transformers", POST, 20), ("OpenNMT-py", "onmt", PRE, 15)],  # the other stops a bit sooner
+    [
+        ("transformers", "transformers", POST, 20),
+        ("OpenNMT-py", "onmt", PRE, 15),
+    ],  # OpenNMT-py's beam search stops a bit earlier
 )
-def test_a_beam_of_others_is_that_of_their_own_rules(
+def test_beam_searches_of_other_programs_mostly_agree_with_ours(
     program: str, package: str, kind: str, least: int, source: Path, tmp_path: Path
 ) -> None:
     pytest.importorskip(package)
@@ -107,7 +112,7 @@ def test_ratios_are_paired_and_texts_compared() -> None:
 
 @pytest.fixture
 def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Rounds without a process of their own, and without what may not be installed."""
+    """Run each round in this process, and pretend that transformers and OpenNMT-py are not installed."""
 
     def measured(system: Any, specification: dict[str, Any]) -> dict[str, Any]:
         return translating.main(specification | {"system": system.kind, **system._asdict()}, time.perf_counter())
@@ -153,10 +158,10 @@ def test_benchmark_writes_what_it_measured(source: Path, tmp_path: Path, capsys:
         assert entry["left_out"] == missing
         assert (entry["sentences"], entry["checkpoint"]) == (8, "step-0000000012")
         assert entry["systems"][names[0]]["same_alone"]["median"] == 1
-    assert str(tmp_path) not in output.read_text("utf-8"), "no folder of this machine"
+    assert str(tmp_path) not in output.read_text("utf-8"), "the results must not name folders of this machine"
     assert "--beam-size 1 2 --sentences 8 --single 2 --rounds 2 --reference" in entry["command"]
     assert "left out: transformers" in err and "| run, greedy | nmt, fp32, 1x2 |" in out
-    assert not (run / "exports").exists(), "the export for the comparison is not the run's"
+    assert not (run / "exports").exists(), "the export for the comparison is not kept in the run"
 
     page = output.with_suffix(".md")
     assert benchmark_translate.main([*command, "-o", str(output), "--name", "alone"]) == 0
@@ -168,7 +173,7 @@ def test_benchmark_writes_what_it_measured(source: Path, tmp_path: Path, capsys:
     assert renewed(text, entries) == text
 
 
-def test_each_round_is_a_process_of_its_own(source: Path, tmp_path: Path) -> None:
+def test_each_round_runs_in_its_own_process(source: Path, tmp_path: Path) -> None:
     run, output = make_exportable(tmp_path / "run", POST), tmp_path / "speed.json"
     command = [str(run), "--source", str(source), "--engine", "ctranslate2", "--precision", "fp32", "int8"]
     command += ["--beam-size", "1", "--threads", "1x1", "--rounds", "1", "-o", str(output)]
@@ -176,11 +181,11 @@ def test_each_round_is_a_process_of_its_own(source: Path, tmp_path: Path) -> Non
     (entry,) = json.loads(output.read_text("utf-8")).values()
     assert list(entry["systems"]) == ["nmt with ctranslate2, fp32, 1x1", "nmt with ctranslate2, int8, 1x1"]
     for system in entry["systems"].values():
-        assert system["peak_memory_mib"]["median"] < 150, "torch would be more than that"
+        assert system["peak_memory_mib"]["median"] < 150, "a process that imports torch needs more"
 
 
 @pytest.mark.usefixtures("in_this_process")
-def test_greedy_translations_that_differ_are_told(
+def test_greedy_translations_that_differ_are_reported(
     source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     translate = translating.SYSTEMS["ctranslate2"]

@@ -1,4 +1,4 @@
-"""The check of a device: it passes on the CPU, says what differs and by how much, and refuses what it can't do."""
+"""Test scripts/check_device.py: it passes on the CPU, reports wrong results, and refuses unknown arguments."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ FEW = ["cho", "luong-dot-plain", "transformer-pre"]
 
 @pytest.fixture(autouse=True)
 def settings() -> Iterator[None]:
-    """What the command sets for its process is put back."""
+    """Restore the torch settings that the script changes."""
     threads, tf32 = torch.get_num_threads(), torch.backends.cudnn.allow_tf32
     yield
     torch.set_num_threads(threads)
@@ -41,18 +41,18 @@ def test_the_cpu_passes(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
-def test_what_differs_is_said_and_others_go_on(
+def test_a_wrong_loss_is_reported_for_its_precision_alone(
     precision: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """In one precision alone the loss is 4% too high, and its gradient with it."""
+    """In one of the two precisions, the loss and its gradients are 4% too high."""
 
-    def dearer(model: Any, *rest: Any, **options: Any) -> Loss:
+    def too_high(model: Any, *rest: Any, **options: Any) -> Loss:
         loss = batch_loss(model, *rest, **options)
         wrong = model.projection.weight.dtype == torch.float32
         wrong = wrong and torch.is_autocast_enabled("cpu") == (precision == "bf16")
         return loss._replace(smoothed=loss.smoothed * 1.04) if wrong else loss
 
-    monkeypatch.setattr(check_device, "batch_loss", dearer)
+    monkeypatch.setattr(check_device, "batch_loss", too_high)
     assert check_device.main(["cpu", "--variants", *FEW[:2]]) == 1
     *variants, summary = lines(capsys)
     for name, line in zip(FEW, variants, strict=False):
@@ -65,24 +65,24 @@ def test_what_differs_is_said_and_others_go_on(
 
 
 @pytest.mark.parametrize("what", ["greedy search", "beam search"])
-def test_a_score_that_is_not_the_text_s_is_found(
+def test_a_score_that_does_not_belong_to_its_text_is_reported(
     what: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     name = what.replace(" ", "_")
     search = getattr(native, name)
 
-    def boasting(*given: Any, **options: Any) -> Any:
+    def overrated(*given: Any, **options: Any) -> Any:
         found = search(*given, **options)
         found[0][0] = found[0][0]._replace(score=found[0][0].score + 0.2)
         return found
 
-    monkeypatch.setattr(native, name, boasting)
+    monkeypatch.setattr(native, name, overrated)
     assert check_device.main(["cpu", "--variants", "cho"]) == 1
     line = lines(capsys)[0]
     assert f"fp32 score of {what} by 0.2 (at most 0.0001)" in line and f"bf16 score of {what} by 0.2 (" in line
 
 
-def test_an_error_in_one_variant_stops_no_other(
+def test_an_error_in_one_variant_does_not_stop_the_others(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tiny_model = check_device.tiny_model
@@ -100,7 +100,7 @@ def test_an_error_in_one_variant_stops_no_other(
 
 
 @pytest.mark.parametrize("device", ["cuda", "fake"])
-def test_what_is_not_there_is_refused(
+def test_a_missing_device_is_refused(
     device: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
@@ -111,7 +111,7 @@ def test_what_is_not_there_is_refused(
     assert said.out == "" and said.err.count("\n") == 1 and sentence in said.err
 
 
-def test_what_is_unknown_is_refused_with_the_names(capsys: pytest.CaptureFixture[str]) -> None:
+def test_unknown_variants_and_devices_are_refused_with_the_known_names(capsys: pytest.CaptureFixture[str]) -> None:
     assert check_device.main(["cpu", "--variants", "cho", "choo"]) == 2
     assert "there is no variant choo: choose from cho, " in capsys.readouterr().err
     assert check_device.main(["tpu"]) == 2

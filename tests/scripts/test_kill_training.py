@@ -1,4 +1,4 @@
-"""Killed at random moments and resumed, a training ends as the one that never was."""
+"""Test that a training that is killed at random moments and resumed ends like an undisturbed one."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from kill_training import compare, kill_and_resume
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Five kills of a run that draws dropout and subwords, averages its weights and saves often."""
+    """Kill a run five times. It uses dropout and subword sampling, averages its weights and saves often."""
     folder = tmp_path_factory.mktemp("killed")
-    # without attention there are no heatmaps to draw, which would take most of the time
+    # a model without attention, because drawing attention heatmaps would take most of the time
     config = tiny_config(folder, model=FIXED_VECTOR, training__max_steps=60, training__validate_every=10,
                          training__checkpoint_every=3, training__subword_sampling=0.2, training__ema_decay=0.9,
                          training__keep_best=2, training__average="best")  # fmt: skip
@@ -38,7 +38,7 @@ def test_five_random_kills_leave_no_trace(runs: Path) -> None:
     assert compare(runs / "killed", runs / "undisturbed") == []
 
 
-def test_the_comparison_sees_one_bit(runs: Path) -> None:
+def test_the_comparison_finds_a_single_changed_bit(runs: Path) -> None:
     weights, info = load_weights(runs / "killed", "last")
     name = next(iter(weights))
     weights[name].flatten()[0:1].view(torch.int32).bitwise_xor_(1)

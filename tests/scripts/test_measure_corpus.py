@@ -1,4 +1,4 @@
-"""What the measurement of a whole corpus counts as wrong, and that it measures."""
+"""Test scripts/measure_corpus.py: how it counts lines out of place, and that it writes its figures."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import measure_corpus as script
 from tests.toy_run import made_up_lines, make_run
 
 
-def test_a_line_out_of_place_is_seen(tmp_path: Path) -> None:
+def test_lines_out_of_place_are_counted(tmp_path: Path) -> None:
     corpus = script.Corpus(tmp_path, [b"a\n", b"b\n"], 5)
     assert corpus.source.read_bytes() == b"a\nb\na\nb\na\n"
     for output, wrong in ((b"x\ny\nx\ny\nx\n", 0), (b"x\ny\nx\nx\ny\n", 2), (b"x\ny\nx\ny\n", 1), (b"x\ny\n" * 3, 1)):
@@ -23,7 +23,7 @@ def test_a_line_out_of_place_is_seen(tmp_path: Path) -> None:
         assert corpus.out_of_place() == wrong
 
 
-def test_the_script_measures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_script_writes_its_figures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(script, "RESULTS", tmp_path / "results.json")
     source = tmp_path / "source"
     source.write_text("".join(f"{line}\n" for line in [*made_up_lines(300, seed=3), ""]), "utf-8")

@@ -1,4 +1,4 @@
-"""The order of a large epoch is measured on the lengths of a small store."""
+"""Test scripts/measure_order.py, which measures a large epoch with the repeated lengths of a small store."""
 
 from __future__ import annotations
 
@@ -16,7 +16,11 @@ import measure_order
 
 
 def test_lengths_are_repeated_and_figures_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ten each of 2, 3 and 9 tokens, that is, of 8, 8 and 16, with 48 an update: three times 6 and 2, then 3 a time."""
+    """The 30 pairs make 7 updates of at most 48 tokens.
+
+    Sources have 2, 3 or 9 tokens, ten pairs each, which are rounded up to 8, 8 and 16. The 20 pairs of 8 tokens make
+    updates of 6, 6, 6 and 2 pairs. The 10 pairs of 16 tokens make updates of up to 3 pairs.
+    """
     output = tmp_path / "data_and_scale.json"
     monkeypatch.setattr(measure_order.data_and_scale, "RESULTS", output)
     folder = tmp_path / "store"

@@ -1,4 +1,4 @@
-"""What the measuring script makes and looks at."""
+"""Test scripts/measure_preparation.py: the text that it makes up, the memory that it counts, and its figures."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def test_repeated_text_has_no_duplicates_and_is_the_same_each_time() -> None:
     assert pairs == list(islice(script.perturbed(lambda: iter(TEXT)), 600))
 
 
-def test_memory_is_that_of_the_whole_tree() -> None:
+def test_memory_includes_that_of_child_processes() -> None:
     child = "data = bytes(range(256)) * (1 << 18); print('ready', flush=True); input()"  # 64 MiB
     parent = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {child!r}])"
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
@@ -40,14 +40,16 @@ def test_memory_is_that_of_the_whole_tree() -> None:
     assert watched.tree(process.pid) == []
 
 
-def test_the_script_measures_and_leaves_other_results_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_script_writes_its_figures_and_keeps_other_results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = tmp_path / "text"
     folder.mkdir()
     for side, language in enumerate(("de", "en")):
         for name in ("train", "val"):
             (folder / f"{name}.{language}").write_text("".join(f"{pair[side]}\n" for pair in TEXT), "utf-8")
     monkeypatch.setattr(script.data_and_scale, "RESULTS", tmp_path / "figures.json")
-    monkeypatch.setattr(watched, "LOOKS", 0.05)  # it prepares 400 pairs in little more than one look
+    monkeypatch.setattr(
+        watched, "LOOKS", 0.05
+    )  # seconds between two measurements; 400 pairs are prepared in little more than one default interval
     monkeypatch.setattr(script, "SMALL", [*script.SMALL, "tokenizer.vocab_size=60"])
     (tmp_path / "figures.json").write_text('{"scaling": 1}', "utf-8")
     script.main(script.parse([str(folder), "de", "en", "400", "--work", str(tmp_path)]))

@@ -1,4 +1,4 @@
-"""The figures of scaling stand beside those of others, and in a table."""
+"""Test scripts/measure_scaling.py: it adds its figures to the other results, and shows them in a table."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ import measure_scaling
 from measure_scaling import Arrangement
 
 
-def test_figures_are_written_beside_others_and_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two rounds in turn: 100 and 110 tokens a second by one process, 150 and 220 by two."""
+def test_figures_are_added_to_the_others_and_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One process trains 100 and 110 tokens a second in the two rounds, two processes 150 and 220."""
     output = tmp_path / "data_and_scale.json"
     output.write_text(json.dumps({"other": {"kept": 1}, "scaling": {"earlier": entry()}}))
     order: list[int] = []
@@ -43,7 +43,7 @@ def test_figures_are_written_beside_others_and_shown(tmp_path: Path, monkeypatch
     assert set(written["scaling"]) == {"earlier", key}
     ours = written["scaling"][key]
     assert ours["efficiency"] == {"median": 1.75, "low": 1.5, "high": 2.0}
-    assert ours["exchange_share"] == pytest.approx(0.1)  # an update takes a second
+    assert ours["exchange_share"] == pytest.approx(0.1)  # an update takes one second
     page = output.with_suffix(".md").read_text()
     assert page.startswith("# How much text") and page.count("## Scaling") == 1
     assert "| 2 processes of 1 thread | 185 (150 - 220) | 1.75 (1.50 - 2.00) | 10.0% |" in page

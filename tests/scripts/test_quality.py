@@ -1,4 +1,4 @@
-"""The page that results of presets are written to."""
+"""Test scripts/quality.py: the results page of presets, and the systems that are on it."""
 
 from __future__ import annotations
 
@@ -65,12 +65,12 @@ def test_the_page_has_a_row_for_each_test_set(tmp_path: Path, monkeypatch: pytes
 
 
 @pytest.mark.parametrize("systems", [quality_multi30k.SYSTEMS, quality_larger.SYSTEMS])
-def test_the_systems_are_presets_with_such_test_sets(systems: dict[str, script.System]) -> None:
+def test_each_system_names_the_test_sets_of_its_preset(systems: dict[str, script.System]) -> None:
     for system in systems.values():
         assert set(system.tests) == set(load_config(system.preset).data.test)
 
 
-def test_what_there_was_at_the_best_validation() -> None:
+def test_figures_at_the_best_validation() -> None:
     events = [
         {"event": "train", "step": 50, "perplexity": 9.0},
         {"event": "validation", "step": 50, "bleu": 1.0, "perplexity": 30.0},

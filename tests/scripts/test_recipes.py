@@ -1,4 +1,4 @@
-"""The recipes from end to end on a little of the embedded corpus, with tiny models."""
+"""Run the recipe scripts on a small part of the embedded corpus, with tiny models."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def run(folder: Path, script: str, *options: str) -> dict[str, Any]:
-    """The figures that a script writes."""
+    """Run a script and return the figures that it writes."""
     words = [
         "--config",
         "embedded",
@@ -72,7 +72,7 @@ def test_back_translation(folder: Path) -> None:
     assert len(made) == 80 and made != train[0][1::2]
     before = {path: path.stat().st_mtime_ns for path in runs.rglob("*.safetensors")}
     assert run(folder, "back_translation", "--systems", "tagged")["systems"] == figures["systems"], (
-        "everything is there already"
+        "a second call reuses all files"
     )
     assert {path: path.stat().st_mtime_ns for path in runs.rglob("*.safetensors")} == before
 
@@ -99,7 +99,7 @@ def test_other_text_in_the_same_folder_is_refused(folder: Path, monkeypatch: pyt
     words = [str(folder / "text"), "--config", "embedded", "--runs", str(folder / "runs")]
     made = experiment.Experiment(experiment.parser(None, "some").parse_args(words))
     made.write_text("first", made.train_pairs()), made.held_out("val")
-    made.write_text("first", made.train_pairs()), made.held_out("val")  # as a script does that goes on
+    made.write_text("first", made.train_pairs()), made.held_out("val")  # as when a script is called again
     with pytest.raises(NmtError, match=r"first.de differs from the text in .*: choose another --runs"):
         made.write_text("first", made.train_pairs()[1:])
     (folder / "text" / "dev.en").write_text("other\n" * 4)

@@ -1,4 +1,4 @@
-"""Trainings side by side: in lanes, to the end, or stopped together."""
+"""Test scripts/train_side_by_side.py: lanes train to the end, or all stop at a failure or a signal."""
 
 from __future__ import annotations
 
@@ -29,20 +29,20 @@ def start(*arguments: object) -> subprocess.Popen[str]:
     )
 
 
-def test_lanes_train_in_turn_and_side_by_side_with_the_cores_shared_out(tmp_path: Path) -> None:
+def test_lanes_run_side_by_side_and_share_the_cores(tmp_path: Path) -> None:
     first, second, third = (configuration(tmp_path, name) for name in ("first", "second", "third"))
     out, err = start(f"{first},{third}", second, "training.max_steps=4").communicate()
     lines = [line.partition("|") for line in out.splitlines()]
     assert err == ""
     assert {name.strip() for name, _, _ in lines} == {"first", "second", "third"}
     names = [name.strip() for name, _, _ in lines if name.strip() != "second"]
-    assert names == sorted(names)  # third after first
+    assert names == sorted(names)  # "third" is in the lane of "first", after it
     for name in ("first", "second", "third"):
         assert find_checkpoint(tmp_path / name, "last").step == 4
         assert read_run_config(tmp_path / name).training.threads == max(1, (os.cpu_count() or 1) // 2)
 
 
-def test_one_that_fails_stops_the_others(tmp_path: Path) -> None:
+def test_a_failed_training_stops_the_others(tmp_path: Path) -> None:
     bad = configuration(tmp_path, "bad", data__path=str(tmp_path / "nowhere"))
     long = configuration(tmp_path, "long", training__max_steps=1_000_000)
     never = configuration(tmp_path, "never")
@@ -53,7 +53,7 @@ def test_one_that_fails_stops_the_others(tmp_path: Path) -> None:
     assert not (tmp_path / "never").exists()
 
 
-def test_a_signal_lets_all_save(tmp_path: Path) -> None:
+def test_after_a_signal_all_trainings_save(tmp_path: Path) -> None:
     configs = [configuration(tmp_path, name, training__max_steps=1_000_000) for name in ("first", "second")]
     lanes = start(*configs)
     assert lanes.stdout is not None

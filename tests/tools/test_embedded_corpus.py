@@ -1,4 +1,4 @@
-"""The embedded corpus: what it promises, and the morphology and syntax that generate it."""
+"""Test the embedded corpus: its sizes, vocabulary and alignments, and the grammar that generates it."""
 
 from __future__ import annotations
 

@@ -67,7 +67,7 @@ class NounPhrase:
 
     @property
     def definite(self) -> bool:
-        """Whether the phrase precedes adverbs of place in the middle of the German clause."""
+        """True for a definite phrase, which precedes adverbs of place in the middle of the German clause."""
         return self.determiner not in ("ein", "kein", "none") and self.quantifier is None
 
     def phrase(self, case: Case) -> Phrase:

@@ -60,7 +60,7 @@ class Predicates:
 
     @property
     def detail(self) -> float:
-        """How richly all constituents are modified, from 0 to 1."""
+        """The amount of modification of all constituents, from 0 to 1."""
         return self.nominals.detail
 
     def verb(self, *classes: str) -> Verb:

@@ -21,7 +21,7 @@ class Tense(Enum):
 
     @property
     def past(self) -> bool:
-        """Whether English has the simple past."""
+        """True if English uses the simple past for this tense."""
         return self in (Tense.PERFECT, Tense.PRETERITE)
 
 

@@ -24,7 +24,7 @@ class Noun:
 
     @property
     def mass(self) -> bool:
-        """Whether it has no plural and takes no indefinite article."""
+        """True for a mass noun, which has no plural and no indefinite article."""
         return self.plural == "-"
 
 
@@ -40,7 +40,7 @@ class Adjective:
 
 @dataclass(frozen=True)
 class Frame:
-    """What a verb takes: classes of its subject and of its complements."""
+    """The valency of a verb: the classes of nouns that can be its subject, and the complements that it takes."""
 
     subject: tuple[str, ...]
     accusative: tuple[str, ...] = ()
