@@ -20,7 +20,7 @@ from hydra.core.override_parser.types import Override, ValueType
 from hydra.errors import HydraException, MissingConfigException
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
-from nmt.config.migrate import read_config_file, take_version, tell_changes
+from nmt.config.migrate import is_in_run, read_config_file, take_version, tell_changes
 from nmt.config.plain import first_line, one_sentence, resolve
 from nmt.config.schema import Config
 from nmt.config.typed import defaults, suggestion
@@ -63,9 +63,10 @@ def compose(path: Path, overrides: Sequence[str]) -> dict[str, Any]:
     """Compose the configuration in the file at `path` with overrides.
 
     First come the file's defaults list and its keys, then overrides that replace a group (model=rnnsearch), then
-    overrides of single values (seed=2).
+    overrides of single values (seed=2). A file that nmt wrote stands alone: it is not completed by files beside it.
     """
-    source, folder = read_config_file(path), path.parent
+    source = read_config_file(path, is_in_run(path))
+    folder = presets() if source.of_run else path.parent
     tell_changes(path, source.changes)
     node = source.node
     if "hydra" in node:

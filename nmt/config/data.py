@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
 from nmt.config.languages import IDENTIFIED, known_as
+from nmt.config.names import check_name
 from nmt.config.ranges import Auto, Count, Processes, Range, Share, Weight
 from nmt.errors import require
 from nmt.files import from_home
@@ -66,6 +67,9 @@ class CorpusConfig:
             f"{key}: give exactly one of prefix, source (with target), tsv or hub",
         )
         require((self.source is None) == (self.target is None), f"{key}: source and target go together")
+        for side, language in (("source", self.source_language), ("target", self.target_language)):
+            if language is not None:
+                check_name(f"{key}.{side}_language", language)
         require(self.columns is None or self.tsv is not None, f"{key}.columns belongs to a tsv")
         require(not self.streaming or self.hub is not None, f"{key}.streaming belongs to a data set (hub)")
         require(
@@ -129,7 +133,11 @@ class DataConfig:
             corpus.split = corpus.split or "train"
 
     def check(self) -> None:
-        """Raise ConfigError if the languages are equal, or if a corpus is missing or ambiguous."""
+        """Raise ConfigError for equal languages, a name that cannot be a file's, or a missing or ambiguous corpus."""
+        for name in self.test:
+            check_name("data.test", name)
+        check_name("data.source_language", self.source_language)
+        check_name("data.target_language", self.target_language)
         require(
             self.source_language != self.target_language,
             f"data.source_language and data.target_language are both {self.source_language!r}",

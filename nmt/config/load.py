@@ -10,7 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from nmt.config.migrate import SCHEMA, ConfigFile, differing, read_config_file, tell_changes
+from nmt.config.migrate import SCHEMA, ConfigFile, differing, is_in_run, read_config_file, tell_changes
 from nmt.config.plain import resolve
 from nmt.config.schema import Config, SearchConfig
 from nmt.config.typed import defaults, from_dict, keys, suggestion
@@ -106,12 +106,12 @@ def save_config(config: Config, path: str | os.PathLike[str]) -> None:
 
 
 def read_config(path: str | os.PathLike[str], tells: bool = False) -> Config:
-    """Read a YAML file that stands alone, such as a run's config.yaml: no presets, no overrides.
+    """Read a run's config.yaml, or another file that nmt wrote with every key: no presets, overrides, interpolations.
 
     With `tells`, print a line on stderr if the file is of an earlier version and its search settings were converted
     from the defaults of that version to today's.
     """
-    source = read_config_file(Path(path))
+    source = read_config_file(Path(path), of_run=True)
     if tells:
         tell_changes(Path(path), source.changes)
     return _checked(source, path)
@@ -124,7 +124,7 @@ def read_to_continue(path: str | os.PathLike[str], config: Config) -> tuple[Conf
     versions differ in. If `config` has today's default, it takes the run's value. If it has the value that the file
     had before it was converted, this value is used for both.
     """
-    source = read_config_file(Path(path))
+    source = read_config_file(Path(path), of_run=True)
     begun = _checked(source, path)
     decided = differing(source.version)
     if not decided:
@@ -177,7 +177,7 @@ def _run_dir(given: str | None, path: Path, overrides: Sequence[str], chosen: Se
     named = [text for text in overrides if not _sets_run_dir(text)]
     chosen = [text for text in chosen if not _sets_run_dir(text)]
     run = path.parent  # if path is a run's config.yaml, whose folder may have been moved
-    of_a_run = path.name == "config.yaml" and (run / "checkpoints").is_dir() and len(named) == len(overrides)
+    of_a_run = is_in_run(path) and len(named) == len(overrides)
     if of_a_run and (given is None or Path(given).resolve() != run.resolve()):
         given = str(run)
     if not given:

@@ -6,6 +6,9 @@ version, one function converts the content of such a file to what the next versi
 can still translate and be continued. Files are not changed here: nmt-train writes a new config.yaml when it continues a
 run.
 
+A file that nmt wrote has every key of its version and ends with a line break, so any cut shows: each beginning of such
+a file lacks one or the other. No mark of its own is needed, and files that were written before this check have both.
+
 If a version renames weights, there is also a table of the names. A file of weights says which version it follows.
 """
 
@@ -14,14 +17,17 @@ from __future__ import annotations
 import multiprocessing
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
 from omegaconf import DictConfig, OmegaConf
 
-from nmt.config.plain import read_yaml
-from nmt.config.schema import SearchConfig
+from nmt.config.plain import parse, read_text, refuse_interpolations, resolve
+from nmt.config.schema import Config, SearchConfig
+from nmt.config.typed import from_dict
 from nmt.errors import ConfigError
 from nmt.messages import tell
 
@@ -30,9 +36,17 @@ SCHEMA = 3  # the version written now; raise it, and extend _STEPS, when the mea
 _DIFFERING: dict[int, tuple[str, ...]] = {
     1: ("search.length_normalisation", "search.length_penalty", "search.stop", "training.validation_beam_size")
 }
+# For each version, the keys that came after its first files: files of this version, or an earlier one, may lack them. A
+# new key with a default is named under today's version. A `*` stands for anything, as in data.*.weight.
+_ADDED: dict[int, tuple[str, ...]] = {
+    2: ("model.alignment", "model.doubly_stochastic", "model.positions", "model.encoder_self", "model.decoder_self",
+        "model.decoder_cross"),
+    3: ("model.coverage", "model.rotary", "model.shaw", "model.transparent"),
+}  # fmt: skip
 # A file with all these keys and no `schema` was written by nmt (a run's, or printed by --cfg job), not by hand.
-_SECTIONS = {"model", "data", "tokenizer", "training", "search", "seed", "run_dir"}
-_SEARCH = {"beam_size", "length_penalty", "max_length_ratio", "max_length_offset", "tokens_per_batch", "precision"}
+_SECTIONS = ("model", "data", "tokenizer", "training", "search", "seed", "run_dir")
+_SEARCH = ("beam_size", "length_penalty", "max_length_ratio", "max_length_offset", "tokens_per_batch", "precision")
+_NAMED = 10  # keys, at most, that a message names
 
 _told: set[Path] = set()  # files of earlier versions that the user has been told about
 
@@ -48,21 +62,79 @@ class ConfigFile(NamedTuple):
     """The content of a configuration file, converted to the current version of the schema."""
 
     node: DictConfig  # without `schema`; interpolations not yet resolved
+    of_run: bool  # whether nmt wrote it, or should have
     version: int  # the schema version of the file itself
     changes: dict[str, Change]  # the keys whose values were changed, by full name
 
 
-def read_config_file(path: Path) -> ConfigFile:
+def is_in_run(path: Path) -> bool:
+    """Return whether a configuration file is the config.yaml of the run that is in its folder."""
+    return path.name == "config.yaml" and (path.parent / "checkpoints").is_dir()
+
+
+def read_config_file(path: Path, of_run: bool) -> ConfigFile:
     """Read a YAML file of any schema version and convert it to the current version.
 
-    Raises ConfigError if the file is not YAML, or if its version does not exist or is newer than this nmt.
+    A file is read as one that nmt wrote if `of_run` is set or if it says `schema`: it must be complete, and must not
+    have interpolations. Raises ConfigError if it is not, if it is not YAML, or if its version does not exist or is
+    newer than this nmt.
     """
-    values = cast(dict[str, Any], OmegaConf.to_container(read_yaml(path)))
-    version = take_version(values, path) or (1 if _is_resolved(values) else SCHEMA)
+    text = read_text(path)
+    values = cast(dict[str, Any], OmegaConf.to_container(parse(text, path)))
+    of_run = of_run or "schema" in values
+    if of_run:
+        refuse_interpolations(values, path)
+    lacking = _missing_of_1(values)
+    version = take_version(values, path) or (1 if of_run or not lacking else SCHEMA)
+    if of_run and version == 1:
+        _refuse_missing(lacking, path)
     changes: dict[str, Change] = {}
     for step in range(version, SCHEMA):
         changes |= _STEPS[step](values)
-    return ConfigFile(OmegaConf.create(values), version, changes)
+    if of_run:
+        _check_complete(values, version, path)
+        if not text.endswith("\n"):
+            raise ConfigError(
+                f"{path} ends within a line, as a file that was cut: restore it, or end its last line with a line "
+                "break if it is whole"
+            )
+    return ConfigFile(OmegaConf.create(values), of_run, version, changes)
+
+
+def _check_complete(values: dict[str, Any], version: int, path: Path) -> None:
+    """Raise ConfigError if a file of `version`, whose converted content is `values`, lacks keys that nmt wrote."""
+    try:
+        whole = asdict(from_dict(Config, resolve(OmegaConf.create(values))))
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from error
+    if version > 1:  # the keys of the earliest runs, which are of version 1, are not recorded
+        added = [pattern for later in range(version, SCHEMA + 1) for pattern in _ADDED.get(later, ())]
+        missing = _missing(whole, values)
+        _refuse_missing([key for key in missing if not any(fnmatchcase(key, pattern) for pattern in added)], path)
+
+
+def _refuse_missing(missing: list[str], path: Path) -> None:
+    """Raise ConfigError if anything is missing in a file that nmt wrote."""
+    more = f" and {len(missing) - _NAMED} more keys" if len(missing) > _NAMED else ""
+    if missing:
+        raise ConfigError(
+            f"{path} lacks {', '.join(missing[:_NAMED])}{more}: restore the file, or add what is missing, with its "
+            "default from docs/configuration.md (a configuration of your own has no line `schema`, and may lack keys)"
+        )
+
+
+def _missing(whole: Any, values: Any, key: str = "") -> Iterator[str]:
+    """Yield the full names of the keys in `whole` that `values` does not have; both are nested dicts and lists."""
+    if isinstance(whole, dict):
+        for name, item in whole.items():
+            full = f"{key}.{name}" if key else name
+            if name in values:
+                yield from _missing(item, values[name], full)
+            else:
+                yield full
+    elif isinstance(whole, list):
+        for index, (item, value) in enumerate(zip(whole, values, strict=True)):
+            yield from _missing(item, value, f"{key}[{index}]")
 
 
 def differing(version: int) -> list[str]:
@@ -109,11 +181,11 @@ def take_version(values: dict[str, Any], path: Path) -> int | None:
     return version
 
 
-def _is_resolved(values: Mapping[str, Any]) -> bool:
-    """Return whether a file sets all keys, like the files that nmt-train writes."""
-    search, training = values.get("search"), values.get("training")
-    whole = isinstance(search, dict) and isinstance(training, dict) and search.keys() >= _SEARCH
-    return whole and values.keys() >= _SECTIONS
+def _missing_of_1(values: Mapping[str, Any]) -> list[str]:
+    """Return what a file lacks that all files of version 1 have."""
+    mappings = [name for name in ("training", "search") if not isinstance(values.get(name), dict)]
+    sections = [name for name in _SECTIONS if name not in values or name in mappings]
+    return sections or [f"search.{name}" for name in _SEARCH if name not in values["search"]]
 
 
 def _from_1(values: dict[str, Any]) -> dict[str, Change]:
@@ -142,9 +214,9 @@ def _from_2(values: dict[str, Any]) -> dict[str, Change]:
 
     The keys that are new in version 3 have defaults that leave models as they were.
     """
-    fine_tune = values.get("fine_tune") or {}
-    if fine_tune.get("freeze"):
-        fine_tune["freeze"] = [present_name(f"{part}.", 2).rstrip(".") for part in fine_tune["freeze"]]
+    fine_tune = values.get("fine_tune")
+    if isinstance(fine_tune, dict) and isinstance(parts := fine_tune.get("freeze"), list):
+        fine_tune["freeze"] = [present_name(f"{part}.", 2).rstrip(".") for part in parts]
     return {}
 
 

@@ -16,6 +16,7 @@ from nmt.errors import ConfigError
 T = TypeVar("T")
 _LARGEST = sys.float_info.max
 _NEAR = 0.6  # difflib's ratio from which names count as similar: that of beam and beam_size
+_SHOWN = 200  # characters of a value in a message
 _NAMES = NUMBERS | {bool: "true or false", str: "text", types.NoneType: "null"}
 
 
@@ -136,6 +137,8 @@ def _convert_scalar(accepted: Sequence[Any], value: object, key: str, words: Seq
     ranges = dict(map(kind_and_range, accepted))
     kind = _kind_of(value, ranges)
     limits = ranges.get(kind)
+    if isinstance(value, str) and "\0" in value:
+        raise ConfigError(f"{_show(key, value)}: text with the character NUL is not allowed")
     if kind in ranges and (limits is None or value in limits):
         return kind(value) if kind in (int, float) else value
     told = {kind: f" {limits}"} if limits is not None else {}  # a range only for the type that the value has
@@ -176,5 +179,5 @@ def _join(key: str, name: str) -> str:
 
 
 def _show(key: str, value: object) -> str:
-    shown = "null" if value is None else str(value).lower() if isinstance(value, bool) else value
-    return f"{key or 'the configuration'}={shown}"
+    shown = "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+    return f"{key or 'the configuration'}={shown if len(shown) <= _SHOWN else f'{shown[:_SHOWN]}...'}"

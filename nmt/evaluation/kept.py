@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from nmt import __version__
 from nmt.config.load import config_to_dict
+from nmt.config.names import plain_name
 from nmt.data.corpora import test_sets
 from nmt.data.sources.source import Say
 from nmt.errors import NmtError
@@ -126,9 +127,10 @@ def write(kept: Kept) -> None:
 def folder_of(run: LoadedRun, test_set: EvaluationSet, say: Say) -> Path:
     """Return the folder of a text: NAME, or NAME-DIGEST if the folder NAME belongs to another text.
 
+    It is always in the run: NAME is the name of the text as a plain name, whatever file or tag the text is named after.
     If the run's configuration has a test set called NAME, then the folder NAME belongs to that set; see `make_way`.
     """
-    plain = run.path / FOLDER / test_set.name
+    plain = run.path / FOLDER / plain_name(test_set.name)
     own = _with_digest(plain, test_set.digests)
     data = run.config.data
     if test_set.configured == data:

@@ -304,7 +304,8 @@ def test_nothing_is_written_or_printed(tmp_path: Path, capfd: pytest.CaptureFixt
 
 
 def test_read_config_names_the_file() -> None:
-    write("c.yaml", ALONE + "sed: 3\n")
+    save_config(load_config("embedded"), "c.yaml")
+    write("c.yaml", Path("c.yaml").read_text("utf-8") + "sed: 3\n")
     with pytest.raises(ConfigError, match=r"^c\.yaml: sed is not a key of the configuration; nearest: seed"):
         read_config("c.yaml")
     with pytest.raises(ConfigError, match=r"nowhere\.yaml could not be read"):

@@ -174,6 +174,16 @@ def kept(run: LoadedRun, test_set: EvaluationSet) -> Evaluation:
     return found
 
 
+@pytest.mark.parametrize("name", ["../../../OUTSIDE", "/tmp/ABS", "..", "a/b", "\x1b[2J", "x" * 300])
+def test_every_evaluation_is_in_the_run(run_dir: Path, name: str) -> None:
+    """Whatever a text is called: names from files and tags are not checked before, as those of a configuration are."""
+    run = load_run(run_dir)
+    found = kept(run, EvaluationSet(name, SOURCES, REFERENCES))
+    assert found.folder.resolve().parent == (run_dir / "evaluations").resolve()
+    assert kept(run, EvaluationSet(name, SOURCES, REFERENCES)).folder == found.folder
+    assert kept(run, EvaluationSet(name, SOURCES[1:], REFERENCES[1:])).folder != found.folder
+
+
 def test_texts_share_no_folder_and_each_finds_its_own_again(run_dir: Path, tmp_path: Path) -> None:
     sources = {
         tmp_path / "news.2014.de": SOURCES[:1],
