@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import unicodedata
 
 
 def tell(sentence: str, speaker: str = "") -> None:
@@ -23,7 +24,21 @@ def on_terminal() -> bool:
     return sys.stderr is not None and sys.stderr.isatty()
 
 
+def visible(text: str, spared: str = "") -> str:
+    """Write out all characters that are not printed, but for those in `spared`, as escapes such as \\x1b.
+
+    They may come from a file of somebody else, and could hide or reorder text, or give orders to a terminal.
+    """
+    return "".join(
+        character
+        if character.isprintable() or character in spared or unicodedata.category(character) == "Zs"
+        else character.encode("unicode_escape").decode()
+        for character in text
+    )
+
+
 def _write(text: str) -> None:
     if sys.stderr is not None:
-        sys.stderr.write(f"\r\x1b[K{text}" if on_terminal() else text)
+        shown = visible(text, "\n")
+        sys.stderr.write(f"\r\x1b[K{shown}" if on_terminal() else shown)
         sys.stderr.flush()

@@ -35,3 +35,17 @@ def test_a_closed_stderr_is_no_error() -> None:
     code = "from nmt.messages import on_terminal, renew, tell; tell('a note'); renew('x'); print(on_terminal())"
     done = subprocess.run(["bash", "-c", f'"{sys.executable}" -c "{code}" 2>&-'], capture_output=True, text=True)
     assert (done.returncode, done.stdout, done.stderr) == (0, "False\n", "")
+
+
+ORDERS = "a\x1b]0;owned\x07b\x9b2J\rc\x7f\u202ed"
+SHOWN = r"a\x1b]0;owned\x07b\x9b2J\rc\x7f\u202ed"
+
+
+@pytest.mark.parametrize("on_a_terminal", [True, False])
+def test_control_characters_of_others_give_no_orders(monkeypatch: pytest.MonkeyPatch, on_a_terminal: bool) -> None:
+    stream = Terminal() if on_a_terminal else io.StringIO()
+    monkeypatch.setattr(sys, "stderr", stream)
+    tell(f"no checkpoint {ORDERS}\nüber 日本語\u00a0\u3000.", ORDERS)
+    renew(ORDERS)
+    own = "\r\x1b[K" if on_a_terminal else ""
+    assert stream.getvalue() == f"{own}{SHOWN}: no checkpoint {SHOWN}\nüber 日本語\u00a0\u3000.\n{own}{SHOWN}"

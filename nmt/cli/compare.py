@@ -13,7 +13,7 @@ from nmt.cli.common import Parser, run_command
 from nmt.cli.evaluate import add_settings, add_texts, check_test_set, settings_of
 from nmt.config.languages import is_language
 from nmt.files import from_home
-from nmt.messages import tell
+from nmt.messages import tell, visible
 
 if TYPE_CHECKING:
     from nmt.report.compare import Contestant
@@ -99,7 +99,7 @@ def _compare(arguments: Namespace) -> None:
         significance=arguments.significance,
     )
     results = compare(request, say)
-    print(_table(results))
+    print(visible(_table(results), "\n"))
     print(f"\nreport: {request.folder / 'index.html'}")
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from nmt.cli.common import WAITING, Parser, run_command
 from nmt.errors import UsageError
 from nmt.files import from_home
-from nmt.messages import tell
+from nmt.messages import tell, visible
 
 if TYPE_CHECKING:
     from nmt.evaluation.evaluate import Settings
@@ -89,7 +89,7 @@ def _evaluate(arguments: Namespace) -> None:
     else:
         check_test_set(arguments)
         entries = _score_runs(arguments)
-    print(json.dumps(entries, indent=2, ensure_ascii=False) if arguments.json else _table(entries))
+    print(json.dumps(entries, indent=2, ensure_ascii=False) if arguments.json else visible(_table(entries), "\n"))
 
 
 def _score_file(arguments: Namespace) -> dict[str, Any]:

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from nmt.errors import NmtError
+from nmt.messages import visible
 from nmt.pictures.fonts import families_for
 
 if TYPE_CHECKING:
@@ -165,14 +166,15 @@ def to_png(figure: Figure, dpi: int = 150) -> bytes:
 def to_svg(figure: Figure) -> str:
     """Return the figure as SVG text on white.
 
-    Glyphs are outlines, so no font is needed to show it. Equal figures give equal text.
+    Glyphs are outlines, so no font is needed to show it. Equal figures give equal text. The labels are also in
+    comments, where XML forbids control characters.
     """
     import matplotlib
 
     buffer = io.StringIO()
     with matplotlib.rc_context({"svg.hashsalt": "nmt", "svg.fonttype": "path"}):
         _save(figure, buffer, format="svg", metadata={"Date": None})
-    return buffer.getvalue()
+    return visible(buffer.getvalue(), "\n")
 
 
 def _save(figure: Figure, buffer: io.BytesIO | io.StringIO, **options: Any) -> None:

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import re
-import unicodedata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nmt import __version__
 from nmt.config.languages import html_language
+from nmt.messages import visible
 from nmt.pictures.heatmap import INK, LINE
 from nmt.report.plots import GRID, MUTED, SERIES
 
 if TYPE_CHECKING:
     from jinja2 import Environment
 
+_OF_SPELLING = "\u200c\u200d\u200e\u200f\u061c"  # zero-width joiners, and marks of direction without an end
 TEMPLATES = Path(__file__).parent / "templates"
 # CSS variables that replace the colours of pictures, so that these follow the theme of the page.
 THEME = {INK: "--ink", MUTED: "--muted", GRID: "--line", LINE: "--line"} | {
@@ -85,16 +86,11 @@ def percent(part: float, whole: float) -> str:
     return "> 99.99%" if 99.99 < share < 100 else f"{share:.2f}%"
 
 
-def visible(text: str) -> str:
-    """Write out control and format characters as escapes, since they could hide or reorder the text after them."""
-    return "".join(
-        character
-        if character.isprintable() or unicodedata.category(character) == "Zs"
-        else character.encode("unicode_escape").decode()
-        for character in text
-    )
-
-
 def escape_markdown(text: str) -> str:
-    """Escape the characters that have a meaning in Markdown."""
-    return re.sub(r"([\\`*_{}\[\]<>#~$])", r"\\\1", text)
+    """Return text that Markdown shows as it is: no markup, no HTML, no control characters.
+
+    HTML is escaped by entities, which all renderers know; some do not know a backslash before <. Joiners and marks of
+    direction, which belong to the spelling of some languages, stay.
+    """
+    shown = visible(text, _OF_SPELLING).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return re.sub(r"([\\`*_{}\[\]#~$])", r"\\\1", shown)

@@ -5,10 +5,15 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Sequence
 
+from nmt.messages import visible
+
 
 def format_table(header: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1) -> str:
-    """Format a table: `left` left-aligned columns, then right-aligned ones, with two spaces between columns."""
-    cells = [header, *rows]
+    """Format a table: `left` left-aligned columns, then right-aligned ones, with two spaces between columns.
+
+    What is in a cell may be a name from a run: characters that are not printed are shown as escapes.
+    """
+    cells = [[visible(text) for text in row] for row in (header, *rows)]
     widths = [max(width(row[column]) for row in cells) for column in range(len(header))]
     lines = []
     for row in cells:

@@ -267,4 +267,4 @@ def test_history_survives_a_last_line_cut_short(tmp_path: Path) -> None:
 
 
 def test_markdown_is_escaped() -> None:
-    assert escape_markdown("a_b *c* <d> [e] $f$") == r"a\_b \*c\* \<d\> \[e\] \$f\$"
+    assert escape_markdown("a_b *c* <d> [e] $f$") == r"a\_b \*c\* &lt;d&gt; \[e\] \$f\$"
