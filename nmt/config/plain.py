@@ -17,7 +17,7 @@ from omegaconf.errors import InterpolationKeyError, OmegaConfBaseException
 
 from nmt.errors import ConfigError
 
-_LARGEST = 1_000_000  # bytes of a file; a configuration has about 3,000
+_LARGEST = 250_000  # bytes of a file; a configuration has about 3,000
 _DEEPEST = 50  # lists and mappings within each other; a configuration has 5
 _LONGEST = 10_000  # characters of a key or value
 _INTERPOLATION = re.compile(r"(?<!\\)(?:\\\\)*\$\{")  # `${` that OmegaConf does not read as escaped
