@@ -148,8 +148,8 @@ BOMB = "a0: &a0 [1]\n" + "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}
     [
         (BOMB, "line 1 has an anchor or alias of YAML (&a0 or *a0)"),
         ("seed: " + "[" * 100_000, "line 1 has more than 50 lists and mappings"),
-        ("seed: " + "{a: " * 100_000, "line 1 has more than 50 lists and mappings"),
-        ("".join(f"{' ' * depth}a:\n" for depth in range(1000)), "line 51 has more than 50 lists and mappings"),
+        ("seed: " + "{a: " * 50_000, "line 1 has more than 50 lists and mappings"),
+        ("".join(f"{' ' * depth}a:\n" for depth in range(600)), "line 51 has more than 50 lists and mappings"),
         ("a: " + "x" * 10_001, "line 1 has a key or value of more than 10,000 characters"),
         ("x" * 10_001 + ": 1", "line 1 has a key or value of more than 10,000 characters"),
         ("seed: !!bool what", "line 1 has a tag of YAML (tag:yaml.org,2002:bool)"),
