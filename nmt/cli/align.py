@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nmt.cli.common import Parser, file_or_stream, run_command
+from nmt.cli.common import Parser, check_stdout, file_or_stream, run_command
 from nmt.cli.compare import line_numbers
 from nmt.data.compression import writing_text
 from nmt.errors import NmtError, UsageError
@@ -90,6 +90,8 @@ def _align(arguments: Namespace) -> None:
 
     if arguments.attention != "cross":
         _check_only_heatmaps(arguments)
+    elif arguments.output is None or arguments.gold is not None:
+        check_stdout()
     pairs = set_from_files(arguments.source, arguments.target)
     for line in arguments.heatmap or ():
         if line > len(pairs.sources):

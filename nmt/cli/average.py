@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Literal
 
-from nmt.cli.common import Parser, run_command
+from nmt.cli.common import Parser, check_stdout, run_command
 from nmt.errors import NmtError, UsageError
 from nmt.messages import tell
 
@@ -54,6 +54,7 @@ def _average(arguments: Namespace) -> None:
     from nmt.runs.run import read_run_config
     from nmt.training.records import own_directory
 
+    check_stdout()
     run_dir = arguments.run_dir
     read_run_config(run_dir)  # fails early if this is not a run directory
     choose_device(arguments.device)  # fails early if the device is not available

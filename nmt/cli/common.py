@@ -108,6 +108,7 @@ def run_command(
     reported in one sentence on stderr; any other exception keeps its traceback.
     """
     name = parser.prog
+    _hold_standard_streams()
     try:
         status = command(parser.parse_intermixed_args(argv))  # options may stand between positional arguments
         if sys.stdout is not None:  # None if the caller closed it
@@ -131,6 +132,27 @@ def run_command(
         if _is_full(error):
             _give_up_stdout()
         return FAILED
+
+
+def _hold_standard_streams() -> None:
+    """Open /dev/null in place of each standard stream that the caller closed; its Python object becomes None.
+
+    Otherwise the next file that is opened would take the number of the closed stream, and libraries written in C would
+    write their messages into that file.
+    """
+    for descriptor, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            null = os.open(os.devnull, os.O_RDWR)  # the lowest free number, which is this one
+            os.set_inheritable(null, True)
+            setattr(sys, name, None)
+
+
+def check_stdout() -> None:
+    """Raise NmtError if standard output is closed, so that no work is done for a result that cannot be printed."""
+    if sys.stdout is None:
+        raise NmtError("standard output is closed: send it to a file, or to /dev/null if the result is not wanted")
 
 
 def _give_up_stdout() -> None:

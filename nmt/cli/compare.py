@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nmt.cli.common import Parser, run_command
+from nmt.cli.common import Parser, check_stdout, run_command
 from nmt.cli.evaluate import add_settings, add_texts, check_test_set, settings_of
 from nmt.config.languages import is_language
 from nmt.files import from_home
@@ -83,6 +83,7 @@ def direction(text: str) -> tuple[str, str]:
 
 def _compare(arguments: Namespace) -> None:
     check_test_set(arguments)
+    check_stdout()
     from nmt.report.compare import Request, compare
 
     request = Request(

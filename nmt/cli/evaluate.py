@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from nmt.cli.common import WAITING, Parser, run_command
-from nmt.errors import UsageError
+from nmt.cli.common import WAITING, Parser, check_stdout, run_command
+from nmt.errors import NmtError, UsageError
 from nmt.files import from_home
 from nmt.messages import tell, visible
 
@@ -82,6 +82,7 @@ def settings_of(arguments: Namespace) -> Settings:
 
 
 def _evaluate(arguments: Namespace) -> None:
+    check_stdout()
     if arguments.hypothesis is not None:
         entries = [_score_file(arguments)]
     elif not arguments.runs:
@@ -104,8 +105,10 @@ def _score_file(arguments: Namespace) -> dict[str, Any]:
         raise UsageError("--hypothesis cannot be combined with a run, --source or --test-set: give only --reference")
     file = arguments.hypothesis
     if file == "-":
+        if sys.stdin is None:
+            raise NmtError("standard input is closed: give the file to score with --hypothesis FILE")
         file = "/dev/stdin"
-        if sys.stdin is not None and sys.stdin.isatty():
+        if sys.stdin.isatty():
             say(WAITING)
     hypotheses, language = read_text(file), arguments.target_language
     references, *more = read_references(arguments.reference, hypotheses, file)

@@ -6,7 +6,7 @@ import sys
 from argparse import Namespace
 from collections.abc import Sequence
 
-from nmt.cli.common import Parser, run_command
+from nmt.cli.common import Parser, check_stdout, run_command
 from nmt.extras import import_extra
 from nmt.files import from_home
 from nmt.messages import tell
@@ -34,6 +34,7 @@ def _export(arguments: Namespace) -> None:
     from nmt.inference.export.current import check_family, place_of_export
     from nmt.runs.run import check_run, load_run
 
+    check_stdout()
     check_family(arguments.run_dir, check_run(arguments.run_dir, arguments.checkpoint))
     place_of_export(arguments.run_dir, arguments.output)
     import_extra("ctranslate2", "fast")

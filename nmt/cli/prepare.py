@@ -7,7 +7,7 @@ from argparse import ArgumentTypeError, Namespace
 from collections.abc import Sequence
 from pathlib import Path
 
-from nmt.cli.common import Parser, run_command
+from nmt.cli.common import Parser, check_stdout, run_command
 from nmt.files import check_writable, from_home
 from nmt.messages import on_terminal, tell
 
@@ -44,6 +44,7 @@ def _prepare(arguments: Namespace) -> None:
     from nmt.data.prepare import prepare
     from nmt.training.fine_tune import inherit
 
+    check_stdout()
     config, tokenizer = inherit(load_config(arguments.config, arguments.overrides))
     check_test_sets(config.data)
     if arguments.report is not None:

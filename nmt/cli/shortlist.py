@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from nmt.cli.common import Parser, number, run_command
+from nmt.cli.common import Parser, check_stdout, number, run_command
 from nmt.config.ranges import Count, Natural
 from nmt.files import check_writable
 from nmt.messages import tell
@@ -38,6 +38,7 @@ def _shortlist(arguments: Namespace) -> None:
     from nmt.runs.run import SHORTLIST, read_run_config
     from nmt.training.learn_shortlist import make_shortlist
 
+    check_stdout()
     read_run_config(arguments.run_dir)  # fails early if this is not a run directory
     check_writable(Path(arguments.run_dir) / SHORTLIST)
     print(make_shortlist(arguments.run_dir, arguments.best, arguments.first, say))

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nmt.cli.common import DONE, FAILED, Parser, run_command
+from nmt.cli.common import DONE, FAILED, Parser, check_stdout, run_command
 from nmt.errors import NmtError, UsageError
 from nmt.messages import tell
 
@@ -53,6 +53,8 @@ def _train_as(arguments: Namespace, world: World | None) -> int:
         raise UsageError("an override names several values: add --multirun to train them one after the other")
     if world is not None and (arguments.multirun or arguments.cfg):
         raise UsageError("--multirun and --cfg work in a single process only: run nmt-train without torchrun")
+    if arguments.cfg or len(configs) > 1:
+        check_stdout()
     if arguments.cfg:
         print("---\n".join(config_to_yaml(config) for config in configs), end="")
         return DONE
