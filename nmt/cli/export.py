@@ -5,11 +5,16 @@ from __future__ import annotations
 import sys
 from argparse import Namespace
 from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from nmt.cli.common import Parser, check_stdout, run_command
 from nmt.extras import import_extra
 from nmt.files import from_home
 from nmt.messages import tell
+
+if TYPE_CHECKING:
+    from nmt.runs.checkpoints import CheckpointInfo
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -32,6 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _export(arguments: Namespace) -> None:
     from nmt.inference.export.current import check_family, place_of_export
+    from nmt.runs.checkpoints import read_checkpoint
     from nmt.runs.run import check_run, load_run
 
     check_stdout()
@@ -40,9 +46,11 @@ def _export(arguments: Namespace) -> None:
     import_extra("ctranslate2", "fast")
     from nmt.inference.export.ctranslate2 import export  # imports torch, so it comes after the checks
 
-    run = load_run(arguments.run_dir, arguments.checkpoint)
-    path = export(run, arguments.output)
-    tell(f"{arguments.run_dir}: exported {run.checkpoint.name}", "nmt-export")
+    def exported(checkpoint: CheckpointInfo) -> tuple[CheckpointInfo, Path]:
+        return checkpoint, export(load_run(arguments.run_dir, checkpoint.name), arguments.output)
+
+    checkpoint, path = read_checkpoint(arguments.run_dir, arguments.checkpoint, exported)
+    tell(f"{arguments.run_dir}: exported {checkpoint.name}", "nmt-export")
     print(path)
 
 

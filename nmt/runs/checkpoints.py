@@ -13,15 +13,19 @@ from __future__ import annotations
 import os
 import re
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
 from nmt.errors import NmtError
 from nmt.files import atomic_write, from_home
 
+T = TypeVar("T")
+
 POINTERS = ("averaged", "best", "last")  # tried in this order if no checkpoint is named
 WEIGHTS = "model.safetensors"
+_ATTEMPTS = 10  # to read a checkpoint by a pointer's name while training deletes what the pointer referred to
 _NAME = re.compile(r"(?P<kind>step|averaged)-(?P<step>[0-9]{10})")  # name of a checkpoint folder
 
 
@@ -45,25 +49,52 @@ def find_checkpoint(run_dir: str | os.PathLike[str], checkpoint: str | int | Non
     It can be best, last, averaged, a step number, the name of a checkpoint folder (step-0000012000), or its path. None
     means averaged, best or last, whichever exists first in this order. Raises NmtError if there is no such checkpoint.
     """
-    folder = checkpoints_folder(run_dir)
+    return read_checkpoint(run_dir, checkpoint, lambda found: found)
+
+
+def read_checkpoint(
+    run_dir: str | os.PathLike[str], checkpoint: str | int | None, read: Callable[[CheckpointInfo], T]
+) -> T:
+    """Return what `read` returns for the checkpoint that `checkpoint` refers to; see `find_checkpoint`.
+
+    A training that keeps few checkpoints may delete this one while it is read. The pointer (last, best or averaged)
+    then refers to another checkpoint, and `read` is called again with that one. Raises NmtError if this happens too
+    often, if there is no such checkpoint, or if `read` does.
+    """
+    name = _name_of(run_dir, checkpoint)
+    for _ in range(_ATTEMPTS):
+        try:
+            return read(_existing(run_dir, name, checkpoint))
+        except (NmtError, OSError):
+            before, name = name, _name_of(run_dir, checkpoint)
+            if name == before:
+                raise
+    raise NmtError(
+        f"{run_dir} is being trained, and its checkpoint was deleted {_ATTEMPTS} times while it was read: try again, "
+        "or name the step of a checkpoint that is kept"
+    )
+
+
+def _existing(run_dir: str | os.PathLike[str], name: str, checkpoint: str | int | None) -> CheckpointInfo:
+    """Return the checkpoint in the folder `name`, which `checkpoint` refers to; raise NmtError if there is none."""
+    path, step = checkpoints_folder(run_dir) / name, step_of(name)
+    if step is None or not path.is_dir():
+        named = "" if checkpoint in (name, None) else f" ({checkpoint})"
+        raise NmtError(f"{run_dir} has no checkpoint {name}{named}{_listed(run_dir)}")
+    return CheckpointInfo(name, path, step)
+
+
+def _name_of(run_dir: str | os.PathLike[str], checkpoint: str | int | None) -> str:
+    """Return the name of the folder that `checkpoint` refers to; see `find_checkpoint` for what it can be."""
     if checkpoint is None:
-        checkpoint = next((name for name in POINTERS if has_pointer(run_dir, name)), None)
-        if checkpoint is None and saved_steps(run_dir):
+        pointed = (_read_pointer(run_dir, pointer) for pointer in POINTERS)
+        if (name := next((each for each in pointed if each is not None), None)) is not None:
+            return name
+        if saved_steps(run_dir):
             raise NmtError(
                 f"{run_dir} has checkpoints, but none is marked as best or last: choose a step{_listed(run_dir)}"
             )
-        if checkpoint is None:
-            raise NmtError(f"{run_dir} has no checkpoint yet: train it first, or train it for longer")
-    name = _name_of(run_dir, checkpoint)
-    step = step_of(name)
-    if step is None or not (folder / name).is_dir():
-        named = "" if checkpoint == name else f" ({checkpoint})"
-        raise NmtError(f"{run_dir} has no checkpoint {name}{named}{_listed(run_dir)}")
-    return CheckpointInfo(name, folder / name, step)
-
-
-def _name_of(run_dir: str | os.PathLike[str], checkpoint: str | int) -> str:
-    """Return the name of the folder that `checkpoint` refers to; see `find_checkpoint` for what it can be."""
+        raise NmtError(f"{run_dir} has no checkpoint yet: train it first, or train it for longer")
     if isinstance(checkpoint, int) or checkpoint.isdecimal():
         return step_name(int(checkpoint))
     folder, given = checkpoints_folder(run_dir), Path(from_home(checkpoint))
@@ -71,9 +102,9 @@ def _name_of(run_dir: str | os.PathLike[str], checkpoint: str | int) -> str:
     if len(given.parts) > 1 and given.parent.resolve() != folder.resolve():
         raise NmtError(f"{checkpoint} is no checkpoint of {run_dir}{_listed(run_dir)}")
     if name in POINTERS:
-        if not has_pointer(run_dir, name):
+        if (target := _read_pointer(run_dir, name)) is None:
             raise NmtError(f"{run_dir} has no {name} checkpoint{_listed(run_dir)}")
-        return _read_pointer(folder / name)
+        return target
     if step_of(name) is None:
         raise NmtError(
             f"there is no checkpoint {checkpoint!r}: choose best, last, averaged, a step number or the name of a "
@@ -112,12 +143,16 @@ def pointed_step(run_dir: str | os.PathLike[str], pointer: str) -> int | None:
 
     Returns None if there is no such pointer, or if it does not refer to the checkpoint of a step.
     """
-    path = checkpoints_folder(run_dir) / pointer
-    return step_of(_read_pointer(path), "step") if path.is_file() else None
+    name = _read_pointer(run_dir, pointer)
+    return None if name is None else step_of(name, "step")
 
 
-def _read_pointer(path: Path) -> str:
-    return path.read_text(encoding="utf-8", errors="replace").strip()
+def _read_pointer(run_dir: str | os.PathLike[str], name: str) -> str | None:
+    """Return the name of the folder that the pointer checkpoints/NAME refers to; None if there is no such pointer."""
+    try:
+        return (checkpoints_folder(run_dir) / name).read_text(encoding="utf-8", errors="replace").strip()
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+        return None
 
 
 def set_pointer(run_dir: str | os.PathLike[str], name: str, target: int | str) -> None:

@@ -12,7 +12,7 @@ from nmt.config.load import config_to_yaml, read_config
 from nmt.config.schema import Config
 from nmt.data.tokenizer import Tokenizer
 from nmt.errors import NmtError
-from nmt.runs.checkpoints import WEIGHTS, CheckpointInfo, find_checkpoint
+from nmt.runs.checkpoints import WEIGHTS, CheckpointInfo, find_checkpoint, read_checkpoint
 
 if TYPE_CHECKING:
     from nmt.models.seq2seq import Seq2Seq
@@ -69,13 +69,18 @@ def run_fingerprint(run_dir: str | os.PathLike[str], checkpoint: str | int | Non
     reads the settings of an old run differently, the hash changes.
     """
     config = read_run_config(run_dir)
-    weights = find_checkpoint(run_dir, checkpoint).path / WEIGHTS
+    weights = read_checkpoint(run_dir, checkpoint, lambda info: _digest(info.path / WEIGHTS))
     total = blake2b(config_to_yaml(config).encode(), digest_size=16)
     path = Path(run_dir)
-    for file in (*sorted((path / "tokenizer").iterdir()), weights, *path.glob(SHORTLIST)):
-        with file.open("rb") as content:
-            total.update(file_digest(content, "blake2b").digest())
+    files = [_digest(file) for file in sorted((path / "tokenizer").iterdir())]
+    for digest in (*files, weights, *map(_digest, path.glob(SHORTLIST))):
+        total.update(digest)
     return total.hexdigest()
+
+
+def _digest(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file_digest(file, "blake2b").digest()
 
 
 def read_run_config(run_dir: str | os.PathLike[str], tells: bool = False) -> Config:

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 from safetensors import SafetensorError, safe_open
 
 from nmt.config.migrate import SCHEMA, present_name
-from nmt.errors import NmtError
-from nmt.runs.checkpoints import WEIGHTS, CheckpointInfo, find_checkpoint
+from nmt.errors import NmtError, is_out_of_memory
+from nmt.runs.checkpoints import WEIGHTS, CheckpointInfo, read_checkpoint
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -50,8 +50,7 @@ def load_weights(
     `checkpoint` is named as for `find_checkpoint`; None means averaged, best or last, whichever exists first. Raises
     NmtError if the weights are missing, truncated or corrupted.
     """
-    info = find_checkpoint(run_dir, checkpoint)
-    return read_weights(info.path / WEIGHTS), info
+    return read_checkpoint(run_dir, checkpoint, lambda info: (read_weights(info.path / WEIGHTS), info))
 
 
 def give_weights(
@@ -85,6 +84,10 @@ def read_weights(path: Path) -> dict[str, Tensor]:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
     except (OSError, ValueError, SafetensorError) as error:
         raise damaged(path, str(error)) from error
+    except RuntimeError as error:  # torch could not open the file, or map it into memory
+        if is_out_of_memory(error):
+            raise
+        raise NmtError(f"{path} could not be read: {str(error).rpartition(': ')[2]}") from error
     if header.get("crc32", (checksum := _checksum(tensors))) != checksum:
         raise damaged(path, "its checksum does not match")
     weights = tensors | {name: tensors[first] for name, first in header.get("tied", {}).items()}

@@ -15,7 +15,7 @@ from nmt.data.tokenizer import Tokenizer
 from nmt.errors import NmtError
 from nmt.files import check_writable, follow, in_turn, kept_if_filled
 from nmt.inference.export.record import RECORD, ExportRecord
-from nmt.runs.checkpoints import find_checkpoint
+from nmt.runs.checkpoints import CheckpointInfo, read_checkpoint
 
 _LEAST_POSITIONS = 1024  # leaves room for higher length limits than the run's, and costs a few megabytes at most
 _THREADS = threading.Lock()  # because the lock file keeps out other processes, but not other threads of this one
@@ -85,16 +85,16 @@ def current_export(
     first, and `tell` is called with a message. If the run directory cannot be written, the export goes to a temporary
     folder. Raises NmtError as `export` does.
     """
-    info, folder, positions = find_checkpoint(run_dir, checkpoint), export_folder(run_dir), positions_for(config)
+    folder, positions = export_folder(run_dir), positions_for(config)
 
-    def is_current() -> bool:
+    def is_current(info: CheckpointInfo) -> bool:
         try:
             record = ExportRecord.read(folder)
         except NmtError:
             return False
         return record.positions >= positions and record == ExportRecord.of(info, tokenizer, record.positions)
 
-    def make(place: Path, reason: str = "") -> None:
+    def make(info: CheckpointInfo, place: Path, reason: str = "") -> None:
         tell(f"exporting {info.name} for CTranslate2 to {place}{reason}")
         from nmt.inference.export.ctranslate2 import write
         from nmt.runs.run import load_run
@@ -105,17 +105,19 @@ def current_export(
     try:
         _check_writable(folder)
     except NmtError:
-        if is_current():
+        if read_checkpoint(run_dir, checkpoint, is_current):
             yield folder
             return
         with tempfile.TemporaryDirectory(prefix="nmt-") as temporary:
             place = Path(temporary) / "ctranslate2"
-            make(place, f", since {folder} cannot be written")
+            reason = f", since {folder} cannot be written"
+            read_checkpoint(run_dir, checkpoint, lambda info: make(info, place, reason))
             yield place
         return
     with exclusively(folder, tell):
-        if not is_current():
-            make(place_of_export(run_dir))
+        read_checkpoint(
+            run_dir, checkpoint, lambda info: None if is_current(info) else make(info, place_of_export(run_dir))
+        )
         yield folder
 
 
