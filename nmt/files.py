@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 import shutil
@@ -136,8 +137,8 @@ def resumable_directory(path: str | os.PathLike[str], wait: Callable[[], None]) 
 
 
 @contextmanager
-def in_turn(path: Path, wait: Callable[[], None] = lambda: None) -> Iterator[None]:
-    """Hold a lock file during the block, and remove it afterwards.
+def in_turn(path: Path, wait: Callable[[], None] = lambda: None) -> Iterator[Callable[[], bool]]:
+    """Hold a lock file during the block, and remove it afterwards; yield a function that tells if it is still there.
 
     If another process holds the lock, `wait` is called first; unless it raises, this process then waits. The system
     releases the lock when its process ends, however it ends. On a file system without locks nobody waits.
@@ -156,9 +157,10 @@ def in_turn(path: Path, wait: Callable[[], None] = lambda: None) -> Iterator[Non
             if not _is_still(path, lock):  # the process that held the lock has removed the file: open it again
                 continue
             try:
-                yield
+                yield functools.partial(_is_still, path, lock)
             finally:
-                path.unlink(missing_ok=True)
+                if _is_still(path, lock):
+                    path.unlink(missing_ok=True)
             return
 
 
@@ -171,14 +173,14 @@ def _is_still(path: Path, file: IO[Any]) -> bool:
 
 
 @contextmanager
-def locked(path: Path, refusal: str) -> Iterator[None]:
+def locked(path: Path, refusal: str) -> Iterator[Callable[[], bool]]:
     """Hold a lock file during the block, as `in_turn` does, but raise NmtError(refusal) if another process holds it."""
 
     def refuse() -> None:
         raise NmtError(refusal)
 
-    with in_turn(path, refuse):
-        yield
+    with in_turn(path, refuse) as is_still_there:
+        yield is_still_there
 
 
 @contextmanager

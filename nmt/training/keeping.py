@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import os
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
 
 import torch
 
@@ -22,6 +22,9 @@ from nmt.training.validation import Validation
 
 if TYPE_CHECKING:  # importing it takes long
     from torch.distributed.checkpoint.stateful import Stateful
+
+
+T = TypeVar("T")
 
 
 class Averaged(NamedTuple):
@@ -46,11 +49,14 @@ class Keeper:
         device: torch.device,
         world: World,
         parts: Mapping[str, Stateful],
+        check: Callable[[], None] = lambda: None,
     ) -> None:
         """`parts` are the objects, by name, whose state is stored in addition to the model's weights.
 
         They include the optimizer and the learning rate schedule. They are restored in the given order, after the
         weights.
+
+        `check` is called before each access to the run directory, and raises NmtError if that has gone.
         """
         self.config = config
         self.run_dir = run_dir
@@ -58,12 +64,13 @@ class Keeper:
         self.device = device
         self.world = world
         self.parts = parts
+        self._check = check
         self._start: Newest | None = None
 
     @property
     def has_checkpoint(self) -> bool:
         """True if the run directory has a checkpoint to resume from."""
-        return self.world.on_main(lambda: has_checkpoint(self.run_dir))
+        return self._in_directory(lambda: has_checkpoint(self.run_dir))
 
     def begin(self, progress: TrainingProgress) -> None:
         """Remember the state at the start of training, to roll back to it until there is a checkpoint."""
@@ -85,14 +92,14 @@ class Keeper:
             save_checkpoint(self.run_dir, progress.step, self.model, state)
             self._tidy(progress)
 
-        self.world.on_main(write)
+        self._in_directory(write)
         self._start = None
 
     def newest(self, say: Callable[[str], None]) -> Newest:
         """Return the state to roll back to: the last checkpoint, or the start of training if there is none yet."""
         if self._start is not None:
             return self._start._replace(state=copy.deepcopy(self._start.state))
-        return self.world.on_main(lambda: load_newest(self.run_dir, say))
+        return self._in_directory(lambda: load_newest(self.run_dir, say))
 
     def restore(self, newest: Newest) -> TrainingProgress:
         """Restore the weights, all `parts` and the random state from a checkpoint, and return its progress.
@@ -111,15 +118,15 @@ class Keeper:
             part.load_state_dict(newest.state[name])
         resume_random_state(newest.state["random"], self.world.rank, self.device)
         progress = newest.progress
-        saved = self.world.on_main(lambda: saved_steps(self.run_dir))
+        saved = self._in_directory(lambda: saved_steps(self.run_dir))
         # some of these may have been deleted when a later checkpoint, which is now lost, was saved
         progress.best = [(rank, step) for rank, step in progress.best if step in saved]
-        self.world.on_main(lambda: self._tidy(progress))
+        self._in_directory(lambda: self._tidy(progress))
         return progress
 
     def delete_average(self) -> bool:
         """Delete the averaged checkpoint, which further training outdates; return whether there was one."""
-        return self.world.on_main(lambda: delete_average(self.run_dir))
+        return self._in_directory(lambda: delete_average(self.run_dir))
 
     def average(
         self,
@@ -132,11 +139,11 @@ class Keeper:
 
         Returns None, and says so, if the run has kept fewer than two checkpoints.
         """
-        steps = self.world.on_main(lambda: self._kept(of, progress))
+        steps = self._in_directory(lambda: self._kept(of, progress))
         if len(steps) < 2:
             say(f"training.average={of}: the run has only one checkpoint, so there is nothing to average")
             return None
-        weights = self.world.on_main(lambda: average_checkpoints(self.run_dir, steps))
+        weights = self._in_directory(lambda: average_checkpoints(self.run_dir, steps))
         own = {name: weight.clone() for name, weight in self.model.state_dict().items()}
         self.model.load_state_dict(weights)
         try:
@@ -145,8 +152,17 @@ class Keeper:
             self.model.load_state_dict(own)  # the weights to save, from which training continues if a limit is raised
         taken = not progress.best or validation.rank > progress.best[0][0]
         if taken:
-            self.world.on_main(lambda: take_average(self.run_dir, weights, steps))
+            self._in_directory(lambda: take_average(self.run_dir, weights, steps))
         return Averaged(steps, validation, taken)
+
+    def _in_directory(self, work: Callable[[], T]) -> T:
+        """Call `work` on rank 0 if the run directory is still there, and return its result in all processes."""
+
+        def checked() -> T:
+            self._check()
+            return work()
+
+        return self.world.on_main(checked)
 
     def _tidy(self, progress: TrainingProgress) -> None:
         """Make `best` point to the best checkpoint, and delete those that are neither among the best nor the last."""

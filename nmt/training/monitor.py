@@ -16,6 +16,7 @@ from nmt.files import atomic_write
 from nmt.messages import on_terminal, renew, tell
 from nmt.pictures.heatmap import heatmap_array
 from nmt.progress import Pulse, time_left
+from nmt.training.board import Board
 from nmt.training.keeping import Averaged
 from nmt.training.limits import TrainingProgress
 from nmt.training.validation import SHOWN_DIGITS, Sample, Validation
@@ -36,11 +37,14 @@ class Monitor:
         run_dir: str | os.PathLike[str],
         progress: TrainingProgress | None = None,
         pulse: Pulse | None = None,
+        check: Callable[[], None] = lambda: None,
     ) -> None:
         """Continue the records of a run after `progress`; records of later updates are removed.
 
-        `pulse` prints all lines, and is kept informed about the current activity.
+        `pulse` prints all lines, and is kept informed about the current activity. `check` is called before each write,
+        and raises NmtError if nothing may be written.
         """
+        self.check = check
         self.run_dir = Path(run_dir)
         self.path = self.run_dir / "metrics.jsonl"
         self.live = on_terminal()
@@ -50,17 +54,14 @@ class Monitor:
         self._go_on_after(progress or TrainingProgress())
 
     def _go_on_after(self, progress: TrainingProgress) -> None:
-        from torch.utils.tensorboard import SummaryWriter
-
+        self.check()
         kept = _cut(self.path, progress)
         # TensorBoard drops all records from a given step on. If the current step is still to be validated, an older
         # record of that validation may be there and has to go; the training metrics of this step then have to be
         # written again.
         repeats = progress.validated_step < progress.step
         first = progress.step if repeats else progress.step + 1
-        folder = self.run_dir / "tensorboard"
-        _await_later_name(folder)
-        self._board = SummaryWriter(str(folder), purge_step=first)
+        self._board = Board(self.run_dir / "tensorboard", first, self.check)
         for entry in kept if repeats else []:
             if (entry["event"], entry["step"]) == ("train", progress.step):
                 self._plot(entry)
@@ -68,6 +69,7 @@ class Monitor:
     def train(self, progress: TrainingProgress, metrics: dict[str, Any], left: float | None) -> None:
         """Report the training metrics of the updates since the last call."""
         self._plot(self._append("train", progress, metrics))
+        self._board.flush()
         if not self.live:
             rate = _tokens_per_second(metrics)
             self.say(
@@ -89,12 +91,12 @@ class Monitor:
             by_tag = {tag: bleu.score for tag, bleu in translated.bleu_by_tag.items()}
         self._append("validation", progress, figures | extra | ({"bleu_by_tag": by_tag} if by_tag else {}))
         for name, value in (figures | {f"bleu/{tag or 'no tag'}": bleu for tag, bleu in by_tag.items()}).items():
-            self._board.add_scalar(f"validation/{name}", value, progress.step)
+            self._board.scalar(f"validation/{name}", value, progress.step)
         for number, sample in enumerate(translated.samples if translated else [], start=1):
-            self._board.add_text(f"translations/{number}", _sample_table(sample), progress.step)
+            self._board.text(f"translations/{number}", _sample_table(sample), progress.step)
         for number, attention in enumerate(validation.attention_maps, start=1):
             picture = heatmap_array(attention.weights, attention.source_tokens, attention.target_tokens)
-            self._board.add_image(f"attention/{number}", picture, progress.step, dataformats="HWC")
+            self._board.image(f"attention/{number}", picture, progress.step)
         self._board.flush()
         self.say(
             f"step {progress.step:,}  validation: {summary(validation)}{'  (best)' if best else ''}  "
@@ -105,7 +107,7 @@ class Monitor:
 
     def went_back(self, progress: TrainingProgress, diagnosis: str, lowered: float) -> None:
         """Report a rollback to an earlier step after a bad update, and remove the records of later steps."""
-        self._board.close()
+        self._board.flush()
         self._go_on_after(progress)
         self._append("rollback", progress, {"diagnosis": diagnosis, "learning_rate_factor": lowered})
         self.say(
@@ -158,17 +160,17 @@ class Monitor:
         self.pulse.begins(what)
 
     def close(self) -> None:
-        """Clear the live line and close the TensorBoard files."""
+        """Clear the live line and write what is left for TensorBoard."""
         if self.live:
             renew("")
-        self._board.close()
+        self._board.flush()
 
     def _plot(self, entry: dict[str, Any]) -> None:
         """Plot the values of a `train` line of metrics.jsonl in TensorBoard."""
         shown = {**entry, "tokens_per_second": _tokens_per_second(entry)}
         for name in shown.keys() - _NOT_PLOTTED:
             value = shown[name]
-            self._board.add_scalar(f"train/{name}", math.inf if value is None else value, entry["step"])
+            self._board.scalar(f"train/{name}", math.inf if value is None else value, entry["step"])
 
     def _append(self, event: str, progress: TrainingProgress, values: dict[str, Any]) -> dict[str, Any]:
         """Append a line to metrics.jsonl, and return its entry as it is written."""
@@ -177,22 +179,13 @@ class Monitor:
             key: None if isinstance(value, float) and not math.isfinite(value) else value
             for key, value in (place | values).items()
         }
+        self.check()
         try:
             with self.path.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(entry) + "\n")
         except OSError as error:
             raise NmtError(f"{self.path} could not be written: {error.strerror}") from error
         return entry
-
-
-def _await_later_name(folder: Path) -> None:
-    """Wait for the next second if a TensorBoard event file was already created in the current second.
-
-    TensorBoard reads event files in the order of their names, which contain the second of their creation.
-    """
-    now = time.time()
-    if any(folder.glob(f"events.out.tfevents.{int(now):010d}.*")):
-        time.sleep(1 - now % 1)
 
 
 def summary(validation: Validation) -> str:

@@ -40,14 +40,24 @@ _MAY_CHANGE = {"run_dir", "data.workers"} | {
 
 
 @contextmanager
-def own_directory(run_dir: Path) -> Iterator[None]:
+def own_directory(run_dir: Path) -> Iterator[Callable[[], None]]:
     """Lock a run directory, creating it if needed; raise NmtError if another process is training or averaging in it.
 
-    If the block fails and a newly created directory is still empty, the directory is removed.
+    Yields a function to call before each write: it raises NmtError if the directory has been moved, deleted or replaced
+    since, because the write would then make half a run in its old place. If the block fails and a newly created
+    directory is still empty, the directory is removed.
     """
     refusal = f"another process is training in {run_dir}: wait for it, or choose run_dir=OTHER"
-    with kept_if_filled(run_dir), locked(run_dir / ".lock", refusal):
-        yield
+    with kept_if_filled(run_dir), locked(run_dir / ".lock", refusal) as is_still_there:
+
+        def check() -> None:
+            if not is_still_there():
+                raise NmtError(
+                    f"{run_dir} was moved, deleted or replaced during training, so nothing more is written there: if "
+                    "it was moved, run the same command with run_dir=ITS NEW PLACE to continue from its last checkpoint"
+                )
+
+        yield check
 
 
 def begun(run_dir: Path, config: Config, say: Callable[[str], None]) -> tuple[Config | None, Newest | None]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from contextlib import closing, nullcontext
 from functools import partial
 from pathlib import Path
@@ -57,7 +58,7 @@ def train(config: Config, world: World | None = None) -> None:
     check_agreement(config, world)
     assert config.run_dir, "load_config fills it in"
     run_dir = Path(config.run_dir)
-    with own_directory(run_dir) if world.is_main else nullcontext():
+    with own_directory(run_dir) if world.is_main else nullcontext(_write_nothing) as check:
         before, newest = world.on_main(partial(begun, run_dir, config, tell))
         known = auto.adopt(take_over(config, before), before) if before else config
         progress = newest.progress if newest else TrainingProgress()
@@ -72,7 +73,7 @@ def train(config: Config, world: World | None = None) -> None:
         reuse_memory()
         with pulse if world.is_main and not on_terminal() else nullcontext():
             prepared = _prepared(known, tokenizer, world, say)
-            _train(known, run_dir, prepared, newest, world, pulse)
+            _train(known, run_dir, prepared, newest, world, pulse, check)
 
 
 def _prepared(config: Config, tokenizer: Tokenizer | None, world: World, say: Say) -> Prepared:
@@ -91,9 +92,18 @@ def _prepared(config: Config, tokenizer: Tokenizer | None, world: World, say: Sa
 
 
 def _train(
-    config: Config, run_dir: Path, prepared: Prepared, newest: Newest | None, world: World, pulse: Pulse
+    config: Config,
+    run_dir: Path,
+    prepared: Prepared,
+    newest: Newest | None,
+    world: World,
+    pulse: Pulse,
+    check: Callable[[], None],
 ) -> None:
-    """Build the model, the updates, the validator and the trainer, and run the trainer."""
+    """Build the model, the updates, the validator and the trainer, and run the trainer.
+
+    `check` is called before each write to the run directory, and raises NmtError if nothing may be written.
+    """
     say = pulse.say
     device = world.own_device(choose_device(config.training.device))
     config = _resolved(config, prepared, device, newest is None, say)
@@ -103,18 +113,21 @@ def _train(
     base = load_base(config.fine_tune, model, say) if newest is None else None
     freeze(model, config.fine_tune.freeze, say)
     branch_random_state(world.rank)
+    world.on_main(check)
     world.on_main(lambda: write_records(config, run_dir, prepared, model, device, base, world.size))
     if training.compile:
         _compile(model, device, say)
     updates = _updates(config, prepared, device, world, say)
     pulse.begins("checking whether the largest batches fit into memory")
-    updates.tokens_per_device = _tokens_per_device(config, run_dir, Trial(updates, model, training, device), world)
+    updates.tokens_per_device = _tokens_per_device(
+        config, run_dir, Trial(updates, model, training, device), world, check
+    )
     progress = newest.progress if newest else TrainingProgress()
-    with closing(Monitor(run_dir, progress, pulse) if world.is_main else cast(Monitor, Silent())) as monitor:
+    with closing(Monitor(run_dir, progress, pulse, check) if world.is_main else cast(Monitor, Silent())) as monitor:
         ratio = length_ratio(prepared.train, config.search.max_length_offset)
         validator = Validator(config, prepared, model, device, updates.tokens_per_device, world, monitor.say, ratio)
         iterate = partial(updates.iterate, say=monitor.say) if world.is_main else updates.iterate
-        trainer = Trainer(training, run_dir, model, iterate, validator, monitor, device, world)
+        trainer = Trainer(training, run_dir, model, iterate, validator, monitor, device, world, check)
         if newest is not None:
             trainer.restore(newest)
             monitor.say(f"continuing {run_dir} from step {progress.step:,}")
@@ -154,7 +167,9 @@ def _resolved(config: Config, prepared: Prepared, device: torch.device, new: boo
     return resolved
 
 
-def _tokens_per_device(config: Config, run_dir: Path, trial: Trial, world: World) -> int | None:
+def _tokens_per_device(
+    config: Config, run_dir: Path, trial: Trial, world: World, check: Callable[[], None]
+) -> int | None:
     """Return training.tokens_per_device after checking that the largest batches fit into memory.
 
     For `auto`, find the number by trial and record it in environment.json; several processes use the smallest number
@@ -171,6 +186,7 @@ def _tokens_per_device(config: Config, run_dir: Path, trial: Trial, world: World
     found = min(world.gather(trial.find(before)))
 
     def keep() -> None:
+        check()
         with atomic_write(path) as file:
             json.dump(environment | {"tokens_per_device": found}, file, indent=2)
         changed = "" if before in (None, found) else f" (it was {before}: from now on sums are rounded differently)"
@@ -195,6 +211,10 @@ def _compile(model: Seq2Seq, device: torch.device, say: Say) -> None:
         say(f"training.compile: torch.compile does not work on this machine ({reason}); training continues without it")
         return
     model.compile(dynamic=True)
+
+
+def _write_nothing() -> None:
+    """Check nothing before a write: only the main process writes to the run directory."""
 
 
 def _say_nothing(sentence: str) -> None:

@@ -59,7 +59,9 @@ class Trainer:
         monitor: Monitor,
         device: torch.device,
         world: World | None = None,
+        check: Callable[[], None] = lambda: None,
     ) -> None:
+        """`check` is called before each write to the run directory, and raises NmtError if nothing may be written."""
         self.config = config
         self.model = model
         self.updates = updates
@@ -76,7 +78,7 @@ class Trainer:
         self.gradients = Gradients(model, config, device, self.world)
         parts: dict[str, Stateful] = {"optimizer": self.optimizer, "schedule": self.schedule, "window": self.window}
         parts |= {"average": self.average, "health": self.health}
-        self.keeper = Keeper(config, run_dir, model, device, self.world, parts)
+        self.keeper = Keeper(config, run_dir, model, device, self.world, parts, check)
         self.waits = not is_cuda(device)  # whether each update waits for its loss and gradient norm to be checked
         self.unsaved = True  # whether anything has changed since the last checkpoint
         self.signals = Signals()

@@ -9,6 +9,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, NoReturn
 
 import numpy as np
@@ -21,6 +22,7 @@ from nmt.training import keeping, monitor, validation
 from nmt.training.distributed import joined
 from nmt.training.objective import Gradients
 from nmt.training.train import train
+from nmt.training.trainer import Trainer
 from nmt.training.trial import Trial
 from nmt.training.validation import Validator
 
@@ -35,6 +37,11 @@ def kill(*_: Any) -> None:
 
 def refuse(*_: Any) -> NoReturn:
     raise NmtError("this process can go on no more")
+
+
+def move(trainer: Any, *_: Any) -> None:
+    run_dir = Path(trainer.keeper.run_dir)
+    run_dir.rename(run_dir.with_name("moved"))
 
 
 def find_little(*_: Any) -> int:
@@ -53,6 +60,7 @@ MISHAPS: dict[str, tuple[Any, str, int, Callable[..., Any]]] = {  # owner, metho
     "refused": (Gradients, "of", 5, refuse),
     "refused in saving": (keeping, "save_checkpoint", 1, refuse),
     "short of memory": (Trial, "find", 1, find_little),
+    "moved": (Trainer, "train_step", 2, move),
     "poisoned": (Gradients, "of", 5, poison),
 }
 

@@ -67,6 +67,7 @@ def trainer(folder: Path, *splits: int, **config: Any) -> Trainer:
     model = tiny_model("rnnsearch").double()
     settings = TrainingConfig(**{"max_steps": 3, "learning_rate": 0.01, "patience": None, **config})
     settings.schedule.warmup_steps = 0
+    folder.mkdir(exist_ok=True)
     return Trainer(settings, folder, model, updates, Finding(nothing), Monitor(folder), CPU)
 
 
