@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import os
-import re
 import shutil
 import stat
 from collections.abc import Callable, Iterator
@@ -14,9 +13,7 @@ from tempfile import TemporaryFile
 from typing import IO, Any
 
 from nmt.errors import NmtError, Unfinished
-
-# the temporary names of atomic_write and atomic_directory, with the process id (earlier versions: eight characters)
-_PARTIAL = re.compile(r"\.(?P<name>.+)\.(?:[0-9]+|[a-z0-9_]{8})\.partial")
+from nmt.partials import delete_leftovers, partial_of
 
 
 @contextmanager
@@ -28,7 +25,8 @@ def atomic_write(
     If `path` is a symbolic link, the file that it leads to is replaced and the link stays. The new file gets the
     permissions of the file that it replaces; if there is none, those that the umask allows. A pipe, a device or
     /dev/stdout is written to directly. `temporary` is the path of the temporary file, on the same file system as
-    `path`; by default it is a hidden file next to the one that is replaced.
+    `path`; by default it is a hidden file next to the one that is replaced, and such files that killed processes left
+    for `path` are deleted.
     """
     path = Path(path)
     place = follow(path)
@@ -37,8 +35,9 @@ def atomic_write(
         with _open_special(path, mode, kind) as file:
             yield file
         return
-    partial = Path(temporary or place.with_name(f".{place.name}.{os.getpid()}.partial"))
+    partial = partial_of(place) if temporary is None else Path(temporary)
     with kept_if_filled(place.parent), _report_write_errors(path, partial):
+        delete_leftovers(place.parent, lambda name: name == place.name)
         try:
             kept = _mode(place)
             # created with its permissions, so that nobody can read it who may not read the file that it replaces
@@ -62,8 +61,9 @@ def atomic_directory(path: str | os.PathLike[str]) -> Iterator[Path]:
     path = Path(path)
     place = follow(path)
     make_folder(place.parent)
-    partial = place.with_name(f".{place.name}.{os.getpid()}.partial")
+    partial = partial_of(place)
     with _report_write_errors(path, partial):
+        delete_leftovers(place.parent, lambda name: name == place.name)
         try:
             shutil.rmtree(partial, ignore_errors=True)  # left by a killed process that had the same id
             kept = _mode(place) if place.is_dir() else None
@@ -92,12 +92,6 @@ def _report_write_errors(path: Path, partial: Path) -> Iterator[None]:
         if of_another or isinstance(error, BrokenPipeError):  # an error that has nothing to do with `partial`
             raise
         raise NmtError(f"{path} could not be written: {error.strerror or error}") from error
-
-
-def leftover_of(path: Path) -> str | None:
-    """Return the name of the file or folder whose interrupted atomic write left `path` behind; None for other paths."""
-    partial = _PARTIAL.fullmatch(path.name)
-    return None if partial is None else partial["name"]
 
 
 @contextmanager

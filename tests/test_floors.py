@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[1]
 # from the ground up; rooms on the same floor do not import from each other
 FLOORS = [
     ["errors"],
-    ["messages"],
+    ["messages", "partials"],
     ["device", "extras", "files", "pictures", "progress", "resources"],
     ["config"],
     ["data"],

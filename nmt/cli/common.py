@@ -21,6 +21,9 @@ from nmt.errors import NmtError, UsageError, is_out_of_memory
 from nmt.files import from_home
 from nmt.messages import tell
 
+# the reasons for which the system refuses a file, memory, a thread or a process
+_REFUSALS = [os.strerror(number) for number in (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN)]
+_REFUSALS += ["can't start new thread", "failed to map segment from shared object"]  # by Python, by the loader
 _TAKES_NO_MORE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 WAITING = "reading sentences from the terminal, one per line; press Ctrl-D to end"
 DONE, FAILED, WRONG_USAGE, INTERRUPTED, BROKEN_PIPE = 0, 1, 2, 130, 141
@@ -177,5 +180,9 @@ def _sentence(error: Exception) -> str | None:
     if isinstance(error, OSError) and error.filename is not None and error.strerror:
         return f"{os.fsdecode(error.filename)}: {error.strerror}"
     if _is_full(error):
-        return f"the output could not be written: {os.strerror(getattr(error, 'errno', 0))}"
+        return f"standard output could not be written: {os.strerror(getattr(error, 'errno', 0))}"
+    if isinstance(error, OSError | ImportError | RuntimeError) and (
+        reason := next((each for each in _REFUSALS if each in str(error)), None)
+    ):
+        return f"the system refused a file, memory, a thread or a process ({reason}): raise its limits (see ulimit -a)"
     return None

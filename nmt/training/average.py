@@ -18,6 +18,7 @@ from torch import Tensor
 
 from nmt.errors import NmtError
 from nmt.files import atomic_directory
+from nmt.partials import delete_leftovers
 from nmt.runs.checkpoints import (
     WEIGHTS,
     CheckpointInfo,
@@ -28,6 +29,7 @@ from nmt.runs.checkpoints import (
     has_pointer,
     saved_steps,
     set_pointer,
+    step_of,
 )
 from nmt.runs.run import read_run_config
 from nmt.runs.weights import load_weights, save_weights
@@ -132,6 +134,7 @@ def _delete_averages(run_dir: str | os.PathLike[str], kept: str | None = None) -
     for path in checkpoint_folders(run_dir, "averaged").values():
         if path.name != kept:
             delete_checkpoint(path)
+    delete_leftovers(checkpoints_folder(run_dir), lambda name: step_of(name, "averaged") is not None)
 
 
 class _Weight(NamedTuple):

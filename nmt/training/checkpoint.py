@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import pickle
-import shutil
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,7 +14,8 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from nmt.errors import NmtError
-from nmt.files import atomic_directory, atomic_write, leftover_of
+from nmt.files import atomic_directory, atomic_write
+from nmt.partials import delete_leftovers
 from nmt.runs.checkpoints import (
     POINTERS,
     WEIGHTS,
@@ -132,9 +132,4 @@ def delete_others(run_dir: str | os.PathLike[str], kept: Iterable[int]) -> None:
         if step not in kept:
             delete_checkpoint(path)
     for folder in (checkpoints_folder(run_dir), *(path for step, path in folders.items() if step in kept)):
-        for path in folder.glob(".*.partial"):
-            name = leftover_of(path)
-            if name in (*POINTERS, _STATE) and path.is_file():
-                path.unlink(missing_ok=True)
-            elif name is not None and step_of(name) is not None:
-                shutil.rmtree(path, ignore_errors=True)
+        delete_leftovers(folder, lambda name: name in (*POINTERS, _STATE) or step_of(name) is not None)

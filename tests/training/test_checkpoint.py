@@ -99,7 +99,7 @@ def test_only_those_kept_stay(tmp_path: Path) -> None:
     for step in (1, 2, 3):
         save_checkpoint(tmp_path, step, Tied(), {})
     (tmp_path / "checkpoints" / ".step-0000000004.ab_3defg.partial").mkdir()
-    for half_written in (".last.4711.partial", "step-0000000003/.training_state.pt.4711.partial"):
+    for half_written in (".last.99999999.partial", "step-0000000003/.training_state.pt.99999999.partial"):
         (tmp_path / "checkpoints" / half_written).write_text("x")
     delete_others(tmp_path, [1, 3])
     assert sorted(path.name for path in (tmp_path / "checkpoints").rglob("*")) == sorted([

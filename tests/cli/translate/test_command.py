@@ -332,7 +332,7 @@ def test_a_run_that_is_not_there_and_a_device_that_is_not(run: Path, call, tmp_p
 @pytest.mark.parametrize(
     ("redirections", "sentence"),
     [
-        ("< {text} > /dev/full", "the output could not be written: No space left on device"),
+        ("< {text} > /dev/full", "standard output could not be written: No space left on device"),
         ("< {text} >&-", "standard output is closed: give the file to write with -o FILE"),
         ("<&-", "standard input is closed: give the file to translate with -i FILE"),
         ("-o {text} < {text}", "-o {text} is the input itself: choose another file to write"),
