@@ -46,6 +46,10 @@ def test_status_and_arguments_in_any_order() -> None:
         (MemoryError(), 1, "nmt-x: error: out of memory: "),
         (torch.OutOfMemoryError("CUDA out of memory"), 1, "nmt-x: error: out of memory: "),
         (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory"), 1, "nmt-x: error: out of memory: "),
+        (OSError(24, "Too many open files"), 1, "nmt-x: error: the system refused a file, memory, a thread or a "
+         "process (Too many open files): raise its limits"),
+        (ImportError("x.so: failed to map segment from shared object"), 1, "nmt-x: error: the system refused "),
+        (RuntimeError("can't start new thread"), 1, "nmt-x: error: the system refused "),
         (KeyboardInterrupt(), 130, "nmt-x: interrupted\n"),
         (SystemExit(143), 143, ""),
     ],
