@@ -1,10 +1,22 @@
 """The errors that make a command fail: exceptions whose text is a sentence for the user."""
 
+from __future__ import annotations
+
+import os
+
 
 class NmtError(Exception):
     """An error that the user can fix. Its text is one sentence that names the file, line, key or input, and what to do.
 
     Commands print the sentence after their name on stderr and exit with status 1, without a traceback.
+    """
+
+
+class Damaged(NmtError):
+    """A file whose content is not what was written. The sentence names the file.
+
+    Only this error lets a caller fall back on another copy; a failure of the system, such as too many open files, is a
+    plain NmtError.
     """
 
 
@@ -17,6 +29,11 @@ class Unfinished(NmtError):
 
 class ConfigError(NmtError):
     """An invalid configuration, refused before any data is read. The sentence names the key."""
+
+
+def unreadable(path: str | os.PathLike[str], error: OSError) -> NmtError:
+    """Return the error for a file that the system could not read, with the system's reason; not a sign of damage."""
+    return NmtError(f"{os.fspath(path)} could not be read: {error.strerror or error}")
 
 
 def require(condition: bool, sentence: str) -> None:

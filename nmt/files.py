@@ -23,18 +23,16 @@ def atomic_write(
     """Open a temporary file (text: UTF-8) that replaces `path` when the block ends without an error.
 
     If `path` is a symbolic link, the file that it leads to is replaced and the link stays. The new file gets the
-    permissions of the file that it replaces; if there is none, those that the umask allows. A pipe, a device or
-    /dev/stdout is written to directly. `temporary` is the path of the temporary file, on the same file system as
-    `path`; by default it is a hidden file next to the one that is replaced, and such files that killed processes left
-    for `path` are deleted.
+    permissions of the file that it replaces; if there is none, those that the umask allows. `temporary` is the path of
+    the temporary file, on the same file system as `path`; by default it is a hidden file next to the one that is
+    replaced, and such files that killed processes left for `path` are deleted. Raises NmtError if a pipe or a device is
+    in the place of the file.
     """
     path = Path(path)
     place = follow(path)
     kind: dict[str, Any] = {"newline": None} if "b" in mode else {"encoding": "utf-8", "newline": "\n"}
     if is_special(path):
-        with _open_special(path, mode, kind) as file:
-            yield file
-        return
+        raise NmtError(f"{path} is a pipe or a device, where a file should be: move it away")
     partial = partial_of(place) if temporary is None else Path(temporary)
     with kept_if_filled(place.parent), _report_write_errors(path, partial):
         delete_leftovers(place.parent, lambda name: name == place.name)
@@ -50,6 +48,20 @@ def atomic_write(
             partial.replace(place)
         finally:
             partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def open_output(path: str | os.PathLike[str], temporary: Path | None = None) -> Iterator[IO[bytes]]:
+    """Open a file that the user named for a result, as `atomic_write` does.
+
+    A pipe, a device or /dev/stdout is written to directly.
+    """
+    if is_special(path):
+        with _open_special(Path(path)) as file:
+            yield file
+        return
+    with atomic_write(path, "wb", temporary) as file:
+        yield file
 
 
 @contextmanager
@@ -265,11 +277,11 @@ def _descriptor(path: Path) -> int | None:
     return None
 
 
-def _open_special(path: Path, mode: str, kind: dict[str, Any]) -> IO[Any]:
+def _open_special(path: Path) -> IO[bytes]:
     """Open a pipe, a device or /dev/stdout, without truncating the file that /dev/stdout may be redirected to."""
     descriptor = _descriptor(path)
     with _report_write_errors(path, path):
-        return path.open(mode, **kind) if descriptor is None else os.fdopen(os.dup(descriptor), mode, **kind)
+        return path.open("wb") if descriptor is None else os.fdopen(os.dup(descriptor), "wb")
 
 
 def _mode(path: Path) -> int | None:

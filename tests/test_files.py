@@ -13,7 +13,12 @@ import pytest
 
 from nmt import files
 from nmt.errors import NmtError
-from nmt.files import atomic_directory, atomic_write, make_folder, resumable_directory
+from nmt.files import atomic_directory, atomic_write, make_folder, open_output, resumable_directory
+
+
+def write_output(path: Path, text: str) -> None:
+    with open_output(path) as file:
+        file.write(text.encode())
 
 
 def write_file(path: Path, text: str) -> None:
@@ -120,20 +125,22 @@ def test_a_pipe_and_an_open_file_are_written_in_place(tmp_path: Path) -> None:
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     read: list[str] = []
+    with pytest.raises(NmtError, match="pipe is a pipe or a device"), atomic_write(pipe):
+        pass
     reader = threading.Thread(target=lambda: read.append(pipe.read_text()))
     reader.start()
-    write_file(pipe, "through")
+    write_output(pipe, "through")
     reader.join(10)
     assert read == ["through"]
     assert stat.S_ISFIFO(pipe.stat().st_mode)
     with (tmp_path / "log").open("w") as log:
         log.write("before\n")
         log.flush()
-        write_file(Path(f"/dev/fd/{log.fileno()}"), "through\n")
+        write_output(Path(f"/dev/fd/{log.fileno()}"), "through\n")
         log.write("after\n")
     assert (tmp_path / "log").read_text() == "before\nthrough\nafter\n"
     with pytest.raises(NmtError, match="/dev/fd/999 could not be written: Bad file descriptor"):
-        write_file(Path("/dev/fd/999"), "text")
+        write_output(Path("/dev/fd/999"), "text")
 
 
 def test_partial_files_of_a_killed_process_are_deleted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

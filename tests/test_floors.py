@@ -17,6 +17,8 @@ FLOORS = [
     ["errors"],
     ["messages", "partials"],
     ["device", "extras", "files", "pictures", "progress", "resources"],
+    ["reading"],
+    ["checksums"],
     ["config"],
     ["data"],
     ["kernels"],

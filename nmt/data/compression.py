@@ -17,7 +17,7 @@ from typing import IO, BinaryIO, cast
 
 from nmt.data.extent import Extent
 from nmt.errors import NmtError
-from nmt.files import atomic_write
+from nmt.files import open_output
 
 SUFFIXES = ("", ".gz", ".xz")
 DAMAGE = (EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile)  # exceptions raised by reading a damaged file
@@ -96,10 +96,10 @@ def read_lines(path: str | os.PathLike[str]) -> list[str]:
 def writing(path: str | os.PathLike[str], temporary: Path | None = None) -> Iterator[IO[bytes]]:
     """Open a text file for writing bytes, compressed if its name ends in .gz or .xz.
 
-    The file appears complete or not at all (`atomic_write`; `temporary` is passed to it). The same text always gives
+    The file appears complete or not at all (`open_output`; `temporary` is passed to it). The same text always gives
     the same file, because no time and no name are stored in a .gz file.
     """
-    with atomic_write(path, "wb", temporary) as raw:
+    with open_output(path, temporary) as raw:
         match Path(path).suffix:
             case ".gz":
                 with gzip.GzipFile("", "wb", fileobj=raw, mtime=0) as file:

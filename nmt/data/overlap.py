@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from nmt.data.sources.source import Pair
 from nmt.data.statistics import Overlap
 from nmt.data.store import SIDES, Store
 from nmt.errors import NmtError
+from nmt.reading import read_object
 
 Shared = dict[str, int]  # lines of a set; lines whose source is in the training text; lines whose pair is
 MOST, MUCH = 0.5, 0.1  # shares of a set's lines above which a warning, or just a message, is logged
@@ -39,9 +39,9 @@ def find_store(cache: Path, fingerprint: str) -> Store | None:
     """Return the training text with that fingerprint from the prepared folders in data.cache, or None."""
     for description in cache.glob("*/train/store.json"):
         try:
-            if json.loads(description.read_text("utf-8"))["fingerprint"] == fingerprint:
+            if read_object(description).get("fingerprint") == fingerprint:
                 return Store(description.parent)
-        except (OSError, ValueError, KeyError, NmtError):  # the folder is damaged, or being removed
+        except NmtError:  # the folder is damaged, or being removed
             continue
     return None
 

@@ -28,6 +28,7 @@ from nmt.data.tokenizer import Tokenizer
 from nmt.data.vocabulary import fitting, train_tokenizer
 from nmt.errors import NmtError
 from nmt.files import atomic_directory, atomic_write, resumable_directory
+from nmt.reading import read_object, reading
 
 _VAL = "data.val"  # the validation set's name in messages and in the report
 FORMAT = 2  # version of the prepared folder; a new number changes every key, so that everything is prepared again
@@ -127,8 +128,11 @@ def _lines(store: Store) -> list[Pair]:
 
 
 def _open(folder: Path) -> Prepared:
+    """Open a folder of prepared data; raises Damaged if its content is not what was written."""
     tokenizer = Tokenizer.load(folder / "tokenizer")
     train, val = Store(folder / "train"), Store(folder / "val")
+    for each in (train, val):
+        each.verify(tokenizer.source_size, tokenizer.target_size)
     return Prepared(
         tokenizer,
         val,
@@ -136,8 +140,17 @@ def _open(folder: Path) -> Prepared:
         folder,
         train,
         fingerprints={"train": train.fingerprint, "val": val.fingerprint, "tokenizer": tokenizer.fingerprint},
-        report=json.loads((folder / "report.json").read_text("utf-8")),
+        report=_read_report(folder / "report.json"),
     )
+
+
+def _read_report(path: Path) -> dict[str, Any]:
+    """Return the report of a preparation; raises Damaged."""
+    with reading(path, f"remove {path.parent} and prepare the data again"):
+        report = read_object(path)
+        if not {"cleaning", "round_trip"} <= report.keys():
+            raise KeyError("cleaning")
+        return report
 
 
 def _key(config: Config, corpora: Corpora, tokenizer: Tokenizer | None) -> str:

@@ -19,14 +19,17 @@ from typing import Any, BinaryIO, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from nmt.errors import NmtError
+from nmt.checksums import seal, verify
+from nmt.errors import Damaged, unreadable
 from nmt.files import atomic_write
+from nmt.reading import read_object
 
 Ids = NDArray[np.integer[Any]]
 
 SIDES = ("source", "target")
 _ARRAYS = [f"{side}.{what}" for what in ("ids", "text") for side in SIDES]
 _DESCRIPTION = "store.json"
+_DTYPES = ("<u2", "<i4", "u1")
 _BLOCK = 10_000  # pairs hashed at a time
 
 
@@ -44,22 +47,46 @@ class Store:
     """
 
     def __init__(self, folder: str | os.PathLike[str]) -> None:
-        """Open a store that a StoreWriter wrote; raises NmtError if it is missing or damaged."""
+        """Open a store that a StoreWriter wrote; raises Damaged if it is incomplete."""
         self.folder = Path(folder)
         try:
-            description = json.loads((self.folder / _DESCRIPTION).read_text("utf-8"))
+            description = read_object(self.folder / _DESCRIPTION)
             self._length: int = description["pairs"]
             # number of pairs of each corpus, in order; None for a store of an older version
             self.corpora: list[int] | None = description.get("corpora")
             self.fingerprint: str = description["fingerprint"]
             self._ids = {side: self._open(f"{side}.ids", description["dtype"][side]) for side in SIDES}
             self._text = {side: self._open(f"{side}.text", "u1") for side in SIDES}
-        except (OSError, ValueError, KeyError) as error:
-            raise NmtError(
-                f"{self.folder} is not a complete store of prepared data: remove it and prepare the data again"
-            ) from error
+        except Damaged as error:
+            raise self._damaged(f"{error}") from error
+        except FileNotFoundError as error:
+            raise self._damaged(f"{Path(error.filename).name} is missing") from error
+        except OSError as error:
+            raise unreadable(error.filename or self.folder, error) from error
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+            raise self._damaged(f"{error}") from error
         self.source_lengths = _lengths(self._ids["source"].offsets)  # [pairs] int32, tokens with EOS
         self.target_lengths = _lengths(self._ids["target"].offsets)
+
+    def verify(self, source_size: int, target_size: int) -> None:
+        """Check all content against its checksums and ids against the sizes of the vocabularies; reads every file.
+
+        A store of an earlier version has no checksums: there, only the ids are checked. Raises Damaged.
+        """
+        names = [_DESCRIPTION, *(f"{name}{end}" for name in _ARRAYS for end in ("", ".offsets"))]
+        verify(self.folder, names)
+        for side, size in zip(SIDES, (source_size, target_size), strict=True):
+            ids = self._ids[side]
+            lengths = np.diff(ids.offsets)
+            if len(lengths) and (ids.offsets[0] != 0 or lengths.min() < 1):
+                raise self._damaged(f"{side}.ids.offsets do not ascend from 0")
+            if len(ids.values) and not 0 <= ids.values.min() <= ids.values.max() < size:
+                raise self._damaged(f"{side}.ids has ids outside of the vocabulary of {size:,}")
+
+    def _damaged(self, how: str) -> Damaged:
+        return Damaged(
+            f"{self.folder} is not a complete store of prepared data ({how}): remove it and prepare the data again"
+        )
 
     def __reduce__(self) -> tuple[type[Store], tuple[Path]]:
         return Store, (self.folder,)
@@ -102,6 +129,8 @@ class Store:
         return self._text[side].flat(rows)
 
     def _open(self, name: str, dtype: str) -> _Ragged:
+        if dtype not in _DTYPES:  # a type of Python objects, for example, would be read as pointers
+            raise ValueError(f"{name} has an unknown type")
         ragged = _Ragged(_map(self.folder / name, dtype), _map(self.folder / f"{name}.offsets", "<i8"))
         if len(ragged.offsets) != self._length + 1 or ragged.offsets[-1] != len(ragged.values):
             raise ValueError(f"{name} is incomplete")
@@ -201,6 +230,7 @@ class StoreWriter:
         }
         with atomic_write(self._folder / _DESCRIPTION) as file:
             json.dump(description, file, indent=1)
+        seal(self._folder)
 
     def _hash_again(self, pairs: int) -> None:
         """Add the pairs that were written earlier to the fingerprint's hash."""

@@ -12,11 +12,12 @@ from typing import NamedTuple
 
 import sentencepiece
 
+from nmt.checksums import verify, write_checksums
 from nmt.data.characters import as_line
 from nmt.data.cleaning import normalise_whitespace
 from nmt.data.reserved import SPACE, inside, outside
 from nmt.data.sentencepiece_model import is_symbol
-from nmt.errors import NmtError
+from nmt.errors import Damaged, NmtError, unreadable
 from nmt.files import atomic_write, make_folder
 
 PAD, UNK, BOS, EOS = 0, 1, 2, 3
@@ -50,22 +51,28 @@ class Tokenizer:
         """Load a tokenizer from a folder that `save` wrote; raises NmtError if a file is missing or damaged."""
         folder = Path(folder)
         joint = (folder / "joint.model").is_file()
-        paths = [folder / f"{name}.model" for name in (["joint"] if joint else ["source", "target"])]
-        for path in paths:
-            if not path.is_file():
-                raise NmtError(
-                    f"{folder} has no tokenizer: neither joint.model nor both source.model and target.model are there"
-                )
+        names = ["joint.model"] if joint else ["source.model", "target.model"]
+        if not all((folder / name).is_file() for name in names):
+            raise NmtError(
+                f"{folder} has no tokenizer: neither joint.model nor both source.model and target.model are there"
+            )
+        verify(folder, names)
+        paths = [folder / name for name in names]
         try:
             return cls(*(path.read_bytes() for path in paths))
         except ValueError as error:
-            raise NmtError(f"{' or '.join(map(str, paths))} is damaged: it is not a SentencePiece model") from error
+            raise Damaged(f"{' or '.join(map(str, paths))} is damaged: it is not a SentencePiece model") from error
+        except OSError as error:
+            raise unreadable(folder, error) from error
 
     def save(self, folder: str | os.PathLike[str]) -> None:
-        """Write joint.model, or source.model and target.model, to a folder."""
-        names = ["joint"] if self.joint else ["source", "target"]
-        for name, model in zip(names, self.models, strict=True):
-            with atomic_write(make_folder(folder) / f"{name}.model", "wb") as file:
+        """Write joint.model, or source.model and target.model, and their checksums to a folder."""
+        folder = make_folder(folder)
+        names = ["joint.model"] if self.joint else ["source.model", "target.model"]
+        models = dict(zip(names, self.models, strict=True))
+        write_checksums(folder, models)
+        for name, model in models.items():
+            with atomic_write(folder / name, "wb") as file:
                 file.write(model)
 
     @property

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
@@ -12,12 +11,14 @@ from typing import TYPE_CHECKING, Any
 from nmt.config.load import change_search
 from nmt.config.schema import SearchConfig
 from nmt.data.overlap import Shared, find_store, shared_with, tell_shared
+from nmt.errors import NmtError
 from nmt.evaluation.kept import Kept, find_translations, folder_of, make_way, scores_key, translation_key, write
 from nmt.evaluation.metrics import METRICS, length_ratio, score
 from nmt.evaluation.sets import EvaluationSet, digest
 from nmt.evaluation.tagged import rows_by_tag, target_language
 from nmt.files import check_writable
 from nmt.progress import Progress
+from nmt.runs.environment import read_environment
 
 if TYPE_CHECKING:
     from torch import device as Device
@@ -134,9 +135,8 @@ def _scores(
 def _shared(run: LoadedRun, test_set: EvaluationSet) -> Shared | None:
     """Count the lines of a test set that are in the run's training text; None if that text is not in data.cache."""
     try:
-        environment = json.loads((run.path / "environment.json").read_text(encoding="utf-8"))
-        train = find_store(Path(run.config.data.cache), environment["data"]["train"])
-    except (OSError, ValueError, KeyError):
+        train = find_store(Path(run.config.data.cache), read_environment(run.path)["data"]["train"])
+    except (NmtError, KeyError):
         return None
     if train is None:
         return None

@@ -25,6 +25,7 @@ from nmt.evaluation.metrics import tokenizers
 from nmt.evaluation.sets import TEXT_DIGESTS, Digests, EvaluationSet, digest, sets_of
 from nmt.evaluation.tagged import target_language
 from nmt.files import atomic_write
+from nmt.reading import read_file, read_object
 
 if TYPE_CHECKING:
     from torch import device as Device
@@ -110,8 +111,8 @@ def read(folder: Path) -> Kept | None:
     """Read the evaluation in a folder; return None if there is none or if it is damaged or was edited."""
     record = _record(folder)
     try:
-        hypotheses = (folder / HYPOTHESES).read_bytes().decode("utf-8").split("\n")[:-1]
-    except (OSError, ValueError):
+        hypotheses = read_file(folder / HYPOTHESES).decode("utf-8").split("\n")[:-1]
+    except (NmtError, ValueError):
         return None
     return Kept(folder, hypotheses, record) if record.get("hypotheses_sha256") == digest(hypotheses) else None
 
@@ -185,7 +186,6 @@ def _text_in(folder: Path) -> Digests | None:
 def _record(folder: Path) -> dict[str, Any]:
     """Return the content of scores.json in a folder, or an empty dict if the file is missing or damaged."""
     try:
-        record = json.loads((folder / SCORES).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        return read_object(folder / SCORES)
+    except NmtError:
         return {}
-    return record if isinstance(record, dict) else {}

@@ -22,8 +22,9 @@ from pathlib import Path
 from typing import IO, Any
 
 from nmt.data.compression import reading, writing
-from nmt.errors import NmtError
+from nmt.errors import Damaged, NmtError
 from nmt.files import atomic_write, follow, kept_if_filled, locked
+from nmt.reading import read_object
 
 LINES = 2000  # maximum number of lines in a shard
 GRID = 100  # the number of lines in a shard is a multiple of this
@@ -220,11 +221,11 @@ def _resumed(folder: Path, job: Mapping[str, Any], resume: bool) -> dict[str, An
             f"{folder} holds a part of an earlier translation: add --resume to continue it, or delete the folder"
         )
     try:
-        record: dict[str, Any] = json.loads((folder / "job.json").read_text(encoding="utf-8"))
+        record: dict[str, Any] = read_object(folder / "job.json")
         if record.pop("checksum") != _checksum(record):
             raise ValueError("it was changed")
         before = dict(record["job"])
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (Damaged, ValueError, KeyError, TypeError, AttributeError) as error:
         raise NmtError(
             f"{folder / 'job.json'} is missing or damaged, or was changed, so it is unknown which translation the "
             "shards next to it belong to: delete the folder and start again"

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from nmt.evaluation.metrics import LABELS
-from nmt.report.systems import History, read_environment, read_history
+from nmt.report.systems import History, read_history
 from nmt.report.table import format_table
+from nmt.runs.environment import read_environment
 
 
 @dataclass(frozen=True)

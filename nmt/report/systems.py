@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import chain, count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nmt.errors import NmtError
 from nmt.evaluation.evaluate import Settings, evaluate
 from nmt.evaluation.metrics import check_counts
 from nmt.evaluation.sets import EvaluationSet, read_text
+from nmt.runs.environment import read_environment
+from nmt.runs.metrics import read_events
 
 if TYPE_CHECKING:
     from nmt.runs.run import LoadedRun
@@ -63,36 +63,14 @@ def system_of_file(name: str, path: str | Path, test_set: EvaluationSet) -> Syst
 
 
 def read_history(path: str | Path) -> History:
-    """Read a run's metrics.jsonl, empty if it does not exist; skip a last line that a crash left incomplete."""
-    path = Path(path)
-    if not path.is_file():
-        return History()
-    events = []
-    lines = path.read_text(encoding="utf-8").splitlines()
-    for number, line in enumerate(lines, start=1):
-        try:
-            events.append(json.loads(line))
-        except ValueError as error:
-            if number < len(lines):
-                raise NmtError(f"{path}, line {number}: this is no JSON") from error
-    timed = [event for event in events if "step" in event and "minutes" in event]
+    """Read a run's metrics.jsonl, empty if it does not exist. Raises Damaged, naming the line, if it is damaged."""
+    events, _ = read_events(Path(path))
+    timed = [event.entry for event in events if event.entry.get("minutes") is not None]
     return History(
-        validations=[event for event in timed if event["event"] == "validation"],
-        minutes=max((event["minutes"] for event in timed), default=None),
-        updates=max((event["step"] for event in timed), default=None),
+        validations=[entry for entry in timed if entry["event"] == "validation"],
+        minutes=max((entry["minutes"] for entry in timed), default=None),
+        updates=max((entry["step"] for entry in timed), default=None),
     )
-
-
-def read_environment(run_dir: Path) -> dict[str, Any]:
-    """Read a run's environment.json, empty if it does not exist. Raises NmtError if it is damaged."""
-    path = run_dir / "environment.json"
-    if not path.is_file():
-        return {}
-    try:
-        environment = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise NmtError(f"{path} is damaged: it is no JSON") from error
-    return environment if isinstance(environment, dict) else {}
 
 
 def unique_names(names: Sequence[str]) -> list[str]:

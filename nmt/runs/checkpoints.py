@@ -25,6 +25,7 @@ T = TypeVar("T")
 
 POINTERS = ("averaged", "best", "last")  # tried in this order if no checkpoint is named
 WEIGHTS = "model.safetensors"
+_LONGEST_NAME = 100  # characters that are read of a pointer
 _ATTEMPTS = 10  # to read a checkpoint by a pointer's name while training deletes what the pointer referred to
 _NAME = re.compile(r"(?P<kind>step|averaged)-(?P<step>[0-9]{10})")  # name of a checkpoint folder
 
@@ -149,9 +150,13 @@ def pointed_step(run_dir: str | os.PathLike[str], pointer: str) -> int | None:
 
 def _read_pointer(run_dir: str | os.PathLike[str], name: str) -> str | None:
     """Return the name of the folder that the pointer checkpoints/NAME refers to; None if there is no such pointer."""
+    path = checkpoints_folder(run_dir) / name
+    if not path.is_file():  # a pipe would keep its reader waiting for ever
+        return None
     try:
-        return (checkpoints_folder(run_dir) / name).read_text(encoding="utf-8", errors="replace").strip()
-    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+        with path.open(encoding="utf-8", errors="replace") as file:
+            return file.read(_LONGEST_NAME).strip()
+    except FileNotFoundError:  # training replaces it at this moment
         return None
 
 

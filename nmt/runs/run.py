@@ -8,10 +8,12 @@ from hashlib import blake2b, file_digest
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from nmt.checksums import has_checksums
 from nmt.config.load import config_to_yaml, read_config
 from nmt.config.schema import Config
 from nmt.data.tokenizer import Tokenizer
 from nmt.errors import NmtError
+from nmt.messages import tell
 from nmt.runs.checkpoints import WEIGHTS, CheckpointInfo, find_checkpoint, read_checkpoint
 
 if TYPE_CHECKING:
@@ -49,6 +51,7 @@ def load_run(run_dir: str | os.PathLike[str], checkpoint: str | int | None = Non
     tokenizer = Tokenizer.load(path / "tokenizer")
     model = build_model(config.model, tokenizer.source_size, tokenizer.target_size)
     info = give_weights(model, path, checkpoint)
+    tell_if_unchecked(path, info)
     return LoadedRun(path, config, tokenizer, model.eval(), info)
 
 
@@ -62,6 +65,13 @@ def check_run(run_dir: str | os.PathLike[str], checkpoint: str | int | None = No
     return config
 
 
+def tell_if_unchecked(run_dir: Path, checkpoint: CheckpointInfo) -> None:
+    """Say on stderr if the files of a run have no checksums, because an earlier version of nmt wrote them."""
+    checkpoint_gone = not checkpoint.path.is_dir()  # training may have deleted it since it was read
+    if not (has_checksums(run_dir / "tokenizer") and (checkpoint_gone or has_checksums(checkpoint.path))):
+        tell(f"{run_dir} was written by an earlier version of nmt, without checksums: damage may go unnoticed")
+
+
 def run_fingerprint(run_dir: str | os.PathLike[str], checkpoint: str | int | None = None) -> str:
     """Return a hash of everything that translations depend on: configuration, tokenizer, shortlist and weights.
 
@@ -72,7 +82,7 @@ def run_fingerprint(run_dir: str | os.PathLike[str], checkpoint: str | int | Non
     weights = read_checkpoint(run_dir, checkpoint, lambda info: _digest(info.path / WEIGHTS))
     total = blake2b(config_to_yaml(config).encode(), digest_size=16)
     path = Path(run_dir)
-    files = [_digest(file) for file in sorted((path / "tokenizer").iterdir())]
+    files = [_digest(file) for file in sorted((path / "tokenizer").glob("*.model"))]
     for digest in (*files, weights, *map(_digest, path.glob(SHORTLIST))):
         total.update(digest)
     return total.hexdigest()

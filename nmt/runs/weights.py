@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 
 from safetensors import SafetensorError, safe_open
 
+from nmt.checksums import verify
 from nmt.config.migrate import SCHEMA, present_name
-from nmt.errors import NmtError, is_out_of_memory
+from nmt.errors import Damaged, NmtError, is_out_of_memory, unreadable
 from nmt.runs.checkpoints import WEIGHTS, CheckpointInfo, read_checkpoint
 
 if TYPE_CHECKING:
@@ -74,25 +75,29 @@ def give_weights(
 def read_weights(path: Path) -> dict[str, Tensor]:
     """Read a file that `save_weights` wrote and return the state dict, with tied weights under all of their names.
 
-    Weights from earlier versions of nmt are renamed to their current names. Raises NmtError if the file is missing or
-    damaged.
+    Weights from earlier versions of nmt are renamed to their current names. Raises Damaged if the file is missing or
+    damaged, and NmtError if the system cannot read it.
     """
-    check_there(path)
+    sealed = check_whole(path)
     try:
+        with path.open("rb"):  # a failure of the system is an OSError here, and would be a SafetensorError below
+            pass
         with safe_open(path, "pt") as file:
             header = json.loads((file.metadata() or {}).get("nmt", "{}"))
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
-    except (OSError, ValueError, SafetensorError) as error:
+        if not sealed and header.get("crc32", (checksum := _checksum(tensors))) != checksum:
+            raise damaged(path, "its checksum does not match")
+        weights = tensors | {name: tensors[first] for name, first in header.get("tied", {}).items()}
+        # files without a schema are older than version 3; 2 is right for them, since version 2 renamed no weights
+        return {present_name(name, header.get("schema", 2)): tensor for name, tensor in weights.items()}
+    except OSError as error:
+        raise unreadable(path, error) from error
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, SafetensorError) as error:
         raise damaged(path, str(error)) from error
     except RuntimeError as error:  # torch could not open the file, or map it into memory
         if is_out_of_memory(error):
             raise
         raise NmtError(f"{path} could not be read: {str(error).rpartition(': ')[2]}") from error
-    if header.get("crc32", (checksum := _checksum(tensors))) != checksum:
-        raise damaged(path, "its checksum does not match")
-    weights = tensors | {name: tensors[first] for name, first in header.get("tied", {}).items()}
-    # files without a schema are older than version 3; 2 is right for all of them, since version 2 renamed no weights
-    return {present_name(name, header.get("schema", 2)): tensor for name, tensor in weights.items()}
 
 
 def _checksum(tensors: Mapping[str, Tensor]) -> str:
@@ -105,12 +110,19 @@ def _checksum(tensors: Mapping[str, Tensor]) -> str:
     return f"{crc:08x}"
 
 
-def check_there(path: Path) -> None:
-    """Raise NmtError if a file of a checkpoint is missing."""
+def check_whole(path: Path) -> bool:
+    """Check a file of a checkpoint against the checksums of its folder; return False if the folder has none.
+
+    Raises Damaged if the file is missing or has another content.
+    """
     if not path.is_file():
-        raise NmtError(f"{path} is missing: choose another checkpoint, or train again")
+        raise Damaged(f"{path} is missing: choose another checkpoint, or train again")
+    try:
+        return verify(path.parent, [path.name])
+    except Damaged as error:
+        raise Damaged(f"{error}: choose another checkpoint, or train again") from error
 
 
-def damaged(path: Path, how: str) -> NmtError:
+def damaged(path: Path, how: str) -> Damaged:
     """Return the error to raise for a damaged file of a checkpoint; `how` says what is wrong with it."""
-    return NmtError(f"{path} is truncated or corrupted ({how}): choose another checkpoint, or train again")
+    return Damaged(f"{path} is truncated or corrupted ({how}): choose another checkpoint, or train again")

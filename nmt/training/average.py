@@ -16,9 +16,11 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
+from nmt.checksums import seal
 from nmt.errors import NmtError
 from nmt.files import atomic_directory
 from nmt.partials import delete_leftovers
+from nmt.reading import read_object
 from nmt.runs.checkpoints import (
     WEIGHTS,
     CheckpointInfo,
@@ -104,6 +106,7 @@ def take_average(run_dir: str | os.PathLike[str], weights: Mapping[str, Tensor],
         with atomic_directory(path) as folder:
             save_weights(folder / WEIGHTS, weights)
             (folder / "averaged.json").write_text(json.dumps({"steps": sorted(steps)}) + "\n", encoding="utf-8")
+            seal(folder)
             if path.is_dir():  # it is about to be replaced, and meanwhile no pointer may refer to it
                 (checkpoints / "averaged").unlink(missing_ok=True)
     except SafetensorError as error:
@@ -116,9 +119,8 @@ def take_average(run_dir: str | os.PathLike[str], weights: Mapping[str, Tensor],
 def is_average_of(checkpoint: CheckpointInfo, steps: Collection[int]) -> bool:
     """Return whether an averaged checkpoint is the average of exactly these steps, according to its averaged.json."""
     try:
-        record = json.loads((checkpoint.path / "averaged.json").read_text(encoding="utf-8"))
-        return bool(record["steps"] == sorted(steps))
-    except (OSError, ValueError, KeyError, TypeError):
+        return bool(read_object(checkpoint.path / "averaged.json").get("steps") == sorted(steps))
+    except NmtError:
         return False
 
 

@@ -13,8 +13,9 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
-from nmt.errors import NmtError
-from nmt.files import atomic_directory, atomic_write
+from nmt.checksums import CHECKSUMS, replacing, seal
+from nmt.errors import Damaged, NmtError, unreadable
+from nmt.files import atomic_directory
 from nmt.partials import delete_leftovers
 from nmt.runs.checkpoints import (
     POINTERS,
@@ -29,7 +30,7 @@ from nmt.runs.checkpoints import (
     step_name,
     step_of,
 )
-from nmt.runs.weights import check_there, damaged, load_weights, save_weights
+from nmt.runs.weights import check_whole, damaged, load_weights, save_weights
 from nmt.training.limits import TrainingProgress
 
 _STATE = "training_state.pt"
@@ -44,12 +45,13 @@ def save_checkpoint(run_dir: str | os.PathLike[str], step: int, model: nn.Module
     path = checkpoints_folder(run_dir) / step_name(step)
     try:
         if pointed_step(run_dir, "last") == step and path.is_dir():  # its weights have been written before
-            with atomic_write(path / _STATE, "wb") as file:
+            with replacing(path / _STATE) as file:
                 torch.save(dict(state), file)
             return path
         with atomic_directory(path) as folder:
             save_weights(folder / WEIGHTS, model)
             torch.save(dict(state), folder / _STATE)
+            seal(folder)
     except (NmtError, OSError, RuntimeError, SafetensorError) as error:
         reason = "the disk may be full" if isinstance(error, RuntimeError) else str(error)
         raise NmtError(f"the checkpoint {path} could not be saved ({reason}); the one before it is kept") from error
@@ -60,18 +62,21 @@ def save_checkpoint(run_dir: str | os.PathLike[str], step: int, model: nn.Module
 def load_training_state(info: CheckpointInfo) -> dict[str, Any]:
     """Read the `state` that was given to `save_checkpoint`, with all tensors on the CPU.
 
-    Raises NmtError if the file is missing or damaged.
+    Raises Damaged if the file is missing or damaged, and NmtError if the system cannot read it.
     """
     if info.averaged:
         raise NmtError(f"{info.path} is an average, and training cannot continue from one: choose best, last or a step")
     path = info.path / _STATE
-    check_there(path)
+    sealed = check_whole(path)
     try:
-        with ZipFile(path) as archive:
-            if archive.testzip() is not None:
-                raise BadZipFile("a checksum does not match")
+        if not sealed:
+            with ZipFile(path) as archive:
+                if archive.testzip() is not None:
+                    raise BadZipFile("a checksum does not match")
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, EOFError, ValueError, KeyError, BadZipFile, pickle.UnpicklingError) as error:
+    except OSError as error:
+        raise unreadable(path, error) from error
+    except (RuntimeError, EOFError, ValueError, KeyError, BadZipFile, pickle.UnpicklingError) as error:
         raise damaged(path, str(error).partition("\n")[0]) from error
     return state
 
@@ -106,12 +111,12 @@ def load_newest(run_dir: str | os.PathLike[str], say: Callable[[str], None]) -> 
             f"{folder} has no step-... folder that training can continue from: copy the run's step-... folders there, "
             f"or choose another folder with run_dir=OTHER (fine_tune.run={run_dir} then starts from averaged weights)"
         )
-    refused: list[NmtError] = []
+    refused: list[Damaged] = []
     for step in steps:
         try:
             weights, info = load_weights(run_dir, step)
             state = load_training_state(info)
-        except NmtError as error:
+        except Damaged as error:
             refused.append(error)
             continue
         if refused:
@@ -132,4 +137,4 @@ def delete_others(run_dir: str | os.PathLike[str], kept: Iterable[int]) -> None:
         if step not in kept:
             delete_checkpoint(path)
     for folder in (checkpoints_folder(run_dir), *(path for step, path in folders.items() if step in kept)):
-        delete_leftovers(folder, lambda name: name in (*POINTERS, _STATE) or step_of(name) is not None)
+        delete_leftovers(folder, lambda name: name in (*POINTERS, _STATE, CHECKSUMS) or step_of(name) is not None)

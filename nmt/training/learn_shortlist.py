@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +15,7 @@ from nmt.data.prepare import Prepared, prepare
 from nmt.data.tokenizer import PAD
 from nmt.errors import NmtError
 from nmt.inference.engines.shortlist import SPECIALS, Shortlist
+from nmt.runs.environment import read_environment
 from nmt.runs.run import read_run_config
 from nmt.training.fine_tune import inherit
 
@@ -50,14 +50,14 @@ def _prepared_again(run_dir: Path, log: Callable[[str], None]) -> Prepared:
     """
     config = dataclasses.replace(read_run_config(run_dir), run_dir=str(run_dir))
     try:
-        trained_on = json.loads((run_dir / "environment.json").read_text(encoding="utf-8"))["data"]
-    except (OSError, ValueError, KeyError) as error:
+        trained_on = read_environment(run_dir)["data"]
+    except KeyError as error:
         raise NmtError(f"{run_dir} has no environment.json that records its training data: train it first") from error
     try:
         config, tokenizer = inherit(config)
         prepared = prepare(config, log, tokenizer)
     except NmtError as error:
         raise NmtError(f"{run_dir}: the training data, needed for a shortlist, cannot be read: {error}") from error
-    if any(prepared.fingerprints[part] != trained_on[part] for part in ("train", "tokenizer")):
+    if any(prepared.fingerprints[part] != trained_on.get(part) for part in ("train", "tokenizer")):
         raise NmtError(f"{run_dir}: the training data have changed since it was trained: restore them, then try again")
     return prepared

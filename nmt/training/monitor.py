@@ -16,6 +16,7 @@ from nmt.files import atomic_write
 from nmt.messages import on_terminal, renew, tell
 from nmt.pictures.heatmap import heatmap_array
 from nmt.progress import Pulse, time_left
+from nmt.runs.metrics import METRICS, Event, read_events
 from nmt.training.board import Board
 from nmt.training.keeping import Averaged
 from nmt.training.limits import TrainingProgress
@@ -224,21 +225,19 @@ def _cut(path: Path, progress: TrainingProgress) -> list[dict[str, Any]]:
 
     Lines about the end of the run and an incomplete line are removed, too; the resumed run writes them again.
     """
-    if not path.is_file():
-        return []
-    lines = path.read_text(encoding="utf-8").splitlines()
+    events, incomplete = read_events(path)
     last = {"train": progress.step, "rollback": progress.step, "validation": progress.validated_step}
-    kept: list[tuple[str, dict[str, Any]]] = []
+    kept: list[Event] = []
     rollbacks = 0
-    for line in lines:
-        entry = _parsed(line)
-        rollbacks += entry["event"] == "rollback"
-        if entry["step"] <= last.get(entry["event"], -1) and rollbacks <= progress.rollbacks:
-            kept.append((line, entry))
-    if len(kept) < len(lines):
+    for event in events:
+        kind, step = event.entry["event"], event.entry["step"]
+        rollbacks += kind == "rollback"
+        if step <= last.get(kind, -1) and rollbacks <= progress.rollbacks:
+            kept.append(event)
+    if incomplete or len(kept) < len(events):
         with atomic_write(path) as file:
-            file.writelines(line + "\n" for line, _ in kept)
-    return [entry for _, entry in kept]
+            file.writelines(event.line + "\n" for event in kept)
+    return [event.entry for event in kept]
 
 
 def tells_of_checkpoints(run_dir: Path) -> bool:
@@ -247,18 +246,9 @@ def tells_of_checkpoints(run_dir: Path) -> bool:
     The first validation is always the best so far and is followed by a checkpoint, so before a second one there has
     been a checkpoint.
     """
-    path = run_dir / "metrics.jsonl"
-    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
-    told = [_parsed(line)["event"] for line in lines]
+    events, _ = read_events(run_dir / METRICS)
+    told = [event.entry["event"] for event in events]
     return "end" in told or told.count("validation") > 1
-
-
-def _parsed(line: str) -> dict[str, Any]:
-    """Return the entry in a line of metrics.jsonl; for an incomplete line, an entry with an empty event."""
-    try:
-        return dict(json.loads(line))
-    except ValueError:
-        return {"event": "", "step": 0}
 
 
 def _left(seconds: float | None) -> str:

@@ -26,6 +26,7 @@ from nmt.files import atomic_write, kept_if_filled, locked
 from nmt.models.seq2seq import Seq2Seq
 from nmt.resources import PACKAGE
 from nmt.runs.checkpoints import CheckpointInfo, has_checkpoint, refuse_strangers
+from nmt.runs.environment import read_environment
 from nmt.training import auto
 from nmt.training.checkpoint import Newest, load_newest
 from nmt.training.monitor import tells_of_checkpoints
@@ -107,8 +108,8 @@ def write_records(
         "length_ratio": length_ratio(prepared.train, config.search.max_length_offset),  # used by nmt-average
     }
     path = run_dir / "environment.json"
-    before = json.loads(path.read_text(encoding="utf-8")) if path.is_file() and has_checkpoint(run_dir) else environment
-    if before["data"] != environment["data"]:
+    before = read_environment(run_dir) if path.exists() and has_checkpoint(run_dir) else environment
+    if before.get("data") != environment["data"]:
         raise NmtError(
             f"the data of {run_dir} have changed since its training began: restore them, or choose another folder "
             "with run_dir=OTHER"

@@ -29,6 +29,7 @@ from nmt.models.build import build_model
 from nmt.models.recurrent import Cell
 from nmt.models.seq2seq import Seq2Seq
 from nmt.progress import Pulse
+from nmt.runs.environment import read_environment
 from nmt.training import auto
 from nmt.training.agreement import check_agreement
 from nmt.training.checkpoint import Newest
@@ -181,7 +182,7 @@ def _tokens_per_device(
         trial.check(wanted)
         return wanted
     path = run_dir / "environment.json"
-    environment = world.on_main(lambda: json.loads(path.read_text(encoding="utf-8")))
+    environment = world.on_main(lambda: read_environment(run_dir))
     before = environment.get("tokens_per_device")
     found = min(world.gather(trial.find(before)))
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,6 +15,7 @@ from nmt.data.sources.source import Say
 from nmt.device import choose_device
 from nmt.errors import NmtError
 from nmt.runs.checkpoints import find_checkpoint, has_pointer
+from nmt.runs.environment import read_environment
 from nmt.runs.run import LoadedRun, load_run
 from nmt.runs.weights import load_weights
 from nmt.training.average import average_checkpoints, delete_average, is_average_of, take_average
@@ -57,7 +57,7 @@ def _validate(
     if training.threads is not None:
         torch.set_num_threads(training.threads)
     tokens = None if training.tokens_per_device == "auto" else training.tokens_per_device
-    ratio = json.loads((run.path / "environment.json").read_text("utf-8")).get("length_ratio")  # older runs: None
+    ratio = read_environment(run.path).get("length_ratio")  # older runs: None
     found = {}
     with TemporaryDirectory() as folder:
         try:

@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from nmt.checksums import CHECKSUMS
 from nmt.data.store import Store, StoreWriter
-from nmt.errors import NmtError
+from nmt.errors import Damaged, NmtError
 
 PAIRS = [
     ([5, 9, 3], [7, 3], "ein Ö", "a"),
@@ -83,5 +84,37 @@ def test_an_incomplete_store_is_refused(tmp_path: Path) -> None:
     for number, name in enumerate(names):
         folder = write(tmp_path / str(number)).folder
         (folder / name).write_bytes((folder / name).read_bytes()[:-2])
-        with pytest.raises(NmtError, match="not a complete store"):
-            Store(folder)
+        with pytest.raises(Damaged, match=f"{folder}"):
+            Store(folder).verify(400, 400)
+
+
+def test_a_flipped_bit_is_found_in_every_file(tmp_path: Path) -> None:
+    names = [path.name for path in write(tmp_path / "whole").folder.iterdir()]
+    for number, name in enumerate(names):
+        folder = write(tmp_path / str(number)).folder
+        content = bytearray((folder / name).read_bytes())
+        content[len(content) // 2] ^= 1
+        (folder / name).write_bytes(content)
+        with pytest.raises(Damaged, match=f"{folder}"):
+            Store(folder).verify(400, 400)
+
+
+@pytest.mark.parametrize("sizes", [(8, 400), (400, 7)])
+def test_ids_outside_of_the_vocabulary_are_refused_without_checksums(sizes: tuple[int, int], tmp_path: Path) -> None:
+    store = write(tmp_path / "store")
+    (store.folder / CHECKSUMS).unlink()
+    store.verify(400, 400)
+    with pytest.raises(Damaged, match="outside of the vocabulary"):
+        store.verify(*sizes)
+
+
+def test_a_failure_of_the_system_is_not_called_damage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = write(tmp_path / "store")
+
+    def fail(path: Path, *_: object, **__: object) -> None:
+        raise OSError(24, "Too many open files", str(path))
+
+    monkeypatch.setattr(Path, "open", fail)
+    with pytest.raises(NmtError, match=r"could not be read: Too many open files$") as caught:
+        Store(store.folder)
+    assert not isinstance(caught.value, Damaged)

@@ -45,7 +45,7 @@ def test_every_line_of_known_text_survives(algorithm: str, joint: bool, tmp_path
     assert max(map(max, encoded)) < tokenizer.target_size
     tokenizer.save(tmp_path)
     loaded = Tokenizer.load(tmp_path)
-    assert sorted(path.stem for path in tmp_path.iterdir()) == (["joint"] if joint else ["source", "target"])
+    assert sorted(path.stem for path in tmp_path.glob("*.model")) == (["joint"] if joint else ["source", "target"])
     assert loaded.encode_target(lines) == encoded
     assert (loaded.joint, loaded.source_size, loaded.target_size) == (
         joint,

@@ -11,6 +11,7 @@ from typing import Any, get_args, get_type_hints
 import pytest
 import torch
 
+from nmt.checksums import seal
 from nmt.config.load import read_config, save_config
 from nmt.config.schema import Config, SearchConfig
 from nmt.data.prepare import prepare
@@ -76,6 +77,7 @@ def test_other_settings_weights_or_text_are_translated_anew(run_dir: Path) -> No
         for parameter in run.model.parameters():
             parameter.add_(0.1)
     save_weights(run.checkpoint.path / "model.safetensors", run.model)  # as if the run was trained again to this step
+    seal(run.checkpoint.path)
     assert not evaluate(load_run(run_dir), test_set, SETTINGS).reused
 
 

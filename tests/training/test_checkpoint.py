@@ -99,11 +99,15 @@ def test_only_those_kept_stay(tmp_path: Path) -> None:
     for step in (1, 2, 3):
         save_checkpoint(tmp_path, step, Tied(), {})
     (tmp_path / "checkpoints" / ".step-0000000004.ab_3defg.partial").mkdir()
-    for half_written in (".last.99999999.partial", "step-0000000003/.training_state.pt.99999999.partial"):
+    for half_written in (
+        ".last.99999999.partial",
+        "step-0000000003/.training_state.pt.99999999.partial",
+        "step-0000000003/.checksums.json.99999999.partial",
+    ):
         (tmp_path / "checkpoints" / half_written).write_text("x")
     delete_others(tmp_path, [1, 3])
     assert sorted(path.name for path in (tmp_path / "checkpoints").rglob("*")) == sorted([
-        "last", "step-0000000001", "step-0000000003", *["model.safetensors", "training_state.pt"] * 2,
+        "last", "step-0000000001", "step-0000000003", *["checksums.json", "model.safetensors", "training_state.pt"] * 2,
     ])  # fmt: skip
 
 
@@ -144,7 +148,7 @@ def test_a_file_or_link_with_the_name_of_a_checkpoint_is_refused_and_stays(
     delete_others(tmp_path, [3])
     delete_average(tmp_path)
     assert path.is_symlink() if kind == "link" else path.read_text() == "mine"
-    assert len(list(elsewhere.iterdir())) == 2
+    assert len(list(elsewhere.iterdir())) == 3
 
 
 @pytest.mark.parametrize("pointer", [None, b"", b"step-notes", b"averaged-0000000002", b"\xff\xfe"], ids=str)

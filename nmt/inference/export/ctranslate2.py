@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from nmt.checksums import seal
 from nmt.files import atomic_directory
 from nmt.inference.export.current import Inexpressible, check_family, exclusively, place_of_export, positions_for
 from nmt.inference.export.layers import specification
@@ -45,6 +46,7 @@ def write(run: LoadedRun, path: Path) -> None:
     with atomic_directory(path) as temporary:
         spec.save(str(temporary))
         record.write(temporary)
+        seal(temporary)
 
 
 def pieces(names: list[str]) -> list[str]:

@@ -9,10 +9,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from nmt.checksums import verify
 from nmt.config.models import TransformerConfig
 from nmt.config.schema import Config
 from nmt.data.tokenizer import Tokenizer
-from nmt.errors import NmtError
+from nmt.errors import Damaged, NmtError
 from nmt.files import check_writable, follow, in_turn, kept_if_filled
 from nmt.inference.export.record import RECORD, ExportRecord
 from nmt.runs.checkpoints import CheckpointInfo, read_checkpoint
@@ -88,9 +89,14 @@ def current_export(
     folder, positions = export_folder(run_dir), positions_for(config)
 
     def is_current(info: CheckpointInfo) -> bool:
+        if not (folder / RECORD).is_file():
+            return False
         try:
             record = ExportRecord.read(folder)
-        except NmtError:
+            if not verify(folder):  # of an earlier version, without checksums: made again once
+                return False
+        except Damaged as error:
+            tell(str(error))
             return False
         return record.positions >= positions and record == ExportRecord.of(info, tokenizer, record.positions)
 

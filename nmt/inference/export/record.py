@@ -10,6 +10,7 @@ from pathlib import Path
 
 from nmt.data.tokenizer import Tokenizer
 from nmt.errors import NmtError
+from nmt.reading import read_object, reading
 from nmt.runs.checkpoints import WEIGHTS, CheckpointInfo
 
 RECORD = "nmt.json"
@@ -36,13 +37,15 @@ class ExportRecord:
 
     @classmethod
     def read(cls, folder: Path) -> ExportRecord:
-        """Read the record of the export in `folder`. Raises NmtError if it is missing or damaged."""
-        try:
-            return cls(**json.loads((folder / RECORD).read_text(encoding="utf-8")))
-        except OSError as error:
-            raise NmtError(f"{folder} is no export of nmt: it has no {RECORD}") from error
-        except (ValueError, TypeError) as error:
-            raise NmtError(f"{folder / RECORD} is damaged: make the export again") from error
+        """Read the record of the export in `folder`; raises Damaged, or NmtError if the system cannot read it."""
+        path = folder / RECORD
+        if not path.exists():
+            raise NmtError(f"{folder} is no export of nmt: it has no {RECORD}")
+        with reading(path, "make the export again"):
+            record = cls(**read_object(path))
+            if not isinstance(record.positions, int):
+                raise TypeError("positions")
+            return record
 
 
 def _sha256(checkpoint: Path) -> str:

@@ -313,7 +313,7 @@ def test_segments_without_spaces_have_pieces_as_words(runs: dict[str, Path]) -> 
         (["--score", "f", "--prefix", "f"], "--prefix has no meaning with --score"),
         (["--temperature", "2"], "--temperature is an option of sampling"),
         (["--n-best", "2", "--top-k", "2"], "--top-k is an option of sampling"),
-        (["--sample", "2", "--temperature", "0"], "must be 1e-06 or more"),
+        (["--sample", "2", "--temperature", "0"], "has to be finite and at least 1e-06"),
         (["--sample", "2", "--temperature", "1e-50"], "a beam of 1"),
         (["--sample", "2", "--top-p", "1.5"], "1.5"),
         (["--sample", "0"], "0: expected a whole number from 1 to 10,000"),

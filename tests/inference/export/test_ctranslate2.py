@@ -35,7 +35,13 @@ def test_files(kind: str, vocabularies: dict[str, str], tmp_path: Path) -> None:
     run = load(tmp_path, kind)
     folder = export(run)
     assert folder == run.path / "exports" / "ctranslate2"
-    assert {path.name for path in folder.iterdir()} == {"config.json", "model.bin", "nmt.json", *vocabularies}
+    assert {path.name for path in folder.iterdir()} == {
+        "checksums.json",
+        "config.json",
+        "model.bin",
+        "nmt.json",
+        *vocabularies,
+    }
     for name, side in vocabularies.items():
         model = getattr(run.tokenizer, side)
         assert json.loads((folder / name).read_text("utf-8")) == model.pieces(range(model.size))

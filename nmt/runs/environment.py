@@ -1,0 +1,35 @@
+"""environment.json of a run directory: the versions, the hardware and the data that a run was trained with."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from nmt.reading import read_object, reading
+
+ENVIRONMENT = "environment.json"
+_NUMBER = (int, float)
+_KINDS: dict[str, type | tuple[type, ...]] = {  # of the values that nmt reads again
+    "hardware": str,
+    "device": str,
+    "processes": int,
+    "cpu_threads": int,
+    "parameters": int,
+    "length_ratio": _NUMBER,
+    "tokens_per_device": int,
+    "data": dict,
+    "fine_tuned_from": dict,
+}
+
+
+def read_environment(run_dir: Path) -> dict[str, Any]:
+    """Return the content of a run's environment.json, empty if there is none. Raises Damaged."""
+    path = run_dir / ENVIRONMENT
+    if not path.exists():
+        return {}
+    environment = read_object(path)
+    with reading(path):
+        for name, kind in _KINDS.items():
+            if environment.get(name) is not None and not isinstance(environment[name], kind):
+                raise TypeError(name)
+    return environment
