@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import torch
 
+from nmt.checksums import seal
 from nmt.cli.prepare import main as prepare_command
 from nmt.cli.train import main as train_command
 from nmt.config.load import config_from_dict, config_to_dict, read_config, save_config
@@ -224,7 +225,8 @@ def test_dropout_may_differ_and_the_tokenizer_section_may_be_repeated(folder: Pa
         (shutil.rmtree, r"fine_tune\.run: .*gone does not exist: give the directory of a run"),
         (lambda run: shutil.rmtree(run / "checkpoints"), r"fine_tune\.run: .*gone has no checkpoint yet"),
         (lambda run: shutil.rmtree(run / "tokenizer"), r"fine_tune\.run: .*gone/tokenizer has no tokenizer"),
-        (lambda run: save_weights(find_checkpoint(run).path / "model.safetensors", tiny_model("rnnsearch")),
+        (lambda run: (save_weights(find_checkpoint(run).path / "model.safetensors", tiny_model("rnnsearch")),
+                      seal(find_checkpoint(run).path)),
          r"gone: the weights of checkpoint .* do not fit config"),
     ],
 )  # fmt: skip
