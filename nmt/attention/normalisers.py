@@ -11,15 +11,19 @@ def softmax(scores: Tensor, bias: Tensor | None = None) -> Tensor:
 
     A bias of minus infinity makes a weight zero.
     """
-    return _wide(scores, bias).softmax(dim=-1)
+    return _biased(scores, bias).softmax(dim=-1)
 
 
 def log_softmax(scores: Tensor, bias: Tensor | None = None) -> Tensor:
     """Return the logarithms of the weights that `softmax` returns."""
-    return _wide(scores, bias).log_softmax(dim=-1)
+    return _biased(scores, bias).log_softmax(dim=-1)
 
 
-def _wide(scores: Tensor, bias: Tensor | None) -> Tensor:
+def wide(x: Tensor) -> Tensor:
+    """Return x in float32 or better."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))
+
+
+def _biased(scores: Tensor, bias: Tensor | None) -> Tensor:
     """Return scores + bias in float32 or better."""
-    scores = scores.to(torch.promote_types(scores.dtype, torch.float32))
-    return scores if bias is None else scores + bias
+    return wide(scores) if bias is None else wide(scores) + bias

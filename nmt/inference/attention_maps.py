@@ -35,7 +35,7 @@ class Attention:
 
     source: list[str]  # words or pieces
     target: list[str]  # words or pieces
-    weights: NDArray[np.float32] = field(repr=False)  # [layers, heads, target, source]; each row sums to one
+    weights: NDArray[np.float32] = field(repr=False)  # [layers, heads, target, source]; mostly, rows sum to one
     text: str  # the target line
 
     def mean(

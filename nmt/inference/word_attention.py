@@ -81,7 +81,7 @@ class WordAttention:
 
     source_words: list[str]
     target_words: list[str]
-    weights: NDArray[np.float32]  # [..., target words + 1, source words + 1]; each row sums to one
+    weights: NDArray[np.float32]  # [..., target words + 1, source words + 1]; mostly, rows sum to one
 
     @property
     def links(self) -> list[Link]:
@@ -115,7 +115,7 @@ class Side(NamedTuple):
 class PieceAttention(NamedTuple):
     """The attention between the pieces of two lines; for self-attention both sides are the same line."""
 
-    weights: NDArray[np.float32]  # [..., target pieces, source pieces]; each row sums to one
+    weights: NDArray[np.float32]  # [..., target pieces, source pieces]; mostly, rows sum to one
     source: Side
     target: Side
 

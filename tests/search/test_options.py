@@ -103,12 +103,12 @@ def test_coverage_penalty_is_gnmts() -> None:
 
 @torch.inference_mode()
 def forced(model: Seq2Seq, source: list[int], target: list[int]) -> tuple[float, float]:
-    """Return a target's log-probability, and the sum of the logs of its source tokens' attention, capped at 1."""
+    """Return a target's log-probability, and the sum of the logs of its source tokens' attention, from 1e-13 to 1."""
     src, mask = torch.tensor([source]), torch.ones(1, len(source), dtype=torch.bool)
     tgt_in = torch.tensor([[BOS, *target[:-1]]])
     log_probs = log_probs_of(model, model(src, mask, tgt_in))[0]
     had = model.attention(src, mask, tgt_in)[0].mean((0, 1)).sum(0)
-    return log_probs[range(len(target)), target].sum().item(), had.clamp(max=1).log().sum().item()
+    return log_probs[range(len(target)), target].sum().item(), had.clamp(1e-13, 1).log().sum().item()
 
 
 @pytest.mark.parametrize(("beam_size", "form"), [(1, "power"), (4 * 27, "power"), (4 * 27, "gnmt")])

@@ -5,11 +5,13 @@ An alignment is the attention of a recurrent decoder (RNNsearch or Luong's model
 
 from __future__ import annotations
 
+from abc import abstractmethod
+from collections.abc import Callable
 from typing import NamedTuple, cast
 
 from torch import Tensor
 
-from nmt.attention.contract import Encoded, SourceAttention
+from nmt.attention.contract import Attend, Attended, Encoded, MechanismState, SourceAttention
 from nmt.attention.naming import make_by_name
 from nmt.attention.scores import Score
 from nmt.config.models import LuongConfig, RnnSearchConfig
@@ -23,6 +25,11 @@ class AlignmentMemory(NamedTuple):
     mask: Tensor  # [batch, src_len] bool, True = may attend
 
 
+# (scores [batch, queries, src_len], queries [batch, queries, query_dim], their positions [batch, queries]) -> weights
+# [batch, queries, src_len]
+Weigh = Callable[[Tensor, Tensor, Tensor], Tensor]
+
+
 class ScoredAlignment(SourceAttention):
     """The base class of alignments whose memory consists of the score's keys and the source states."""
 
@@ -32,6 +39,34 @@ class ScoredAlignment(SourceAttention):
 
     def read(self, encoded: Encoded) -> AlignmentMemory:
         return AlignmentMemory(self.score.keys(encoded.states), encoded.states, encoded.mask)
+
+
+class WeightedAlignment(ScoredAlignment):
+    """The base class of alignments whose context is a sum of source states, weighted by a function of the scores."""
+
+    @abstractmethod
+    def weighing(self, memory: AlignmentMemory) -> Weigh:
+        """Return the function that turns scores into weights.
+
+        Work that is the same for all steps is done here, once.
+        """
+
+    def over(self, memory: AlignmentMemory, *, need_weights: bool = False) -> Attend:
+        weigh = self.weighing(memory)
+        states = memory.states.to(memory.keys.dtype)  # once: autocast would keep a copy of the states for each step
+        batch = memory.mask.size(0)
+
+        def attend(x: Tensor, positions: Tensor, state: MechanismState = None) -> Attended:
+            rows, tgt_len, dim = x.shape
+            # weights; the hypotheses of a sentence are treated as additional queries, so the memory is never repeated
+            queries = x.reshape(batch, -1, dim)
+            at = positions.expand(rows, tgt_len).reshape(batch, -1)
+            weights = weigh(self.score(queries, memory.keys), queries, at)
+            # contexts
+            context = weights.to(states.dtype) @ states
+            return Attended(context.reshape(rows, tgt_len, -1), weights.reshape(rows, 1, tgt_len, -1))
+
+        return attend
 
 
 def make_alignment(config: RnnSearchConfig | LuongConfig, score: Score, states_dim: int) -> SourceAttention:
