@@ -10,13 +10,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-from nmt.config.ranges import Dimension, Positive, Range, Rate
+from nmt.config.ranges import Count, Dimension, Positive, Range, Rate
 from nmt.errors import require
 
 PositionName = Literal["sinusoidal", "none", "rotary", "alibi", "shaw"]
 MixerName = Literal["softmax", "ssru"]  # self-attention, or a layer that replaces it
 CrossName = Literal["softmax", "transparent"]  # a Transformer's attention to the source
-AlignmentName = Literal["soft", "coverage", "marginal"]  # a recurrent decoder's attention to the source
+AlignmentName = Literal["soft", "local_m", "coverage", "marginal"]  # a recurrent decoder's attention to the source
 _KEYS = ("positions", "encoder_self", "decoder_self", "decoder_cross", "alignment")  # keys whose values they are
 
 
@@ -40,6 +40,14 @@ class TransparentConfig:
     """Options of transparent attention: to a learned, weighted sum of all encoder layers (Bapna et al. 2018)."""
 
     dropout: Rate = 0.0  # dropout rate of the layers' scores, before their softmax
+
+
+@dataclass(kw_only=True)
+class LocalMConfig:
+    """Options of alignment=local_m: attention to a window that moves at a fixed speed (Luong et al. 2015)."""
+
+    window: Count = 10  # D: words at most this far from the aligned position p_t can be attended to
+    ratio: Positive = 1.0  # p_t = ratio x t at target position t, so the number of source tokens for one target token
 
 
 @dataclass(kw_only=True)

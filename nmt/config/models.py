@@ -13,6 +13,7 @@ from nmt.config.mechanisms import (
     AlignmentName,
     CoverageConfig,
     CrossName,
+    LocalMConfig,
     MixerName,
     PositionName,
     RotaryConfig,
@@ -85,6 +86,7 @@ class RnnSearchConfig:
     encoder_layers: Layers = 1  # layers of the encoder; the decoder has one
     score: Literal["general", "additive"] = "additive"  # how decoder and source states are compared
     alignment: AlignmentName = "soft"  # what attention makes of the scores
+    local_m: LocalMConfig = field(default_factory=LocalMConfig)  # options of alignment=local_m
     coverage: CoverageConfig = field(default_factory=CoverageConfig)  # options of alignment=coverage
     doubly_stochastic: Annotated[float, Range(0, 1000)] = 0.0  # weight of a loss for even source attention; 0: off
     dropout: Rate = 0.0  # dropout rate of embeddings, between layers, and before the output projection
@@ -112,6 +114,7 @@ class LuongConfig:
     bidirectional: bool = False  # the encoder (not the paper's) reads in both directions, with hidden_dim / 2 for each
     score: Literal["dot", "general", "concat"] = "general"  # how decoder and source states are compared
     alignment: AlignmentName = "soft"  # what attention makes of the scores
+    local_m: LocalMConfig = field(default_factory=LocalMConfig)  # options of alignment=local_m
     coverage: CoverageConfig = field(default_factory=CoverageConfig)  # options of alignment=coverage
     doubly_stochastic: Annotated[float, Range(0, 1000)] = 0.0  # weight of a loss for even source attention; 0: off
     input_feeding: bool = True  # feed the attentional hidden state into the next step

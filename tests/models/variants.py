@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from nmt.config.mechanisms import CoverageConfig, RotaryConfig, ShawConfig
+from nmt.config.mechanisms import CoverageConfig, LocalMConfig, RotaryConfig, ShawConfig
 from nmt.config.models import LuongConfig, ModelConfig, RnnEncDecConfig, RnnSearchConfig, TransformerConfig
 from nmt.models.build import build_model
 from nmt.models.contract import Decoded
@@ -31,6 +31,12 @@ VARIANTS: dict[str, ModelConfig] = {
     "luong-general-plain": LuongConfig(**RNN, layers=1, cell="gru", input_feeding=False),
     "luong-concat": LuongConfig(**RNN, layers=2, cell="gru", score="concat", reverse_source=True),
     "luong-concat-plain": LuongConfig(**RNN, layers=1, score="concat", input_feeding=False),
+    "rnnsearch-local-m": RnnSearchConfig(**RNN, attention_dim=14, maxout_dim=10, alignment="local_m",
+                                         local_m=LocalMConfig(window=1)),
+    "luong-local-m": LuongConfig(**RNN, layers=1, score="concat", alignment="local_m",
+                                 local_m=LocalMConfig(window=2, ratio=1.5)),
+    "luong-local-m-plain": LuongConfig(**RNN, layers=2, alignment="local_m", input_feeding=False,
+                                       local_m=LocalMConfig(window=1, ratio=0.75)),
     "rnnsearch-coverage": RnnSearchConfig(**RNN, attention_dim=14, maxout_dim=10, alignment="coverage"),
     "rnnsearch-coverage-neural": RnnSearchConfig(**RNN, attention_dim=14, maxout_dim=10, alignment="coverage",
                                                  cell="lstm", coverage=CoverageConfig(kind="neural", dim=3)),
