@@ -16,7 +16,8 @@ from nmt.errors import require
 PositionName = Literal["sinusoidal", "none", "rotary", "alibi", "shaw"]
 MixerName = Literal["softmax", "ssru"]  # self-attention, or a layer that replaces it
 CrossName = Literal["softmax", "transparent"]  # a Transformer's attention to the source
-AlignmentName = Literal["soft", "local_m", "coverage", "marginal"]  # a recurrent decoder's attention to the source
+# a recurrent decoder's attention to the source
+AlignmentName = Literal["soft", "local_m", "local_p", "coverage", "marginal"]
 _KEYS = ("positions", "encoder_self", "decoder_self", "decoder_cross", "alignment")  # keys whose values they are
 
 
@@ -48,6 +49,13 @@ class LocalMConfig:
 
     window: Count = 10  # D: words at most this far from the aligned position p_t can be attended to
     ratio: Positive = 1.0  # p_t = ratio x t at target position t, so the number of source tokens for one target token
+
+
+@dataclass(kw_only=True)
+class LocalPConfig:
+    """Options of alignment=local_p: attention to a window around a predicted position (Luong et al. 2015)."""
+
+    window: Count = 10  # D: words at most this far from the predicted position can be attended to; sigma is D / 2
 
 
 @dataclass(kw_only=True)

@@ -14,6 +14,7 @@ from nmt.config.mechanisms import (
     CoverageConfig,
     CrossName,
     LocalMConfig,
+    LocalPConfig,
     MixerName,
     PositionName,
     RotaryConfig,
@@ -87,6 +88,7 @@ class RnnSearchConfig:
     score: Literal["general", "additive"] = "additive"  # how decoder and source states are compared
     alignment: AlignmentName = "soft"  # what attention makes of the scores
     local_m: LocalMConfig = field(default_factory=LocalMConfig)  # options of alignment=local_m
+    local_p: LocalPConfig = field(default_factory=LocalPConfig)  # options of alignment=local_p
     coverage: CoverageConfig = field(default_factory=CoverageConfig)  # options of alignment=coverage
     doubly_stochastic: Annotated[float, Range(0, 1000)] = 0.0  # weight of a loss for even source attention; 0: off
     dropout: Rate = 0.0  # dropout rate of embeddings, between layers, and before the output projection
@@ -115,6 +117,7 @@ class LuongConfig:
     score: Literal["dot", "general", "concat"] = "general"  # how decoder and source states are compared
     alignment: AlignmentName = "soft"  # what attention makes of the scores
     local_m: LocalMConfig = field(default_factory=LocalMConfig)  # options of alignment=local_m
+    local_p: LocalPConfig = field(default_factory=LocalPConfig)  # options of alignment=local_p
     coverage: CoverageConfig = field(default_factory=CoverageConfig)  # options of alignment=coverage
     doubly_stochastic: Annotated[float, Range(0, 1000)] = 0.0  # weight of a loss for even source attention; 0: off
     input_feeding: bool = True  # feed the attentional hidden state into the next step

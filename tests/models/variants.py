@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from nmt.config.mechanisms import CoverageConfig, LocalMConfig, RotaryConfig, ShawConfig
+from nmt.config.mechanisms import CoverageConfig, LocalMConfig, LocalPConfig, RotaryConfig, ShawConfig
 from nmt.config.models import LuongConfig, ModelConfig, RnnEncDecConfig, RnnSearchConfig, TransformerConfig
 from nmt.models.build import build_model
 from nmt.models.contract import Decoded
@@ -37,6 +37,11 @@ VARIANTS: dict[str, ModelConfig] = {
                                  local_m=LocalMConfig(window=2, ratio=1.5)),
     "luong-local-m-plain": LuongConfig(**RNN, layers=2, alignment="local_m", input_feeding=False,
                                        local_m=LocalMConfig(window=1, ratio=0.75)),
+    "rnnsearch-local-p": RnnSearchConfig(**RNN, attention_dim=14, maxout_dim=10, alignment="local_p",
+                                         cell="lstm", local_p=LocalPConfig(window=2), doubly_stochastic=0.5),
+    "luong-local-p": LuongConfig(**RNN, layers=1, score="dot", alignment="local_p", local_p=LocalPConfig(window=2)),
+    "luong-local-p-plain": LuongConfig(**RNN, layers=2, score="concat", alignment="local_p", input_feeding=False,
+                                       local_p=LocalPConfig(window=1)),
     "rnnsearch-coverage": RnnSearchConfig(**RNN, attention_dim=14, maxout_dim=10, alignment="coverage"),
     "rnnsearch-coverage-neural": RnnSearchConfig(**RNN, attention_dim=14, maxout_dim=10, alignment="coverage",
                                                  cell="lstm", coverage=CoverageConfig(kind="neural", dim=3)),

@@ -53,7 +53,7 @@ def predictive(h: Tensor, states: Tensor, score: Score, D: int, w: Weights) -> t
         # eq. 9: p_t = S sigmoid(v_p . tanh(W_p h_t))
         p = len(states) / (1 + torch.exp(-(w["v_p"] @ torch.tanh(w["W_p"] @ h[t]))))
         # eq. 10: a_t(s) = align(h_t, h_s) exp(-(s - p_t)^2 / (2 sigma^2))
-        weights = align(h[t], states, score, float(p), D)
+        weights = align(h[t], states, score, p.item(), D)
         a = {s: weight * math.e ** (-((s - p) ** 2) / (2 * sigma**2)) for s, weight in weights.items()}
         steps.append(context(a, states))
     contexts, weights = zip(*steps, strict=True)
