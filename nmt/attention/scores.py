@@ -10,6 +10,8 @@ from abc import ABC, abstractmethod
 
 from torch import Tensor, nn
 
+from nmt.config.models import LuongConfig, RnnSearchConfig
+
 
 class Score(nn.Module, ABC):
     """A score between queries [batch, queries, query_dim] and source states [batch, src_len, states_dim]."""
@@ -68,10 +70,12 @@ class AdditiveScore(Score):
         return scores
 
 
-def make_score(name: str, query_dim: int, states_dim: int, attention_dim: int) -> Score:
-    """Return the score that `model.score` names: dot, general, additive, or concat (Luong's name for additive)."""
-    if name == "dot":
-        return DotScore()
-    if name == "general":
-        return GeneralScore(query_dim, states_dim)
-    return AdditiveScore(query_dim, states_dim, attention_dim)
+def make_score(config: RnnSearchConfig | LuongConfig, query_dim: int, states_dim: int, attention_dim: int) -> Score:
+    """Return the score that `model.score` names; concat is Luong's name for additive."""
+    match config.score:
+        case "dot":
+            return DotScore()
+        case "general":
+            return GeneralScore(query_dim, states_dim)
+        case "additive" | "concat":
+            return AdditiveScore(query_dim, states_dim, attention_dim)

@@ -16,9 +16,11 @@ from nmt.errors import require
 PositionName = Literal["sinusoidal", "none", "rotary", "alibi", "shaw"]
 MixerName = Literal["softmax", "ssru"]  # self-attention, or a layer that replaces it
 CrossName = Literal["softmax", "transparent"]  # a Transformer's attention to the source
+ScoreName = Literal["dot", "general", "additive", "concat"]  # a recurrent decoder's comparison of two states
 # a recurrent decoder's attention to the source
 AlignmentName = Literal["soft", "local_m", "local_p", "coverage", "marginal"]
-_KEYS = ("positions", "encoder_self", "decoder_self", "decoder_cross", "alignment")  # keys whose values they are
+# keys whose values they are
+_KEYS = ("positions", "encoder_self", "decoder_self", "decoder_cross", "score", "alignment")
 
 
 @dataclass(kw_only=True)
@@ -108,10 +110,16 @@ def _refusal(model: Any, key: str, name: str) -> str | None:
                 ": an SSRU reads from left to right, so a source word would not see the words after it; it can stand "
                 "in model.decoder_self"
             )
+        case "score", "dot" if model.family == "rnnsearch":
+            return (
+                f" multiplies two states of one size, but the decoder's has model.hidden_dim={model.hidden_dim} "
+                f"numbers and a source state, from two directions, {2 * model.hidden_dim}: model.score=general "
+                "projects source states to the other size"
+            )
         case "alignment", "coverage" if model.score not in ("additive", "concat"):
             return (
                 f" adds the coverage inside the tanh of an additive score, and model.score={model.score} is not "
-                "additive: set model.score to additive (rnnsearch) or concat (luong)"
+                "additive: set model.score=additive"
             )
         case "alignment", "marginal" if getattr(model, "input_feeding", True):
             return (

@@ -18,6 +18,7 @@ from nmt.config.mechanisms import (
     MixerName,
     PositionName,
     RotaryConfig,
+    ScoreName,
     ShawConfig,
     TransparentConfig,
     check_mechanisms,
@@ -85,7 +86,7 @@ class RnnSearchConfig:
     attention_dim: Dimension = 1000  # size of the hidden layer in score=additive
     maxout_dim: Dimension = 500  # size of the maxout layer before the output
     encoder_layers: Layers = 1  # layers of the encoder; the decoder has one
-    score: Literal["general", "additive"] = "additive"  # how decoder and source states are compared
+    score: ScoreName = "additive"  # how decoder and source states are compared
     alignment: AlignmentName = "soft"  # what attention makes of the scores
     local_m: LocalMConfig = field(default_factory=LocalMConfig)  # options of alignment=local_m
     local_p: LocalPConfig = field(default_factory=LocalPConfig)  # options of alignment=local_p
@@ -114,7 +115,7 @@ class LuongConfig:
     hidden_dim: Dimension = 1000  # size of the recurrent states
     layers: Layers = 4  # layers of the encoder, and of the decoder
     bidirectional: bool = False  # the encoder (not the paper's) reads in both directions, with hidden_dim / 2 for each
-    score: Literal["dot", "general", "concat"] = "general"  # how decoder and source states are compared
+    score: ScoreName = "general"  # how decoder and source states are compared
     alignment: AlignmentName = "soft"  # what attention makes of the scores
     local_m: LocalMConfig = field(default_factory=LocalMConfig)  # options of alignment=local_m
     local_p: LocalPConfig = field(default_factory=LocalPConfig)  # options of alignment=local_p

@@ -29,7 +29,7 @@ class AttentionalOutput(nn.Module):
 
     def __init__(self, config: LuongConfig) -> None:
         super().__init__()
-        score = make_score(config.score, config.hidden_dim, config.hidden_dim, config.hidden_dim)
+        score = make_score(config, config.hidden_dim, config.hidden_dim, config.hidden_dim)
         self.attention = make_alignment(config, score, config.hidden_dim)
         self.projection = nn.Linear(2 * config.hidden_dim, config.hidden_dim, bias=False)
 

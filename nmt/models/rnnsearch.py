@@ -39,7 +39,7 @@ class RnnSearchDecoder(AddsLosses):
         self.embedding = embedding
         self.dropout = nn.Dropout(config.dropout)
         self.state_projection = nn.Linear(config.hidden_dim, config.hidden_dim)
-        score = make_score(config.score, config.hidden_dim, states_dim, config.attention_dim)
+        score = make_score(config, config.hidden_dim, states_dim, config.attention_dim)
         self.attention = make_alignment(config, score, states_dim)
         self.cell = make_cell(config.cell, config.embedding_dim, states_dim, config.hidden_dim)
         self.output = MaxoutOutput(config.hidden_dim + config.embedding_dim + states_dim, config.maxout_dim)
