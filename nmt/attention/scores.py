@@ -6,6 +6,7 @@ Nothing that depends on the source alone is computed again at each step.
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 
 from torch import Tensor, nn
@@ -33,6 +34,16 @@ class DotScore(Score):
 
     def forward(self, query: Tensor, keys: Tensor) -> Tensor:
         return query.to(keys.dtype) @ keys.mT
+
+
+class ScaledDotScore(DotScore):
+    """The scaled dot product: score(h_t, h_s) = h_t . h_s / sqrt(d) for vectors of size d (Vaswani et al. 2017, eq. 1).
+
+    Products of large vectors have a large variance; without the factor the softmax would have very small gradients.
+    """
+
+    def forward(self, query: Tensor, keys: Tensor) -> Tensor:
+        return super().forward(query / math.sqrt(query.size(2)), keys)
 
 
 class GeneralScore(DotScore):
@@ -75,6 +86,8 @@ def make_score(config: RnnSearchConfig | LuongConfig, query_dim: int, states_dim
     match config.score:
         case "dot":
             return DotScore()
+        case "scaled_dot":
+            return ScaledDotScore()
         case "general":
             return GeneralScore(query_dim, states_dim)
         case "additive" | "concat":

@@ -16,7 +16,8 @@ from nmt.errors import require
 PositionName = Literal["sinusoidal", "none", "rotary", "alibi", "shaw"]
 MixerName = Literal["softmax", "ssru"]  # self-attention, or a layer that replaces it
 CrossName = Literal["softmax", "transparent"]  # a Transformer's attention to the source
-ScoreName = Literal["dot", "general", "additive", "concat"]  # a recurrent decoder's comparison of two states
+# a recurrent decoder's comparison of its state with a source state
+ScoreName = Literal["dot", "scaled_dot", "general", "additive", "concat"]
 # a recurrent decoder's attention to the source
 AlignmentName = Literal["soft", "local_m", "local_p", "coverage", "marginal"]
 # keys whose values they are
@@ -110,7 +111,7 @@ def _refusal(model: Any, key: str, name: str) -> str | None:
                 ": an SSRU reads from left to right, so a source word would not see the words after it; it can stand "
                 "in model.decoder_self"
             )
-        case "score", "dot" if model.family == "rnnsearch":
+        case "score", "dot" | "scaled_dot" if model.family == "rnnsearch":
             return (
                 f" multiplies two states of one size, but the decoder's has model.hidden_dim={model.hidden_dim} "
                 f"numbers and a source state, from two directions, {2 * model.hidden_dim}: model.score=general "

@@ -18,18 +18,21 @@ CHUNKS = [[8], [1] * 8, [2, 5, 1]]
 Paper = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 
 
-def inputs() -> tuple[Tensor, Tensor, Tensor]:
+def inputs(query: int = QUERY, states: int = STATES) -> tuple[Tensor, Tensor, Tensor]:
     """Return queries [rows, steps, query], states [batch, src_len, states], and the mask of the states."""
     torch.manual_seed(2)
     mask = torch.arange(max(LENGTHS)) < torch.tensor(LENGTHS).unsqueeze(1)
-    queries = torch.randn(len(ROWS), STEPS, QUERY, dtype=torch.float64, requires_grad=True)
-    states = torch.randn(len(LENGTHS), max(LENGTHS), STATES, dtype=torch.float64, requires_grad=True)
-    return queries, states, mask
+    queries = torch.randn(len(ROWS), STEPS, query, dtype=torch.float64, requires_grad=True)
+    source = torch.randn(len(LENGTHS), max(LENGTHS), states, dtype=torch.float64, requires_grad=True)
+    return queries, source, mask
 
 
-def assert_is_the_paper_s(module: SourceAttention, paper: Paper, chunks: list[int]) -> None:
-    """Compare a batch with padding and two hypotheses per sentence, decoded in chunks of positions with a state."""
-    queries, states, mask = inputs()
+def assert_is_the_paper_s(module: SourceAttention, paper: Paper, chunks: list[int], **sizes: int) -> None:
+    """Compare a batch with padding and two hypotheses per sentence, decoded in chunks of positions with a state.
+
+    `sizes` are those of `inputs`.
+    """
+    queries, states, mask = inputs(**sizes)
     memory = module.read(Encoded(states, mask, ()))
     start = module.init_state(memory)
     state = None if start is None else select(start, torch.tensor(ROWS))

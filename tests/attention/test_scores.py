@@ -1,14 +1,29 @@
-"""Scores that multiply two states are refused where the sizes of these states differ."""
+"""Scores agree with the equations of their papers in values and gradients, and are refused where sizes differ."""
 
 from __future__ import annotations
 
 import pytest
+import torch
+from torch import Tensor
 
+from nmt.attention.alignments.soft import SoftAlignment
+from nmt.attention.scores import ScaledDotScore
 from nmt.config.load import load_config
 from nmt.errors import ConfigError
+from tests.attention.alignment_paper import CHUNKS, assert_is_the_paper_s
+from tests.attention.papers import scores as paper
 
 
-@pytest.mark.parametrize("score", ["dot"])
+@pytest.mark.parametrize("chunks", CHUNKS, ids=str)
+def test_scaled_dot_is_the_paper_s(chunks: list[int]) -> None:
+    def of_the_paper(queries: Tensor, states: Tensor) -> tuple[Tensor, Tensor]:
+        weights = [paper.weights(paper.scaled_dot(h, states)) for h in queries]
+        return torch.stack([paper.context(a, states) for a in weights]), torch.stack(weights)
+
+    assert_is_the_paper_s(SoftAlignment(ScaledDotScore()), of_the_paper, chunks, query=4, states=4)
+
+
+@pytest.mark.parametrize("score", ["dot", "scaled_dot"])
 def test_a_product_of_states_of_different_sizes_is_refused(score: str) -> None:
     given = ["model=rnnsearch", "model.hidden_dim=20", f"model.score={score}"]
     with pytest.raises(ConfigError, match=rf"model\.score={score} multiplies .*hidden_dim=20 .* 40.*score=general"):

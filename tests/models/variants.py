@@ -28,6 +28,8 @@ VARIANTS: dict[str, ModelConfig] = {
     "luong-doubly-stochastic": LuongConfig(**RNN, layers=1, doubly_stochastic=0.3),
     "luong-dot": LuongConfig(**RNN, layers=1, score="dot"),
     "luong-dot-plain": LuongConfig(**RNN, layers=2, score="dot", input_feeding=False, reverse_source=True),
+    "luong-scaled-dot": LuongConfig(**RNN, layers=1, score="scaled_dot"),
+    "luong-scaled-dot-plain": LuongConfig(**RNN, layers=1, score="scaled_dot", input_feeding=False, cell="gru"),
     "luong-general": LuongConfig(**RNN, layers=2, bidirectional=True),
     "luong-general-plain": LuongConfig(**RNN, layers=1, cell="gru", input_feeding=False),
     "luong-concat": LuongConfig(**RNN, layers=2, cell="gru", score="concat", reverse_source=True),
