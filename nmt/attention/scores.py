@@ -10,6 +10,7 @@ import math
 from abc import ABC, abstractmethod
 
 from torch import Tensor, nn
+from torch.nn.functional import pad
 
 from nmt.config.models import LuongConfig, RnnSearchConfig
 
@@ -81,6 +82,27 @@ class AdditiveScore(Score):
         return scores
 
 
+class LocationScore(Score):
+    """A score that depends on the query and the position, not on the source state (Luong et al. 2015, eq. 8, location).
+
+    The scores of all positions are W_a h_t, with one row of W_a for each of max_length positions. As in the paper, a
+    shorter sentence uses the first scores, and words of a longer sentence beyond max_length are ignored. (Their scores
+    are minus infinity.) The softmax is over the words of the sentence.
+    """
+
+    def __init__(self, query_dim: int, max_length: int) -> None:
+        super().__init__()
+        self.position_projection = nn.Linear(query_dim, max_length, bias=False)  # W_a
+
+    def keys(self, states: Tensor) -> Tensor:
+        """Return the states, of which only the number is read."""
+        return states
+
+    def forward(self, query: Tensor, keys: Tensor) -> Tensor:
+        scores = self.position_projection(query)[..., : keys.size(1)]
+        return pad(scores, (0, keys.size(1) - scores.size(2)), value=-math.inf)
+
+
 def make_score(config: RnnSearchConfig | LuongConfig, query_dim: int, states_dim: int, attention_dim: int) -> Score:
     """Return the score that `model.score` names; concat is Luong's name for additive."""
     match config.score:
@@ -92,3 +114,5 @@ def make_score(config: RnnSearchConfig | LuongConfig, query_dim: int, states_dim
             return GeneralScore(query_dim, states_dim)
         case "additive" | "concat":
             return AdditiveScore(query_dim, states_dim, attention_dim)
+        case "location":
+            return LocationScore(query_dim, config.location.max_length)

@@ -17,7 +17,7 @@ PositionName = Literal["sinusoidal", "none", "rotary", "alibi", "shaw"]
 MixerName = Literal["softmax", "ssru"]  # self-attention, or a layer that replaces it
 CrossName = Literal["softmax", "transparent"]  # a Transformer's attention to the source
 # a recurrent decoder's comparison of its state with a source state
-ScoreName = Literal["dot", "scaled_dot", "general", "additive", "concat"]
+ScoreName = Literal["dot", "scaled_dot", "general", "additive", "concat", "location"]
 # a recurrent decoder's attention to the source
 AlignmentName = Literal["soft", "local_m", "local_p", "coverage", "marginal"]
 # keys whose values they are
@@ -44,6 +44,13 @@ class TransparentConfig:
     """Options of transparent attention: to a learned, weighted sum of all encoder layers (Bapna et al. 2018)."""
 
     dropout: Rate = 0.0  # dropout rate of the layers' scores, before their softmax
+
+
+@dataclass(kw_only=True)
+class LocationConfig:
+    """Options of score=location, which knows a source word only by its position (Luong et al. 2015)."""
+
+    max_length: Dimension = 256  # source tokens beyond this position get no attention
 
 
 @dataclass(kw_only=True)
@@ -116,6 +123,11 @@ def _refusal(model: Any, key: str, name: str) -> str | None:
                 f" multiplies two states of one size, but the decoder's has model.hidden_dim={model.hidden_dim} "
                 f"numbers and a source state, from two directions, {2 * model.hidden_dim}: model.score=general "
                 "projects source states to the other size"
+            )
+        case "alignment", "local_m" | "local_p" if model.score == "location":
+            return (
+                " attends to the words in a window, and model.score=location knows no words beyond "
+                "model.location.max_length, so that a window could be empty: set another model.score"
             )
         case "alignment", "coverage" if model.score not in ("additive", "concat"):
             return (

@@ -15,6 +15,7 @@ from nmt.config.mechanisms import (
     CrossName,
     LocalMConfig,
     LocalPConfig,
+    LocationConfig,
     MixerName,
     PositionName,
     RotaryConfig,
@@ -87,6 +88,7 @@ class RnnSearchConfig:
     maxout_dim: Dimension = 500  # size of the maxout layer before the output
     encoder_layers: Layers = 1  # layers of the encoder; the decoder has one
     score: ScoreName = "additive"  # how decoder and source states are compared
+    location: LocationConfig = field(default_factory=LocationConfig)  # options of score=location
     alignment: AlignmentName = "soft"  # what attention makes of the scores
     local_m: LocalMConfig = field(default_factory=LocalMConfig)  # options of alignment=local_m
     local_p: LocalPConfig = field(default_factory=LocalPConfig)  # options of alignment=local_p
@@ -116,6 +118,7 @@ class LuongConfig:
     layers: Layers = 4  # layers of the encoder, and of the decoder
     bidirectional: bool = False  # the encoder (not the paper's) reads in both directions, with hidden_dim / 2 for each
     score: ScoreName = "general"  # how decoder and source states are compared
+    location: LocationConfig = field(default_factory=LocationConfig)  # options of score=location
     alignment: AlignmentName = "soft"  # what attention makes of the scores
     local_m: LocalMConfig = field(default_factory=LocalMConfig)  # options of alignment=local_m
     local_p: LocalPConfig = field(default_factory=LocalPConfig)  # options of alignment=local_p

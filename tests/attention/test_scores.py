@@ -7,10 +7,10 @@ import torch
 from torch import Tensor
 
 from nmt.attention.alignments.soft import SoftAlignment
-from nmt.attention.scores import ScaledDotScore
+from nmt.attention.scores import LocationScore, ScaledDotScore
 from nmt.config.load import load_config
 from nmt.errors import ConfigError
-from tests.attention.alignment_paper import CHUNKS, assert_is_the_paper_s
+from tests.attention.alignment_paper import CHUNKS, QUERY, assert_is_the_paper_s
 from tests.attention.papers import scores as paper
 
 
@@ -21,6 +21,27 @@ def test_scaled_dot_is_the_paper_s(chunks: list[int]) -> None:
         return torch.stack([paper.context(a, states) for a in weights]), torch.stack(weights)
 
     assert_is_the_paper_s(SoftAlignment(ScaledDotScore()), of_the_paper, chunks, query=4, states=4)
+
+
+@pytest.mark.parametrize("chunks", CHUNKS, ids=str)
+@pytest.mark.parametrize("max_length", [3, 20], ids=["shorter than sentences", "longer"])
+def test_location_is_the_paper_s(max_length: int, chunks: list[int]) -> None:
+    torch.manual_seed(1)
+    score = LocationScore(QUERY, max_length).double()
+
+    def of_the_paper(queries: Tensor, states: Tensor) -> tuple[Tensor, Tensor]:
+        weights = [paper.weights(paper.location(h, states, score.position_projection.weight)) for h in queries]
+        ignored = states.new_zeros(len(queries), len(states) - len(weights[0]))
+        return torch.stack([paper.context(a, states) for a in weights]), torch.cat((torch.stack(weights), ignored), 1)
+
+    assert_is_the_paper_s(SoftAlignment(score), of_the_paper, chunks)
+
+
+@pytest.mark.parametrize("alignment", ["local_m", "local_p"])
+def test_location_is_refused_where_no_word_could_be_left(alignment: str) -> None:
+    with pytest.raises(ConfigError, match=rf"model\.alignment={alignment} attends to .* a window could be empty"):
+        load_config("embedded", ["model=luong", "model.score=location", f"model.alignment={alignment}"])
+    assert load_config("embedded", ["model=luong", "model.score=location"])
 
 
 @pytest.mark.parametrize("score", ["dot", "scaled_dot"])

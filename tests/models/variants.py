@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from nmt.config.mechanisms import CoverageConfig, LocalMConfig, LocalPConfig, RotaryConfig, ShawConfig
+from nmt.config.mechanisms import CoverageConfig, LocalMConfig, LocalPConfig, LocationConfig, RotaryConfig, ShawConfig
 from nmt.config.models import LuongConfig, ModelConfig, RnnEncDecConfig, RnnSearchConfig, TransformerConfig
 from nmt.models.build import build_model
 from nmt.models.contract import Decoded
@@ -30,6 +30,9 @@ VARIANTS: dict[str, ModelConfig] = {
     "luong-dot-plain": LuongConfig(**RNN, layers=2, score="dot", input_feeding=False, reverse_source=True),
     "luong-scaled-dot": LuongConfig(**RNN, layers=1, score="scaled_dot"),
     "luong-scaled-dot-plain": LuongConfig(**RNN, layers=1, score="scaled_dot", input_feeding=False, cell="gru"),
+    "rnnsearch-location": RnnSearchConfig(**RNN, maxout_dim=10, score="location"),
+    "luong-location": LuongConfig(**RNN, layers=1, score="location", location=LocationConfig(max_length=4)),
+    "luong-location-plain": LuongConfig(**RNN, layers=2, score="location", input_feeding=False, bidirectional=True),
     "luong-general": LuongConfig(**RNN, layers=2, bidirectional=True),
     "luong-general-plain": LuongConfig(**RNN, layers=1, cell="gru", input_feeding=False),
     "luong-concat": LuongConfig(**RNN, layers=2, cell="gru", score="concat", reverse_source=True),
@@ -54,6 +57,8 @@ VARIANTS: dict[str, ModelConfig] = {
     "luong-coverage-plain": LuongConfig(**RNN, layers=1, score="concat", alignment="coverage", input_feeding=False,
                                         coverage=CoverageConfig(max_fertility=3)),
     "luong-marginal": LuongConfig(**RNN, layers=2, alignment="marginal", input_feeding=False),
+    "luong-marginal-location": LuongConfig(**RNN, layers=1, score="location", location=LocationConfig(max_length=4),
+                                           alignment="marginal", input_feeding=False),
     "luong-marginal-concat": LuongConfig(**RNN, layers=2, score="concat", alignment="marginal", input_feeding=False,
                                          bidirectional=True, doubly_stochastic=0.3),
     "transformer-post": TransformerConfig(**TRANSFORMER),
