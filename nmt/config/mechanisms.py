@@ -19,7 +19,7 @@ CrossName = Literal["softmax", "transparent"]  # a Transformer's attention to th
 # a recurrent decoder's comparison of its state with a source state
 ScoreName = Literal["dot", "scaled_dot", "general", "additive", "concat", "location"]
 # a recurrent decoder's attention to the source
-AlignmentName = Literal["soft", "local_m", "local_p", "coverage", "marginal"]
+AlignmentName = Literal["soft", "local_m", "local_p", "gaussian", "coverage", "marginal"]
 # keys whose values they are
 _KEYS = ("positions", "encoder_self", "decoder_self", "decoder_cross", "score", "alignment")
 
@@ -66,6 +66,13 @@ class LocalPConfig:
     """Options of alignment=local_p: attention to a window around a predicted position (Luong et al. 2015)."""
 
     window: Count = 10  # D: words at most this far from the predicted position can be attended to; sigma is D / 2
+
+
+@dataclass(kw_only=True)
+class GaussianConfig:
+    """Options of alignment=gaussian: attention to a window of Gaussians that moves forwards (Graves 2013)."""
+
+    components: Annotated[int, Range(1, 1000)] = 3  # K: Gaussians whose sum is the window
 
 
 @dataclass(kw_only=True)

@@ -13,6 +13,7 @@ from nmt.config.mechanisms import (
     AlignmentName,
     CoverageConfig,
     CrossName,
+    GaussianConfig,
     LocalMConfig,
     LocalPConfig,
     LocationConfig,
@@ -92,6 +93,7 @@ class RnnSearchConfig:
     alignment: AlignmentName = "soft"  # what attention makes of the scores
     local_m: LocalMConfig = field(default_factory=LocalMConfig)  # options of alignment=local_m
     local_p: LocalPConfig = field(default_factory=LocalPConfig)  # options of alignment=local_p
+    gaussian: GaussianConfig = field(default_factory=GaussianConfig)  # options of alignment=gaussian
     coverage: CoverageConfig = field(default_factory=CoverageConfig)  # options of alignment=coverage
     doubly_stochastic: Annotated[float, Range(0, 1000)] = 0.0  # weight of a loss for even source attention; 0: off
     dropout: Rate = 0.0  # dropout rate of embeddings, between layers, and before the output projection
@@ -122,6 +124,7 @@ class LuongConfig:
     alignment: AlignmentName = "soft"  # what attention makes of the scores
     local_m: LocalMConfig = field(default_factory=LocalMConfig)  # options of alignment=local_m
     local_p: LocalPConfig = field(default_factory=LocalPConfig)  # options of alignment=local_p
+    gaussian: GaussianConfig = field(default_factory=GaussianConfig)  # options of alignment=gaussian
     coverage: CoverageConfig = field(default_factory=CoverageConfig)  # options of alignment=coverage
     doubly_stochastic: Annotated[float, Range(0, 1000)] = 0.0  # weight of a loss for even source attention; 0: off
     input_feeding: bool = True  # feed the attentional hidden state into the next step

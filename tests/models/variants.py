@@ -5,7 +5,15 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from nmt.config.mechanisms import CoverageConfig, LocalMConfig, LocalPConfig, LocationConfig, RotaryConfig, ShawConfig
+from nmt.config.mechanisms import (
+    CoverageConfig,
+    GaussianConfig,
+    LocalMConfig,
+    LocalPConfig,
+    LocationConfig,
+    RotaryConfig,
+    ShawConfig,
+)
 from nmt.config.models import LuongConfig, ModelConfig, RnnEncDecConfig, RnnSearchConfig, TransformerConfig
 from nmt.models.build import build_model
 from nmt.models.contract import Decoded
@@ -49,6 +57,10 @@ VARIANTS: dict[str, ModelConfig] = {
     "luong-local-p": LuongConfig(**RNN, layers=1, score="dot", alignment="local_p", local_p=LocalPConfig(window=2)),
     "luong-local-p-plain": LuongConfig(**RNN, layers=2, score="concat", alignment="local_p", input_feeding=False,
                                        local_p=LocalPConfig(window=1)),
+    "rnnsearch-gaussian": RnnSearchConfig(**RNN, maxout_dim=10, alignment="gaussian"),
+    "luong-gaussian": LuongConfig(**RNN, layers=1, cell="gru", alignment="gaussian",
+                                  gaussian=GaussianConfig(components=1), doubly_stochastic=0.3),
+    "luong-gaussian-plain": LuongConfig(**RNN, layers=2, alignment="gaussian", input_feeding=False),
     "rnnsearch-coverage": RnnSearchConfig(**RNN, attention_dim=14, maxout_dim=10, alignment="coverage"),
     "rnnsearch-coverage-neural": RnnSearchConfig(**RNN, attention_dim=14, maxout_dim=10, alignment="coverage",
                                                  cell="lstm", coverage=CoverageConfig(kind="neural", dim=3)),
