@@ -11,9 +11,8 @@ from typing import NamedTuple, cast
 import torch
 from torch import Tensor, nn
 
-from nmt.attention.contract import Attend, Attended, Encoded, SourceAttention
-from nmt.attention.normalisers import softmax
-from nmt.attention.patterns import bias_of
+from nmt.attention.alignments.feedback import FeedbackAlignment
+from nmt.attention.contract import Encoded
 from nmt.attention.scores import AdditiveScore, Score
 from nmt.config.models import LuongConfig, RnnSearchConfig
 
@@ -100,15 +99,14 @@ class NeuralCoverage(CoverageUpdate):
         return torch.lerp(coverage, candidate.to(coverage.dtype), update)
 
 
-class CoverageAlignment(SourceAttention):
+class CoverageAlignment(FeedbackAlignment):
     """Soft alignment whose additive score also reads the coverage (Tu et al. 2016, section 3.2).
 
     e_ij = v . tanh(W s_{i-1} + U h_j + V C_{i-1,j}). The state is the coverage [rows, src_len, dim].
     """
 
     def __init__(self, score: AdditiveScore, update: CoverageUpdate) -> None:
-        super().__init__()
-        self.score = score
+        super().__init__(score)
         self.update = update
         self.coverage_projection = nn.Linear(update.dim, score.v.in_features, bias=False)
 
@@ -121,28 +119,15 @@ class CoverageAlignment(SourceAttention):
         dtype = torch.promote_types(memory.states.dtype, torch.float32)
         return memory.states.new_zeros(*memory.mask.shape, self.update.dim, dtype=dtype)
 
-    def over(self, memory: CoverageMemory, *, need_weights: bool = False) -> Attend:
-        keys, bias = memory.keys.unsqueeze(1), bias_of(memory.mask).unsqueeze(1)
-        states = memory.states.to(memory.keys.dtype)  # once: autocast would keep a copy of the states for each step
-        by_sentence = (memory.mask.size(0), -1)  # [batch, hypotheses]: the memory broadcasts and is never repeated
+    def term(self, state: Tensor) -> Tensor:
+        """Return V C_{i-1,j} for the coverage C_{i-1}."""
+        term: Tensor = self.coverage_projection(state)
+        return term
 
-        def attend(x: Tensor, positions: Tensor, state: Tensor) -> Attended:
-            coverage = state.unflatten(0, by_sentence)  # [batch, hypotheses, src_len, dim]
-            contexts, weights = [], []
-            for query in x.unflatten(0, by_sentence).unbind(2):  # [batch, hypotheses, query_dim]
-                # scores e_ij and weights alpha_ij
-                projected = self.score.query_projection(query).unsqueeze(2)
-                energy = torch.tanh(projected + keys + self.coverage_projection(coverage))
-                alpha = softmax(self.score.v(energy).squeeze(3), bias)  # [batch, hypotheses, src_len]
-                # context c_i and coverage C_ij
-                contexts.append((alpha.to(states.dtype) @ states).flatten(0, 1))
-                coverage = self.update(coverage, alpha, query, memory.source)
-                weights.append(alpha.flatten(0, 1))
-            return Attended(
-                torch.stack(contexts, dim=1), torch.stack(weights, dim=1).unsqueeze(1), coverage.flatten(0, 1)
-            )
-
-        return attend
+    def after(self, state: Tensor, weights: Tensor, query: Tensor, memory: CoverageMemory) -> Tensor:
+        """Return the coverage C_i, given C_{i-1} and alpha_i."""
+        coverage: Tensor = self.update(state, weights, query, memory.source)
+        return coverage
 
 
 def make(config: RnnSearchConfig | LuongConfig, score: Score, states_dim: int) -> CoverageAlignment:
