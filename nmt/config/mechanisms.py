@@ -19,7 +19,7 @@ CrossName = Literal["softmax", "transparent"]  # a Transformer's attention to th
 # a recurrent decoder's comparison of its state with a source state
 ScoreName = Literal["dot", "scaled_dot", "general", "additive", "concat", "location"]
 # a recurrent decoder's attention to the source
-AlignmentName = Literal["soft", "local_m", "local_p", "gaussian", "coverage", "marginal"]
+AlignmentName = Literal["soft", "local_m", "local_p", "gaussian", "coverage", "location_aware", "marginal"]
 # keys whose values they are
 _KEYS = ("positions", "encoder_self", "decoder_self", "decoder_cross", "score", "alignment")
 
@@ -84,6 +84,14 @@ class CoverageConfig:
     dim: Dimension = 10  # neural: size of the coverage of each source state
 
 
+@dataclass(kw_only=True)
+class LocationAwareConfig:
+    """Options of alignment=location_aware, whose score reads the last weights, too (Chorowski et al. 2015)."""
+
+    filters: Dimension = 10  # k: features of the earlier weights around each source token
+    radius: Annotated[int, Range(0, 1000)] = 5  # a filter reads the weights of this many tokens on either side
+
+
 def of_layer(names: str | Sequence[str], layer: int) -> str:
     """Return the mechanism of a layer (from 0), if `names` is one name for all layers or a list of one per layer."""
     return names if isinstance(names, str) else names[layer]
@@ -136,9 +144,9 @@ def _refusal(model: Any, key: str, name: str) -> str | None:
                 " attends to the words in a window, and model.score=location knows no words beyond "
                 "model.location.max_length, so that a window could be empty: set another model.score"
             )
-        case "alignment", "coverage" if model.score not in ("additive", "concat"):
+        case "alignment", "coverage" | "location_aware" if model.score not in ("additive", "concat"):
             return (
-                f" adds the coverage inside the tanh of an additive score, and model.score={model.score} is not "
+                f" adds a term inside the tanh of an additive score, and model.score={model.score} is not "
                 "additive: set model.score=additive"
             )
         case "alignment", "marginal" if getattr(model, "input_feeding", True):

@@ -16,6 +16,7 @@ from nmt.config.mechanisms import (
     GaussianConfig,
     LocalMConfig,
     LocalPConfig,
+    LocationAwareConfig,
     LocationConfig,
     MixerName,
     PositionName,
@@ -95,6 +96,7 @@ class RnnSearchConfig:
     local_p: LocalPConfig = field(default_factory=LocalPConfig)  # options of alignment=local_p
     gaussian: GaussianConfig = field(default_factory=GaussianConfig)  # options of alignment=gaussian
     coverage: CoverageConfig = field(default_factory=CoverageConfig)  # options of alignment=coverage
+    location_aware: LocationAwareConfig = field(default_factory=LocationAwareConfig)  # options of this alignment
     doubly_stochastic: Annotated[float, Range(0, 1000)] = 0.0  # weight of a loss for even source attention; 0: off
     dropout: Rate = 0.0  # dropout rate of embeddings, between layers, and before the output projection
     share_embeddings: bool = False  # one embedding matrix for source and target; needs tokenizer.joint=true
@@ -126,6 +128,7 @@ class LuongConfig:
     local_p: LocalPConfig = field(default_factory=LocalPConfig)  # options of alignment=local_p
     gaussian: GaussianConfig = field(default_factory=GaussianConfig)  # options of alignment=gaussian
     coverage: CoverageConfig = field(default_factory=CoverageConfig)  # options of alignment=coverage
+    location_aware: LocationAwareConfig = field(default_factory=LocationAwareConfig)  # options of this alignment
     doubly_stochastic: Annotated[float, Range(0, 1000)] = 0.0  # weight of a loss for even source attention; 0: off
     input_feeding: bool = True  # feed the attentional hidden state into the next step
     reverse_source: bool = False  # the encoder reads the source from its last word to its first

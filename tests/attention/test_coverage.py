@@ -113,5 +113,7 @@ def test_coverage_stays_in_float32_under_autocast() -> None:
 )
 def test_a_score_without_a_sum_inside_a_tanh_is_refused(model: str, score: str) -> None:
     given = ["model=" + model, "model.alignment=coverage", f"model.score={score}"]
-    with pytest.raises(ConfigError, match=rf"coverage inside the tanh of an additive score, and model\.score={score}"):
+    with pytest.raises(
+        ConfigError, match=rf"coverage adds a term inside the tanh of an additive score, and model\.score={score}"
+    ):
         load_config("embedded", given)
