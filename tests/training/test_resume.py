@@ -73,10 +73,10 @@ def test_a_damaged_newest_checkpoint_gives_way_to_the_one_before(
     train(tiny_config(folder, run.name, training__max_steps=5, training__checkpoint_every=1))
     newest = run / "checkpoints" / "step-0000000005" / file
     newest.write_bytes(newest.read_bytes()[:-100])
-    with pytest.raises(NmtError, match=f"{file} is truncated or corrupted"):
+    with pytest.raises(NmtError, match=f"{file} is damaged"):
         load_training_state(load_weights(run, "last")[1])  # translation never silently uses another checkpoint
     train(tiny_config(folder, run.name, training__checkpoint_every=1))
-    assert f"{file} is truncated or corrupted" in (said := capsys.readouterr().err) and "step 4" in said
+    assert f"{file} is damaged" in (said := capsys.readouterr().err) and "step 4" in said
     assert_same_run(run, uninterrupted)
 
 
