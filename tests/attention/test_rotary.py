@@ -37,6 +37,6 @@ def test_a_rotation_is_the_product_with_its_matrix(m: int) -> None:
 
 
 def test_an_odd_head_is_refused() -> None:
-    with pytest.raises(ConfigError, match=r"pairs .* model.model_dim / model.num_heads = 5 is odd"):
+    with pytest.raises(ConfigError, match=r"heads of even size, and model.model_dim / model.num_heads = 5 is odd"):
         TransformerConfig(model_dim=10, num_heads=2, positions="rotary").check()
     TransformerConfig(model_dim=10, num_heads=2).check()
