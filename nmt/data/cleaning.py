@@ -16,7 +16,7 @@ from hashlib import blake2b
 from typing import Any, NamedTuple
 
 from nmt.config.data import CleaningConfig
-from nmt.data import language_id
+from nmt.data import language_id, long_lines
 from nmt.data.characters import LINE_ENDS, as_line, find_foreign
 from nmt.data.rules import PAIR_RULES, Limits, skeleton
 from nmt.data.seen import Seen
@@ -80,7 +80,12 @@ class Rules:
             language_id.classifier()
 
     def examine(self, pair: tuple[str, str]) -> Examined:
-        """Turn both sides of a pair into lines of text and apply the rules to the pair."""
+        """Turn both sides of a pair into lines of text and apply the rules to the pair.
+
+        Lines of more than LONGEST_LINE characters may have been cut, so they are not looked at any further.
+        """
+        if max(map(len, pair)) > long_lines.LONGEST_LINE:
+            return Examined(pair[0][:_EXAMPLE_CHARACTERS], pair[1][:_EXAMPLE_CHARACTERS], "too_long", 0, 0)
         mended = any(map(find_foreign, pair))
         if mended and not self.config.control_characters:
             pair = as_line(pair[0]), as_line(pair[1])

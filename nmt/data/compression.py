@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, BinaryIO, cast
 
+from nmt.data import long_lines
 from nmt.data.extent import Extent
 from nmt.errors import NmtError
 from nmt.files import open_output
@@ -65,24 +66,31 @@ def reading(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
             raise damaged(path, error) from error
 
 
-def lines(path: Path, extent: Extent | None = None) -> Iterator[str]:
+def lines(path: Path, extent: Extent | None = None, cut: bool = False) -> Iterator[str]:
     """Yield the lines of a text file without their line ends, and record in `extent` how much has been read.
 
-    A byte order mark at the start is skipped. Raises NmtError if the file is missing, damaged or not UTF-8.
+    A byte order mark at the start is skipped. Raises NmtError if the file is missing, damaged or not UTF-8, and for a
+    line of more than LONGEST_LINE characters. With `cut`, the beginning of such a line is yielded instead, which has
+    more than LONGEST_LINE characters too; broken bytes in it become U+FFFD.
     """
     with open_file(path) as raw, decompressed(path, raw) as file:
         if extent is not None:
             extent.watch(raw)
         try:
-            for number, line in enumerate(file, start=1):
+            for number, line in enumerate(long_lines.raw_lines(file), start=1):
+                if len(line) > long_lines.LONGEST_LINE and long_lines.is_too_long(line):
+                    if not cut:
+                        raise NmtError(long_lines.refusal(f"{path}, line {number}"))
+                    yield line.decode(errors="replace")
+                    continue
                 try:
-                    text = line.rstrip(b"\r\n").decode("utf-8-sig" if number == 1 else "utf-8")
+                    text = line.rstrip(b"\r\n").decode()
                 except UnicodeDecodeError as error:
                     raise NmtError(
                         f"{path}, line {number}: byte {error.start + 1} of the line is not valid UTF-8: "
                         "convert the file to UTF-8"
                     ) from error
-                yield text
+                yield text if number > 1 else text.removeprefix("\ufeff")
         except (OSError, *DAMAGE) as error:
             raise damaged(path, error) from error
 

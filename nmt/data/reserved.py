@@ -41,16 +41,16 @@ def normaliser(normalization: str) -> Callable[[str], str]:
     return lambda text: str(ours.normalize(inside(text)))
 
 
-def learnable(lines: Iterable[str], normalization: str, symbols: Iterable[str], most_bytes: int) -> Iterator[str]:
+def learnable(lines: Iterable[str], normalization: str, symbols: Iterable[str], most: int) -> Iterator[str]:
     """Yield lines in a form from which SentencePiece's trainer learns all of their characters.
 
     The trainer would cut lines at the names of its symbols, such as <s>, and not count the characters of the names, so
-    a space is inserted after the <. It would skip lines of more than `most_bytes`, so these are yielded in parts. Lines
-    are normalised first, since this can turn text such as ＜s＞ into a name. `symbols` are the names of all symbols
-    except those of bytes.
+    a space is inserted after the <. It would skip, or fail on, very long lines, so those of more than `most` characters
+    are yielded in parts. Lines are normalised first, since this can turn text such as ＜s＞ into a name. `symbols` are
+    the names of all symbols except those of bytes.
     """
     names = "|".join(re.escape(name.replace(SPACE, " ").removeprefix("<")) for name in (*symbols, *_BYTES))
-    name, normalise, most = re.compile(f"<(?={names})"), normaliser(normalization), most_bytes // 4
+    name, normalise = re.compile(f"<(?={names})"), normaliser(normalization)
     for line in lines:
         shown = name.sub("< ", normalise(line))
         yield from (shown[start : start + most] for start in range(0, len(shown), most))

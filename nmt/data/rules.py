@@ -19,6 +19,7 @@ from nmt.data.language_id import identify
 
 Pair = tuple[str, str]  # source and target, white space normalised
 
+_LONGEST_PIECE = 16  # characters of the longest piece that SentencePiece learns; words are shorter in every language
 _LONGEST_PHRASE = 10  # words of the longest phrase whose repetition is looked for
 _LONGEST_STRING = 20  # characters of the longest string whose repetition is looked for, without spaces
 _ONE_EACH = re.compile(r"[\x00-\u11ff\u2000-\u2bff]*+")  # alphabets and punctuation: each character is one letter
@@ -85,7 +86,12 @@ def _control_character(pair: Pair, limits: Limits) -> bool:
 
 
 def _too_long(pair: Pair, limits: Limits) -> bool:
-    return max(len(side.split()) for side in pair) > limits.config.max_words
+    """Return whether a side has too many words, or so many characters that it has too many tokens for sure.
+
+    The latter never reach the tokenizer, whose training fails on a word of 100,000 letters.
+    """
+    characters, words = _LONGEST_PIECE * limits.config.max_tokens, limits.config.max_words
+    return any(len(side) > characters or len(side.split()) > words for side in pair)
 
 
 def _ratio(pair: Pair, limits: Limits) -> bool:
@@ -125,7 +131,7 @@ def _wrong_language(pair: Pair, limits: Limits) -> bool:
 PAIR_RULES = {
     "empty": Rule("a side has no text", None, _empty),
     "control_character": Rule("a side has control characters", "control_characters", _control_character),
-    "too_long": Rule("a side has more than max_words words", "max_words", _too_long),
+    "too_long": Rule("a side has more than max_words words or 16 * max_tokens characters", "max_words", _too_long),
     "ratio": Rule("a side is more than max_ratio times as long as the other", "max_ratio", _ratio),
     "few_letters": Rule("the share of letters in a side is below min_letter_ratio", "min_letter_ratio", _few_letters),
     "copy": Rule("both sides have the same letters", "copies", _copy),

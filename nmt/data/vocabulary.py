@@ -20,6 +20,7 @@ from nmt.errors import ConfigError, NmtError
 
 _THREADS = 8  # the same on every machine, since the result of unigram training depends on the number of threads
 _LONGEST_LINE = 1 << 20  # bytes; SentencePiece silently skips longer lines (by default, those over 4192 bytes)
+_LONGEST_PART = 1 << 14  # characters; with words of 2**17 letters the unigram trainer fails, with 2**15 it takes long
 _PIECES = 10  # pieces per square root of words: 8,000 pieces for Multi30k, 32,000 for 400,000 long sentences
 _MOST = 32_000  # pieces at most
 _WORD = 6  # characters per word, including the space after it
@@ -94,7 +95,7 @@ def _train(
     known = set("".join(map(normaliser(config.normalization), characters)))
     try:
         sentencepiece.SentencePieceTrainer.train(
-            sentence_iterator=learnable(lines, config.normalization, [*SPECIAL, *controls], _LONGEST_LINE),
+            sentence_iterator=learnable(lines, config.normalization, [*SPECIAL, *controls], _LONGEST_PART),
             model_writer=model,
             model_type=config.algorithm,
             vocab_size=config.vocab_size,

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import IO, Literal, NamedTuple
 
+from nmt.data import long_lines
 from nmt.data.characters import as_line, find_foreign, name_of
 from nmt.data.compression import is_compressed
 from nmt.errors import NmtError
@@ -34,7 +35,9 @@ class LineReader:
     Only a line feed ends a line, and a carriage return before it is part of the line's end. A byte order mark at the
     beginning of the file is dropped. A line is broken if it is not valid UTF-8 or has a control character
     (nmt.data.characters). For a broken line, on_error="stop" raises NmtError, "skip" treats the line as empty, and
-    "replace" puts U+FFFD in place of invalid bytes and spaces in place of control characters.
+    "replace" puts U+FFFD in place of invalid bytes and spaces in place of control characters. A line that is too long
+    to be read whole (nmt.data.long_lines) is broken too: "skip" and "replace" treat it as empty. In tab-separated
+    values it always raises NmtError, since its row would be lost.
     """
 
     name: str  # name of the input in messages
@@ -66,6 +69,8 @@ class LineReader:
 
         Raises NmtError if the column is missing, or if the line is broken and on_error is "stop".
         """
+        if long_lines.is_too_long(raw):
+            return self._too_long(number)
         cell, place = _without_end(raw), 0
         if self.column is not None:
             cells = cell.split(b"\t", self.column)
@@ -82,11 +87,24 @@ class LineReader:
                 raise NmtError(
                     f"{self.name}, line {number} {problem}: fix it, or add --on-error skip or --on-error replace"
                 )
-            self.broken += 1
-            if self.broken <= 10:
-                self.first_broken.append(number)
+            self._count(number)
             text = text if self.on_error == "replace" else ""
         return Line(text.removeprefix("\ufeff") if number == 1 else text, raw)
+
+    def _too_long(self, number: int) -> Line:
+        """Return an empty line for one that is too long to be read whole; NmtError if it may not be skipped."""
+        refusal = long_lines.refusal(f"{self.name}, line {number}")
+        if self.column is not None:
+            raise NmtError(refusal)
+        if self.on_error == "stop":
+            raise NmtError(f"{refusal}, or add --on-error skip")
+        self._count(number)
+        return Line("", b"")
+
+    def _count(self, number: int) -> None:
+        self.broken += 1
+        if self.broken <= 10:
+            self.first_broken.append(number)
 
     def answer(self, line: Line, answer: bytes) -> bytes:
         """Return the output for an input line: the answer, or the input row with the answer as a new last column.
@@ -106,24 +124,26 @@ class LineReader:
             return None
         lines, were = ("line", "was") if self.broken == 1 else ("lines", "were")
         numbers = ", ".join(map(str, self.first_broken)) + (", ..." if self.broken > 10 else "")
-        treatment = "treated as empty" if self.on_error == "skip" else "repaired with spaces and U+FFFD"
+        treatment = "treated as empty" if self.on_error == "skip" else "repaired with spaces and U+FFFD, or emptied"
         return (
-            f"{self.name}: {self.broken:,} {lines} with control characters or broken UTF-8 {were} {treatment} "
-            f"(--on-error {self.on_error}): {lines} {numbers}"
+            f"{self.name}: {self.broken:,} {lines} with control characters, broken UTF-8 or over "
+            f"{long_lines.LONGEST_LINE:,} characters {were} {treatment} (--on-error {self.on_error}): {lines} {numbers}"
         )
 
 
 def raw_blocks(file: IO[bytes], size: int) -> Iterator[list[bytes]]:
     """Yield the lines of a file, with their ends of line, in blocks of at most `size`.
 
-    From a pipe or a terminal, a block has the lines that have arrived: after the first line, more lines are only waited
-    for very briefly, so that someone who types a line gets its translation at once.
+    Of a very long line, only the beginning is kept. From a pipe or a terminal, a block has the lines that have arrived:
+    after the first line, more lines are only waited for very briefly, so that someone who types a line gets its
+    translation at once.
     """
     descriptor = _stream(file)
     if descriptor is not None:
         yield from _arriving(descriptor, size)
         return
-    while block := list(islice(file, size)):
+    lines = long_lines.raw_lines(file)
+    while block := list(islice(lines, size)):
         yield block
 
 
@@ -131,12 +151,15 @@ def _arriving(descriptor: int, size: int) -> Iterator[list[bytes]]:
     """Yield the lines that arrive through a pipe or a terminal, in blocks of at most `size`."""
     block: list[bytes] = []
     unfinished: list[bytes] = []  # chunks of the last line, whose end has not arrived yet
+    room = long_lines.most_bytes()  # bytes of that line that are still kept
     while chunk := os.read(descriptor, _CHUNK):
         *lines, rest = chunk.split(b"\n")
         for line in lines:
             block.append(b"".join([*unfinished, line, b"\n"]))
-            unfinished = []
-        unfinished.append(rest)
+            unfinished, room = [], long_lines.most_bytes()
+        if room > 0:
+            unfinished.append(rest)
+            room -= len(rest)
         while len(block) >= size or (block and not select.select([descriptor], [], [], _GRACE)[0]):
             yield block[:size]
             block = block[size:]

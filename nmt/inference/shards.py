@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from nmt.data.compression import reading, writing
+from nmt.data.long_lines import raw_lines
 from nmt.errors import Damaged, NmtError
 from nmt.files import atomic_write, follow, kept_if_filled, locked
 from nmt.reading import read_object
@@ -88,7 +89,7 @@ class Shards:
     def read(self, file: IO[bytes], index: int) -> list[bytes]:
         """Read the lines of a shard, with their ends, from the opened source."""
         file.seek(self.starts[index])
-        return list(islice(file, self.size))
+        return list(islice(raw_lines(file), self.size))
 
     def write(self, index: int, answers: Iterable[bytes]) -> None:
         """Write the answers to a shard, one line for each of its lines.
@@ -164,13 +165,14 @@ def read_source(path: str | os.PathLike[str], check: Callable[[bytes, int], obje
     path = Path(path)
     stamp = _stamp(path)
     with reading(path) as file:
-        for raw in file:
+        for raw in raw_lines(file):
             if lines % GRID == 0:
                 offsets.append(place)
             lines += 1
-            place += len(raw)
             digest.update(raw)
             check(raw, lines)
+            if lines % GRID == 0:
+                place = file.tell()
     return SourceFile(path, digest.hexdigest(), lines, offsets, stamp)
 
 

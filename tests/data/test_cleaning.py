@@ -41,6 +41,8 @@ def clean_with(
         ("control_character", ("te\ufdd0xt", "text"), ("te\ufffdxt", "text"), {}),
         ("too_long", ("a b c d", "a b c"), ("a b c", "d e f"), {"max_words": 3}),
         ("too_long", ("a b c", "a b\u00a0c d"), ("a\u200db c d", "d e f"), {"max_words": 3}),
+        ("too_long", ("a" * 33, "b" * 32), ("a" * 32, "b" * 32), {"max_tokens": 2}),
+        ("too_long", ("长" * 4097, "long"), ("长" * 1000, "long"), {"max_ratio": None}),
         ("ratio", ("abcd", "abcdefghi"), ("abcd", "abcdefgh"), {"max_ratio": 2.0}),
         ("ratio", ("abcdefghi", "abcd"), ("abcdefgh", "abcd"), {"max_ratio": 2.0}),
         ("few_letters", ("abc 1234", "abcdef"), ("abcd 1234", "abcd 1234"), {"min_letter_ratio": 0.5}),

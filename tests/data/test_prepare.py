@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import random
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from nmt.cli import prepare as command
 from nmt.config.data import CorpusConfig, DataConfig, TokenizerConfig
 from nmt.config.models import TransformerConfig
 from nmt.config.schema import Config
+from nmt.data import long_lines
 from nmt.data import prepare as module
 from nmt.data.prepare import Prepared, prepare
 from nmt.data.tokenizer import EOS, UNK
@@ -87,6 +89,31 @@ def test_the_store_holds_the_ids_of_its_text(config: Config) -> None:
         assert [prepared.train.target(index).tolist()] == prepared.tokenizer.encode_target([texts[index][1]])
     every = np.concatenate([prepared.train.target(i) for i in range(len(prepared.train))])
     assert not (every == UNK).any(), "the tokenizer was trained on all of the text"
+
+
+def test_a_line_without_an_end_is_dropped_and_counted_before_the_tokenizer_sees_it(config: Config) -> None:
+    config.tokenizer.algorithm = "unigram"  # whose training fails on such a line
+    letters = "".join(random.Random(1).choices("abcdefghijklmnopqrstuvwxyz", k=300_000))
+    without = run(config)
+    hopeless = [("x" * 5000, "y" * 5000), (letters, letters), ("x" + "\0" * 5_000_000, "y")]
+    write(Path(str(config.data.path)), "train", [*hopeless, *embedded("train", 1000), *BAD])
+    said: list[str] = []
+    prepared = prepare(config, said.append)
+    assert prepared.fingerprints == without.fingerprints
+    assert prepared.report["cleaning"]["dropped"]["too_long"] == len(hopeless)
+    assert any(
+        "3 too_long (a side has more than max_words words or 16 * max_tokens characters)" in line for line in said
+    )
+    assert {len(source) for source, _ in prepared.report["cleaning"]["examples"]["too_long"]} == {200}
+
+
+def test_validation_text_with_a_line_too_long_to_be_read_is_refused(
+    config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(long_lines, "LONGEST_LINE", 1000)
+    write(Path(str(config.data.path)), "val", [*VAL, ("x", "y" * 1001)])
+    with pytest.raises(NmtError, match=rf"val\.en, line {len(VAL) + 1} has more than 1,000 characters"):
+        run(config)
 
 
 def test_validation_text_is_never_filtered_or_altered(config: Config) -> None:

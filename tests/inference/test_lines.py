@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from nmt.data import long_lines
 from nmt.errors import NmtError
 from nmt.inference.lines import Line, LineReader, raw_blocks
 
@@ -57,8 +58,8 @@ def test_what_was_broken_is_counted() -> None:
     assert reader.report() is None
     list(reader.blocks(io.BytesIO(b"a\n" + b"\xff\n" * 12), 5))
     assert reader.report() == (
-        "in: 12 lines with control characters or broken UTF-8 were treated as empty (--on-error skip): "
-        "lines 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, ..."
+        "in: 12 lines with control characters, broken UTF-8 or over 1,000,000 characters were treated as empty "
+        "(--on-error skip): lines 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, ..."
     )
 
 
@@ -128,6 +129,46 @@ def test_a_long_line_in_a_pipe() -> None:
     with open(read, "rb") as source:  # noqa: PTH123 (a descriptor)
         assert [line for block in raw_blocks(source, 5) for line in block] == [long, b"y\n"]
     writer.join()
+
+
+@pytest.mark.parametrize("huge", [b"x" * 1001, b"x" * 100_000, bytes(2_000_000), "😀".encode() * 1001])
+def test_a_line_too_long_to_be_read_is_broken(huge: bytes, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(long_lines, "LONGEST_LINE", 1000)
+    data = b"a\n" + huge + b"\n" + b"b" * 1000 + b"\n" + huge
+    with pytest.raises(NmtError) as caught:
+        texts(data)
+    refusal = "in, line 2 has more than 1,000 characters, so it cannot be a sentence: fix the file"
+    assert str(caught.value) == f"{refusal}, or add --on-error skip"
+    assert texts(data, on_error="skip") == texts(data, on_error="replace") == [["a", "", "b" * 1000, ""]]
+    with pytest.raises(NmtError) as caught:
+        texts(data.replace(b"\n", b"\tc\n"), column=1, on_error="skip")
+    assert str(caught.value) == refusal, "since the row before the answer would not stay as it is"
+    reader = LineReader("in", on_error="replace")
+    assert [line.text for block in reader.blocks(io.BytesIO(data), 2) for line in block][2] == "b" * 1000
+    assert str(reader.report()).endswith("U+FFFD, or emptied (--on-error replace): lines 2, 4")
+
+
+def test_of_a_huge_line_only_the_beginning_is_kept(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(long_lines, "LONGEST_LINE", 1000)
+    read, write = os.pipe()
+    huge = b"x" * 1_000_000
+    data = b"a\n" + huge + b"\nb\n" + huge
+    (tmp_path / "in").write_bytes(data)
+    with (tmp_path / "in").open("rb") as source:
+        assert [len(line) for block in raw_blocks(source, 3) for line in block] == [2, 4004, 2, 4004]
+
+    def fill() -> None:
+        with open(write, "wb") as sink:  # noqa: PTH123 (a descriptor)
+            sink.write(data)
+
+    writer = threading.Thread(target=fill)
+    writer.start()
+    with open(read, "rb") as source:  # noqa: PTH123 (a descriptor)
+        lines = [line for block in raw_blocks(source, 2) for line in block]
+    writer.join()
+    assert [lines[0], lines[2]] == [b"a\n", b"b\n"]
+    assert len(lines) == 4
+    assert all(1000 < len(line) < 200_000 for line in lines[1::2])
 
 
 def test_an_answer_is_one_line_whatever_is_in_it() -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from nmt.data import long_lines
 from nmt.errors import NmtError
 from nmt.inference import shards as module
 from nmt.inference.shards import Shards, open_shards, read_source
@@ -65,6 +66,19 @@ def test_reading_gives_every_line_with_its_number(text: Path) -> None:
     assert [number for _, number in seen] == list(range(1, 94))
     assert source.lines == 93
     assert list(source.offsets) == [sum(len(raw) for raw, _ in seen[:place]) for place in range(0, 93, 5)]
+
+
+@pytest.mark.parametrize("place", [0, 4, 5, 42, 92])
+def test_shards_begin_where_lines_do_also_after_a_huge_line(
+    text: Path, place: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(long_lines, "LONGEST_LINE", 20)
+    whole = text.read_bytes().split(b"\n")
+    text.write_bytes(b"\n".join([*whole[:place], b"x" * 5000, *whole[place + 1 :]]))
+    with opened(text) as shards, text.open("rb") as file:
+        read = [raw.removesuffix(b"\n") for index in shards.unfinished() for raw in shards.read(file, index)]
+    assert 20 < len(read[place]) < 100
+    assert [*read[:place], whole[place], *read[place + 1 :]] == whole
 
 
 @pytest.mark.parametrize(("processes", "sizes"), [(1, [20] * 4 + [13]), (2, [15] * 6 + [3]), (50, [5] * 18 + [3])])

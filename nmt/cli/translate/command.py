@@ -19,6 +19,7 @@ from nmt.cli.translate.options import check_options, make_parser, reader_of
 from nmt.cli.translate.places import check_places, check_runs
 from nmt.cli.translate.workers import Interruptible
 from nmt.data.compression import is_compressed, reading, writing
+from nmt.data.long_lines import raw_lines
 from nmt.errors import NmtError
 from nmt.training.limits import Interrupted, Signals
 
@@ -113,6 +114,6 @@ def _count_lines(file: IO[bytes]) -> int | None:
     except OSError:  # a Python object without a file descriptor
         return None
     place = file.tell()
-    lines = sum(1 for _ in file)
+    lines = sum(1 for _ in raw_lines(file))
     file.seek(place)
     return lines

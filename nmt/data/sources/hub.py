@@ -48,7 +48,7 @@ class DataSet(Source):
     def check(self) -> None:
         """Do nothing, because checking whether the data set exists could download it."""
 
-    def pairs(self, say: Say, extent: Extent | None = None) -> Iterator[Pair]:
+    def pairs(self, say: Say, extent: Extent | None = None, cut: bool = False) -> Iterator[Pair]:
         """Yield the pairs row by row; raises NmtError if the data set, its split or a column does not exist."""
         rows = self.load()
         nested = self.is_nested(rows)

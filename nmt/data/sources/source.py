@@ -17,6 +17,8 @@ from nmt.data.extent import Extent
 Pair = tuple[str, str]  # a source line and its translation
 Say = Callable[[str], None]  # shows a message to the user
 
+_CHARACTERS = 1 << 24  # after which a block ends early, since blocks of very long lines would fill the memory
+
 
 @dataclass(frozen=True)
 class Source(ABC):
@@ -37,21 +39,23 @@ class Source(ABC):
         """Return the files on this machine that contain the corpus."""
 
     @abstractmethod
-    def pairs(self, say: Say, extent: Extent | None = None) -> Iterator[Pair]:
+    def pairs(self, say: Say, extent: Extent | None = None, cut: bool = False) -> Iterator[Pair]:
         """Yield the pairs unchanged, one after the other, and keep `extent` up to date.
 
         Raises NmtError, perhaps only at the end, for a missing, empty or damaged file, for text that is not UTF-8 and
-        for sides with different numbers of lines. `say` is called with a message when a connection breaks.
+        for sides with different numbers of lines; also for a line of a file with more than LONGEST_LINE characters or,
+        with `cut`, yields it cut, but still longer than that. `say` is called with a message when a connection breaks.
         """
 
     def blocks(self, place: Any, say: Say, extent: Extent) -> Iterator[tuple[list[Pair], Any]]:
         """Yield the pairs after `place` in blocks, each with the place after it, from which a later call can resume.
 
-        A place is a value that JSON can represent; None is the beginning of the corpus.
+        A place is a value that JSON can represent; None is the beginning of the corpus. Lines of more than LONGEST_LINE
+        characters are cut.
         """
         read = place or 0
-        pairs = islice(self.pairs(say, extent), read, None)
-        while block := list(islice(pairs, self.block)):
+        pairs = islice(self.pairs(say, extent, cut=True), read, None)
+        while block := _next_block(pairs, self.block):
             read += len(block)
             yield block, read
 
@@ -71,3 +75,14 @@ class Source(ABC):
     def size(self) -> int | None:
         """Return the size of the files in bytes; None for a stream."""
         return sum(path.stat().st_size for path in self.files())
+
+
+def _next_block(pairs: Iterator[Pair], most: int) -> list[Pair]:
+    """Return the next pairs: `most` or, where they have more than _CHARACTERS characters, fewer."""
+    block, room = [], _CHARACTERS
+    for pair in islice(pairs, most):
+        block.append(pair)
+        room -= len(pair[0]) + len(pair[1])
+        if room < 0:
+            break
+    return block

@@ -42,7 +42,7 @@ class Stream(DataSet):
     def size(self) -> None:
         """Return None: the size of a stream is not known."""
 
-    def pairs(self, say: Say, extent: Extent | None = None) -> Iterator[Pair]:
+    def pairs(self, say: Say, extent: Extent | None = None, cut: bool = False) -> Iterator[Pair]:
         """Yield the pairs row by row."""
         return chain.from_iterable(pairs for pairs, _ in self._rows_from(None, say))
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from nmt.data import long_lines
 from nmt.data.compression import lines
 from nmt.data.extent import Extent
 from nmt.data.sources.source import Pair, Say, Source
@@ -32,10 +33,10 @@ class Tsv(Source):
         """Return the file as a list."""
         return [self.path]
 
-    def pairs(self, say: Say, extent: Extent | None = None) -> Iterator[Pair]:
-        """Yield the cells of the source and target languages, line by line."""
+    def pairs(self, say: Say, extent: Extent | None = None, cut: bool = False) -> Iterator[Pair]:
+        """Yield the cells of the source and target languages, line by line; both are the line itself if it is cut."""
         number, order = 0, self.columns or list(self.languages)
-        for number, line in enumerate(lines(self.path, extent), start=1):
+        for number, line in enumerate(lines(self.path, extent, cut), start=1):
             cells = line.split("\t")
             if number == 1:
                 named = self.columns is None and set(self.languages) <= set(cells)
@@ -43,6 +44,9 @@ class Tsv(Source):
                 source, target = self._places(order)
                 if named:
                     continue
+            if len(line) > long_lines.LONGEST_LINE:  # without its end, its cells are not known
+                yield line, line
+                continue
             if len(cells) != len(order):
                 raise NmtError(
                     f"{self.path}, line {number}: {len(cells)} columns where {len(order)} are expected "

@@ -27,11 +27,11 @@ class Files(Source):
         """Return the file of source lines and the file of target lines."""
         return (self._find(self.paths[0]), self._find(self.paths[1])) if self.or_compressed else self.paths
 
-    def pairs(self, say: Say, extent: Extent | None = None) -> Iterator[Pair]:
+    def pairs(self, say: Say, extent: Extent | None = None, cut: bool = False) -> Iterator[Pair]:
         """Yield line i of both files as a pair, for each i."""
         paths = self.files()
         counts = [0, 0]
-        for pair in zip_longest(*(lines(path, extent) for path in paths)):
+        for pair in zip_longest(*(lines(path, extent, cut) for path in paths)):
             for side, line in enumerate(pair):
                 counts[side] += line is not None
             if counts[0] == counts[1]:

@@ -12,6 +12,7 @@ import pty
 import signal
 import subprocess
 import sys
+import tracemalloc
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -146,6 +147,22 @@ def test_a_long_line_is_told_on_stderr_by_its_number(run: Path, call, monkeypatc
     assert f"more than the {MAX_TOKENS}" in answer.err
 
 
+def test_lines_are_counted_in_bounded_memory(tmp_path: Path) -> None:
+    with (tmp_path / "in").open("w+b") as file:
+        file.truncate(64 << 20)
+        file.seek(0, os.SEEK_END)
+        file.write(b"\nba.\n")
+        file.seek(0)
+        tracemalloc.start()
+        try:
+            assert command._count_lines(file) == 2
+            peak = tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+        assert file.tell() == 0
+    assert peak < 24 << 20, "of a line of 64 MB"
+
+
 BROKEN = {
     b"ba \xff de": ("is not valid UTF-8 (invalid start byte at byte 4 of the line)", "ba \ufffd de"),
     b"ba\x00de": ("holds U+0000 (NUL) at byte 3 of the line", "ba de"),
@@ -166,7 +183,8 @@ def test_a_broken_line(run: Path, expected: list[str], call, tmp_path: Path, bro
     )
     answer = call(run, "--on-error", "skip", stdin=spoilt)
     assert (answer.status, answer.out) == (0, text([*expected[:3], "", *expected[3:]]))
-    assert "standard input: 1 line with control characters or broken UTF-8 was treated as empty" in answer.err
+    broken = "1 line with control characters, broken UTF-8 or over 1,000,000 characters was treated as empty"
+    assert f"standard input: {broken}" in answer.err
     assert answer.err.splitlines()[-1].endswith("(--on-error skip): line 4")
     answer = call(run, "--on-error", "replace", stdin=spoilt)
     instead = Translator.load(run, device="cpu").translate([replaced])
