@@ -97,7 +97,7 @@ class SourceAttention(nn.Module, ABC):
     """Attention from a decoder, recurrent or Transformer, to the states of the encoder."""
 
     reads_layers: ClassVar[bool] = False  # whether `read` needs Encoded.layers
-    sums_to_one: ClassVar[bool] = True  # whether the weights of each target position sum to one
+    sums_to_one: ClassVar[bool] = True  # whether each target position's weights sum to one if its normaliser's do
     loss_names: tuple[str, ...] = ()  # the names of the losses that it adds to training
 
     @abstractmethod

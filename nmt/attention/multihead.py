@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 from torch import Tensor
 
@@ -20,9 +21,15 @@ def merge_heads(x: Tensor) -> Tensor:
     return x.transpose(1, 2).flatten(2)
 
 
-def attention_weights(query: Tensor, key: Tensor, bias: Tensor | None = None) -> Tensor:
+def attention_weights(
+    query: Tensor,
+    key: Tensor,
+    bias: Tensor | None = None,
+    normaliser: Callable[[Tensor, Tensor | None], Tensor] = softmax,
+) -> Tensor:
     """Return softmax(Q K^T / sqrt(head_dim) + bias) [rows, heads, queries, keys] (Vaswani et al. 2017, eq. 1).
 
-    query is [rows, heads, queries, head_dim], key [rows, heads, keys, head_dim].
+    query is [rows, heads, queries, head_dim], key [rows, heads, keys, head_dim]. Another normaliser can take the place
+    of the softmax.
     """
-    return softmax(query @ key.mT / math.sqrt(query.size(-1)), bias)
+    return normaliser(query @ key.mT / math.sqrt(query.size(-1)), bias)

@@ -20,8 +20,9 @@ CrossName = Literal["softmax", "transparent"]  # a Transformer's attention to th
 ScoreName = Literal["dot", "scaled_dot", "general", "additive", "concat", "location"]
 # a recurrent decoder's attention to the source
 AlignmentName = Literal["soft", "local_m", "local_p", "gaussian", "coverage", "location_aware", "marginal"]
+NormaliserName = Literal["softmax"]  # the function that turns scores into weights
 # keys whose values they are
-_KEYS = ("positions", "encoder_self", "decoder_self", "decoder_cross", "score", "alignment")
+_KEYS = ("positions", "encoder_self", "decoder_self", "decoder_cross", "score", "alignment", "normaliser")
 
 
 @dataclass(kw_only=True)

@@ -19,6 +19,7 @@ from nmt.config.mechanisms import (
     LocationAwareConfig,
     LocationConfig,
     MixerName,
+    NormaliserName,
     PositionName,
     RotaryConfig,
     ScoreName,
@@ -79,7 +80,7 @@ class RnnEncDecConfig:
 class RnnSearchConfig:
     """RNNsearch: a bidirectional encoder, additive attention with s[t-1], a maxout output (Bahdanau et al. 2015).
 
-    docs/attention.md describes the values of score and alignment.
+    docs/attention.md describes the values of score, alignment and normaliser.
     """
 
     family: Literal["rnnsearch"] = "rnnsearch"
@@ -97,6 +98,7 @@ class RnnSearchConfig:
     gaussian: GaussianConfig = field(default_factory=GaussianConfig)  # options of alignment=gaussian
     coverage: CoverageConfig = field(default_factory=CoverageConfig)  # options of alignment=coverage
     location_aware: LocationAwareConfig = field(default_factory=LocationAwareConfig)  # options of this alignment
+    normaliser: NormaliserName = "softmax"  # how scores become weights
     doubly_stochastic: Annotated[float, Range(0, 1000)] = 0.0  # weight of a loss for even source attention; 0: off
     dropout: Rate = 0.0  # dropout rate of embeddings, between layers, and before the output projection
     share_embeddings: bool = False  # one embedding matrix for source and target; needs tokenizer.joint=true
@@ -112,7 +114,7 @@ class RnnSearchConfig:
 class LuongConfig:
     """Global attention with h[t] and an attentional hidden state, with or without input feeding (Luong et al. 2015).
 
-    docs/attention.md describes the values of score and alignment.
+    docs/attention.md describes the values of score, alignment and normaliser.
     """
 
     family: Literal["luong"] = "luong"
@@ -129,6 +131,7 @@ class LuongConfig:
     gaussian: GaussianConfig = field(default_factory=GaussianConfig)  # options of alignment=gaussian
     coverage: CoverageConfig = field(default_factory=CoverageConfig)  # options of alignment=coverage
     location_aware: LocationAwareConfig = field(default_factory=LocationAwareConfig)  # options of this alignment
+    normaliser: NormaliserName = "softmax"  # how scores become weights
     doubly_stochastic: Annotated[float, Range(0, 1000)] = 0.0  # weight of a loss for even source attention; 0: off
     input_feeding: bool = True  # feed the attentional hidden state into the next step
     reverse_source: bool = False  # the encoder reads the source from its last word to its first
@@ -149,7 +152,7 @@ class LuongConfig:
 class TransformerConfig:
     """The Transformer (Vaswani et al. 2017).
 
-    docs/attention.md describes the values of positions, encoder_self, decoder_self and decoder_cross.
+    docs/attention.md describes the values of positions, encoder_self, decoder_self, decoder_cross and normaliser.
     """
 
     family: Literal["transformer"] = "transformer"
@@ -166,6 +169,7 @@ class TransformerConfig:
     decoder_self: MixerName | list[MixerName] = "softmax"  # decoder self-attention: one for all layers or one per layer
     decoder_cross: CrossName | list[CrossName] = "softmax"  # attention to the source: for all layers, or one per layer
     transparent: TransparentConfig = field(default_factory=TransparentConfig)  # options of decoder_cross=transparent
+    normaliser: NormaliserName = "softmax"  # how scores become weights, in all layers
     activation: Literal["relu", "gelu"] = "relu"  # activation function of the feed-forward blocks
     dropout: Rate | Auto = 0.1  # rate for embeddings and block outputs; auto: 0.1 (text read once) to 0.4 (50 times)
     attention_dropout: Rate = 0.0  # dropout rate of the attention weights

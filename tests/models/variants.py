@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from nmt.attention.normalisers import Normaliser
 from nmt.config.mechanisms import (
     CoverageConfig,
     GaussianConfig,
@@ -107,6 +108,11 @@ def tiny_model(name: str, vocabulary: int = VOCABULARY, seed: int = 1) -> Seq2Se
         for parameter in model.parameters():
             parameter.mul_(1.5)
     return model.eval()
+
+
+def normalisers_of(model: Seq2Seq) -> list[Normaliser]:
+    """Return the normalisers of a model's attention to source and target."""
+    return [module for module in model.modules() if isinstance(module, Normaliser)]
 
 
 def random_batch(lengths: list[int], vocabulary: int = VOCABULARY, seed: int = 2) -> tuple[Tensor, Tensor]:

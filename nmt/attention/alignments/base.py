@@ -13,6 +13,7 @@ from torch import Tensor
 
 from nmt.attention.contract import Attend, Attended, Encoded, MechanismState, SourceAttention
 from nmt.attention.naming import make_by_name
+from nmt.attention.normalisers import Normaliser, Softmax
 from nmt.attention.scores import Score
 from nmt.config.models import LuongConfig, RnnSearchConfig
 
@@ -33,9 +34,11 @@ Weigh = Callable[[Tensor, Tensor, Tensor], Tensor]
 class ScoredAlignment(SourceAttention):
     """The base class of alignments whose memory consists of the score's keys and the source states."""
 
-    def __init__(self, score: Score) -> None:
+    def __init__(self, score: Score, normaliser: Normaliser | None = None) -> None:
+        """Create the alignment; without a normaliser it has a softmax."""
         super().__init__()
         self.score = score
+        self.normaliser = normaliser or Softmax()
 
     def read(self, encoded: Encoded) -> AlignmentMemory:
         return AlignmentMemory(self.score.keys(encoded.states), encoded.states, encoded.mask)
@@ -63,7 +66,7 @@ class WeightedAlignment(ScoredAlignment):
             at = positions.expand(rows, tgt_len).reshape(batch, -1)
             weights = weigh(self.score(queries, memory.keys), queries, at)
             # contexts
-            context = weights.to(states.dtype) @ states
+            context = self.normaliser.of_context(weights.to(states.dtype) @ states)
             return Attended(context.reshape(rows, tgt_len, -1), weights.reshape(rows, 1, tgt_len, -1))
 
         return attend

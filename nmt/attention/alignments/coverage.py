@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from nmt.attention.alignments.feedback import FeedbackAlignment
 from nmt.attention.contract import Encoded
+from nmt.attention.normalisers import Normaliser, make_normaliser
 from nmt.attention.scores import AdditiveScore, Score
 from nmt.config.models import LuongConfig, RnnSearchConfig
 
@@ -105,8 +106,8 @@ class CoverageAlignment(FeedbackAlignment):
     e_ij = v . tanh(W s_{i-1} + U h_j + V C_{i-1,j}). The state is the coverage [rows, src_len, dim].
     """
 
-    def __init__(self, score: AdditiveScore, update: CoverageUpdate) -> None:
-        super().__init__(score)
+    def __init__(self, score: AdditiveScore, update: CoverageUpdate, normaliser: Normaliser | None = None) -> None:
+        super().__init__(score, normaliser)
         self.update = update
         self.coverage_projection = nn.Linear(update.dim, score.v.in_features, bias=False)
 
@@ -138,4 +139,4 @@ def make(config: RnnSearchConfig | LuongConfig, score: Score, states_dim: int) -
         update = LinguisticCoverage(states_dim, options.max_fertility)
     else:
         update = NeuralCoverage(states_dim, config.hidden_dim, options.dim)
-    return CoverageAlignment(cast(AdditiveScore, score), update)
+    return CoverageAlignment(cast(AdditiveScore, score), update, make_normaliser(config, 1, states_dim))

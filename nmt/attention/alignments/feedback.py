@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from nmt.attention.contract import Attend, Attended, SourceAttention
-from nmt.attention.normalisers import softmax
+from nmt.attention.normalisers import Normaliser, Softmax
 from nmt.attention.patterns import bias_of
 from nmt.attention.scores import AdditiveScore
 
@@ -20,13 +20,15 @@ from nmt.attention.scores import AdditiveScore
 class FeedbackAlignment(SourceAttention):
     """Soft alignment whose additive score has one more term, a function of earlier weights, inside its tanh.
 
-    e_ij = v . tanh(W s_{i-1} + U h_j + term_ij), alpha_i = softmax(e_i). The state, from which the term is computed, is
-    a tensor [rows, src_len, *] in float32 or better, like the weights.
+    e_ij = v . tanh(W s_{i-1} + U h_j + term_ij), alpha_i = softmax(e_i), or another normaliser of e_i. The state, from
+    which the term is computed, is a tensor [rows, src_len, *] in float32 or better, like the weights.
     """
 
-    def __init__(self, score: AdditiveScore) -> None:
+    def __init__(self, score: AdditiveScore, normaliser: Normaliser | None = None) -> None:
+        """Create the alignment; without a normaliser it has a softmax."""
         super().__init__()
         self.score = score
+        self.normaliser = normaliser or Softmax()
 
     @abstractmethod
     def term(self, state: Tensor) -> Tensor:
@@ -51,9 +53,9 @@ class FeedbackAlignment(SourceAttention):
                 # scores e_ij and weights alpha_ij
                 projected = self.score.query_projection(query).unsqueeze(2)
                 energy = torch.tanh(projected + keys + self.term(state))
-                alpha = softmax(self.score.v(energy).squeeze(3), bias)  # [batch, hypotheses, src_len]
+                alpha = self.normaliser(self.score.v(energy).squeeze(3), bias)  # [batch, hypotheses, src_len]
                 # context c_i and the next state
-                contexts.append((alpha.to(states.dtype) @ states).flatten(0, 1))
+                contexts.append(self.normaliser.of_context(alpha.to(states.dtype) @ states).flatten(0, 1))
                 state = self.after(state, alpha, query, memory)
                 weights.append(alpha.flatten(0, 1))
             return Attended(torch.stack(contexts, dim=1), torch.stack(weights, dim=1).unsqueeze(1), state.flatten(0, 1))

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from nmt.attention.alignments.base import AlignmentMemory, Weigh, WeightedAlignment
-from nmt.attention.normalisers import softmax
+from nmt.attention.normalisers import Normaliser, make_normaliser
 from nmt.attention.patterns import bias_of
 from nmt.attention.scores import Score
 from nmt.config.models import LuongConfig, RnnSearchConfig
@@ -24,8 +24,8 @@ class LocalMonotonicAlignment(WeightedAlignment):
     window is never empty.
     """
 
-    def __init__(self, score: Score, window: int, ratio: float) -> None:
-        super().__init__(score)
+    def __init__(self, score: Score, window: int, ratio: float, normaliser: Normaliser | None = None) -> None:
+        super().__init__(score, normaliser)
         self.window = window  # D
         self.ratio = ratio
 
@@ -39,11 +39,13 @@ class LocalMonotonicAlignment(WeightedAlignment):
             aligned = torch.minimum(self.ratio * positions, last)
             # weights in the window
             near = (source - aligned.unsqueeze(2)).abs() <= self.window
-            return softmax(scores, bias + bias_of(near))
+            weights: Tensor = self.normaliser(scores, bias + bias_of(near))
+            return weights
 
         return weigh
 
 
 def make(config: RnnSearchConfig | LuongConfig, score: Score, states_dim: int) -> LocalMonotonicAlignment:
     """Return the local alignment with this score and the options in `model.local_m`."""
-    return LocalMonotonicAlignment(score, config.local_m.window, config.local_m.ratio)
+    options, normaliser = config.local_m, make_normaliser(config, 1, states_dim)
+    return LocalMonotonicAlignment(score, options.window, options.ratio, normaliser)

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from nmt.attention.alignments.base import AlignmentMemory
 from nmt.attention.alignments.feedback import FeedbackAlignment
 from nmt.attention.contract import Encoded
+from nmt.attention.normalisers import Normaliser, make_normaliser
 from nmt.attention.scores import AdditiveScore, Score
 from nmt.config.models import LuongConfig, RnnSearchConfig
 
@@ -25,8 +26,8 @@ class LocationAwareAlignment(FeedbackAlignment):
     weight is on the first source position, as in the authors' code.
     """
 
-    def __init__(self, score: AdditiveScore, filters: int, radius: int) -> None:
-        super().__init__(score)
+    def __init__(self, score: AdditiveScore, filters: int, radius: int, normaliser: Normaliser | None = None) -> None:
+        super().__init__(score, normaliser)
         self.convolution = nn.Conv1d(1, filters, 2 * radius + 1, padding=radius, bias=False)  # F
         self.location_projection = nn.Linear(filters, score.v.in_features, bias=False)  # U
 
@@ -54,4 +55,5 @@ class LocationAwareAlignment(FeedbackAlignment):
 def make(config: RnnSearchConfig | LuongConfig, score: Score, states_dim: int) -> LocationAwareAlignment:
     """Return an alignment with an additive score and the filters that `model.location_aware` describes."""
     options = config.location_aware
-    return LocationAwareAlignment(cast(AdditiveScore, score), options.filters, options.radius)
+    normaliser = make_normaliser(config, 1, states_dim)
+    return LocationAwareAlignment(cast(AdditiveScore, score), options.filters, options.radius, normaliser)

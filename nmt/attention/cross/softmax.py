@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from torch import Tensor, nn
+from torch.nn import functional
 
 from nmt.attention import patterns
 from nmt.attention.contract import Attend, Attended, Encoded, MechanismState, SourceAttention
 from nmt.attention.multihead import attention_weights, merge_heads, split_heads
+from nmt.attention.normalisers import Normaliser, Softmax, make_normaliser
 from nmt.config.models import TransformerConfig
 from nmt.kernels.scaled_dot_product import attention
 
@@ -24,10 +26,14 @@ class SourceKeysValues(NamedTuple):
 class CrossAttention(SourceAttention):
     """Attention from target positions to the encoder's states, whose keys and values are computed once per sentence."""
 
-    def __init__(self, model_dim: int, num_heads: int, dropout: float = 0.0) -> None:
+    def __init__(
+        self, model_dim: int, num_heads: int, dropout: float = 0.0, normaliser: Normaliser | None = None
+    ) -> None:
+        """Create the attention; without a normaliser it has a softmax."""
         super().__init__()
         self.num_heads = num_heads
         self.dropout = dropout
+        self.normaliser = normaliser or Softmax()
         self.query_projection = nn.Linear(model_dim, model_dim)
         self.kv_projection = nn.Linear(model_dim, 2 * model_dim)
         self.output_projection = nn.Linear(model_dim, model_dim)
@@ -47,13 +53,22 @@ class CrossAttention(SourceAttention):
             rows, tgt_len, _ = x.shape
             # queries; the hypotheses of a sentence are additional queries, so that keys and values are never repeated
             query = self.query_projection(x).view(key.size(0), -1, self.num_heads, key.size(3)).transpose(1, 2)
+            # weights, which the fused kernel does not return
+            weights = None
+            if need_weights or not self.normaliser.fused:
+                weights = attention_weights(query, key, bias, self.normaliser)  # [batch, heads, queries, src_len]
             # contexts
-            context = attention(query, key, value, bias=bias, dropout=self.dropout, training=self.training)
-            output = self.output_projection(merge_heads(context)).view(rows, tgt_len, -1)
+            if self.normaliser.fused:
+                context = attention(query, key, value, bias=bias, dropout=self.dropout, training=self.training)
+            else:
+                assert weights is not None
+                dropped = functional.dropout(weights, self.dropout, self.training).to(value.dtype)
+                context = dropped @ value
+            context = self.normaliser.of_context(merge_heads(context))
+            output = self.output_projection(context).view(rows, tgt_len, -1)
             if not need_weights:
                 return Attended(output, None)
-            # weights, computed again because the fused kernel does not return them
-            weights = attention_weights(query, key, bias)  # [batch, heads, hypotheses * tgt_len, src_len]
+            assert weights is not None
             return Attended(output, weights.unflatten(2, (-1, tgt_len)).transpose(1, 2).flatten(0, 1))
 
         return attend
@@ -61,4 +76,5 @@ class CrossAttention(SourceAttention):
 
 def make(config: TransformerConfig, layer: int) -> CrossAttention:
     """Return the cross-attention of decoder layer `layer`, counted from 0."""
-    return CrossAttention(config.model_dim, config.num_heads, config.attention_dropout)
+    normaliser = make_normaliser(config, config.num_heads, config.model_dim)
+    return CrossAttention(config.model_dim, config.num_heads, config.attention_dropout, normaliser)

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from nmt.attention.contract import Encoded
 from nmt.attention.cross.softmax import CrossAttention, SourceKeysValues
-from nmt.attention.normalisers import softmax
+from nmt.attention.normalisers import Normaliser, make_normaliser, softmax
 from nmt.config.models import TransformerConfig
 
 
@@ -21,10 +21,16 @@ class TransparentAttention(CrossAttention):
     reads_layers = True
 
     def __init__(
-        self, model_dim: int, num_heads: int, encoder_layers: int, dropout: float = 0.0, layer_dropout: float = 0.0
+        self,
+        model_dim: int,
+        num_heads: int,
+        encoder_layers: int,
+        dropout: float = 0.0,
+        layer_dropout: float = 0.0,
+        normaliser: Normaliser | None = None,
     ) -> None:
         """Create the attention; `layer_dropout` is the dropout rate for elements of W_j, applied before the softmax."""
-        super().__init__(model_dim, num_heads, dropout)
+        super().__init__(model_dim, num_heads, dropout, normaliser)
         self.layer_scores = nn.Parameter(torch.zeros(encoder_layers + 1))  # W_j
         self.layer_dropout = nn.Dropout(layer_dropout)
 
@@ -45,4 +51,5 @@ def make(config: TransformerConfig, layer: int) -> TransparentAttention:
         config.encoder_layers,
         config.attention_dropout,
         config.transparent.dropout,
+        make_normaliser(config, config.num_heads, config.model_dim),
     )

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from nmt.attention import patterns
 from nmt.attention.contract import Mixer
 from nmt.attention.multihead import attention_weights, merge_heads, split_heads
+from nmt.attention.normalisers import Normaliser, Softmax, make_normaliser
 from nmt.attention.positions import Positions, make_positions
 from nmt.config.models import TransformerConfig
 from nmt.kernels.scaled_dot_product import attention
@@ -26,13 +27,21 @@ class SelfAttention(Mixer):
     """Attention among the positions of one sequence. A single projection computes queries, keys and values."""
 
     def __init__(
-        self, model_dim: int, num_heads: int, positions: Positions, causal: bool = False, dropout: float = 0.0
+        self,
+        model_dim: int,
+        num_heads: int,
+        positions: Positions,
+        causal: bool = False,
+        dropout: float = 0.0,
+        normaliser: Normaliser | None = None,
     ) -> None:
+        """Create the attention; without a normaliser it has a softmax."""
         super().__init__()
         self.num_heads = num_heads
         self.positions = positions
         self.causal = causal
         self.dropout = nn.Dropout(dropout)
+        self.normaliser = normaliser or Softmax()
         self.qkv_projection = nn.Linear(model_dim, 3 * model_dim)
         self.output_projection = nn.Linear(model_dim, model_dim)
 
@@ -78,11 +87,12 @@ class SelfAttention(Mixer):
         bias = _sum(terms)
         # weights, which the fused kernel does not return
         weights = None
-        if need_weights or self.positions.changes_values:
+        explicit = self.positions.changes_values or not self.normaliser.fused
+        if need_weights or explicit:
             full_bias = patterns.causal(positions, key_positions) if fused_causal else bias
-            weights = attention_weights(query, key, full_bias)
+            weights = attention_weights(query, key, full_bias, self.normaliser)
         # contexts
-        if self.positions.changes_values:
+        if explicit:
             assert weights is not None
             dropped = self.dropout(weights).to(value.dtype)
             context = dropped @ value + self.positions.of_values(dropped, positions, key_positions)
@@ -90,12 +100,20 @@ class SelfAttention(Mixer):
             context = attention(
                 query, key, value, bias=bias, causal=fused_causal, dropout=self.dropout.p, training=self.training
             )
-        return self.output_projection(merge_heads(context)), state, weights if need_weights else None
+        context = self.normaliser.of_context(merge_heads(context))
+        return self.output_projection(context), state, weights if need_weights else None
 
 
 def make(config: TransformerConfig, causal: bool) -> SelfAttention:
     """Return the self-attention of one layer."""
-    return SelfAttention(config.model_dim, config.num_heads, make_positions(config), causal, config.attention_dropout)
+    return SelfAttention(
+        config.model_dim,
+        config.num_heads,
+        make_positions(config),
+        causal,
+        config.attention_dropout,
+        make_normaliser(config, config.num_heads, config.model_dim),
+    )
 
 
 def _last_positions(positions: Tensor, keys: int) -> Tensor:

@@ -16,6 +16,7 @@ from torch.nn import functional
 
 from nmt.attention.cross.softmax import CrossAttention
 from nmt.attention.mixers.softmax import SelfAttention
+from nmt.attention.normalisers import Softmax
 from nmt.attention.positions import Positions
 from nmt.attention.positions.sinusoidal import SinusoidalPositions, sinusoids
 from nmt.data.tokenizer import BOS, PAD
@@ -125,6 +126,7 @@ def _layer(part: Part, spec: Any, causal: bool) -> None:
 def _self_attention(part: Part, spec: Any) -> None:
     part.child("positions", Positions).write(None)
     part.child("dropout", nn.Dropout).write(None)
+    part.child("normaliser", Softmax).write(None)
     part.one_for_all("num_heads", part.option("num_heads"))
     for name, linear in zip(("qkv", "output"), spec.linear, strict=True):
         part.child(f"{name}_projection", nn.Linear).write(linear)
@@ -132,6 +134,7 @@ def _self_attention(part: Part, spec: Any) -> None:
 
 @writes(CrossAttention, "dropout")
 def _cross_attention(part: Part, spec: Any) -> None:
+    part.child("normaliser", Softmax).write(None)
     part.one_for_all("num_heads", part.option("num_heads"))
     for name, linear in zip(("query", "kv", "output"), spec.linear, strict=True):
         part.child(f"{name}_projection", nn.Linear).write(linear)
@@ -179,6 +182,11 @@ def _sinusoids(part: Part, stack: Any) -> None:
 @writes(Positions)
 def _no_positions(part: Part, spec: None) -> None:
     """Write nothing: this class stands for self-attention without position information of its own."""
+
+
+@writes(Softmax)
+def _softmax(part: Part, spec: None) -> None:
+    """Write nothing: CTranslate2's attention has a softmax, too."""
 
 
 @writes(nn.Embedding, "num_embeddings", "embedding_dim", "padding_idx", "norm_type", "scale_grad_by_freq", "sparse")
