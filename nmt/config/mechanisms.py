@@ -20,7 +20,7 @@ CrossName = Literal["softmax", "transparent"]  # a Transformer's attention to th
 ScoreName = Literal["dot", "scaled_dot", "general", "additive", "concat", "location"]
 # a recurrent decoder's attention to the source
 AlignmentName = Literal["soft", "local_m", "local_p", "gaussian", "coverage", "location_aware", "marginal"]
-NormaliserName = Literal["softmax"]  # the function that turns scores into weights
+NormaliserName = Literal["softmax", "sparsemax"]  # the function that turns scores into weights
 # keys whose values they are
 _KEYS = ("positions", "encoder_self", "decoder_self", "decoder_cross", "score", "alignment", "normaliser")
 
@@ -154,5 +154,15 @@ def _refusal(model: Any, key: str, name: str) -> str | None:
             return (
                 " needs a decoder whose next state does not depend on which source position was taken; otherwise it "
                 "would have to sum over all sequences of positions: use model=luong with model.input_feeding=false"
+            )
+        case "alignment", "gaussian" if model.normaliser != "softmax":
+            return (
+                f" has no scores that model.normaliser={model.normaliser} could turn into weights: use "
+                "model.normaliser=softmax, which has no effect here, or another model.alignment"
+            )
+        case "alignment", "marginal" if model.normaliser != "softmax":
+            return (
+                " needs the logarithm of every weight, and weights can be zero with "
+                f"model.normaliser={model.normaliser}: use model.normaliser=softmax"
             )
     return None

@@ -76,6 +76,14 @@ VARIANTS: dict[str, ModelConfig] = {
                                         doubly_stochastic=0.3),
     "luong-location-aware-plain": LuongConfig(**RNN, layers=1, score="additive", alignment="location_aware",
                                               input_feeding=False, reverse_source=True),
+    "rnnsearch-sparsemax": RnnSearchConfig(**RNN, attention_dim=14, maxout_dim=10, normaliser="sparsemax"),
+    "luong-sparsemax": LuongConfig(**RNN, layers=1, normaliser="sparsemax", doubly_stochastic=0.3),
+    "luong-sparsemax-coverage": LuongConfig(**RNN, layers=1, score="concat", alignment="coverage",
+                                            normaliser="sparsemax"),
+    "rnnsearch-sparsemax-local-p": RnnSearchConfig(**RNN, maxout_dim=10, score="general", alignment="local_p",
+                                                   normaliser="sparsemax", local_p=LocalPConfig(window=3)),
+    "luong-sparsemax-location-aware": LuongConfig(**RNN, layers=1, score="concat", alignment="location_aware",
+                                                  normaliser="sparsemax"),
     "luong-marginal": LuongConfig(**RNN, layers=2, alignment="marginal", input_feeding=False),
     "luong-marginal-location": LuongConfig(**RNN, layers=1, score="location", location=LocationConfig(max_length=4),
                                            alignment="marginal", input_feeding=False),
@@ -95,6 +103,9 @@ VARIANTS: dict[str, ModelConfig] = {
     "transformer-ssru-softmax": TransformerConfig(**TRANSFORMER, norm="pre", decoder_self=["ssru", "softmax"]),
     "transformer-transparent": TransformerConfig(**TRANSFORMER, norm="pre", decoder_cross="transparent"),
     "transformer-softmax-transparent": TransformerConfig(**TRANSFORMER, decoder_cross=["softmax", "transparent"]),
+    "transformer-sparsemax": TransformerConfig(**TRANSFORMER, normaliser="sparsemax", attention_dropout=0.1),
+    "transformer-sparsemax-shaw": TransformerConfig(**TRANSFORMER, norm="pre", positions="shaw",
+                                                    normaliser="sparsemax"),
 }  # fmt: skip
 
 VOCABULARY = 11

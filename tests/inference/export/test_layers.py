@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 from nmt.attention.mixers.softmax import SelfAttention
+from nmt.attention.normalisers.sparsemax import Sparsemax
 from nmt.attention.positions import Positions
 from nmt.attention.positions.sinusoidal import SinusoidalPositions
 from nmt.config.models import TransformerConfig
@@ -185,6 +186,10 @@ FOREIGN: list[tuple[Callable[[Seq2Seq], None], str]] = [
     (replace("encoder.layers", nn.Sequential()), "encoder.layers is of type Sequential,"),
     (replace("decoder.layers.0.cross_attention", SelfAttention(16, 2, Positions())),
      "decoder.layers.0.cross_attention is of type SelfAttention,"),
+    (replace("encoder.layers.1.mixer.normaliser", Sparsemax()),
+     "encoder.layers.1.mixer.normaliser is of type Sparsemax, which CTranslate2 has no layer for"),
+    (replace("decoder.layers.1.cross_attention.normaliser", Sparsemax()),
+     "decoder.layers.1.cross_attention.normaliser is of type Sparsemax,"),
     (replace("encoder.embedding.positions", LearnedPositions(16)),
      "encoder.embedding.positions is of type LearnedPositions"),
     (replace("decoder.embedding.positions", nn.Embedding(9, 16)), "decoder.embedding.positions is of type Embedding"),
