@@ -20,7 +20,7 @@ CrossName = Literal["softmax", "transparent"]  # a Transformer's attention to th
 ScoreName = Literal["dot", "scaled_dot", "general", "additive", "concat", "location"]
 # a recurrent decoder's attention to the source
 AlignmentName = Literal["soft", "local_m", "local_p", "gaussian", "coverage", "location_aware", "marginal"]
-NormaliserName = Literal["softmax", "sparsemax"]  # the function that turns scores into weights
+NormaliserName = Literal["softmax", "sparsemax", "entmax15"]  # the function that turns scores into weights
 # keys whose values they are
 _KEYS = ("positions", "encoder_self", "decoder_self", "decoder_cross", "score", "alignment", "normaliser")
 

@@ -16,6 +16,7 @@ from nmt.attention.cross.softmax import CrossAttention
 from nmt.attention.mixers.softmax import SelfAttention
 from nmt.attention.multihead import attention_weights, split_heads
 from nmt.attention.normalisers import Normaliser, Softmax, make_normaliser
+from nmt.attention.normalisers.entmax15 import Entmax15
 from nmt.attention.normalisers.sparsemax import Sparsemax
 from nmt.attention.patterns import padding
 from nmt.attention.positions import Positions
@@ -23,7 +24,7 @@ from nmt.attention.scores import make_score
 from nmt.config.load import load_config
 from nmt.config.models import LuongConfig, TransformerConfig
 from nmt.errors import ConfigError
-from tests.attention.papers import sparsemax
+from tests.attention.papers import entmax15, sparsemax
 from tests.models.variants import RNN, TRANSFORMER
 
 HEADS, QUERIES = 2, 3
@@ -34,6 +35,7 @@ Paper = Callable[[Tensor, Any, int], Tensor]
 PAPERS: dict[str, tuple[Callable[[], Normaliser], Paper]] = {
     "softmax": (Softmax, lambda z, of, head: torch.stack([each.exp() / sum(k.exp() for k in z) for each in z])),
     "sparsemax": (Sparsemax, lambda z, of, head: sparsemax.sparsemax(z)),
+    "entmax15": (Entmax15, lambda z, of, head: entmax15.entmax15(z)),
 }
 ALL = pytest.mark.parametrize("name", PAPERS)
 
@@ -120,7 +122,7 @@ def test_weights_of_any_scores_are_weights(name: str, keys: int) -> None:
         torch.testing.assert_close(weights, made(name)(scores.double()).float(), atol=1e-4, rtol=1e-4)
 
 
-@pytest.mark.parametrize("function", ["sparsemax"])
+@pytest.mark.parametrize("function", ["sparsemax", "entmax15"])
 def test_equals_the_authors_package(function: str) -> None:
     package = pytest.importorskip("entmax")
     scores = scores_of(50, 40, scale=1.0)

@@ -84,6 +84,8 @@ VARIANTS: dict[str, ModelConfig] = {
                                                    normaliser="sparsemax", local_p=LocalPConfig(window=3)),
     "luong-sparsemax-location-aware": LuongConfig(**RNN, layers=1, score="concat", alignment="location_aware",
                                                   normaliser="sparsemax"),
+    "rnnsearch-entmax15": RnnSearchConfig(**RNN, maxout_dim=10, score="general", normaliser="entmax15"),
+    "luong-entmax15": LuongConfig(**RNN, layers=2, normaliser="entmax15", input_feeding=False),
     "luong-marginal": LuongConfig(**RNN, layers=2, alignment="marginal", input_feeding=False),
     "luong-marginal-location": LuongConfig(**RNN, layers=1, score="location", location=LocationConfig(max_length=4),
                                            alignment="marginal", input_feeding=False),
@@ -106,6 +108,8 @@ VARIANTS: dict[str, ModelConfig] = {
     "transformer-sparsemax": TransformerConfig(**TRANSFORMER, normaliser="sparsemax", attention_dropout=0.1),
     "transformer-sparsemax-shaw": TransformerConfig(**TRANSFORMER, norm="pre", positions="shaw",
                                                     normaliser="sparsemax"),
+    "transformer-entmax15": TransformerConfig(**TRANSFORMER, positions="rotary", decoder_cross="transparent",
+                                              normaliser="entmax15"),
 }  # fmt: skip
 
 VOCABULARY = 11
