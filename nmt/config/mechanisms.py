@@ -20,7 +20,7 @@ CrossName = Literal["softmax", "transparent"]  # a Transformer's attention to th
 ScoreName = Literal["dot", "scaled_dot", "general", "additive", "concat", "location"]
 # a recurrent decoder's attention to the source
 AlignmentName = Literal["soft", "local_m", "local_p", "gaussian", "coverage", "location_aware", "marginal"]
-NormaliserName = Literal["softmax", "sparsemax", "entmax15"]  # the function that turns scores into weights
+NormaliserName = Literal["softmax", "sparsemax", "entmax15", "entmax"]  # the function that turns scores into weights
 # keys whose values they are
 _KEYS = ("positions", "encoder_self", "decoder_self", "decoder_cross", "score", "alignment", "normaliser")
 
@@ -91,6 +91,13 @@ class LocationAwareConfig:
 
     filters: Dimension = 10  # k: features of the earlier weights around each source token
     radius: Annotated[int, Range(0, 1000)] = 5  # a filter reads the weights of this many tokens on either side
+
+
+@dataclass(kw_only=True)
+class EntmaxConfig:
+    """Options of normaliser=entmax, whose alpha is learned for each head (Correia et al. 2019)."""
+
+    alpha: Annotated[float, Range(1.05, 1.95)] = 1.5  # alpha at the start; near 1: like softmax, near 2: like sparsemax
 
 
 def of_layer(names: str | Sequence[str], layer: int) -> str:

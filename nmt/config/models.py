@@ -13,6 +13,7 @@ from nmt.config.mechanisms import (
     AlignmentName,
     CoverageConfig,
     CrossName,
+    EntmaxConfig,
     GaussianConfig,
     LocalMConfig,
     LocalPConfig,
@@ -99,6 +100,7 @@ class RnnSearchConfig:
     coverage: CoverageConfig = field(default_factory=CoverageConfig)  # options of alignment=coverage
     location_aware: LocationAwareConfig = field(default_factory=LocationAwareConfig)  # options of this alignment
     normaliser: NormaliserName = "softmax"  # how scores become weights
+    entmax: EntmaxConfig = field(default_factory=EntmaxConfig)  # options of normaliser=entmax
     doubly_stochastic: Annotated[float, Range(0, 1000)] = 0.0  # weight of a loss for even source attention; 0: off
     dropout: Rate = 0.0  # dropout rate of embeddings, between layers, and before the output projection
     share_embeddings: bool = False  # one embedding matrix for source and target; needs tokenizer.joint=true
@@ -132,6 +134,7 @@ class LuongConfig:
     coverage: CoverageConfig = field(default_factory=CoverageConfig)  # options of alignment=coverage
     location_aware: LocationAwareConfig = field(default_factory=LocationAwareConfig)  # options of this alignment
     normaliser: NormaliserName = "softmax"  # how scores become weights
+    entmax: EntmaxConfig = field(default_factory=EntmaxConfig)  # options of normaliser=entmax
     doubly_stochastic: Annotated[float, Range(0, 1000)] = 0.0  # weight of a loss for even source attention; 0: off
     input_feeding: bool = True  # feed the attentional hidden state into the next step
     reverse_source: bool = False  # the encoder reads the source from its last word to its first
@@ -170,6 +173,7 @@ class TransformerConfig:
     decoder_cross: CrossName | list[CrossName] = "softmax"  # attention to the source: for all layers, or one per layer
     transparent: TransparentConfig = field(default_factory=TransparentConfig)  # options of decoder_cross=transparent
     normaliser: NormaliserName = "softmax"  # how scores become weights, in all layers
+    entmax: EntmaxConfig = field(default_factory=EntmaxConfig)  # options of normaliser=entmax
     activation: Literal["relu", "gelu"] = "relu"  # activation function of the feed-forward blocks
     dropout: Rate | Auto = 0.1  # rate for embeddings and block outputs; auto: 0.1 (text read once) to 0.4 (50 times)
     attention_dropout: Rate = 0.0  # dropout rate of the attention weights

@@ -16,15 +16,17 @@ from nmt.attention.cross.softmax import CrossAttention
 from nmt.attention.mixers.softmax import SelfAttention
 from nmt.attention.multihead import attention_weights, split_heads
 from nmt.attention.normalisers import Normaliser, Softmax, make_normaliser
+from nmt.attention.normalisers.entmax import Entmax
 from nmt.attention.normalisers.entmax15 import Entmax15
 from nmt.attention.normalisers.sparsemax import Sparsemax
 from nmt.attention.patterns import padding
 from nmt.attention.positions import Positions
 from nmt.attention.scores import make_score
 from nmt.config.load import load_config
+from nmt.config.mechanisms import EntmaxConfig
 from nmt.config.models import LuongConfig, TransformerConfig
 from nmt.errors import ConfigError
-from tests.attention.papers import entmax15, sparsemax
+from tests.attention.papers import entmax, entmax15, sparsemax
 from tests.models.variants import RNN, TRANSFORMER
 
 HEADS, QUERIES = 2, 3
@@ -36,6 +38,7 @@ PAPERS: dict[str, tuple[Callable[[], Normaliser], Paper]] = {
     "softmax": (Softmax, lambda z, of, head: torch.stack([each.exp() / sum(k.exp() for k in z) for each in z])),
     "sparsemax": (Sparsemax, lambda z, of, head: sparsemax.sparsemax(z)),
     "entmax15": (Entmax15, lambda z, of, head: entmax15.entmax15(z)),
+    "entmax": (lambda: Entmax(HEADS, 1.5), lambda z, of, head: entmax.entmax(z, of.alpha[head, 0, 0])),
 }
 ALL = pytest.mark.parametrize("name", PAPERS)
 
@@ -130,6 +133,35 @@ def test_equals_the_authors_package(function: str) -> None:
     towards = torch.randn_like(ours)
     torch.testing.assert_close(ours, theirs)
     torch.testing.assert_close(*(torch.autograd.grad((towards * each).sum(), scores)[0] for each in (ours, theirs)))
+
+
+def test_entmax_and_the_gradient_of_alpha_equal_the_authors_package() -> None:
+    package = pytest.importorskip("entmax")
+    normaliser, scores = made("entmax"), scores_of(20, HEADS, QUERIES, 9)
+    inputs = (scores, normaliser.alpha_logits)
+    ours, theirs = normaliser(scores), package.entmax_bisect(scores, normaliser.alpha.expand(20, HEADS, QUERIES, 1))
+    towards = torch.randn_like(ours)
+    torch.testing.assert_close(ours, theirs)
+    found, expected = (torch.autograd.grad((towards * each).sum(), inputs) for each in (ours, theirs))
+    torch.testing.assert_close(found, expected)
+
+
+@pytest.mark.parametrize("alpha", [1.02, 1.1, 1.25, 1.5, 1.75, 1.9, 1.98])
+def test_the_threshold_of_entmax_is_found_for_any_alpha(alpha: float) -> None:
+    """Newton's method takes enough steps."""
+    normaliser = Entmax(1, alpha).double()
+    torch.testing.assert_close(normaliser.alpha.item(), alpha, atol=1e-6, rtol=0)
+    rows = [scores_of(keys, scale=scale) for keys in (2, 30, 300) for scale in (0.01, 1.0, 10.0)]
+    rows += [100 * ratio ** torch.arange(300, dtype=torch.float64) for ratio in (0.5, 0.9, 0.99)]
+    for scores in rows:
+        weights = normaliser(scores.view(1, 1, -1)).view(-1)
+        torch.testing.assert_close(weights, entmax.entmax(scores, normaliser.alpha[0, 0, 0]), atol=1e-12, rtol=1e-9)
+
+
+def test_entmax_begins_with_the_configured_alpha_in_each_head() -> None:
+    config = TransformerConfig(**TRANSFORMER, normaliser="entmax", entmax=EntmaxConfig(alpha=1.3))  # type: ignore[arg-type]
+    alpha = make_normaliser(config, HEADS, 16).alpha
+    torch.testing.assert_close(alpha, torch.full((HEADS, 1, 1), 1.3))
 
 
 def transformer(normaliser: str, dropout: float = 0.0) -> tuple[SelfAttention, CrossAttention]:

@@ -8,6 +8,7 @@ from torch import Tensor
 from nmt.attention.normalisers import Normaliser
 from nmt.config.mechanisms import (
     CoverageConfig,
+    EntmaxConfig,
     GaussianConfig,
     LocalMConfig,
     LocalPConfig,
@@ -86,6 +87,9 @@ VARIANTS: dict[str, ModelConfig] = {
                                                   normaliser="sparsemax"),
     "rnnsearch-entmax15": RnnSearchConfig(**RNN, maxout_dim=10, score="general", normaliser="entmax15"),
     "luong-entmax15": LuongConfig(**RNN, layers=2, normaliser="entmax15", input_feeding=False),
+    "rnnsearch-entmax": RnnSearchConfig(**RNN, attention_dim=14, maxout_dim=10, normaliser="entmax",
+                                        entmax=EntmaxConfig(alpha=1.8)),
+    "luong-entmax": LuongConfig(**RNN, layers=1, score="concat", normaliser="entmax", alignment="coverage"),
     "luong-marginal": LuongConfig(**RNN, layers=2, alignment="marginal", input_feeding=False),
     "luong-marginal-location": LuongConfig(**RNN, layers=1, score="location", location=LocationConfig(max_length=4),
                                            alignment="marginal", input_feeding=False),
@@ -110,6 +114,8 @@ VARIANTS: dict[str, ModelConfig] = {
                                                     normaliser="sparsemax"),
     "transformer-entmax15": TransformerConfig(**TRANSFORMER, positions="rotary", decoder_cross="transparent",
                                               normaliser="entmax15"),
+    "transformer-entmax": TransformerConfig(**TRANSFORMER, normaliser="entmax", decoder_self=["ssru", "softmax"],
+                                            entmax=EntmaxConfig(alpha=1.2)),
 }  # fmt: skip
 
 VOCABULARY = 11
