@@ -20,7 +20,8 @@ CrossName = Literal["softmax", "transparent"]  # a Transformer's attention to th
 ScoreName = Literal["dot", "scaled_dot", "general", "additive", "concat", "location"]
 # a recurrent decoder's attention to the source
 AlignmentName = Literal["soft", "local_m", "local_p", "gaussian", "coverage", "location_aware", "marginal"]
-NormaliserName = Literal["softmax", "sparsemax", "entmax15", "entmax"]  # the function that turns scores into weights
+# the function that turns scores into weights
+NormaliserName = Literal["softmax", "sparsemax", "entmax15", "entmax", "rela"]
 # keys whose values they are
 _KEYS = ("positions", "encoder_self", "decoder_self", "decoder_cross", "score", "alignment", "normaliser")
 
@@ -166,6 +167,16 @@ def _refusal(model: Any, key: str, name: str) -> str | None:
             return (
                 f" has no scores that model.normaliser={model.normaliser} could turn into weights: use "
                 "model.normaliser=softmax, which has no effect here, or another model.alignment"
+            )
+        case "normaliser", "rela" if getattr(model, "alignment", None) == "coverage":
+            return (
+                " has weights that do not sum to one, and coverage counts by their sum how many target words a source "
+                "word has given: use another normaliser, or model.alignment=soft"
+            )
+        case "normaliser", "rela" if getattr(model, "doubly_stochastic", 0):
+            return (
+                " has weights that do not sum to one, and model.doubly_stochastic asks for a total weight of one for "
+                "each source word: use another normaliser, or model.doubly_stochastic=0"
             )
         case "alignment", "marginal" if model.normaliser != "softmax":
             return (

@@ -18,6 +18,7 @@ from nmt.attention.multihead import attention_weights, split_heads
 from nmt.attention.normalisers import Normaliser, Softmax, make_normaliser
 from nmt.attention.normalisers.entmax import Entmax
 from nmt.attention.normalisers.entmax15 import Entmax15
+from nmt.attention.normalisers.rela import Rela
 from nmt.attention.normalisers.sparsemax import Sparsemax
 from nmt.attention.patterns import padding
 from nmt.attention.positions import Positions
@@ -26,7 +27,7 @@ from nmt.config.load import load_config
 from nmt.config.mechanisms import EntmaxConfig
 from nmt.config.models import LuongConfig, TransformerConfig
 from nmt.errors import ConfigError
-from tests.attention.papers import entmax, entmax15, sparsemax
+from tests.attention.papers import entmax, entmax15, rela, sparsemax
 from tests.models.variants import RNN, TRANSFORMER
 
 HEADS, QUERIES = 2, 3
@@ -39,6 +40,7 @@ PAPERS: dict[str, tuple[Callable[[], Normaliser], Paper]] = {
     "sparsemax": (Sparsemax, lambda z, of, head: sparsemax.sparsemax(z)),
     "entmax15": (Entmax15, lambda z, of, head: entmax15.entmax15(z)),
     "entmax": (lambda: Entmax(HEADS, 1.5), lambda z, of, head: entmax.entmax(z, of.alpha[head, 0, 0])),
+    "rela": (lambda: Rela(16), lambda z, of, head: rela.weights(z)),
 }
 ALL = pytest.mark.parametrize("name", PAPERS)
 
@@ -162,6 +164,40 @@ def test_entmax_begins_with_the_configured_alpha_in_each_head() -> None:
     config = TransformerConfig(**TRANSFORMER, normaliser="entmax", entmax=EntmaxConfig(alpha=1.3))  # type: ignore[arg-type]
     alpha = make_normaliser(config, HEADS, 16).alpha
     torch.testing.assert_close(alpha, torch.full((HEADS, 1, 1), 1.3))
+
+
+def test_rela_normalises_the_contexts_of_all_heads_together() -> None:
+    normaliser, scores, values = made("rela"), scores_of(5, HEADS, 1, 6), scores_of(5, HEADS, 6, 8)
+    context = normaliser(scores) @ values  # [rows, heads, 1, head_dim]
+    ours = normaliser.of_context(context.flatten(1, 3))
+    theirs = torch.stack([
+        rela.attend(scores[row, :, 0], values[row], normaliser.gate, normaliser.gain) for row in range(5)
+    ])  # fmt: skip
+    torch.testing.assert_close(ours, theirs, atol=1e-6, rtol=1e-6)
+    inputs, towards = (scores, values, normaliser.gate, normaliser.gain), torch.randn_like(ours)
+    found, expected = (torch.autograd.grad((towards * each).sum(), inputs) for each in (ours, theirs))
+    torch.testing.assert_close(found, expected, atol=1e-6, rtol=1e-6)
+
+
+def test_rela_may_attend_to_nothing() -> None:
+    normaliser, scores = made("rela"), (-1 - scores_of(2, HEADS, 1, 4).square()).detach().requires_grad_()
+    output = normaliser.of_context((normaliser(scores) @ scores_of(2, HEADS, 4, 8)).flatten(1))
+    assert not output.any()
+    output.sum().backward()
+    assert scores.grad is not None and not scores.grad.any()
+
+
+@pytest.mark.parametrize(
+    ("given", "reason"),
+    [
+        (["model=rnnsearch", "model.alignment=coverage"], "coverage counts by their sum how many target words"),
+        (["model=luong", "model.doubly_stochastic=0.1"], "doubly_stochastic asks for a total weight of one"),
+    ],
+    ids=["coverage", "doubly stochastic"],
+)
+def test_rela_is_refused_where_sums_of_weights_matter(given: list[str], reason: str) -> None:
+    with pytest.raises(ConfigError, match=rf"model\.normaliser=rela has weights that do not sum to one.*{reason}"):
+        load_config("embedded", [*given, "model.normaliser=rela"])
 
 
 def transformer(normaliser: str, dropout: float = 0.0) -> tuple[SelfAttention, CrossAttention]:

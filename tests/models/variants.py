@@ -90,6 +90,12 @@ VARIANTS: dict[str, ModelConfig] = {
     "rnnsearch-entmax": RnnSearchConfig(**RNN, attention_dim=14, maxout_dim=10, normaliser="entmax",
                                         entmax=EntmaxConfig(alpha=1.8)),
     "luong-entmax": LuongConfig(**RNN, layers=1, score="concat", normaliser="entmax", alignment="coverage"),
+    "rnnsearch-rela": RnnSearchConfig(**RNN, attention_dim=14, maxout_dim=10, normaliser="rela"),
+    "luong-rela": LuongConfig(**RNN, layers=1, normaliser="rela", input_feeding=False),
+    "rnnsearch-rela-local-p": RnnSearchConfig(**RNN, attention_dim=14, maxout_dim=10, alignment="local_p",
+                                              normaliser="rela", local_p=LocalPConfig(window=3)),
+    "luong-rela-location-aware": LuongConfig(**RNN, layers=1, score="concat", alignment="location_aware",
+                                             normaliser="rela"),
     "luong-marginal": LuongConfig(**RNN, layers=2, alignment="marginal", input_feeding=False),
     "luong-marginal-location": LuongConfig(**RNN, layers=1, score="location", location=LocationConfig(max_length=4),
                                            alignment="marginal", input_feeding=False),
@@ -116,6 +122,8 @@ VARIANTS: dict[str, ModelConfig] = {
                                               normaliser="entmax15"),
     "transformer-entmax": TransformerConfig(**TRANSFORMER, normaliser="entmax", decoder_self=["ssru", "softmax"],
                                             entmax=EntmaxConfig(alpha=1.2)),
+    "transformer-rela": TransformerConfig(**TRANSFORMER, norm="pre", normaliser="rela"),
+    "transformer-rela-shaw": TransformerConfig(**TRANSFORMER, positions="shaw", normaliser="rela"),
 }  # fmt: skip
 
 VOCABULARY = 11
