@@ -21,7 +21,7 @@ ScoreName = Literal["dot", "scaled_dot", "general", "additive", "concat", "locat
 # a recurrent decoder's attention to the source
 AlignmentName = Literal["soft", "local_m", "local_p", "gaussian", "coverage", "location_aware", "marginal"]
 # the function that turns scores into weights
-NormaliserName = Literal["softmax", "sparsemax", "entmax15", "entmax", "rela"]
+NormaliserName = Literal["softmax", "sparsemax", "entmax15", "entmax", "rela", "top_k"]
 # keys whose values they are
 _KEYS = ("positions", "encoder_self", "decoder_self", "decoder_cross", "score", "alignment", "normaliser")
 
@@ -99,6 +99,13 @@ class EntmaxConfig:
     """Options of normaliser=entmax, whose alpha is learned for each head (Correia et al. 2019)."""
 
     alpha: Annotated[float, Range(1.05, 1.95)] = 1.5  # alpha at the start; near 1: like softmax, near 2: like sparsemax
+
+
+@dataclass(kw_only=True)
+class TopKConfig:
+    """Options of normaliser=top_k: a softmax over the keys with the largest scores (Zhao et al. 2019)."""
+
+    k: Annotated[int, Range(1, 10_000)] = 8  # keys that have a weight, for each query
 
 
 def of_layer(names: str | Sequence[str], layer: int) -> str:

@@ -25,6 +25,7 @@ from nmt.config.mechanisms import (
     RotaryConfig,
     ScoreName,
     ShawConfig,
+    TopKConfig,
     TransparentConfig,
     check_mechanisms,
     has_mechanism,
@@ -101,6 +102,7 @@ class RnnSearchConfig:
     location_aware: LocationAwareConfig = field(default_factory=LocationAwareConfig)  # options of this alignment
     normaliser: NormaliserName = "softmax"  # how scores become weights
     entmax: EntmaxConfig = field(default_factory=EntmaxConfig)  # options of normaliser=entmax
+    top_k: TopKConfig = field(default_factory=TopKConfig)  # options of normaliser=top_k
     doubly_stochastic: Annotated[float, Range(0, 1000)] = 0.0  # weight of a loss for even source attention; 0: off
     dropout: Rate = 0.0  # dropout rate of embeddings, between layers, and before the output projection
     share_embeddings: bool = False  # one embedding matrix for source and target; needs tokenizer.joint=true
@@ -135,6 +137,7 @@ class LuongConfig:
     location_aware: LocationAwareConfig = field(default_factory=LocationAwareConfig)  # options of this alignment
     normaliser: NormaliserName = "softmax"  # how scores become weights
     entmax: EntmaxConfig = field(default_factory=EntmaxConfig)  # options of normaliser=entmax
+    top_k: TopKConfig = field(default_factory=TopKConfig)  # options of normaliser=top_k
     doubly_stochastic: Annotated[float, Range(0, 1000)] = 0.0  # weight of a loss for even source attention; 0: off
     input_feeding: bool = True  # feed the attentional hidden state into the next step
     reverse_source: bool = False  # the encoder reads the source from its last word to its first
@@ -174,6 +177,7 @@ class TransformerConfig:
     transparent: TransparentConfig = field(default_factory=TransparentConfig)  # options of decoder_cross=transparent
     normaliser: NormaliserName = "softmax"  # how scores become weights, in all layers
     entmax: EntmaxConfig = field(default_factory=EntmaxConfig)  # options of normaliser=entmax
+    top_k: TopKConfig = field(default_factory=TopKConfig)  # options of normaliser=top_k
     activation: Literal["relu", "gelu"] = "relu"  # activation function of the feed-forward blocks
     dropout: Rate | Auto = 0.1  # rate for embeddings and block outputs; auto: 0.1 (text read once) to 0.4 (50 times)
     attention_dropout: Rate = 0.0  # dropout rate of the attention weights

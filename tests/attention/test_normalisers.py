@@ -20,6 +20,7 @@ from nmt.attention.normalisers.entmax import Entmax
 from nmt.attention.normalisers.entmax15 import Entmax15
 from nmt.attention.normalisers.rela import Rela
 from nmt.attention.normalisers.sparsemax import Sparsemax
+from nmt.attention.normalisers.top_k import TopK
 from nmt.attention.patterns import padding
 from nmt.attention.positions import Positions
 from nmt.attention.scores import make_score
@@ -27,7 +28,7 @@ from nmt.config.load import load_config
 from nmt.config.mechanisms import EntmaxConfig
 from nmt.config.models import LuongConfig, TransformerConfig
 from nmt.errors import ConfigError
-from tests.attention.papers import entmax, entmax15, rela, sparsemax
+from tests.attention.papers import entmax, entmax15, rela, sparsemax, top_k
 from tests.models.variants import RNN, TRANSFORMER
 
 HEADS, QUERIES = 2, 3
@@ -41,6 +42,7 @@ PAPERS: dict[str, tuple[Callable[[], Normaliser], Paper]] = {
     "entmax15": (Entmax15, lambda z, of, head: entmax15.entmax15(z)),
     "entmax": (lambda: Entmax(HEADS, 1.5), lambda z, of, head: entmax.entmax(z, of.alpha[head, 0, 0])),
     "rela": (lambda: Rela(16), lambda z, of, head: rela.weights(z)),
+    "top_k": (lambda: TopK(3), lambda z, of, head: top_k.top_k(z, 3)),
 }
 ALL = pytest.mark.parametrize("name", PAPERS)
 
@@ -198,6 +200,12 @@ def test_rela_may_attend_to_nothing() -> None:
 def test_rela_is_refused_where_sums_of_weights_matter(given: list[str], reason: str) -> None:
     with pytest.raises(ConfigError, match=rf"model\.normaliser=rela has weights that do not sum to one.*{reason}"):
         load_config("embedded", [*given, "model.normaliser=rela"])
+
+
+def test_top_k_keeps_equal_scores() -> None:
+    """Rounding errors do not break ties."""
+    weights = TopK(2)(torch.tensor([[[[1.0, 3.0, 1 - 1e-5, 0.999, 1.0]]]]))
+    assert (weights > 0).tolist() == [[[[True, True, True, False, True]]]]
 
 
 def transformer(normaliser: str, dropout: float = 0.0) -> tuple[SelfAttention, CrossAttention]:

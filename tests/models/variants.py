@@ -16,6 +16,7 @@ from nmt.config.mechanisms import (
     LocationConfig,
     RotaryConfig,
     ShawConfig,
+    TopKConfig,
 )
 from nmt.config.models import LuongConfig, ModelConfig, RnnEncDecConfig, RnnSearchConfig, TransformerConfig
 from nmt.models.build import build_model
@@ -96,6 +97,11 @@ VARIANTS: dict[str, ModelConfig] = {
                                               normaliser="rela", local_p=LocalPConfig(window=3)),
     "luong-rela-location-aware": LuongConfig(**RNN, layers=1, score="concat", alignment="location_aware",
                                              normaliser="rela"),
+    "rnnsearch-top-k": RnnSearchConfig(**RNN, attention_dim=14, maxout_dim=10, alignment="coverage",
+                                       normaliser="top_k", top_k=TopKConfig(k=3)),
+    "luong-top-k": LuongConfig(**RNN, layers=1, normaliser="top_k", top_k=TopKConfig(k=2)),
+    "luong-top-k-local-m": LuongConfig(**RNN, layers=1, alignment="local_m", local_m=LocalMConfig(window=3),
+                                       normaliser="top_k", top_k=TopKConfig(k=2)),
     "luong-marginal": LuongConfig(**RNN, layers=2, alignment="marginal", input_feeding=False),
     "luong-marginal-location": LuongConfig(**RNN, layers=1, score="location", location=LocationConfig(max_length=4),
                                            alignment="marginal", input_feeding=False),
@@ -124,6 +130,7 @@ VARIANTS: dict[str, ModelConfig] = {
                                             entmax=EntmaxConfig(alpha=1.2)),
     "transformer-rela": TransformerConfig(**TRANSFORMER, norm="pre", normaliser="rela"),
     "transformer-rela-shaw": TransformerConfig(**TRANSFORMER, positions="shaw", normaliser="rela"),
+    "transformer-top-k": TransformerConfig(**TRANSFORMER, positions="alibi", normaliser="top_k", top_k=TopKConfig(k=2)),
 }  # fmt: skip
 
 VOCABULARY = 11
