@@ -23,7 +23,8 @@ from nmt.data.rules import has_long_signs
 from nmt.data.sources import source_of
 from nmt.data.sources.source import Pair, Source
 from nmt.data.stages import CleanedText, Crew, clean, store, tidy, workers_for
-from nmt.data.store import Store, StoreWriter
+from nmt.data.store import Store
+from nmt.data.store_writer import StoreWriter
 from nmt.data.tokenizer import Tokenizer
 from nmt.data.vocabulary import fitting, train_tokenizer
 from nmt.errors import NmtError

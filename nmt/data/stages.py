@@ -24,7 +24,7 @@ from nmt.data.cleaning import Cleaner, Examined, Rules
 from nmt.data.extent import Extent
 from nmt.data.prefetch import Task, in_processes
 from nmt.data.sources.source import Pair, Source
-from nmt.data.store import Packed, StoreWriter, pack
+from nmt.data.store_writer import Packed, StoreWriter, pack
 from nmt.data.tokenizer import Tokenizer
 from nmt.files import atomic_write
 from nmt.progress import Progress

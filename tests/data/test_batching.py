@@ -17,7 +17,8 @@ import torch
 
 from nmt.data.batching import Batch, Update, Updates, collate, cut
 from nmt.data.prefetch import in_thread
-from nmt.data.store import Store, StoreWriter
+from nmt.data.store import Store
+from nmt.data.store_writer import StoreWriter
 from nmt.data.tokenizer import BOS, EOS, PAD
 from nmt.errors import ConfigError
 

@@ -11,7 +11,8 @@ import pytest
 
 from nmt.data import lexicon
 from nmt.data.lexicon import Lexicon, Pair, learn_lexicon, pairs_to_learn_from, target_counts
-from nmt.data.store import Store, StoreWriter
+from nmt.data.store import Store
+from nmt.data.store_writer import StoreWriter
 
 
 def ids(*sentences: str) -> list[Pair]:

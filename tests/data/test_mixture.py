@@ -15,7 +15,8 @@ import pytest
 from nmt.config.data import CorpusConfig, DataConfig
 from nmt.data.batching import Updates, cut
 from nmt.data.mixture import Mixture, Part, tempered
-from nmt.data.store import Store, StoreWriter
+from nmt.data.store import Store
+from nmt.data.store_writer import StoreWriter
 from nmt.data.tokenizer import EOS
 from nmt.errors import ConfigError, NmtError
 from tests.data.test_batching import same, take

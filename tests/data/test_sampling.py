@@ -21,7 +21,8 @@ from nmt.config.data import TokenizerConfig
 from nmt.config.load import load_config
 from nmt.data.batching import Batch, Updates
 from nmt.data.sampling import SubwordSampling
-from nmt.data.store import Store, StoreWriter
+from nmt.data.store import Store
+from nmt.data.store_writer import StoreWriter
 from nmt.data.tokenizer import EOS, PAD, UNK, Tokenizer
 from nmt.data.vocabulary import train_tokenizer
 from nmt.errors import ConfigError

@@ -10,7 +10,8 @@ import pytest
 
 from nmt.config.data import TokenizerConfig
 from nmt.data.statistics import RATIO_EDGES, Overlap, TextCounts, count_lines, count_store, quantile, summary
-from nmt.data.store import SIDES, Store, StoreWriter
+from nmt.data.store import SIDES, Store
+from nmt.data.store_writer import StoreWriter
 from nmt.data.tokenizer import EOS, Model, Tokenizer
 from nmt.data.vocabulary import train_tokenizer
 

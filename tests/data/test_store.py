@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from nmt.checksums import CHECKSUMS
-from nmt.data.store import Store, StoreWriter
+from nmt.data.store import Store
+from nmt.data.store_writer import StoreWriter
 from nmt.errors import Damaged, NmtError
 
 PAIRS = [

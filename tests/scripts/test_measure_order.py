@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from nmt.data.store import StoreWriter
+from nmt.data.store_writer import StoreWriter
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts"))
 

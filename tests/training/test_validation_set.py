@@ -11,7 +11,8 @@ import torch
 
 from nmt.config.schema import SearchConfig
 from nmt.data.prepare import Prepared, prepare
-from nmt.data.store import Store, StoreWriter
+from nmt.data.store import Store
+from nmt.data.store_writer import StoreWriter
 from nmt.models.build import build_model
 from nmt.training import validation
 from nmt.training.limits import Rank, Signals
