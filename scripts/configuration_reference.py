@@ -10,6 +10,7 @@ import dataclasses
 import inspect
 import json
 import re
+import textwrap
 import types
 from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
@@ -54,9 +55,9 @@ def _section(heading: str, prefix: str, cls: Any) -> str:
         f"| `{prefix}{field.name}` | {_default(field)} | {_values(hints[field.name])} | {said.get(field.name, '')} |\n"
         for field in dataclasses.fields(cls)
     ]
-    return (
-        f"\n### {heading}\n\n{inspect.getdoc(cls)}\n\n| key | default | values | |\n|---|---|---|---|\n{''.join(rows)}"
-    )
+    paragraphs = (inspect.getdoc(cls) or "").split("\n\n")
+    text = "\n\n".join(textwrap.fill(paragraph, 100, break_long_words=False) for paragraph in paragraphs)
+    return f"\n### {heading}\n\n{text}\n\n| key | default | values | |\n|---|---|---|---|\n{''.join(rows)}"
 
 
 def _comments(cls: Any) -> dict[str, str]:
