@@ -77,7 +77,11 @@ def test_nan_stops_and_the_last_good_checkpoint_stays(
                                 "training.validate_every=40", "training.learning_rate=100",
                                 "training.schedule.warmup_steps=30", "training.clip_norm=null")  # fmt: skip
     sentence = failure(capsys, *arguments)
-    assert "diverged after 3 times" in sentence and "gradient norm" in sentence and "sentences of up to" in sentence
+    assert (
+        "diverged again after 3 rollback(s)" in sentence
+        and "gradient norm" in sentence
+        and "sentences of up to" in sentence
+    )
     weights, _ = load_weights(tmp_path / "run", "last")
     assert all(tensor.isfinite().all() for tensor in weights.values())
 

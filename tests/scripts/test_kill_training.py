@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from nmt.checksums import seal
 from nmt.config.load import save_config
 from nmt.runs.checkpoints import find_checkpoint
 from nmt.runs.weights import load_weights, save_weights
@@ -43,5 +44,6 @@ def test_the_comparison_finds_a_single_changed_bit(runs: Path) -> None:
     name = next(iter(weights))
     weights[name].flatten()[0:1].view(torch.int32).bitwise_xor_(1)
     save_weights(info.path / "model.safetensors", weights)
+    seal(info.path)
     assert compare(runs / "killed", runs / "undisturbed") == ["weights"]
     assert find_checkpoint(runs / "killed", "last").step == 60

@@ -76,7 +76,10 @@ def test_two_processes_two_accumulations_and_one_pass_take_the_same_gradients(
         for number, (ours, theirs) in enumerate(zip(split, gradients(name, World(), whole=True), strict=True)):
             assert ours.keys() == theirs.keys()
             for key, gradient in theirs.items():
-                torch.testing.assert_close(ours[key], gradient, rtol=1e-4, atol=1e-6, msg=f"update {number}: {key}")
+                tolerance = 1e-6 + 3e-5 * float(gradient.abs().max())  # rounding of large terms that cancel out
+                torch.testing.assert_close(
+                    ours[key], gradient, rtol=1e-4, atol=tolerance, msg=f"update {number}: {key}"
+                )
 
 
 @pytest.fixture(scope="module")
