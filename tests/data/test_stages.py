@@ -97,7 +97,7 @@ def test_rows_of_a_corpus_are_counted(config: Config, tmp_path: Path) -> None:
 DRIVER = """
     import os, signal, sys
     from nmt.config.load import read_config
-    from nmt.data import blocks, prepare, stages, store, tokenizer
+    from nmt.data import blocks, prepare, stages, store_writer, tokenizer
     from nmt.data.sources.source import Source
 
     Source.block, stages._COMMIT = 64, 3
@@ -110,13 +110,13 @@ DRIVER = """
                 os.kill(os.getpid(), signal.SIGKILL)
             result = function(*arguments, **options)
             if number == turn:
-                if isinstance(arguments[0], store.StoreWriter):
+                if isinstance(arguments[0], store_writer.StoreWriter):
                     arguments[0].commit()  # written, but not recorded in stored.json
                 os.kill(os.getpid(), signal.SIGKILL)
             return result
         setattr(owner, name, wrapper)
 
-    owners = {"Blocks": blocks.Blocks, "StoreWriter": store.StoreWriter, "Tokenizer": tokenizer.Tokenizer,
+    owners = {"Blocks": blocks.Blocks, "StoreWriter": store_writer.StoreWriter, "Tokenizer": tokenizer.Tokenizer,
               "prepare": prepare}
     if len(sys.argv) > 2:
         owner, name, turn, after = sys.argv[2:]
