@@ -71,7 +71,7 @@ def test_every_damaged_file_of_prepared_data_is_named(ready: trials.Trials, tmp_
 
 @pytest.mark.parametrize(
     ("trial", "count"),
-    [(trials.killed, 2), (malice.malicious_run, 6), (stress.starved, 4)],
+    [(trials.killed, 1), (malice.malicious_run, 4), (stress.starved, 2)],
     ids=["killed", "malicious_run", "starved"],
 )
 def test_trials_of_other_kinds(
