@@ -22,6 +22,7 @@ ScoreName = Literal["dot", "scaled_dot", "general", "additive", "concat", "locat
 AlignmentName = Literal["soft", "local_m", "local_p", "gaussian", "coverage", "location_aware", "marginal"]
 # the function that turns scores into weights
 NormaliserName = Literal["softmax", "sparsemax", "entmax15", "entmax", "rela", "top_k"]
+CellName = Literal["gru", "lstm", "sru", "lrn"]  # the recurrent units, each with a file in nmt/models/cells
 # keys whose values they are
 _KEYS = ("positions", "encoder_self", "decoder_self", "decoder_cross", "score", "alignment", "normaliser")
 

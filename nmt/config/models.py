@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 
 from nmt.config.mechanisms import (
     AlignmentName,
+    CellName,
     CoverageConfig,
     CrossName,
     EntmaxConfig,
@@ -34,11 +35,21 @@ from nmt.config.ranges import Auto, Dimension, Layers, Range, Rate
 from nmt.errors import require
 
 
-def _check_tying(model: RnnEncDecConfig | RnnSearchConfig | LuongConfig, output: str) -> None:
+def _check_tying(model: RecurrentConfig, output: str) -> None:
     require(
         not model.tie_projection or getattr(model, output) == model.embedding_dim,
         f"model.tie_projection needs model.{output} equal to model.embedding_dim ({model.embedding_dim})",
     )
+
+
+def _check_connections(model: RecurrentConfig, layers: str) -> None:
+    """Raise ConfigError for a connection between layers if there is one layer; `layers` is the key of their number."""
+    for key in ("residual", "layer_norm"):
+        require(
+            not getattr(model, key) or getattr(model, layers) > 1,
+            f"model.{key}=true is about how a layer is connected with the one below, and there is one layer: set "
+            f"model.{layers} above 1",
+        )
 
 
 def dropouts(model: ModelConfig) -> list[float | str]:
@@ -61,7 +72,7 @@ class RnnEncDecConfig:
     """
 
     family: Literal["rnn_encdec"] = "rnn_encdec"
-    cell: Literal["gru", "lstm"] = "gru"  # kind of the recurrent units
+    cell: CellName = "gru"  # kind of the recurrent units (docs/attention.md)
     embedding_dim: Dimension = 620  # size of a word embedding
     hidden_dim: Dimension = 1000  # size of the decoder's state and of each direction of the encoder
     layers: Layers = 1  # layers of the encoder, and of the decoder
@@ -69,12 +80,16 @@ class RnnEncDecConfig:
     context: Literal["every_step", "initial_state"] = "every_step"  # when the decoder gets the vector
     maxout_dim: Dimension = 500  # size of the maxout layer before the output; only with context=every_step
     reverse_source: bool = False  # the encoder reads the source from its last word to its first
+    residual: bool = False  # add the input of each layer, from the second on, to its output
+    layer_norm: bool = False  # normalise the output of each layer for the layer above
     dropout: Rate = 0.0  # dropout rate of embeddings, between layers, and before the output projection
+    dropout_mask: Literal["step", "sentence"] = "step"  # a new mask at each step, or one for all steps of a sentence
     share_embeddings: bool = False  # one embedding matrix for source and target; needs tokenizer.joint=true
     tie_projection: bool = False  # use the target embeddings as output projection, whose input has to be of their size
 
     def check(self) -> None:
         """Raise ConfigError if sizes do not fit together."""
+        _check_connections(self, "layers")
         _check_tying(self, "maxout_dim" if self.context == "every_step" else "hidden_dim")
 
 
@@ -86,7 +101,7 @@ class RnnSearchConfig:
     """
 
     family: Literal["rnnsearch"] = "rnnsearch"
-    cell: Literal["gru", "lstm"] = "gru"  # kind of the recurrent units
+    cell: CellName = "gru"  # kind of the recurrent units (docs/attention.md)
     embedding_dim: Dimension = 620  # size of a word embedding
     hidden_dim: Dimension = 1000  # size of the decoder's state and of each direction of the encoder
     attention_dim: Dimension = 1000  # size of the hidden layer in score=additive
@@ -104,13 +119,17 @@ class RnnSearchConfig:
     entmax: EntmaxConfig = field(default_factory=EntmaxConfig)  # options of normaliser=entmax
     top_k: TopKConfig = field(default_factory=TopKConfig)  # options of normaliser=top_k
     doubly_stochastic: Annotated[float, Range(0, 1000)] = 0.0  # weight of a loss for even source attention; 0: off
+    residual: bool = False  # add the input of each layer, from the second on, to its output
+    layer_norm: bool = False  # normalise the output of each layer for the layer above
     dropout: Rate = 0.0  # dropout rate of embeddings, between layers, and before the output projection
+    dropout_mask: Literal["step", "sentence"] = "step"  # a new mask at each step, or one for all steps of a sentence
     share_embeddings: bool = False  # one embedding matrix for source and target; needs tokenizer.joint=true
     tie_projection: bool = False  # use the target embeddings as output projection; needs maxout_dim = embedding_dim
 
     def check(self) -> None:
         """Raise ConfigError if sizes or mechanisms do not fit together."""
         check_mechanisms(self)
+        _check_connections(self, "encoder_layers")
         _check_tying(self, "maxout_dim")
 
 
@@ -122,11 +141,12 @@ class LuongConfig:
     """
 
     family: Literal["luong"] = "luong"
-    cell: Literal["gru", "lstm"] = "lstm"  # kind of the recurrent units
+    cell: CellName = "lstm"  # kind of the recurrent units (docs/attention.md)
     embedding_dim: Dimension = 1000  # size of a word embedding
     hidden_dim: Dimension = 1000  # size of the recurrent states
     layers: Layers = 4  # layers of the encoder, and of the decoder
     bidirectional: bool = False  # the encoder (not the paper's) reads in both directions, with hidden_dim / 2 for each
+    bidirectional_layers: Literal["all", "first"] = "all"  # which encoder layers model.bidirectional applies to
     score: ScoreName = "general"  # how decoder and source states are compared
     location: LocationConfig = field(default_factory=LocationConfig)  # options of score=location
     alignment: AlignmentName = "soft"  # what attention makes of the scores
@@ -141,7 +161,10 @@ class LuongConfig:
     doubly_stochastic: Annotated[float, Range(0, 1000)] = 0.0  # weight of a loss for even source attention; 0: off
     input_feeding: bool = True  # feed the attentional hidden state into the next step
     reverse_source: bool = False  # the encoder reads the source from its last word to its first
+    residual: bool = False  # add the input of each layer, from the second on, to its output
+    layer_norm: bool = False  # normalise the output of each layer for the layer above
     dropout: Rate = 0.2  # dropout rate of embeddings, between layers, and before the output projection
+    dropout_mask: Literal["step", "sentence"] = "step"  # a new mask at each step, or one for all steps of a sentence
     share_embeddings: bool = False  # one embedding matrix for source and target; needs tokenizer.joint=true
     tie_projection: bool = False  # use the target embeddings as output projection; needs hidden_dim = embedding_dim
 
@@ -150,7 +173,12 @@ class LuongConfig:
         require(
             not self.bidirectional or self.hidden_dim % 2 == 0, "model.hidden_dim must be even for model.bidirectional"
         )
+        require(
+            self.bidirectional or self.bidirectional_layers == "all",
+            f"model.bidirectional_layers={self.bidirectional_layers} needs model.bidirectional=true",
+        )
         check_mechanisms(self)
+        _check_connections(self, "layers")
         _check_tying(self, "hidden_dim")
 
 
@@ -194,7 +222,8 @@ class TransformerConfig:
         check_mechanisms(self)
 
 
-ModelConfig = RnnEncDecConfig | RnnSearchConfig | LuongConfig | TransformerConfig
+RecurrentConfig = RnnEncDecConfig | RnnSearchConfig | LuongConfig
+ModelConfig = RecurrentConfig | TransformerConfig
 MODEL_FAMILIES: dict[str, type[ModelConfig]] = {
     "rnn_encdec": RnnEncDecConfig,
     "rnnsearch": RnnSearchConfig,

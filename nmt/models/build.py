@@ -7,11 +7,20 @@ from functools import singledispatch
 
 from torch import nn
 
-from nmt.config.models import LuongConfig, ModelConfig, RnnEncDecConfig, RnnSearchConfig, TransformerConfig
+from nmt.config.models import (
+    LuongConfig,
+    ModelConfig,
+    RecurrentConfig,
+    RnnEncDecConfig,
+    RnnSearchConfig,
+    TransformerConfig,
+)
 from nmt.data.tokenizer import PAD
 from nmt.models import luong, rnn_encdec, rnnsearch
-from nmt.models.recurrent import Cell, RnnEncoder, initialise_recurrent
+from nmt.models.cells import Cell
+from nmt.models.recurrent import RnnEncoder, initialise_recurrent
 from nmt.models.seq2seq import Seq2Seq
+from nmt.models.sequences import Rnn
 from nmt.models.transformer import TransformerDecoder, TransformerEncoder
 
 
@@ -34,13 +43,11 @@ def _build(config: ModelConfig, source_size: int, target_size: int) -> Seq2Seq:
 def _(config: RnnEncDecConfig, source_size: int, target_size: int) -> Seq2Seq:
     source, target = _embeddings(config, config.embedding_dim, source_size, target_size)
     encoder = RnnEncoder(
+        config,
         source,
-        cell=config.cell,
-        hidden_dim=config.hidden_dim,
-        layers=config.layers,
-        bidirectional=config.bidirectional,
+        dim=config.hidden_dim * (2 if config.bidirectional else 1),
+        directions=[2 if config.bidirectional else 1] * config.layers,
         reverse_source=config.reverse_source,
-        dropout=config.dropout,
     )
     if config.context == "every_step":
         every_step = rnn_encdec.EveryStepDecoder(config, target)
@@ -53,12 +60,10 @@ def _(config: RnnEncDecConfig, source_size: int, target_size: int) -> Seq2Seq:
 def _(config: RnnSearchConfig, source_size: int, target_size: int) -> Seq2Seq:
     source, target = _embeddings(config, config.embedding_dim, source_size, target_size)
     encoder = RnnEncoder(
+        config,
         source,
-        cell=config.cell,
-        hidden_dim=config.hidden_dim,
-        layers=config.encoder_layers,
-        bidirectional=True,
-        dropout=config.dropout,
+        dim=2 * config.hidden_dim,
+        directions=[2] * config.encoder_layers,
     )
     decoder = rnnsearch.RnnSearchDecoder(config, target)
     return _recurrent(config, encoder, decoder, decoder.cell, config.maxout_dim)
@@ -68,13 +73,14 @@ def _(config: RnnSearchConfig, source_size: int, target_size: int) -> Seq2Seq:
 def _(config: LuongConfig, source_size: int, target_size: int) -> Seq2Seq:
     source, target = _embeddings(config, config.embedding_dim, source_size, target_size)
     encoder = RnnEncoder(
+        config,
         source,
-        cell=config.cell,
-        hidden_dim=config.hidden_dim // 2 if config.bidirectional else config.hidden_dim,
-        layers=config.layers,
-        bidirectional=config.bidirectional,
+        dim=config.hidden_dim,
+        directions=[
+            2 if config.bidirectional and (layer == 0 or config.bidirectional_layers == "all") else 1
+            for layer in range(config.layers)
+        ],
         reverse_source=config.reverse_source,
-        dropout=config.dropout,
     )
     if config.input_feeding:
         feeding = luong.FeedingDecoder(config, target)
@@ -97,10 +103,10 @@ def _(config: TransformerConfig, source_size: int, target_size: int) -> Seq2Seq:
 
 
 def _recurrent(
-    config: RnnEncDecConfig | RnnSearchConfig | LuongConfig,
+    config: RecurrentConfig,
     encoder: RnnEncoder,
     decoder: nn.Module,
-    reader: nn.GRU | nn.LSTM | Cell,
+    reader: Rnn | Cell,
     output_dim: int,
 ) -> Seq2Seq:
     """Return an initialised recurrent model; `reader` is the layer of the decoder that reads the embeddings."""

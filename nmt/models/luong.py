@@ -11,9 +11,12 @@ from nmt.attention.alignments import make_alignment
 from nmt.attention.contract import SourceAttention
 from nmt.attention.scores import make_score
 from nmt.config.models import LuongConfig
+from nmt.models.cells import Cell, Layered, make_cell
 from nmt.models.contract import Decoded, Encoded, State, first_position, positions_after
-from nmt.models.recurrent import AddsLosses, Cell, by_layer, make_cell, shown, whole_sequence_rnn
-from nmt.models.sequences import CellState, Layered, run_rnn
+from nmt.models.dropout import Drop, make_dropout
+from nmt.models.recurrent import AddsLosses, by_layer, shown
+from nmt.models.sequences import run_rnn
+from nmt.models.stack import Connection, make_stack
 
 
 class LuongMemory(NamedTuple):
@@ -48,7 +51,7 @@ class _LuongDecoder(AddsLosses):
     def __init__(self, config: LuongConfig, embedding: nn.Embedding) -> None:
         super().__init__(config)
         self.embedding = embedding
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = make_dropout(config)
         self.output = AttentionalOutput(config)
 
     def source_attention(self) -> SourceAttention:
@@ -68,9 +71,7 @@ class PlainDecoder(_LuongDecoder):
 
     def __init__(self, config: LuongConfig, embedding: nn.Embedding) -> None:
         super().__init__(config, embedding)
-        self.rnn = whole_sequence_rnn(
-            config.cell, config.embedding_dim, config.hidden_dim, config.layers, config.dropout
-        )
+        self.rnn = make_stack(config, config.embedding_dim, config.hidden_dim, [1] * config.layers)
 
     def init_state(self, memory: LuongMemory, max_len: int) -> State:
         """Return the state before the first token, made of the encoder's last state."""
@@ -114,6 +115,7 @@ class FeedingDecoder(_LuongDecoder):
         hidden = config.hidden_dim
         self.first_cell = make_cell(config.cell, config.embedding_dim, hidden, hidden)
         self.upper_cells = nn.ModuleList(make_cell(config.cell, hidden, 0, hidden) for _ in range(config.layers - 1))
+        self.connections = nn.ModuleList(Connection(config, hidden) for _ in self.upper_cells)
 
     def init_state(self, memory: LuongMemory, max_len: int) -> State:
         """Return the state before the first token: the encoder's last state, and zeros to feed to the first step."""
@@ -131,10 +133,11 @@ class FeedingDecoder(_LuongDecoder):
         before = self.init_state(memory, tokens.size(1)) if state is None else state
         (fed, attention_state), layers = before.own, before.layers
         attend = self.output.attention.over(memory.attention, need_weights=True)
+        drops = [self.dropout.for_steps(fed) for _ in layers]
         hidden, answers = [], []
         for t, projected in enumerate(self.first_cell.project(embedded).unbind(dim=1)):
-            layers = self._step(projected, fed, layers)
-            h = self.dropout(layers[-1][0]).unsqueeze(1)
+            h, layers = self._step(projected, fed, layers, drops)
+            h = drops[-1](h).unsqueeze(1)
             attended = attend(h, positions[:, t : t + 1], attention_state)
             attention_state = attended.state
             fed = self.output(attended.context, h).squeeze(1)
@@ -149,13 +152,15 @@ class FeedingDecoder(_LuongDecoder):
             return decoded, None
         return decoded, State(state.position + tokens.size(1), FeedingState(fed, attention_state), layers)
 
-    def _step(self, projected: Tensor, fed: Tensor, layers: Layered) -> Layered:
-        """Run all layers for one step; the first reads projected [rows, gates * hidden] and fed [rows, hidden]."""
-        now: list[CellState] = [self.first_cell(projected, fed, layers[0])]
-        for cell, state in zip(self._cells()[1:], layers[1:], strict=True):
-            below = self.dropout(now[-1][0])
-            now.append(cell(cell.project(below), None, state))
-        return tuple(now)
+    def _step(self, projected: Tensor, fed: Tensor, layers: Layered, drops: list[Drop]) -> tuple[Tensor, Layered]:
+        """Run all layers for one step; the first reads projected [rows, gates * hidden] and fed [rows, hidden].
 
-    def _cells(self) -> list[Cell]:
-        return [self.first_cell, *cast(list[Cell], self.upper_cells)]
+        Each layer but the last has a function in `drops` for what the next one reads. Return h_t and the next state.
+        """
+        now = [self.first_cell(projected, fed, layers[0])]
+        h: Tensor = now[0][0]
+        cells, connections = cast(list[Cell], self.upper_cells), cast(list[Connection], self.connections)
+        for cell, connection, drop, state in zip(cells, connections, drops[:-1], layers[1:], strict=True):
+            now.append(cell(cell.project(drop(connection.enter(h))), None, state))
+            h = connection.leave(h, now[-1][0])
+        return h, tuple(now)

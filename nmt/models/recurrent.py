@@ -1,28 +1,29 @@
-"""Parts of recurrent models: the encoder, cells that are called once per step, and the maxout layer."""
+"""Parts of recurrent models: the encoder, the maxout layer, and how weights are initialised."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
-from typing import Literal, cast
+from collections.abc import Iterable, Sequence
+from typing import cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import linear
 
 from nmt.attention.contract import Attended, SourceAttention
 from nmt.attention.losses import doubly_stochastic
-from nmt.config.models import LuongConfig, RnnSearchConfig
+from nmt.config.models import LuongConfig, RecurrentConfig, RnnSearchConfig
+from nmt.models.cells.base import Cell, Layered, open_forget_gates, orthogonal_gates
 from nmt.models.contract import Encoded, NamedLoss, merged
-from nmt.models.sequences import CellState, Layered, reverse, run_rnn
+from nmt.models.dropout import make_dropout
+from nmt.models.sequences import Rnn, Scan, reverse, run_rnn
+from nmt.models.stack import Stack, make_stack
 
-CellName = Literal["gru", "lstm"]
 # the initial standard deviation of weights that multiply embeddings; with 0.05 or 0.5 Luong's model learned more slowly
 _INPUT_STD = 0.2
 
 
 class RnnEncoder(nn.Module):
-    """A GRU or LSTM over the embedded source, in one direction or both.
+    """Recurrent layers over the embedded source, in one direction or both.
 
     The GRU is `nn.GRU`, which applies the reset gate after the recurrent product (Cho et al. 2014 apply it before). It
     is used for whole sequences because this form has fused kernels.
@@ -32,20 +33,19 @@ class RnnEncoder(nn.Module):
 
     def __init__(
         self,
+        config: RecurrentConfig,
         embedding: nn.Embedding,
         *,
-        cell: CellName,
-        hidden_dim: int,
-        layers: int = 1,
-        bidirectional: bool = False,
+        dim: int,
+        directions: Sequence[int],
         reverse_source: bool = False,
-        dropout: float = 0.0,
     ) -> None:
+        """Create an encoder whose states are of size dim; `directions` are those of `make_stack`."""
         super().__init__()
         self.embedding = embedding
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = make_dropout(config)
         self.reverse_source = reverse_source
-        self.rnn = whole_sequence_rnn(cell, embedding.embedding_dim, hidden_dim, layers, dropout, bidirectional)
+        self.rnn = make_stack(config, embedding.embedding_dim, dim, directions)
 
     def forward(
         self,
@@ -56,7 +56,7 @@ class RnnEncoder(nn.Module):
         need_weights: bool = False,
         need_layers: bool = False,
     ) -> Encoded:
-        """Encode src [batch, src_len]; states and final have hidden_dim * directions features.
+        """Encode src [batch, src_len]; states and final have the size given to the encoder.
 
         There are no attention weights. With reverse_source the RNN reads the words from last to first (Sutskever et al.
         2014, section 3.3), but each state is returned at the position of its word.
@@ -71,82 +71,6 @@ class RnnEncoder(nn.Module):
         if self.reverse_source:
             states = reverse(states, sizes)
         return Encoded(states, mask, tuple(torch.stack(leaf, dim=1) for leaf in zip(*final, strict=True)))
-
-
-def whole_sequence_rnn(
-    cell: CellName, input_dim: int, hidden_dim: int, layers: int = 1, dropout: float = 0.0, bidirectional: bool = False
-) -> nn.GRU | nn.LSTM:
-    """Return a batch-first `nn.GRU` or `nn.LSTM` with dropout between its layers."""
-    kind = nn.GRU if cell == "gru" else nn.LSTM
-    between = dropout if layers > 1 else 0.0
-    return kind(input_dim, hidden_dim, layers, batch_first=True, dropout=between, bidirectional=bidirectional)
-
-
-class Cell(nn.Module, ABC):
-    """A recurrent layer that is called once per step.
-
-    Its input has a part that is known before the time loop, such as embeddings, and a part that is fed at each step,
-    such as a context. `project` multiplies the known part of all steps at once, outside the loop.
-    """
-
-    leaves: int  # the number of tensors in the state: 1 (h) or 2 (h and c)
-
-    def __init__(self, input_dim: int, fed_dim: int, hidden_dim: int, gates: int) -> None:
-        super().__init__()
-        self.fed_dim, self.hidden_dim = fed_dim, hidden_dim
-        self.input_projection = nn.Linear(input_dim, gates * hidden_dim)
-        self.recurrent_projection = nn.Linear(fed_dim + hidden_dim, gates * hidden_dim, bias=False)
-
-    def project(self, known: Tensor) -> Tensor:
-        """Project the known inputs [rows, length, input_dim] of all steps to [rows, length, gates * hidden_dim]."""
-        projected: Tensor = self.input_projection(known)
-        return projected
-
-    @abstractmethod
-    def forward(self, projected: Tensor, fed: Tensor | None, state: CellState) -> CellState:
-        """Return the next state, given projected [rows, gates * hidden], fed [rows, fed_dim] and the state."""
-
-
-class GruCell(Cell):
-    """A gated recurrent unit whose reset gate multiplies h itself (Cho et al. 2014; Bahdanau et al. 2015, A.1.1)."""
-
-    leaves = 1
-
-    def __init__(self, input_dim: int, fed_dim: int, hidden_dim: int) -> None:
-        super().__init__(input_dim, fed_dim, hidden_dim, gates=3)
-
-    def forward(self, projected: Tensor, fed: Tensor | None, state: CellState) -> CellState:
-        # input projection
-        (h,) = state
-        n = self.hidden_dim
-        fed_weight, weight = self.recurrent_projection.weight.split((self.fed_dim, n), dim=1)
-        if fed is not None:
-            projected = projected + linear(fed, fed_weight)
-        for_gates, for_candidate = projected.split((2 * n, n), dim=-1)
-        # gates
-        update, reset = torch.sigmoid(for_gates + linear(h, weight[: 2 * n])).to(h.dtype).chunk(2, dim=-1)
-        # candidate and new state
-        candidate = torch.tanh(for_candidate + linear(reset * h, weight[2 * n :])).to(h.dtype)
-        return (torch.lerp(h, candidate, update),)
-
-
-class LstmCell(Cell):
-    """An LSTM cell (Hochreiter & Schmidhuber 1997) with forget gates; the order of the gates is that of `nn.LSTM`."""
-
-    leaves = 2
-
-    def __init__(self, input_dim: int, fed_dim: int, hidden_dim: int) -> None:
-        super().__init__(input_dim, fed_dim, hidden_dim, gates=4)
-
-    def forward(self, projected: Tensor, fed: Tensor | None, state: CellState) -> CellState:
-        # gates
-        h, c = state
-        read = h if fed is None else torch.cat((fed.to(h.dtype), h), dim=-1)
-        gates = (projected + self.recurrent_projection(read)).to(c.dtype)
-        i, f, g, o = gates.chunk(4, dim=-1)
-        # new cell and hidden state
-        c = torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(g)
-        return torch.sigmoid(o) * torch.tanh(c), c
 
 
 def by_layer(leaves: tuple[Tensor, ...]) -> Layered:
@@ -192,11 +116,6 @@ class AddsLosses(nn.Module, ABC):
         return merged(losses)
 
 
-def make_cell(cell: CellName, input_dim: int, fed_dim: int, hidden_dim: int) -> GruCell | LstmCell:
-    """Return a new cell of the kind that `cell` names."""
-    return (GruCell if cell == "gru" else LstmCell)(input_dim, fed_dim, hidden_dim)
-
-
 class MaxoutOutput(nn.Module):
     """The maxout output layer (Goodfellow et al. 2013; Bahdanau et al. 2015, A.2.2).
 
@@ -214,13 +133,14 @@ class MaxoutOutput(nn.Module):
         return projected.view(*projected.shape[:-1], -1, 2).amax(dim=-1)
 
 
-def initialise_recurrent(model: nn.Module, readers: Iterable[nn.GRU | nn.LSTM | Cell], embedding_dim: int) -> None:
+def initialise_recurrent(model: nn.Module, readers: Iterable[Rnn | Cell], embedding_dim: int) -> None:
     """Initialise a recurrent model: biases with zero, matrices with Xavier unless another rule below applies.
 
     Recurrent matrices are orthogonal for each gate (Bahdanau et al. 2015, B.1), and forget gates have a bias of one
-    (Jozefowicz et al. 2015). Weights that multiply embeddings (those of `readers`) have a standard deviation of 0.2.
-    Embeddings have a norm of about 1, so that gates have the same standard deviation before their activations. With
-    Xavier gates would start near zero, and attention, which learns from products of states, would learn late.
+    (Jozefowicz et al. 2015); each cell states its own rules (`Cell.initialise`). Weights that multiply embeddings
+    (those of `readers`) have a standard deviation of 0.2. Embeddings have a norm of about 1, so that gates have the
+    same standard deviation before their activations. With Xavier gates would start near zero, and attention, which
+    learns from products of states, would learn late.
     """
     for module in model.modules():
         if isinstance(module, nn.Linear):
@@ -232,38 +152,26 @@ def initialise_recurrent(model: nn.Module, readers: Iterable[nn.GRU | nn.LSTM | 
                 if "bias" in name:
                     nn.init.zeros_(parameter)
                     if isinstance(module, nn.LSTM) and "bias_ih" in name:
-                        _open_forget_gates(parameter, module.hidden_size)
+                        open_forget_gates(parameter, module.hidden_size)
                 elif "weight_hh" in name:
-                    _orthogonal_gates(parameter, module.hidden_size)
+                    orthogonal_gates(parameter, module.hidden_size)
                 else:
                     nn.init.xavier_uniform_(parameter)
     for module in model.modules():
         if isinstance(module, Cell):
-            weight = module.recurrent_projection.weight
-            _orthogonal_gates(weight[:, -module.hidden_dim :], module.hidden_dim)
-            if isinstance(module, LstmCell):
-                _open_forget_gates(module.input_projection.bias, module.hidden_dim)
+            module.initialise()
     with torch.no_grad():
         for reader in readers:
             for weight in _input_weights(reader):
                 nn.init.normal_(weight[:, :embedding_dim], std=_INPUT_STD)
 
 
-def _input_weights(layer: nn.GRU | nn.LSTM | Cell) -> list[Tensor]:
+def _input_weights(layer: nn.Module) -> list[Tensor]:
     """Return the matrices [gates * hidden, input] that multiply the input of a layer (of a stack: its first layer)."""
     if isinstance(layer, Cell):
         return [layer.input_projection.weight]
+    if isinstance(layer, Stack):
+        return _input_weights(layer.layers[0])
+    if isinstance(layer, Scan):
+        return [weight for cell in layer.cells for weight in _input_weights(cell)]
     return [getattr(layer, name) for name in ("weight_ih_l0", "weight_ih_l0_reverse") if hasattr(layer, name)]
-
-
-@torch.no_grad()
-def _orthogonal_gates(weight: Tensor, hidden_dim: int) -> None:
-    """Fill each gate's part of a recurrent matrix [gates * hidden, hidden] with an orthogonal matrix."""
-    for gate in weight.split(hidden_dim):
-        gate.copy_(nn.init.orthogonal_(torch.empty_like(gate)))
-
-
-@torch.no_grad()
-def _open_forget_gates(bias: Tensor, hidden_dim: int) -> None:
-    """Set the forget gates' part of an LSTM's bias [4 * hidden] to one."""
-    bias[hidden_dim : 2 * hidden_dim].fill_(1.0)

@@ -8,9 +8,12 @@ import torch
 from torch import Tensor, nn
 
 from nmt.config.models import RnnEncDecConfig
+from nmt.models.cells import Layered, first_state
 from nmt.models.contract import Decoded, Encoded, State, first_position
-from nmt.models.recurrent import MaxoutOutput, by_layer, whole_sequence_rnn
-from nmt.models.sequences import Layered, run_rnn
+from nmt.models.dropout import make_dropout
+from nmt.models.recurrent import MaxoutOutput, by_layer
+from nmt.models.sequences import run_rnn
+from nmt.models.stack import make_stack
 
 
 class FixedMemory(NamedTuple):
@@ -31,8 +34,8 @@ class _FixedVectorDecoder(nn.Module):
     def __init__(self, config: RnnEncDecConfig, embedding: nn.Embedding, input_dim: int) -> None:
         super().__init__()
         self.embedding = embedding
-        self.dropout = nn.Dropout(config.dropout)
-        self.rnn = whole_sequence_rnn(config.cell, input_dim, config.hidden_dim, config.layers, config.dropout)
+        self.dropout = make_dropout(config)
+        self.rnn = make_stack(config, input_dim, config.hidden_dim, [1] * config.layers)
 
     def init_state(self, memory: FixedMemory, max_len: int) -> State:
         """Return the state before the first token, which `read` has computed."""
@@ -72,7 +75,7 @@ class EveryStepDecoder(_FixedVectorDecoder):
 
     def __init__(self, config: RnnEncDecConfig, embedding: nn.Embedding) -> None:
         super().__init__(config, embedding, config.embedding_dim + config.hidden_dim)
-        self.leaves = 2 if config.cell == "lstm" else 1
+        self.cell = config.cell
         self.layers = config.layers
         final_dim = config.hidden_dim * (2 if config.bidirectional else 1)
         self.context_projection = nn.Linear(final_dim, config.hidden_dim)
@@ -80,10 +83,10 @@ class EveryStepDecoder(_FixedVectorDecoder):
         self.output = MaxoutOutput(2 * config.hidden_dim + config.embedding_dim, config.maxout_dim)
 
     def read(self, encoded: Encoded) -> FixedMemory:
-        """Compute the fixed vector c = tanh(V h_N) and h'_0 = tanh(V' c); the cell of an LSTM starts at zero."""
+        """Compute the fixed vector c = tanh(V h_N) and h'_0 = tanh(V' c), from which the first states are made."""
         context = torch.tanh(self.context_projection(encoded.final[0][:, -1]))
         h = torch.tanh(self.state_projection(context)).unflatten(-1, (self.layers, -1))
-        return FixedMemory(context, by_layer((h, torch.zeros_like(h))[: self.leaves]))
+        return FixedMemory(context, by_layer(first_state(self.cell, h)))
 
     def forward(
         self, tokens: Tensor, memory: FixedMemory, state: State | None = None, *, need_weights: bool = False

@@ -11,8 +11,10 @@ from nmt.attention.alignments import make_alignment
 from nmt.attention.contract import SourceAttention
 from nmt.attention.scores import make_score
 from nmt.config.models import RnnSearchConfig
+from nmt.models.cells import make_cell
 from nmt.models.contract import Decoded, Encoded, State, first_position, positions_after
-from nmt.models.recurrent import AddsLosses, MaxoutOutput, make_cell, shown
+from nmt.models.dropout import make_dropout
+from nmt.models.recurrent import AddsLosses, MaxoutOutput, shown
 
 
 class RnnSearchMemory(NamedTuple):
@@ -37,7 +39,7 @@ class RnnSearchDecoder(AddsLosses):
         super().__init__(config)
         states_dim = 2 * config.hidden_dim  # the encoder's two directions side by side
         self.embedding = embedding
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = make_dropout(config)
         self.state_projection = nn.Linear(config.hidden_dim, config.hidden_dim)
         score = make_score(config, config.hidden_dim, states_dim, config.attention_dim)
         self.attention = make_alignment(config, score, states_dim)
@@ -54,8 +56,8 @@ class RnnSearchDecoder(AddsLosses):
         return RnnSearchMemory(self.attention.read(encoded), first, encoded.mask)
 
     def init_state(self, memory: RnnSearchMemory, max_len: int) -> State:
-        """Return the state before the first token: s_0, and zeros for the cell of an LSTM."""
-        recurrent = (memory.first, torch.zeros_like(memory.first))[: self.cell.leaves]
+        """Return the state before the first token, made of s_0."""
+        recurrent = self.cell.start(memory.first)
         return State(first_position(memory.first), self.attention.init_state(memory.attention), (recurrent,))
 
     def forward(

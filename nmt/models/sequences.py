@@ -1,14 +1,27 @@
-"""Running `nn.GRU` and `nn.LSTM` over whole sentences of different lengths."""
+"""Running recurrent layers over whole sentences of different lengths."""
 
 from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-CellState = tuple[Tensor, ...]  # the state of one layer: h (GRU) or h and c (LSTM), [rows, dim] each
-Layered = tuple[CellState, ...]  # the states of all layers
-Rnn = nn.GRU | nn.LSTM  # batch-first, with biases
+from nmt.models.cells import Cell, CellState, Layered
+
+
+class WholeSequence(nn.Module, ABC):
+    """One or more recurrent layers that run over whole sentences."""
+
+    @abstractmethod
+    def forward(self, x: Tensor, state: Layered | None = None, lengths: Tensor | None = None) -> tuple[Tensor, Layered]:
+        """Run the layers over x; the arguments and results are those of `run_rnn`."""
+
+
+Rnn = nn.GRU | nn.LSTM | WholeSequence  # those of torch are batch-first and have biases
 
 
 def run_rnn(rnn: Rnn, x: Tensor, state: Layered | None = None, lengths: Tensor | None = None) -> tuple[Tensor, Layered]:
@@ -22,6 +35,9 @@ def run_rnn(rnn: Rnn, x: Tensor, state: Layered | None = None, lengths: Tensor |
     because torch would do it with lengths on the device and wait for the device twice. `lengths` should therefore be on
     the CPU.
     """
+    if isinstance(rnn, WholeSequence):
+        found: tuple[Tensor, Layered] = rnn(x, state, lengths)
+        return found
     if lengths is None:
         return _call(rnn, x, state)
     lengths, order = lengths.cpu().sort(descending=True)
@@ -30,7 +46,9 @@ def run_rnn(rnn: Rnn, x: Tensor, state: Layered | None = None, lengths: Tensor |
     return output.index_select(0, back), _rows(last, back)
 
 
-def _call(rnn: Rnn, x: Tensor, state: Layered | None, lengths: Tensor | None = None) -> tuple[Tensor, Layered]:
+def _call(
+    rnn: nn.GRU | nn.LSTM, x: Tensor, state: Layered | None, lengths: Tensor | None = None
+) -> tuple[Tensor, Layered]:
     """Call the module on rows that are sorted by length, longest first."""
     directions = 2 if rnn.bidirectional else 1
     first: Tensor | tuple[Tensor, ...] | None = None
@@ -62,3 +80,50 @@ def reverse(x: Tensor, lengths: Tensor | None) -> Tensor:
     position = torch.arange(x.size(1), device=x.device).unsqueeze(0)
     mirrored = lengths.unsqueeze(1) - 1 - position
     return x.gather(1, torch.where(mirrored >= 0, mirrored, position).unsqueeze(2).expand_as(x))
+
+
+class Scan(WholeSequence):
+    """One layer of cells that runs over whole sentences, in one direction or both.
+
+    All products with the inputs are computed at once, before the time loop (`Cell.project`).
+    """
+
+    def __init__(self, cells: Iterable[Cell]) -> None:
+        """Create the layer from one cell for each direction; the second reads sentences backwards."""
+        super().__init__()
+        self.cells = nn.ModuleList(cells)
+
+    def forward(self, x: Tensor, state: Layered | None = None, lengths: Tensor | None = None) -> tuple[Tensor, Layered]:
+        lengths = None if lengths is None else lengths.to(x.device, non_blocking=True)
+        firsts: list[CellState | None] = [None] * len(self.cells)
+        if state is not None:
+            firsts = list(zip(*(leaf.chunk(len(self.cells), dim=-1) for leaf in state[0]), strict=True))
+        outputs, lasts = [], []
+        for backward, (cell, first) in enumerate(zip(self.cells, firsts, strict=True)):
+            read = reverse(x, lengths) if backward else x
+            output, last = _scan(cast(Cell, cell), read, first, lengths)
+            outputs.append(reverse(output, lengths) if backward else output)
+            lasts.append(last)
+        return torch.cat(outputs, dim=-1), (tuple(torch.cat(leaf, dim=-1) for leaf in zip(*lasts, strict=True)),)
+
+
+def _scan(cell: Cell, x: Tensor, state: CellState | None, lengths: Tensor | None) -> tuple[Tensor, CellState]:
+    """Run a cell over x [rows, length, input] from left to right; the results are those of `run_rnn` for one layer."""
+    # products with all inputs
+    projected = cell.project(x)
+    # time loop
+    if state is None:
+        wide = torch.promote_types(projected.dtype, torch.float32)  # because the state is a sum over many steps
+        state = cell.start(projected.new_zeros(x.size(0), cell.hidden_dim, dtype=wide))
+    states = []
+    for projected_t in projected.unbind(dim=1):
+        state = cell(projected_t, None, state)
+        states.append(state)
+    # outputs, and the state after the last position of each row
+    if lengths is None:
+        return torch.stack([each[0] for each in states], dim=1), state
+    leaves = [torch.stack(leaf, dim=1) for leaf in zip(*states, strict=True)]  # [rows, length, hidden] each
+    padding = torch.arange(x.size(1), device=x.device) >= lengths.unsqueeze(1)  # [rows, length]
+    last = (lengths - 1).view(-1, 1, 1).expand(-1, 1, cell.hidden_dim)
+    output = leaves[0].masked_fill(padding.unsqueeze(2), 0.0)
+    return output, tuple(leaf.gather(1, last).squeeze(1) for leaf in leaves)

@@ -21,8 +21,8 @@ from nmt.runs.weights import give_weights
 if TYPE_CHECKING:  # torch takes long to import and is not needed to check a configuration
     from torch import nn
 
-# endings of model keys that do not affect the meaning of weights: rates of dropout and weights of losses
-_OF_TRAINING = ("dropout", "doubly_stochastic")
+# endings of model keys that do not affect the meaning of weights: those of dropout and weights of losses
+_OF_TRAINING = ("dropout", "dropout_mask", "doubly_stochastic")
 
 
 def inherit(config: Config) -> tuple[Config, Tokenizer | None]:

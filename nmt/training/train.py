@@ -26,7 +26,7 @@ from nmt.errors import NmtError
 from nmt.files import atomic_write
 from nmt.messages import on_terminal, tell
 from nmt.models.build import build_model
-from nmt.models.recurrent import Cell
+from nmt.models.cells import Cell
 from nmt.models.seq2seq import Seq2Seq
 from nmt.progress import Pulse
 from nmt.runs.environment import read_environment

@@ -196,7 +196,7 @@ def test_any_text_survives_its_file(text: str, tmp_path: Path) -> None:
         (
             "model=loung",
             ConfigError,
-            "there is no model=loung; nearest: luong; available: luong, luong_paper, rnn_encdec, ",
+            "there is no model=loung; nearest: luong; available: gnmt, luong, luong_paper, ",
         ),
         ("tokenizer=bpe", ConfigError, "tokenizer=bpe: there are no presets for tokenizer"),
         ("model=null", ConfigError, "model=null: "),

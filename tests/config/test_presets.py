@@ -10,6 +10,7 @@ from nmt.models.build import build_model
 from nmt.resources import presets
 
 EXPERIMENTS = sorted(path.stem for path in presets().glob("*.yaml"))
+FAMILIES = {"gnmt": "luong"}  # of presets whose names do not begin with their family
 MODELS = sorted(path.stem for path in (presets() / "model").glob("*.yaml"))
 OTHER_GROUPS = sorted(
     (group, path.stem) for group in ("data", "training", "search") for path in (presets() / group).glob("*.yaml")
@@ -45,7 +46,7 @@ def test_preset_survives_its_file(preset: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("model", MODELS)
 def test_preset_takes_every_model(preset: str, model: str) -> None:
     config = load_config(preset, [f"model={model}"])
-    assert model.startswith(config.model.family)
+    assert FAMILIES.get(model, model).startswith(config.model.family)
     with torch.device("meta"):
         built = build_model(config.model, 1000, 1000)
     assert built.attends == (config.model.family != "rnn_encdec")

@@ -28,7 +28,7 @@ from tests.models.variants import VOCABULARY, log_probs_of, probabilities, rando
 
 SIZES: dict[str, dict[str, Any]] = {
     "transformer": {"model_dim": 16, "ffn_dim": 24, "num_heads": 2, "encoder_layers": 2, "decoder_layers": 2},
-    "rnnsearch": {"embedding_dim": 12, "hidden_dim": 12, "attention_dim": 10, "maxout_dim": 12},
+    "rnnsearch": {"embedding_dim": 12, "hidden_dim": 12, "attention_dim": 10, "maxout_dim": 12, "encoder_layers": 2},
     "luong": {"embedding_dim": 12, "hidden_dim": 12, "layers": 2},
     "rnn_encdec": {"embedding_dim": 12, "hidden_dim": 12, "maxout_dim": 12, "layers": 2},
 }

@@ -13,9 +13,11 @@ from torch import nn
 from nmt.attention.alignments.base import AlignmentMemory
 from nmt.attention.contract import Attend
 from nmt.attention.positions.sinusoidal import frequencies, sinusoids
-from nmt.config.models import TransformerConfig
+from nmt.config.models import RnnEncDecConfig, TransformerConfig
 from nmt.models.build import build_model
-from nmt.models.recurrent import GruCell, LstmCell, MaxoutOutput, RnnEncoder
+from nmt.models.cells.gru import GruCell
+from nmt.models.cells.lstm import LstmCell
+from nmt.models.recurrent import MaxoutOutput, RnnEncoder
 from nmt.models.seq2seq import Seq2Seq
 from nmt.models.sequences import reverse
 from tests.models.variants import VOCABULARY, random_batch, tiny_model
@@ -203,7 +205,9 @@ def test_maxout_takes_the_larger_of_each_pair() -> None:
 @pytest.mark.parametrize("bidirectional", [False, True])
 def test_encoder_is_torch_s_on_each_sentence(cell: str, bidirectional: bool) -> None:
     torch.manual_seed(0)
-    encoder = RnnEncoder(nn.Embedding(9, 5), cell=cell, hidden_dim=4, layers=2, bidirectional=bidirectional)  # type: ignore[arg-type]
+    config = RnnEncDecConfig(cell=cell)  # type: ignore[arg-type]
+    directions = 2 if bidirectional else 1
+    encoder = RnnEncoder(config, nn.Embedding(9, 5), dim=4 * directions, directions=[directions] * 2)
     src, mask = random_batch([4, 6, 2], vocabulary=9)
     encoded = encoder(src, mask)
     for row, length in enumerate(mask.sum(dim=1).tolist()):

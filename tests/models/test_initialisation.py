@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from nmt.config.models import LuongConfig, ModelConfig, RnnEncDecConfig, RnnSearchConfig, TransformerConfig
 from nmt.models.build import build_model
-from nmt.models.recurrent import LstmCell
+from nmt.models.cells.lstm import LstmCell
 
 DIM, VOCABULARY = 64, 3000
 WIDE: dict[str, ModelConfig] = {
