@@ -152,14 +152,21 @@ def test_entmax_and_the_gradient_of_alpha_equal_the_authors_package() -> None:
 
 @pytest.mark.parametrize("alpha", [1.02, 1.1, 1.25, 1.5, 1.75, 1.9, 1.98])
 def test_the_threshold_of_entmax_is_found_for_any_alpha(alpha: float) -> None:
-    """Newton's method takes enough steps."""
+    """Newton's method takes enough steps, also for 1000 keys and hard scores: the weights are those of bisection."""
     normaliser = Entmax(1, alpha).double()
     torch.testing.assert_close(normaliser.alpha.item(), alpha, atol=1e-6, rtol=0)
-    rows = [scores_of(keys, scale=scale) for keys in (2, 30, 300) for scale in (0.01, 1.0, 10.0)]
-    rows += [100 * ratio ** torch.arange(300, dtype=torch.float64) for ratio in (0.5, 0.9, 0.99)]
-    for scores in rows:
-        weights = normaliser(scores.view(1, 1, -1)).view(-1)
-        torch.testing.assert_close(weights, entmax.entmax(scores, normaliser.alpha[0, 0, 0]), atol=1e-12, rtol=1e-9)
+    scale = torch.tensor([0.01, 0.1, 0.5, 1.0, 2.0, 5.0, 20.0], dtype=torch.float64).view(-1, 1, 1)
+    drawn = scale * scores_of(7, 20, 1000, scale=1.0).detach()
+    geometric = 10 * scale * torch.tensor([[0.3], [0.5], [0.9], [0.99]]) ** torch.arange(1000)
+    for scores in (drawn, drawn[..., :30], geometric, -geometric):
+        x = (normaliser.alpha - 1) * scores
+        low, high = x.amax(-1, keepdim=True) - 1, x.amax(-1, keepdim=True)
+        for _ in range(60):
+            tau = (low + high) / 2
+            weights = (x - tau).clamp(min=0) ** (1 / (normaliser.alpha - 1))
+            enough = weights.sum(-1, keepdim=True) >= 1
+            low, high = torch.where(enough, tau, low), torch.where(enough, high, tau)
+        torch.testing.assert_close(normaliser(scores), weights, atol=1e-11, rtol=1e-8)
 
 
 def test_entmax_begins_with_the_configured_alpha_in_each_head() -> None:

@@ -14,7 +14,7 @@ from nmt.attention.normalisers.threshold import below_maximum, score_gradient
 from nmt.config.models import LuongConfig, RnnSearchConfig, TransformerConfig
 
 _MARGIN = 0.01  # how close alpha can come to 1 and 2, where the equations divide by zero
-# Newton's method has converged in float64 after 9 steps, for up to 1024 keys and for all alphas (the test is stricter)
+# Newton's method has converged in float64 after 9 steps, for up to 1000 keys and for all alphas
 _STEPS = 10
 
 
