@@ -17,7 +17,7 @@ from typing import IO, BinaryIO, cast
 
 from nmt.data import long_lines
 from nmt.data.extent import Extent
-from nmt.errors import NmtError
+from nmt.errors import NmtError, unreadable
 from nmt.files import open_output
 
 SUFFIXES = ("", ".gz", ".xz")
@@ -37,7 +37,7 @@ def open_file(path: Path) -> BinaryIO:
     except FileNotFoundError as error:
         raise NmtError(f"{path} is missing") from error
     except OSError as error:
-        raise NmtError(f"{path} could not be read: {error.strerror or error}") from error
+        raise unreadable(path, error) from error
 
 
 def decompressed(path: Path, file: BinaryIO) -> BinaryIO:
@@ -91,8 +91,10 @@ def lines(path: Path, extent: Extent | None = None, cut: bool = False) -> Iterat
                         "convert the file to UTF-8"
                     ) from error
                 yield text if number > 1 else text.removeprefix("\ufeff")
-        except (OSError, *DAMAGE) as error:
+        except DAMAGE as error:
             raise damaged(path, error) from error
+        except OSError as error:
+            raise unreadable(path, error) from error
 
 
 def read_lines(path: str | os.PathLike[str]) -> list[str]:

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeVar
 
-from nmt.errors import NmtError
+from nmt.errors import Damaged, NmtError
 from nmt.files import atomic_write, from_home
 
 T = TypeVar("T")
@@ -88,7 +88,7 @@ def _existing(run_dir: str | os.PathLike[str], name: str, checkpoint: str | int 
 def _name_of(run_dir: str | os.PathLike[str], checkpoint: str | int | None) -> str:
     """Return the name of the folder that `checkpoint` refers to; see `find_checkpoint` for what it can be."""
     if checkpoint is None:
-        pointed = (_read_pointer(run_dir, pointer) for pointer in POINTERS)
+        pointed = (_pointed_name(run_dir, pointer) for pointer in POINTERS)
         if (name := next((each for each in pointed if each is not None), None)) is not None:
             return name
         if saved_steps(run_dir):
@@ -103,7 +103,7 @@ def _name_of(run_dir: str | os.PathLike[str], checkpoint: str | int | None) -> s
     if len(given.parts) > 1 and given.parent.resolve() != folder.resolve():
         raise NmtError(f"{checkpoint} is no checkpoint of {run_dir}{_listed(run_dir)}")
     if name in POINTERS:
-        if (target := _read_pointer(run_dir, name)) is None:
+        if (target := _pointed_name(run_dir, name)) is None:
             raise NmtError(f"{run_dir} has no {name} checkpoint{_listed(run_dir)}")
         return target
     if step_of(name) is None:
@@ -146,6 +146,15 @@ def pointed_step(run_dir: str | os.PathLike[str], pointer: str) -> int | None:
     """
     name = _read_pointer(run_dir, pointer)
     return None if name is None else step_of(name, "step")
+
+
+def _pointed_name(run_dir: str | os.PathLike[str], pointer: str) -> str | None:
+    """Return what `_read_pointer` returns; raise Damaged if that cannot be the name of a checkpoint's folder."""
+    name = _read_pointer(run_dir, pointer)
+    if name is not None and step_of(name) is None:
+        path = checkpoints_folder(run_dir) / pointer
+        raise Damaged(f"{path} is damaged: it does not hold the name of a checkpoint's folder: name a step instead")
+    return name
 
 
 def _read_pointer(run_dir: str | os.PathLike[str], name: str) -> str | None:

@@ -117,6 +117,11 @@ def test_empty_missing_and_damaged_files_are_named(tmp_path: Path) -> None:
             read_lines(path)
 
 
+def test_a_file_that_the_system_cannot_read_is_not_called_damaged() -> None:
+    with pytest.raises(NmtError, match=r"/proc/self/mem could not be read: Input/output error"):
+        read_lines("/proc/self/mem")  # its first page is not mapped
+
+
 # -- data.path ----------------------------------------------------------------------------------------------------
 
 

@@ -13,7 +13,7 @@ import torch
 from safetensors import safe_open
 from torch import nn
 
-from nmt.errors import NmtError
+from nmt.errors import Damaged, NmtError
 from nmt.runs.checkpoints import find_checkpoint, has_checkpoint, refuse_strangers, saved_steps, set_pointer
 from nmt.runs.weights import load_weights
 from nmt.training.average import delete_average, take_average
@@ -83,6 +83,20 @@ def test_a_checkpoint_is_found_by_pointer_or_step_and_best_comes_before_last(tmp
             find_checkpoint(tmp_path, wrong)
     with pytest.raises(NmtError, match="no checkpoint yet"):
         find_checkpoint(tmp_path / "elsewhere")
+
+
+@pytest.mark.parametrize("junk", [b"\nmore", b"\xff\xfe", b" step-0000000002", b"7"], ids=str)
+def test_a_damaged_pointer_is_named_in_one_line(tmp_path: Path, junk: bytes) -> None:
+    save_checkpoint(tmp_path, 1, Tied(), {})
+    best = tmp_path / "checkpoints" / "best"
+    best.write_bytes(b"step-0000000001" + junk)
+    for asked in (None, "best"):
+        with pytest.raises(Damaged) as caught:
+            find_checkpoint(tmp_path, asked)
+        assert str(caught.value) == (
+            f"{best} is damaged: it does not hold the name of a checkpoint's folder: name a step instead"
+        )
+    assert find_checkpoint(tmp_path, "last").step == 1
 
 
 def test_pointers_survive_a_copy_and_a_move(tmp_path: Path) -> None:
@@ -211,7 +225,7 @@ def test_a_full_disk_is_one_sentence_and_the_checkpoint_before_still_loads(tmp_p
     script = """
         import resource, sys
         import torch
-        from nmt.errors import NmtError
+        from nmt.errors import Damaged, NmtError
         from nmt.training.checkpoint import save_checkpoint
         run_dir, limited = sys.argv[1:]
         model, small = torch.nn.Linear(300, 300), torch.nn.Linear(3, 3)
