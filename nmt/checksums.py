@@ -15,16 +15,16 @@ from typing import IO
 
 from nmt.errors import Damaged
 from nmt.files import atomic_write
-from nmt.reading import read_object, reading
+from nmt.reading import opened, read_object
 
 CHECKSUMS = "checksums.json"
 
 
 def digest(content: Path | bytes) -> str:
-    """Return the BLAKE2b digest of a file or of bytes. Raises NmtError if the system cannot read the file."""
+    """Return the BLAKE2b digest of a file or of bytes, with the errors of `opened` for a file."""
     if isinstance(content, bytes):
         return blake2b(content, digest_size=16).hexdigest()
-    with reading(content), content.open("rb") as file:
+    with opened(content) as file:
         return file_digest(file, lambda: blake2b(digest_size=16)).hexdigest()
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import BufferedReader
 from pathlib import Path
 from typing import Any
 
@@ -35,12 +36,23 @@ def reading(path: Path, advice: str = "") -> Iterator[None]:
         raise Damaged(f"{path} is damaged: its content is not what nmt writes there{advice}") from error
 
 
-def read_file(path: Path) -> bytes:
-    """Return the content of a file. Raises Damaged if something else is in its place, such as a pipe."""
+@contextmanager
+def opened(path: Path) -> Iterator[BufferedReader]:
+    """Open a file for reading bytes in the block, with the errors of `reading`.
+
+    Raises Damaged if something else is in its place, such as a pipe.
+    """
     with reading(path):
         if path.exists() and not path.is_file():  # a pipe would keep its reader waiting for ever
             raise Damaged(f"{path} is damaged: it is not a file")
-        return path.read_bytes()
+        with path.open("rb") as file:
+            yield file
+
+
+def read_file(path: Path) -> bytes:
+    """Return the content of a file, with the errors of `opened`."""
+    with opened(path) as file:
+        return file.read()
 
 
 def read_object(path: Path) -> dict[str, Any]:

@@ -46,7 +46,8 @@ def main() -> int:
         ready = trials.prepare(place, Path(folder) / "answers")
         if arguments.trial:
             kind, seed = arguments.trial.split(":")
-            return report(Counter({kind: 1}), [failure for failure in [attempt(ready, kind, int(seed))] if failure])
+            failure = attempt(ready, kind, int(seed))
+            return report(Counter({kind: 1}), [] if failure is None else [failure])
         counts: Counter[str] = Counter()
         failures: list[str] = []
         seed, end = arguments.seed, time.monotonic() + 60 * arguments.minutes
@@ -56,17 +57,20 @@ def main() -> int:
             failure = attempt(ready, kind, seed)
             counts[kind] += 1
             seed += 1
-            if failure:
+            if failure is not None:
                 failures.append(failure)
-                print(failure, flush=True)
         return report(counts, failures)
 
 
 def attempt(ready: trials.Trials, kind: str, seed: int) -> str | None:
-    """Make one trial, and return what went wrong with the argument that repeats it."""
+    """Make one trial; print and return what went wrong with the argument that repeats it."""
     folder = workplace.fresh(ready.place.folder.parent / "trial")
     failure = KINDS[kind][0](ready, folder, Random(f"{kind}:{seed}"))
-    return f"--trial {kind}:{seed}  {failure}" if failure else None
+    if failure is None:
+        return None
+    named = f"--trial {kind}:{seed}  {failure}"
+    print(named, flush=True)
+    return named
 
 
 def report(counts: Counter[str], failures: list[str]) -> int:

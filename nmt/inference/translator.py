@@ -50,7 +50,7 @@ class Translator:
     def load(
         cls,
         run_dir: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
-        checkpoint: str | int | None = None,
+        checkpoint: str | int | Sequence[str | int | None] | None = None,
         device: str = "auto",
         precision: Precision | None = None,
         warn: Callable[[str], None] = tell,
@@ -59,6 +59,7 @@ class Translator:
     ) -> Translator:
         """Load a run directory, or several as an ensemble, and return its translator.
 
+        checkpoint is the checkpoint of every run (see `find_checkpoint`), or a list with one for each run.
         precision is auto (bf16 on a GPU, fp32 elsewhere), fp32, bf16, native (bf16 if the device has instructions for
         it), int8 or, on a GPU, fp16; None means the run's search.precision. engine="auto" chooses CTranslate2 for int8
         and fp16, and the native engine otherwise. CTranslate2 does not need torch: it searches with an export of the
@@ -70,16 +71,21 @@ class Translator:
         run_dirs = [run_dir] if isinstance(run_dir, str | os.PathLike) else run_dir
         if not run_dirs:
             raise UsageError("name the directory of a run, such as runs/my, or a list of directories for an ensemble")
+        checkpoints = [checkpoint] * len(run_dirs) if isinstance(checkpoint, str | int | None) else list(checkpoint)
+        if len(checkpoints) != len(run_dirs):
+            raise UsageError(
+                f"{len(checkpoints)} checkpoints for {len(run_dirs)} runs: give one for each, or one for all"
+            )
         made: Engine
         if choose_engine(engine, precision) == "ctranslate2":
             from nmt.inference.engines.ctranslate2 import load_exported
 
-            made, tokenizer, search, longest = load_exported(run_dirs, checkpoint, device, precision, streams, warn)
+            made, tokenizer, search, longest = load_exported(run_dirs, checkpoints[0], device, precision, streams, warn)
         else:
             from nmt.inference.engines.loading import load_native  # torch
 
             native_precision = cast(PRECISIONS | None, precision)  # choose_engine has sent int8 and fp16 to CTranslate2
-            made, tokenizer, search, longest = load_native(run_dirs, checkpoint, device, native_precision, streams)
+            made, tokenizer, search, longest = load_native(run_dirs, checkpoints, device, native_precision, streams)
         data = [read_run_config(run_dir, tells=True).data for run_dir in run_dirs]
         always_tagged = any(one.always_tagged for one in data)
         source, target = data[0].source_language, data[0].target_language

@@ -14,6 +14,7 @@ from nmt.config.schema import Config
 from nmt.data.tokenizer import Tokenizer
 from nmt.errors import NmtError
 from nmt.messages import tell
+from nmt.reading import opened
 from nmt.runs.checkpoints import WEIGHTS, CheckpointInfo, find_checkpoint, read_checkpoint
 
 if TYPE_CHECKING:
@@ -89,7 +90,7 @@ def run_fingerprint(run_dir: str | os.PathLike[str], checkpoint: str | int | Non
 
 
 def _digest(path: Path) -> bytes:
-    with path.open("rb") as file:
+    with opened(path) as file:
         return file_digest(file, "blake2b").digest()
 
 

@@ -14,6 +14,7 @@ from safetensors import SafetensorError, safe_open
 from nmt.checksums import verify
 from nmt.config.migrate import SCHEMA, present_name
 from nmt.errors import Damaged, NmtError, is_out_of_memory, unreadable
+from nmt.reading import opened
 from nmt.runs.checkpoints import WEIGHTS, CheckpointInfo, read_checkpoint
 
 if TYPE_CHECKING:
@@ -80,7 +81,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     """
     sealed = check_whole(path)
     try:
-        with path.open("rb"):  # a failure of the system is an OSError here, and would be a SafetensorError below
+        with opened(path):  # a failure of the system is told here, and would be a SafetensorError below
             pass
         with safe_open(path, "pt") as file:
             header = json.loads((file.metadata() or {}).get("nmt", "{}"))

@@ -103,6 +103,9 @@ def _wait(child: int, deadline: float, end_by: signal.Signals) -> int:
         if done:
             return os.waitstatus_to_exitcode(status)
         time.sleep(0.005)
-    os.killpg(child, signal.SIGKILL)
+    try:
+        os.killpg(child, signal.SIGKILL)
+    except ProcessLookupError:  # it has not got as far as making its group
+        os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
     return -end_by

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from tests.torture import damage
 from tests.torture.calls import Call, Outcome, run
-from tests.torture.workplace import Workplace, leftovers, scores_of, weights_of
+from tests.torture.workplace import Workplace, contents, leftovers, scores_of, weights_of
 
 Trial = Callable[["Trials", Path, Random], str | None]
 READERS = ("native", "ctranslate2", "shortlist", "align", "evaluate", "compare", "resume", "average", "export")
@@ -135,8 +135,10 @@ def killed(trials: Trials, folder: Path, random: Random) -> str | None:
         call = Call(reader, trials.place.training(run_dir, "training.max_steps=6", cache=folder / "prepared"))
         run(call, kill_at=seconds)
         outcome = run(call)
-        answer = weights_of(run_dir) if outcome.status == 0 and reader == "train" else trials.answers["store"]
-        expected = trials.answers["store"]
+        if reader == "prepare":
+            answer, expected = contents(folder / "prepared"), contents(trials.place.cache)
+        else:
+            answer, expected = weights_of(run_dir) if outcome.status == 0 else None, trials.answers["store"]
     else:
         damage.copy(trials.place.run, run_dir)
         shutil.rmtree(run_dir / "exports", ignore_errors=True)  # to be made anew

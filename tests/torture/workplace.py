@@ -82,6 +82,12 @@ def weights_of(run_dir: Path) -> dict[str, bytes]:
     return {last: (run_dir / "checkpoints" / last / "model.safetensors").read_bytes()}
 
 
+def contents(cache: Path) -> dict[str, bytes]:
+    """Return the content of each file of prepared data but its report, which tells how long the work took."""
+    files = (path for path in cache.rglob("*") if path.is_file() and path.name != "report.json")
+    return {str(path.relative_to(cache)): path.read_bytes() for path in files}
+
+
 def scores_of(report: Path) -> Sequence[object]:
     """Return the scores of a comparison report."""
     return [system["scores"] for system in json.loads((report / "results.json").read_text("utf-8"))["systems"]]

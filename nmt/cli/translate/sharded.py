@@ -14,10 +14,11 @@ from nmt.cli.translate.answers import load_translator
 from nmt.cli.translate.beside import check_counts_beside, digests_beside
 from nmt.cli.translate.counting import Counter, lines_done, say
 from nmt.cli.translate.options import WRITTEN, as_typed, reader_of
-from nmt.cli.translate.workers import Interruptible, Ranks, in_workers, translate_shards, with_own_device
+from nmt.cli.translate.workers import Interruptible, Job, Ranks, in_workers, translate_shards, with_own_device
 from nmt.errors import NmtError, UsageError
 from nmt.inference.shards import Shards, open_shards, read_source
 from nmt.progress import Progress
+from nmt.runs.checkpoints import find_checkpoint
 from nmt.runs.run import run_fingerprint
 
 _LOOK = 1.0  # seconds between two checks of what other ranks have finished
@@ -49,7 +50,9 @@ def translate_file(arguments: Namespace, interruptible: Interruptible) -> None:
     with ExitStack() as stack:
         try:
             with interruptible():
-                model = [run_fingerprint(run_dir, arguments.checkpoint) for run_dir in arguments.run_dir]
+                # every process has to read the same checkpoint, even if a training changes what "best" refers to
+                checkpoints = [find_checkpoint(run_dir, arguments.checkpoint).name for run_dir in arguments.run_dir]
+                model = [run_fingerprint(*each) for each in zip(arguments.run_dir, checkpoints, strict=True)]
                 source = read_source(arguments.input, reader.line)
                 if not source.lines:
                     raise NmtError(f"{arguments.input} is empty: there is nothing to translate")
@@ -63,9 +66,9 @@ def translate_file(arguments: Namespace, interruptible: Interruptible) -> None:
         except (NmtError, OSError):
             ranks.share(None, {})  # makes the other ranks end, too
             raise
-        ranks.share(shards, _options(arguments, _MAY_DIFFER))
+        ranks.share(Job(shards, checkpoints), _options(arguments, _MAY_DIFFER))
         stack.callback(_tell_what_is_left, shards)
-        _work(shards, arguments, ranks, interruptible)
+        _work(shards, _with_checkpoints(arguments, checkpoints), ranks, interruptible)
         shards.join(output)
     if broken := reader.report():
         say(broken)
@@ -112,11 +115,17 @@ def _all_finished(shards: Shards, progress: Progress, interruptible: Interruptib
 def _translate_in_other_rank(arguments: Namespace, ranks: Ranks, interruptible: Interruptible) -> None:
     """Translate shards in a rank other than the first; the first rank makes the shards and joins them."""
     with interruptible():
-        shards = ranks.share(None, _options(arguments, _MAY_DIFFER))
-        if shards is None:
+        job = ranks.share(None, _options(arguments, _MAY_DIFFER))
+        if job is None:
             raise SystemExit(FAILED)  # the first rank reports why
+        arguments = _with_checkpoints(arguments, job.checkpoints)
         translator = load_translator(with_own_device(arguments, ranks.local_rank))
-    translate_shards(shards, arguments, translator, Counter(lambda lines: None), interruptible)
+    translate_shards(job.shards, arguments, translator, Counter(lambda lines: None), interruptible)
+
+
+def _with_checkpoints(arguments: Namespace, checkpoints: list[str]) -> Namespace:
+    """Return the options with the names of the checkpoints' folders, one for each run, in place of --checkpoint."""
+    return Namespace(**vars(arguments) | {"checkpoint": checkpoints})
 
 
 def _options(arguments: Namespace, left_out: Collection[str]) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from datetime import timedelta
 from functools import partial
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from nmt.cli.translate.answers import answers, load_translator
 from nmt.cli.translate.counting import Counter
@@ -149,6 +149,13 @@ def with_own_device(arguments: Namespace, number: int) -> Namespace:
     return arguments if cards < 2 else Namespace(**vars(arguments) | {"device": f"cuda:{number % cards}"})
 
 
+class Job(NamedTuple):
+    """The work that the first rank divides among all ranks."""
+
+    shards: Shards
+    checkpoints: list[str]  # the name of the checkpoint's folder, for each run
+
+
 class Ranks:
     """The processes that torchrun started, on one machine or several with a shared file system; else this one alone."""
 
@@ -173,24 +180,24 @@ class Ranks:
             dist.init_process_group("gloo", timeout=TIMEOUT)
             self._group = dist.new_group(timeout=timedelta(days=1))  # rank 0 may take long to read a large file
 
-    def share(self, shards: Shards | None, asked: Mapping[str, Any]) -> Shards | None:
-        """Broadcast the shards of rank 0 and return them in every rank; None if rank 0 has none.
+    def share(self, job: Job | None, asked: Mapping[str, Any]) -> Job | None:
+        """Broadcast the job of rank 0 and return it in every rank; None if rank 0 has none.
 
         `asked` holds the options of this process. If they differ between ranks, or if a rank does not see the folder of
         the shards, rank 0 raises NmtError and all other ranks return None.
         """
         if self.count == 1:
-            return shards
+            return job
         import torch.distributed as dist
 
         from nmt.training.agreement import describe_differences
 
-        given: list[Shards | None] = [shards]
+        given: list[Job | None] = [job]
         answers: list[Any] = [None] * self.count
         try:
             with _mortal():
                 dist.broadcast_object_list(given, group=self._group)
-                sees = given[0] is None or given[0].folder.is_dir()
+                sees = given[0] is None or given[0].shards.folder.is_dir()
                 dist.all_gather_object(answers, (sees, dict(asked)), group=self._group)
         finally:
             dist.destroy_process_group()
@@ -198,11 +205,11 @@ class Ranks:
         different = describe_differences([theirs for _, theirs in answers])
         if not blind and not different:
             return given[0]
-        if shards is not None:
+        if job is not None:
             raise NmtError(
                 f"the processes of this command were not started alike ({different}): give all of them the same options"
                 if different
-                else f"rank {blind} does not see {shards.folder}: all machines need a shared file system"
+                else f"rank {blind} does not see {job.shards.folder}: all machines need a shared file system"
             )
         return None
 

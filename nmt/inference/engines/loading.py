@@ -18,7 +18,7 @@ from nmt.runs.run import LoadedRun, load_run
 
 def load_native(
     run_dirs: Sequence[str | os.PathLike[str]],
-    checkpoint: str | int | None = None,
+    checkpoints: Sequence[str | int | None],
     device: str = "auto",
     precision: PRECISIONS | None = None,
     streams: int | None = None,
@@ -29,7 +29,7 @@ def load_native(
     for the arguments.
     """
     place = choose_device(device)
-    runs = load_runs(run_dirs, checkpoint)
+    runs = load_runs(run_dirs, checkpoints)
     search, tokenizer = runs[0].config.search, runs[0].tokenizer
     model = runs[0].model if len(runs) == 1 else Ensemble([run.model for run in runs])
     if precision is not None:
@@ -38,12 +38,12 @@ def load_native(
     return engine, tokenizer, search, min(run.config.data.cleaning.max_tokens for run in runs)
 
 
-def load_runs(run_dirs: Sequence[str | os.PathLike[str]], checkpoint: str | int | None = None) -> list[LoadedRun]:
-    """Load one run, or several that can form an ensemble.
+def load_runs(run_dirs: Sequence[str | os.PathLike[str]], checkpoints: Sequence[str | int | None]) -> list[LoadedRun]:
+    """Load one run, or several that can form an ensemble, each with its own checkpoint.
 
     Raises NmtError if `load_run` does, or if the runs differ in their languages or vocabulary.
     """
-    runs = [load_run(run_dir, checkpoint) for run_dir in run_dirs]
+    runs = [load_run(run_dir, checkpoint) for run_dir, checkpoint in zip(run_dirs, checkpoints, strict=True)]
     first, *others = runs
     for other in others:
         here, there = (f"{run.config.data.source_language}-{run.config.data.target_language}" for run in (first, other))

@@ -28,6 +28,7 @@ from nmt.files import atomic_write
 from nmt.models.contract import Decoded, Memory, State
 from nmt.models.ensemble import Ensemble
 from nmt.models.seq2seq import Seq2Seq, sayable
+from nmt.reading import opened
 from nmt.runs.run import SHORTLIST
 from nmt.search.hypothesis import Hypothesis
 
@@ -63,6 +64,8 @@ class Shortlist(NamedTuple):
         again = f"run nmt-shortlist {path.parent}"
         if not path.is_file():
             raise NmtError(f"search.shortlist=true needs {path}, which is not there yet: {again}")
+        with opened(path):  # a failure of the system is told here, and would be a SafetensorError below
+            pass
         try:
             with safe_open(path, "pt") as file:
                 header = json.loads((file.metadata() or {})["nmt"])

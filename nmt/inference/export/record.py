@@ -10,7 +10,7 @@ from pathlib import Path
 
 from nmt.data.tokenizer import Tokenizer
 from nmt.errors import NmtError
-from nmt.reading import read_object, reading
+from nmt.reading import opened, read_object, reading
 from nmt.runs.checkpoints import WEIGHTS, CheckpointInfo
 
 RECORD = "nmt.json"
@@ -49,5 +49,5 @@ class ExportRecord:
 
 
 def _sha256(checkpoint: Path) -> str:
-    with (checkpoint / WEIGHTS).open("rb") as file:
+    with opened(checkpoint / WEIGHTS) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

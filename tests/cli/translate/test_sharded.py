@@ -7,14 +7,18 @@ import os
 import random
 import signal
 import time
+from argparse import Namespace
 from pathlib import Path
 
 import pytest
 
 from nmt.cli.translate import sharded
 from nmt.inference import shards
+from nmt.inference.translator import Translator
+from nmt.runs.checkpoints import set_pointer
+from nmt.training.checkpoint import save_checkpoint
 from tests.cli.translate.file_job import SHARDS, FileJob, finished, wait_for
-from tests.toy_run import make_run
+from tests.toy_run import make_run, toy_model
 
 
 @pytest.fixture(scope="module")
@@ -129,6 +133,24 @@ def test_standard_output_by_its_name_is_written_to_and_not_replaced(
     assert job.call(Path(place)) == 0
     print("after", flush=True)
     assert capfd.readouterr().out == f"before\n{job.expected.decode()}after\n"
+
+
+def test_all_is_translated_with_the_checkpoint_of_the_beginning(
+    job: FileJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, load = make_run(tmp_path / "run"), sharded.load_translator
+
+    def load_after_training_went_on(arguments: Namespace) -> Translator:
+        save_checkpoint(run, 24, toy_model("transformer-post", seed=6), {"step": 24})
+        set_pointer(run, "best", 24)
+        return load(arguments)
+
+    monkeypatch.setattr(sharded, "load_translator", load_after_training_went_on)
+    assert job.call(tmp_path / "before.txt", "--checkpoint", "best", run=run) == 0
+    assert (tmp_path / "before.txt").read_bytes() == job.expected
+    monkeypatch.setattr(sharded, "load_translator", load)
+    assert job.call(tmp_path / "after.txt", "--checkpoint", "best", run=run) == 0
+    assert (tmp_path / "after.txt").read_bytes() != job.expected
 
 
 def test_what_a_lost_process_was_at_is_translated_all_the_same(
