@@ -13,6 +13,7 @@ import math
 import os
 import sys
 from collections.abc import Callable, Sequence
+from io import TextIOWrapper
 from typing import Any, NoReturn
 
 from nmt import __version__
@@ -112,6 +113,8 @@ def run_command(
     """
     name = parser.prog
     _hold_standard_streams()
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a character that the locale lacks, as stderr has it
     try:
         status = command(parser.parse_intermixed_args(argv))  # options may stand between positional arguments
         if sys.stdout is not None:  # None if the caller closed it

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import os
 import resource
-import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from nmt.config.load import save_config
 from tests.e2e.conftest import ENVIRONMENT, executable
+from tests.forked import forked
+from tests.torture.calls import Outcome
 from tests.toy_run import made_up_lines
 from tests.training.tiny import tiny_config
 
@@ -27,43 +27,47 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("place")
     config = tiny_config(folder, training__keep_last=2)
     save_config(config, folder / "config.yaml")
-    ended = call("nmt-train", [folder / "config.yaml"], closed=(0, 1, 2))
-    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "", "")
+    ended = started("nmt-train", [folder / "config.yaml"], closed=(0, 1, 2))
+    assert (ended.status, ended.out, ended.err) == (0, "", "")
     assert (folder / "run" / "checkpoints" / "last").read_text() == "step-0000000006\n"
     return folder
 
 
-def call(
+def started(
     name: str,
     arguments: Sequence[object],
     closed: Sequence[int] = (),
-    text: str | None = None,
     limit: tuple[int, int] | None = None,
-    **options: Any,
-) -> subprocess.CompletedProcess[str]:
-    """Run an installed command with some of its standard streams closed, or with a limit (RLIMIT_FSIZE, 100)."""
+    environment: Mapping[str, str] = {},
+    text: str | None = None,
+) -> Outcome:
+    """Start an installed command anew, for what depends on how Python and libraries are loaded."""
 
     def prepare() -> None:
         for descriptor in closed:
             os.close(descriptor)
         if limit is not None:
-            signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # too large a file then raises an error instead of a signal
             resource.setrlimit(limit[0], (limit[1], limit[1]))
 
-    return subprocess.run(
+    ended = subprocess.run(
         [executable(name), *map(str, arguments)],
-        **{"input": text, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "env": ENVIRONMENT,
-           "preexec_fn": prepare, "timeout": 240} | options,
-    )  # fmt: skip
+        env=ENVIRONMENT | environment,
+        input=text,
+        capture_output=True,
+        text=True,
+        preexec_fn=prepare,
+        timeout=240,
+    )
+    return Outcome(ended.returncode, ended.stdout, ended.stderr, 0)
 
 
-def failure(name: str, ended: subprocess.CompletedProcess[str]) -> str:
+def failure(name: str, ended: Outcome) -> str:
     """Check that a command failed with one sentence, and return it."""
-    assert ended.returncode == 1, ended.stderr
-    assert "Traceback" not in ended.stderr, ended.stderr
-    *said, sentence = ended.stderr.splitlines()
+    assert ended.status == 1, ended.err
+    assert "Traceback" not in ended.err, ended.err
+    *said, sentence = ended.err.splitlines()
     assert sentence.startswith(f"{name}: error: ")
-    assert not any("error" in line for line in said), ended.stderr
+    assert not any("error" in line for line in said), ended.err
     return sentence.removeprefix(f"{name}: error: ")
 
 
@@ -90,27 +94,27 @@ NAMES = ["nmt-train", "nmt-prepare", "nmt-translate", "nmt-evaluate", "nmt-compa
 
 @pytest.mark.parametrize("name", NAMES)
 def test_only_a_closed_standard_output_is_missed(name: str, place: Path) -> None:
-    sentence = failure(name, call(name, command(name, place), closed=(1,)))
+    sentence = failure(name, forked(name, command(name, place), closed=(1,)))
     assert sentence.startswith("standard output is closed: ")
-    ended = call(name, command(name, place), closed=(0, 2))
-    assert (ended.returncode, ended.stderr) == (0, "")
-    assert ended.stdout
+    ended = forked(name, command(name, place), closed=(0, 2))
+    assert (ended.status, ended.err) == (0, "")
+    assert ended.out
 
 
 def test_a_stream_is_translated_without_standard_error(place: Path) -> None:
     lines = made_up_lines(3, seed=1)
-    ended = call("nmt-translate", [place / "run"], (2,), "\n".join(lines) + "\n")
-    assert (ended.returncode, ended.stdout.count("\n"), ended.stderr) == (0, 3, "")
+    ended = started("nmt-translate", [place / "run"], closed=(2,), text="\n".join(lines) + "\n")
+    assert (ended.status, ended.out.count("\n"), ended.err) == (0, 3, "")
     output = place / "translations"
-    ended = call("nmt-translate", [place / "run", "-i", place / "text" / "val.aa", "-o", output], (0, 1, 2))
-    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "", "")
+    ended = forked("nmt-translate", [place / "run", "-i", place / "text" / "val.aa", "-o", output], closed=(0, 1, 2))
+    assert (ended.status, ended.out, ended.err) == (0, "", "")
     assert output.read_text("utf-8").count("\n") == 9
 
 
 @pytest.mark.parametrize("name", ["nmt-translate", "nmt-evaluate"])
 def test_a_closed_standard_input_is_one_sentence(name: str, place: Path) -> None:
     scored = ["--hypothesis", "-", "--reference", place / "text" / "val.bb"]
-    ended = call(name, scored if name == "nmt-evaluate" else [place / "run"], closed=(0,))
+    ended = forked(name, scored if name == "nmt-evaluate" else [place / "run"], closed=(0,))
     assert failure(name, ended).startswith("standard input is closed: give the file to ")
 
 
@@ -136,8 +140,7 @@ def test_no_file_takes_the_number_of_a_closed_stream(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_full_disk_behind_standard_output_is_named(name: str, place: Path) -> None:
-    with open("/dev/full", "w") as full:  # noqa: PTH123 (a device)
-        ended = call(name, command(name, place), stdout=full)
+    ended = forked(name, command(name, place), stdout="/dev/full")
     assert failure(name, ended) == "standard output could not be written: No space left on device"
 
 
@@ -173,7 +176,7 @@ def test_a_full_disk_is_one_sentence_that_names_the_file(
         return f"{key}{equals}{names.get(first, first)}{slash}{rest}"
 
     lines = "\n".join(made_up_lines(30, seed=1)) + "\n"
-    ended = call(name, list(map(filled_in, arguments)), text=lines, limit=(resource.RLIMIT_FSIZE, size))
+    ended = forked(name, list(map(filled_in, arguments)), text=lines, limit=(resource.RLIMIT_FSIZE, size))
     sentence = failure(name, ended)
     assert sentence.startswith(filled_in(file)), sentence
     assert "could not be written: " in sentence
@@ -196,6 +199,22 @@ def test_what_the_system_refuses_is_one_sentence_with_its_reason(
         "nmt-train": [place / "config.yaml", f"run_dir={tmp_path / 'new'}"],
         "nmt-translate": [place / "run", "-i", place / "text" / "val.aa", "-o", tmp_path / "out"],
     }
-    sentence = failure(name, call(name, [*arguments[name], *more], limit=limit))
+    sentence = failure(name, started(name, [*arguments[name], *more], limit=limit))
     assert reason in sentence, sentence
     assert not any(word in sentence for word in ("remove", "delete", "truncated", "corrupted", "damaged"))
+
+
+@pytest.mark.parametrize("name", ["nmt-translate", "nmt-compare"])
+def test_names_and_signs_beyond_ascii_need_no_locale(name: str, place: Path) -> None:
+    folder = place / "ünï 語"
+    if not folder.exists():
+        folder.mkdir()
+        (folder / "run").symlink_to(place / "run")
+    arguments = {
+        "nmt-translate": [folder / "run", "--engine", "ctranslate2", "-i", place / "text" / "val.aa"],
+        "nmt-compare": [*command("nmt-compare", place)[:-1], folder / "réport"],  # prints a delta
+    }
+    plain = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    ended = started(name, arguments[name], environment=plain)
+    assert (ended.status, "Traceback" in ended.err) == (0, False), ended.err
+    assert ended.out

@@ -73,7 +73,7 @@ class CTranslate2Engine:
         self.streams = 1 if kind == "cuda" else min(streams or threads, threads)
         try:
             self._translator = ctranslate2.Translator(
-                str(folder),
+                os.fsencode(folder),
                 device=kind,
                 device_index=index,
                 compute_type=compute_type,

@@ -1,0 +1,56 @@
+"""Commands in processes forked from one that has imported everything: isolated, without the seconds of a start."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import resource
+import signal
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from functools import cache, partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from tests.torture.calls import Call, Outcome, import_commands, run
+
+
+@cache
+def _server() -> ProcessPoolExecutor:
+    """Start the process that forks; this one may have threads, which a fork does not survive."""
+    return ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), import_commands)
+
+
+def forked(
+    name: str,
+    arguments: Sequence[object],
+    text: str = "",
+    *,
+    closed: Sequence[int] = (),
+    limit: tuple[int, int] | None = None,
+    stdout: str | None = None,
+) -> Outcome:
+    """Run a command such as nmt-train on the input `text`, and return its outcome.
+
+    `closed` are standard streams that it does not have, `limit` is a limit of resources such as (RLIMIT_FSIZE, 100),
+    and `stdout` is a file to which its output goes.
+    """
+    call = Call(name.removeprefix("nmt-"), list(map(str, arguments)), text)
+    with TemporaryDirectory(prefix="forked-") as folder:
+        messages = Path(folder) / "messages"  # a pipe: a limit of the size of files would hold for them, too
+        os.mkfifo(messages)
+        with os.fdopen(os.open(messages, os.O_RDONLY | os.O_NONBLOCK), encoding="utf-8") as said:
+            before = partial(_prepare, closed, limit, stdout, messages)
+            outcome = _server().submit(run, call, limit=240, before=before).result()
+            return outcome._replace(err=said.read())
+
+
+def _prepare(closed: Sequence[int], limit: tuple[int, int] | None, stdout: str | None, messages: Path) -> None:
+    os.dup2(os.open(messages, os.O_WRONLY), 2)
+    if stdout is not None:
+        os.dup2(os.open(stdout, os.O_WRONLY), 1)
+    for descriptor in closed:
+        os.close(descriptor)
+    if limit is not None:
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # too large a file then raises an error instead of a signal
+        resource.setrlimit(limit[0], (limit[1], limit[1]))
