@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from argparse import ArgumentTypeError, Namespace
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Literal
@@ -58,17 +58,20 @@ def _average(arguments: Namespace) -> None:
     run_dir = arguments.run_dir
     read_run_config(run_dir)  # fails early if this is not a run directory
     choose_device(arguments.device)  # fails early if the device is not available
-    with own_directory(Path(run_dir)):
+    with own_directory(Path(run_dir)) as check:
         refuse_strangers(run_dir, "averaged")
         if arguments.undo:
             _undo(run_dir)
         else:
-            _make(arguments)
+            _make(arguments, check)
         print(find_checkpoint(run_dir).path)
 
 
-def _make(arguments: Namespace) -> None:
-    """Average the checkpoints and keep the average if it is better, or without a comparison with --force."""
+def _make(arguments: Namespace, check: Callable[[], None]) -> None:
+    """Average the checkpoints and keep the average if it is better, or without a comparison with --force.
+
+    `check` is called before something is written; see `own_directory`.
+    """
     from nmt.training.average import average_checkpoints, kept_steps, take_average
     from nmt.training.try_average import try_average
 
@@ -77,10 +80,12 @@ def _make(arguments: Namespace) -> None:
     steps = kept_steps(run_dir, of, arguments.count)
     say(f"{run_dir}: averaging steps {', '.join(f'{step:,}' for step in sorted(steps))} ({of})")
     if arguments.force:
-        take_average(run_dir, average_checkpoints(run_dir, steps), steps)
+        average = average_checkpoints(run_dir, steps)
+        check()
+        take_average(run_dir, average, steps)
         say("the average is used without validation, because of --force (--undo removes it again)")
     else:
-        try_average(run_dir, steps, say, arguments.device)
+        try_average(run_dir, steps, say, check, arguments.device)
 
 
 def _undo(run_dir: str) -> None:

@@ -54,8 +54,8 @@ def own_directory(run_dir: Path) -> Iterator[Callable[[], None]]:
         def check() -> None:
             if not is_still_there():
                 raise NmtError(
-                    f"{run_dir} was moved, deleted or replaced during training, so nothing more is written there: if "
-                    "it was moved, run the same command with run_dir=ITS NEW PLACE to continue from its last checkpoint"
+                    f"{run_dir} was moved, deleted or replaced meanwhile, so nothing more is written there: if it was "
+                    "moved, run the same command with its new place, such as run_dir=NEW/PLACE for nmt-train"
                 )
 
         yield check

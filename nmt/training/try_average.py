@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -24,12 +24,15 @@ from nmt.training.monitor import summary
 from nmt.training.validation import Validation, Validator
 
 
-def try_average(run_dir: str | os.PathLike[str], steps: list[int], say: Say, device: str = "auto") -> bool:
+def try_average(
+    run_dir: str | os.PathLike[str], steps: list[int], say: Say, check: Callable[[], None], device: str = "auto"
+) -> bool:
     """Average the checkpoints of `steps`, and make the average the run's averaged checkpoint if it validates better.
 
     The average has to rank above the best checkpoint and above the run's existing average, if there is one: the highest
     rank decides what the other commands use from then on. All candidates are validated here, on one device; `say`
-    receives the scores of each and the outcome. Returns whether the average was taken.
+    receives the scores of each and the outcome, and `check` is called before something is written (`own_directory`).
+    Returns whether the average was taken.
     """
     run = load_run(run_dir, "best" if has_pointer(run_dir, "best") else "last")
     average = average_checkpoints(run_dir, steps)
@@ -37,6 +40,7 @@ def try_average(run_dir: str | os.PathLike[str], steps: list[int], say: Say, dev
     if has_pointer(run_dir, "averaged") and not is_average_of(find_checkpoint(run_dir, "averaged"), steps):
         candidates["the average there already"], _ = load_weights(run_dir, "averaged")
     found = _validate(run, candidates, say, device)
+    check()
     ours = found.pop("the average")
     rival = max(found, key=lambda name: found[name].rank)  # on a tie the checkpoint, which comes first
     if ours.rank > found[rival].rank:

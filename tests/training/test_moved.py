@@ -10,11 +10,15 @@ from typing import Any
 
 import pytest
 
+from nmt.cli import average
 from nmt.cli import train as command
 from nmt.config.load import save_config
 from nmt.training import train as training
+from nmt.training import try_average
+from nmt.training.checkpoint import save_checkpoint
 from nmt.training.monitor import Monitor
 from nmt.training.trainer import Trainer
+from tests.toy_run import make_run, toy_model
 from tests.training.ranks import WAIT_IN_SILENCE, launched
 from tests.training.tiny import events, tiny_config
 
@@ -54,13 +58,18 @@ def go(run: Path, how: str, monkeypatch: pytest.MonkeyPatch, owner: object, name
     monkeypatch.setattr(owner, name, counted)
 
 
-def check_sentence(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Train, and check that it fails with a sentence."""
+def check_sentence(run: Path, capsys: pytest.CaptureFixture[str], name: str = "nmt-train") -> None:
+    """Train, or average, and check that it fails with a sentence."""
     threads = threading.active_count()
-    assert command.main([str(run.with_suffix(".yaml"))]) == 1
+    call = (
+        average.main([str(run), "--of", "last"])
+        if name == "nmt-average"
+        else command.main([str(run.with_suffix(".yaml"))])
+    )
+    assert call == 1
     said = capsys.readouterr().err
     assert said.splitlines()[-1].startswith(
-        f"nmt-train: error: {run} was moved, deleted or replaced during training, so nothing more is written there: "
+        f"{name}: error: {run} was moved, deleted or replaced meanwhile, so nothing more is written there: "
     )
     assert said.count("error") == 1
     assert "Traceback" not in said
@@ -73,8 +82,16 @@ def check_place(run: Path, how: str) -> None:
     assert run.exists() == (how == "replaced")
 
 
-@pytest.mark.parametrize("how", GONE)
-@pytest.mark.parametrize("then", NEXT)
+@pytest.mark.parametrize(
+    ("then", "how"),
+    [
+        ("a line of metrics", "moved"),
+        ("a validation", "deleted"),
+        ("a checkpoint", "moved"),
+        ("a checkpoint", "replaced"),
+        ("an average", "replaced"),
+    ],
+)
 def test_a_directory_that_goes_ends_training(
     then: str, how: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -88,8 +105,7 @@ def test_a_directory_that_goes_ends_training(
     check_place(run, how)
 
 
-@pytest.mark.parametrize("how", GONE)
-@pytest.mark.parametrize("during", ["build_model", "_tokens_per_device"])
+@pytest.mark.parametrize(("during", "how"), [("build_model", "moved"), ("_tokens_per_device", "replaced")])
 def test_a_directory_that_goes_before_the_first_update(
     during: str, how: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -114,11 +130,22 @@ def test_a_moved_run_goes_on_in_its_new_place(
     assert not (tmp_path / "moved" / ".lock").exists()
 
 
+@pytest.mark.parametrize("how", GONE)
+def test_a_directory_that_goes_while_an_average_is_validated(
+    how: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = make_run(tmp_path / "run", step=12)
+    save_checkpoint(run, 24, toy_model("transformer-post"), {"step": 24})
+    monkeypatch.setattr(try_average, "_validate", lambda *_: GONE[how](run) or {"the average": None})
+    check_sentence(run, capsys, "nmt-average")
+    check_place(run, how)
+
+
 def test_two_processes_end_with_one_sentence(tmp_path: Path) -> None:
     config = tiny_config(tmp_path)
     save_config(config, tmp_path / "run.yaml")
     ended = launched("tests.training.rank_training", [[f"{tmp_path / 'run.yaml'}:moved:0"]] * 2, WAIT_IN_SILENCE)
     assert [process.status for process in ended] == [1, 1], ended
     errors = [line for process in ended for line in process.said.splitlines() if "error" in line]
-    assert len(errors) == 1 and "was moved, deleted or replaced during training" in errors[0], ended
+    assert len(errors) == 1 and "was moved, deleted or replaced meanwhile" in errors[0], ended
     assert not (tmp_path / "run").exists()
