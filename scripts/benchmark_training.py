@@ -5,10 +5,11 @@
 Every measurement window is a process of its own. It trains on the prepared data of the configuration, half of --seconds
 to warm up and then --seconds that are measured, without validations and checkpoints. nmt is `nmt-train` itself with a
 trainer that measures time (benchmarks/toolkit.py). With --reference it takes turns with torch.nn.Transformer in a plain
-loop and, if `transformers` is installed, with its Marian model and Trainer. They have the same data, vocabulary, tokens
-per update, threads and precision, and only those allocator settings that a program makes itself. Tokens are counted
-without padding for all of them. Other programs have no counterpart of our recurrent models; --reference-config names
-the Transformer that they train instead. --profile adds a table of the operators that take the time of an update.
+loop and, if `transformers` is installed, with its Marian model and Trainer; Luong's model takes turns with OpenNMT-py,
+if it is installed. They have the same data, vocabulary, tokens per update, threads and precision, and only those
+allocator settings that a program makes itself. Tokens are counted without padding for all of them. Other programs have
+no counterpart of our other recurrent models; --reference-config names the Transformer that they train instead.
+--profile adds a table of the operators that take the time of an update.
 
 Utilisation is the arithmetic that the model needs for the pairs it was trained on (see benchmarks/flops.py), divided by
 the speed of the fastest matrix product in any of the processes. Padding and a second pass (R-Drop) do not count.
@@ -30,6 +31,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from benchmarks import reference_opennmt_training
 from benchmarks.flops import training_flops
 from benchmarks.processes import PLAIN, measured_apart
 from benchmarks.results import OURS, figures, note, summarise, table, write
@@ -88,7 +90,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--reference-config", help="configuration of the Transformer that they train (default: CONFIG)")
     parser.add_argument("--profile", action="store_true", help="also show which operators take the most time")
     parser.add_argument(
-        "--tuned", action="store_true", help="also measure torch.nn.Transformer with a tuned memory allocator"
+        "--tuned", action="store_true", help="also measure the first other program with a tuned memory allocator"
     )
     parser.add_argument(
         "--reference-precision",
@@ -111,9 +113,10 @@ def benchmark(arguments: Namespace) -> None:
     if arguments.reference_config:
         kept = [override for override in arguments.overrides if override.startswith(("data.", "tokenizer."))]
         theirs = load_config(arguments.reference_config, kept)
-    if arguments.reference and not isinstance(theirs.model, TransformerConfig):
+    recurrent = not isinstance(theirs.model, TransformerConfig)
+    if arguments.reference and recurrent and (reason := reference_opennmt_training.why_not(theirs)) is not None:
         raise UsageError(
-            f"other programs have no counterpart of model.family={theirs.model.family}: name the configuration of a "
+            f"other programs have no counterpart of this model (OpenNMT-py: {reason}): name the configuration of a "
             "Transformer with --reference-config"
         )
     if arguments.windows < 1 or arguments.seconds < 0:
@@ -188,7 +191,15 @@ def choose_systems(
     theirs = arguments.reference_precision or own_precision
     told = f" ({Path(arguments.reference_config).stem})" if arguments.reference_config else ""
     told += "" if theirs == own_precision else f", {theirs}"
-    if arguments.reference:
+    if arguments.reference and not isinstance(their_config.model, TransformerConfig):
+        if importlib.util.find_spec("onmt") is None:
+            left_out.append("OpenNMT-py")
+            say("left out: OpenNMT-py (see benchmarks/reference_opennmt.py for how to install it)")
+        else:
+            systems.append(System("OpenNMT-py", "opennmt", their_config, "fp32", {}))
+            if arguments.tuned:
+                systems.append(System("OpenNMT-py, allocator tuned", "opennmt", their_config, "fp32", TUNED))
+    elif arguments.reference:
         systems.append(System(f"torch.nn.Transformer{told}", "torch", their_config, theirs, {}))
         if arguments.tuned:
             systems.append(System(f"torch.nn.Transformer{told}, allocator tuned", "torch", their_config, theirs, TUNED))

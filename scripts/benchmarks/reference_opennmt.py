@@ -18,7 +18,7 @@ from benchmarks.reference_engine import ReferenceEngine, copy_weights
 from nmt.attention.positions.sinusoidal import frequencies, sinusoids
 from nmt.config.models import TransformerConfig
 from nmt.config.schema import SearchConfig
-from nmt.data.tokenizer import BOS, EOS, PAD
+from nmt.data.tokenizer import BOS, EOS, PAD, Tokenizer
 from nmt.inference.export.ctranslate2 import pieces
 from nmt.runs.run import LoadedRun
 
@@ -38,7 +38,7 @@ class OpenNMTEngine(ReferenceEngine):
     def __init__(self, run: LoadedRun) -> None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about names that newer versions of torch have moved
-            self.vocabs = vocabularies(run)
+            self.vocabs = vocabularies(run.tokenizer)
             self.model = opennmt(run, self.vocabs)
 
     def decode(self, src: Tensor, lengths: Tensor, options: SearchConfig, longest: int) -> list[list[int]]:
@@ -59,13 +59,12 @@ class OpenNMTEngine(ReferenceEngine):
         return [best[0].tolist() for best in found["predictions"]]
 
 
-def vocabularies(run: LoadedRun) -> Any:
-    """Return the pieces of the run as vocabularies, with OpenNMT-py's names for special pieces."""
+def vocabularies(tokenizer: Tokenizer) -> Any:
+    """Return the pieces of a tokenizer as vocabularies, with OpenNMT-py's names for special pieces."""
     from onmt.constants import DefaultTokens, ModelTask
     from onmt.inputters.inputter import dict_to_vocabs
 
     named = {PAD: DefaultTokens.PAD, BOS: DefaultTokens.BOS, EOS: DefaultTokens.EOS}
-    tokenizer = run.tokenizer
     sides = {
         "src": pieces(tokenizer.source.names),
         "tgt": pieces(tokenizer.target.names),

@@ -12,13 +12,17 @@ from typing import Any
 
 import torch
 
-from benchmarks import profiled, reference_torch, reference_transformers, toolkit
+from benchmarks import profiled, reference_opennmt_training, reference_torch, reference_transformers, toolkit
 from benchmarks.measure import Meter, matrix_product_peak
 from nmt.config.load import read_config
 from nmt.data.prepare import prepare
 from nmt.device import choose_device
 
-REFERENCES = {"torch": reference_torch.train, "transformers": reference_transformers.train}
+REFERENCES = {
+    "torch": reference_torch.train,
+    "transformers": reference_transformers.train,
+    "opennmt": reference_opennmt_training.train,
+}
 
 
 def main(system: str, specification: dict[str, Any]) -> dict[str, Any]:
