@@ -1,0 +1,254 @@
+"""Train a small recurrent system with each mechanism of attention, score it, and write docs/results/mechanisms.md.
+
+usage: python scripts/mechanisms.py FOLDER [--minutes 8] [--only NAME ...] [--runs runs/mechanisms]
+
+FOLDER contains Multi30k: {train,val,test_2016_flickr}.{de,en}. The systems are trained one after another on one thread
+each, for the same time; several calls with different --only can run side by side, one per core. A system whose row has
+been measured is skipped. To compare alignments, where Multi30k has no gold ones, IBM model 1 links the words of the
+test set in both directions: links found by both count as sure, links found by one as possible.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nmt.config.load import config_to_yaml, load_config
+from nmt.data.compression import read_lines
+from nmt.data.lexicon import learn_lexicon
+from nmt.files import atomic_write, in_turn
+
+RESULTS = Path(__file__).resolve().parents[1] / "docs" / "results"
+TEST = "test_2016_flickr"
+BASE = [
+    *("data.source_language=de", "data.target_language=en", "model=luong", "training=rnn", "tokenizer.vocab_size=4000"),
+    *("training.precision=native", "training.threads=1", "training.tokens_per_update=1300"),
+    *("training.learning_rate=3e-3", "training.validate_every=250", "training.validation_sentences=null"),
+    "training.patience=null",
+]
+NO_FEEDING = "model.input_feeding=false"
+# the section of the table, and then the overrides of each system's name; the first system is the one all differ from
+SYSTEMS: dict[str, dict[str, list[str]]] = {
+    "the system that the others differ from": {"luong": []},
+    "scores": {
+        "dot": ["model.score=dot"],
+        "scaled_dot": ["model.score=scaled_dot"],
+        "additive": ["model.score=additive"],
+        "concat": ["model.score=concat"],
+        "location": ["model.score=location"],
+    },
+    "normalisers": {
+        name: [f"model.normaliser={name}"] for name in ("sparsemax", "entmax15", "entmax", "rela", "top_k")
+    },
+    "alignments": {
+        "local_m": ["model.alignment=local_m"],
+        "local_p": ["model.alignment=local_p"],
+        "gaussian": ["model.alignment=gaussian"],
+        "coverage": ["model.alignment=coverage", "model.score=additive"],
+        "location_aware": ["model.alignment=location_aware", "model.score=additive"],
+        "hard": ["model.alignment=hard"],
+        "monotonic": ["model.alignment=monotonic", "model.score=additive"],
+        "doubly_stochastic": ["model.doubly_stochastic=0.1"],
+    },
+    "without input feeding": {
+        "no_feeding": [NO_FEEDING],
+        "hard_no_feeding": [NO_FEEDING, "model.alignment=hard"],
+        "marginal": [NO_FEEDING, "model.alignment=marginal"],
+    },
+    "cells": {
+        "gru": ["model.cell=gru"],
+        "sru": ["model.cell=sru", "model.layers=2"],
+        "lrn": ["model.cell=lrn", "model.layers=2"],
+        "residual": ["model.layers=3", "model.residual=true", "model.layer_norm=true"],
+    },
+    "other decoders": {
+        "rnn_encdec": ["model=rnn_encdec"],
+        "rnnsearch": ["model=rnnsearch"],
+    },
+}
+OVERRIDES = {name: overrides for section in SYSTEMS.values() for name, overrides in section.items()}
+FIRST = next(iter(OVERRIDES))
+
+
+def main() -> None:
+    """Train, score and align with each system, and write its row at once."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--minutes", type=float, default=8)
+    parser.add_argument("--only", nargs="+", choices=OVERRIDES, default=list(OVERRIDES), metavar="NAME")
+    parser.add_argument("--runs", type=Path, default=Path("runs/mechanisms"))
+    options = parser.parse_args()
+    options.runs.mkdir(parents=True, exist_ok=True)
+    gold = options.runs / "ibm_model_1.align"
+    if not gold.is_file():
+        write_links(options.folder, gold)
+    for name in options.only:
+        if name not in rows():
+            add(name, {"minutes": options.minutes} | measure(options, name, gold))
+
+
+def measure(options: argparse.Namespace, name: str, gold: Path) -> dict[str, Any]:
+    """Train one system, and return the figures of its row."""
+    run = options.runs / name
+    data = [f"data.path={options.folder}", f"data.cache={options.runs / 'prepared'}"]
+    config = load_config("example", [*BASE, *OVERRIDES[name], *data, f"training.max_minutes={options.minutes:g}"])
+    with atomic_write(run.with_suffix(".yaml")) as file:
+        file.write(config_to_yaml(config))
+    command("nmt-train", run.with_suffix(".yaml"), f"run_dir={run}")
+    (scores,) = json.loads(command("nmt-evaluate", run, "--test-set", TEST, "--json"))
+    events = [json.loads(line) for line in (run / "metrics.jsonl").read_text("utf-8").splitlines()]
+    environment = json.loads((run / "environment.json").read_text("utf-8"))
+    losses = [event["loss"] for event in events if event["event"] == "validation"]
+    return {
+        "overrides": OVERRIDES[name],
+        "bleu": scores["bleu"],
+        "aer": alignment_error(options.folder, run, gold),
+        "validation_loss": min(losses),
+        "updates": next(event["step"] for event in reversed(events) if event["event"] == "end"),
+        "seconds": 60 * next(event["minutes"] for event in reversed(events) if event["event"] == "end"),
+        "target_tokens_per_second": median(
+            event["target_tokens_per_second"] for event in events if event["event"] == "train"
+        ),
+        "parameters": environment["parameters"],
+        "environment": {key: environment[key] for key in ("hardware", "torch", "cpu_threads", "git_commit")},
+    }
+
+
+def alignment_error(folder: Path, run: Path, gold: Path) -> float | None:
+    """Return the alignment error rate of a system's attention on the test set; None for a system without attention."""
+    if load_config(str(run / "config.yaml")).model.family == "rnn_encdec":
+        return None
+    text = ["--source", folder / f"{TEST}.de", "--target", folder / f"{TEST}.en"]
+    found = json.loads(command("nmt-align", run, *text, "--gold", gold, "--json", "-o", run / "links.txt"))
+    aer: float = found["aer"]
+    return aer
+
+
+def write_links(folder: Path, path: Path) -> None:
+    """Link the words of the test set by IBM model 1, learned from training and test text in both directions."""
+    sides = []
+    for language in ("de", "en"):
+        train, test = (read_lines(folder / f"{split}.{language}") for split in ("train", TEST))
+        ids: dict[str, int] = {}
+        words = [[ids.setdefault(word.lower(), len(ids)) for word in line.split()] for line in (*train, *test)]
+        sides.append([np.array(line, dtype=np.int64) for line in words])
+    count = len(test)
+    forward, backward = best_links(*sides, count), best_links(*reversed(sides), count)
+    lines = []
+    for one, other in zip(forward, backward, strict=True):
+        there, back = set(one), {(source, target) for target, source in other}
+        links = [f"{s}-{t}" if (s, t) in there & back else f"{s}?{t}" for s, t in sorted(there | back)]
+        lines.append(" ".join(links) + "\n")
+    with atomic_write(path) as file:
+        file.writelines(lines)
+
+
+def best_links(
+    sources: Sequence[NDArray[np.int64]], targets: Sequence[NDArray[np.int64]], count: int
+) -> list[list[tuple[int, int]]]:
+    """Return the links (i, j) of the last `count` pairs, where word i of the source is the most probable for word j."""
+    lexicon = learn_lexicon(list(zip(sources, targets, strict=True)))
+    known = zip(lexicon.sources.tolist(), lexicon.targets.tolist(), strict=True)
+    probability = dict(zip(known, lexicon.probabilities.tolist(), strict=True))
+    return [
+        [(max(range(len(source)), key=lambda i: probability[source[i], word]), j) for j, word in enumerate(target)]
+        for source, target in zip(
+            [ids.tolist() for ids in sources[-count:]], [ids.tolist() for ids in targets[-count:]], strict=True
+        )
+    ]
+
+
+def command(program: str, *words: object) -> str:
+    """Run an installed command on one thread and return its output; exit if it fails."""
+    print(f"$ {program} {' '.join(map(str, words))}", flush=True)
+    done = subprocess.run(
+        [Path(sys.executable).with_name(program), *map(str, words)],
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    if done.returncode:
+        sys.exit(f"{program} failed with status {done.returncode}")
+    return done.stdout
+
+
+def rows() -> dict[str, dict[str, Any]]:
+    """Return the rows measured so far, by the name of the system."""
+    path = RESULTS / "mechanisms.json"
+    found: dict[str, dict[str, Any]] = json.loads(path.read_text("utf-8")) if path.is_file() else {}
+    return found
+
+
+def add(name: str, row: dict[str, Any]) -> None:
+    """Add a row, and write the page."""
+    with in_turn(RESULTS / ".mechanisms.lock"):
+        found = rows() | {name: row}
+        found = {each: found[each] for each in OVERRIDES if each in found}
+        with atomic_write(RESULTS / "mechanisms.json") as file:
+            json.dump(found, file, indent=1)
+        with atomic_write(RESULTS / "mechanisms.md") as file:
+            file.write(page(found))
+
+
+def page(found: dict[str, dict[str, Any]]) -> str:
+    """Return the page: the table, and what is needed to read it."""
+    some = next(iter(found.values()))
+    base = found.get(FIRST, some)
+    lines = [
+        "# What does each mechanism of attention give a small recurrent system?",
+        "",
+        f"Multi30k, German to English. Every system was trained for {some['minutes']:g} minutes on one core. Each row",
+        "changes one thing about Luong's model with input feeding and the general score:",
+        "",
+        "| system | keys | BLEU | val loss | AER | updates | target tokens/s | of luong's | parameters |",
+        "|---|---|---:|---:|---:|---:|---:|---:|---:|",
+    ]
+    for section, systems in SYSTEMS.items():
+        if not (measured := [name for name in systems if name in found]):
+            continue
+        lines.append(f"| *{section}* | | | | | | | | |")
+        lines += [line(name, found[name], base) for name in measured]
+    environment = some["environment"]
+    lines += [
+        "",
+        "- BLEU is that of test_2016_flickr, with beam 5 "
+        f"(`{some['bleu']['signature']}`). One seed each: differences of less than about 1 BLEU may be chance.",
+        "- AER compares the attention with word alignments by IBM model 1, because Multi30k has no gold ones; it shows",
+        "  how far both agree, not which of them is right.",
+        f"- Speed is the median over the training on {environment['hardware']}, torch {environment['torch']}.",
+        "",
+        "The command, where FOLDER contains Multi30k:",
+        "",
+        "```",
+        "python scripts/mechanisms.py FOLDER",
+        "```",
+        "",
+        "All figures: [mechanisms.json](mechanisms.json). The mechanisms: [attention.md](../attention.md).",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def line(name: str, row: dict[str, Any], base: dict[str, Any]) -> str:
+    """Return the line of the table for one system."""
+    keys = " ".join(f"`{override}`" for override in row["overrides"])
+    aer = "" if row["aer"] is None else f"{row['aer']:.3f}"
+    speed = row["target_tokens_per_second"]
+    return (
+        f"| {name} | {keys} | {row['bleu']['score']:.2f} | {row['validation_loss']:.3f} | {aer} | {row['updates']:,} "
+        f"| {speed:,.0f} | {speed / base['target_tokens_per_second']:.2f} | {row['parameters']:,} |"
+    )
+
+
+if __name__ == "__main__":
+    main()
