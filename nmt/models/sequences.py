@@ -113,8 +113,7 @@ def _scan(cell: Cell, x: Tensor, state: CellState | None, lengths: Tensor | None
     projected = cell.project(x)
     # time loop
     if state is None:
-        wide = torch.promote_types(projected.dtype, torch.float32)  # because the state is a sum over many steps
-        state = cell.start(projected.new_zeros(x.size(0), cell.hidden_dim, dtype=wide))
+        state = cell.start(projected.new_zeros(x.size(0), cell.hidden_dim))
     states = []
     for projected_t in projected.unbind(dim=1):
         state = cell(projected_t, None, state)

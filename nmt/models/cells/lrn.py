@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from nmt.models.cells.base import CellState
-from nmt.models.cells.light import LightCell
+from nmt.models.cells.light import LightCell, wide
 
 
 class LrnCell(LightCell):
@@ -22,7 +22,7 @@ class LrnCell(LightCell):
 
     def forward(self, projected: Tensor, fed: Tensor | None, state: CellState) -> CellState:
         # products with the input
-        (h,) = state
+        h = wide(state[0])
         q, k, v = self.products(projected, fed).to(h.dtype).chunk(3, dim=-1)
         # gates
         i, f = torch.sigmoid(k + h), torch.sigmoid(q - h)

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn.functional import pad
 
 from nmt.models.cells.base import CellState
-from nmt.models.cells.light import LightCell
+from nmt.models.cells.light import LightCell, wide
 
 _HIGHWAY_SCALE = math.sqrt(3)  # alpha = sqrt(1 + 2 exp(b)), where b = 0 is the first bias of the reset gate
 
@@ -30,7 +30,7 @@ class SruCell(LightCell):
         same_size = input_dim == hidden_dim and not fed_dim
         super().__init__(input_dim, fed_dim, hidden_dim, gates=3 if same_size else 4)
         self.carries_input = same_size  # whether the highway reads alpha x_t
-        self.gate_weight = nn.Parameter(torch.empty(2, hidden_dim))  # v_f, v_r
+        self.gate_weight = nn.Parameter(torch.empty(2 * hidden_dim))  # v_f, v_r
         self.gate_bias = nn.Parameter(torch.empty(2 * hidden_dim))  # b_f, b_r
 
     def project(self, known: Tensor) -> Tensor:
@@ -42,12 +42,12 @@ class SruCell(LightCell):
 
     def forward(self, projected: Tensor, fed: Tensor | None, state: CellState) -> CellState:
         # products with the input
-        _, c = state
+        c = wide(state[1])
         n = self.hidden_dim
         new, gates, highway = self.products(projected, fed).to(c.dtype).split((n, 2 * n, n), dim=-1)
         # gates
-        gates = gates.unflatten(-1, (2, n)) + self.gate_weight * c.unsqueeze(1)
-        forget, reset = torch.sigmoid(gates).unbind(dim=1)
+        gates = torch.sigmoid(gates + self.gate_weight * torch.cat((c, c), dim=-1))
+        forget, reset = gates.chunk(2, dim=-1)
         # light recurrence
         c = torch.lerp(new, c, forget)
         # highway
