@@ -85,14 +85,16 @@ class WordAttention:
 
     @property
     def links(self) -> list[Link]:
-        """The alignment links: each target word with the source word it attends to most; empty for an empty source.
+        """The alignment links: each target word with the source word it attends to most.
 
-        The weights must be a single map [target words + 1, source words + 1].
+        A target word that attends to no source word has no link. The weights must be a single map [target words + 1,
+        source words + 1].
         """
         between = self.weights[:-1, :-1]  # without the ends of sentence
         if not between.size:
             return []
-        return sorted((int(source), target) for target, source in enumerate(between.argmax(1)))
+        heaviest = enumerate(between.argmax(1))
+        return sorted((int(source), target) for target, source in heaviest if between[target, source] > 0)
 
     @property
     def labels(self) -> tuple[list[str], list[str]]:

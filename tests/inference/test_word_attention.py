@@ -147,6 +147,13 @@ def test_each_target_word_links_to_its_heaviest_source_word_never_to_the_end() -
     assert attention.labels == (["a", "b", END], ["x", "y", END])
 
 
+def test_a_target_word_that_attends_to_no_source_word_has_no_link() -> None:
+    """Weights may be zero for all words, as with ReLA, or for all but the end of sentence, as with sparsemax."""
+    weights = [[0.0, 0.0, 0.0], [0.0, 0.0, 1.0], [0.0, 0.2, 0.0], [0.0, 0.0, 1.0]]
+    attention = WordAttention(["u", "v"], ["a", "b", "c"], np.array(weights, dtype=np.float32))
+    assert attention.links == [(1, 2)]
+
+
 def _words_by_marks(pieces: list[str]) -> list[int]:
     """Return the word of each piece of a line with single spaces; a new word begins at every ▁."""
     return [max("".join(pieces[: place + 1]).count("▁") - 1, 0) for place in range(len(pieces))]
