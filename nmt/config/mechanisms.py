@@ -25,6 +25,8 @@ NormaliserName = Literal["softmax", "sparsemax", "entmax15", "entmax", "rela", "
 CellName = Literal["gru", "lstm", "sru", "lrn"]  # the recurrent units, each with a file in nmt/models/cells
 # keys whose values they are
 _KEYS = ("positions", "encoder_self", "decoder_self", "decoder_cross", "score", "alignment", "normaliser")
+# by key, the mechanisms with which the weights of a target position need not sum to one (`sums_to_one` of their class)
+UNNORMALISED: dict[str, tuple[str, ...]] = {"alignment": ("local_p", "gaussian"), "normaliser": ("rela",)}
 
 
 @dataclass(kw_only=True)
@@ -181,10 +183,10 @@ def _refusal(model: Any, key: str, name: str) -> str | None:
                 " has weights that do not sum to one, and coverage counts by their sum how many target words a source "
                 "word has given: use another normaliser, or model.alignment=soft"
             )
-        case "normaliser", "rela" if getattr(model, "doubly_stochastic", 0):
+        case _ if name in UNNORMALISED.get(key, ()) and getattr(model, "doubly_stochastic", 0.0) > 0:
             return (
                 " has weights that do not sum to one, and model.doubly_stochastic asks for a total weight of one for "
-                "each source word: use another normaliser, or model.doubly_stochastic=0"
+                f"each source word: use another model.{key}, or model.doubly_stochastic=0"
             )
         case "alignment", "marginal" if model.normaliser != "softmax":
             return (
