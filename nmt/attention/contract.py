@@ -1,13 +1,14 @@
 """The interfaces of attention: the output of an encoder, and what every attention mechanism has to implement.
 
 Mechanisms are stateless modules. Whatever a mechanism has to remember between two steps of a search is a tree of
-tensors with one row per hypothesis. The caller passes this state in, and the mechanism returns the next one.
+tensors with one row per hypothesis. The caller passes this state in, and the mechanism returns the next one. What a
+mechanism learns from one update of the training for the next is in its buffers (`LearnsFromUpdates`).
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, ClassVar, NamedTuple, TypeVar, cast
 
 import torch
@@ -114,6 +115,23 @@ class SourceAttention(nn.Module, ABC):
 
         Work that is the same for all steps is done here, once. With `need_weights` the function returns weights;
         without `need_weights` it may return them or None.
+        """
+
+
+class LearnsFromUpdates(ABC):
+    """A part of a model that learns from the losses of whole updates, and not only from gradients.
+
+    What it learns is in its buffers, which are part of the model's `state_dict`: checkpoints store them as they are,
+    and an average of checkpoints has their mean. They change between updates only, so that all micro-batches of an
+    update find the same values.
+    """
+
+    @abstractmethod
+    def after_update(self, losses: Mapping[str, Tensor]) -> None:
+        """Change the buffers, in place, after an update with these losses, each a scalar on the model's device.
+
+        They are `nll`, the negative log-likelihood, and the losses in the model's `loss_names`: the mean over all
+        target tokens of the update, and therefore the same in all processes.
         """
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
+from nmt.attention.contract import LearnsFromUpdates
 from nmt.data.tokenizer import BOS, PAD
 from nmt.models.contract import AttentionKind, Decoded, Decoder, Encoder, Memory, State
 
@@ -39,6 +41,13 @@ class Seq2Seq(nn.Module):
     def loss_names(self) -> tuple[str, ...]:
         """The names of the losses that the model's attention adds to training."""
         return cast(Decoder, self.decoder).loss_names
+
+    @torch.no_grad()
+    def after_update(self, losses: Mapping[str, Tensor]) -> None:
+        """Pass the losses of an update to the parts of the model that learn from them; see `LearnsFromUpdates`."""
+        for module in self.modules():
+            if isinstance(module, LearnsFromUpdates):
+                module.after_update(losses)
 
     def forward(self, src: Tensor, src_mask: Tensor, tgt_in: Tensor, lengths: Tensor | None = None) -> Decoded:
         """Decode tgt_in [batch, tgt_len] as the translation of src [batch, src_len] (teacher forcing)."""

@@ -32,8 +32,9 @@ class Health:
     """Checks the loss and the gradient norm of every update on the device, without waiting for the device.
 
     An update is bad if its gradient norm is not finite, or if it raises the running mean of the loss above
-    2 * (the lowest running mean so far) + 1, in nats per target token. Loss and norm are those of the whole update, so
-    all processes come to the same result.
+    2 * (the lowest running mean so far) + 1, in nats per target token. This loss is the negative log-likelihood, since
+    additional terms of the objective may be below zero. Loss and norm are those of the whole update, so all processes
+    come to the same result.
     """
 
     def __init__(self, device: torch.device, world: World) -> None:
@@ -49,7 +50,7 @@ class Health:
         return (self._bad[0] > 0).float()
 
     def watch(self, step: int, update: Update, loss: Tensor, gradient_norm: Tensor) -> None:
-        """Check an update before it is applied, by its loss per target token and its gradient norm."""
+        """Check an update before it is applied, by its nll per target token (`loss`) and its gradient norm."""
         source = max((batch.src.size(1) for batch in update.batches), default=0)
         target = max((batch.tgt_out.size(1) for batch in update.batches), default=0)
         self._seen[step] = (update.epoch, update.position, update.sentences, source, target)

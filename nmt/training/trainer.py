@@ -127,8 +127,10 @@ class Trainer:
         self.clock.start()
         losses = self.gradients.of(update)
         norm = self._clip()
-        self.health.watch(self.progress.step + 1, update, losses[0] / update.target_tokens, norm)
+        _, nll, *terms = (losses / update.target_tokens).unbind()
+        self.health.watch(self.progress.step + 1, update, nll, norm)
         self._apply()
+        self.model.after_update({"nll": nll, **dict(zip(self.model.loss_names, terms, strict=True))})
         self.optimizer.zero_grad(set_to_none=True)
         self.progress.step += 1
         self.average.update(self.progress.step)

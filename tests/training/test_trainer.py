@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
 import torch
+from torch import nn
 
+from nmt.attention.contract import LearnsFromUpdates
 from nmt.config.schema import ScheduleConfig, TrainingConfig
 from nmt.data.batching import Batch, Update, collate
 from nmt.errors import NmtError
@@ -16,6 +18,7 @@ from nmt.evaluation.metrics import Score
 from nmt.runs.checkpoints import find_checkpoint
 from nmt.runs.weights import load_weights
 from nmt.training.limits import Signals
+from nmt.training.loss import batch_loss
 from nmt.training.monitor import Monitor
 from nmt.training.trainer import Trainer
 from nmt.training.validation import Metric, Translated, Validation
@@ -58,13 +61,13 @@ def nothing() -> Validation:
     return found()
 
 
-def trainer(folder: Path, *splits: int, **config: Any) -> Trainer:
+def trainer(folder: Path, *splits: int, variant: str = "rnnsearch", **config: Any) -> Trainer:
     def updates(epoch: int, position: int) -> Iterator[Update]:
         while True:
             yield update(position, *splits)
             position += 1
 
-    model = tiny_model("rnnsearch").double()
+    model = tiny_model(variant).double()
     settings = TrainingConfig(**{"max_steps": 3, "learning_rate": 0.01, "patience": None, **config})
     settings.schedule.warmup_steps = 0
     folder.mkdir(exist_ok=True)
@@ -110,6 +113,31 @@ def test_clipping_brings_the_norm_of_all_gradients_down(tmp_path: Path) -> None:
     run.train_step(update(0))
     assert float(torch.stack([gradient.norm() for gradient in seen]).norm()) == pytest.approx(1e-3, rel=1e-3)
     assert run.window.metrics()["gradient_norm"] > 0.1  # the norm before clipping is reported
+
+
+class Learner(nn.Module, LearnsFromUpdates):
+    """A part that keeps the losses of the last update in a buffer, and counts the updates."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("seen", torch.zeros(3, dtype=torch.float64))
+
+    def after_update(self, losses: Mapping[str, torch.Tensor]) -> None:
+        assert list(losses) == ["nll", "doubly_stochastic"]
+        self.seen.copy_(torch.stack([self.seen[0] + 1, *losses.values()]))
+
+
+def test_a_part_learns_from_the_losses_of_each_update_however_it_is_split(tmp_path: Path) -> None:
+    """The losses are those of the whole update, per target token; what is learned is in the checkpoint."""
+    batch = update(0).batches[0]
+    for number, splits in enumerate([(), (2, 3), (1, 1, 1, 1, 1)]):
+        run = trainer(tmp_path / str(number), *splits, variant="rnnsearch-doubly-stochastic", learning_rate=1e-9)
+        part = run.model.decoder.part = Learner()
+        run.run()
+        loss = batch_loss(run.model, batch, CPU)
+        wanted = torch.stack([loss.nll, *loss.terms]) / int((batch.tgt_out != 0).sum())
+        torch.testing.assert_close(part.seen, torch.cat((torch.tensor([3.0]), wanted)).double(), rtol=1e-5, atol=0)
+        assert torch.equal(load_weights(tmp_path / str(number), "last")[0]["decoder.part.seen"], part.seen)
 
 
 @pytest.mark.parametrize("waits", [True, False], ids=["checked at once", "checked when read, as on a GPU"])
@@ -184,6 +212,13 @@ def test_a_loss_that_explodes_is_found_though_finite_and_the_run_ends_after_its_
         run.run()
     assert [event["learning_rate_factor"] for event in events(tmp_path, "rollback")] == [0.5, 0.25]
     assert find_checkpoint(tmp_path, "last").step == 10
+
+
+def test_an_additional_loss_below_zero_is_no_divergence(tmp_path: Path) -> None:
+    run = trainer(tmp_path, variant="rnnsearch-doubly-stochastic", learning_rate=1e-6)
+    run.model.decoder.doubly_stochastic = -100.0
+    run.run()
+    assert run.window.metrics()["loss"] < -10
 
 
 def test_the_moving_average_is_what_its_equation_says(tmp_path: Path) -> None:
