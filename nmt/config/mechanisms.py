@@ -178,6 +178,12 @@ def _refusal(model: Any, key: str, name: str) -> str | None:
                 f" has no scores that model.normaliser={model.normaliser} could turn into weights: use "
                 "model.normaliser=softmax, which has no effect here, or another model.alignment"
             )
+        case "alignment", "gaussian" if model.family == "rnnsearch" and model.cell == "sru":
+            return (
+                " makes its weights of exp(W s), where the decoder state s reads the context of the step before: with "
+                "model.cell=sru, whose states have no bound, both would grow until they overflow: use another "
+                "model.cell"
+            )
         case "normaliser", "rela" if getattr(model, "alignment", None) == "coverage":
             return (
                 " has weights that do not sum to one, and coverage counts by their sum how many target words a source "

@@ -7,6 +7,8 @@ import torch
 
 from nmt.attention.alignments.gaussian import GaussianAlignment
 from nmt.attention.contract import Encoded
+from nmt.config.models import LuongConfig, RnnSearchConfig
+from nmt.errors import ConfigError
 from tests.attention.alignment_paper import CHUNKS, QUERY, assert_is_the_paper_s, inputs
 from tests.attention.papers import gaussian as paper
 
@@ -36,3 +38,10 @@ def test_centres_stay_in_float32_under_autocast() -> None:
         start = module.init_state(memory)
         attended = module.over(memory)(queries[::2], torch.zeros(1, queries.size(1)), start)
     assert start.dtype == attended.state.dtype == torch.float32
+
+
+def test_states_without_a_bound_are_refused_where_they_read_the_window() -> None:
+    """The exponentials of such a state would make the next one larger still, up to infinity within a sentence."""
+    with pytest.raises(ConfigError, match=r"model\.alignment=gaussian .* with model\.cell=sru, whose states have no"):
+        RnnSearchConfig(alignment="gaussian", cell="sru").check()
+    LuongConfig(alignment="gaussian", cell="sru").check()
