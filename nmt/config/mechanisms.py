@@ -19,7 +19,7 @@ CrossName = Literal["softmax", "transparent"]  # a Transformer's attention to th
 # a recurrent decoder's comparison of its state with a source state
 ScoreName = Literal["dot", "scaled_dot", "general", "additive", "concat", "location"]
 # a recurrent decoder's attention to the source
-AlignmentName = Literal["soft", "local_m", "local_p", "gaussian", "coverage", "location_aware", "marginal"]
+AlignmentName = Literal["soft", "local_m", "local_p", "gaussian", "coverage", "location_aware", "marginal", "hard"]
 # the function that turns scores into weights
 NormaliserName = Literal["softmax", "sparsemax", "entmax15", "entmax", "rela", "top_k"]
 CellName = Literal["gru", "lstm", "sru", "lrn"]  # the recurrent units, each with a file in nmt/models/cells
@@ -95,6 +95,16 @@ class LocationAwareConfig:
 
     filters: Dimension = 10  # k: features of the earlier weights around each source token
     radius: Annotated[int, Range(0, 1000)] = 5  # a filter reads the weights of this many tokens on either side
+
+
+@dataclass(kw_only=True)
+class HardConfig:
+    """Options of alignment=hard, which samples one source position for each target token (Xu et al. 2015)."""
+
+    reinforce: Annotated[float, Range(0, 1000)] = 1.0  # lambda_r: weight of the rewards of sampled positions
+    entropy: Annotated[float, Range(0, 1000)] = 0.002  # lambda_e: weight of the entropy, which keeps sampling varied
+    baseline_decay: Rate = 0.9  # share that the baseline of the rewards keeps in an update
+    soft_share: Annotated[float, Range(0, 1)] = 0.5  # share of sentences trained with the soft context instead
 
 
 @dataclass(kw_only=True)
@@ -194,7 +204,7 @@ def _refusal(model: Any, key: str, name: str) -> str | None:
                 " has weights that do not sum to one, and model.doubly_stochastic asks for a total weight of one for "
                 f"each source word: use another model.{key}, or model.doubly_stochastic=0"
             )
-        case "alignment", "marginal" if model.normaliser != "softmax":
+        case "alignment", "marginal" | "hard" if model.normaliser != "softmax":
             return (
                 " needs the logarithm of every weight, and weights can be zero with "
                 f"model.normaliser={model.normaliser}: use model.normaliser=softmax"

@@ -42,7 +42,7 @@ _ADDED: dict[int, tuple[str, ...]] = {
     2: ("model.alignment", "model.doubly_stochastic", "model.positions", "model.encoder_self", "model.decoder_self",
         "model.decoder_cross"),
     3: ("model.bidirectional_layers", "model.coverage", "model.dropout_mask", "model.entmax", "model.gaussian",
-        "model.layer_norm", "model.local_m", "model.local_p", "model.location", "model.location_aware",
+        "model.hard", "model.layer_norm", "model.local_m", "model.local_p", "model.location", "model.location_aware",
         "model.normaliser", "model.residual", "model.rotary", "model.shaw", "model.top_k", "model.transparent"),
 }  # fmt: skip
 # A file with all these keys and no `schema` was written by nmt (a run's, or printed by --cfg job), not by hand.

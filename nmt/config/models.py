@@ -16,6 +16,7 @@ from nmt.config.mechanisms import (
     CrossName,
     EntmaxConfig,
     GaussianConfig,
+    HardConfig,
     LocalMConfig,
     LocalPConfig,
     LocationAwareConfig,
@@ -115,6 +116,7 @@ class RnnSearchConfig:
     gaussian: GaussianConfig = field(default_factory=GaussianConfig)  # options of alignment=gaussian
     coverage: CoverageConfig = field(default_factory=CoverageConfig)  # options of alignment=coverage
     location_aware: LocationAwareConfig = field(default_factory=LocationAwareConfig)  # options of this alignment
+    hard: HardConfig = field(default_factory=HardConfig)  # options of alignment=hard
     normaliser: NormaliserName = "softmax"  # how scores become weights
     entmax: EntmaxConfig = field(default_factory=EntmaxConfig)  # options of normaliser=entmax
     top_k: TopKConfig = field(default_factory=TopKConfig)  # options of normaliser=top_k
@@ -155,6 +157,7 @@ class LuongConfig:
     gaussian: GaussianConfig = field(default_factory=GaussianConfig)  # options of alignment=gaussian
     coverage: CoverageConfig = field(default_factory=CoverageConfig)  # options of alignment=coverage
     location_aware: LocationAwareConfig = field(default_factory=LocationAwareConfig)  # options of this alignment
+    hard: HardConfig = field(default_factory=HardConfig)  # options of alignment=hard
     normaliser: NormaliserName = "softmax"  # how scores become weights
     entmax: EntmaxConfig = field(default_factory=EntmaxConfig)  # options of normaliser=entmax
     top_k: TopKConfig = field(default_factory=TopKConfig)  # options of normaliser=top_k

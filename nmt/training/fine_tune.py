@@ -21,8 +21,16 @@ from nmt.runs.weights import give_weights
 if TYPE_CHECKING:  # torch takes long to import and is not needed to check a configuration
     from torch import nn
 
-# endings of model keys that do not affect the meaning of weights: those of dropout and weights of losses
-_OF_TRAINING = ("dropout", "dropout_mask", "doubly_stochastic")
+# endings of model keys that do not affect the meaning of weights: those of dropout, weights of losses, and sampling
+_OF_TRAINING = (
+    "dropout",
+    "dropout_mask",
+    "doubly_stochastic",
+    "hard.reinforce",
+    "hard.entropy",
+    "hard.baseline_decay",
+    "hard.soft_share",
+)
 
 
 def inherit(config: Config) -> tuple[Config, Tokenizer | None]:
