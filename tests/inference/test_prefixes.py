@@ -17,7 +17,7 @@ from nmt.inference.pieces import pieces_of
 from nmt.inference.scoring import force
 from tests.inference.test_scoring import LONG, make_ensemble
 from tests.inference.test_translator import LINES, make
-from tests.models.variants import VARIANTS
+from tests.models.variants import REPRESENTATIVES
 from tests.toy_run import made_up_lines
 
 ODD = [
@@ -44,7 +44,7 @@ ODD = [
 PREFIXES = [*made_up_lines(4, seed=31, longest=2), "", "ba", "  loki ", "de" * 9, "Ω", "ba", "", "mu", ""]
 
 
-@pytest.mark.parametrize("variant", [*VARIANTS, "ensemble"])
+@pytest.mark.parametrize("variant", [*REPRESENTATIVES, "ensemble"])
 @pytest.mark.parametrize("beam_size", [1, 3])
 def test_every_hypothesis_begins_with_the_prefix(variant: str, beam_size: int) -> None:
     translator = make_ensemble(beam_size=beam_size) if variant == "ensemble" else make(variant, beam_size=beam_size)

@@ -15,10 +15,10 @@ from nmt.inference.segment import join_translations
 from nmt.search.distribution import Sampling
 from tests.inference.test_scoring import LONG, make_ensemble
 from tests.inference.test_translator import LINES, make
-from tests.models.variants import VARIANTS
+from tests.models.variants import REPRESENTATIVES
 
 
-@pytest.mark.parametrize("variant", [*VARIANTS, "ensemble"])
+@pytest.mark.parametrize("variant", [*REPRESENTATIVES, "ensemble"])
 def test_samples_depend_on_the_line_its_number_and_the_seed_alone(variant: str) -> None:
     def made(**search: float):
         return make_ensemble(**search) if variant == "ensemble" else make(variant, **search)

@@ -14,7 +14,7 @@ from nmt.inference.batches import batches
 from nmt.inference.engines.native import NativeEngine
 from nmt.inference.segment import split_to_fit
 from nmt.inference.translator import Translator
-from tests.models.variants import VARIANTS, log_probs_of
+from tests.models.variants import REPRESENTATIVES, VARIANTS, log_probs_of
 from tests.toy_run import MAX_TOKENS, made_up_lines, toy_config, toy_model, toy_tokenizer
 
 LINES = [*made_up_lines(9, seed=3, longest=4), "", " \t ", "   ba  de ", "Ω"]
@@ -27,7 +27,7 @@ def make(
     return Translator(NativeEngine(toy_model(variant)), toy_tokenizer(), config, MAX_TOKENS, warn)
 
 
-@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("variant", REPRESENTATIVES)
 @pytest.mark.parametrize("beam_size", [1, 4])
 def test_the_text_depends_on_the_line_alone(variant: str, beam_size: int) -> None:
     translator = make(variant, beam_size=beam_size)

@@ -159,6 +159,16 @@ VARIANTS: dict[str, ModelConfig] = {
     "transformer-top-k": TransformerConfig(**TRANSFORMER, positions="alibi", normaliser="top_k", top_k=TopKConfig(k=2)),
 }  # fmt: skip
 
+# One variant for each difference that search and commands could notice: what the state holds, weights that do not sum
+# to one, several predictions, no attention. What the contract promises is tested with all variants; tests of what is
+# built on the contract take these.
+REPRESENTATIVES = [
+    *("cho", "sutskever", "rnnsearch", "rnnsearch-coverage-neural", "rnnsearch-gaussian", "rnnsearch-hard"),
+    *("luong-general", "luong-general-plain", "luong-location-aware", "luong-local-p", "luong-marginal", "luong-rela"),
+    *("luong-sru-plain", "transformer-post", "transformer-pre", "transformer-rotary", "transformer-ssru-softmax"),
+    "transformer-softmax-transparent",
+]
+
 VOCABULARY = 11
 
 

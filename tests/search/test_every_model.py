@@ -110,7 +110,7 @@ def test_a_beam_that_holds_everything_is_exhaustive_search(variant: str, alpha: 
         )  # fmt: skip
 
 
-@pytest.mark.parametrize("beam_size", [0, 1, 4])
+@pytest.mark.parametrize("beam_size", [0, 4])
 def test_company_and_order_change_nothing(model: Seq2Seq, beam_size: int) -> None:
     rows = sources(12)
     together = search(model, rows, beam_size, ending=-2.0)

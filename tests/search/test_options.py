@@ -18,11 +18,10 @@ from nmt.search.constraints import Constraints
 from nmt.search.greedy import greedy_search
 from nmt.search.hypothesis import Hypothesis
 from nmt.search.penalties import LengthPenalty, Normalisation, coverage_penalty
-from tests.models.variants import VARIANTS, log_probs_of, tiny_model
+from tests.models.variants import REPRESENTATIVES, VARIANTS, log_probs_of, tiny_model
 from tests.search.test_beam import Table, check_equal, plain_beam_search
 
 TINY = 6  # PAD, UNK, BOS, EOS and two words
-ATTENDING = [name for name in VARIANTS if tiny_model(name).attends]
 SOURCES = [[4, EOS], [5, 4, 5, EOS], [5, 5, 4, 4, 5, EOS]]
 
 
@@ -112,7 +111,7 @@ def forced(model: Seq2Seq, source: list[int], target: list[int]) -> tuple[float,
 
 
 @pytest.mark.parametrize(("beam_size", "form"), [(1, "power"), (4 * 27, "power"), (4 * 27, "gnmt")])
-@pytest.mark.parametrize("variant", ATTENDING)
+@pytest.mark.parametrize("variant", [name for name in REPRESENTATIVES if tiny_model(name).attends])
 def test_coverage_ranks_as_when_forced(variant: str, beam_size: int, form: Normalisation) -> None:
     model = tiny_model(variant, TINY, seed=7)
     options = SearchConfig(
