@@ -81,6 +81,8 @@ def read_config_file(path: Path, of_run: bool) -> ConfigFile:
     have interpolations. Raises ConfigError if it is not, if it is not YAML, or if its version does not exist or is
     newer than this nmt.
     """
+    if of_run and path.exists() and not path.is_file():  # a pipe would keep its reader waiting for ever
+        raise ConfigError(f"{path} is damaged: it is not a file")
     text = read_text(path)
     values = cast(dict[str, Any], OmegaConf.to_container(parse(text, path)))
     of_run = of_run or "schema" in values

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from nmt.config.load import config_to_yaml, load_config, read_config, save_config
+from nmt.config.load import config_to_yaml, load_config, read_config, read_to_continue, save_config
 from nmt.config.names import plain_name
 from nmt.config.schema import Config
 from nmt.errors import ConfigError
@@ -162,6 +163,18 @@ BOMB = "a0: &a0 [1]\n" + "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}
 def test_what_no_configuration_looks_like_is_refused_at_once(read: Any, text: str, sentence: str) -> None:
     path = of_run(text)
     assert sentence in refusal(read, path)  # without limits, aliases would take forever
+
+
+@pytest.mark.parametrize(
+    "read",
+    [read_config, lambda path: read_to_continue(path, load_config("embedded"))],
+    ids=["read_config", "read_to_continue"],
+)
+def test_a_pipe_is_not_waited_for(read: Any) -> None:
+    path = of_run()
+    path.unlink()
+    os.mkfifo(path)
+    assert refusal(read, path) == f"{RUN} is damaged: it is not a file"
 
 
 def test_a_file_without_end_is_refused() -> None:
