@@ -30,6 +30,24 @@ def batches(lengths: Sequence[int], budget: int) -> Iterator[list[int]]:
         yield batch
 
 
+def by_batch(
+    answer: Callable[[list[int]], Iterable[Answer]],
+    lengths: Sequence[int],
+    budget: int,
+    progress: Callable[[int], None] | None = None,
+) -> list[Answer]:
+    """Call `answer` with the indices of each of the `batches` and return the answers in the order of the sentences.
+
+    `progress` is called after each batch with its number of sentences.
+    """
+    found: dict[int, Answer] = {}
+    for batch in batches(lengths, budget):
+        found.update(zip(batch, answer(batch), strict=True))
+        if progress is not None:
+            progress(len(batch))
+    return [found[index] for index in range(len(lengths))]
+
+
 def side_by_side(
     function: Callable[[Item], Answer], items: Iterable[Item], streams: int, begin: Callable[[], object] | None = None
 ) -> Iterator[Answer]:

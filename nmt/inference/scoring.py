@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from nmt.config.schema import SearchConfig
 from nmt.data.tokenizer import Tokenizer
-from nmt.inference.batches import batches
+from nmt.inference.batches import by_batch
 from nmt.inference.engines.engine import FullEngine
 from nmt.inference.hypotheses import Segment, TextHypothesis, TokenScore, Translation
 from nmt.search.forced import Forced
@@ -27,13 +27,11 @@ def force(
     similar length; `progress` is called after each batch with its number of sentences.
     """
     lengths = [max(len(source), len(target)) for source, target in zip(sources, targets, strict=True)]
-    forced: dict[int, Forced] = {}
-    for batch in batches(lengths, options.tokens_per_batch):
-        answers = engine.score([sources[index] for index in batch], [targets[index] for index in batch], options)
-        forced.update(zip(batch, answers, strict=True))
-        if progress is not None:
-            progress(len(batch))
-    return [forced[index] for index in range(len(lengths))]
+
+    def score(batch: list[int]) -> list[Forced]:
+        return engine.score([sources[index] for index in batch], [targets[index] for index in batch], options)
+
+    return by_batch(score, lengths, options.tokens_per_batch, progress)
 
 
 def with_token_scores(
