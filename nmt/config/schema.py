@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
 from nmt.config.data import DataConfig, TokenizerConfig
-from nmt.config.models import ModelConfig, dropouts
+from nmt.config.models import ModelConfig, RnnEncDecConfig, dropouts
 from nmt.config.ranges import (
     Auto,
     BeamSize,
@@ -34,6 +34,7 @@ from nmt.files import from_home
 
 DEVICE = re.compile("auto|cuda(:[0-9]+)?|mps|cpu")  # valid names of devices
 PRECISIONS = Literal["auto", "fp32", "bf16", "native"]  # native: bf16 if the device has instructions for it
+UNKNOWN = Literal["none", "copy", "dictionary"]
 
 
 # -- training -----------------------------------------------------------------------------------------------------
@@ -177,6 +178,9 @@ class SearchConfig:
     tokens_per_batch: Count = 8192  # most source tokens in a batch, padding included, times beam_size
     precision: PRECISIONS = "auto"  # auto: bf16 autocast on CUDA, else fp32; native: bf16 on any device built for it
     shortlist: bool = False  # score only tokens that are likely for the source; needs nmt-shortlist to have been run
+    replace_unknown: UNKNOWN = (
+        "none"  # write `<unk>` as ⁇, as the source word (copy), or as its entry in dictionary.tsv
+    )
 
     def check(self) -> None:
         """Raise ConfigError if the minimum length is above the maximum."""
@@ -232,4 +236,20 @@ class Config:
             self.training.rdrop is None or any(dropouts(self.model)),
             "training.rdrop compares two passes that differ in their dropout, and without dropout they are equal: "
             "set model.dropout above 0",
+        )
+        self._check_unknown()
+
+    def _check_unknown(self) -> None:
+        replaces = f"search.replace_unknown={self.search.replace_unknown}"
+        replaced = self.search.replace_unknown != "none"
+        trained = self.tokenizer.path is None and self.fine_tune.run is None  # otherwise `algorithm` is not yet known
+        require(
+            not replaced or self.tokenizer.algorithm == "word" or not trained,
+            f"{replaces} replaces whole words, but tokenizer.algorithm={self.tokenizer.algorithm} cuts words into "
+            "pieces: set tokenizer.algorithm=word, or search.replace_unknown=none",
+        )
+        require(
+            not replaced or not isinstance(self.model, RnnEncDecConfig),
+            f"{replaces} needs attention to find the source word, but model.family=rnn_encdec reads the source as one "
+            "fixed vector: choose another model, or set search.replace_unknown=none",
         )

@@ -31,6 +31,11 @@ class Lexicon(NamedTuple):
     targets: Integers  # [entries]
     probabilities: NDArray[np.float64]  # [entries]; the probabilities of each source id sum to one
 
+    def likely(self, least: float) -> Lexicon:
+        """Return the entries with a probability of at least `least`."""
+        kept = self.probabilities >= least
+        return Lexicon(self.sources[kept], self.targets[kept], self.probabilities[kept])
+
     def best(self, count: int, source_size: int, filler: int) -> Integers:
         """Return the `count` most probable targets of each source id [source_size, count]; on a tie the lower id wins.
 
@@ -85,7 +90,12 @@ def learn_lexicon(pairs: Sequence[Pair], iterations: int = ITERATIONS) -> Lexico
 
 
 def pairs_to_learn_from(store: Store, log: Callable[[str], None], most_links: int = _MOST_LINKS) -> list[Pair]:
-    """Return the pairs that a lexicon is learned from: all pairs of a store or, if it has too many links, every n-th.
+    """Return the pairs of `rows_to_learn_from` as ids; each sentence ends with EOS."""
+    return [(store.source(row), store.target(row)) for row in rows_to_learn_from(store, log, most_links)]
+
+
+def rows_to_learn_from(store: Store, log: Callable[[str], None], most_links: int = _MOST_LINKS) -> range:
+    """Return the rows that a lexicon is learned from: all rows of a store or, if it has too many links, every n-th.
 
     Each target token of a pair has a link to every source token of the pair. If all pairs together have more than
     `most_links` links, n is chosen so that about that many remain at most. A message about this is passed to `log`.
@@ -93,7 +103,7 @@ def pairs_to_learn_from(store: Store, log: Callable[[str], None], most_links: in
     links = int(store.source_lengths.astype(np.int64) @ store.target_lengths)
     stride = max(1, -(-links // most_links))
     log(f"learning from {'all' if stride == 1 else f'1 in {stride}'} of {len(store):,} pairs")
-    return [(store.source(row), store.target(row)) for row in range(0, len(store), stride)]
+    return range(0, len(store), stride)
 
 
 def target_counts(store: Store, target_size: int) -> Integers:

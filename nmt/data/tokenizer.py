@@ -81,6 +81,11 @@ class Tokenizer:
         return len(self.models) == 1
 
     @property
+    def of_words(self) -> bool:
+        """True if all pieces of both languages are whole words; UNK then stands for a word, or for several in a row."""
+        return self.source.of_words and self.target.of_words
+
+    @property
     def source_size(self) -> int:
         """The size of the source vocabulary."""
         return self.source.size
@@ -134,17 +139,21 @@ class Tokenizer:
         """Return the ids of a line, as `encode_target` does, and the span of each piece in the line."""
         return self.target.locate(line)
 
-    def decode_target(self, ids: Sequence[int]) -> str:
-        """Decode ids to one line of text; PAD, BOS and EOS are left out, and UNK is shown as ⁇.
+    def decode_target(self, ids: Sequence[int], unknown: Sequence[str] = ()) -> str:
+        """Decode ids to one line of text; PAD, BOS and EOS are left out.
 
-        Foreign characters (nmt.data.characters) become spaces: byte pieces can spell them, and the vocabularies of
-        older runs may contain them.
+        UNK is shown as ⁇ or, if the words `unknown` are given, as the next of them; there must be enough of them, and
+        the vocabulary must be of whole words. Foreign characters (nmt.data.characters) become spaces: byte pieces
+        can spell them, and the vocabularies of older runs may contain them.
         """
-        return self.target.decode(ids)
+        return self.target.decode(ids, unknown)
 
-    def decode_after(self, before: Sequence[int], ids: Sequence[int]) -> str:
-        """Return the text that `ids` add to the text of the ids `before`; it starts with a space at a new word."""
-        return self.decode_target([*before, *ids])[len(self.decode_target(before)) :]
+    def decode_after(self, before: Sequence[int], ids: Sequence[int], unknown: Sequence[str] = ()) -> str:
+        """Return the text that `ids` add to the text of the ids `before`; it starts with a space at a new word.
+
+        `unknown` are the words for UNK in both.
+        """
+        return self.decode_target([*before, *ids], unknown)[len(self.decode_target(before, unknown)) :]
 
     def source_pieces(self, ids: Sequence[int]) -> list[str]:
         """Return the pieces of source ids; ▁ stands for the space before a word."""
@@ -186,7 +195,8 @@ class Model:
             if self._processor.is_control(id) and (match := _TAG.fullmatch(name))
         }
         text = (name for id, name in enumerate(self.names) if id > EOS and not self._processor.is_control(id))
-        if all(name.startswith(SPACE) for name in text):  # a model of whole words, so an unknown piece is a word too
+        self.of_words = all(name.startswith(SPACE) for name in text)  # whole words, so an unknown piece is a word too
+        if self.of_words:
             self.names[UNK] = f"{SPACE}<unk>"
 
     @cached_property
@@ -234,9 +244,15 @@ class Model:
         found = self._processor.encode(inside(line), out_type="offset_mapping")
         return Located([*found["ids"], EOS], [(int(start), int(end)) for start, end in found["offsets"]])
 
-    def decode(self, ids: Sequence[int]) -> str:
-        """Decode ids to one line of text."""
-        return as_line(outside(self._processor.decode([int(id) for id in ids])))
+    def decode(self, ids: Sequence[int], unknown: Sequence[str] = ()) -> str:
+        """Decode ids to one line of text, with the words `unknown` in the places of UNK, or ⁇ there if it is empty."""
+        if not unknown:
+            return as_line(outside(self._processor.decode([int(id) for id in ids])))
+        # SentencePiece copies strings that are not pieces; with a space before it, a word is none, not even "</s>"
+        words = iter(unknown)
+        pieces = [f" {next(words)}" if id == UNK else self.names[id] for id in ids]
+        text = self._processor.decode(pieces)
+        return as_line(outside(text.removeprefix(" ") if ids[0] == UNK else text))
 
     def pieces(self, ids: Sequence[int]) -> list[str]:
         """Return the piece of each id as text; unlike `names`, different ids may have equal text."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -154,6 +155,7 @@ def _translate(
     run: LoadedRun, test_set: EvaluationSet, search: SearchConfig, device: Device, log: Callable[[str], None]
 ) -> tuple[list[str], float]:
     """Translate a test set; return the translations and the seconds they took, without the time to load the model."""
+    from nmt.inference.dictionary import load_dictionary
     from nmt.inference.engines.native import NativeEngine
     from nmt.inference.engines.shortlist import Shortlist
     from nmt.inference.translator import Translator
@@ -162,7 +164,14 @@ def _translate(
     data = read_run_config(run.path, tells=True).data
     engine = NativeEngine.on(run.model, device, lambda: Shortlist.load(run.path, run.tokenizer))
     translator = Translator(
-        engine, run.tokenizer, search, data.cleaning.max_tokens, log, data.source_language, data.always_tagged
+        engine,
+        run.tokenizer,
+        search,
+        data.cleaning.max_tokens,
+        log,
+        data.source_language,
+        data.always_tagged,
+        load_dictionary=partial(load_dictionary, run.path),
     )
     progress = Progress("sentences", log, len(test_set.sources), every=15.0)
     progress.reach(0)

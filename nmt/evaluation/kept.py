@@ -60,6 +60,7 @@ def translation_key(run: LoadedRun, test_set: EvaluationSet, search: SearchConfi
     `search` holds the run's search settings with all overrides applied.
     """
     from nmt.device import computes_bf16
+    from nmt.inference.dictionary import load_dictionary
     from nmt.inference.engines.shortlist import Shortlist
 
     config = config_to_dict(replace(run.config, search=search))
@@ -68,6 +69,7 @@ def translation_key(run: LoadedRun, test_set: EvaluationSet, search: SearchConfi
         "weights": weights_digest(run.model),
         "tokenizer": run.tokenizer.fingerprint,
         "shortlist": Shortlist.load(run.path, run.tokenizer).digest if search.shortlist else None,
+        "dictionary": load_dictionary(run.path) if search.replace_unknown == "dictionary" else None,
         "source": test_set.source_digest,
         "tags": test_set.tags,
         "device": device.type,

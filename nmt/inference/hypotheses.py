@@ -104,24 +104,24 @@ def about_unfinished(translations: Sequence[Translation], first_line: int) -> st
     )
 
 
-def text_of(tokens: Sequence[int], piece: Piece, tokenizer: Tokenizer) -> str:
+def text_of(tokens: Sequence[int], piece: Piece, tokenizer: Tokenizer, unknown: Sequence[str] = ()) -> str:
     """Return the text of a hypothesis: the prefix as it was given, followed by the text that the search added.
 
     The prefix is not decoded from its tokens, because the vocabulary may lack some of its characters. The added tokens
     are decoded as a continuation of the prefix, so their text begins with a space if they start a new word. That space
-    is dropped if the prefix already ends with one.
+    is dropped if the prefix already ends with one. The words `unknown` replace the unknown tokens, if they are given.
     """
     if not piece.begun:
-        return tokenizer.decode_target(tokens)
+        return tokenizer.decode_target(tokens, unknown)
     length = len(piece.prefix)
-    added = tokenizer.decode_after(tokens[:length], tokens[length:])
+    added = tokenizer.decode_after(tokens[:length], tokens[length:], unknown)
     ends_in_space = not normalise_whitespace(piece.begun[-1])
     return piece.begun + (added.removeprefix(" ") if ends_in_space else added)
 
 
 def _as_text(hypothesis: Hypothesis, piece: Piece, tokenizer: Tokenizer) -> TextHypothesis:
     tokens = hypothesis.tokens
-    text = text_of(tokens, piece, tokenizer)
+    text = text_of(tokens, piece, tokenizer, hypothesis.unknown)
     segment = Segment(piece.text, piece.ids, text, [*tokens, EOS] if hypothesis.finished else tokens)
     return TextHypothesis(text, hypothesis.log_prob, hypothesis.score, tokens, hypothesis.finished, [segment])
 

@@ -46,6 +46,6 @@ def choose_for_pieces(
     """Return the sample of each piece that `choose` picks by their texts, in a list of one."""
     chosen = []
     for piece, drawn in zip(pieces, samples, strict=True):
-        texts = [text_of(one.tokens, piece, tokenizer) for one in drawn]
+        texts = [text_of(one.tokens, piece, tokenizer, one.unknown) for one in drawn]
         chosen.append([drawn[choose(texts, utility)]])
     return chosen

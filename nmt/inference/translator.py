@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Literal, cast
 
 from nmt.config.load import change_search
 from nmt.config.schema import PRECISIONS, SearchConfig
 from nmt.data.tags import Tags, tags_of_lines
 from nmt.data.tokenizer import Tokenizer
-from nmt.errors import UsageError
+from nmt.errors import NmtError, UsageError
+from nmt.inference.dictionary import load_dictionary
 from nmt.inference.engines.engine import Engine, EngineName, FullEngine, Precision, choose_engine
 from nmt.inference.hypotheses import Translation, about_unfinished, assemble
 from nmt.inference.pieces import Piece, in_batches, pieces_of, prefixes_of, sample_pieces
@@ -45,6 +47,7 @@ class Translator:
     language: str = "en"  # source language, needed to split a long line into sentences
     always_tagged: bool = False  # all training sentences had a tag, so every line needs one
     target_language: str = ""  # language of the translations, if known
+    load_dictionary: Callable[[], Mapping[str, str]] | None = None  # called once, if a search needs the dictionary
 
     @classmethod
     def load(
@@ -89,7 +92,8 @@ class Translator:
         data = [read_run_config(run_dir, tells=True).data for run_dir in run_dirs]
         always_tagged = any(one.always_tagged for one in data)
         source, target = data[0].source_language, data[0].target_language
-        return cls(made, tokenizer, search, longest, warn, source, always_tagged, target)
+        dictionary = partial(load_dictionary, run_dirs[0])
+        return cls(made, tokenizer, search, longest, warn, source, always_tagged, target, dictionary)
 
     @one_or_many
     def translate(
@@ -141,7 +145,7 @@ class Translator:
             return self.engine.search([piece.ids for piece in batch], options, n_best, prefixes_of(batch))
 
         budget = options.tokens_per_batch // options.beam_size
-        found = in_batches(search, self.engine, pieces, budget, progress)
+        found = self._with_words(pieces, in_batches(search, self.engine, pieces, budget, progress), options)
         translations = assemble(lines, pieces, found, self.tokenizer, LengthPenalty.of(options))
         return self._finish(translations, options, first_line, token_scores)
 
@@ -170,7 +174,8 @@ class Translator:
         """
         options = self._options(None, length_penalty)
         pieces = self._pieces(lines, first_line, prefixes, tags)
-        found = sample_pieces(self.engine, pieces, samples, sampling, options, first_line, progress)
+        drawn = sample_pieces(self.engine, pieces, samples, sampling, options, first_line, progress)
+        found = self._with_words(pieces, drawn, options)
         translations = assemble(lines, pieces, found, self.tokenizer, LengthPenalty.of(options), joined=samples)
         return self._finish(translations, options, None, token_scores)
 
@@ -196,7 +201,8 @@ class Translator:
         utility = mbr.pairwise_chrf()
         options = self._options(None, None)
         pieces = self._pieces(lines, first_line, prefixes, tags)
-        found = sample_pieces(self.engine, pieces, samples, sampling, options, first_line, progress)
+        drawn = sample_pieces(self.engine, pieces, samples, sampling, options, first_line, progress)
+        found = self._with_words(pieces, drawn, options)
         chosen = mbr.choose_for_pieces(pieces, found, self.tokenizer, utility)
         translations = assemble(lines, pieces, chosen, self.tokenizer, LengthPenalty.of(options))
         return self._finish(translations, options, first_line)
@@ -266,12 +272,44 @@ class Translator:
         """True if the engine can compute log-probabilities of single tokens and draw samples."""
         return isinstance(self.engine, FullEngine)
 
+    def check(self, beam_size: int | None = None, length_penalty: float | None = None) -> None:
+        """Raise NmtError for search settings that the engine, the model or the vocabulary does not support.
+
+        The arguments replace those of the settings.
+        """
+        self._options(beam_size, length_penalty)
+
     def _options(self, beam_size: int | None, length_penalty: float | None) -> SearchConfig:
+        """Return the search settings, with the values that are given, after checking that they are supported."""
         given = {"beam_size": beam_size, "length_penalty": length_penalty}
         changes = {key: value for key, value in given.items() if value is not None}
         options = change_search(self.search, changes) if changes else self.search
         self.engine.check(options)
+        if options.replace_unknown != "none" and not self.tokenizer.of_words:
+            raise NmtError(
+                f"search.replace_unknown={options.replace_unknown} replaces whole words, but the vocabulary has pieces "
+                "of words: set search.replace_unknown=none"
+            )
+        if options.replace_unknown == "dictionary":
+            _ = self._dictionary  # loads it
         return options
+
+    @cached_property
+    def _dictionary(self) -> Mapping[str, str]:
+        if self.load_dictionary is None:
+            raise NmtError("search.replace_unknown=dictionary needs a run directory with a dictionary.tsv")
+        return self.load_dictionary()
+
+    def _with_words(
+        self, pieces: list[Piece], found: list[list[Hypothesis]], options: SearchConfig
+    ) -> list[list[Hypothesis]]:
+        """Return the hypotheses with words for their unknown tokens, if search.replace_unknown asks for them."""
+        if options.replace_unknown == "none":
+            return found
+        from nmt.inference.unknown_words import with_words  # numpy
+
+        dictionary = self._dictionary if options.replace_unknown == "dictionary" else {}
+        return with_words(pieces, found, self._full_engine(), self.tokenizer, options, dictionary)
 
     def tags_of(self, lines: Sequence[str], tags: Tags) -> list[str | None]:
         """Return the tag of each line.

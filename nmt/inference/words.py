@@ -73,5 +73,11 @@ def words_of_pieces(words: Sequence[Span], pieces: Sequence[Span]) -> list[range
     return found
 
 
+def without_punctuation(word: str) -> str:
+    """Return a word without the punctuation at its edges; empty if it has nothing else."""
+    apart = split_punctuation(word, [(0, len(word))], [(place, place) for place in range(len(word))])
+    return next((word[slice(*span)] for span in apart if not _is_punctuation(word[span[0]])), "")
+
+
 def _is_punctuation(character: str) -> bool:
     return unicodedata.category(character).startswith("P")

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from nmt.models.seq2seq import Seq2Seq
 
 SHORTLIST = "shortlist.safetensors"  # file in a run directory, made by nmt-shortlist
+DICTIONARY = "dictionary.tsv"  # file in a run directory, made by nmt-shortlist --dictionary or by the user
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,7 @@ def tell_if_unchecked(run_dir: Path, checkpoint: CheckpointInfo) -> None:
 
 
 def run_fingerprint(run_dir: str | os.PathLike[str], checkpoint: str | int | None = None) -> str:
-    """Return a hash of everything that translations depend on: configuration, tokenizer, shortlist and weights.
+    """Return a hash of everything that translations depend on: configuration, tokenizer, weights and added files.
 
     The hash covers the configuration as this version of nmt reads it, not the bytes of config.yaml: if a new version
     reads the settings of an old run differently, the hash changes.
@@ -83,8 +84,9 @@ def run_fingerprint(run_dir: str | os.PathLike[str], checkpoint: str | int | Non
     weights = read_checkpoint(run_dir, checkpoint, lambda info: _digest(info.path / WEIGHTS))
     total = blake2b(config_to_yaml(config).encode(), digest_size=16)
     path = Path(run_dir)
+    added = [path / name for name in (SHORTLIST, DICTIONARY) if (path / name).is_file()]
     files = [_digest(file) for file in sorted((path / "tokenizer").glob("*.model"))]
-    for digest in (*files, weights, *map(_digest, path.glob(SHORTLIST))):
+    for digest in (*files, weights, *map(_digest, added)):
         total.update(digest)
     return total.hexdigest()
 

@@ -16,6 +16,7 @@ class Hypothesis(NamedTuple):
     log_prob: float  # natural logarithm, summed over the tokens and, if finished, the end of sentence
     score: float  # log_prob divided by the length penalty, plus the coverage penalty if there is one
     finished: bool = True  # False if it reached the maximum length without an end of sentence
+    unknown: tuple[str, ...] = ()  # the words that replace its unknown tokens in the text; empty: they are not replaced
 
 
 def hypothesis(

@@ -32,7 +32,7 @@ def make_shortlist(
     most frequent target tokens. Raises NmtError if the folder is not a run, or if its training data are missing or have
     changed.
     """
-    prepared = _prepared_again(Path(run_dir), log)
+    prepared = prepared_again(Path(run_dir), log)
     tokenizer, store = prepared.tokenizer, prepared.train
     lexicon = learn_lexicon(pairs_to_learn_from(store, log))
     likely = lexicon.best(best, tokenizer.source_size, filler=PAD)
@@ -43,7 +43,7 @@ def make_shortlist(
     return shortlist.save(run_dir, tokenizer)
 
 
-def _prepared_again(run_dir: Path, log: Callable[[str], None]) -> Prepared:
+def prepared_again(run_dir: Path, log: Callable[[str], None]) -> Prepared:
     """Return the data that a run was trained on; prepare them again if they have not been kept.
 
     Raises NmtError if the folder is not a run, or if the data are missing or have changed.
@@ -57,7 +57,7 @@ def _prepared_again(run_dir: Path, log: Callable[[str], None]) -> Prepared:
         config, tokenizer = inherit(config)
         prepared = prepare(config, log, tokenizer)
     except NmtError as error:
-        raise NmtError(f"{run_dir}: the training data, needed for a shortlist, cannot be read: {error}") from error
+        raise NmtError(f"{run_dir}: the training data, needed to learn from, cannot be read: {error}") from error
     if any(prepared.fingerprints[part] != trained_on.get(part) for part in ("train", "tokenizer")):
         raise NmtError(f"{run_dir}: the training data have changed since it was trained: restore them, then try again")
     return prepared

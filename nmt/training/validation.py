@@ -148,6 +148,7 @@ class Validator:
             language=config.data.source_language,
             always_tagged=config.data.always_tagged,
         )
+        self.translator.check()
         self.ranked_by = self._ranked_by(training.best_metric, say)
         self.unigram_loss = unigram_entropy(self.store, self.tokenizer.target_size)
         self.shown = spread(len(self.lines), SAMPLES)

@@ -61,7 +61,9 @@ def validation_search(search: SearchConfig, beam_size: int, ratio: float | None)
         search,
         beam_size=beam_size,
         max_length_ratio=max(longest, search.min_length_ratio),
-        shortlist=False,  # a shortlist is made only after training
+        # a shortlist and a dictionary are made only after training
+        shortlist=False,
+        replace_unknown="copy" if search.replace_unknown == "dictionary" else search.replace_unknown,
     )
 
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def load_translator(arguments: Namespace) -> Translator:
-    """Load the translator that the options describe and check that it supports the tag and attention they ask for."""
+    """Load the translator that the options describe and check that it supports what they ask for."""
     from nmt.inference.translator import Translator
 
     translator = Translator.load(
@@ -31,6 +31,7 @@ def load_translator(arguments: Namespace) -> Translator:
         engine=arguments.engine,
     )
     translator.search = override_search(translator.search, arguments.search)
+    translator.check(arguments.beam_size, arguments.length_penalty)
     check_attends(translator, arguments)
     translator.check_tags(arguments.tag)
     return translator

@@ -39,6 +39,7 @@ _ONLY = {
     "stop": _Only("full", "ends a sentence when as many hypotheses have finished as the beam is wide", of_beams=True),
     "coverage_penalty": _Only(0, "uses another formula for the coverage penalty"),
     "min_length_ratio": _Only(0, "has one minimum length for a whole batch"),
+    "replace_unknown": _Only("none", "does not average attention over all layers and heads"),
     "shortlist": _Only(
         False, "has one list of words for a whole batch, so a translation would depend on the other sentences in it"
     ),

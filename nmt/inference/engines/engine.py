@@ -6,6 +6,9 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import Literal, Protocol, get_args, runtime_checkable
 
+import numpy as np
+from numpy.typing import NDArray
+
 from nmt.config.schema import PRECISIONS, SearchConfig
 from nmt.errors import UsageError
 from nmt.search.distribution import Sampling
@@ -99,5 +102,15 @@ class FullEngine(Engine, Protocol):
         """Return the log-probabilities of each target in a batch; target ids include the end of sentence if finished.
 
         The score of a target equals the score that `Engine.search` without a shortlist gives to the same hypothesis.
+        """
+        ...
+
+    def attention(
+        self, sources: Sequence[Sequence[int]], targets: Sequence[Sequence[int]], options: SearchConfig
+    ) -> list[NDArray[np.float32]]:
+        """Return the attention weights [target tokens, source tokens] of each target in a batch.
+
+        Row t has the weights with which token t is predicted, averaged over layers, heads and the models of an
+        ensemble. The model must have attention.
         """
         ...

@@ -6,7 +6,9 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property, partial
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
@@ -81,9 +83,10 @@ class NativeEngine:
             torch.set_num_threads(threads)  # the last value set is also the default for threads started later
 
     def check(self, options: SearchConfig) -> None:
-        """Raise NmtError if a shortlist is asked for but the run has none."""
+        """Raise NmtError if a shortlist is asked for but the run has none, or attention that the model lacks."""
         if options.shortlist:
             _ = self._shortlist  # loads it
+        self._check_attends("replace_unknown", "none", options)
 
     def search(
         self,
@@ -93,7 +96,7 @@ class NativeEngine:
         prefixes: Sequence[Sequence[int]] | None = None,
     ) -> list[list[Hypothesis]]:
         """Return up to n_best hypotheses for each sentence of a batch; see `Engine.search`."""
-        self._check_coverage(options)
+        self._check_attends("coverage_penalty", 0, options)
         device = self._device
         src, mask, lengths = self._batch(sources)
         # shortlist: search over numbers in the list instead of token ids
@@ -157,7 +160,7 @@ class NativeEngine:
         self, sources: Sequence[Sequence[int]], targets: Sequence[Sequence[int]], options: SearchConfig
     ) -> list[Forced]:
         """Return the log-probabilities of each target in a batch, by teacher forcing; see `FullEngine.score`."""
-        self._check_coverage(options)
+        self._check_attends("coverage_penalty", 0, options)
         batch = collate(sources, targets).to(self._device)
         with self._evaluating(), autocast(self._device, options.precision):
             log_probs, weights = self.model.force(*batch, need_weights=options.coverage_penalty > 0)
@@ -172,6 +175,17 @@ class NativeEngine:
             Forced(row[: len(target)], penalty)
             for row, target, penalty in zip(log_probs.tolist(), targets, penalties.tolist(), strict=True)
         ]
+
+    def attention(
+        self, sources: Sequence[Sequence[int]], targets: Sequence[Sequence[int]], options: SearchConfig
+    ) -> list[NDArray[np.float32]]:
+        """Return the attention weights of each target in a batch, by teacher forcing; see `FullEngine.attention`."""
+        batch = collate(sources, targets).to(self._device)
+        with self._evaluating(), autocast(self._device, options.precision):
+            _, weights = self.model.force(*batch, need_weights=True)
+        assert weights is not None, "the model has attention"
+        found = weights.float().cpu().numpy()
+        return [row[: len(target), : len(source)] for row, source, target in zip(found, sources, targets, strict=True)]
 
     @cached_property
     def _shortlist(self) -> Shortlist:
@@ -190,11 +204,12 @@ class NativeEngine:
         mask = torch.arange(src.size(1)) < lengths.unsqueeze(1)
         return src.to(self._device), mask.to(self._device), lengths
 
-    def _check_coverage(self, options: SearchConfig) -> None:
-        if options.coverage_penalty and not self.model.attends:
+    def _check_attends(self, key: str, without: object, options: SearchConfig) -> None:
+        """Raise NmtError if a search key needs attention that the model lacks; with the value `without` it does not."""
+        if getattr(options, key) != without and not self.model.attends:
             raise NmtError(
-                "search.coverage_penalty needs attention, but this model reads the source as one fixed vector: "
-                "set search.coverage_penalty=0"
+                f"search.{key} needs attention, but this model reads the source as one fixed vector: set "
+                f"search.{key}={without}"
             )
 
     @contextmanager
