@@ -24,8 +24,9 @@ from nmt.attention.positions.alibi import LinearBiases
 from nmt.attention.positions.base import Positions
 from nmt.attention.positions.sinusoidal import frequencies, sinusoids
 from nmt.attention.scores import make_score
+from nmt.data.alignments import read_gold
 from nmt.data.compression import read_lines
-from nmt.evaluation.alignment_error import alignment_scores, read_gold
+from nmt.evaluation.alignment_error import alignment_scores
 from nmt.resources import embedded_corpus
 
 SENTENCE = "Sie darf Julia neunzehn alte Notizen empfehlen."

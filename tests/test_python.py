@@ -15,8 +15,8 @@ import torch
 
 import nmt
 from nmt.cli import align, evaluate, translate
+from nmt.data.alignments import format_links, parse_links
 from nmt.data.tokenizer import BOS
-from nmt.evaluation.alignment_error import format_links, parse_links
 from nmt.inference.engines.native import NativeEngine
 from nmt.inference.hypotheses import Translation
 from nmt.inference.word_attention import END, word_attention

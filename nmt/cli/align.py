@@ -19,7 +19,8 @@ from nmt.files import atomic_write, check_writable, from_home
 from nmt.messages import tell
 
 if TYPE_CHECKING:
-    from nmt.evaluation.alignment_error import AlignmentScores, Gold
+    from nmt.data.alignments import Gold
+    from nmt.evaluation.alignment_error import AlignmentScores
     from nmt.evaluation.sets import EvaluationSet
     from nmt.inference.word_attention import Selection
     from nmt.runs.run import LoadedRun
@@ -83,8 +84,9 @@ def _choice(text: str) -> int | str:
 
 
 def _align(arguments: Namespace) -> None:
+    from nmt.data.alignments import read_gold
     from nmt.data.tags import tags_of_lines
-    from nmt.evaluation.alignment_error import check_count, read_gold
+    from nmt.evaluation.alignment_error import check_count
     from nmt.evaluation.sets import set_from_files
     from nmt.runs.run import check_run
 
@@ -147,7 +149,8 @@ def _write_links(
     arguments: Namespace, run: LoadedRun, pairs: EvaluationSet, tags: list[str | None], gold: list[Gold] | None
 ) -> None:
     """Write a line of links for each pair and, if there are gold links, print the scores."""
-    from nmt.evaluation.alignment_error import alignment_scores, check_gold, format_links
+    from nmt.data.alignments import format_links
+    from nmt.evaluation.alignment_error import alignment_scores, check_gold
     from nmt.inference.word_attention import word_attention
 
     attentions = word_attention(

@@ -1,28 +1,13 @@
-"""Reading and writing word alignments in Pharaoh format, and their error rate against gold links (Och & Ney 2003)."""
+"""The error rate of word alignments against gold links (Och & Ney 2003)."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
-from nmt.data.compression import read_lines
+from nmt.data.alignments import Gold, Link, check_links
 from nmt.errors import NmtError
-from nmt.inference.word_attention import Link
-
-_LINK = re.compile(r"(\d+)([-?p])(\d+)")
-
-
-class Gold(NamedTuple):
-    """The gold links of one sentence: those that annotators were sure of, and all possible ones (sure ones included).
-
-    A link is a pair of a source and a target word index, both from 0.
-    """
-
-    sure: frozenset[Link]
-    possible: frozenset[Link]
 
 
 @dataclass(frozen=True)
@@ -34,39 +19,6 @@ class AlignmentScores:
     recall: float
     links: int  # number of links that were scored
     sentences: int  # number of sentence pairs
-
-
-def format_links(links: Iterable[Link]) -> str:
-    """Format links as one line in Pharaoh format, in ascending order: 0-0 1-2."""
-    return " ".join(f"{source}-{target}" for source, target in sorted(links))
-
-
-def parse_links(line: str) -> Gold:
-    """Parse one line in Pharaoh format: 3-4 is a sure link, 3?4 (or 3p4) is only possible.
-
-    Raises ValueError, naming the token, for anything else.
-    """
-    sure: set[Link] = set()
-    possible: set[Link] = set()
-    for token in line.split():
-        if (match := _LINK.fullmatch(token)) is None:
-            raise ValueError(f"{token!r} is not a link such as 3-4 (sure) or 3?4 (possible)")
-        link = (int(match[1]), int(match[3]))
-        possible.add(link)
-        if match[2] == "-":
-            sure.add(link)
-    return Gold(frozenset(sure), frozenset(possible))
-
-
-def read_gold(path: str | Path) -> list[Gold]:
-    """Read a file of gold links, one sentence per line."""
-    alignments = []
-    for number, line in enumerate(read_lines(path), start=1):
-        try:
-            alignments.append(parse_links(line))
-        except ValueError as error:
-            raise NmtError(f"{path}, line {number}: {error}") from error
-    return alignments
 
 
 def check_count(gold: Sequence[Gold], pairs: int, path: str | Path) -> None:
@@ -82,14 +34,7 @@ def check_gold(gold: Sequence[Gold], words: Sequence[tuple[int, int]], path: str
     """
     check_count(gold, len(words), path)
     for number, (alignment, counts) in enumerate(zip(gold, words, strict=True), start=1):
-        for link in sorted(alignment.possible):
-            for side, index, count in zip(("source", "target"), link, counts, strict=True):
-                if index >= count:
-                    raise NmtError(
-                        f"{path}, line {number}: the link {link[0]}-{link[1]} names {side} word {index}, but that "
-                        f"sentence has {count} words (counted from 0): is the text tokenised like that of the gold "
-                        "links?"
-                    )
+        check_links(alignment.possible, counts, f"{path}, line {number}")
 
 
 def alignment_scores(alignments: Sequence[Iterable[Link]], gold: Sequence[Gold]) -> AlignmentScores:

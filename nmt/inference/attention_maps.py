@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from nmt.data.alignments import Link
 from nmt.data.tags import Tags
 from nmt.errors import NmtError, UsageError
 from nmt.inference.texts import beside
 from nmt.inference.translated_attention import translated_pieces
-from nmt.inference.word_attention import Link, PieceAttention, Select, Selection, every_head, on_words, piece_attention
+from nmt.inference.word_attention import PieceAttention, Select, Selection, every_head, on_words, piece_attention
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

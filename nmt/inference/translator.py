@@ -26,8 +26,8 @@ from nmt.search.hypothesis import Hypothesis
 from nmt.search.penalties import LengthPenalty
 
 if TYPE_CHECKING:
+    from nmt.data.alignments import Link
     from nmt.inference.attention_maps import Attention, Unit
-    from nmt.inference.word_attention import Link
 
 
 @dataclass(eq=False, repr=False)

@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from nmt.data.alignments import Link
 from nmt.data.tokenizer import BOS
+from nmt.data.words import units_of
 from nmt.errors import NmtError, UsageError
 from nmt.inference.batches import batches
-from nmt.inference.words import units_of
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     from nmt.models.contract import AttentionKind
     from nmt.models.seq2seq import Seq2Seq
 
-Link = tuple[int, int]  # a source word and a target word, both counted from 0
 BEGIN, END = "<s>", "</s>"
 _NO_ATTENTION = {
     "cross": "this model has no attention: it reads the source as one fixed vector, so there is no alignment",

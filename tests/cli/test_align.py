@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from nmt.cli.align import main
-from nmt.evaluation.alignment_error import alignment_scores, parse_links
+from nmt.data.alignments import parse_links
+from nmt.evaluation.alignment_error import alignment_scores
 from nmt.pictures import fonts
 from tests.evaluation.runs import REFERENCES, SOURCES, make_run, write_lines, write_texts
 

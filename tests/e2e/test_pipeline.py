@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from nmt.config.load import read_config
-from nmt.evaluation.alignment_error import parse_links
+from nmt.data.alignments import parse_links
 from tests.e2e.conftest import run, train_arguments
 
 

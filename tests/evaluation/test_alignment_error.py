@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from nmt.data.alignments import format_links, parse_links, read_gold
 from nmt.errors import NmtError
-from nmt.evaluation.alignment_error import alignment_scores, check_gold, format_links, parse_links, read_gold
+from nmt.evaluation.alignment_error import alignment_scores, check_gold
 
 
 def test_links_are_sure_or_possible() -> None:

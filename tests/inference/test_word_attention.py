@@ -11,6 +11,7 @@ import torch
 from nmt.config.data import TokenizerConfig
 from nmt.data.tokenizer import BOS
 from nmt.data.vocabulary import train_tokenizer
+from nmt.data.words import split_punctuation, word_spans, words_of_pieces
 from nmt.errors import NmtError, UsageError
 from nmt.inference.word_attention import (
     END,
@@ -23,7 +24,6 @@ from nmt.inference.word_attention import (
     pool,
     word_attention,
 )
-from nmt.inference.words import split_punctuation, word_spans, words_of_pieces
 from nmt.models.contract import AttentionKind
 from nmt.runs.run import LoadedRun, load_run
 from tests.evaluation.runs import MODELS, REFERENCES, SOURCES, make_run, write_texts

@@ -39,7 +39,7 @@ def write_attention(
     arguments: Namespace, translator: Translator, translations: Sequence[Translation], first_line: int
 ) -> None:
     """Write the attention of each line's first hypothesis to the open files of --alignments and --attention."""
-    from nmt.evaluation.alignment_error import format_links
+    from nmt.data.alignments import format_links
     from nmt.inference.translated_attention import translated_pieces
     from nmt.inference.word_attention import on_words
 
