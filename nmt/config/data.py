@@ -40,6 +40,7 @@ class CorpusConfig:
     target_language: str | None = None  # language of the target text; null: data.target_language
     tag: str | None = None  # the kind of these pairs, told to the model by a symbol before the source: docs/prepare.md
     more_references: list[str] | None = None  # test sets only: files with further translations of each line
+    alignments: str | None = None  # training corpora in files only: a file of word alignments (docs/align.md)
     name: str | None = None  # training corpora only: its name in the log; null: the name of its file or data set
     weight: Weight = 1.0  # training corpora only: times that a pair is read per epoch; 0.5: a different half each epoch
 
@@ -50,7 +51,7 @@ class CorpusConfig:
         """
         if self.hub is None:
             self.split = self.split or "train"
-        for kind in ("prefix", "source", "target", "tsv", "hub"):
+        for kind in ("prefix", "source", "target", "tsv", "hub", "alignments"):
             if (path := getattr(self, kind)) is not None:
                 setattr(self, kind, from_home(path))
         self.more_references = self.more_references and list(map(from_home, self.more_references))
@@ -58,8 +59,8 @@ class CorpusConfig:
     def check(self, key: str, trained: bool = False) -> None:
         """Raise ConfigError unless the corpus has exactly one source and only keys that apply to it.
 
-        `key` is the full name of the corpus. `trained` says that it is in data.train: only then may it have a weight
-        and a name.
+        `key` is the full name of the corpus. `trained` says that it is in data.train: only then may it have a weight, a
+        name and word alignments.
         """
         kinds = [self.prefix, self.source, self.tsv, self.hub]
         require(
@@ -79,6 +80,15 @@ class CorpusConfig:
         require(
             trained or (self.weight == 1 and self.name is None),
             f"{key}: only corpora of data.train can have a weight or a name",
+        )
+        require(
+            self.alignments is None or trained,
+            f"{key}.alignments: only corpora of data.train can have word alignments",
+        )
+        require(
+            self.alignments is None or self.hub is None,
+            f"{key}.alignments has a line of links for each line of a file, and the rows of a data set (hub) are not "
+            "lines of a file: write the data set to files, and read them with source and target",
         )
         require(
             not self.more_references or key.startswith("data.test."),

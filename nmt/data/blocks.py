@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -48,12 +49,25 @@ class Blocks:
         """Return the numbers of the blocks that exist, in order."""
         return sorted(int(path.stem) for path in self.folder.glob("[0-9]*.npz"))
 
-    def write(self, number: int, pairs: Sequence[tuple[str, str]], keys: Sequence[Sequence[int]], state: State) -> None:
-        """Write a block: cleaned pairs, their keys for finding duplicates, and the state of cleaning after them."""
-        source, target = (_bytes("".join(f"{pair[side]}\n" for pair in pairs)) for side in (0, 1))
+    def write(
+        self,
+        number: int,
+        pairs: Sequence[tuple[str, str]],
+        keys: Sequence[Sequence[int]],
+        state: State,
+        links: Sequence[str] | None = None,
+    ) -> None:
+        """Write a block: cleaned pairs, their keys for finding duplicates, and the state of cleaning after them.
+
+        `links` has a line of links for each pair, if the corpus has word alignments.
+        """
+        texts = {name: [pair[side] for pair in pairs] for side, name in enumerate(_SIDES)}
+        if links is not None:
+            texts["links"] = list(links)
+        arrays: dict[str, Any] = {name: _bytes("".join(f"{line}\n" for line in lines)) for name, lines in texts.items()}
         after = _bytes(json.dumps(asdict(state)))
         with atomic_write(self.path(number), "wb") as file:
-            np.savez(file, source=source, target=target, keys=np.array(keys, np.uint64), state=after)
+            np.savez(file, **arrays, keys=np.array(keys, np.uint64), state=after)
 
     def delete(self, numbers: Iterable[int]) -> None:
         """Delete the files of blocks; files that do not exist are ignored."""
@@ -74,7 +88,12 @@ def keys_of(path: Path) -> list[list[int]]:
 
 def lines_of(path: Path, side: int) -> list[str]:
     """Return the source (0) or target (1) lines in a block's file."""
-    return _read(path, _SIDES[side]).tobytes().decode().split("\n")[:-1]
+    return _text(path, _SIDES[side])
+
+
+def links_of(path: Path) -> list[str] | None:
+    """Return the line of links of each pair in a block's file; None if its corpus has no word alignments."""
+    return _text(path, "links") if "links" in _names(path) else None
 
 
 def characters_of(path: Path, normalization: str) -> tuple[Counter[str], Counter[str]]:
@@ -99,14 +118,30 @@ def _bytes(text: str) -> NDArray[np.uint8]:
     return np.frombuffer(text.encode(), np.uint8)
 
 
+def _text(path: Path, name: str) -> list[str]:
+    return _read(path, name).tobytes().decode().split("\n")[:-1]
+
+
+def _names(path: Path) -> list[str]:
+    with _opened(path) as arrays:
+        return list(arrays)
+
+
 def _read(path: Path, name: str) -> NDArray[Any]:
+    with _opened(path) as arrays:
+        found: NDArray[Any] = arrays[name]
+        return found
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Mapping[str, NDArray[Any]]]:
+    """Open a block's file; raises NmtError if it, or the array that is read from it, is damaged."""
     try:
         with np.load(path, allow_pickle=False) as arrays:
-            found: NDArray[Any] = arrays[name]
+            yield arrays
     except OSError as error:
         raise Unfinished(
             f"{path} could not be read: {error.strerror or error}; run the same command again to continue"
         ) from error
     except (ValueError, KeyError, EOFError, BadZipFile) as error:
         raise NmtError(f"{path} is damaged: remove the folder {path.parents[1]}, then prepare again") from error
-    return found

@@ -15,6 +15,7 @@ from nmt.config.data import CorpusConfig, DataConfig, TokenizerConfig
 from nmt.config.schema import Config
 from nmt.data import cleaning
 from nmt.data.cleaning import normalise_whitespace
+from nmt.data.compression import open_file
 from nmt.data.corpora import Corpora, resolve, validation_set
 from nmt.data.digests import Digests
 from nmt.data.given_tokenizer import describe
@@ -175,11 +176,21 @@ def _key(config: Config, corpora: Corpora, tokenizer: Tokenizer | None) -> str:
     if data.cleaning.max_ratio is not None and any(map(has_long_signs, spoken)):
         # part of the key because an older version, which compared lengths in characters, kept other pairs
         parts["ratio"] = "signs by the letters that they stand for"
+    if any(corpus.alignments for corpus in corpora.train):
+        parts["alignments"] = [_digest(corpus.alignments, digests) for corpus in corpora.train]
     own_languages = [(corpus.source_language, corpus.target_language) for corpus in corpora.train]
     if data.cleaning.wrong_language is not None and any(map(any, own_languages)):
         parts["corpus_languages"] = own_languages
     hashed = blake2b(json.dumps(parts, sort_keys=True).encode(), digest_size=8).hexdigest()
     return f"{languages[0]}-{languages[1]}-{hashed}"
+
+
+def _digest(alignments: str | None, digests: Digests) -> str | None:
+    """Return a hash of the content of a file of word alignments."""
+    if alignments is None:
+        return None
+    with open_file(path := Path(alignments)) as file:
+        return digests(path, file).hex()
 
 
 def _trained_by(config: TokenizerConfig) -> dict[str, Any]:
@@ -192,7 +203,8 @@ def _prepare(config: Config, corpora: Corpora, work: Path, crew: Crew, tokenizer
     """Prepare all data in the folder `work`, which may be partly filled already, and return the report."""
     data, log = config.data, crew.say
     val = [list(source.pairs(log)) for source in _sources(corpora.val, data)]
-    cleaner = clean(data.cleaning, _sources(corpora.train, data), work, crew)
+    alignments = [corpus.alignments for corpus in corpora.train]
+    cleaner = clean(data.cleaning, _sources(corpora.train, data), alignments, work, crew)
     cleaning.tell(cleaner.report(), log)  # before the tokenizer, whose training may fail on the text that is left
     if not cleaner.kept:
         raise NmtError("cleaning dropped every training pair: see data.cleaning for the limits")
@@ -204,7 +216,7 @@ def _prepare(config: Config, corpora: Corpora, work: Path, crew: Crew, tokenizer
         tokenizer = tokenizer or _train_tokenizer(config.tokenizer, data.tags, work, crew)
         with atomic_directory(work / "tokenizer") as folder:
             tokenizer.save(folder)
-    store(tokenizer, cleaner, [corpus.tag for corpus in corpora.train], work, crew)
+    store(tokenizer, cleaner, [corpus.tag for corpus in corpora.train], any(alignments), work, crew)
     cleaning.tell_rule(cleaner.report(), "too_many_tokens", log)
     if not cleaner.kept:
         most = data.cleaning.max_tokens
@@ -212,8 +224,13 @@ def _prepare(config: Config, corpora: Corpora, work: Path, crew: Crew, tokenizer
     _store_val(val, [corpus.tag for corpus in corpora.val], tokenizer, work / "val")
     targets = [target for lines in val for _, target in lines]
     sets = {_VAL: list(chain.from_iterable(val))} | _test_text(config, corpora, log)
-    shared = shared_with(Store(work / "train"), sets)
+    train = Store(work / "train")
+    shared = shared_with(train, sets)
     report = {"cleaning": cleaner.report(), "round_trip": _round_trip(targets, tokenizer), "shared": shared}
+    if train.has_links:
+        links, pairs = train.count_links()
+        report["alignments"] = {"links": links, "pairs": pairs}
+        log(f"word alignments: {links:,} links in {pairs:,} of {len(train):,} training pairs")
     _tell_round_trip(report["round_trip"], log)
     for name, counts in shared.items():
         tell_shared(name, counts, log)

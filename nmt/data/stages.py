@@ -19,9 +19,10 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 from nmt.config.data import CleaningConfig, DataConfig
-from nmt.data.blocks import Blocks, State, characters_of, keys_of, lines_of, spread, state_of
+from nmt.data.blocks import Blocks, State, characters_of, keys_of, lines_of, links_of, spread, state_of
 from nmt.data.cleaning import Cleaner, Examined, Rules
 from nmt.data.extent import Extent
+from nmt.data.links import LinkFile, LinkLines, link_pieces
 from nmt.data.prefetch import Task, in_processes
 from nmt.data.sources.source import Pair, Source
 from nmt.data.store_writer import Packed, StoreWriter, pack
@@ -73,17 +74,24 @@ class _Read(NamedTuple):
     corpus: int  # the index of their source
     place: Any  # the place in the source after them, from which reading can be resumed
     share: float | None  # of all text, how much has been read after them; None if unknown
+    links: LinkLines | None  # the links of the pairs, if their corpus has word alignments
 
 
 class _ExaminedBlock(NamedTuple):
     """A block of pairs after the rules were applied."""
 
     fields: list[tuple[Any, ...]]  # one tuple per field of Examined, since tuples of plain values are quicker to send
-    read: _Read  # without the pairs
+    read: _Read  # without the pairs and links
+    links: list[str] | None  # a line for each pair
 
 
-def clean(config: CleaningConfig, sources: Sequence[Source], folder: Path, crew: Crew) -> Cleaner:
+def clean(
+    config: CleaningConfig, sources: Sequence[Source], alignments: Sequence[str | None], folder: Path, crew: Crew
+) -> Cleaner:
     """Clean the training text into folder/cleaned and return the cleaner with its counts.
+
+    `alignments` has the path of the file of word alignments of each source that has one. A pair and its links are kept
+    or dropped together.
 
     Worker processes apply the rules that need a single pair; this process removes duplicates, in the sources' order.
     """
@@ -98,12 +106,15 @@ def clean(config: CleaningConfig, sources: Sequence[Source], folder: Path, crew:
         crew.say(f"resuming after {cleaner.read:,} pairs that were read before")
     progress = crew.progress("pairs read", cleaner.read)
     rules = [Rules(config, source.languages) for source in sources]
-    with closing(crew.build(partial(_examine, rules), _raw_blocks(sources, state, crew))) as examined:
+    with closing(crew.build(partial(_examine, rules), _raw_blocks(sources, alignments, state, crew))) as examined:
         progress.reach(cleaner.read)
-        for number, (fields, read) in enumerate(examined, start=len(numbers)):
-            kept = [pair for pair in map(Examined._make, zip(*fields, strict=True)) if cleaner.keeps(pair)]
-            state = State(read.corpus, read.place, cleaner.report())
-            blocks.write(number, [(pair.source, pair.target) for pair in kept], [pair.keys for pair in kept], state)
+        for number, (fields, read, links) in enumerate(examined, start=len(numbers)):
+            pairs = list(map(Examined._make, zip(*fields, strict=True)))
+            keeps = list(map(cleaner.keeps, pairs))
+            kept = list(compress(pairs, keeps))
+            kept_links = None if links is None else list(compress(links, keeps))
+            texts, keys = [(pair.source, pair.target) for pair in kept], [pair.keys for pair in kept]
+            blocks.write(number, texts, keys, State(read.corpus, read.place, cleaner.report()), kept_links)
             progress.total = cleaner.read / read.share if read.share else None
             progress.reach(cleaner.read)
     progress.end()
@@ -114,24 +125,31 @@ def clean(config: CleaningConfig, sources: Sequence[Source], folder: Path, crew:
     return counts
 
 
-def _raw_blocks(sources: Sequence[Source], state: State, crew: Crew) -> Iterator[_Read]:
+def _raw_blocks(
+    sources: Sequence[Source], alignments: Sequence[str | None], state: State, crew: Crew
+) -> Iterator[_Read]:
     """Yield the blocks that have not been read yet, after `state`."""
     sizes = [source.size() for source in sources]
     known = [0 if size is None else size for size in sizes]
     for index in range(state.corpus, len(sources)):
         extent = Extent()
         place = state.place if index == state.corpus else None
+        path = alignments[index]
+        links = None if path is None else LinkFile(path, sources[index].name, place or 0)
         for pairs, after in sources[index].blocks(place, crew.say, extent):
             share = None
             if None not in sizes and extent.share is not None:
                 share = (sum(known[:index]) + extent.share * known[index]) / max(1, sum(known))
-            yield _Read(pairs, index, after, share)
+            yield _Read(pairs, index, after, share, None if links is None else links.take(len(pairs)))
+        if links is not None:
+            links.end()
 
 
 def _examine(rules: Sequence[Rules], read: _Read) -> _ExaminedBlock:
     """Apply the rules of the block's corpus to a block; `rules` has those of every corpus."""
     examined = map(rules[read.corpus].examine, read.pairs)
-    return _ExaminedBlock(list(zip(*examined, strict=True)), read._replace(pairs=[]))
+    links = None if read.links is None else read.links.checked(read.pairs)
+    return _ExaminedBlock(list(zip(*examined, strict=True)), read._replace(pairs=[], links=None), links)
 
 
 # -- the text that a tokenizer is trained on --------------------------------------------------------------------------
@@ -169,8 +187,11 @@ class _Encoded(NamedTuple):
     too_long: list[Pair]  # pairs with more than max_tokens tokens, which are left out of `packed`
 
 
-def _encode(tokenizer: Tokenizer, tags: Sequence[str | None], max_tokens: int, path: Path) -> _Encoded:
-    """Encode a block of cleaned text; `tags` has the tag of every corpus."""
+def _encode(tokenizer: Tokenizer, tags: Sequence[str | None], max_tokens: int, linked: bool, path: Path) -> _Encoded:
+    """Encode a block of cleaned text; `tags` has the tag of every corpus.
+
+    With `linked`, some corpora have word alignments: pairs of others get no links.
+    """
     lines, corpus = (lines_of(path, 0), lines_of(path, 1)), state_of(path).corpus
     head = tokenizer.tag_ids(tags[corpus])
     ids = [head + source for source in tokenizer.encode_source(lines[0])], tokenizer.encode_target(lines[1])
@@ -179,13 +200,21 @@ def _encode(tokenizer: Tokenizer, tags: Sequence[str | None], max_tokens: int, p
     sources, targets = ([*compress(side, fits)] for side in ids)
     source_lines, target_lines = ([*compress(side, fits)] for side in lines)
     sizes = tokenizer.source_size, tokenizer.target_size
-    return _Encoded(pack(sources, targets, source_lines, target_lines, sizes), corpus, too_long)
+    links = None
+    if linked:
+        of_pairs = compress(links_of(path) or [""] * len(fits), fits)
+        texts = zip(of_pairs, source_lines, target_lines, strict=True)
+        links = [link_pieces(tokenizer, *text, first=len(head)) for text in texts]
+    return _Encoded(pack(sources, targets, source_lines, target_lines, sizes, links), corpus, too_long)
 
 
-def store(tokenizer: Tokenizer, cleaner: Cleaner, tags: Sequence[str | None], folder: Path, crew: Crew) -> None:
+def store(
+    tokenizer: Tokenizer, cleaner: Cleaner, tags: Sequence[str | None], linked: bool, folder: Path, crew: Crew
+) -> None:
     """Encode the blocks of cleaned text and move them into folder/train; pairs with too many tokens are dropped.
 
-    The cleaner counts the dropped pairs. `tags` has the tag of every corpus.
+    The cleaner counts the dropped pairs. `tags` has the tag of every corpus. With `linked`, the store has links, since
+    some corpora have word alignments.
     """
     blocks, record, train = Blocks(folder / "cleaned"), folder / "stored.json", folder / "train"
     stored, committed = 0, []
@@ -199,9 +228,9 @@ def store(tokenizer: Tokenizer, cleaner: Cleaner, tags: Sequence[str | None], fo
     if committed and numbers:
         crew.say(f"resuming after {sum(committed):,} pairs that were encoded before")
     progress = crew.progress("pairs encoded", done := sum(committed), cleaner.kept)
-    encode = partial(_encode, tokenizer, tags, cleaner.config.max_tokens)
+    encode = partial(_encode, tokenizer, tags, cleaner.config.max_tokens, linked)
     with (
-        StoreWriter(train, tokenizer.source_size, tokenizer.target_size, len(tags), committed) as writer,
+        StoreWriter(train, tokenizer.source_size, tokenizer.target_size, len(tags), committed, linked) as writer,
         closing(crew.build(encode, (blocks.path(number) for number in numbers))) as encoded,
     ):
         progress.reach(done)

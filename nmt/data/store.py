@@ -3,6 +3,7 @@
 A store is a folder of raw little-endian arrays. {source,target}.{ids,text} contain all sentences end to end;
 {source,target}.{ids,text}.offsets (int64) contain the position at which each sentence begins, and the end of the last.
 Ids are uint16 if the vocabulary is small enough, otherwise int32; text is UTF-8. store.json describes the arrays.
+If a corpus has word alignments, links.words and links.pieces (int32) have the links of each pair (nmt.data.links).
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nmt.checksums import verify
+from nmt.data.links import PairLinks
 from nmt.errors import Damaged, unreadable
 from nmt.reading import read_object
 
@@ -23,6 +25,7 @@ Ids = NDArray[np.integer[Any]]
 
 SIDES = ("source", "target")
 ARRAYS = [f"{side}.{what}" for what in ("ids", "text") for side in SIDES]
+LINKS = {"links.words": 2, "links.pieces": 4}  # how many numbers a link has in each of these arrays
 DESCRIPTION = "store.json"
 _DTYPES = ("<u2", "<i4", "u1")
 
@@ -51,6 +54,7 @@ class Store:
             self.fingerprint: str = description["fingerprint"]
             self._ids = {side: self._open(f"{side}.ids", description["dtype"][side]) for side in SIDES}
             self._text = {side: self._open(f"{side}.text", "u1") for side in SIDES}
+            self._links = {name: self._open(name, "<i4") for name in LINKS} if "links" in description else {}
         except Damaged as error:
             raise self._damaged(f"{error}") from error
         except FileNotFoundError as error:
@@ -67,7 +71,8 @@ class Store:
 
         A store of an earlier version has no checksums: there, only the ids are checked. Raises Damaged.
         """
-        names = [DESCRIPTION, *(f"{name}{end}" for name in ARRAYS for end in ("", ".offsets"))]
+        arrays = [*ARRAYS, *self._links]
+        names = [DESCRIPTION, *(f"{name}{end}" for name in arrays for end in ("", ".offsets"))]
         verify(self.folder, names)
         for side, size in zip(SIDES, (source_size, target_size), strict=True):
             ids = self._ids[side]
@@ -103,6 +108,20 @@ class Store:
     def target_text(self, index: int) -> str:
         """Return the text of target sentence `index`."""
         return self._text["target"][index].tobytes().decode()
+
+    @property
+    def has_links(self) -> bool:
+        """True if a corpus has word alignments; pairs of other corpora then have no links."""
+        return bool(self._links)
+
+    def links(self, index: int) -> PairLinks:
+        """Return the links of pair `index`, if the store `has_links`."""
+        return PairLinks(*(self._links[name][index].reshape(-1, numbers) for name, numbers in LINKS.items()))
+
+    def count_links(self) -> tuple[int, int]:
+        """Return the number of links between words, and that of pairs that have any."""
+        offsets = self._links["links.words"].offsets
+        return int(offsets[-1]) // LINKS["links.words"], int(np.count_nonzero(np.diff(offsets)))
 
     def blocks(self, size: int = 1 << 22) -> Iterator[range]:
         """Yield all rows as consecutive ranges of at most `size` bytes of text (both sides together), or of one row."""

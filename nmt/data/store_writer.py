@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nmt.checksums import seal
-from nmt.data.store import ARRAYS, DESCRIPTION, SIDES, Ragged, map_array
+from nmt.data.links import NO_LINKS, PairLinks
+from nmt.data.store import ARRAYS, DESCRIPTION, LINKS, SIDES, Ragged, map_array
 from nmt.files import atomic_write
 
 _BLOCK = 10_000  # pairs hashed at a time
@@ -24,7 +25,7 @@ _BLOCK = 10_000  # pairs hashed at a time
 class Packed(NamedTuple):
     """Pairs in the form in which StoreWriter appends them; any process can create it, and it is quick to send."""
 
-    values: list[bytes]  # one array for each of ARRAYS, with all sentences end to end
+    values: list[bytes]  # one array for each of ARRAYS, and of LINKS if there are any, with all sentences end to end
     ends: list[NDArray[np.int64]]  # for each array the end of every sentence, counted in ids or bytes
     hashed: bytes  # the bytes that these pairs add to the input of the fingerprint's hash
 
@@ -40,16 +41,21 @@ def pack(
     source_lines: Sequence[str],
     target_lines: Sequence[str],
     sizes: tuple[int, int],
+    links: Sequence[PairLinks] | None = None,
 ) -> Packed:
-    """Pack pairs for a StoreWriter of the same `sizes`: the vocabulary sizes of source and target."""
+    """Pack pairs for a StoreWriter of the same `sizes`: the vocabulary sizes of source and target.
+
+    A writer with `links` needs those of each pair.
+    """
     lines = [[line.encode() for line in side] for side in (source_lines, target_lines)]
-    types = _types(sizes)
+    types = _types(sizes, links is not None)
     ids = [
         np.fromiter(chain.from_iterable(side), dtype, sum(map(len, side))).tobytes()
         for side, dtype in zip((sources, targets), types[:2], strict=True)
     ]
-    values = [*ids, *map(b"".join, lines)]
-    ends = [np.cumsum([len(one) for one in side], dtype=np.int64) for side in (sources, targets, *lines)]
+    linked = [[one.words.ravel() for one in links], [one.pieces.ravel() for one in links]] if links is not None else []
+    values = [*ids, *map(b"".join, lines), *(b"".join(map(_int32, kind)) for kind in linked)]
+    ends = [np.cumsum([len(one) for one in side], dtype=np.int64) for side in (sources, targets, *lines, *linked)]
     hashed = _hashed(values, [end * dtype.itemsize for end, dtype in zip(ends, types, strict=True)])
     return Packed(values, ends, hashed)
 
@@ -62,16 +68,28 @@ class StoreWriter:
     """
 
     def __init__(
-        self, folder: Path, source_size: int, target_size: int, corpora: int = 1, committed: Sequence[int] = ()
+        self,
+        folder: Path,
+        source_size: int,
+        target_size: int,
+        corpora: int = 1,
+        committed: Sequence[int] = (),
+        links: bool = False,
     ) -> None:
-        """Start a store for these vocabulary sizes, or continue one after what its last `commit` returned."""
+        """Start a store for these vocabulary sizes, or continue one after what its last `commit` returned.
+
+        With `links`, every pair has links between words.
+        """
         self._folder = folder
         self._sizes = source_size, target_size
+        self._linked = links
+        self._types = _types(self._sizes, links)
+        names = [*ARRAYS, *LINKS] if links else ARRAYS
         self._corpora = list(committed) or [0] * corpora
         self._hash = blake2b(digest_size=16)
         pairs = sum(self._corpora)
         self._arrays = [
-            _RaggedWriter(folder / name, dtype, pairs) for name, dtype in zip(ARRAYS, _types(self._sizes), strict=True)
+            _RaggedWriter(folder / name, dtype, pairs) for name, dtype in zip(names, self._types, strict=True)
         ]
         if pairs:
             self._hash_again(pairs)
@@ -80,10 +98,17 @@ class StoreWriter:
         return self
 
     def add(
-        self, source: Sequence[int], target: Sequence[int], source_text: str, target_text: str, corpus: int = 0
+        self,
+        source: Sequence[int],
+        target: Sequence[int],
+        source_text: str,
+        target_text: str,
+        corpus: int = 0,
+        links: PairLinks = NO_LINKS,
     ) -> None:
-        """Append one pair: its ids, ending with EOS, and its text."""
-        self.extend(pack([source], [target], [source_text], [target_text], self._sizes), corpus)
+        """Append one pair: its ids, ending with EOS, its text and, if the store has any, its links."""
+        each = [links] if self._linked else None
+        self.extend(pack([source], [target], [source_text], [target_text], self._sizes, each), corpus)
 
     def extend(self, packed: Packed, corpus: int = 0) -> None:
         """Append packed pairs of one corpus."""
@@ -105,13 +130,15 @@ class StoreWriter:
             array.close()
         if error is not None:
             return
-        description = {
+        description: dict[str, Any] = {
             "pairs": sum(self._corpora),
             "corpora": self._corpora,
             "tokens": {side: array.end for side, array in zip(SIDES, self._arrays[:2], strict=True)},
-            "dtype": {side: dtype.str for side, dtype in zip(SIDES, _types(self._sizes)[:2], strict=True)},
+            "dtype": {side: dtype.str for side, dtype in zip(SIDES, self._types[:2], strict=True)},
             "fingerprint": self._hash.hexdigest(),
         }
+        if self._linked:
+            description["links"] = self._arrays[len(ARRAYS)].end // LINKS["links.words"]
         with atomic_write(self._folder / DESCRIPTION) as file:
             json.dump(description, file, indent=1)
         seal(self._folder)
@@ -165,18 +192,26 @@ class _RaggedWriter:
         return path.open("r+b" if sentences else "wb", buffering=1 << 20)
 
 
-def _types(sizes: tuple[int, int]) -> list[np.dtype[Any]]:
-    """Return the types of ARRAYS for these vocabulary sizes of source and target."""
-    return [*(np.dtype("<u2" if size < 1 << 16 else "<i4") for size in sizes), np.dtype("u1"), np.dtype("u1")]
+def _int32(values: NDArray[np.integer[Any]]) -> bytes:
+    return values.astype("<i4").tobytes()
+
+
+def _types(sizes: tuple[int, int], links: bool) -> list[np.dtype[Any]]:
+    """Return the types of ARRAYS, and with `links` of LINKS, for these vocabulary sizes of source and target."""
+    types = [*(np.dtype("<u2" if size < 1 << 16 else "<i4") for size in sizes), np.dtype("u1"), np.dtype("u1")]
+    return types + [np.dtype("<i4")] * len(LINKS) if links else types
 
 
 def _hashed(arrays: Sequence[bytes], ends: Sequence[NDArray[Any]]) -> bytes:
-    """Return the input of the fingerprint's hash: for each side of each pair, both lengths in bytes, ids and text."""
+    """Return the input of the fingerprint's hash: for each side of each pair, the lengths in bytes, ids and text.
+
+    Links between words come after the source text, those between pieces after the target text.
+    """
     parts: list[bytes] = []
     starts: Sequence[int] = [0] * len(arrays)
     for stops in zip(*(each.tolist() for each in ends), strict=True):
         one = [array[start:stop] for array, start, stop in zip(arrays, starts, stops, strict=True)]
-        for ids, text in (one[0::2], one[1::2]):
-            parts += (b"%d %d " % (len(ids), len(text)), ids, text)
+        for side in (one[0::2], one[1::2]):
+            parts += (*(b"%d " % len(each) for each in side), *side)
         starts = stops
     return b"".join(parts)
