@@ -16,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from nmt.data.links import PairLinks
 from nmt.data.mixture import Mixture, Rows
 from nmt.data.prefetch import in_processes, in_thread
 from nmt.data.sampling import Drawn, SubwordSampling
@@ -33,19 +34,28 @@ class Batch(NamedTuple):
     tgt_in: Tensor  # [batch, tgt_len], BOS and the target without its EOS
     tgt_out: Tensor  # [batch, tgt_len], the target with its EOS
     src_lengths: Tensor  # [batch], always on the CPU, as cuDNN requires for packed sequences
+    # [batch, tgt_len, src_len] bool, True between pieces of linked words (tgt_out and src); None unless requested
+    links: Tensor | None = None
 
     def to(self, device: torch.device | str) -> Batch:
         """Return the batch on a device; from pinned memory it is copied asynchronously."""
-        src, src_mask, tgt_in, tgt_out, lengths = self
-        there = (tensor.to(device, non_blocking=True) for tensor in (src, src_mask, tgt_in, tgt_out))
-        return Batch(*there, lengths)  # type: ignore[call-arg]  # mypy counts an unpacked generator as one argument
+        stays = self.src_lengths
+        return self._map(lambda tensor: tensor if tensor is stays else tensor.to(device, non_blocking=True))
 
     def pin_memory(self) -> Batch:
         """Return a copy of the batch in pinned memory."""
-        return Batch(*(tensor.pin_memory() for tensor in self))
+        return self._map(Tensor.pin_memory)
 
-    def __reduce__(self) -> tuple[Callable[..., Batch], tuple[NDArray[np.generic], ...]]:
-        return _from_arrays, tuple(tensor.numpy() for tensor in self)  # arrays are pickled faster than tensors
+    def twice(self) -> Batch:
+        """Return a batch with all rows, and then all rows again."""
+        return self._map(lambda tensor: torch.cat((tensor, tensor)))
+
+    def _map(self, function: Callable[[Tensor], Tensor]) -> Batch:
+        return Batch(*[None if tensor is None else function(tensor) for tensor in self])  # type: ignore[arg-type]
+
+    def __reduce__(self) -> tuple[Callable[..., Batch], tuple[NDArray[np.generic] | None, ...]]:
+        # arrays are pickled faster than tensors
+        return _from_arrays, tuple(None if tensor is None else tensor.numpy() for tensor in self)
 
 
 class Update(NamedTuple):
@@ -61,11 +71,14 @@ class Update(NamedTuple):
 
 
 def collate(
-    sources: Sequence[Sequence[int] | Rows], targets: Sequence[Sequence[int] | Rows], multiple: int = 1
+    sources: Sequence[Sequence[int] | Rows],
+    targets: Sequence[Sequence[int] | Rows],
+    multiple: int = 1,
+    links: Sequence[PairLinks] | None = None,
 ) -> Batch:
     """Build a batch from source ids (with EOS) and target ids (with EOS, without BOS).
 
-    Both lengths are padded to a multiple of `multiple`.
+    Both lengths are padded to a multiple of `multiple`. `links` are those of each pair, if the batch is to have them.
     """
     src, tgt_out = _pad(sources, multiple), _pad(targets, multiple)
     lengths = np.array([len(ids) for ids in sources])
@@ -74,11 +87,17 @@ def collate(
         tgt_in[row, 0] = BOS
         tgt_in[row, 1 : len(ids)] = ids[:-1]
     src_mask = np.arange(src.shape[1]) < lengths[:, None]
-    return _from_arrays(src, src_mask, tgt_in, tgt_out, lengths)
+    linked = None
+    if links is not None:
+        linked = np.zeros((*tgt_out.shape, src.shape[1]), dtype=np.bool_)
+        for row, of_pair in enumerate(links):
+            for start, end, first, last in of_pair.pieces.tolist():
+                linked[row, first:last, start:end] = True
+    return _from_arrays(src, src_mask, tgt_in, tgt_out, lengths, linked)
 
 
-def _from_arrays(*arrays: NDArray[np.generic]) -> Batch:
-    return Batch(*map(torch.from_numpy, arrays))
+def _from_arrays(*arrays: NDArray[np.generic] | None) -> Batch:
+    return Batch(*[None if array is None else torch.from_numpy(array) for array in arrays])  # type: ignore[arg-type]
 
 
 @dataclass(eq=False)
@@ -91,8 +110,8 @@ class Updates:
 
     With `sampling`, the sentences of an update are segmented anew; tokens_per_update then applies to the stored ids and
     tokens_per_device to the sampled ones. Updates are built ahead by `workers` processes, or by a thread if that is 0;
-    `pin` puts batches into pinned memory. A mixture gives weights to corpora. Raises ConfigError if a single sentence
-    exceeds a budget.
+    `pin` puts batches into pinned memory. A mixture gives weights to corpora. With `links`, batches have the links of
+    the store. Raises ConfigError if a single sentence exceeds a budget.
     """
 
     store: Store
@@ -107,6 +126,7 @@ class Updates:
     pin: bool = False
     sampling: SubwordSampling | None = None
     mixture: Mixture | None = None  # None: every row once per epoch
+    links: bool = False
 
     def __post_init__(self) -> None:
         if not len(self.store):
@@ -180,7 +200,7 @@ class Updates:
         epoch, position, rows = place
         sentences: Store | Drawn = self.store
         if self.sampling is not None:
-            sentences = self.sampling.draw(self.store, rows, self.seed, epoch, position)
+            sentences = self.sampling.draw(self.store, rows, self.seed, epoch, position, links=self.links)
             rows = np.argsort(self._padded_lengths(sentences, np.arange(len(rows))), kind="stable")  # less padding
         parts = self._split(sentences, rows)
         count = len(parts) // self.world_size
@@ -217,7 +237,8 @@ class Updates:
 
     def _collate(self, sentences: Store | Drawn, rows: Rows) -> Batch:
         sources, targets = [sentences.source(row) for row in rows], [sentences.target(row) for row in rows]
-        return collate(sources, targets, self.multiple)
+        links = [sentences.links(row) for row in rows] if self.links else None
+        return collate(sources, targets, self.multiple, links)
 
     def _filled(self, sentences: int, source: int, target: int) -> Batch:
         """Return a batch of that size, filled by repeating the longest source and the longest target."""
@@ -226,7 +247,9 @@ class Updates:
         src = np.resize(source_ids, (sentences, source)).astype(np.int64)
         tgt_out = np.resize(target_ids, (sentences, target)).astype(np.int64)
         tgt_in = np.concatenate((np.full((sentences, 1), BOS), tgt_out[:, :-1]), axis=1)
-        return _from_arrays(src, np.ones_like(src, dtype=np.bool_), tgt_in, tgt_out, np.full(sentences, source))
+        mask, lengths = np.ones_like(src, dtype=np.bool_), np.full(sentences, source)
+        links = np.ones((*tgt_out.shape, source), dtype=np.bool_) if self.links else None
+        return _from_arrays(src, mask, tgt_in, tgt_out, lengths, links)
 
     def _pinned(self, update: Update) -> Update:
         return update._replace(batches=[batch.pin_memory() for batch in update.batches]) if self.pin else update

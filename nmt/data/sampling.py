@@ -21,9 +21,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nmt.config.schema import Config
+from nmt.data.links import NO_LINKS, Numbers, PairLinks, piece_ranges
 from nmt.data.reserved import SPACE
 from nmt.data.store import Ids, Store
-from nmt.data.tokenizer import EOS, Model, Tokenizer
+from nmt.data.tokenizer import EOS, Model, Span, Tokenizer
 
 Sentence = Sequence[int] | Ids
 Sides = Literal["both", "source", "target"]
@@ -140,9 +141,11 @@ _SAMPLERS: dict[str, Callable[[Mapping[str, float], float], Sampler]] = {"unigra
 class Drawn:
     """The sampled sentence pairs of an update as ids, with the same access by index as a Store."""
 
-    def __init__(self, sources: Sequence[Sentence], targets: Sequence[Sentence]) -> None:
-        """Take the ids of both sides, ending with EOS."""
-        self._sources, self._targets = sources, targets
+    def __init__(
+        self, sources: Sequence[Sentence], targets: Sequence[Sentence], links: Sequence[PairLinks] = ()
+    ) -> None:
+        """Take the ids of both sides, ending with EOS, and the links of each pair, if they are needed."""
+        self._sources, self._targets, self._links = sources, targets, links
         self.source_lengths = np.array([len(ids) for ids in sources], dtype=np.int32)
         self.target_lengths = np.array([len(ids) for ids in targets], dtype=np.int32)
 
@@ -153,6 +156,10 @@ class Drawn:
     def target(self, index: int) -> Sentence:
         """Return the ids of target sentence `index`, without BOS, ending with EOS."""
         return self._targets[index]
+
+    def links(self, index: int) -> PairLinks:
+        """Return the links of pair `index`, between the sampled pieces."""
+        return self._links[index]
 
 
 class SubwordSampling:
@@ -185,8 +192,20 @@ class SubwordSampling:
         sides, max_tokens = training.subword_sampling_sides, config.data.cleaning.max_tokens
         return cls(tokenizer, algorithm, training.subword_sampling, sides, max_tokens)
 
-    def draw(self, store: Store, rows: NDArray[np.integer[Any]], seed: int, epoch: int, position: int) -> Drawn:
-        """Sample segmentations of the given rows of a store, in order. The result depends only on the arguments."""
+    def draw(
+        self,
+        store: Store,
+        rows: NDArray[np.integer[Any]],
+        seed: int,
+        epoch: int,
+        position: int,
+        *,
+        links: bool = False,
+    ) -> Drawn:
+        """Sample segmentations of the given rows of a store, in order. The result depends only on the arguments.
+
+        With `links`, those of the store are returned, too, between the sampled pieces.
+        """
         place = np.random.SeedSequence([seed % 2**64, epoch, position])
         source_random, target_random = (Random(int(state)) for state in place.generate_state(2, np.uint64))
         sources: list[Sentence] = [store.source(row) for row in rows]
@@ -198,7 +217,24 @@ class SubwordSampling:
         if self.target is not None:
             drawn = self.target.draw([store.target_text(row) for row in rows], target_random)
             targets = self._unless_too_long(drawn, targets)
-        return Drawn(sources, targets)
+        if not links:
+            return Drawn(sources, targets)
+        drawn_links = [self._links(store, *each) for each in zip(rows.tolist(), sources, targets, strict=True)]
+        return Drawn(sources, targets, drawn_links)
+
+    def _links(self, store: Store, row: int, source: Sentence, target: Sentence) -> PairLinks:
+        """Return the links of a row of the store between the pieces of its sampled ids."""
+        words, pieces = store.links(row)
+        if not len(words):
+            return NO_LINKS
+        sides: list[Numbers] = [pieces[:, :2], pieces[:, 2:]]
+        if self.source is not None:
+            text, tag = store.source_text(row), self._tag(source)
+            sides[0] = piece_ranges(text, self.source.spans(text, source[len(tag) : -1]), len(tag))[words[:, 0]]
+        if self.target is not None:
+            text = store.target_text(row)
+            sides[1] = piece_ranges(text, self.target.spans(text, target[:-1]))[words[:, 1]]
+        return PairLinks(words, np.concatenate(sides, axis=1))
 
     def _tag(self, stored: Sentence) -> list[int]:
         return [int(stored[0])] if stored[0] in self._tags else []
@@ -222,11 +258,37 @@ class _Lines:
         """Draw the ids of each line, ending with EOS."""
         return [[*self._ids(words, random), EOS] for words in self._model.words(lines)]
 
+    def spans(self, line: str, ids: Sentence) -> list[Span]:
+        """Return the span in a line of each piece of a segmentation that can be drawn for it; ids are without EOS."""
+        normal, places = self._model.normal(line)
+        found: list[Span] = []
+        start = 0
+        for word in self._model.words_of(normal):
+            if self._is_known(self._parts(word)):
+                end = start
+                while end < start + len(word):
+                    begin, end = end, end + len(self._model.names[ids[len(found)]])
+                    found.append((places[begin], places[end]))
+            else:
+                text = word.removeprefix(SPACE)
+                first = start + len(word) - len(text)
+                found += [(places[first + one], places[first + other]) for one, other in self._model.locate(text).spans]
+            start += len(word)
+        return found
+
+    def _parts(self, word: str) -> list[str]:
+        """Split a word around symbols, which are parts too."""
+        return [word] if self._cut is None else list(filter(None, self._cut.split(word)))
+
+    def _is_known(self, parts: Sequence[str]) -> bool:
+        """Return whether each part is a symbol or has only characters of the vocabulary."""
+        return all(part in self._symbols or self._characters.issuperset(part) for part in parts)
+
     def _ids(self, words: Sequence[str], random: Random) -> Iterator[int]:
         ids = self._model.ids
         for word in words:
-            parts = [word] if self._cut is None else list(filter(None, self._cut.split(word)))
-            if all(part in self._symbols or self._characters.issuperset(part) for part in parts):
+            parts = self._parts(word)
+            if self._is_known(parts):
                 for part in parts:
                     pieces = [part] if part in self._symbols else self._sampler(part, random)
                     yield from (ids[piece] for piece in pieces)

@@ -228,8 +228,20 @@ class Model:
 
     def words(self, lines: Sequence[str]) -> list[list[str]]:
         """Normalise each line and split it before each ▁; no piece of a model trained here crosses such a boundary."""
-        spelled = self._processor.normalize(list(map(inside, lines)))
-        return [re.findall(f"{SPACE}[^{SPACE}]*|^[^{SPACE}]+", line) for line in spelled]
+        return list(map(self.words_of, self._processor.normalize(list(map(inside, lines)))))
+
+    @staticmethod
+    def words_of(normal: str) -> list[str]:
+        """Split a normalised line before each ▁."""
+        return re.findall(f"{SPACE}[^{SPACE}]*|^[^{SPACE}]+", normal)
+
+    def normal(self, line: str) -> tuple[str, list[int]]:
+        """Return a line after normalisation, with ▁ for spaces, and the place in `line` of each character and the end.
+
+        A character that normalisation adds has the place of the next one of the line.
+        """
+        normal, places = self._processor.normalize(inside(line), with_offsets=True)
+        return normal, places
 
     def encode(self, lines: Sequence[str]) -> list[list[int]]:
         """Return the ids of each line, ending with EOS."""

@@ -66,7 +66,8 @@ def go_through(config: ModelConfig, vocabulary: int, device: torch.device, preci
             with torch.no_grad():
                 there = batch.to(device)
                 _search(model.eval(), there)
-                model.force(*there, need_weights=model.attends)
+                given = (there.src, there.src_mask, there.tgt_in, there.tgt_out, there.src_lengths)
+                model.force(*given, need_weights=model.attends)
 
 
 def _search(model: Seq2Seq, batch: Batch) -> None:

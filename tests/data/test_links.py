@@ -4,21 +4,29 @@ from __future__ import annotations
 
 import dataclasses
 from functools import cache
+from itertools import accumulate, pairwise
 from pathlib import Path
 from random import Random
 from typing import Any
 
+import numpy as np
 import pytest
+import torch
 
 from nmt.config.data import CorpusConfig, DataConfig, TokenizerConfig
 from nmt.config.load import config_from_dict
 from nmt.config.models import TransformerConfig
 from nmt.config.schema import Config, TrainingConfig
 from nmt.data import long_lines, stages
-from nmt.data.links import LinkLines, piece_ranges
+from nmt.data.alignments import parse_links
+from nmt.data.batching import collate
+from nmt.data.cleaning import normalise_whitespace
+from nmt.data.links import LinkLines, link_pieces, piece_ranges
 from nmt.data.prepare import Prepared, prepare
+from nmt.data.sampling import SubwordSampling
 from nmt.data.sources.source import Source
 from nmt.data.store import Store
+from nmt.data.store_writer import StoreWriter
 from nmt.data.tokenizer import Span, Tokenizer
 from nmt.data.vocabulary import train_tokenizer
 from nmt.errors import ConfigError, Damaged, NmtError
@@ -88,6 +96,72 @@ def test_a_word_has_every_piece_that_covers_one_of_its_characters(kind: str) -> 
         assert not line.split() or found == covered(line, spans), line
         several += len({piece for _, piece in found}) < len(found)
     assert several or kind != "word", "an unknown token of several words belongs to each of them"
+
+
+SAMPLED = [kind for kind in KINDS if kind not in ("word", "char")]
+
+
+def sampling(kind: str, sides: Any = "both") -> SubwordSampling:
+    algorithm = KINDS[kind].algorithm
+    assert algorithm in ("unigram", "bpe")
+    return SubwordSampling(tokenizer(kind), algorithm, 0.3, sides, max_tokens=200)
+
+
+@pytest.mark.parametrize("kind", SAMPLED)
+def test_a_segmentation_that_may_be_drawn_covers_the_words_as_the_usual_one_does(kind: str) -> None:
+    """The usual segmentation is one of them, and its spans are known from SentencePiece."""
+    random = Random(2)
+    lines = ["".join(random.choices("eins Hund\u00a0☃Ω½´<date>▁", k=random.randrange(20))) for _ in range(300)]
+    drawn = sampling(kind).target
+    assert drawn is not None
+    for line in [*map(normalise_whitespace, [*LINES, *lines]), *(pair[0] for pair in embedded("dev", 50))]:
+        ids, spans = tokenizer(kind).locate_target(line)
+        found = drawn.spans(line, ids[:-1])
+        assert len(found) == len(ids) - 1
+        assert piece_ranges(line, found).tolist() == piece_ranges(line, spans).tolist(), line
+
+
+@pytest.mark.parametrize("sides", ["both", "source", "target"])
+@pytest.mark.parametrize("kind", ["bpe", "unigram"])
+def test_links_follow_the_sampled_pieces(kind: str, sides: str, tmp_path: Path) -> None:
+    """Here a piece covers as many characters as it has, with one for the space before a word."""
+    pairs = embedded("dev", 40)
+    lines = [" ".join(f"{i}-{j}" for i, j in of_pair) for of_pair in links_for(pairs, 5)]
+    tokens, samples = tokenizer(kind), sampling(kind, sides)
+    tag = tokens.tag_ids("web")
+    with StoreWriter(tmp_path, tokens.source_size, tokens.target_size, links=True) as writer:
+        for (source, target), line in zip(pairs, lines, strict=True):
+            links = link_pieces(tokens, line, source, target, first=1)
+            ids = [*tag, *tokens.encode_source([source])[0]], tokens.encode_target([target])[0]
+            writer.add(*ids, source, target, links=links)
+    store, rows = Store(tmp_path), np.arange(len(pairs))
+    drawn = samples.draw(store, rows, seed=1, epoch=2, position=3, links=True)
+    plain = samples.draw(store, rows, seed=1, epoch=2, position=3)
+    differing = 0
+    for row, (pair, line) in enumerate(zip(pairs, lines, strict=True)):
+        ids = list(drawn.source(row)), list(drawn.target(row))
+        assert ids == (list(plain.source(row)), list(plain.target(row))), "links change no draw"
+        assert ids[0][:1] == tag
+        units = []
+        for text, pieces in zip(
+            pair, (tokens.source_pieces(ids[0][1:-1]), tokens.target_pieces(ids[1][:-1])), strict=True
+        ):
+            ends = [max(end - 1, 0) for end in accumulate(map(len, pieces), initial=0)]
+            units.append(covered(text, list(pairwise(ends))))
+        expected = {
+            (target, source + 1)
+            for i, j in parse_links(line).possible
+            for word, source in units[0]
+            for other, target in units[1]
+            if (word, other) == (i, j)
+        }
+        batch = collate([ids[0]], [ids[1]], links=[drawn.links(row)])
+        assert batch.links is not None
+        assert {(int(i), int(j)) for _, i, j in batch.links.nonzero()} == expected
+        stored = collate([store.source(row)], [store.target(row)], links=[store.links(row)]).links
+        assert stored is not None
+        differing += not torch.equal(batch.links, stored)
+    assert differing > 20
 
 
 # -- lines of a file ------------------------------------------------------------------------------------------------

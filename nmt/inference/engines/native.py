@@ -163,7 +163,14 @@ class NativeEngine:
         self._check_attends("coverage_penalty", 0, options)
         batch = collate(sources, targets).to(self._device)
         with self._evaluating(), autocast(self._device, options.precision):
-            log_probs, weights = self.model.force(*batch, need_weights=options.coverage_penalty > 0)
+            log_probs, weights = self.model.force(
+                batch.src,
+                batch.src_mask,
+                batch.tgt_in,
+                batch.tgt_out,
+                batch.src_lengths,
+                need_weights=options.coverage_penalty > 0,
+            )
         # coverage penalty, which unfinished hypotheses do not have
         penalties = torch.zeros(len(targets))
         if weights is not None:
