@@ -38,6 +38,7 @@ SECTIONS = [  # heading, prefix of the keys, dataclass
     ("training", "training.", schema.TrainingConfig),
     ("training.optimizer", "training.optimizer.", schema.OptimizerConfig),
     ("training.schedule", "training.schedule.", schema.ScheduleConfig),
+    ("training.guided_attention", "training.guided_attention.", schema.GuidedAttentionConfig),
     ("fine_tune", "fine_tune.", schema.FineTuneConfig),
     ("search", "search.", schema.SearchConfig),
 ]

@@ -210,3 +210,18 @@ def _refusal(model: Any, key: str, name: str) -> str | None:
                 f"model.normaliser={model.normaliser}: use model.normaliser=softmax"
             )
     return None
+
+
+def unguided(model: Any) -> str | None:
+    """Return why attention cannot be guided (training.guided_attention), as the end of a sentence; None if it can."""
+    if not hasattr(model, "normaliser"):
+        return f"guides attention, and a {model.family} model has none: it reads the source as one fixed vector"
+    unlimited = (
+        "has weights that can be larger than one, so that the loss, minus the logarithm of a weight, would have no "
+        "lower bound"
+    )
+    if getattr(model, "alignment", None) == "gaussian":
+        return f"does not work with model.alignment=gaussian, which {unlimited}: use another alignment"
+    if model.normaliser == "rela":
+        return f"does not work with model.normaliser=rela, which {unlimited}: use another normaliser"
+    return None

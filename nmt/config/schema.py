@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
 from nmt.config.data import DataConfig, TokenizerConfig
-from nmt.config.models import ModelConfig, RnnEncDecConfig, dropouts
+from nmt.config.mechanisms import unguided
+from nmt.config.models import ModelConfig, RnnEncDecConfig, TransformerConfig, dropouts
 from nmt.config.ranges import (
     Auto,
     BeamSize,
@@ -71,6 +72,44 @@ class ScheduleConfig:
 
 
 @dataclass(kw_only=True)
+class GuidedAttentionConfig:
+    """Guided attention: a loss for attention that differs from the word alignments of the training text.
+
+    The alignments are files named by data.train[N].alignments; pairs without links add nothing (docs/align.md).
+    """
+
+    weight: Annotated[float, Range(0, 1000)] = 0.0  # factor of the loss per target token; 0: off
+    layer: Count | None = None  # Transformer: the decoder layer that is guided, from 1; null: the last but one
+    heads: list[Count] = field(default_factory=lambda: [1])  # Transformer: the heads of that layer that are guided
+
+    def check(self, data: DataConfig, model: ModelConfig) -> None:
+        """Raise ConfigError if guided attention is on, but there are no alignments or no attention to guide."""
+        name = "training.guided_attention"
+        if not self.weight:
+            return
+        require(
+            data.path is None and any(corpus.alignments is not None for corpus in data.train),
+            f"{name}.weight={self.weight:g} needs word alignments: name a file of links in data.train[N].alignments"
+            f"{', and leave data.path out' if data.path is not None else ''}",
+        )
+        reason = unguided(model)
+        require(reason is None, f"{name}.weight={self.weight:g} {reason}")
+        if not isinstance(model, TransformerConfig):
+            alone = self.layer in (None, 1) and self.heads == [1]
+            require(
+                alone,
+                f"{name}: a {model.family} model has one layer of attention with one head: leave out layer and heads",
+            )
+            return
+        layers, heads = model.decoder_layers, model.num_heads
+        require((self.layer or 1) <= layers, f"{name}.layer={self.layer}: the decoder has {layers} layers")
+        require(
+            bool(self.heads) and len(set(self.heads)) == len(self.heads) and max(self.heads) <= heads,
+            f"{name}.heads={self.heads}: expected different numbers from 1 to {heads}, the number of heads",
+        )
+
+
+@dataclass(kw_only=True)
 class TrainingConfig:
     """The training: when it ends, what an update is, what is validated and which checkpoints are kept.
 
@@ -95,6 +134,7 @@ class TrainingConfig:
     learning_rate: Annotated[float, Range(0, 100, above=True)] | Auto = 7e-4  # peak; auto: by model size and warm-up
     label_smoothing: Rate = 0.1  # share of the target probability that is spread evenly over the vocabulary
     rdrop: Weight | None = None  # weight of R-Drop's loss, which takes twice the time and memory; null: off
+    guided_attention: GuidedAttentionConfig = field(default_factory=GuidedAttentionConfig)  # use of word alignments
     subword_sampling: Share | None = None  # segment words at random; unigram: alpha; bpe: dropout rate; null: off
     subword_sampling_sides: Literal["both", "source", "target"] = "both"  # which sides that applies to
     clip_norm: Positive | None = 1.0  # largest norm of the gradient, which is scaled down to it; null: no limit
@@ -219,6 +259,7 @@ class Config:
         """Raise ConfigError, naming the key, for combinations of values that cannot work."""
         for part in (self.model, self.data, self.tokenizer, self.training, self.fine_tune, self.search):
             part.check()
+        self.training.guided_attention.check(self.data, self.model)
         if self.fine_tune.run is None:  # otherwise the vocabulary also has the tags of that run
             self.data.check_tags()
         require(

@@ -22,6 +22,8 @@ __all__ = [
     "Encoder",
     "Memory",
     "NamedLoss",
+    "NeedWeights",
+    "OneLayer",
     "SearchState",
     "State",
     "Step",
@@ -34,6 +36,19 @@ __all__ = [
 
 # Attention from target to source (cross), within the source (encoder) or within the target (decoder).
 AttentionKind = Literal["cross", "encoder", "decoder"]
+
+
+class OneLayer(NamedTuple):
+    """A request for the weights of attention to the source in one layer alone, so that others can do without theirs."""
+
+    layer: int | None  # counted from 0; None: the last but one, or the only one
+
+    def of(self, layers: int) -> int:
+        """Return the requested one of so many layers."""
+        return max(layers - 2, 0) if self.layer is None else self.layer
+
+
+NeedWeights = bool | OneLayer  # whether attention weights are requested: no, all, or those of one layer
 
 
 class State(NamedTuple):
@@ -53,11 +68,12 @@ class Decoded(NamedTuple):
     """The output of a decoder for each target position."""
 
     hidden: Tensor  # [rows, tgt_len, dim] before the vocabulary projection; in a mixture [rows, tgt_len, k, dim]
-    weights: Tensor | None = None  # [rows, layers, heads, tgt_len, src_len] (RNN: 1, 1), only if requested
+    # [rows, layers, heads, tgt_len, src_len] (RNN: 1, 1), only if requested; with `OneLayer` there is one layer
+    weights: Tensor | None = None
     mixture: Tensor | None = None  # [rows, tgt_len, k] log-weights of k predictions whose probabilities are averaged
     losses: tuple[NamedLoss, ...] = ()  # with the names in `Decoder.loss_names`, in that order
     # [rows, layers, heads, tgt_len, all target positions so far], returned together with `weights` by a decoder that
-    # `self_attends`; zeros for layers without weights
+    # `self_attends`, unless `OneLayer` was requested; zeros for layers without weights
     self_weights: Tensor | None = None
 
 
@@ -106,7 +122,7 @@ class Decoder(Protocol):
         ...
 
     def __call__(
-        self, tokens: Tensor, memory: Memory, state: State | None = None, *, need_weights: bool = False
+        self, tokens: Tensor, memory: Memory, state: State | None = None, *, need_weights: NeedWeights = False
     ) -> tuple[Decoded, State | None]:
         """Decode tokens [rows, tgt_len] that follow `state`, and return the outputs and the next state.
 

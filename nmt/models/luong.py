@@ -12,7 +12,7 @@ from nmt.attention.contract import SourceAttention
 from nmt.attention.scores import make_score
 from nmt.config.models import LuongConfig
 from nmt.models.cells import Cell, Layered, make_cell
-from nmt.models.contract import Decoded, Encoded, State, first_position, positions_after
+from nmt.models.contract import Decoded, Encoded, NeedWeights, State, first_position, positions_after
 from nmt.models.dropout import Drop, make_dropout
 from nmt.models.recurrent import AddsLosses, by_layer, shown
 from nmt.models.sequences import run_rnn
@@ -78,7 +78,7 @@ class PlainDecoder(_LuongDecoder):
         return State(first_position(memory.mask), self.output.attention.init_state(memory.attention), memory.first)
 
     def forward(
-        self, tokens: Tensor, memory: LuongMemory, state: State | None = None, *, need_weights: bool = False
+        self, tokens: Tensor, memory: LuongMemory, state: State | None = None, *, need_weights: NeedWeights = False
     ) -> tuple[Decoded, State | None]:
         """Decode tokens [rows, tgt_len] after `state`; see `nmt.models.contract.Decoder`."""
         positions = positions_after(state, tokens)
@@ -123,7 +123,7 @@ class FeedingDecoder(_LuongDecoder):
         return State(first_position(memory.mask), own, memory.first)
 
     def forward(
-        self, tokens: Tensor, memory: LuongMemory, state: State | None = None, *, need_weights: bool = False
+        self, tokens: Tensor, memory: LuongMemory, state: State | None = None, *, need_weights: NeedWeights = False
     ) -> tuple[Decoded, State | None]:
         """Decode tokens [rows, tgt_len] after `state`; see `nmt.models.contract.Decoder`."""
         # embeddings

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from nmt.config.models import RnnEncDecConfig
 from nmt.models.cells import Layered, first_state
-from nmt.models.contract import Decoded, Encoded, State, first_position
+from nmt.models.contract import Decoded, Encoded, NeedWeights, State, first_position
 from nmt.models.dropout import make_dropout
 from nmt.models.recurrent import MaxoutOutput, by_layer
 from nmt.models.sequences import run_rnn
@@ -62,7 +62,7 @@ class InitialStateDecoder(_FixedVectorDecoder):
         return FixedMemory(encoded.final[0][:, -1], by_layer(first))
 
     def forward(
-        self, tokens: Tensor, memory: FixedMemory, state: State | None = None, *, need_weights: bool = False
+        self, tokens: Tensor, memory: FixedMemory, state: State | None = None, *, need_weights: NeedWeights = False
     ) -> tuple[Decoded, State | None]:
         """Decode tokens [rows, tgt_len] after `state`; see `nmt.models.contract.Decoder`."""
         # embeddings and hidden states
@@ -89,7 +89,7 @@ class EveryStepDecoder(_FixedVectorDecoder):
         return FixedMemory(context, by_layer(first_state(self.cell, h)))
 
     def forward(
-        self, tokens: Tensor, memory: FixedMemory, state: State | None = None, *, need_weights: bool = False
+        self, tokens: Tensor, memory: FixedMemory, state: State | None = None, *, need_weights: NeedWeights = False
     ) -> tuple[Decoded, State | None]:
         """Decode tokens [rows, tgt_len] after `state`; see `nmt.models.contract.Decoder`."""
         # embeddings

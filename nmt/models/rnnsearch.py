@@ -12,7 +12,7 @@ from nmt.attention.contract import SourceAttention
 from nmt.attention.scores import make_score
 from nmt.config.models import RnnSearchConfig
 from nmt.models.cells import make_cell
-from nmt.models.contract import Decoded, Encoded, State, first_position, positions_after
+from nmt.models.contract import Decoded, Encoded, NeedWeights, State, first_position, positions_after
 from nmt.models.dropout import make_dropout
 from nmt.models.recurrent import AddsLosses, MaxoutOutput, shown
 
@@ -61,7 +61,7 @@ class RnnSearchDecoder(AddsLosses):
         return State(first_position(memory.first), self.attention.init_state(memory.attention), (recurrent,))
 
     def forward(
-        self, tokens: Tensor, memory: RnnSearchMemory, state: State | None = None, *, need_weights: bool = False
+        self, tokens: Tensor, memory: RnnSearchMemory, state: State | None = None, *, need_weights: NeedWeights = False
     ) -> tuple[Decoded, State | None]:
         """Decode tokens [rows, tgt_len] after `state`; see `nmt.models.contract.Decoder`."""
         # embeddings

@@ -12,7 +12,7 @@ from torch.nn.functional import cross_entropy
 
 from nmt.attention.contract import LearnsFromUpdates
 from nmt.data.tokenizer import BOS, PAD
-from nmt.models.contract import AttentionKind, Decoded, Decoder, Encoder, Memory, State
+from nmt.models.contract import AttentionKind, Decoded, Decoder, Encoder, Memory, NeedWeights, State
 
 TOKENS_AT_ONCE = 512  # the number of forced tokens whose logits are in memory at once
 
@@ -49,9 +49,17 @@ class Seq2Seq(nn.Module):
             if isinstance(module, LearnsFromUpdates):
                 module.after_update(losses)
 
-    def forward(self, src: Tensor, src_mask: Tensor, tgt_in: Tensor, lengths: Tensor | None = None) -> Decoded:
+    def forward(
+        self,
+        src: Tensor,
+        src_mask: Tensor,
+        tgt_in: Tensor,
+        lengths: Tensor | None = None,
+        *,
+        need_weights: NeedWeights = False,
+    ) -> Decoded:
         """Decode tgt_in [batch, tgt_len] as the translation of src [batch, src_len] (teacher forcing)."""
-        decoded, _ = self.decoder(tgt_in, self.read(src, src_mask, lengths))
+        decoded, _ = self.decoder(tgt_in, self.read(src, src_mask, lengths), need_weights=need_weights)
         return cast(Decoded, decoded)
 
     def read(self, src: Tensor, src_mask: Tensor, lengths: Tensor | None = None) -> Memory:

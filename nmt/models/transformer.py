@@ -19,7 +19,17 @@ from nmt.attention.positions import make_embedded_positions
 from nmt.config.mechanisms import of_layer
 from nmt.config.models import TransformerConfig
 from nmt.config.ranges import settled
-from nmt.models.contract import Decoded, Encoded, NamedLoss, State, first_position, merged, positions_after
+from nmt.models.contract import (
+    Decoded,
+    Encoded,
+    NamedLoss,
+    NeedWeights,
+    OneLayer,
+    State,
+    first_position,
+    merged,
+    positions_after,
+)
 
 
 class TransformerMemory(NamedTuple):
@@ -135,13 +145,16 @@ class DecoderLayer(nn.Module):
         self.feed_forward_residual = Residual(config)
 
     def forward(
-        self, x: Tensor, positions: Tensor, attend: Attend, state: LayerState | None, need_weights: bool
+        self, x: Tensor, positions: Tensor, attend: Attend, state: LayerState | None, need_own: bool
     ) -> tuple[Tensor, LayerState | None, LayerAnswer]:
-        """Return x [rows, tgt_len, dim] after the layer, the next state, and the weights (if requested) and losses."""
+        """Return x [rows, tgt_len, dim] after the layer, the next state, and the weights and losses.
+
+        Weights of attention to the source are those that `attend` returns; `need_own` requests those of self-attention.
+        """
         mixer_state, cross_state = (None, None) if state is None else state
         # causal self-attention
         mixed, mixer_state, own = self.mixer(
-            self.mixer_residual.enter(x), positions, None, mixer_state, need_weights=need_weights
+            self.mixer_residual.enter(x), positions, None, mixer_state, need_weights=need_own
         )
         x = self.mixer_residual.add(x, mixed)
         # attention to the source
@@ -238,7 +251,12 @@ class TransformerDecoder(nn.Module):
         return State(first_position(memory.like), (), layers)
 
     def forward(
-        self, tokens: Tensor, memory: TransformerMemory, state: State | None = None, *, need_weights: bool = False
+        self,
+        tokens: Tensor,
+        memory: TransformerMemory,
+        state: State | None = None,
+        *,
+        need_weights: NeedWeights = False,
     ) -> tuple[Decoded, State | None]:
         """Decode tokens [rows, tgt_len] after `state`; see `nmt.models.contract.Decoder`."""
         # embeddings
@@ -246,15 +264,19 @@ class TransformerDecoder(nn.Module):
         x = self.embedding(tokens, positions)
         # layers
         before = [None] * len(self.layers) if state is None else state.layers
+        only = need_weights.of(len(self.layers)) if isinstance(need_weights, OneLayer) else None
         states, answers = [], []
-        for layer, source, layer_state in zip(self._layers(), memory.layers, before, strict=True):
-            attend = layer.cross_attention.over(source, need_weights=need_weights)
-            x, next_state, answer = layer(x, positions, attend, layer_state, need_weights)
+        for number, (layer, source, layer_state) in enumerate(zip(self._layers(), memory.layers, before, strict=True)):
+            need_cross = bool(need_weights) and only in (None, number)
+            attend = layer.cross_attention.over(source, need_weights=need_cross)
+            x, next_state, answer = layer(x, positions, attend, layer_state, need_cross and only is None)
             states.append(next_state)
             answers.append(answer)
         # final normalisation; losses, and weights if requested
         decoded = Decoded(self.norm(x), losses=merged(loss for answer in answers for loss in answer.losses))
-        if need_weights:
+        if only is not None:
+            decoded = decoded._replace(weights=_stack([answers[only].cross]))
+        elif need_weights:
             cross, own = (_stack([answer[kind] for answer in answers]) for kind in (0, 1))
             decoded = decoded._replace(weights=cross, self_weights=own)
         return decoded, None if state is None else State(state.position + tokens.size(1), (), tuple(states))

@@ -1,4 +1,4 @@
-"""The losses of a batch: cross-entropy with label smoothing, R-Drop, and losses that a model adds."""
+"""The losses of a batch: cross-entropy with label smoothing, R-Drop, guided attention, and losses of the model."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from nmt.data.batching import Batch
 from nmt.data.tokenizer import PAD
 from nmt.kernels.chunked import in_chunks
 from nmt.models.seq2seq import Seq2Seq
+from nmt.training.guided import NAME, Guidance
 
 
 class Loss(NamedTuple):
@@ -21,7 +22,7 @@ class Loss(NamedTuple):
 
     smoothed: Tensor  # the objective, with gradient: label-smoothed loss, R-Drop's divergence, weighted terms
     nll: Tensor  # negative log-likelihood, without label smoothing
-    terms: tuple[Tensor, ...] = ()  # the model's additional losses (`Seq2Seq.loss_names`), unweighted
+    terms: tuple[Tensor, ...] = ()  # additional losses (`additional_losses`), unweighted
 
 
 def token_losses(
@@ -56,36 +57,51 @@ def token_losses(
 
 
 def batch_loss(
-    model: Seq2Seq, batch: Batch, device: torch.device, label_smoothing: float = 0.0, rdrop: float | None = None
+    model: Seq2Seq,
+    batch: Batch,
+    device: torch.device,
+    label_smoothing: float = 0.0,
+    rdrop: float | None = None,
+    guidance: Guidance | None = None,
 ) -> Loss:
     """Return the summed losses of a batch; only non-padding target positions are projected to the vocabulary.
 
-    If `rdrop` (the alpha of R-Drop) is given, every sentence goes through the model twice, as two rows of one batch,
-    so that the two passes have different dropout masks.
+    With guided attention (`guidance`), the batch must have links, and the last term is its loss. If `rdrop` (the alpha
+    of R-Drop) is given, every sentence goes through the model twice, as two rows of one batch, so that the two passes
+    have different dropout masks.
     """
     # batch on the device, with R-Drop each sentence twice
     rows = target_positions(batch).to(device, non_blocking=True)
     batch = batch.to(device)
     if rdrop is not None:
         rows = torch.stack((rows, rows + batch.tgt_out.numel()), dim=1).flatten()  # [2 * tokens], interleaved
-        batch = Batch(*(torch.cat((tensor, tensor)) for tensor in batch))
+        batch = batch.twice()
     # hidden states of the target tokens
-    decoded = model(batch.src, batch.src_mask, batch.tgt_in, batch.src_lengths)
+    need_weights = False if guidance is None else guidance.need
+    decoded = model(batch.src, batch.src_mask, batch.tgt_in, batch.src_lengths, need_weights=need_weights)
     hidden = decoded.hidden.flatten(0, 1).index_select(0, rows)  # [tokens, dim]; with a mixture [tokens, k, dim]
     targets = batch.tgt_out.flatten().index_select(0, rows)
     mixture = () if decoded.mixture is None else (decoded.mixture.flatten(0, 1).index_select(0, rows),)
     # vocabulary projection and losses, in chunks to save memory
     losses = partial(token_losses, label_smoothing=label_smoothing, rdrop=rdrop)
     loss, nll = in_chunks(losses, model.projection.weight, model.projection.bias, hidden, targets, *mixture)
-    # additional losses of the model
-    terms = []
-    if decoded.losses:
+    # additional losses of the model, and of guided attention
+    terms, additional = [], list(decoded.losses)
+    if guidance is not None:
+        assert batch.links is not None, "Updates were asked for links"
+        additional.append(guidance.loss(decoded, batch.links))
+    if additional:
         said = batch.tgt_out != PAD
         log_probs = torch.zeros_like(batch.tgt_out, dtype=nll.dtype).flatten().index_copy(0, rows, -nll)
-        terms = [term.value(log_probs.view_as(said), said) for term in decoded.losses]
-        loss = loss + sum(term.weight * value for term, value in zip(decoded.losses, terms, strict=True))
+        terms = [term.value(log_probs.view_as(said), said) for term in additional]
+        loss = loss + sum(term.weight * value for term, value in zip(additional, terms, strict=True))
     passes = 1 if rdrop is None else 2  # the loss of a token is the mean over its passes
     return Loss(loss / passes, nll.sum() / passes, tuple(value.detach() / passes for value in terms))
+
+
+def additional_losses(model: Seq2Seq, guidance: Guidance | None) -> tuple[str, ...]:
+    """Return the names of a Loss's terms: those of the model, and of guided attention."""
+    return model.loss_names if guidance is None else (*model.loss_names, NAME)
 
 
 def target_positions(batch: Batch) -> Tensor:

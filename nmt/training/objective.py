@@ -13,7 +13,8 @@ from nmt.data.batching import Batch, Update
 from nmt.device import autocast
 from nmt.models.seq2seq import Seq2Seq
 from nmt.training.distributed import World
-from nmt.training.loss import Loss, batch_loss
+from nmt.training.guided import Guidance
+from nmt.training.loss import Loss, additional_losses, batch_loss
 
 
 class Objective(nn.Module):
@@ -27,6 +28,12 @@ class Objective(nn.Module):
         self.model = model
         self.config = config
         self.device = device
+        self.guidance = Guidance.of(config)
+
+    @property
+    def loss_names(self) -> tuple[str, ...]:
+        """The names of the additional losses."""
+        return additional_losses(self.model, self.guidance)
 
     def forward(self, batch: Batch | None) -> Loss:
         """Return the summed losses of a batch; for None, a loss of zero, with zero gradients for all weights.
@@ -36,23 +43,27 @@ class Objective(nn.Module):
         if batch is None:
             trained = (weight for weight in self.model.parameters() if weight.requires_grad)
             nothing = torch.stack([weight.flatten()[:0].sum() for weight in trained]).sum()
-            return Loss(nothing, nothing.detach(), (nothing.detach(),) * len(self.model.loss_names))
+            return Loss(nothing, nothing.detach(), (nothing.detach(),) * len(self.loss_names))
         with autocast(self.device, self.config.precision):
-            return batch_loss(self.model, batch, self.device, self.config.label_smoothing, self.config.rdrop)
+            config = self.config
+            return batch_loss(
+                self.model, batch, self.device, config.label_smoothing, config.rdrop, guidance=self.guidance
+            )
 
 
 class Gradients:
     """Computes the gradients of an update, summed over micro-batches and processes, per target token of the update."""
 
     def __init__(self, model: Seq2Seq, config: TrainingConfig, device: torch.device, world: World) -> None:
-        self._objective = world.parallel(Objective(model, config, device))
-        self._terms = len(model.loss_names)
+        objective = Objective(model, config, device)
+        self.loss_names = objective.loss_names  # the names of the additional losses
+        self._objective = world.parallel(objective)
         self._device = device
         self._world = world
 
     def of(self, update: Update) -> Tensor:
         """Accumulate the gradients in the weights' `grad`; return the update's summed losses: smoothed, nll, terms."""
-        sums = torch.zeros(2 + self._terms, device=self._device)
+        sums = torch.zeros(2 + len(self.loss_names), device=self._device)
         batches: Sequence[Batch | None] = update.batches or [None]
         for number, batch in enumerate(batches, start=1):
             last = number == len(batches)  # the processes exchange gradients only in the last backward pass

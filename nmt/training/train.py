@@ -152,6 +152,7 @@ def _updates(config: Config, prepared: Prepared, device: torch.device, world: Wo
         pin=is_cuda(device),
         sampling=SubwordSampling.of(config, prepared.tokenizer),
         mixture=mixture,
+        links=training.guided_attention.weight > 0,
     )
 
 

@@ -72,10 +72,10 @@ class Trainer:
         self.optimizer = build_optimizer(config.optimizer, model)
         self.schedule = Schedule(config)
         self.progress = TrainingProgress()
-        self.window = Window(device, model.loss_names)
         self.average = MovingAverage(model, config.ema_decay)
         self.health = Health(device, self.world)
         self.gradients = Gradients(model, config, device, self.world)
+        self.window = Window(device, self.gradients.loss_names)
         parts: dict[str, Stateful] = {"optimizer": self.optimizer, "schedule": self.schedule, "window": self.window}
         parts |= {"average": self.average, "health": self.health}
         self.keeper = Keeper(config, run_dir, model, device, self.world, parts, check)
@@ -130,7 +130,7 @@ class Trainer:
         _, nll, *terms = (losses / update.target_tokens).unbind()
         self.health.watch(self.progress.step + 1, update, nll, norm)
         self._apply()
-        self.model.after_update({"nll": nll, **dict(zip(self.model.loss_names, terms, strict=True))})
+        self.model.after_update({"nll": nll, **dict(zip(self.gradients.loss_names, terms, strict=True))})
         self.optimizer.zero_grad(set_to_none=True)
         self.progress.step += 1
         self.average.update(self.progress.step)

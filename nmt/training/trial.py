@@ -10,6 +10,7 @@ from nmt.data.batching import Batch, Updates
 from nmt.device import autocast, undisturbed_randomness
 from nmt.errors import NmtError, is_out_of_memory
 from nmt.models.seq2seq import Seq2Seq
+from nmt.training.guided import Guidance
 from nmt.training.loss import batch_loss
 
 
@@ -70,7 +71,8 @@ class Trial:
                 for weight in weights if divided else ():
                     weight.grad = torch.zeros_like(weight)
                 with autocast(device, config.precision):
-                    loss = batch_loss(model, batch, device, config.label_smoothing, config.rdrop)
+                    guidance = Guidance.of(config)
+                    loss = batch_loss(model, batch, device, config.label_smoothing, config.rdrop, guidance)
                 (loss.smoothed / batch.tgt_out.numel()).backward()
                 del kept
             return True

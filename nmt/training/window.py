@@ -28,7 +28,7 @@ class Window:
     """Metrics summed over the updates since the last log line. Losses stay on the device until they are read."""
 
     def __init__(self, device: torch.device, terms: Sequence[str] = ()) -> None:
-        """`terms` are the names of the additional losses of the model (`Seq2Seq.loss_names`)."""
+        """`terms` are the names of the additional losses (`Gradients.loss_names`)."""
         self._terms = terms
         self._sums = torch.zeros(3 + len(terms), device=device)  # smoothed loss, nll, gradient norm, terms
         self._counts = _Counts()
