@@ -143,9 +143,8 @@ def test_links_follow_the_sampled_pieces(kind: str, sides: str, tmp_path: Path) 
         assert ids == (list(plain.source(row)), list(plain.target(row))), "links change no draw"
         assert ids[0][:1] == tag
         units = []
-        for text, pieces in zip(
-            pair, (tokens.source_pieces(ids[0][1:-1]), tokens.target_pieces(ids[1][:-1])), strict=True
-        ):
+        spelled = tokens.source_pieces(ids[0][1:-1]), tokens.target_pieces(ids[1][:-1])
+        for text, pieces in zip(pair, spelled, strict=True):
             ends = [max(end - 1, 0) for end in accumulate(map(len, pieces), initial=0)]
             units.append(covered(text, list(pairwise(ends))))
         expected = {

@@ -66,7 +66,7 @@ def test_pinned_memory_holds_them_too(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Tensor, "pin_memory", lambda tensor: pinned.append(tensor.clone()) or pinned[-1])
     moved = batch().pin_memory()
     check(moved.src_lengths)
-    assert all(one is other for one, other in zip(moved, pinned, strict=True))
+    assert all(one is other for one, other in zip(moved[:5], pinned, strict=True))
 
 
 def test_they_pass_from_one_process_to_another() -> None:

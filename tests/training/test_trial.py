@@ -81,7 +81,7 @@ def test_the_largest_batches_are_full_of_valid_ids(store: Store) -> None:
         assert batch.src_mask.all() and batch.src_mask.shape == batch.src.shape
         assert set(batch.src.flatten().tolist()) | set(batch.tgt_out.flatten().tolist()) <= ids - {PAD}
         assert (batch.tgt_in[:, 0] == BOS).all() and torch.equal(batch.tgt_in[:, 1:], batch.tgt_out[:, :-1])
-        assert {tensor.dtype for tensor in batch} == {torch.int64, torch.bool}
+        assert {tensor.dtype for tensor in batch[:5]} == {torch.int64, torch.bool}
 
 
 # -- without a trace ----------------------------------------------------------------------------------------------
