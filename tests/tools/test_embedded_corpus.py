@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from nmt.data.alignments import check_links, read_gold
 from tools.embedded_corpus import corpus, english, german, lexicon
 from tools.embedded_corpus.clauses import Clause, Role
 from tools.embedded_corpus.corpus import Neighbours, generate, lemma_counts, novelty, write_corpus
@@ -54,6 +55,14 @@ def test_the_embedded_files_are_what_the_grammar_generates(splits: Splits, tmp_p
     assert len(written) == 8
     for path in written:
         assert path.read_bytes() == (EMBEDDED / path.name).read_bytes(), path.name
+
+
+def test_every_training_pair_can_have_its_links(splits: Splits, tmp_path: Path) -> None:
+    names = {path.name for path in write_corpus(splits, tmp_path, aligned=splits)}
+    assert names == {path.name for path in EMBEDDED.iterdir() if path.name != "README.md"} | {"train.align"}
+    for pair, line in zip(splits["train"], read_gold(tmp_path / "train.align"), strict=True):
+        assert line.sure == line.possible == set(pair.links)
+        check_links(line.sure, (len(pair.german.text.split()), len(pair.english.text.split())), "train.align")
 
 
 def test_generation_does_not_depend_on_the_hash_seed() -> None:

@@ -7,7 +7,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tools.embedded_corpus.corpus import generate, statistics, write_corpus
+from tools.embedded_corpus.corpus import ALIGNED, generate, statistics, write_corpus
 
 
 def main() -> int:
@@ -17,10 +17,13 @@ def main() -> int:
     parser.add_argument(
         "--statistics", action="store_true", help="check and measure the corpus in the folder instead of writing it"
     )
+    parser.add_argument(
+        "--train-alignment", action="store_true", help="also write train.align, which does not come with the corpus"
+    )
     arguments = parser.parse_args()
     splits = generate()
     if not arguments.statistics:
-        for path in write_corpus(splits, arguments.folder):
+        for path in write_corpus(splits, arguments.folder, splits if arguments.train_alignment else ALIGNED):
             print(path, file=sys.stderr)
         return 0
     with tempfile.TemporaryDirectory() as fresh:

@@ -83,14 +83,15 @@ def pharaoh(sentence: Sentence) -> str:
     return " ".join(f"{i}-{j}" for i, j in sentence.links)
 
 
-def write_corpus(splits: dict[str, list[Sentence]], folder: Path) -> list[Path]:
-    """Write the text of every split and the alignments of dev and test. Each file is complete or absent."""
+def write_corpus(splits: dict[str, list[Sentence]], folder: Path, aligned: Iterable[str] = ALIGNED) -> list[Path]:
+    """Write the text of every split and the alignments of those in `aligned`. Each file is complete or absent."""
+    aligned = set(aligned)
     folder.mkdir(parents=True, exist_ok=True)
     written = []
     for name, split in splits.items():
         written.append(_write(folder / f"{name}.de", (sentence.german.text for sentence in split)))
         written.append(_write(folder / f"{name}.en", (sentence.english.text for sentence in split)))
-        if name in ALIGNED:
+        if name in aligned:
             written.append(_write(folder / f"{name}.align", map(pharaoh, split)))
     return written
 
