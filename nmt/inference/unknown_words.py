@@ -19,10 +19,10 @@ from numpy.typing import NDArray
 from nmt.config.schema import SearchConfig
 from nmt.data.cleaning import normalise_whitespace
 from nmt.data.tokenizer import UNK, Tokenizer
+from nmt.data.words import without_punctuation
 from nmt.inference.batches import by_batch
 from nmt.inference.engines.engine import FullEngine
 from nmt.inference.pieces import Piece
-from nmt.inference.words import without_punctuation
 from nmt.search.hypothesis import Hypothesis
 
 _TIE = 1e-5  # weights that differ by this share count as equal, so that rounding does not decide between two words

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nmt.data.lexicon import Pair, learn_lexicon, rows_to_learn_from
+from nmt.data.words import without_punctuation
 from nmt.inference.dictionary import save_dictionary
-from nmt.inference.words import without_punctuation
 from nmt.training.learn_shortlist import prepared_again
 
 _LIKELY = 0.2  # the least probability of an entry, in both directions

@@ -19,6 +19,7 @@ from nmt.config.models import LuongConfig
 from nmt.config.schema import SearchConfig
 from nmt.data.tokenizer import BOS, EOS, UNK, Tokenizer
 from nmt.data.vocabulary import train_tokenizer
+from nmt.data.words import without_punctuation
 from nmt.errors import NmtError
 from nmt.inference.dictionary import load_dictionary
 from nmt.inference.engines import ctranslate2
@@ -27,7 +28,6 @@ from nmt.inference.mbr import choose_for_pieces
 from nmt.inference.pieces import pieces_of
 from nmt.inference.translator import Translator
 from nmt.inference.unknown_words import most_attended, source_words, translated
-from nmt.inference.words import without_punctuation
 from nmt.models.build import build_model
 from nmt.models.ensemble import Ensemble
 from nmt.models.seq2seq import Seq2Seq

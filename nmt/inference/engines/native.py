@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from nmt.config.schema import SearchConfig
-from nmt.data.batching import collate
+from nmt.data.batching import Batch, collate
 from nmt.data.tokenizer import BOS, EOS, PAD
 from nmt.device import autocast, computes_by_threads
 from nmt.errors import NmtError
@@ -162,15 +162,7 @@ class NativeEngine:
         """Return the log-probabilities of each target in a batch, by teacher forcing; see `FullEngine.score`."""
         self._check_attends("coverage_penalty", 0, options)
         batch = collate(sources, targets).to(self._device)
-        with self._evaluating(), autocast(self._device, options.precision):
-            log_probs, weights = self.model.force(
-                batch.src,
-                batch.src_mask,
-                batch.tgt_in,
-                batch.tgt_out,
-                batch.src_lengths,
-                need_weights=options.coverage_penalty > 0,
-            )
+        log_probs, weights = self._force(batch, options, need_weights=options.coverage_penalty > 0)
         # coverage penalty, which unfinished hypotheses do not have
         penalties = torch.zeros(len(targets))
         if weights is not None:
@@ -188,11 +180,16 @@ class NativeEngine:
     ) -> list[NDArray[np.float32]]:
         """Return the attention weights of each target in a batch, by teacher forcing; see `FullEngine.attention`."""
         batch = collate(sources, targets).to(self._device)
-        with self._evaluating(), autocast(self._device, options.precision):
-            _, weights = self.model.force(*batch, need_weights=True)
+        _, weights = self._force(batch, options, need_weights=True)
         assert weights is not None, "the model has attention"
         found = weights.float().cpu().numpy()
         return [row[: len(target), : len(source)] for row, source, target in zip(found, sources, targets, strict=True)]
+
+    def _force(self, batch: Batch, options: SearchConfig, *, need_weights: bool) -> tuple[Tensor, Tensor | None]:
+        """Return the log-probabilities of the targets of a batch, and attention weights; see `Seq2Seq.force`."""
+        src, src_mask, tgt_in, tgt_out, lengths, _ = batch
+        with self._evaluating(), autocast(self._device, options.precision):
+            return self.model.force(src, src_mask, tgt_in, tgt_out, lengths, need_weights=need_weights)
 
     @cached_property
     def _shortlist(self) -> Shortlist:
