@@ -6,16 +6,17 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
-from typing import TYPE_CHECKING, Literal, cast
+from typing import TYPE_CHECKING, Literal
 
 from nmt.config.load import change_search
-from nmt.config.schema import PRECISIONS, SearchConfig
+from nmt.config.schema import SearchConfig
 from nmt.data.tags import Tags, tags_of_lines
 from nmt.data.tokenizer import Tokenizer
 from nmt.errors import NmtError, UsageError
 from nmt.inference.dictionary import load_dictionary
-from nmt.inference.engines.engine import Engine, EngineName, FullEngine, Precision, choose_engine
+from nmt.inference.engines.engine import Engine, EngineName, FullEngine, Precision
 from nmt.inference.hypotheses import Translation, about_unfinished, assemble
+from nmt.inference.loading import load_engine
 from nmt.inference.pieces import Piece, in_batches, pieces_of, prefixes_of, sample_pieces
 from nmt.inference.scoring import about_long, score_translations, with_token_scores
 from nmt.inference.texts import beside, one_or_many
@@ -72,28 +73,11 @@ class Translator:
         the cores equally. The default is one stream per core, at most 4 with the native engine.
         """
         run_dirs = [run_dir] if isinstance(run_dir, str | os.PathLike) else run_dir
-        if not run_dirs:
-            raise UsageError("name the directory of a run, such as runs/my, or a list of directories for an ensemble")
-        checkpoints = [checkpoint] * len(run_dirs) if isinstance(checkpoint, str | int | None) else list(checkpoint)
-        if len(checkpoints) != len(run_dirs):
-            raise UsageError(
-                f"{len(checkpoints)} checkpoints for {len(run_dirs)} runs: give one for each, or one for all"
-            )
-        made: Engine
-        if choose_engine(engine, precision) == "ctranslate2":
-            from nmt.inference.engines.ctranslate2 import load_exported
-
-            made, tokenizer, search, longest = load_exported(run_dirs, checkpoints[0], device, precision, streams, warn)
-        else:
-            from nmt.inference.engines.loading import load_native  # torch
-
-            native_precision = cast(PRECISIONS | None, precision)  # choose_engine has sent int8 and fp16 to CTranslate2
-            made, tokenizer, search, longest = load_native(run_dirs, checkpoints, device, native_precision, streams)
+        loaded = load_engine(run_dirs, checkpoint, device, precision, warn, engine, streams)
         data = [read_run_config(run_dir, tells=True).data for run_dir in run_dirs]
         always_tagged = any(one.always_tagged for one in data)
         source, target = data[0].source_language, data[0].target_language
-        dictionary = partial(load_dictionary, run_dirs[0])
-        return cls(made, tokenizer, search, longest, warn, source, always_tagged, target, dictionary)
+        return cls(*loaded, warn, source, always_tagged, target, partial(load_dictionary, run_dirs[0]))
 
     @one_or_many
     def translate(

@@ -135,7 +135,7 @@ def with_other_data(run: Path) -> None:
 @pytest.mark.parametrize(
     ("spoil", "sentence"),
     [
-        (without_data, "{run}: the training data, needed for a shortlist, cannot be read: "
+        (without_data, "{run}: the training data, needed to learn from, cannot be read: "
                        "data.path=gone/elsewhere: there is no such folder"),
         (with_other_data, "{run}: the training data have changed since it was trained: restore them, then try again"),
         (lambda run: (run / "environment.json").unlink(), "{run} has no environment.json that records its "
@@ -158,5 +158,5 @@ def test_refusals(
 def test_wrong_usage(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(arguments) == 2
     usage, sentence = capsys.readouterr().err.splitlines()
-    assert usage == "usage: nmt-shortlist RUN_DIR [--best N] [--first N]"
+    assert usage == "usage: nmt-shortlist RUN_DIR [--best N] [--first N] | RUN_DIR --dictionary"
     assert sentence.startswith("nmt-shortlist: error: ")
