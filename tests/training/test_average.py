@@ -31,7 +31,7 @@ from nmt.training.average import (
     take_average,
 )
 from nmt.training.checkpoint import delete_others, load_training_state, save_checkpoint
-from tests.models.variants import VARIANTS
+from tests.models.variants import REPRESENTATIVES
 from tests.toy_run import made_up_lines, make_run, toy_config, toy_model, toy_tokenizer
 
 
@@ -234,7 +234,7 @@ def test_translation_takes_the_average_by_default(kept: Path) -> None:
     assert load_run(kept, "best").checkpoint.name == "step-0000000010"
 
 
-@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("variant", REPRESENTATIVES)
 def test_every_model_loads_its_average(tmp_path: Path, variant: str) -> None:
     run = make_run(tmp_path, variant)
     save_checkpoint(run, 20, toy_model(variant, seed=6), {})

@@ -27,7 +27,7 @@ from nmt.training.average import average_checkpoints, take_average
 from nmt.training.checkpoint import load_training_state
 from nmt.training.fine_tune import freeze, inherit
 from nmt.training.train import train
-from tests.models.variants import VARIANTS, tiny_model
+from tests.models.variants import REPRESENTATIVES, tiny_model
 from tests.toy_run import made_up_lines
 from tests.training.tiny import RNN, TRANSFORMER, assert_same_run, events, reversed_words, tiny_config
 
@@ -160,7 +160,7 @@ def test_frozen_parts_still_have_dropout(folder: Path, monkeypatch: pytest.Monke
     assert answers and not any(torch.equal(*states) for states in answers)
 
 
-@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("variant", REPRESENTATIVES)
 def test_any_part_of_any_model_can_be_frozen(variant: str) -> None:
     reference = tiny_model(variant)
     for part, module in reference.named_modules():
