@@ -19,14 +19,15 @@ CrossName = Literal["softmax", "transparent"]  # a Transformer's attention to th
 # a recurrent decoder's comparison of its state with a source state
 ScoreName = Literal["dot", "scaled_dot", "general", "additive", "concat", "location"]
 # a recurrent decoder's attention to the source
-AlignmentName = Literal["soft", "local_m", "local_p", "gaussian", "coverage", "location_aware", "marginal", "hard"]
+AlignmentName = Literal["soft", "local_m", "local_p", "gaussian", "coverage", "location_aware", "marginal", "hard",
+                        "monotonic"]  # fmt: skip
 # the function that turns scores into weights
 NormaliserName = Literal["softmax", "sparsemax", "entmax15", "entmax", "rela", "top_k"]
 CellName = Literal["gru", "lstm", "sru", "lrn"]  # the recurrent units, each with a file in nmt/models/cells
 # keys whose values they are
 _KEYS = ("positions", "encoder_self", "decoder_self", "decoder_cross", "score", "alignment", "normaliser")
 # by key, the mechanisms with which the weights of a target position need not sum to one (`sums_to_one` of their class)
-UNNORMALISED: dict[str, tuple[str, ...]] = {"alignment": ("local_p", "gaussian"), "normaliser": ("rela",)}
+UNNORMALISED: dict[str, tuple[str, ...]] = {"alignment": ("local_p", "gaussian", "monotonic"), "normaliser": ("rela",)}
 
 
 @dataclass(kw_only=True)
@@ -108,6 +109,14 @@ class HardConfig:
 
 
 @dataclass(kw_only=True)
+class MonotonicConfig:
+    """Options of alignment=monotonic, which reads the source from left to right once (Raffel et al. 2017)."""
+
+    offset: Annotated[float, Range(-100, 100)] = -1.0  # r at the start: the lower, the further attention moves at first
+    noise: Annotated[float, Range(0, 100)] = 1.0  # standard deviation of the noise on energies in training
+
+
+@dataclass(kw_only=True)
 class EntmaxConfig:
     """Options of normaliser=entmax, whose alpha is learned for each head (Correia et al. 2019)."""
 
@@ -182,6 +191,16 @@ def _refusal(model: Any, key: str, name: str) -> str | None:
             return (
                 " needs a decoder whose next state does not depend on which source position was taken; otherwise it "
                 "would have to sum over all sequences of positions: use model=luong with model.input_feeding=false"
+            )
+        case "alignment", "monotonic" if model.score == "location":
+            return (
+                " decides at each source word whether to stop there, and model.score=location does not read the words: "
+                "set another model.score"
+            )
+        case "alignment", "monotonic" if model.normaliser != "softmax":
+            return (
+                f" makes weights of scores by itself, so that model.normaliser={model.normaliser} would have no "
+                "effect: use model.normaliser=softmax, which has none here, or another model.alignment"
             )
         case "alignment", "gaussian" if model.normaliser != "softmax":
             return (

@@ -22,6 +22,7 @@ from nmt.config.mechanisms import (
     LocationAwareConfig,
     LocationConfig,
     MixerName,
+    MonotonicConfig,
     NormaliserName,
     PositionName,
     RotaryConfig,
@@ -117,6 +118,7 @@ class RnnSearchConfig:
     coverage: CoverageConfig = field(default_factory=CoverageConfig)  # options of alignment=coverage
     location_aware: LocationAwareConfig = field(default_factory=LocationAwareConfig)  # options of this alignment
     hard: HardConfig = field(default_factory=HardConfig)  # options of alignment=hard
+    monotonic: MonotonicConfig = field(default_factory=MonotonicConfig)  # options of alignment=monotonic
     normaliser: NormaliserName = "softmax"  # how scores become weights
     entmax: EntmaxConfig = field(default_factory=EntmaxConfig)  # options of normaliser=entmax
     top_k: TopKConfig = field(default_factory=TopKConfig)  # options of normaliser=top_k
@@ -158,6 +160,7 @@ class LuongConfig:
     coverage: CoverageConfig = field(default_factory=CoverageConfig)  # options of alignment=coverage
     location_aware: LocationAwareConfig = field(default_factory=LocationAwareConfig)  # options of this alignment
     hard: HardConfig = field(default_factory=HardConfig)  # options of alignment=hard
+    monotonic: MonotonicConfig = field(default_factory=MonotonicConfig)  # options of alignment=monotonic
     normaliser: NormaliserName = "softmax"  # how scores become weights
     entmax: EntmaxConfig = field(default_factory=EntmaxConfig)  # options of normaliser=entmax
     top_k: TopKConfig = field(default_factory=TopKConfig)  # options of normaliser=top_k

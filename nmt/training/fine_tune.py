@@ -21,7 +21,7 @@ from nmt.runs.weights import give_weights
 if TYPE_CHECKING:  # torch takes long to import and is not needed to check a configuration
     from torch import nn
 
-# endings of model keys that do not affect the meaning of weights: those of dropout, weights of losses, and sampling
+# endings of model keys that do not affect what weights mean: dropout, weights of losses, sampling, values at the start
 _OF_TRAINING = (
     "dropout",
     "dropout_mask",
@@ -30,6 +30,8 @@ _OF_TRAINING = (
     "hard.entropy",
     "hard.baseline_decay",
     "hard.soft_share",
+    "monotonic.offset",
+    "monotonic.noise",
 )
 
 
