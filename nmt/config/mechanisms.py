@@ -102,8 +102,8 @@ class LocationAwareConfig:
 class HardConfig:
     """Options of alignment=hard, which samples one source position for each target token (Xu et al. 2015)."""
 
-    reinforce: Annotated[float, Range(0, 1000)] = 1.0  # lambda_r: weight of the rewards of sampled positions
-    entropy: Annotated[float, Range(0, 1000)] = 0.002  # lambda_e: weight of the entropy, which keeps sampling varied
+    reinforce: Annotated[float, Range(0, 1000)] = 0.1  # lambda_r: weight of the rewards of sampled positions
+    entropy: Annotated[float, Range(0, 1000)] = 0.05  # lambda_e: weight of the entropy, which keeps sampling varied
     baseline_decay: Rate = 0.9  # share that the baseline of the rewards keeps in an update
     soft_share: Annotated[float, Range(0, 1)] = 0.5  # share of sentences trained with the soft context instead
 
