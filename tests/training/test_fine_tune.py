@@ -19,6 +19,7 @@ from nmt.config.schema import Config
 from nmt.data.tokenizer import Tokenizer
 from nmt.errors import ConfigError, NmtError
 from nmt.inference.translator import Translator
+from nmt.models.contract import Decoded
 from nmt.models.seq2seq import Seq2Seq
 from nmt.runs.checkpoints import find_checkpoint
 from nmt.runs.run import load_run
@@ -148,10 +149,10 @@ def test_frozen_parts_still_have_dropout(folder: Path, monkeypatch: pytest.Monke
     answers = []
     forward = Seq2Seq.forward
 
-    def twice(self: Seq2Seq, src: torch.Tensor, src_mask: torch.Tensor, *more: torch.Tensor) -> torch.Tensor:
+    def twice(self: Seq2Seq, src: torch.Tensor, src_mask: torch.Tensor, *more: Any, **options: Any) -> Decoded:
         if self.training:
             answers.append([self.encoder(src, src_mask).states for _ in range(2)])
-        return forward(self, src, src_mask, *more)
+        return forward(self, src, src_mask, *more, **options)
 
     config = tuned_config(folder, "dropout", training__max_steps=1)
     config.fine_tune.freeze = ["encoder"]
