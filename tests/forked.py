@@ -21,6 +21,12 @@ def _server() -> ProcessPoolExecutor:
     return ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), import_commands)
 
 
+def end_server() -> None:
+    """End the process that forks, so that tests which count the children of this one do not find it."""
+    _server().shutdown()
+    _server.cache_clear()
+
+
 def forked(
     name: str,
     arguments: Sequence[object],

@@ -6,19 +6,25 @@ import os
 import resource
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pytest
 
 from nmt.config.load import save_config
 from tests.e2e.conftest import ENVIRONMENT, executable
-from tests.forked import forked
+from tests.forked import end_server, forked
 from tests.torture.calls import Outcome
 from tests.toy_run import made_up_lines
 from tests.training.tiny import tiny_config
 
 ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def server() -> Iterator[None]:
+    yield
+    end_server()
 
 
 @pytest.fixture(scope="module")

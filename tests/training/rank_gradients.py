@@ -15,13 +15,15 @@ from nmt.config.schema import TrainingConfig
 from nmt.data.batching import Batch, Update, collate
 from nmt.training.distributed import World, joined
 from nmt.training.objective import Gradients
-from tests.models.variants import VARIANTS, tiny_model
+from tests.models.variants import REPRESENTATIVES, VARIANTS, tiny_model
 
 PAIRS = [([4] * n + [3], [*[5, 6, 7, 8, 9, 10, 4][:m], 3]) for n, m in [(1, 6), (2, 2), (7, 1), (3, 3), (5, 4)]]
 # The micro-batches of each of two processes: uneven shares, one process with more than the other, one with none.
 UPDATES = [[[[0, 1], [2]], [[3, 4]]], [[[3]], []], [[], [[4, 0]]], [[[2], [1]], [[0], [3, 4]]]]
-# Monotonic attention has no gradient in evaluation mode; these variants have neither dropout nor noise.
-CASES: dict[str, dict[str, Any]] = {name: {"train": "monotonic" in name} for name in VARIANTS} | {
+# Representatives, and every model with losses of its own. Monotonic attention has no gradient in evaluation mode; these
+# variants have neither dropout nor noise.
+NAMES = [name for name in VARIANTS if name in REPRESENTATIVES or "monotonic" in name or tiny_model(name).loss_names]
+CASES: dict[str, dict[str, Any]] = {name: {"train": "monotonic" in name} for name in NAMES} | {
     "transformer-pre": {"rdrop": 1.0},
     "transformer-post": {"freeze": "encoder"},
 }
