@@ -225,6 +225,8 @@ def page(found: dict[str, dict[str, Any]]) -> str:
         f"(`{some['bleu']['signature']}`). One seed each: differences of less than about 1 BLEU may be chance.",
         "- AER compares the attention with word alignments by IBM model 1, because Multi30k has no gold ones; it shows",
         "  how far both agree, not which of them is right.",
+        "- All systems had the same time. A slower one had fewer updates in it, and so had one that was disturbed by other",
+        "  programs on the machine: compare the updates, too.",
         f"- Speed is the median over the training on {environment['hardware']}, torch {environment['torch']}.",
         "",
         "The command, where FOLDER contains Multi30k:",
