@@ -109,7 +109,7 @@ VARIANTS: dict[str, ModelConfig] = {
                                            alignment="marginal", input_feeding=False),
     "luong-marginal-concat": LuongConfig(**RNN, layers=2, score="concat", alignment="marginal", input_feeding=False,
                                          bidirectional=True, doubly_stochastic=0.3),
-    "rnnsearch-hard": RnnSearchConfig(**RNN, attention_dim=14, maxout_dim=10, alignment="hard"),
+    "rnnsearch-hard": RnnSearchConfig(**RNN, attention_dim=14, maxout_dim=10, alignment="hard", cell="lstm"),
     "luong-hard": LuongConfig(**RNN, layers=2, alignment="hard", doubly_stochastic=0.3,
                               hard=HardConfig(reinforce=0.5, entropy=0.1, soft_share=0.0)),
     "luong-hard-plain": LuongConfig(**RNN, layers=1, score="concat", alignment="hard", input_feeding=False),
