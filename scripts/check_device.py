@@ -30,7 +30,7 @@ from torch import Tensor, nn
 
 from nmt.cli.common import Parser, run_command
 from nmt.config.schema import PRECISIONS, SearchConfig
-from nmt.data.batching import collate
+from nmt.data.batch import collate
 from nmt.data.tokenizer import EOS
 from nmt.device import autocast, choose_device, describe_hardware
 from nmt.errors import NmtError, UsageError

@@ -227,7 +227,7 @@ def _force(model: Seq2Seq, pairs: Sequence[tuple[Side, Side]], kind: AttentionKi
     """Force a batch of sentence pairs through the model and return weights [batch, layers, heads, queries, keys]."""
     import torch
 
-    from nmt.data.batching import collate
+    from nmt.data.batch import collate
 
     sources, targets = ([side.ids for side in sides] for sides in zip(*pairs, strict=True))
     batch = collate(sources, targets).to(next(model.parameters()).device)

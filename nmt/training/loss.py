@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import linear
 
-from nmt.data.batching import Batch
+from nmt.data.batch import Batch
 from nmt.data.tokenizer import PAD
 from nmt.kernels.chunked import in_chunks
 from nmt.models.seq2seq import Seq2Seq

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from nmt.config.schema import TrainingConfig
-from nmt.data.batching import Batch, Update
+from nmt.data.batch import Batch
+from nmt.data.batching import Update
 from nmt.device import autocast
 from nmt.models.seq2seq import Seq2Seq
 from nmt.training.distributed import World

@@ -6,7 +6,8 @@ import torch
 
 from nmt.config.ranges import settled
 from nmt.config.schema import TrainingConfig
-from nmt.data.batching import Batch, Updates
+from nmt.data.batch import Batch
+from nmt.data.batching import Updates
 from nmt.device import autocast, undisturbed_randomness
 from nmt.errors import NmtError, is_out_of_memory
 from nmt.models.seq2seq import Seq2Seq

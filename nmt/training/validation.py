@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from nmt.config.ranges import settled
 from nmt.config.schema import Config
-from nmt.data.batching import collate
+from nmt.data.batch import collate
 from nmt.data.prepare import HeldOut
 from nmt.device import autocast, undisturbed_randomness
 from nmt.evaluation.metrics import Score, corpus_bleu, score

@@ -21,7 +21,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from nmt.config.models import ModelConfig
-from nmt.data.batching import Batch
+from nmt.data.batch import Batch
 from nmt.data.tokenizer import EOS
 from nmt.models.build import build_model
 from nmt.models.contract import select

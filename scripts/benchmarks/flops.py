@@ -26,7 +26,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from nmt.data.batching import collate
+from nmt.data.batch import collate
 from nmt.data.tokenizer import EOS
 from nmt.models.seq2seq import Seq2Seq
 

@@ -16,7 +16,7 @@ from nmt.attention.contract import Encoded
 from nmt.attention.scores import GeneralScore
 from nmt.config.load import load_config
 from nmt.config.mechanisms import HardConfig
-from nmt.data.batching import collate
+from nmt.data.batch import collate
 from nmt.errors import ConfigError
 from nmt.models.seq2seq import Seq2Seq
 from nmt.training.loss import Loss, batch_loss

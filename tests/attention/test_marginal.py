@@ -8,7 +8,7 @@ from torch import Tensor
 
 from nmt.attention.scores import AdditiveScore, GeneralScore
 from nmt.config.load import load_config
-from nmt.data.batching import collate
+from nmt.data.batch import collate
 from nmt.errors import ConfigError
 from nmt.models.luong import PlainDecoder
 from nmt.models.seq2seq import Seq2Seq

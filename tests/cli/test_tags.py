@@ -18,7 +18,7 @@ from nmt.cli.translate.sharded import _options
 from nmt.config.data import CorpusConfig, DataConfig
 from nmt.config.load import read_config, save_config
 from nmt.config.schema import Config
-from nmt.data.batching import collate
+from nmt.data.batch import collate
 from nmt.errors import ConfigError, NmtError
 from nmt.evaluation.metrics import corpus_bleu
 from nmt.inference.engines.native import NativeEngine

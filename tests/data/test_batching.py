@@ -15,7 +15,8 @@ import numpy as np
 import pytest
 import torch
 
-from nmt.data.batching import Batch, Update, Updates, collate, cut
+from nmt.data.batch import Batch, collate
+from nmt.data.batching import Update, Updates, cut
 from nmt.data.prefetch import in_thread
 from nmt.data.store import Store
 from nmt.data.store_writer import StoreWriter

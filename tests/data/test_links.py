@@ -19,7 +19,7 @@ from nmt.config.models import TransformerConfig
 from nmt.config.schema import Config, TrainingConfig
 from nmt.data import long_lines, stages
 from nmt.data.alignments import parse_links
-from nmt.data.batching import collate
+from nmt.data.batch import collate
 from nmt.data.cleaning import normalise_whitespace
 from nmt.data.links import LinkLines, link_pieces, piece_ranges
 from nmt.data.prepare import Prepared, prepare

@@ -19,7 +19,8 @@ import sentencepiece
 
 from nmt.config.data import TokenizerConfig
 from nmt.config.load import load_config
-from nmt.data.batching import Batch, Updates
+from nmt.data.batch import Batch
+from nmt.data.batching import Updates
 from nmt.data.sampling import SubwordSampling
 from nmt.data.store import Store
 from nmt.data.store_writer import StoreWriter

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from nmt.config.models import MODEL_FAMILIES, ModelConfig
 from nmt.config.schema import SearchConfig
-from nmt.data.batching import Batch
+from nmt.data.batch import Batch
 from nmt.errors import ConfigError
 from nmt.inference.engines.native import NativeEngine
 from nmt.models.build import build_model

@@ -7,7 +7,7 @@ import torch
 
 from nmt.attention.contract import SourceAttention
 from nmt.attention.normalisers import Softmax
-from nmt.data.batching import Batch
+from nmt.data.batch import Batch
 from nmt.models.contract import AttentionKind, Decoder, Encoder, State, select, tree_map
 from nmt.training.loss import batch_loss
 from tests.models.variants import VARIANTS, log_probs_of, normalisers_of, probabilities, random_batch, tiny_model

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from nmt.attention.contract import Attend, Attended, NamedLoss, SourceAttention, merged
-from nmt.data.batching import Batch
+from nmt.data.batch import Batch
 from nmt.models.seq2seq import Seq2Seq
 from nmt.training.loss import batch_loss
 from tests.models.variants import random_batch, tiny_model

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from nmt.config.models import LuongConfig
-from nmt.data.batching import collate
+from nmt.data.batch import collate
 from nmt.models.build import build_model
 from nmt.models.luong import FeedingDecoder
 from nmt.training.loss import batch_loss

@@ -18,7 +18,8 @@ from nmt.config.load import save_config
 from nmt.config.mechanisms import of_layer
 from nmt.config.models import LuongConfig, ModelConfig, RnnEncDecConfig, TransformerConfig
 from nmt.config.schema import Config
-from nmt.data.batching import Updates, collate
+from nmt.data.batch import collate
+from nmt.data.batching import Updates
 from nmt.data.prepare import prepare
 from nmt.models.seq2seq import Seq2Seq
 from nmt.training.loss import batch_loss

@@ -12,7 +12,8 @@ from typing import Any
 import torch
 
 from nmt.config.schema import TrainingConfig
-from nmt.data.batching import Batch, Update, collate
+from nmt.data.batch import Batch, collate
+from nmt.data.batching import Update
 from nmt.training.distributed import World, joined
 from nmt.training.objective import Gradients
 from tests.models.variants import REPRESENTATIVES, VARIANTS, tiny_model

@@ -10,7 +10,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from torch import Tensor
 
 from nmt.attention.losses import doubly_stochastic
-from nmt.data.batching import collate
+from nmt.data.batch import collate
 from nmt.models.build import build_model
 from nmt.models.seq2seq import Seq2Seq
 from nmt.training.loss import batch_loss

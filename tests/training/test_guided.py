@@ -20,7 +20,7 @@ from nmt.config.load import config_from_dict
 from nmt.config.mechanisms import unguided
 from nmt.config.models import TransformerConfig
 from nmt.config.schema import Config
-from nmt.data.batching import Batch, collate
+from nmt.data.batch import Batch, collate
 from nmt.data.links import NO_LINKS, PairLinks
 from nmt.errors import ConfigError
 from nmt.models.build import build_model

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from nmt.data.batching import collate
+from nmt.data.batch import collate
 from nmt.kernels import chunked
 from nmt.kernels.chunked import in_chunks
 from nmt.models.build import build_model

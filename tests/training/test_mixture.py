@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from nmt.data.batching import collate
+from nmt.data.batch import collate
 from nmt.kernels import chunked
 from nmt.kernels.chunked import in_chunks
 from nmt.models.build import build_model

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from nmt.config.load import load_config
-from nmt.data.batching import collate
+from nmt.data.batch import collate
 from nmt.errors import ConfigError
 from nmt.kernels import chunked
 from nmt.kernels.chunked import in_chunks

@@ -13,7 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from nmt.config.schema import SearchConfig
-from nmt.data.batching import Batch, Updates, collate
+from nmt.data.batch import Batch, collate
+from nmt.data.batching import Updates
 from nmt.inference.engines import native
 from nmt.models.ensemble import Ensemble
 from nmt.models.seq2seq import Seq2Seq

@@ -12,7 +12,8 @@ from torch import nn
 
 from nmt.attention.contract import LearnsFromUpdates
 from nmt.config.schema import ScheduleConfig, TrainingConfig
-from nmt.data.batching import Batch, Update, collate
+from nmt.data.batch import Batch, collate
+from nmt.data.batching import Update
 from nmt.errors import NmtError
 from nmt.evaluation.metrics import Score
 from nmt.runs.checkpoints import find_checkpoint

@@ -11,7 +11,8 @@ import pytest
 import torch
 
 from nmt.config.schema import TrainingConfig
-from nmt.data.batching import Batch, Updates
+from nmt.data.batch import Batch
+from nmt.data.batching import Updates
 from nmt.data.store import Store
 from nmt.data.tokenizer import BOS, PAD
 from nmt.errors import NmtError

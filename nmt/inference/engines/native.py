@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from nmt.config.schema import SearchConfig
-from nmt.data.batching import Batch, collate
+from nmt.data.batch import Batch, collate
 from nmt.data.tokenizer import BOS, EOS, PAD
 from nmt.device import autocast, computes_by_threads
 from nmt.errors import NmtError
