@@ -36,6 +36,8 @@ BASE = [
     *("training.learning_rate=3e-3", "training.validate_every=250", "training.validation_sentences=null"),
     "training.patience=null",
 ]
+ANSWER = """A window around a predicted position (`local_p`) is as good as attention to the whole sentence. Hard attention that
+is trained by sampling is not, and loses more with input feeding than without."""
 NO_FEEDING = "model.input_feeding=false"
 # the section of the table, and then the overrides of each system's name; the first system is the one all differ from
 SYSTEMS: dict[str, dict[str, list[str]]] = {
@@ -207,6 +209,8 @@ def page(found: dict[str, dict[str, Any]]) -> str:
     lines = [
         "# What does each mechanism of attention give a small recurrent system?",
         "",
+        ANSWER,
+        "",
         f"Multi30k, German to English. Every system was trained for {some['minutes']:g} minutes on one core. Each row",
         "changes one thing about Luong's model with input feeding and the general score:",
         "",
@@ -227,7 +231,8 @@ def page(found: dict[str, dict[str, Any]]) -> str:
         "  how far both agree, not which of them is right.",
         "- All systems had the same time. A slower one had fewer updates in it, and so had one that was disturbed by",
         "  other programs on the machine: compare the updates, too.",
-        f"- Speed is the median over the training on {environment['hardware']}, torch {environment['torch']}.",
+        f"- Speed is the median over the training on {environment['hardware']}, torch {environment['torch']}, with",
+        "  `training.precision=native`.",
         "",
         "The command, where FOLDER contains Multi30k:",
         "",
