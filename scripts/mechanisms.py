@@ -36,8 +36,9 @@ BASE = [
     *("training.learning_rate=3e-3", "training.validate_every=250", "training.validation_sentences=null"),
     "training.patience=null",
 ]
-ANSWER = """A window around a predicted position (`local_p`) is as good as attention to the whole sentence. Hard attention that
-is trained by sampling is not, and loses more with input feeding than without."""
+ANSWER = """\
+A window around a predicted position (`local_p`) is as good as attention to the whole sentence. Hard
+attention that is trained by sampling is not, and loses more with input feeding than without."""
 NO_FEEDING = "model.input_feeding=false"
 # the section of the table, and then the overrides of each system's name; the first system is the one all differ from
 SYSTEMS: dict[str, dict[str, list[str]]] = {
