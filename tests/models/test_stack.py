@@ -83,7 +83,7 @@ def test_a_stack_is_the_papers(cell: CellName, directions: list[int], residual: 
 @CONNECTED
 @pytest.mark.parametrize("cell", ["lstm", "gru", "sru", "lrn"])
 def test_a_decoder_with_input_feeding_is_the_papers(cell: CellName, residual: bool, layer_norm: bool) -> None:
-    """What attention is asked with is the output of the stack of cells, step by step."""
+    """Check that the queries of attention are the outputs of the stack of cells at each step."""
     config = LuongConfig(**RNN, layers=3, cell=cell, residual=residual, layer_norm=layer_norm)  # type: ignore[arg-type]
     model = build_model(config, 11, 11).eval()
     not_small(model)

@@ -1,4 +1,4 @@
-"""What the papers say about attention is seen after short trainings on the embedded corpus.
+"""Test claims of the papers about attention with short trainings on the embedded corpus.
 
 The text is cut down to short sentences and few words, so that a minute is enough. Each margin is about half of the
 smallest difference that was found with three seeds.
