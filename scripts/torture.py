@@ -19,7 +19,7 @@ from tempfile import TemporaryDirectory
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from tests.torture import malice, stress, trials, workplace  # noqa: E402
+from tests.torture import every, malice, stress, trials, workplace  # noqa: E402
 from tests.torture.calls import import_commands  # noqa: E402
 
 KINDS: dict[str, tuple[trials.Trial, int]] = {  # with the share of each
@@ -39,6 +39,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1, help="of the first trial; default: 1")
     parser.add_argument("--kinds", nargs="+", choices=KINDS, default=list(KINDS), help="default: all")
     parser.add_argument("--trial", metavar="KIND:SEED", help="repeat one trial")
+    parser.add_argument("--every-file", action="store_true", help="damage every file in every way, once, and no more")
     arguments = parser.parse_args()
     import_commands()
     with TemporaryDirectory(prefix="torture-") as folder:
@@ -48,6 +49,13 @@ def main() -> int:
             kind, seed = arguments.trial.split(":")
             failure = attempt(ready, kind, int(seed))
             return report(Counter({kind: 1}), [] if failure is None else [failure])
+        if arguments.every_file:
+            folder = ready.place.folder.parent / "trial"
+            found = list(every.of_run(ready, folder, every.all_ways))
+            found += every.of_store(ready, folder, every.all_ways)
+            failures = [failure for failure in found if failure is not None]
+            print(*failures, f"every file in every way: {len(found)} trials, {len(failures)} failures", sep="\n")
+            return 1 if failures else 0
         counts: Counter[str] = Counter()
         failures: list[str] = []
         seed, end = arguments.seed, time.monotonic() + 60 * arguments.minutes
