@@ -50,12 +50,7 @@ def main() -> int:
             failure = attempt(ready, kind, int(seed))
             return report(Counter({kind: 1}), [] if failure is None else [failure])
         if arguments.every_file:
-            folder = ready.place.folder.parent / "trial"
-            found = list(every.of_run(ready, folder, every.all_ways))
-            found += every.of_store(ready, folder, every.all_ways)
-            failures = [failure for failure in found if failure is not None]
-            print(*failures, f"every file in every way: {len(found)} trials, {len(failures)} failures", sep="\n")
-            return 1 if failures else 0
+            return every_file(ready)
         counts: Counter[str] = Counter()
         failures: list[str] = []
         seed, end = arguments.seed, time.monotonic() + 60 * arguments.minutes
@@ -68,6 +63,15 @@ def main() -> int:
             if failure is not None:
                 failures.append(failure)
         return report(counts, failures)
+
+
+def every_file(ready: trials.Trials) -> int:
+    """Damage every file in every way, print what went wrong, and return the exit status."""
+    folder = ready.place.folder.parent / "trial"
+    found = [*every.of_run(ready, folder, every.all_ways), *every.of_store(ready, folder, every.all_ways)]
+    failures = list(filter(None, found))
+    print(*failures, f"every file in every way: {len(found)} trials, {len(failures)} failures", sep="\n")
+    return 1 if failures else 0
 
 
 def attempt(ready: trials.Trials, kind: str, seed: int) -> str | None:
