@@ -13,7 +13,16 @@ from nmt.config.load import change_search
 from nmt.config.schema import SearchConfig
 from nmt.data.overlap import Shared, find_store, shared_with, tell_shared
 from nmt.errors import NmtError
-from nmt.evaluation.kept import Kept, find_translations, folder_of, make_way, scores_key, translation_key, write
+from nmt.evaluation.kept import (
+    Kept,
+    find_translations,
+    folder_of,
+    make_way,
+    scores_key,
+    sealed,
+    translation_key,
+    write,
+)
 from nmt.evaluation.metrics import METRICS, length_ratio, score
 from nmt.evaluation.sets import EvaluationSet, digest
 from nmt.evaluation.tagged import rows_by_tag, target_language
@@ -92,18 +101,20 @@ def evaluate(
         hypotheses, seconds = _translate(run, test_set, search, device, log)
 
     # score and store
-    record = {
-        **_all_scores(hypotheses, test_set, run.config.data),
-        _SHARED: shared,
-        "seconds": seconds,
-        "sentences_per_second": len(hypotheses) / max(seconds, 1e-9),
-        "checkpoint": run.checkpoint.name,
-        "device": device.type,
-        **asdict(search),
-        **keys,
-        **test_set.digests,
-        "hypotheses_sha256": digest(hypotheses),
-    }
+    record = sealed(
+        {
+            **_all_scores(hypotheses, test_set, run.config.data),
+            _SHARED: shared,
+            "seconds": seconds,
+            "sentences_per_second": len(hypotheses) / max(seconds, 1e-9),
+            "checkpoint": run.checkpoint.name,
+            "device": device.type,
+            **asdict(search),
+            **keys,
+            **test_set.digests,
+            "hypotheses_sha256": digest(hypotheses),
+        }
+    )
     folder = folder_of(run, test_set, log)  # again, because another process may have taken the folder since
     make_way(folder, test_set)
     write(Kept(folder, hypotheses, record))

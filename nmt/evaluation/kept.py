@@ -42,6 +42,7 @@ CANNOT_MATTER = (
     "training",
     "fine_tune",
 )
+_DIGEST = "record_sha256"
 _LIBRARIES = ("torch", "sentencepiece", "sentencex", "langcodes")  # another version of these may change translations
 
 
@@ -119,8 +120,13 @@ def read(folder: Path) -> Kept | None:
     return Kept(folder, hypotheses, record) if record.get("hypotheses_sha256") == digest(hypotheses) else None
 
 
+def sealed(record: dict[str, Any]) -> dict[str, Any]:
+    """Return a record with a digest of its content, by which a damaged or edited one is recognised."""
+    return record | {_DIGEST: _digest_of(record)}
+
+
 def write(kept: Kept) -> None:
-    """Write an evaluation to its folder."""
+    """Write an evaluation, whose record is sealed, to its folder."""
     with atomic_write(kept.folder / HYPOTHESES) as file:
         file.writelines(line + "\n" for line in kept.hypotheses)
     with atomic_write(kept.folder / SCORES) as file:  # written last; its digest of the hypotheses ties the two together
@@ -186,8 +192,18 @@ def _text_in(folder: Path) -> Digests | None:
 
 
 def _record(folder: Path) -> dict[str, Any]:
-    """Return the content of scores.json in a folder, or an empty dict if the file is missing or damaged."""
+    """Return the content of scores.json in a folder, or an empty dict if the file is missing, damaged or was edited.
+
+    Records of earlier versions have no digest and are taken as they are.
+    """
     try:
-        return read_object(folder / SCORES)
+        record = read_object(folder / SCORES)
     except NmtError:
         return {}
+    return record if record.get(_DIGEST, found := _digest_of(record)) == found else {}
+
+
+def _digest_of(record: dict[str, Any]) -> str:
+    """Return the SHA-256 digest of a record without its own digest."""
+    rest = {key: value for key, value in record.items() if key != _DIGEST}
+    return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()

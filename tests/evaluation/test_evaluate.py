@@ -58,6 +58,36 @@ def test_what_has_not_changed_is_used_again(run_dir: Path) -> None:
     assert again.record == first.record and again.hypotheses == first.hypotheses
 
 
+@pytest.mark.parametrize("key", ["bleu", "signature", "seconds", "reference_sha256", "beam_size"])
+def test_a_damaged_record_is_computed_again(run_dir: Path, key: str) -> None:
+    run = load_run(run_dir)
+    (test_set,) = sets_of(run.config)
+    first = evaluate(run, test_set, SETTINGS)
+    path = first.folder / "scores.json"
+    record = json.loads(path.read_text("utf-8"))
+    if key == "signature":
+        record["bleu"]["signature"] = record["bleu"]["signature"].replace("nrefs:1", "nrefs:3")
+    elif key == "bleu":
+        record["bleu"]["score"] += 1
+    else:
+        record[key] = 7
+    path.write_text(json.dumps(record), "utf-8")
+    again = evaluate(run, test_set, SETTINGS)
+    assert not again.reused and again.scores == first.scores
+    assert json.loads(path.read_text("utf-8")) == again.record
+
+
+def test_a_record_of_an_earlier_version_has_no_digest(run_dir: Path) -> None:
+    run = load_run(run_dir)
+    (test_set,) = sets_of(run.config)
+    first = evaluate(run, test_set, SETTINGS)
+    path = first.folder / "scores.json"
+    record = json.loads(path.read_text("utf-8"))
+    del record["record_sha256"]
+    path.write_text(json.dumps(record), "utf-8")
+    assert evaluate(run, test_set, SETTINGS).reused
+
+
 def test_a_new_reference_is_scored_without_translating_again(run_dir: Path) -> None:
     run = load_run(run_dir)
     first = evaluate(run, EvaluationSet("other", SOURCES, REFERENCES), SETTINGS)
