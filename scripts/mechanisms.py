@@ -1,11 +1,14 @@
 """Train a small recurrent system with each mechanism of attention, score it, and write docs/results/mechanisms.md.
 
-usage: python scripts/mechanisms.py FOLDER [--minutes 8] [--only NAME ...] [--runs runs/mechanisms]
+usage: python scripts/mechanisms.py FOLDER --speeds; python scripts/mechanisms.py FOLDER
+       both take [--minutes 8] [--only NAME ...] [--runs runs/mechanisms]
 
-FOLDER contains Multi30k: {train,val,test_2016_flickr}.{de,en}. The systems are trained one after another on one thread
-each, for the same time; several calls with different --only can run side by side, one per core. A system whose row has
-been measured is skipped. To compare alignments, where Multi30k has no gold ones, IBM model 1 links the words of the
-test set in both directions: links found by both count as sure, links found by one as possible.
+FOLDER contains Multi30k: {train,val,test_2016_flickr}.{de,en}. With --speeds, each system is trained for half a minute,
+on one thread, to find out how many updates it makes in the given minutes; run it on a machine that does nothing else.
+Without, each system is trained for that many updates, so that what else the machine does changes nothing. Several calls
+with different --only can run side by side, one per core. What has been measured is skipped. To compare alignments,
+where Multi30k has no gold ones, IBM model 1 links the words of the test set in both directions: links found by both
+count as sure, links found by one as possible.
 """
 
 from __future__ import annotations
@@ -49,7 +52,6 @@ SYSTEMS: dict[str, dict[str, list[str]]] = {
         "dot": ["model.score=dot"],
         "scaled_dot": ["model.score=scaled_dot"],
         "additive": ["model.score=additive"],
-        "concat": ["model.score=concat"],
         "location": ["model.score=location"],
     },
     "normalisers": {
@@ -86,47 +88,70 @@ FIRST = next(iter(OVERRIDES))
 
 
 def main() -> None:
-    """Train, score and align with each system, and write its row at once."""
+    """Measure the speed of each system, or train, score and align with each; write what is found at once."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
+    parser.add_argument("--speeds", action="store_true")
     parser.add_argument("--minutes", type=float, default=8)
     parser.add_argument("--only", nargs="+", choices=OVERRIDES, default=list(OVERRIDES), metavar="NAME")
     parser.add_argument("--runs", type=Path, default=Path("runs/mechanisms"))
     options = parser.parse_args()
     options.runs.mkdir(parents=True, exist_ok=True)
     gold = options.runs / "ibm_model_1.align"
-    if not gold.is_file():
+    if not options.speeds and not gold.is_file():
         write_links(options.folder, gold)
     for name in options.only:
-        if name not in rows():
-            add(name, {"minutes": options.minutes} | measure(options, name, gold))
+        known = measured(name)
+        if options.speeds and "speed" not in known:
+            add(name, measure_speed(options, name))
+        elif not options.speeds and "bleu" not in known:
+            if "speed" not in known:
+                sys.exit(f"the speed of {name} is not known yet: run this with --speeds first")
+            add(name, measure_quality(options, name, gold, known["speed"]))
 
 
-def measure(options: argparse.Namespace, name: str, gold: Path) -> dict[str, Any]:
-    """Train one system, and return the figures of its row."""
+def measure_speed(options: argparse.Namespace, name: str) -> dict[str, Any]:
+    """Train one system for half a minute, and return its speed."""
+    run = options.runs / "speeds" / name
+    limits = ["training.max_minutes=0.5", "training.validate_every=100000", "training.log_every=5"]
+    logged = [event for event in train(options, name, run, *limits) if event["event"] == "train"]
+    first, last = logged[0], logged[-1]
+    environment = json.loads((run / "environment.json").read_text("utf-8"))
+    return {
+        "speed": {
+            "target_tokens_per_second": median(event["target_tokens_per_second"] for event in logged[1:]),
+            "updates_per_minute": (last["step"] - first["step"]) / (last["minutes"] - first["minutes"]),
+            "environment": {key: environment[key] for key in ("hardware", "torch", "cpu_threads", "git_commit")},
+        },
+        "parameters": environment["parameters"],
+    }
+
+
+def measure_quality(options: argparse.Namespace, name: str, gold: Path, speed: dict[str, Any]) -> dict[str, Any]:
+    """Train one system for the updates that it makes in the given minutes, and return the figures of its row."""
     run = options.runs / name
+    updates = round(speed["updates_per_minute"] * options.minutes)
+    events = train(options, name, run, f"training.max_steps={updates}")
+    (scores,) = json.loads(command("nmt-evaluate", run, "--test-set", TEST, "--json"))
+    return {
+        "minutes": options.minutes,
+        "overrides": OVERRIDES[name],
+        "updates": updates,
+        "bleu": scores["bleu"],
+        "aer": alignment_error(options.folder, run, gold),
+        "validation_loss": min(event["loss"] for event in events if event["event"] == "validation"),
+    }
+
+
+def train(options: argparse.Namespace, name: str, run: Path, *limits: str) -> list[dict[str, Any]]:
+    """Train one system up to the given limits, and return the events of its training."""
     data = [f"data.path={options.folder}", f"data.cache={options.runs / 'prepared'}"]
-    config = load_config("example", [*BASE, *OVERRIDES[name], *data, f"training.max_minutes={options.minutes:g}"])
+    config = load_config("example", [*BASE, *OVERRIDES[name], *data, "training.max_minutes=null", *limits])
+    run.parent.mkdir(exist_ok=True)
     with atomic_write(run.with_suffix(".yaml")) as file:
         file.write(config_to_yaml(config))
     command("nmt-train", run.with_suffix(".yaml"), f"run_dir={run}")
-    (scores,) = json.loads(command("nmt-evaluate", run, "--test-set", TEST, "--json"))
-    events = [json.loads(line) for line in (run / "metrics.jsonl").read_text("utf-8").splitlines()]
-    environment = json.loads((run / "environment.json").read_text("utf-8"))
-    losses = [event["loss"] for event in events if event["event"] == "validation"]
-    return {
-        "overrides": OVERRIDES[name],
-        "bleu": scores["bleu"],
-        "aer": alignment_error(options.folder, run, gold),
-        "validation_loss": min(losses),
-        "updates": next(event["step"] for event in reversed(events) if event["event"] == "end"),
-        "seconds": 60 * next(event["minutes"] for event in reversed(events) if event["event"] == "end"),
-        "target_tokens_per_second": median(
-            event["target_tokens_per_second"] for event in events if event["event"] == "train"
-        ),
-        "parameters": environment["parameters"],
-        "environment": {key: environment[key] for key in ("hardware", "torch", "cpu_threads", "git_commit")},
-    }
+    return [json.loads(line) for line in (run / "metrics.jsonl").read_text("utf-8").splitlines()]
 
 
 def alignment_error(folder: Path, run: Path, gold: Path) -> float | None:
@@ -187,26 +212,34 @@ def command(program: str, *words: object) -> str:
     return done.stdout
 
 
-def rows() -> dict[str, dict[str, Any]]:
-    """Return the rows measured so far, by the name of the system."""
+def measured(name: str) -> dict[str, Any]:
+    """Return what has been measured of a system so far."""
+    return every().get(name, {})
+
+
+def every() -> dict[str, dict[str, Any]]:
+    """Return what has been measured so far, by the name of the system."""
     path = RESULTS / "mechanisms.json"
     found: dict[str, dict[str, Any]] = json.loads(path.read_text("utf-8")) if path.is_file() else {}
     return found
 
 
-def add(name: str, row: dict[str, Any]) -> None:
-    """Add a row, and write the page."""
+def add(name: str, figures: dict[str, Any]) -> None:
+    """Add the figures of a system, and write the page."""
     with in_turn(RESULTS / ".mechanisms.lock"):
-        found = rows() | {name: row}
+        found = every()
+        found[name] = found.get(name, {}) | figures
         found = {each: found[each] for each in OVERRIDES if each in found}
         with atomic_write(RESULTS / "mechanisms.json") as file:
             json.dump(found, file, indent=1)
         with atomic_write(RESULTS / "mechanisms.md") as file:
-            file.write(page(found))
+            file.write(page({each: row for each, row in found.items() if "bleu" in row and "speed" in row}))
 
 
 def page(found: dict[str, dict[str, Any]]) -> str:
     """Return the page: the table, and what is needed to read it."""
+    if not found:
+        return ""
     some = next(iter(found.values()))
     base = found.get(FIRST, some)
     lines = [
@@ -214,32 +247,33 @@ def page(found: dict[str, dict[str, Any]]) -> str:
         "",
         ANSWER,
         "",
-        f"Multi30k, German to English. Every system was trained for {some['minutes']:g} minutes on one core. Each row",
-        "changes one thing about Luong's model with input feeding and the general score:",
+        f"Multi30k, German to English. Every system was trained for as many updates as it makes in {some['minutes']:g}",
+        "minutes on one core. Each row changes one thing about Luong's model with input feeding and the",
+        "general score:",
         "",
         "| system | keys | BLEU | val loss | AER | updates | target tokens/s | of luong's | parameters |",
         "|---|---|---:|---:|---:|---:|---:|---:|---:|",
     ]
     for section, systems in SYSTEMS.items():
-        if not (measured := [name for name in systems if name in found]):
+        if not (present := [name for name in systems if name in found]):
             continue
         lines.append(f"| *{section}* | | | | | | | | |")
-        lines += [line(name, found[name], base) for name in measured]
-    environment = some["environment"]
+        lines += [line(name, found[name], base) for name in present]
+    environment = some["speed"]["environment"]
     lines += [
         "",
         "- BLEU is that of test_2016_flickr, with beam 5",
         f"  (`{some['bleu']['signature']}`). One seed each: small differences may be chance.",
         "- AER compares the attention with word alignments by IBM model 1, because Multi30k has no gold",
         "  ones; it shows how far both agree, not which of them is right.",
-        "- All systems had the same time. A slower one had fewer updates in it, and so had one that was",
-        "  disturbed by other programs on the machine: compare the updates, too.",
-        f"- Speed is the median over the training on {environment['hardware']}, torch {environment['torch']}, with",
-        "  `training.precision=native`.",
+        "- The speed is the median over half a minute of training, two systems side by side with a core each, on",
+        f"  {environment['hardware']}, torch {environment['torch']}, with `training.precision=native`.",
+        "  A slower system has fewer updates in the same time.",
         "",
-        "The command, where FOLDER contains Multi30k:",
+        "The commands, where FOLDER contains Multi30k:",
         "",
         "```",
+        "python scripts/mechanisms.py FOLDER --speeds",
         "python scripts/mechanisms.py FOLDER",
         "```",
         "",
@@ -253,10 +287,10 @@ def line(name: str, row: dict[str, Any], base: dict[str, Any]) -> str:
     """Return the line of the table for one system."""
     keys = " ".join(f"`{override}`" for override in row["overrides"])
     aer = "" if row["aer"] is None else f"{row['aer']:.3f}"
-    speed = row["target_tokens_per_second"]
+    speed, its = (each["speed"]["target_tokens_per_second"] for each in (row, base))
     return (
         f"| {name} | {keys} | {row['bleu']['score']:.2f} | {row['validation_loss']:.3f} | {aer} | {row['updates']:,} "
-        f"| {speed:,.0f} | {speed / base['target_tokens_per_second']:.2f} | {row['parameters']:,} |"
+        f"| {speed:,.0f} | {speed / its:.2f} | {row['parameters']:,} |"
     )
 
 

@@ -66,7 +66,11 @@ class Mixer(nn.Module, ABC):
     called once on a whole sequence or, with a state, on its parts one after another.
     """
 
-    attends: ClassVar[bool] = True  # whether it has attention weights
+    attends: ClassVar[bool] = True  # whether it has weights to show
+    sums_to_one: ClassVar[bool] = True  # whether the weights of a position sum to one; otherwise to any number
+    # whether its weights are implied: nothing is attended to, but the outputs are matrices times values, one matrix for
+    # each channel or group of channels, and the weights are the mean of the matrices' absolute values
+    implied: ClassVar[bool] = False
 
     @abstractmethod
     def init_state(self, rows: int, like: Tensor) -> MechanismState:

@@ -12,27 +12,26 @@ from typing import Annotated, Literal
 from nmt.config.mechanisms import (
     AlignmentName,
     CellName,
-    CoverageConfig,
     CrossName,
-    EntmaxConfig,
+    MixerName,
+    NormaliserName,
+    PositionName,
+    ScoreName,
+    check_mechanisms,
+    has_mechanism,
+)
+from nmt.config.options.normalisers import EntmaxConfig, TopKConfig
+from nmt.config.options.recurrent import (
+    CoverageConfig,
     GaussianConfig,
     HardConfig,
     LocalMConfig,
     LocalPConfig,
     LocationAwareConfig,
     LocationConfig,
-    MixerName,
     MonotonicConfig,
-    NormaliserName,
-    PositionName,
-    RotaryConfig,
-    ScoreName,
-    ShawConfig,
-    TopKConfig,
-    TransparentConfig,
-    check_mechanisms,
-    has_mechanism,
 )
+from nmt.config.options.transformer import RotaryConfig, ShawConfig, TransparentConfig
 from nmt.config.ranges import Auto, Dimension, Layers, Range, Rate
 from nmt.errors import require
 

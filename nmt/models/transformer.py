@@ -16,7 +16,7 @@ from torch.nn import functional
 from nmt.attention.contract import Attend, Mixer, SourceAttention
 from nmt.attention.naming import make_by_name
 from nmt.attention.positions import make_embedded_positions
-from nmt.config.mechanisms import of_layer
+from nmt.config.mechanisms import Place, of_layer
 from nmt.config.models import TransformerConfig
 from nmt.config.ranges import settled
 from nmt.models.contract import (
@@ -107,7 +107,7 @@ class EncoderLayer(nn.Module):
 
     def __init__(self, config: TransformerConfig, layer: int) -> None:
         super().__init__()
-        self.mixer = _mixer(of_layer(config.encoder_self, layer), config, causal=False)
+        self.mixer = _mixer(config, Place("encoder_self", layer))
         self.feed_forward = FeedForward(config)
         self.mixer_residual = Residual(config)
         self.feed_forward_residual = Residual(config)
@@ -137,8 +137,8 @@ class DecoderLayer(nn.Module):
 
     def __init__(self, config: TransformerConfig, layer: int) -> None:
         super().__init__()
-        self.mixer = _mixer(of_layer(config.decoder_self, layer), config, causal=True)
-        self.cross_attention = _cross_attention(of_layer(config.decoder_cross, layer), config, layer)
+        self.mixer = _mixer(config, Place("decoder_self", layer))
+        self.cross_attention = _cross_attention(config, Place("decoder_cross", layer))
         self.feed_forward = FeedForward(config)
         self.mixer_residual = Residual(config)
         self.cross_residual = Residual(config)
@@ -285,14 +285,14 @@ class TransformerDecoder(nn.Module):
         return cast(list[DecoderLayer], list(self.layers))
 
 
-def _mixer(name: str, config: TransformerConfig, causal: bool) -> Mixer:
-    """Return a new mixer called `name`, made by the file of that name in `nmt.attention.mixers`."""
-    return cast(Mixer, make_by_name("mixers", name, config, causal))
+def _mixer(config: TransformerConfig, place: Place) -> Mixer:
+    """Return the mixer of a layer, made by the file of its name in `nmt.attention.mixers`."""
+    return cast(Mixer, make_by_name("mixers", of_layer(getattr(config, place.key), place.layer), config, place))
 
 
-def _cross_attention(name: str, config: TransformerConfig, layer: int) -> SourceAttention:
-    """Return new attention to the source called `name`, made by the file of that name in `nmt.attention.cross`."""
-    return cast(SourceAttention, make_by_name("cross", name, config, layer))
+def _cross_attention(config: TransformerConfig, place: Place) -> SourceAttention:
+    """Return the attention of a layer to the source, made by the file of its name in `nmt.attention.cross`."""
+    return cast(SourceAttention, make_by_name("cross", of_layer(config.decoder_cross, place.layer), config, place))
 
 
 def _final_norm(config: TransformerConfig) -> nn.Module:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from nmt.attention.mixers.softmax import SelfAttention, make
+from nmt.config.mechanisms import Place
 from nmt.config.models import TransformerConfig
 from tests.attention.papers.self_attention import Weights
 
@@ -24,7 +25,7 @@ def mixer_of(config: TransformerConfig, causal: bool) -> SelfAttention:
     default = torch.get_default_dtype()
     torch.set_default_dtype(torch.float64)  # so that buffers have full precision, too
     try:
-        mixer = make(config, causal)
+        mixer = make(config, Place("decoder_self" if causal else "encoder_self", 0))
     finally:
         torch.set_default_dtype(default)
     with torch.no_grad():

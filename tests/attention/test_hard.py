@@ -15,7 +15,7 @@ from nmt.attention.alignments.hard import HardAlignment, sample
 from nmt.attention.contract import Encoded
 from nmt.attention.scores import GeneralScore
 from nmt.config.load import load_config
-from nmt.config.mechanisms import HardConfig
+from nmt.config.options.recurrent import HardConfig
 from nmt.data.batch import collate
 from nmt.errors import ConfigError
 from nmt.models.seq2seq import Seq2Seq

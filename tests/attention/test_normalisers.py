@@ -25,8 +25,8 @@ from nmt.attention.patterns import padding
 from nmt.attention.positions import Positions
 from nmt.attention.scores import make_score
 from nmt.config.load import load_config
-from nmt.config.mechanisms import EntmaxConfig
 from nmt.config.models import LuongConfig, TransformerConfig
+from nmt.config.options.normalisers import EntmaxConfig
 from nmt.errors import ConfigError
 from tests.attention.papers import entmax, entmax15, rela, sparsemax, top_k
 from tests.models.variants import RNN, TRANSFORMER

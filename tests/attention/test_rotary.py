@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from nmt.attention.positions.rotary import rotate
-from nmt.config.mechanisms import RotaryConfig
 from nmt.config.models import TransformerConfig
+from nmt.config.options.transformer import RotaryConfig
 from nmt.errors import ConfigError
 from tests.attention.against_paper import assert_is_the_paper_s, mixer_of
 from tests.attention.papers.rotary import rotary_attention, rotated, rotation

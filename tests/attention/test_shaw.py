@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from nmt.attention.positions.shaw import RelativeKeys, RelativeKeysAndValues
-from nmt.config.mechanisms import ShawConfig
 from nmt.config.models import TransformerConfig
+from nmt.config.options.transformer import ShawConfig
 from nmt.models.build import build_model
 from tests.attention.against_paper import assert_is_the_paper_s, mixer_of
 from tests.attention.papers.self_attention import Weights

@@ -14,8 +14,8 @@ import pytest
 import torch
 
 from nmt.config.data import TokenizerConfig
-from nmt.config.mechanisms import GaussianConfig
 from nmt.config.models import LuongConfig
+from nmt.config.options.recurrent import GaussianConfig
 from nmt.config.schema import SearchConfig
 from nmt.data.tokenizer import BOS, EOS, UNK, Tokenizer
 from nmt.data.vocabulary import train_tokenizer

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from nmt.attention.contract import SourceAttention
+from nmt.attention.mixers.softmax import SelfAttention
 from nmt.attention.normalisers import Softmax
 from nmt.data.batch import Batch
 from nmt.models.contract import AttentionKind, Decoder, Encoder, State, select, tree_map
@@ -257,14 +258,17 @@ def test_self_attention_sums_to_one_and_sees_neither_padding_nor_the_future(name
     src, mask = random_batch(LENGTHS)
     tgt, _ = random_batch([6, 6, 6], seed=3)
     weights = model.attention(src, mask, tgt, kind)
-    attends = torch.tensor([layer.mixer.attends for layer in getattr(model, kind).layers])
+    mixers = [layer.mixer for layer in getattr(model, kind).layers]
+    attends = torch.tensor([mixer.attends for mixer in mixers])
+    attending = [mixer for mixer in mixers if mixer.attends]
     assert not weights[:, ~attends].any(), "layers without weights are shown as zeros"
     weights = weights[:, attends]
     seen = mask[:, None] if kind == "encoder" else torch.ones(6, 6, dtype=torch.bool).tril()[None]
     seen = seen[:, None, None].expand_as(weights)  # [batch, layers, heads, queries, keys]
-    if all(normaliser.sums_to_one for normaliser in normalisers_of(model)):
+    if all(part.sums_to_one for part in (*attending, *normalisers_of(model))):
         torch.testing.assert_close(weights.sum(dim=-1), torch.ones(weights.shape[:-1]))
     assert (weights[~seen] == 0).all() and (weights >= 0).all()
-    if all(isinstance(normaliser, Softmax) for normaliser in normalisers_of(model)):
+    softmax = all(isinstance(normaliser, Softmax) for normaliser in normalisers_of(model))
+    if softmax and all(isinstance(mixer, SelfAttention) for mixer in attending):
         assert (weights[seen] > 0).all()
     assert weights.flatten(1, 2).std(dim=1).min(dim=0).values.max() > 1e-4, "layers and heads differ"

@@ -6,9 +6,10 @@ import torch
 from torch import Tensor
 
 from nmt.attention.normalisers import Normaliser
-from nmt.config.mechanisms import (
+from nmt.config.models import LuongConfig, ModelConfig, RnnEncDecConfig, RnnSearchConfig, TransformerConfig
+from nmt.config.options.normalisers import EntmaxConfig, TopKConfig
+from nmt.config.options.recurrent import (
     CoverageConfig,
-    EntmaxConfig,
     GaussianConfig,
     HardConfig,
     LocalMConfig,
@@ -16,11 +17,8 @@ from nmt.config.mechanisms import (
     LocationAwareConfig,
     LocationConfig,
     MonotonicConfig,
-    RotaryConfig,
-    ShawConfig,
-    TopKConfig,
 )
-from nmt.config.models import LuongConfig, ModelConfig, RnnEncDecConfig, RnnSearchConfig, TransformerConfig
+from nmt.config.options.transformer import RotaryConfig, ShawConfig
 from nmt.models.build import build_model
 from nmt.models.contract import Decoded
 from nmt.models.seq2seq import Seq2Seq

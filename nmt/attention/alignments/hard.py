@@ -18,8 +18,8 @@ from nmt.attention.contract import Attend, Attended, LearnsFromUpdates, Mechanis
 from nmt.attention.normalisers import log_softmax
 from nmt.attention.patterns import bias_of
 from nmt.attention.scores import Score
-from nmt.config.mechanisms import HardConfig
 from nmt.config.models import LuongConfig, RnnSearchConfig
+from nmt.config.options.recurrent import HardConfig
 
 
 class Choice(NamedTuple):

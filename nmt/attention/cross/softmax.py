@@ -11,6 +11,7 @@ from nmt.attention import patterns
 from nmt.attention.contract import Attend, Attended, Encoded, MechanismState, SourceAttention
 from nmt.attention.multihead import attention_weights, merge_heads, split_heads
 from nmt.attention.normalisers import Normaliser, Softmax, make_normaliser
+from nmt.config.mechanisms import Place
 from nmt.config.models import TransformerConfig
 from nmt.kernels.scaled_dot_product import attention
 
@@ -74,7 +75,7 @@ class CrossAttention(SourceAttention):
         return attend
 
 
-def make(config: TransformerConfig, layer: int) -> CrossAttention:
-    """Return the cross-attention of decoder layer `layer`, counted from 0."""
+def make(config: TransformerConfig, place: Place) -> CrossAttention:
+    """Return the cross-attention of a decoder layer."""
     normaliser = make_normaliser(config, config.num_heads, config.model_dim)
     return CrossAttention(config.model_dim, config.num_heads, config.attention_dropout, normaliser)

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from nmt.attention.contract import Encoded
 from nmt.attention.cross.softmax import CrossAttention, SourceKeysValues
 from nmt.attention.normalisers import Normaliser, make_normaliser, softmax
+from nmt.config.mechanisms import Place
 from nmt.config.models import TransformerConfig
 
 
@@ -43,8 +44,8 @@ class TransparentAttention(CrossAttention):
         return self.source(mixed, encoded.mask)
 
 
-def make(config: TransformerConfig, layer: int) -> TransparentAttention:
-    """Return the transparent attention of decoder layer `layer`, counted from 0."""
+def make(config: TransformerConfig, place: Place) -> TransparentAttention:
+    """Return the transparent attention of a decoder layer."""
     return TransparentAttention(
         config.model_dim,
         config.num_heads,

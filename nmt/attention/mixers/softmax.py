@@ -12,6 +12,7 @@ from nmt.attention.contract import Mixer
 from nmt.attention.multihead import attention_weights, merge_heads, split_heads
 from nmt.attention.normalisers import Normaliser, Softmax, make_normaliser
 from nmt.attention.positions import Positions, make_positions
+from nmt.config.mechanisms import Place
 from nmt.config.models import TransformerConfig
 from nmt.kernels.scaled_dot_product import attention
 
@@ -104,13 +105,13 @@ class SelfAttention(Mixer):
         return self.output_projection(context), state, weights if need_weights else None
 
 
-def make(config: TransformerConfig, causal: bool) -> SelfAttention:
+def make(config: TransformerConfig, place: Place) -> SelfAttention:
     """Return the self-attention of one layer."""
     return SelfAttention(
         config.model_dim,
         config.num_heads,
         make_positions(config),
-        causal,
+        place.causal,
         config.attention_dropout,
         make_normaliser(config, config.num_heads, config.model_dim),
     )

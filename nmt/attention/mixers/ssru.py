@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from nmt.attention.contract import Mixer
+from nmt.config.mechanisms import Place
 from nmt.config.models import TransformerConfig
 
 
@@ -60,7 +61,7 @@ class Ssru(Mixer):
         return torch.relu(torch.stack(cells, dim=1)), None if state is None else SsruState(c), None
 
 
-def make(config: TransformerConfig, causal: bool) -> Ssru:
+def make(config: TransformerConfig, place: Place) -> Ssru:
     """Return the SSRU of one layer."""
-    assert causal, "the configuration check refuses model.encoder_self=ssru"
+    assert place.causal, "the configuration check refuses model.encoder_self=ssru"
     return Ssru(config.model_dim)

@@ -1,0 +1,1 @@
+"""The options that some mechanisms have, one dataclass each: the keys `model.MECHANISM.*`."""
