@@ -54,9 +54,11 @@ SYSTEMS: dict[str, dict[str, list[str]]] = {
         "additive": ["model.score=additive"],
         "location": ["model.score=location"],
     },
-    "normalisers": {
-        name: [f"model.normaliser={name}"] for name in ("sparsemax", "entmax15", "entmax", "rela", "top_k")
+    "normalisers, with the score scaled_dot": {
+        name: [f"model.normaliser={name}", "model.score=scaled_dot"]
+        for name in ("sparsemax", "entmax15", "entmax", "rela", "top_k")
     },
+    "the same with the score general": {"sparsemax_general": ["model.normaliser=sparsemax"]},
     "alignments": {
         "local_m": ["model.alignment=local_m"],
         "local_p": ["model.alignment=local_p"],
@@ -113,7 +115,7 @@ def main() -> None:
 def measure_speed(options: argparse.Namespace, name: str) -> dict[str, Any]:
     """Train one system for half a minute, and return its speed."""
     run = options.runs / "speeds" / name
-    limits = ["training.max_minutes=0.5", "training.validate_every=100000", "training.log_every=5"]
+    limits = ["training.max_minutes=0.5", "training.validate_every=100000", "training.log_every=2"]
     logged = [event for event in train(options, name, run, *limits) if event["event"] == "train"]
     first, last = logged[0], logged[-1]
     environment = json.loads((run / "environment.json").read_text("utf-8"))

@@ -16,6 +16,7 @@ import torch
 from matplotlib.figure import Figure
 
 import nmt
+from nmt.attention.heads import Heads
 from nmt.attention.mixers.softmax import SelfAttention
 from nmt.attention.mixers.ssru import Ssru
 from nmt.attention.multihead import attention_weights
@@ -142,7 +143,7 @@ def cost(_: Path) -> Figure:
     """Draw the size of a decoder layer's state over the number of tokens."""
     lengths = [2**power for power in range(4, 14)]
     mixers = {
-        "self-attention: keys and values": SelfAttention(512, 8, Positions(), causal=True),
+        "self-attention: keys and values": SelfAttention(512, Heads(512, 8), Positions(), causal=True),
         "SSRU: one vector": Ssru(512),
     }
     figure, axes = plt.subplots(figsize=(6, 3), layout="constrained")

@@ -139,6 +139,29 @@ class LearnsFromUpdates(ABC):
         """
 
 
+class Penalised(ABC):
+    """A part of a model that adds a penalty on its parameters to the training loss, such as on long spans."""
+
+    penalty_name: ClassVar[str]  # the name of the loss in logs
+    penalty_weight: float  # the factor of the penalty in the training loss, from the configuration
+
+    @abstractmethod
+    def penalty(self) -> Tensor:
+        """Return the penalty, a scalar. Those of all parts with the same name are added."""
+
+
+def penalties(model: nn.Module) -> tuple[NamedLoss, ...]:
+    """Return the losses of all parts of a model that are `Penalised`.
+
+    As losses are sums over target tokens that are divided by their number, a penalty is multiplied by it first.
+    """
+
+    def loss(part: Penalised) -> NamedLoss:
+        return NamedLoss(part.penalty_name, part.penalty_weight, lambda log_probs, mask: part.penalty() * mask.sum())
+
+    return merged(loss(part) for part in model.modules() if isinstance(part, Penalised))
+
+
 def merged(losses: Iterable[NamedLoss]) -> tuple[NamedLoss, ...]:
     """Return one loss per name, the sum of all losses with that name, in the order in which the names first appear.
 

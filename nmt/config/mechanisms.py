@@ -7,12 +7,14 @@ nmt/attention/mixers, and so on.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 
+from nmt.config.options.transformer import PlaceName
 from nmt.errors import require
 
 PositionName = Literal["sinusoidal", "none", "rotary", "alibi", "shaw"]
-MixerName = Literal["softmax", "ssru"]  # self-attention, or a layer that replaces it
+PatternName = Literal["sliding"]  # self-attention to some of the positions
+MixerName = Literal["softmax", "ssru", PatternName]  # self-attention, or a layer that replaces it
 CrossName = Literal["softmax", "transparent"]  # a Transformer's attention to the source
 # a recurrent decoder's comparison of its state with a source state
 ScoreName = Literal["dot", "scaled_dot", "general", "additive", "concat", "location"]
@@ -28,10 +30,13 @@ _KEYS = ("positions", "encoder_self", "decoder_self", "decoder_cross", "score", 
 UNNORMALISED: dict[str, tuple[str, ...]] = {"alignment": ("local_p", "gaussian", "monotonic"), "normaliser": ("rela",)}
 
 
+PATTERNS = get_args(PatternName)
+
+
 class Place(NamedTuple):
     """A place in a Transformer at which there is attention, or another mixer."""
 
-    key: Literal["encoder_self", "decoder_self", "decoder_cross"]
+    key: PlaceName
     layer: int  # counted from 0
 
     @property
@@ -151,6 +156,11 @@ def unguided(model: Any) -> str | None:
     )
     if getattr(model, "alignment", None) == "gaussian":
         return f"does not work with model.alignment=gaussian, which {unlimited}: use another alignment"
+    if model.family == "transformer" and model.heads.talking and "decoder_cross" in model.heads.places:
+        return (
+            "does not work with model.heads.talking, whose mixed weights can be negative, so that they have no "
+            "logarithm: use model.heads.talking=false, or leave decoder_cross out of model.heads.places"
+        )
     if model.normaliser == "rela":
         return f"does not work with model.normaliser=rela, which {unlimited}: use another normaliser"
     return None

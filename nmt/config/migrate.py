@@ -44,7 +44,8 @@ _ADDED: dict[int, tuple[str, ...]] = {
     3: ("model.bidirectional_layers", "model.coverage", "model.dropout_mask", "model.entmax", "model.gaussian",
         "model.hard", "model.layer_norm", "model.local_m", "model.local_p", "model.location", "model.location_aware",
         "model.normaliser", "model.residual", "model.rotary", "model.shaw", "model.top_k", "model.transparent",
-        "search.replace_unknown", "data.*.alignments", "training.guided_attention", "model.monotonic"),
+        "search.replace_unknown", "data.*.alignments", "training.guided_attention", "model.monotonic",
+        "model.heads", "model.sliding"),
 }  # fmt: skip
 # A file with all these keys and no `schema` was written by nmt (a run's, or printed by --cfg job), not by hand.
 _SECTIONS = ("model", "data", "tokenizer", "training", "search", "seed", "run_dir")

@@ -31,7 +31,7 @@ from nmt.config.options.recurrent import (
     LocationConfig,
     MonotonicConfig,
 )
-from nmt.config.options.transformer import RotaryConfig, ShawConfig, TransparentConfig
+from nmt.config.options.transformer import HeadsConfig, RotaryConfig, ShawConfig, SlidingConfig, TransparentConfig
 from nmt.config.ranges import Auto, Dimension, Layers, Range, Rate
 from nmt.errors import require
 
@@ -59,7 +59,7 @@ def dropouts(model: ModelConfig) -> list[float | str]:
     for name, value in vars(model).items():
         if name.endswith("dropout"):
             found.append(value)
-        elif dataclasses.is_dataclass(value) and has_mechanism(model, name):
+        elif dataclasses.is_dataclass(value) and (name == "heads" or has_mechanism(model, name)):
             found += [rate for key, rate in vars(value).items() if key.endswith("dropout")]
     return found
 
@@ -204,9 +204,11 @@ class TransformerConfig:
     positions: PositionName = "sinusoidal"  # how the model knows the order of the tokens
     rotary: RotaryConfig = field(default_factory=RotaryConfig)  # options of positions=rotary
     shaw: ShawConfig = field(default_factory=ShawConfig)  # options of positions=shaw
+    heads: HeadsConfig = field(default_factory=HeadsConfig)  # options of the heads
     encoder_self: MixerName | list[MixerName] = "softmax"  # encoder self-attention: one for all layers or one per layer
     decoder_self: MixerName | list[MixerName] = "softmax"  # decoder self-attention: one for all layers or one per layer
     decoder_cross: CrossName | list[CrossName] = "softmax"  # attention to the source: for all layers, or one per layer
+    sliding: SlidingConfig = field(default_factory=SlidingConfig)  # options of encoder_self or decoder_self=sliding
     transparent: TransparentConfig = field(default_factory=TransparentConfig)  # options of decoder_cross=transparent
     normaliser: NormaliserName = "softmax"  # how scores become weights, in all layers
     entmax: EntmaxConfig = field(default_factory=EntmaxConfig)  # options of normaliser=entmax
@@ -223,6 +225,12 @@ class TransformerConfig:
         require(
             self.model_dim % self.num_heads == 0,
             f"model.model_dim={self.model_dim} is not divisible by model.num_heads={self.num_heads}",
+        )
+        kv_heads = self.heads.num_kv_heads
+        require(
+            kv_heads is None or self.num_heads % kv_heads == 0,
+            f"model.heads.num_kv_heads={kv_heads} does not divide model.num_heads={self.num_heads}: each head of keys "
+            "and values serves the same number of heads of queries",
         )
         check_mechanisms(self)
 

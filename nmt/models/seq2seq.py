@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from nmt.attention.contract import LearnsFromUpdates
+from nmt.attention.contract import LearnsFromUpdates, penalties
 from nmt.data.tokenizer import BOS, PAD
 from nmt.models.contract import AttentionKind, Decoded, Decoder, Encoder, Memory, NeedWeights, State
 
@@ -39,8 +39,8 @@ class Seq2Seq(nn.Module):
 
     @property
     def loss_names(self) -> tuple[str, ...]:
-        """The names of the losses that the model's attention adds to training."""
-        return cast(Decoder, self.decoder).loss_names
+        """The names of the losses that the model's attention and penalties add to training."""
+        return (*cast(Decoder, self.decoder).loss_names, *(loss.name for loss in penalties(self)))
 
     @torch.no_grad()
     def after_update(self, losses: Mapping[str, Tensor]) -> None:
@@ -60,7 +60,7 @@ class Seq2Seq(nn.Module):
     ) -> Decoded:
         """Decode tgt_in [batch, tgt_len] as the translation of src [batch, src_len] (teacher forcing)."""
         decoded, _ = self.decoder(tgt_in, self.read(src, src_mask, lengths), need_weights=need_weights)
-        return cast(Decoded, decoded)
+        return cast(Decoded, decoded._replace(losses=(*decoded.losses, *penalties(self))))
 
     def read(self, src: Tensor, src_mask: Tensor, lengths: Tensor | None = None) -> Memory:
         """Encode src and return the decoder's memory of it, with one row per sentence."""

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from nmt.attention.contract import Attend, Mixer, SourceAttention
+from nmt.attention.mixers import make_mixer
 from nmt.attention.naming import make_by_name
 from nmt.attention.positions import make_embedded_positions
 from nmt.config.mechanisms import Place, of_layer
@@ -107,7 +108,7 @@ class EncoderLayer(nn.Module):
 
     def __init__(self, config: TransformerConfig, layer: int) -> None:
         super().__init__()
-        self.mixer = _mixer(config, Place("encoder_self", layer))
+        self.mixer = make_mixer(config, Place("encoder_self", layer))
         self.feed_forward = FeedForward(config)
         self.mixer_residual = Residual(config)
         self.feed_forward_residual = Residual(config)
@@ -137,7 +138,7 @@ class DecoderLayer(nn.Module):
 
     def __init__(self, config: TransformerConfig, layer: int) -> None:
         super().__init__()
-        self.mixer = _mixer(config, Place("decoder_self", layer))
+        self.mixer = make_mixer(config, Place("decoder_self", layer))
         self.cross_attention = _cross_attention(config, Place("decoder_cross", layer))
         self.feed_forward = FeedForward(config)
         self.mixer_residual = Residual(config)
@@ -283,11 +284,6 @@ class TransformerDecoder(nn.Module):
 
     def _layers(self) -> list[DecoderLayer]:
         return cast(list[DecoderLayer], list(self.layers))
-
-
-def _mixer(config: TransformerConfig, place: Place) -> Mixer:
-    """Return the mixer of a layer, made by the file of its name in `nmt.attention.mixers`."""
-    return cast(Mixer, make_by_name("mixers", of_layer(getattr(config, place.key), place.layer), config, place))
 
 
 def _cross_attention(config: TransformerConfig, place: Place) -> SourceAttention:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import cast
 
 import torch
 from torch import Tensor
 
-from nmt.attention.mixers.softmax import SelfAttention, make
+from nmt.attention.mixers import make_mixer
+from nmt.attention.mixers.softmax import SelfAttention
 from nmt.config.mechanisms import Place
 from nmt.config.models import TransformerConfig
 from tests.attention.papers.self_attention import Weights
@@ -25,7 +27,7 @@ def mixer_of(config: TransformerConfig, causal: bool) -> SelfAttention:
     default = torch.get_default_dtype()
     torch.set_default_dtype(torch.float64)  # so that buffers have full precision, too
     try:
-        mixer = make(config, Place("decoder_self" if causal else "encoder_self", 0))
+        mixer = cast(SelfAttention, make_mixer(config, Place("decoder_self" if causal else "encoder_self", 0)))
     finally:
         torch.set_default_dtype(default)
     with torch.no_grad():

@@ -13,8 +13,9 @@ from torch import Tensor
 from nmt.attention.alignments import make_alignment
 from nmt.attention.contract import Encoded
 from nmt.attention.cross.softmax import CrossAttention
+from nmt.attention.heads import Heads
 from nmt.attention.mixers.softmax import SelfAttention
-from nmt.attention.multihead import attention_weights, split_heads
+from nmt.attention.multihead import attention_weights
 from nmt.attention.normalisers import Normaliser, Softmax, make_normaliser
 from nmt.attention.normalisers.entmax import Entmax
 from nmt.attention.normalisers.entmax15 import Entmax15
@@ -215,9 +216,9 @@ def transformer(normaliser: str, dropout: float = 0.0) -> tuple[SelfAttention, C
     torch.manual_seed(3)
     return (
         SelfAttention(
-            dim, heads, Positions(), dropout=dropout, normaliser=make_normaliser(config, heads, dim)
+            dim, Heads(dim, heads), Positions(), dropout=dropout, normaliser=make_normaliser(config, heads, dim)
         ).double(),
-        CrossAttention(dim, heads, dropout, make_normaliser(config, heads, dim)).double(),
+        CrossAttention(dim, Heads(dim, heads), dropout, make_normaliser(config, heads, dim)).double(),
     )
 
 
@@ -241,10 +242,10 @@ def test_attention_of_a_transformer_has_it_between_scores_and_contexts(name: str
     mask = torch.arange(7) < torch.tensor(LENGTHS).unsqueeze(1)
     output, weights = called(attention, x, mask)
     if isinstance(attention, SelfAttention):
-        query, key, value = split_heads(attention.qkv_projection(x), 3, HEADS)
+        query, key, value = attention.heads.split(attention.qkv_projection(x), (HEADS,) * 3)
     else:
-        (query,) = split_heads(attention.query_projection(x), 1, HEADS)
-        key, value = split_heads(attention.kv_projection(x), 2, HEADS)
+        (query,) = attention.heads.split(attention.query_projection(x), (HEADS,))
+        key, value = attention.heads.split(attention.kv_projection(x), (HEADS,) * 2)
     expected = attention_weights(query, key, padding(mask), attention.normaliser)
     torch.testing.assert_close(weights, expected)
     context = torch.cat([expected[:, head] @ value[:, head] for head in range(HEADS)], dim=-1)

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from nmt.attention.contract import Encoded
 from nmt.attention.cross.transparent import TransparentAttention
+from nmt.attention.heads import Heads
 from nmt.config.models import TransformerConfig
 from nmt.models.build import build_model
 from tests.attention.papers.transparent import attention, mixed_layers
@@ -33,7 +34,7 @@ def parameters_of(layer: TransparentAttention) -> dict[str, tuple[Tensor, Tensor
 
 def test_values_and_gradients_are_the_paper_s() -> None:
     torch.manual_seed(1)
-    decoder = [TransparentAttention(DIM, HEADS, LAYERS).double() for _ in range(2)]
+    decoder = [TransparentAttention(DIM, Heads(DIM, HEADS), LAYERS).double() for _ in range(2)]
     for parameter in chain.from_iterable(layer.parameters() for layer in decoder):
         nn.init.normal_(parameter)
     _, mask = random_batch(LENGTHS)

@@ -18,7 +18,7 @@ from nmt.config.options.recurrent import (
     LocationConfig,
     MonotonicConfig,
 )
-from nmt.config.options.transformer import RotaryConfig, ShawConfig
+from nmt.config.options.transformer import HeadsConfig, RotaryConfig, ShawConfig, SlidingConfig
 from nmt.models.build import build_model
 from nmt.models.contract import Decoded
 from nmt.models.seq2seq import Seq2Seq
@@ -162,6 +162,21 @@ VARIANTS: dict[str, ModelConfig] = {
     "transformer-rela": TransformerConfig(**TRANSFORMER, norm="pre", normaliser="rela"),
     "transformer-rela-shaw": TransformerConfig(**TRANSFORMER, positions="shaw", normaliser="rela"),
     "transformer-top-k": TransformerConfig(**TRANSFORMER, positions="alibi", normaliser="top_k", top_k=TopKConfig(k=2)),
+    "transformer-multi-query": TransformerConfig(**TRANSFORMER, norm="pre", positions="rotary",
+                                                 heads=HeadsConfig(num_kv_heads=1, qk_norm="rms")),
+    "transformer-grouped-query": TransformerConfig(
+        **TRANSFORMER | {"num_heads": 4}, positions="shaw",
+        heads=HeadsConfig(num_kv_heads=2, places=["decoder_self", "decoder_cross"]), decoder_cross="transparent"),
+    "transformer-qk-norm": TransformerConfig(**TRANSFORMER, heads=HeadsConfig(qk_norm="l2"), normaliser="sparsemax"),
+    "transformer-talking-heads": TransformerConfig(**TRANSFORMER, positions="alibi", heads=HeadsConfig(talking=True)),
+    "transformer-head-dropout": TransformerConfig(**TRANSFORMER, heads=HeadsConfig(dropout=0.5)),
+    "transformer-sliding": TransformerConfig(**TRANSFORMER, encoder_self="sliding", decoder_self="sliding",
+                                             sliding=SlidingConfig(window=2)),
+    "transformer-sliding-rotary": TransformerConfig(**TRANSFORMER, norm="pre", encoder_self=["sliding", "softmax"],
+                                                    decoder_self=["softmax", "sliding"], positions="rotary",
+                                                    sliding=SlidingConfig(window=1)),
+    "transformer-sliding-shaw": TransformerConfig(**TRANSFORMER, decoder_self="sliding", positions="shaw",
+                                                  normaliser="entmax15", sliding=SlidingConfig(window=3)),
 }  # fmt: skip
 
 # One variant for each difference that search and commands could notice: what the state holds, weights that do not sum

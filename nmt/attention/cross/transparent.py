@@ -7,7 +7,8 @@ from torch import Tensor, nn
 
 from nmt.attention.contract import Encoded
 from nmt.attention.cross.softmax import CrossAttention, SourceKeysValues
-from nmt.attention.normalisers import Normaliser, make_normaliser, softmax
+from nmt.attention.heads import Heads, make_head_normaliser, make_heads
+from nmt.attention.normalisers import Normaliser, softmax
 from nmt.config.mechanisms import Place
 from nmt.config.models import TransformerConfig
 
@@ -24,14 +25,14 @@ class TransparentAttention(CrossAttention):
     def __init__(
         self,
         model_dim: int,
-        num_heads: int,
+        heads: Heads,
         encoder_layers: int,
         dropout: float = 0.0,
         layer_dropout: float = 0.0,
         normaliser: Normaliser | None = None,
     ) -> None:
         """Create the attention; `layer_dropout` is the dropout rate for elements of W_j, applied before the softmax."""
-        super().__init__(model_dim, num_heads, dropout, normaliser)
+        super().__init__(model_dim, heads, dropout, normaliser)
         self.layer_scores = nn.Parameter(torch.zeros(encoder_layers + 1))  # W_j
         self.layer_dropout = nn.Dropout(layer_dropout)
 
@@ -48,9 +49,9 @@ def make(config: TransformerConfig, place: Place) -> TransparentAttention:
     """Return the transparent attention of a decoder layer."""
     return TransparentAttention(
         config.model_dim,
-        config.num_heads,
+        make_heads(config, place),
         config.encoder_layers,
         config.attention_dropout,
         config.transparent.dropout,
-        make_normaliser(config, config.num_heads, config.model_dim),
+        make_head_normaliser(config, place),
     )

@@ -1,4 +1,4 @@
-"""Multi-head self-attention (Vaswani et al. 2017, section 3.2)."""
+"""Multi-head self-attention (Vaswani et al. 2017, section 3.2), with all keys or those of a pattern."""
 
 from __future__ import annotations
 
@@ -6,11 +6,13 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import pad
 
-from nmt.attention import patterns
 from nmt.attention.contract import Mixer
-from nmt.attention.multihead import attention_weights, merge_heads, split_heads
-from nmt.attention.normalisers import Normaliser, Softmax, make_normaliser
+from nmt.attention.heads import Heads, make_head_normaliser, make_heads
+from nmt.attention.multihead import attention_weights
+from nmt.attention.normalisers import Normaliser, Softmax
+from nmt.attention.patterns import Everything, Pattern, causal, padding
 from nmt.attention.positions import Positions, make_positions
 from nmt.config.mechanisms import Place
 from nmt.config.models import TransformerConfig
@@ -18,10 +20,11 @@ from nmt.kernels.scaled_dot_product import attention
 
 
 class KeysValues(NamedTuple):
-    """The state of self-attention: the keys and values of all positions so far."""
+    """The state of self-attention: the keys and values of all positions so far that may be needed again."""
 
-    keys: Tensor  # [rows, heads, length, head_dim]
-    values: Tensor  # [rows, heads, length, head_dim]
+    keys: Tensor  # [rows, num_kv_heads, length, head_dim]
+    values: Tensor  # [rows, num_kv_heads, length, head_dim]
+    forgotten: Tensor  # [rows, number of earlier positions, 0]: no numbers, only a size
 
 
 class SelfAttention(Mixer):
@@ -30,29 +33,31 @@ class SelfAttention(Mixer):
     def __init__(
         self,
         model_dim: int,
-        num_heads: int,
+        heads: Heads,
         positions: Positions,
         causal: bool = False,
         dropout: float = 0.0,
         normaliser: Normaliser | None = None,
+        pattern: Pattern | None = None,
     ) -> None:
-        """Create the attention; without a normaliser it has a softmax."""
+        """Create the attention; without a normaliser it has a softmax, and without a pattern it is full attention."""
         super().__init__()
-        self.num_heads = num_heads
+        self.heads = heads
         self.positions = positions
         self.causal = causal
         self.dropout = nn.Dropout(dropout)
         self.normaliser = normaliser or Softmax()
-        self.qkv_projection = nn.Linear(model_dim, 3 * model_dim)
+        self.pattern = pattern or Everything()
+        self.qkv_projection = nn.Linear(model_dim, model_dim + 2 * heads.kv_dim)
         self.output_projection = nn.Linear(model_dim, model_dim)
 
     def init_state(self, rows: int, like: Tensor) -> KeysValues:
-        head_dim = self.output_projection.in_features // self.num_heads
-        empty = like.new_empty(rows, self.num_heads, 0, head_dim)
-        return KeysValues(empty, empty)
+        empty = like.new_empty(rows, self.heads.num_kv_heads, 0, self.heads.head_dim)
+        return KeysValues(empty, empty, like.new_empty(rows, 0, 0))
 
     def state_bytes(self, length: int) -> int:
-        return 2 * 4 * length * self.output_projection.in_features
+        remembered = length if self.pattern.reach is None else min(length, self.pattern.reach)
+        return 2 * 4 * remembered * self.heads.kv_dim
 
     def forward(
         self,
@@ -65,32 +70,29 @@ class SelfAttention(Mixer):
     ) -> tuple[Tensor, KeysValues | None, Tensor | None]:
         assert mask is None or state is None, "a mask cannot be combined with a state"
         # queries, keys and values
-        query, key, value = split_heads(self.qkv_projection(x), 3, self.num_heads)
+        heads = self.heads
+        parts = (heads.num_heads, heads.num_kv_heads, heads.num_kv_heads)
+        query, key, value = heads.split(self.qkv_projection(x), parts)
+        query, key = heads.qk_norm.query(query), heads.qk_norm.key(key)
         query, key = self.positions.turn(query, positions), self.positions.turn(key, positions)
+        forgotten = 0 if state is None else state.forgotten.size(1)
         if state is not None:
             key = torch.cat((state.keys.to(key.dtype), key), dim=2)
             value = torch.cat((state.values.to(value.dtype), value), dim=2)
-            state = KeysValues(key, value)
-        # bias on the scores: positions, padding and causality
+            state = self._remembered(key, value, state.forgotten)
+        key, value = heads.shared(key), heads.shared(value)
+        # bias on the scores
+        key_positions = _last_positions(positions, key.size(2))
         hides_future = self.causal and x.size(1) > 1  # a single new position may attend to all positions so far
-        only_causal = state is None and mask is None and not self.positions.enters_scores
-        fused_causal = hides_future and only_causal  # torch has a kernel for causality without any other bias
-        terms, key_positions = [], positions
-        if hides_future or self.positions.enters_scores or self.positions.changes_values:
-            key_positions = _last_positions(positions, key.size(2))
-        if self.positions.enters_scores:
-            src_lengths = None if mask is None else mask.sum(dim=1)
-            terms.append(self.positions.bias(query, key, positions, key_positions, src_lengths))
-        if mask is not None:
-            terms.append(patterns.padding(mask))
+        bias = self._bias(query, key, positions, key_positions, mask)
+        fused_causal = hides_future and bias is None and state is None  # torch has a kernel for causality alone
         if hides_future and not fused_causal:
-            terms.append(patterns.causal(positions, key_positions))
-        bias = _sum(terms)
+            bias = _sum([bias, causal(positions, key_positions)])
         # weights, which the fused kernel does not return
         weights = None
         explicit = self.positions.changes_values or not self.normaliser.fused
         if need_weights or explicit:
-            full_bias = patterns.causal(positions, key_positions) if fused_causal else bias
+            full_bias = causal(positions, key_positions) if fused_causal else bias
             weights = attention_weights(query, key, full_bias, self.normaliser)
         # contexts
         if explicit:
@@ -101,19 +103,48 @@ class SelfAttention(Mixer):
             context = attention(
                 query, key, value, bias=bias, causal=fused_causal, dropout=self.dropout.p, training=self.training
             )
-        context = self.normaliser.of_context(merge_heads(context))
-        return self.output_projection(context), state, weights if need_weights else None
+        output = self.output_projection(self.normaliser.of_context(heads.merge(context)))
+        if not need_weights:
+            return output, state, None
+        assert weights is not None
+        # positions that had been forgotten before this call have weights of zero
+        return output, state, pad(weights, (forgotten, 0))
+
+    def _bias(
+        self, query: Tensor, key: Tensor, positions: Tensor, key_positions: Tensor, mask: Tensor | None
+    ) -> Tensor | None:
+        """Return the sum of the biases of positions, pattern and padding, or None if there is none of them."""
+        terms: list[Tensor | None] = []
+        given = (query, key, positions, key_positions, None if mask is None else mask.sum(dim=1))
+        if self.positions.enters_scores:
+            terms.append(self.positions.bias(*given))
+        if self.pattern.restricts:
+            bias = self.pattern.bias(*given)
+            # a query that is padding could see nothing at all within its pattern, and its context would be undefined
+            terms.append(bias if mask is None else torch.where(mask[:, None, :, None], bias, 0.0))
+        if mask is not None:
+            terms.append(padding(mask))
+        return _sum(terms)
+
+    def _remembered(self, key: Tensor, value: Tensor, forgotten: Tensor) -> KeysValues:
+        """Return the keys and values that later positions may need."""
+        if self.pattern.reach is None:
+            return KeysValues(key, value, forgotten)
+        first = max(0, key.size(2) - self.pattern.reach)
+        forgotten = forgotten.new_empty(forgotten.size(0), forgotten.size(1) + first, 0)
+        return KeysValues(key[:, :, first:], value[:, :, first:], forgotten)
 
 
-def make(config: TransformerConfig, place: Place) -> SelfAttention:
-    """Return the self-attention of one layer."""
+def make(config: TransformerConfig, place: Place, pattern: Pattern | None = None) -> SelfAttention:
+    """Return the self-attention of one layer, with a pattern if there is one."""
     return SelfAttention(
         config.model_dim,
-        config.num_heads,
+        make_heads(config, place),
         make_positions(config),
         place.causal,
         config.attention_dropout,
-        make_normaliser(config, config.num_heads, config.model_dim),
+        make_head_normaliser(config, place),
+        pattern,
     )
 
 

@@ -2,10 +2,31 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Annotated
+from dataclasses import dataclass, field
+from typing import Annotated, Literal, get_args
 
-from nmt.config.ranges import Range, Rate
+from nmt.config.ranges import Count, Dimension, Range, Rate
+
+PlaceName = Literal["encoder_self", "decoder_self", "decoder_cross"]  # the places of attention in a Transformer
+
+
+@dataclass(kw_only=True)
+class HeadsConfig:
+    """Options of the heads of a Transformer's attention, at all of its places or only at those in `places`."""
+
+    num_kv_heads: Dimension | None = None  # heads of keys and values, which divide num_heads; null: num_heads
+    qk_norm: Literal["none", "l2", "rms"] = "none"  # normalise queries and keys: by their length, or root mean square
+    qk_length: Annotated[int, Range(2, 100_000)] = 100  # qk_norm=l2: length of a long sentence, for the first scale
+    talking: bool = False  # talking heads: mix the scores, and the weights, of all heads
+    dropout: Rate = 0.0  # rate at which whole heads are left out in training
+    places: list[PlaceName] = field(default_factory=lambda: list(get_args(PlaceName)))  # where these options hold
+
+
+@dataclass(kw_only=True)
+class SlidingConfig:
+    """Options of sliding, attention to a window around each position (Beltagy et al. 2020)."""
+
+    window: Count = 16  # positions at most this far away can be attended to
 
 
 @dataclass(kw_only=True)

@@ -15,8 +15,12 @@ from torch import nn
 from torch.nn import functional
 
 from nmt.attention.cross.softmax import CrossAttention
+from nmt.attention.heads import Heads
+from nmt.attention.heads.dropout import HeadDropout
+from nmt.attention.heads.qk_norm import QkNorm
 from nmt.attention.mixers.softmax import SelfAttention
 from nmt.attention.normalisers import Softmax
+from nmt.attention.patterns import Everything
 from nmt.attention.positions import Positions
 from nmt.attention.positions.sinusoidal import SinusoidalPositions, sinusoids
 from nmt.data.tokenizer import BOS, PAD
@@ -124,20 +128,38 @@ def _layer(part: Part, spec: Any, causal: bool) -> None:
 
 @writes(SelfAttention)
 def _self_attention(part: Part, spec: Any) -> None:
+    part.child("heads", Heads).write(None)
     part.child("positions", Positions).write(None)
+    part.child("pattern", Everything).write(None)
     part.child("dropout", nn.Dropout).write(None)
     part.child("normaliser", Softmax).write(None)
-    part.one_for_all("num_heads", part.option("num_heads"))
     for name, linear in zip(("qkv", "output"), spec.linear, strict=True):
         part.child(f"{name}_projection", nn.Linear).write(linear)
 
 
 @writes(CrossAttention, "dropout")
 def _cross_attention(part: Part, spec: Any) -> None:
+    part.child("heads", Heads).write(None)
     part.child("normaliser", Softmax).write(None)
-    part.one_for_all("num_heads", part.option("num_heads"))
     for name, linear in zip(("query", "kv", "output"), spec.linear, strict=True):
         part.child(f"{name}_projection", nn.Linear).write(linear)
+
+
+@writes(Heads, "head_dim")
+def _heads(part: Part, spec: None) -> None:
+    """Write nothing but the number of heads, which is one for the whole model."""
+    part.one_for_all("num_heads", part.option("num_heads"))
+    if (found := part.option("num_kv_heads")) != part.option("num_heads"):
+        part.refuse(f"has num_kv_heads={found}", "but the exported model has keys and values for each head")
+    part.child("qk_norm", QkNorm).write(None)
+    part.child("dropout", HeadDropout).write(None)
+
+
+@writes(QkNorm)
+@writes(HeadDropout, "rate")
+@writes(Everything)
+def _no_change(part: Part, spec: None) -> None:
+    """Write nothing: these modules change nothing, or only training."""
 
 
 @writes(FeedForward)

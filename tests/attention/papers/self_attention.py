@@ -28,6 +28,9 @@ ScoreOf = Callable[[int, int, int, Tensor, Tensor], Tensor]
 # (query position, key position, value [head_dim]) -> the vector that alpha_ij multiplies
 ValueOf = Callable[[int, int, Tensor], Tensor]
 
+# (query position, key position, sentence length) -> whether the query sees the key
+SeesOf = Callable[[int, int, int], bool]
+
 
 def plain_score(head: int, i: int, j: int, q: Tensor, k: Tensor) -> Tensor:
     return (q * k).sum() / math.sqrt(len(q))
@@ -35,6 +38,10 @@ def plain_score(head: int, i: int, j: int, q: Tensor, k: Tensor) -> Tensor:
 
 def plain_value(i: int, j: int, v: Tensor) -> Tensor:
     return v
+
+
+def plain_sight(i: int, j: int, length: int) -> bool:
+    return True
 
 
 def self_attention(
@@ -45,6 +52,7 @@ def self_attention(
     causal: bool,
     score: ScoreOf = plain_score,
     value: ValueOf = plain_value,
+    sees: SeesOf = plain_sight,
 ) -> Tensor:
     """Return the outputs [length, dim] for one sentence x [length, dim] whose words are at the given positions."""
     head_dim = x.size(1) // num_heads
@@ -54,7 +62,7 @@ def self_attention(
         for head in range(num_heads):
             rows = slice(head * head_dim, (head + 1) * head_dim)
             q = weights.query[rows] @ x[at] + weights.query_bias[rows]
-            seen = [(other, j) for other, j in enumerate(positions) if j <= i or not causal]
+            seen = [(other, j) for other, j in enumerate(positions) if (j <= i or not causal) and sees(i, j, len(x))]
             e = []
             for other, j in seen:
                 k = weights.key[rows] @ x[other] + weights.key_bias[rows]

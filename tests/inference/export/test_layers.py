@@ -13,8 +13,13 @@ import pytest
 import torch
 from torch import nn
 
+from nmt.attention.heads import Heads
+from nmt.attention.heads.qk_norm import RmsNorm
 from nmt.attention.mixers.softmax import SelfAttention
+from nmt.attention.normalisers import Softmax
 from nmt.attention.normalisers.sparsemax import Sparsemax
+from nmt.attention.normalisers.talking_heads import TalkingHeads
+from nmt.attention.patterns.sliding import SlidingWindow
 from nmt.attention.positions import Positions
 from nmt.attention.positions.sinusoidal import SinusoidalPositions
 from nmt.config.models import TransformerConfig
@@ -177,15 +182,23 @@ def option(name: str, **changes: object) -> Callable[[Seq2Seq], None]:
 
 TINY = TransformerConfig(**(TRANSFORMER | {"norm": "pre"}))
 FOREIGN: list[tuple[Callable[[Seq2Seq], None], str]] = [
-    (replace("decoder.layers.0.mixer", LinearAttention(16, 2, Positions())),
+    (replace("decoder.layers.0.mixer", LinearAttention(16, Heads(16, 2), Positions())),
      "decoder.layers.0.mixer is of type LinearAttention, which CTranslate2 has no layer for"),
     (replace("encoder.layers.1.mixer", nn.GRU(16, 16)), "encoder.layers.1.mixer is of type GRU,"),
-    (replace("decoder.layers.1.cross_attention", LinearAttention(16, 2, Positions())),
+    (replace("decoder.layers.1.cross_attention", LinearAttention(16, Heads(16, 2), Positions())),
      "decoder.layers.1.cross_attention is of type LinearAttention,"),
     (replace("decoder.layers.1", Gated(TINY, 1)), "decoder.layers.1 is of type Gated,"),
     (replace("encoder.layers", nn.Sequential()), "encoder.layers is of type Sequential,"),
-    (replace("decoder.layers.0.cross_attention", SelfAttention(16, 2, Positions())),
+    (replace("decoder.layers.0.cross_attention", SelfAttention(16, Heads(16, 2), Positions())),
      "decoder.layers.0.cross_attention is of type SelfAttention,"),
+    (replace("encoder.layers.1.mixer.heads.qk_norm", RmsNorm(8)),
+     "encoder.layers.1.mixer.heads.qk_norm is of type RmsNorm,"),
+    (replace("decoder.layers.0.cross_attention.heads", Heads(16, 2, 1)),
+     "decoder.layers.0.cross_attention.heads has num_kv_heads=1, but the exported model has keys and values for each"),
+    (replace("decoder.layers.0.mixer.pattern", SlidingWindow(2)),
+     "decoder.layers.0.mixer.pattern is of type SlidingWindow,"),
+    (replace("encoder.layers.1.mixer.normaliser", TalkingHeads(2, Softmax())),
+     "encoder.layers.1.mixer.normaliser is of type TalkingHeads,"),
     (replace("encoder.layers.1.mixer.normaliser", Sparsemax()),
      "encoder.layers.1.mixer.normaliser is of type Sparsemax, which CTranslate2 has no layer for"),
     (replace("decoder.layers.1.cross_attention.normaliser", Sparsemax()),
@@ -217,8 +230,8 @@ FOREIGN: list[tuple[Callable[[Seq2Seq], None], str]] = [
      "encoder.layers.0.feed_forward has activation=tanh, which CTranslate2 does not have"),
     (option("decoder.layers.1.feed_forward", activation=nn.functional.gelu),
      "decoder.layers.1.feed_forward has activation=GELU, but another layer has RELU: CTranslate2"),
-    (option("decoder.layers.1.cross_attention", num_heads=4),
-     "decoder.layers.1.cross_attention has num_heads=4, but another layer has 2"),
+    (option("decoder.layers.1.cross_attention.heads", num_heads=4, num_kv_heads=4),
+     "decoder.layers.1.cross_attention.heads has num_heads=4, but another layer has 2"),
     (option("decoder.layers.1.mixer_residual.norm", eps=1e-3),
      "decoder.layers.1.mixer_residual.norm has eps=0.001, but another layer has 1e-05"),
     (option("encoder.layers.1.mixer_residual", pre=False),

@@ -1,0 +1,82 @@
+"""The heads of one place of attention (Vaswani et al. 2017, section 3.2.2), which may share their keys and values."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from nmt.attention.heads.dropout import HeadDropout
+from nmt.attention.heads.qk_norm import QkNorm, make_qk_norm
+from nmt.attention.normalisers import Normaliser, make_normaliser
+from nmt.attention.normalisers.talking_heads import TalkingHeads
+from nmt.config.mechanisms import Place
+from nmt.config.models import TransformerConfig
+
+
+class Heads(nn.Module):
+    """The division of projections among heads.
+
+    Queries have num_heads heads. Keys and values have num_kv_heads, each of which serves as many heads of queries as
+    its neighbours: all of them have their own in multi-head attention; with num_kv_heads = 1 they share one
+    (multi-query attention, Shazeer 2019), and in between each group shares one (grouped-query attention, Ainslie et
+    al. 2023). The keys and values that search has to remember shrink in this proportion.
+    """
+
+    def __init__(
+        self,
+        model_dim: int,
+        num_heads: int,
+        num_kv_heads: int | None = None,
+        qk_norm: QkNorm | None = None,
+        dropout: float = 0.0,
+    ) -> None:
+        """Create the heads; without num_kv_heads, all heads have their own keys and values."""
+        super().__init__()
+        self.num_heads = num_heads
+        self.num_kv_heads = num_kv_heads or num_heads
+        self.head_dim = model_dim // num_heads
+        self.qk_norm = qk_norm or QkNorm()
+        self.dropout = HeadDropout(dropout)
+
+    @property
+    def kv_dim(self) -> int:
+        """The number of features of all keys of a position together; its values have as many."""
+        return self.num_kv_heads * self.head_dim
+
+    def split(self, projection: Tensor, parts: Sequence[int]) -> tuple[Tensor, ...]:
+        """Split a projection [rows, length, heads of all parts * head_dim] into parts with these numbers of heads.
+
+        Each part is [rows, heads, length, head_dim].
+        """
+        heads: Tensor = projection.unflatten(2, (-1, self.head_dim)).transpose(1, 2)
+        return torch.split(heads, list(parts), dim=1)
+
+    def shared(self, x: Tensor) -> Tensor:
+        """Return the keys or values that each head of queries reads.
+
+        x [rows, num_kv_heads, length, head_dim] -> [rows, num_heads, length, head_dim].
+        """
+        return x if self.num_kv_heads == self.num_heads else x.repeat_interleave(self.num_heads // x.size(1), dim=1)
+
+    def merge(self, contexts: Tensor) -> Tensor:
+        """Concatenate the heads' contexts [rows, heads, length, head_dim] to [rows, length, model_dim]."""
+        kept: Tensor = self.dropout(contexts)
+        return kept.transpose(1, 2).flatten(2)
+
+
+def make_heads(config: TransformerConfig, place: Place) -> Heads:
+    """Return the heads that `model.heads` describes for a place of attention."""
+    options = config.heads
+    if place.key not in options.places:
+        return Heads(config.model_dim, config.num_heads)
+    qk_norm = make_qk_norm(config)
+    return Heads(config.model_dim, config.num_heads, options.num_kv_heads, qk_norm, options.dropout)
+
+
+def make_head_normaliser(config: TransformerConfig, place: Place) -> Normaliser:
+    """Return the normaliser of a place of attention, within talking heads if it has them."""
+    normaliser = make_normaliser(config, config.num_heads, config.model_dim)
+    talking = config.heads.talking and place.key in config.heads.places
+    return TalkingHeads(config.num_heads, normaliser) if talking else normaliser

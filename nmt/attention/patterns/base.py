@@ -1,0 +1,69 @@
+"""The interface of patterns, and the biases that every self-attention has: for padding and for causality.
+
+A bias is added to scores. It is 0 where a query may attend and minus infinity elsewhere, and it broadcasts to
+[rows, heads, queries, keys].
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+
+class Pattern(nn.Module):
+    """The base class of patterns, which by itself lets every query attend to every key.
+
+    Most patterns only override `allows`. A pattern that prefers some keys, or that learns, overrides `bias`.
+    Padding and causality are not its concern.
+    """
+
+    restricts = True  # whether it changes anything: not this base class
+    # the largest distance to an earlier key that a query of a decoder reads; search can forget what is further back
+    reach: int | None = None
+
+    def allows(self, i: Tensor, j: Tensor, length: Tensor | None) -> Tensor:
+        """Return whether a query at position i may attend to a key at position j, for each element (bool).
+
+        i and j are integers that broadcast to each other. length, which broadcasts to both, is the length of the
+        sentence; None in a decoder, where it is not known.
+        """
+        return torch.ones_like(i + j, dtype=torch.bool)
+
+    def bias(
+        self,
+        query: Tensor,
+        key: Tensor,
+        query_positions: Tensor,
+        key_positions: Tensor,
+        src_lengths: Tensor | None = None,
+    ) -> Tensor:
+        """Return the term to add to the scores; the arguments are those of `Positions.bias`."""
+        length = None if src_lengths is None else src_lengths[:, None, None, None]
+        allowed = self.allows(query_positions[:, None, :, None], key_positions[:, None, None, :], length)
+        return bias_of(allowed)
+
+
+class Everything(Pattern):
+    """The pattern of full attention."""
+
+    restricts = False
+
+
+def bias_of(mask: Tensor) -> Tensor:
+    """Convert a bool mask (True = may attend) to a bias of the same shape."""
+    return torch.where(mask, 0.0, -math.inf)
+
+
+def padding(mask: Tensor) -> Tensor:
+    """Return the bias [rows, 1, 1, keys] that hides keys where mask [rows, keys] is False."""
+    return bias_of(mask)[:, None, None]
+
+
+def causal(query_positions: Tensor, key_positions: Tensor) -> Tensor:
+    """Return the bias [rows, 1, queries, keys] that lets a query attend to its own position and earlier ones.
+
+    Positions are [rows, queries] and [rows, keys].
+    """
+    return bias_of(key_positions.unsqueeze(1) <= query_positions.unsqueeze(2)).unsqueeze(1)

@@ -1,0 +1,47 @@
+"""Self-attention with a pattern is the paper's, in values and gradients, whole and in steps."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from nmt.config.models import TransformerConfig
+from nmt.config.options.transformer import SlidingConfig
+from tests.attention.against_paper import assert_is_the_paper_s, mixer_of
+from tests.attention.papers import patterns as paper
+from tests.attention.papers.self_attention import SeesOf, Weights, self_attention
+
+HEADS = 2
+CASES: dict[str, tuple[dict[str, Any], SeesOf]] = {
+    "sliding": ({"sliding": SlidingConfig(window=1)}, paper.sliding(1)),
+    "sliding wide": ({"sliding": SlidingConfig(window=3)}, paper.sliding(3)),
+}
+
+
+@pytest.mark.parametrize("causal", [False, True], ids=["encoder", "decoder"])
+@pytest.mark.parametrize("case", CASES)
+def test_attention_is_the_paper_s(case: str, causal: bool) -> None:
+    options, sees = CASES[case]
+    name = case.split()[0]
+    config = TransformerConfig(
+        model_dim=8, num_heads=HEADS, positions="none", encoder_self=name, decoder_self=name, **options
+    )
+
+    def attention(x: Tensor, positions: list[int], weights: Weights, causal: bool) -> Tensor:
+        return self_attention(x, positions, weights, HEADS, causal, sees=sees)
+
+    assert_is_the_paper_s(mixer_of(config, causal), attention)
+
+
+def test_a_sliding_window_forgets_what_it_has_passed() -> None:
+    mixer = mixer_of(
+        TransformerConfig(model_dim=8, num_heads=2, decoder_self="sliding", sliding=SlidingConfig(window=3)), True
+    )
+    assert mixer.state_bytes(2) < mixer.state_bytes(3) == mixer.state_bytes(1000) == 2 * 4 * 3 * 8
+    state = mixer.init_state(2, torch.empty(0, dtype=torch.float64))
+    for position in range(6):
+        _, state, _ = mixer(torch.randn(2, 1, 8, dtype=torch.float64), torch.tensor([[position]]), None, state)
+        assert state.keys.size(2) == state.values.size(2) == min(position + 1, 3)
