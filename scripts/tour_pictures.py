@@ -25,6 +25,7 @@ from nmt.attention.positions.alibi import LinearBiases
 from nmt.attention.positions.base import Positions
 from nmt.attention.positions.sinusoidal import frequencies, sinusoids
 from nmt.attention.scores import make_score
+from nmt.config.models import LuongConfig
 from nmt.data.alignments import read_gold
 from nmt.data.compression import read_lines
 from nmt.evaluation.alignment_error import alignment_scores
@@ -72,7 +73,7 @@ def scores(_: Path) -> Figure:
     query = torch.tensor([[[1.0, 0.5]]])
     figure, grid = plt.subplots(1, 3, figsize=(8.4, 3), sharey=True, layout="constrained")
     for axes, name in zip(grid, ("dot", "general", "additive"), strict=True):
-        score = make_score(name, 2, 2, 8)
+        score = make_score(LuongConfig(score=name), 2, 2, 8)  # type: ignore[arg-type]
         for weight in score.parameters():
             torch.nn.init.normal_(weight)
         with torch.no_grad():
