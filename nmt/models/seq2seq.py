@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from nmt.attention.contract import LearnsFromUpdates, penalties
+from nmt.attention.contract import LearnsFromUpdates, Mixer, penalties
 from nmt.data.tokenizer import BOS, PAD
 from nmt.models.contract import AttentionKind, Decoded, Decoder, Encoder, Memory, NeedWeights, State
 
@@ -36,6 +36,14 @@ class Seq2Seq(nn.Module):
         if kind == "encoder":
             return cast(Encoder, self.encoder).attends
         return self.attends if kind == "cross" else cast(Decoder, self.decoder).self_attends
+
+    def implied_layers(self, kind: AttentionKind) -> list[int]:
+        """Return the layers, from 0, whose weights in `attention` are implied; see `Mixer`."""
+        if kind == "cross":
+            return []
+        stack = self.encoder if kind == "encoder" else self.decoder
+        mixers = [module for module in stack.modules() if isinstance(module, Mixer)]  # one in each layer
+        return [layer for layer, mixer in enumerate(mixers) if mixer.implied]
 
     @property
     def loss_names(self) -> tuple[str, ...]:

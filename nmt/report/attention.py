@@ -97,12 +97,17 @@ def pictures(
     drawn = []
     for each, (line, _, _) in zip(found, pairs, strict=True):
         words = on_words(each, (languages[source_side], languages[target_side]), punctuation_apart=True)
-        drawn.append(_picture(name, line, words, selection, kind))
+        drawn.append(_picture(name, line, words, selection, kind, model.implied_layers(kind)))
     return drawn
 
 
-def _picture(name: str, line: int, words: WordAttention, selection: Selection, kind: AttentionKind) -> Picture:
-    """Return the picture of the selected layers and heads of weights [layers, heads, queries, keys], with a title."""
+def _picture(
+    name: str, line: int, words: WordAttention, selection: Selection, kind: AttentionKind, implied: Sequence[int] = ()
+) -> Picture:
+    """Return the picture of the selected layers and heads of weights [layers, heads, queries, keys], with a title.
+
+    The title says so if the weights of any of these layers are implied.
+    """
     weights = words.weights
     keys, queries = words.labels
     if kind == "decoder":  # the decoder's input begins with <s>, which `on_words` puts at the end
@@ -126,6 +131,8 @@ def _picture(name: str, line: int, words: WordAttention, selection: Selection, k
         parts += [_short("layer", layers), _short("head", heads)]
         if len(layers) == len(heads) == 1:
             title += f", {panels[0][0].title}"
+    if shown := [layer + 1 for group in layers for layer in group if layer in implied]:
+        title += f" (layer {', '.join(map(str, shown))}: implied, mean of absolute values)"
     if len(layers) == len(heads) == 1:
         panels = [[Panel("", panels[0][0].weights)]]  # already part of the picture's title
     return Picture("-".join(parts), title, panels, keys, queries)
