@@ -18,13 +18,14 @@ import multiprocessing
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, is_dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple, cast, get_type_hints
 
 from omegaconf import DictConfig, OmegaConf
 
+from nmt.config.models import MODEL_FAMILIES
 from nmt.config.plain import parse, read_text, refuse_interpolations, resolve
 from nmt.config.schema import Config, SearchConfig
 from nmt.config.typed import from_dict
@@ -41,12 +42,16 @@ _DIFFERING: dict[int, tuple[str, ...]] = {
 _ADDED: dict[int, tuple[str, ...]] = {
     2: ("model.alignment", "model.doubly_stochastic", "model.positions", "model.encoder_self", "model.decoder_self",
         "model.decoder_cross"),
-    3: ("model.bidirectional_layers", "model.coverage", "model.dropout_mask", "model.entmax", "model.gaussian",
-        "model.hard", "model.layer_norm", "model.local_m", "model.local_p", "model.location", "model.location_aware",
-        "model.normaliser", "model.residual", "model.rotary", "model.shaw", "model.top_k", "model.transparent",
-        "search.replace_unknown", "data.*.alignments", "training.guided_attention", "model.monotonic",
-        "model.heads", "model.sliding"),
+    3: ("model.bidirectional_layers", "model.dropout_mask", "model.layer_norm", "model.normaliser", "model.residual",
+        "search.replace_unknown", "data.*.alignments", "training.guided_attention"),
 }  # fmt: skip
+# Options of mechanisms may be missing, too: a file is from before such a mechanism came, and does not use it.
+_OPTIONS = {
+    f"model.{name}"
+    for family in MODEL_FAMILIES.values()
+    for name, hint in get_type_hints(family).items()
+    if is_dataclass(hint)
+}
 # A file with all these keys and no `schema` was written by nmt (a run's, or printed by --cfg job), not by hand.
 _SECTIONS = ("model", "data", "tokenizer", "training", "search", "seed", "run_dir")
 _SEARCH = ("beam_size", "length_penalty", "max_length_ratio", "max_length_offset", "tokens_per_batch", "precision")
@@ -116,7 +121,8 @@ def _check_complete(values: dict[str, Any], version: int, path: Path) -> None:
     if version > 1:  # the keys of the earliest runs, which are of version 1, are not recorded
         added = [pattern for later in range(version, SCHEMA + 1) for pattern in _ADDED.get(later, ())]
         missing = _missing(whole, values)
-        _refuse_missing([key for key in missing if not any(fnmatchcase(key, pattern) for pattern in added)], path)
+        needed = [key for key in missing if key not in _OPTIONS]
+        _refuse_missing([key for key in needed if not any(fnmatchcase(key, pattern) for pattern in added)], path)
 
 
 def _refuse_missing(missing: list[str], path: Path) -> None:
