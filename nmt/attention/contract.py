@@ -90,7 +90,8 @@ class Mixer(nn.Module, ABC):
 
         x is [rows, length, dim] at positions [rows or 1, length]; mask [rows, length] is False at padding. If a state
         is given, x continues the sequence that the state has seen, and no mask is allowed. Weights are
-        [rows, heads, length, all positions so far].
+        [rows, heads, length, all positions so far]. With a state, implied weights may be None, since a state of
+        constant size does not know the positions one by one.
         """
 
     @abstractmethod

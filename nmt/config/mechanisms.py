@@ -14,7 +14,7 @@ from nmt.errors import require
 
 PositionName = Literal["sinusoidal", "none", "rotary", "alibi", "shaw"]
 PatternName = Literal["sliding"]  # self-attention to some of the positions
-MixerName = Literal["softmax", "ssru", PatternName]  # self-attention, or a layer that replaces it
+MixerName = Literal["softmax", "ssru", PatternName, "mamba"]  # self-attention, or a layer that replaces it
 CrossName = Literal["softmax", "transparent"]  # a Transformer's attention to the source
 # a recurrent decoder's comparison of its state with a source state
 ScoreName = Literal["dot", "scaled_dot", "general", "additive", "concat", "location"]

@@ -31,7 +31,14 @@ from nmt.config.options.recurrent import (
     LocationConfig,
     MonotonicConfig,
 )
-from nmt.config.options.transformer import HeadsConfig, RotaryConfig, ShawConfig, SlidingConfig, TransparentConfig
+from nmt.config.options.transformer import (
+    HeadsConfig,
+    MambaConfig,
+    RotaryConfig,
+    ShawConfig,
+    SlidingConfig,
+    TransparentConfig,
+)
 from nmt.config.ranges import Auto, Dimension, Layers, Range, Rate
 from nmt.errors import require
 
@@ -207,6 +214,7 @@ class TransformerConfig:
     heads: HeadsConfig = field(default_factory=HeadsConfig)  # options of the heads
     encoder_self: MixerName | list[MixerName] = "softmax"  # encoder self-attention: one for all layers or one per layer
     decoder_self: MixerName | list[MixerName] = "softmax"  # decoder self-attention: one for all layers or one per layer
+    mamba: MambaConfig = field(default_factory=MambaConfig)  # options of encoder_self or decoder_self=mamba
     decoder_cross: CrossName | list[CrossName] = "softmax"  # attention to the source: for all layers, or one per layer
     sliding: SlidingConfig = field(default_factory=SlidingConfig)  # options of encoder_self or decoder_self=sliding
     transparent: TransparentConfig = field(default_factory=TransparentConfig)  # options of decoder_cross=transparent

@@ -18,7 +18,7 @@ from nmt.config.options.recurrent import (
     LocationConfig,
     MonotonicConfig,
 )
-from nmt.config.options.transformer import HeadsConfig, RotaryConfig, ShawConfig, SlidingConfig
+from nmt.config.options.transformer import HeadsConfig, MambaConfig, RotaryConfig, ShawConfig, SlidingConfig
 from nmt.models.build import build_model
 from nmt.models.contract import Decoded
 from nmt.models.seq2seq import Seq2Seq
@@ -150,6 +150,12 @@ VARIANTS: dict[str, ModelConfig] = {
                                                shaw=ShawConfig(max_distance=3, values=False)),
     "transformer-ssru": TransformerConfig(**TRANSFORMER, decoder_self="ssru"),
     "transformer-ssru-softmax": TransformerConfig(**TRANSFORMER, norm="pre", decoder_self=["ssru", "softmax"]),
+    "transformer-mamba": TransformerConfig(**TRANSFORMER, norm="pre", encoder_self="mamba", decoder_self="mamba",
+                                           mamba=MambaConfig(state_dim=3)),
+    "transformer-mamba-softmax": TransformerConfig(**TRANSFORMER, positions="rotary",
+                                                   encoder_self=["softmax", "mamba"], decoder_self=["mamba", "softmax"],
+                                                   mamba=MambaConfig(state_dim=2, expansion=1, kernel_size=1,
+                                                                     delta_rank=3)),
     "transformer-transparent": TransformerConfig(**TRANSFORMER, norm="pre", decoder_cross="transparent"),
     "transformer-softmax-transparent": TransformerConfig(**TRANSFORMER, decoder_cross=["softmax", "transparent"]),
     "transformer-sparsemax": TransformerConfig(**TRANSFORMER, normaliser="sparsemax", attention_dropout=0.1),

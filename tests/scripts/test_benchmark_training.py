@@ -8,14 +8,14 @@ import json
 import sys
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
 import torch
 
 from nmt.config.load import save_config
-from nmt.config.mechanisms import of_layer
+from nmt.config.mechanisms import MixerName, of_layer
 from nmt.config.models import LuongConfig, ModelConfig, RnnEncDecConfig, TransformerConfig
 from nmt.config.schema import Config
 from nmt.data.batch import collate
@@ -54,13 +54,16 @@ def has(config: ModelConfig, key: str, *names: str) -> bool:
 
 # A mixture computes its logits a second time in the backward pass, which the formulas do not count.
 COUNTED = [name for name in REPRESENTATIVES if not has(VARIANTS[name], "alignment", "marginal")]
-# The other variants also apply weights to pairs of positions, or to layers, and not only to tokens.
+# The other variants also apply weights to pairs of positions, to layers or to states, and not only to tokens.
+OTHER_MIXERS = [name for name in get_args(MixerName) if name not in ("softmax", "ssru")]
 OF_TOKENS = [
     name
     for name, config in VARIANTS.items()
     if not has(config, "alignment", "marginal", "coverage", "location_aware")
     and not has(config, "positions", "shaw")
     and not has(config, "decoder_cross", "transparent")
+    and not has(config, "encoder_self", *OTHER_MIXERS)
+    and not has(config, "decoder_self", *OTHER_MIXERS)
 ]
 
 

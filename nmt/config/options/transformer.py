@@ -49,3 +49,13 @@ class TransparentConfig:
     """Options of transparent attention: to a learned, weighted sum of all encoder layers (Bapna et al. 2018)."""
 
     dropout: Rate = 0.0  # dropout rate of the layers' scores, before their softmax
+
+
+@dataclass(kw_only=True)
+class MambaConfig:
+    """Options of Mamba, a selective state space model in the place of self-attention (Gu and Dao 2023)."""
+
+    state_dim: Annotated[int, Range(1, 10_000)] = 16  # N: numbers that each channel remembers
+    expansion: Annotated[int, Range(1, 100)] = 2  # E: channels for each of model.model_dim
+    kernel_size: Annotated[int, Range(1, 1000)] = 4  # positions that the convolution before the state reads
+    delta_rank: Annotated[int, Range(0, 1_000_000)] = 0  # R: rank of the projection to Delta; 0: model_dim / 16
