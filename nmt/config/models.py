@@ -32,6 +32,7 @@ from nmt.config.options.recurrent import (
     MonotonicConfig,
 )
 from nmt.config.options.transformer import (
+    ConvolutionConfig,
     HeadsConfig,
     MambaConfig,
     RotaryConfig,
@@ -214,7 +215,8 @@ class TransformerConfig:
     heads: HeadsConfig = field(default_factory=HeadsConfig)  # options of the heads
     encoder_self: MixerName | list[MixerName] = "softmax"  # encoder self-attention: one for all layers or one per layer
     decoder_self: MixerName | list[MixerName] = "softmax"  # decoder self-attention: one for all layers or one per layer
-    mamba: MambaConfig = field(default_factory=MambaConfig)  # options of encoder_self or decoder_self=mamba
+    mamba: MambaConfig = field(default_factory=MambaConfig)  # options of the mixer mamba
+    light_conv: ConvolutionConfig = field(default_factory=ConvolutionConfig)  # options of the mixer light_conv
     decoder_cross: CrossName | list[CrossName] = "softmax"  # attention to the source: for all layers, or one per layer
     sliding: SlidingConfig = field(default_factory=SlidingConfig)  # options of encoder_self or decoder_self=sliding
     transparent: TransparentConfig = field(default_factory=TransparentConfig)  # options of decoder_cross=transparent

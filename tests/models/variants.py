@@ -18,7 +18,14 @@ from nmt.config.options.recurrent import (
     LocationConfig,
     MonotonicConfig,
 )
-from nmt.config.options.transformer import HeadsConfig, MambaConfig, RotaryConfig, ShawConfig, SlidingConfig
+from nmt.config.options.transformer import (
+    ConvolutionConfig,
+    HeadsConfig,
+    MambaConfig,
+    RotaryConfig,
+    ShawConfig,
+    SlidingConfig,
+)
 from nmt.models.build import build_model
 from nmt.models.contract import Decoded
 from nmt.models.seq2seq import Seq2Seq
@@ -156,6 +163,12 @@ VARIANTS: dict[str, ModelConfig] = {
                                                    encoder_self=["softmax", "mamba"], decoder_self=["mamba", "softmax"],
                                                    mamba=MambaConfig(state_dim=2, expansion=1, kernel_size=1,
                                                                      delta_rank=3)),
+    "transformer-light-conv": TransformerConfig(**TRANSFORMER, encoder_self="light_conv", decoder_self="light_conv",
+                                                light_conv=ConvolutionConfig(kernel_sizes=[3, 5])),
+    "transformer-light-conv-softmax": TransformerConfig(**TRANSFORMER, norm="pre", positions="none",
+                                                        encoder_self=["light_conv", "softmax"],
+                                                        decoder_self=["softmax", "light_conv"],
+                                                        light_conv=ConvolutionConfig(kernel_sizes=[4], dropout=0.1)),
     "transformer-transparent": TransformerConfig(**TRANSFORMER, norm="pre", decoder_cross="transparent"),
     "transformer-softmax-transparent": TransformerConfig(**TRANSFORMER, decoder_cross=["softmax", "transparent"]),
     "transformer-sparsemax": TransformerConfig(**TRANSFORMER, normaliser="sparsemax", attention_dropout=0.1),

@@ -29,6 +29,9 @@ class SlidingConfig:
     window: Count = 16  # positions at most this far away can be attended to
 
 
+KernelSizes = list[Annotated[int, Range(2, 10_000)]]
+
+
 @dataclass(kw_only=True)
 class RotaryConfig:
     """Options of rotary positions: queries and keys are turned by position x theta_i (Su et al. 2021)."""
@@ -59,3 +62,11 @@ class MambaConfig:
     expansion: Annotated[int, Range(1, 100)] = 2  # E: channels for each of model.model_dim
     kernel_size: Annotated[int, Range(1, 1000)] = 4  # positions that the convolution before the state reads
     delta_rank: Annotated[int, Range(0, 1_000_000)] = 0  # R: rank of the projection to Delta; 0: model_dim / 16
+
+
+@dataclass(kw_only=True)
+class ConvolutionConfig:
+    """Options of a convolution in the place of self-attention (Wu et al. 2019)."""
+
+    kernel_sizes: KernelSizes = field(default_factory=lambda: [3, 7, 15, 31])  # k by layer; later layers have the last
+    dropout: Rate = 0.0  # DropConnect: dropout rate of the normalised kernels
