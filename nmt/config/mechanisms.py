@@ -15,7 +15,7 @@ from nmt.errors import require
 PositionName = Literal["sinusoidal", "none", "rotary", "alibi", "shaw"]
 PatternName = Literal["sliding"]  # self-attention to some of the positions
 # self-attention, or a layer that replaces it
-MixerName = Literal["softmax", "ssru", PatternName, "mamba", "light_conv"]  # fmt: skip
+MixerName = Literal["softmax", "ssru", PatternName, "mamba", "light_conv", "dynamic_conv"]  # fmt: skip
 CrossName = Literal["softmax", "transparent"]  # a Transformer's attention to the source
 # a recurrent decoder's comparison of its state with a source state
 ScoreName = Literal["dot", "scaled_dot", "general", "additive", "concat", "location"]
@@ -87,7 +87,7 @@ def _refusal(model: Any, key: str, name: str) -> str | None:
                 ": an SSRU reads from left to right, so a source word would not see the words after it; it can stand "
                 "in model.decoder_self"
             )
-        case "encoder_self" | "decoder_self", "light_conv" if not getattr(model, name).kernel_sizes:
+        case "encoder_self" | "decoder_self", "light_conv" | "dynamic_conv" if not getattr(model, name).kernel_sizes:
             return f" needs the size of a kernel, and model.{name}.kernel_sizes=[] has none: put a number into it"
         case "score", "dot" | "scaled_dot" if model.family == "rnnsearch":
             return (

@@ -217,6 +217,7 @@ class TransformerConfig:
     decoder_self: MixerName | list[MixerName] = "softmax"  # decoder self-attention: one for all layers or one per layer
     mamba: MambaConfig = field(default_factory=MambaConfig)  # options of the mixer mamba
     light_conv: ConvolutionConfig = field(default_factory=ConvolutionConfig)  # options of the mixer light_conv
+    dynamic_conv: ConvolutionConfig = field(default_factory=ConvolutionConfig)  # options of the mixer dynamic_conv
     decoder_cross: CrossName | list[CrossName] = "softmax"  # attention to the source: for all layers, or one per layer
     sliding: SlidingConfig = field(default_factory=SlidingConfig)  # options of encoder_self or decoder_self=sliding
     transparent: TransparentConfig = field(default_factory=TransparentConfig)  # options of decoder_cross=transparent
