@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from nmt.attention.mixers import make_mixer
 from nmt.attention.mixers.softmax import SelfAttention
@@ -81,7 +81,7 @@ def assert_steps_are_the_paper_s(mixer: SelfAttention, x: Tensor, chunks: list[i
     assert_same(mixer, x, list(torch.cat(parts, dim=1)), expected)
 
 
-def assert_same(mixer: SelfAttention, x: Tensor, ours: list[Tensor], theirs: list[Tensor]) -> None:
+def assert_same(mixer: nn.Module, x: Tensor, ours: list[Tensor], theirs: list[Tensor]) -> None:
     """Compare outputs, and the gradients of the inputs and of all weights."""
     names, weights = zip(*mixer.named_parameters(), strict=True)
     found = []

@@ -11,6 +11,7 @@ from nmt.config.mechanisms import Place
 from nmt.config.models import TransformerConfig
 from nmt.config.options.transformer import MambaConfig
 from nmt.models.build import build_model
+from tests.attention.against_paper import assert_same
 from tests.attention.papers.mamba import Ssm, mamba
 from tests.models.variants import TRANSFORMER
 
@@ -59,21 +60,6 @@ def in_parts(made: Mamba, x: Tensor, parts: list[int] | None) -> Tensor:
         outputs.append(output)
         start += part.size(1)
     return torch.cat(outputs, dim=1)
-
-
-def assert_same(made: Mamba, x: Tensor, ours: list[Tensor], theirs: list[Tensor]) -> None:
-    """Compare outputs, and the gradients of the inputs and of all weights."""
-    names, weights = zip(("x", x), *made.named_parameters(), strict=True)
-    of = [torch.randn_like(row) for row in theirs]  # the weights of the outputs in a sum
-    found = [
-        torch.autograd.grad(sum((one * row).sum() for one, row in zip(of, rows, strict=True)), weights)
-        for rows in (ours, theirs)
-    ]
-    for one, other in zip(ours, theirs, strict=True):
-        torch.testing.assert_close(one, other)
-    for name, one, other in zip(names, *found, strict=True):
-        assert other.abs().max() > 1e-3, name
-        torch.testing.assert_close(one, other, msg=lambda text, name=name: f"{name}: {text}")
 
 
 @pytest.mark.parametrize("parts", [None, [1] * LENGTH, [3, 1, 2]], ids=["at once", "step by step", "in parts"])
