@@ -35,7 +35,10 @@ class Convolution(Mixer):
     implied = True
 
     def __init__(self, model_dim: int, num_heads: int, kernel_size: int, dropout: float, causal: bool) -> None:
-        """Create the layer; `dropout` is the rate at which DropConnect drops normalised weights of a kernel."""
+        """Create the layer; `dropout` is the rate at which DropConnect drops normalised weights of kernels.
+
+        What is dropped differs from sentence to sentence; a kernel that is the same at all positions stays so.
+        """
         super().__init__()
         self.num_heads = num_heads
         self.kernel_size = kernel_size
@@ -82,7 +85,7 @@ class Convolution(Mixer):
             state = LastValues(seen[:, length:])
         # convolution: the same position of all kernels at a time
         heads = seen.unflatten(2, (self.num_heads, -1))  # [rows, kernel_size - 1 + length, heads, head_dim]
-        kernels = self.dropout(kernels).unsqueeze(4)
+        kernels = self.dropout(kernels.expand(x.size(0), -1, -1, -1)).unsqueeze(4)
         mixed = kernels[..., 0, :] * heads[:, :length]
         for j in range(1, self.kernel_size):
             mixed = mixed + kernels[..., j, :] * heads[:, j : j + length]

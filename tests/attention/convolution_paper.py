@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -11,11 +12,12 @@ from nmt.attention.convolution import Convolution
 from tests.attention.against_paper import assert_same
 from tests.attention.papers.light_conv import Kernel, layer
 
+T = TypeVar("T", bound=Convolution)
 DIM, HEADS, LENGTH = 6, 2, 6
 LENGTHS = [6, 4, 1]
 
 
-def in_float64(make: Callable[[], Convolution]) -> Convolution:
+def in_float64(make: Callable[[], T]) -> T:
     """Return the layer in float64, with weights and biases that are not small."""
     torch.manual_seed(1)
     made = make().double().eval()

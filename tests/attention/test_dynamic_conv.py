@@ -27,9 +27,7 @@ DECODER = {"at once": None, "step by step": [1] * LENGTH, "in parts": [3, 1, 2]}
 
 
 def mixer(kernel_size: int, causal: bool, dropout: float = 0.0) -> DynamicConvolution:
-    made = in_float64(lambda: DynamicConvolution(DIM, HEADS, kernel_size, dropout, causal))
-    assert isinstance(made, DynamicConvolution)
-    return made
+    return in_float64(lambda: DynamicConvolution(DIM, HEADS, kernel_size, dropout, causal))
 
 
 def config_of(**keys: Any) -> TransformerConfig:
