@@ -38,6 +38,7 @@ from nmt.config.options.transformer import (
     RotaryConfig,
     ShawConfig,
     SlidingConfig,
+    SynthesizerConfig,
     TransparentConfig,
 )
 from nmt.config.ranges import Auto, Dimension, Layers, Range, Rate
@@ -218,6 +219,7 @@ class TransformerConfig:
     mamba: MambaConfig = field(default_factory=MambaConfig)  # options of the mixer mamba
     light_conv: ConvolutionConfig = field(default_factory=ConvolutionConfig)  # options of the mixer light_conv
     dynamic_conv: ConvolutionConfig = field(default_factory=ConvolutionConfig)  # options of the mixer dynamic_conv
+    synthesizer_random: SynthesizerConfig = field(default_factory=SynthesizerConfig)  # options of this mixer
     decoder_cross: CrossName | list[CrossName] = "softmax"  # attention to the source: for all layers, or one per layer
     sliding: SlidingConfig = field(default_factory=SlidingConfig)  # options of encoder_self or decoder_self=sliding
     transparent: TransparentConfig = field(default_factory=TransparentConfig)  # options of decoder_cross=transparent

@@ -25,6 +25,7 @@ from nmt.config.options.transformer import (
     RotaryConfig,
     ShawConfig,
     SlidingConfig,
+    SynthesizerConfig,
 )
 from nmt.models.build import build_model
 from nmt.models.contract import Decoded
@@ -175,6 +176,13 @@ VARIANTS: dict[str, ModelConfig] = {
     "transformer-dynamic-conv-softmax": TransformerConfig(**TRANSFORMER, norm="pre",
                                                           encoder_self=["softmax", "dynamic_conv"],
                                                           decoder_self=["dynamic_conv", "softmax"]),
+    "transformer-synthesizer-random": TransformerConfig(**TRANSFORMER, encoder_self="synthesizer_random",
+                                                        decoder_self="synthesizer_random", attention_dropout=0.1,
+                                                        synthesizer_random=SynthesizerConfig(max_length=4)),
+    "transformer-synthesizer-random-softmax": TransformerConfig(**TRANSFORMER, norm="pre", positions="shaw",
+                                                                normaliser="sparsemax",
+                                                                encoder_self=["softmax", "synthesizer_random"],
+                                                                decoder_self=["synthesizer_random", "softmax"]),
     "transformer-transparent": TransformerConfig(**TRANSFORMER, norm="pre", decoder_cross="transparent"),
     "transformer-softmax-transparent": TransformerConfig(**TRANSFORMER, decoder_cross=["softmax", "transparent"]),
     "transformer-sparsemax": TransformerConfig(**TRANSFORMER, normaliser="sparsemax", attention_dropout=0.1),

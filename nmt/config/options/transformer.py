@@ -70,3 +70,10 @@ class ConvolutionConfig:
 
     kernel_sizes: KernelSizes = field(default_factory=lambda: [3, 7, 15, 31])  # k by layer; later layers have the last
     dropout: Rate = 0.0  # DropConnect: dropout rate of the normalised kernels
+
+
+@dataclass(kw_only=True)
+class SynthesizerConfig:
+    """Options of a synthesizer, whose scores do not compare pairs of words (Tay et al. 2021)."""
+
+    max_length: Annotated[int, Range(1, 10_000)] = 256  # tokens beyond this position get no attention
