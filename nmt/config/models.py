@@ -220,6 +220,7 @@ class TransformerConfig:
     light_conv: ConvolutionConfig = field(default_factory=ConvolutionConfig)  # options of the mixer light_conv
     dynamic_conv: ConvolutionConfig = field(default_factory=ConvolutionConfig)  # options of the mixer dynamic_conv
     synthesizer_random: SynthesizerConfig = field(default_factory=SynthesizerConfig)  # options of this mixer
+    synthesizer_dense: SynthesizerConfig = field(default_factory=SynthesizerConfig)  # options of this mixer
     decoder_cross: CrossName | list[CrossName] = "softmax"  # attention to the source: for all layers, or one per layer
     sliding: SlidingConfig = field(default_factory=SlidingConfig)  # options of encoder_self or decoder_self=sliding
     transparent: TransparentConfig = field(default_factory=TransparentConfig)  # options of decoder_cross=transparent

@@ -41,3 +41,20 @@ def synthesizer(x: Tensor, w: Weights, score: Score, heads: int, max_length: int
 def random_score(r: Tensor) -> Score:
     """Return the scores R [heads, max_length, max_length] of a random synthesizer; later words have the last row."""
     return lambda x, i, j, head: r[head, min(i, r.size(1) - 1), j]
+
+
+def dense_score(w_1: Tensor, b_1: Tensor, w_2: Tensor, b_2: Tensor) -> Score:
+    """Return the scores F(x_i)_j = (W_2 ReLU(W_1 x_i + b_1) + b_2)_j of a dense synthesizer.
+
+    W_1 is [dim, dim], and its rows belong to the heads in turn; W_2 is [heads, max_length, dim / heads].
+    """
+    size = w_2.size(2)
+
+    def score(x: Tensor, i: int, j: int, head: int) -> Tensor:
+        total = b_2[head, j]
+        for c in range(size):
+            hidden = w_1[head * size + c] @ x + b_1[head * size + c]
+            total = total + w_2[head, j, c] * (hidden if hidden > 0 else 0 * hidden)
+        return total
+
+    return score
