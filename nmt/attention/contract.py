@@ -71,6 +71,8 @@ class Mixer(nn.Module, ABC):
     # whether its weights are implied: nothing is attended to, but the outputs are matrices times values, one matrix for
     # each channel or group of channels, and the weights are the mean of the matrices' absolute values
     implied: ClassVar[bool] = False
+    # whether its state does not know past positions one by one: if a state is given, there are no weights to return
+    forgets: ClassVar[bool] = False
 
     @abstractmethod
     def init_state(self, rows: int, like: Tensor) -> MechanismState:
@@ -90,8 +92,8 @@ class Mixer(nn.Module, ABC):
 
         x is [rows, length, dim] at positions [rows or 1, length]; mask [rows, length] is False at padding. If a state
         is given, x continues the sequence that the state has seen, and no mask is allowed. Weights are
-        [rows, heads, length, all positions so far]. With a state, implied weights may be None, since a state of
-        constant size does not know the positions one by one.
+        [rows, heads, length, all positions so far]. With a state, a mixer that `forgets` returns none, and one whose
+        weights are implied may return none.
         """
 
     @abstractmethod

@@ -15,7 +15,7 @@ from nmt.errors import require
 PositionName = Literal["sinusoidal", "none", "rotary", "alibi", "shaw"]
 PatternName = Literal["sliding"]  # self-attention to some of the positions
 # self-attention, or a layer that replaces it
-MixerName = Literal["softmax", "ssru", PatternName, "mamba", "light_conv", "dynamic_conv", "synthesizer_random", "synthesizer_dense"]  # fmt: skip
+MixerName = Literal["softmax", "ssru", PatternName, "mamba", "light_conv", "dynamic_conv", "synthesizer_random", "synthesizer_dense", "linear"]  # fmt: skip
 CrossName = Literal["softmax", "transparent"]  # a Transformer's attention to the source
 # a recurrent decoder's comparison of its state with a source state
 ScoreName = Literal["dot", "scaled_dot", "general", "additive", "concat", "location"]
@@ -29,6 +29,10 @@ CellName = Literal["gru", "lstm", "sru", "lrn"]  # the recurrent units, each wit
 _KEYS = ("positions", "encoder_self", "decoder_self", "decoder_cross", "score", "alignment", "normaliser")
 # by key, the mechanisms with which the weights of a target position need not sum to one (`sums_to_one` of their class)
 UNNORMALISED: dict[str, tuple[str, ...]] = {"alignment": ("local_p", "gaussian", "monotonic"), "normaliser": ("rela",)}
+
+_IN_SCORES = ("rotary", "alibi", "shaw")  # positions that act on the scores of self-attention, and on nothing else
+_WITH_SCORES = ("softmax",)  # mixers with scores that positions can act on
+_ORDERLESS = ("linear",)  # mixers that know the order of a source sentence from its embeddings alone
 
 
 PATTERNS = get_args(PatternName)
@@ -82,6 +86,11 @@ def _refusal(model: Any, key: str, name: str) -> str | None:
             return f" needs an even model.model_dim, and {model.model_dim} is odd"
         case "positions", "rotary" if (head_dim := model.model_dim // model.num_heads) % 2:
             return f" needs heads of even size, and model.model_dim / model.num_heads = {head_dim} is odd"
+        case "positions", _ if name in _IN_SCORES and (without := _without_positions(model)):
+            return (
+                f" acts on the scores of self-attention, and {without}: use model.positions=sinusoidal, which is added "
+                "to the embeddings, or softmax in one of the layers"
+            )
         case "encoder_self", "ssru":
             return (
                 ": an SSRU reads from left to right, so a source word would not see the words after it; it can stand "
@@ -146,6 +155,16 @@ def _refusal(model: Any, key: str, name: str) -> str | None:
                 " needs the logarithm of every weight, and weights can be zero with "
                 f"model.normaliser={model.normaliser}: use model.normaliser=softmax"
             )
+    return None
+
+
+def _without_positions(model: Any) -> str | None:
+    """Return, as a clause, why a Transformer needs positions that are not in the scores; None if it does not."""
+    encoder, decoder = (set(_places(model, key).values()) for key in ("encoder_self", "decoder_self"))
+    if not (encoder | decoder).intersection(_WITH_SCORES):
+        return "no layer has such scores"
+    if encoder.issubset(_ORDERLESS):
+        return "no layer of the encoder has such scores, so that it would not know the order of the source words"
     return None
 
 

@@ -73,7 +73,8 @@ class Decoded(NamedTuple):
     mixture: Tensor | None = None  # [rows, tgt_len, k] log-weights of k predictions whose probabilities are averaged
     losses: tuple[NamedLoss, ...] = ()  # with the names in `Decoder.loss_names`, in that order
     # [rows, layers, heads, tgt_len, all target positions so far], returned together with `weights` by a decoder that
-    # `self_attends`, unless `OneLayer` was requested; zeros for layers without weights
+    # `self_attends`, unless `OneLayer` was requested; zeros for layers without weights, None if all are.
+    # With a state, layers that forget past positions have no weights, either
     self_weights: Tensor | None = None
 
 
