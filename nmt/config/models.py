@@ -35,6 +35,7 @@ from nmt.config.options.transformer import (
     ConvolutionConfig,
     HeadsConfig,
     MambaConfig,
+    PerformerConfig,
     RotaryConfig,
     ShawConfig,
     SlidingConfig,
@@ -221,6 +222,7 @@ class TransformerConfig:
     dynamic_conv: ConvolutionConfig = field(default_factory=ConvolutionConfig)  # options of the mixer dynamic_conv
     synthesizer_random: SynthesizerConfig = field(default_factory=SynthesizerConfig)  # options of this mixer
     synthesizer_dense: SynthesizerConfig = field(default_factory=SynthesizerConfig)  # options of this mixer
+    performer: PerformerConfig = field(default_factory=PerformerConfig)  # options of the mixer performer
     decoder_cross: CrossName | list[CrossName] = "softmax"  # attention to the source: for all layers, or one per layer
     sliding: SlidingConfig = field(default_factory=SlidingConfig)  # options of encoder_self or decoder_self=sliding
     transparent: TransparentConfig = field(default_factory=TransparentConfig)  # options of decoder_cross=transparent

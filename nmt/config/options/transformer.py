@@ -48,6 +48,13 @@ class ShawConfig:
 
 
 @dataclass(kw_only=True)
+class PerformerConfig:
+    """Options of FAVOR+, the attention of Performers, which estimates softmax attention (Choromanski et al. 2021)."""
+
+    features: Annotated[int, Range(1, 65_536)] = 256  # m: random features of a query or key; more: a better estimate
+
+
+@dataclass(kw_only=True)
 class TransparentConfig:
     """Options of transparent attention: to a learned, weighted sum of all encoder layers (Bapna et al. 2018)."""
 

@@ -25,18 +25,19 @@ def kernel_attention(
     """
     length, head_dim = len(x), x.size(1) // num_heads
     shown = x.new_zeros(num_heads, length, length)
-    outputs = []
-    for i in range(length):
-        heads = []
-        for head in range(num_heads):
-            rows = slice(head * head_dim, (head + 1) * head_dim)
-            q = phi(weights.query[rows] @ x[i] + weights.query_bias[rows])
+    heads = []
+    for head in range(num_heads):
+        rows = slice(head * head_dim, (head + 1) * head_dim)
+        q = [phi(weights.query[rows] @ x[i] + weights.query_bias[rows]) for i in range(length)]
+        k = [phi(weights.key[rows] @ x[j] + weights.key_bias[rows]) for j in range(length)]
+        v = [weights.value[rows] @ x[j] + weights.value_bias[rows] for j in range(length)]
+        attended = []
+        for i in range(length):
             seen = range(i + 1 if causal else length)
-            k = [phi(weights.key[rows] @ x[j] + weights.key_bias[rows]) for j in seen]
-            v = [weights.value[rows] @ x[j] + weights.value_bias[rows] for j in seen]
-            total = sum((q * k[j]).sum() for j in seen)
-            heads.append(sum((q * k[j]).sum() / total * v[j] for j in seen))
+            total = sum((q[i] * k[j]).sum() for j in seen)
+            attended.append(sum((q[i] * k[j]).sum() / total * v[j] for j in seen))
             for j in seen:
-                shown[head, i, j] = ((q * k[j]).sum() / total).detach()
-        outputs.append(weights.output @ torch.cat(heads) + weights.output_bias)
+                shown[head, i, j] = ((q[i] * k[j]).sum() / total).detach()
+        heads.append(torch.stack(attended))
+    outputs = [weights.output @ torch.cat([head[i] for head in heads]) + weights.output_bias for i in range(length)]
     return torch.stack(outputs), shown
