@@ -15,7 +15,7 @@ from nmt.errors import require
 PositionName = Literal["sinusoidal", "none", "rotary", "alibi", "shaw"]
 PatternName = Literal["sliding"]  # self-attention to some of the positions
 # self-attention, or a layer that replaces it
-MixerName = Literal["softmax", "ssru", PatternName, "mamba", "light_conv", "dynamic_conv", "synthesizer_random", "synthesizer_dense", "linear", "performer"]  # fmt: skip
+MixerName = Literal["softmax", "ssru", PatternName, "mamba", "light_conv", "dynamic_conv", "synthesizer_random", "synthesizer_dense", "linear", "performer", "retention"]  # fmt: skip
 CrossName = Literal["softmax", "transparent"]  # a Transformer's attention to the source
 # a recurrent decoder's comparison of its state with a source state
 ScoreName = Literal["dot", "scaled_dot", "general", "additive", "concat", "location"]
@@ -84,7 +84,7 @@ def _refusal(model: Any, key: str, name: str) -> str | None:
     match key, name:
         case "positions", "sinusoidal" if model.model_dim % 2:
             return f" needs an even model.model_dim, and {model.model_dim} is odd"
-        case "positions", "rotary" if (head_dim := model.model_dim // model.num_heads) % 2:
+        case _, "rotary" | "retention" if (head_dim := model.model_dim // model.num_heads) % 2:
             return f" needs heads of even size, and model.model_dim / model.num_heads = {head_dim} is odd"
         case "positions", _ if name in _IN_SCORES and (without := _without_positions(model)):
             return (

@@ -65,3 +65,17 @@ def assert_encodes_like(mixer: Mixer, paper: Callable[[Tensor], Tensor], dim: in
     x, mask = inputs(dim), torch.arange(LENGTH) < torch.tensor(LENGTHS).unsqueeze(1)
     ours = [row[:length] for row, length in zip(mixer(x, at(x), mask)[0], LENGTHS, strict=True)]
     assert_same(mixer, x, ours, [paper(row[:length]) for row, length in zip(x, LENGTHS, strict=True)])
+
+
+def saved_numbers(mixer: Mixer, dim: int, length: int) -> int:
+    """Return how many numbers are kept for the gradient of sequences of this length."""
+    sizes: list[int] = []
+
+    def pack(tensor: Tensor) -> Tensor:
+        sizes.append(tensor.numel())
+        return tensor
+
+    x = inputs(dim, length)
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        mixer(x, at(x))
+    return sum(sizes)
