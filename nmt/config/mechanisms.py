@@ -15,7 +15,7 @@ from nmt.errors import require
 PositionName = Literal["sinusoidal", "none", "rotary", "alibi", "shaw"]
 PatternName = Literal["sliding"]  # self-attention to some of the positions
 # self-attention, or a layer that replaces it
-MixerName = Literal["softmax", "ssru", PatternName, "mamba", "light_conv", "dynamic_conv", "synthesizer_random", "synthesizer_dense", "linear", "performer", "retention"]  # fmt: skip
+MixerName = Literal["softmax", "ssru", PatternName, "mamba", "light_conv", "dynamic_conv", "synthesizer_random", "synthesizer_dense", "linear", "performer", "retention", "average"]  # fmt: skip
 CrossName = Literal["softmax", "transparent"]  # a Transformer's attention to the source
 # a recurrent decoder's comparison of its state with a source state
 ScoreName = Literal["dot", "scaled_dot", "general", "additive", "concat", "location"]
@@ -91,9 +91,10 @@ def _refusal(model: Any, key: str, name: str) -> str | None:
                 f" acts on the scores of self-attention, and {without}: use model.positions=sinusoidal, which is added "
                 "to the embeddings, or softmax in one of the layers"
             )
-        case "encoder_self", "ssru":
+        case "encoder_self", "ssru" | "average":
+            what = {"ssru": "an SSRU", "average": "average attention"}[name]
             return (
-                ": an SSRU reads from left to right, so a source word would not see the words after it; it can stand "
+                f": {what} reads from left to right, so a source word would not see the words after it; it can stand "
                 "in model.decoder_self"
             )
         case "encoder_self" | "decoder_self", "light_conv" | "dynamic_conv" if not getattr(model, name).kernel_sizes:

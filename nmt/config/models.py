@@ -32,6 +32,7 @@ from nmt.config.options.recurrent import (
     MonotonicConfig,
 )
 from nmt.config.options.transformer import (
+    AverageConfig,
     ConvolutionConfig,
     HeadsConfig,
     MambaConfig,
@@ -223,6 +224,7 @@ class TransformerConfig:
     synthesizer_random: SynthesizerConfig = field(default_factory=SynthesizerConfig)  # options of this mixer
     synthesizer_dense: SynthesizerConfig = field(default_factory=SynthesizerConfig)  # options of this mixer
     performer: PerformerConfig = field(default_factory=PerformerConfig)  # options of the mixer performer
+    average: AverageConfig = field(default_factory=AverageConfig)  # options of the mixer average
     decoder_cross: CrossName | list[CrossName] = "softmax"  # attention to the source: for all layers, or one per layer
     sliding: SlidingConfig = field(default_factory=SlidingConfig)  # options of encoder_self or decoder_self=sliding
     transparent: TransparentConfig = field(default_factory=TransparentConfig)  # options of decoder_cross=transparent

@@ -19,6 +19,7 @@ from nmt.config.options.recurrent import (
     MonotonicConfig,
 )
 from nmt.config.options.transformer import (
+    AverageConfig,
     ConvolutionConfig,
     HeadsConfig,
     MambaConfig,
@@ -205,6 +206,11 @@ VARIANTS: dict[str, ModelConfig] = {
     "transformer-retention-softmax": TransformerConfig(**TRANSFORMER, positions="alibi",
                                                        encoder_self=["retention", "softmax"],
                                                        decoder_self=["softmax", "retention"]),
+    "transformer-average": TransformerConfig(**TRANSFORMER, decoder_self="average"),
+    "transformer-average-alone": TransformerConfig(**TRANSFORMER, norm="pre", decoder_self="average",
+                                                   average=AverageConfig(feed_forward=False)),
+    "transformer-average-softmax": TransformerConfig(**TRANSFORMER, norm="pre", positions="rotary",
+                                                     decoder_self=["average", "softmax"]),
     "transformer-transparent": TransformerConfig(**TRANSFORMER, norm="pre", decoder_cross="transparent"),
     "transformer-softmax-transparent": TransformerConfig(**TRANSFORMER, decoder_cross=["softmax", "transparent"]),
     "transformer-sparsemax": TransformerConfig(**TRANSFORMER, normaliser="sparsemax", attention_dropout=0.1),

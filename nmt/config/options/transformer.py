@@ -55,6 +55,13 @@ class PerformerConfig:
 
 
 @dataclass(kw_only=True)
+class AverageConfig:
+    """Options of the average attention network in the place of a decoder's self-attention (Zhang et al. 2018)."""
+
+    feed_forward: bool = True  # a network like those of model.ffn_dim reads the average; false: no network
+
+
+@dataclass(kw_only=True)
 class TransparentConfig:
     """Options of transparent attention: to a learned, weighted sum of all encoder layers (Bapna et al. 2018)."""
 
