@@ -15,7 +15,8 @@ from nmt.errors import require
 PositionName = Literal["sinusoidal", "none", "rotary", "alibi", "shaw"]
 PatternName = Literal["sliding"]  # self-attention to some of the positions
 # self-attention, or a layer that replaces it
-MixerName = Literal["softmax", "ssru", PatternName, "mamba", "light_conv", "dynamic_conv", "synthesizer_random", "synthesizer_dense", "linear", "performer", "retention", "average"]  # fmt: skip
+MixerName = Literal["softmax", "ssru", PatternName, "mamba", "light_conv", "dynamic_conv", "synthesizer_random",
+                    "synthesizer_dense", "linear", "performer", "retention", "average"]  # fmt: skip
 CrossName = Literal["softmax", "transparent"]  # a Transformer's attention to the source
 # a recurrent decoder's comparison of its state with a source state
 ScoreName = Literal["dot", "scaled_dot", "general", "additive", "concat", "location"]
@@ -30,12 +31,10 @@ _KEYS = ("positions", "encoder_self", "decoder_self", "decoder_cross", "score", 
 # by key, the mechanisms with which the weights of a target position need not sum to one (`sums_to_one` of their class)
 UNNORMALISED: dict[str, tuple[str, ...]] = {"alignment": ("local_p", "gaussian", "monotonic"), "normaliser": ("rela",)}
 
-_IN_SCORES = ("rotary", "alibi", "shaw")  # positions that act on the scores of self-attention, and on nothing else
-_WITH_SCORES = ("softmax",)  # mixers with scores that positions can act on
-_ORDERLESS = ("linear", "performer")  # mixers that know the order of a source sentence from its embeddings alone
-
-
 PATTERNS = get_args(PatternName)
+_IN_SCORES = ("rotary", "alibi", "shaw")  # positions that act on the scores of self-attention, and on nothing else
+_WITH_SCORES = ("softmax", *PATTERNS)  # mixers with scores that positions can act on
+_ORDERLESS = ("linear", "performer")  # mixers that know the order of a source sentence from its embeddings alone
 
 
 class Place(NamedTuple):
