@@ -33,7 +33,9 @@ from nmt.config.options.recurrent import (
 )
 from nmt.config.options.transformer import (
     AverageConfig,
+    BlocksConfig,
     ConvolutionConfig,
+    DilatedConfig,
     HeadsConfig,
     MambaConfig,
     PerformerConfig,
@@ -227,6 +229,8 @@ class TransformerConfig:
     average: AverageConfig = field(default_factory=AverageConfig)  # options of the mixer average
     decoder_cross: CrossName | list[CrossName] = "softmax"  # attention to the source: for all layers, or one per layer
     sliding: SlidingConfig = field(default_factory=SlidingConfig)  # options of encoder_self or decoder_self=sliding
+    dilated: DilatedConfig = field(default_factory=DilatedConfig)  # options of encoder_self or decoder_self=dilated
+    blocks: BlocksConfig = field(default_factory=BlocksConfig)  # options of encoder_self or decoder_self=blocks
     transparent: TransparentConfig = field(default_factory=TransparentConfig)  # options of decoder_cross=transparent
     normaliser: NormaliserName = "softmax"  # how scores become weights, in all layers
     entmax: EntmaxConfig = field(default_factory=EntmaxConfig)  # options of normaliser=entmax

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from nmt.config.models import TransformerConfig
-from nmt.config.options.transformer import SlidingConfig
+from nmt.config.options.transformer import BlocksConfig, DilatedConfig, SlidingConfig
 from tests.attention.against_paper import assert_is_the_paper_s, mixer_of
 from tests.attention.papers import patterns as paper
 from tests.attention.papers.self_attention import SeesOf, Weights, self_attention
@@ -18,6 +18,10 @@ HEADS = 2
 CASES: dict[str, tuple[dict[str, Any], SeesOf]] = {
     "sliding": ({"sliding": SlidingConfig(window=1)}, paper.sliding(1)),
     "sliding wide": ({"sliding": SlidingConfig(window=3)}, paper.sliding(3)),
+    "dilated": ({"dilated": DilatedConfig(window=1, dilation=2)}, paper.dilated(1, 2)),
+    "dilated wide": ({"dilated": DilatedConfig(window=2, dilation=3)}, paper.dilated(2, 3)),
+    "blocks": ({"blocks": BlocksConfig(size=2)}, paper.blocks(2)),
+    "blocks wide": ({"blocks": BlocksConfig(size=5)}, paper.blocks(5)),
 }
 
 
@@ -36,10 +40,18 @@ def test_attention_is_the_paper_s(case: str, causal: bool) -> None:
     assert_is_the_paper_s(mixer_of(config, causal), attention)
 
 
-def test_a_sliding_window_forgets_what_it_has_passed() -> None:
-    mixer = mixer_of(
-        TransformerConfig(model_dim=8, num_heads=2, decoder_self="sliding", sliding=SlidingConfig(window=3)), True
-    )
+# each remembers three positions
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"decoder_self": "sliding", "sliding": SlidingConfig(window=3)},
+        {"decoder_self": "dilated", "dilated": DilatedConfig(window=1, dilation=3)},
+        {"decoder_self": "blocks", "blocks": BlocksConfig(size=4)},
+    ],
+    ids=lambda options: options["decoder_self"],
+)
+def test_what_has_been_passed_is_forgotten(options: dict[str, Any]) -> None:
+    mixer = mixer_of(TransformerConfig(model_dim=8, num_heads=2, **options), True)
     assert mixer.state_bytes(2) < mixer.state_bytes(3) == mixer.state_bytes(1000) == 2 * 4 * 3 * 8
     state = mixer.init_state(2, torch.empty(0, dtype=torch.float64))
     for position in range(6):

@@ -93,7 +93,7 @@ def test_what_is_drawn_is_decoded_searched_and_trained_as_promised(family: str) 
     @DRAWN
     @given(configurations(family))
     def check(config: ModelConfig) -> None:
-        model = model_of(config)
+        model = model_of(config).double()  # in fp32, the roundings of some models add up to more than the tolerance
         parallel_is_step_by_step_in_a_beam(model)
         padding_and_company_change_nothing(model)
         a_hypothesis_scores_what_forcing_it_says(model)

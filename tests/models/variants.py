@@ -20,7 +20,9 @@ from nmt.config.options.recurrent import (
 )
 from nmt.config.options.transformer import (
     AverageConfig,
+    BlocksConfig,
     ConvolutionConfig,
+    DilatedConfig,
     HeadsConfig,
     MambaConfig,
     PerformerConfig,
@@ -238,6 +240,11 @@ VARIANTS: dict[str, ModelConfig] = {
                                                     sliding=SlidingConfig(window=1)),
     "transformer-sliding-shaw": TransformerConfig(**TRANSFORMER, decoder_self="sliding", positions="shaw",
                                                   normaliser="entmax15", sliding=SlidingConfig(window=3)),
+    "transformer-dilated": TransformerConfig(**TRANSFORMER, encoder_self=["dilated", "sliding"],
+                                             decoder_self=["sliding", "dilated"], sliding=SlidingConfig(window=1),
+                                             dilated=DilatedConfig(window=1, dilation=2)),
+    "transformer-blocks": TransformerConfig(**TRANSFORMER, norm="pre", encoder_self=["blocks", "softmax"],
+                                            decoder_self=["blocks", "softmax"], blocks=BlocksConfig(size=3)),
 }  # fmt: skip
 
 # One variant for each difference that search and commands could notice: what the state holds, weights that do not sum

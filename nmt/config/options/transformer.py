@@ -33,6 +33,21 @@ KernelSizes = list[Annotated[int, Range(2, 10_000)]]
 
 
 @dataclass(kw_only=True)
+class DilatedConfig:
+    """Options of dilated, attention to a window with gaps around each position (Beltagy et al. 2020)."""
+
+    window: Count = 8  # positions on either side that can be attended to, besides the own
+    dilation: Count = 2  # distance between them; 1: a window without gaps, like sliding
+
+
+@dataclass(kw_only=True)
+class BlocksConfig:
+    """Options of blocks, attention within blocks of positions (Liu et al. 2018)."""
+
+    size: Count = 16  # length of a block
+
+
+@dataclass(kw_only=True)
 class RotaryConfig:
     """Options of rotary positions: queries and keys are turned by position x theta_i (Su et al. 2021)."""
 
