@@ -13,7 +13,9 @@ from nmt.config.options.transformer import PlaceName
 from nmt.errors import require
 
 PositionName = Literal["sinusoidal", "none", "rotary", "alibi", "shaw"]
-PatternName = Literal["sliding", "dilated", "blocks"]  # self-attention to some of the positions
+PatternName = Literal[
+    "sliding", "dilated", "blocks", "strided", "window_global"
+]  # self-attention to some of the positions
 # self-attention, or a layer that replaces it
 MixerName = Literal["softmax", "ssru", PatternName, "mamba", "light_conv", "dynamic_conv", "synthesizer_random", "synthesizer_dense", "linear", "performer", "retention", "average"]  # fmt: skip
 CrossName = Literal["softmax", "transparent"]  # a Transformer's attention to the source

@@ -42,8 +42,10 @@ from nmt.config.options.transformer import (
     RotaryConfig,
     ShawConfig,
     SlidingConfig,
+    StridedConfig,
     SynthesizerConfig,
     TransparentConfig,
+    WindowGlobalConfig,
 )
 from nmt.config.ranges import Auto, Dimension, Layers, Range, Rate
 from nmt.errors import require
@@ -231,6 +233,8 @@ class TransformerConfig:
     sliding: SlidingConfig = field(default_factory=SlidingConfig)  # options of encoder_self or decoder_self=sliding
     dilated: DilatedConfig = field(default_factory=DilatedConfig)  # options of encoder_self or decoder_self=dilated
     blocks: BlocksConfig = field(default_factory=BlocksConfig)  # options of encoder_self or decoder_self=blocks
+    strided: StridedConfig = field(default_factory=StridedConfig)  # options of encoder_self or decoder_self=strided
+    window_global: WindowGlobalConfig = field(default_factory=WindowGlobalConfig)  # options of this self-attention
     transparent: TransparentConfig = field(default_factory=TransparentConfig)  # options of decoder_cross=transparent
     normaliser: NormaliserName = "softmax"  # how scores become weights, in all layers
     entmax: EntmaxConfig = field(default_factory=EntmaxConfig)  # options of normaliser=entmax

@@ -9,7 +9,13 @@ import torch
 from torch import Tensor
 
 from nmt.config.models import TransformerConfig
-from nmt.config.options.transformer import BlocksConfig, DilatedConfig, SlidingConfig
+from nmt.config.options.transformer import (
+    BlocksConfig,
+    DilatedConfig,
+    SlidingConfig,
+    StridedConfig,
+    WindowGlobalConfig,
+)
 from tests.attention.against_paper import assert_is_the_paper_s, mixer_of
 from tests.attention.papers import patterns as paper
 from tests.attention.papers.self_attention import SeesOf, Weights, self_attention
@@ -22,6 +28,10 @@ CASES: dict[str, tuple[dict[str, Any], SeesOf]] = {
     "dilated wide": ({"dilated": DilatedConfig(window=2, dilation=3)}, paper.dilated(2, 3)),
     "blocks": ({"blocks": BlocksConfig(size=2)}, paper.blocks(2)),
     "blocks wide": ({"blocks": BlocksConfig(size=5)}, paper.blocks(5)),
+    "strided": ({"strided": StridedConfig(stride=2)}, paper.strided(2)),
+    "strided wide": ({"strided": StridedConfig(stride=3)}, paper.strided(3)),
+    "window_global": ({"window_global": WindowGlobalConfig(window=1, tokens=1)}, paper.window_global(1, 1)),
+    "window_global wide": ({"window_global": WindowGlobalConfig(window=2, tokens=3)}, paper.window_global(2, 3)),
 }
 
 

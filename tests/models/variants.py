@@ -29,7 +29,9 @@ from nmt.config.options.transformer import (
     RotaryConfig,
     ShawConfig,
     SlidingConfig,
+    StridedConfig,
     SynthesizerConfig,
+    WindowGlobalConfig,
 )
 from nmt.models.build import build_model
 from nmt.models.contract import Decoded
@@ -245,6 +247,11 @@ VARIANTS: dict[str, ModelConfig] = {
                                              dilated=DilatedConfig(window=1, dilation=2)),
     "transformer-blocks": TransformerConfig(**TRANSFORMER, norm="pre", encoder_self=["blocks", "softmax"],
                                             decoder_self=["blocks", "softmax"], blocks=BlocksConfig(size=3)),
+    "transformer-strided": TransformerConfig(**TRANSFORMER, encoder_self="strided", decoder_self="strided",
+                                             strided=StridedConfig(stride=2)),
+    "transformer-window-global": TransformerConfig(**TRANSFORMER, norm="pre", encoder_self="window_global",
+                                                   decoder_self=["window_global", "softmax"], positions="rotary",
+                                                   window_global=WindowGlobalConfig(window=1, tokens=2)),
 }  # fmt: skip
 
 # One variant for each difference that search and commands could notice: what the state holds, weights that do not sum

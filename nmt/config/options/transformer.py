@@ -48,6 +48,21 @@ class BlocksConfig:
 
 
 @dataclass(kw_only=True)
+class StridedConfig:
+    """Options of strided, attention to a window and to every position at a multiple of a stride (Child et al. 2019)."""
+
+    stride: Count = 8  # size of the window, and distance between the other positions
+
+
+@dataclass(kw_only=True)
+class WindowGlobalConfig:
+    """Options of window_global, a window and a few positions that see all and are seen by all (Beltagy et al. 2020)."""
+
+    window: Count = 16  # positions at most this far away can be attended to
+    tokens: Count = 1  # the first positions of a sentence, which are global
+
+
+@dataclass(kw_only=True)
 class RotaryConfig:
     """Options of rotary positions: queries and keys are turned by position x theta_i (Su et al. 2021)."""
 

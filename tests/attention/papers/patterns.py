@@ -31,3 +31,28 @@ def blocks(size: int) -> SeesOf:
         return any(i in range(start, start + size) and j in range(start, start + size) for start in starts)
 
     return sees
+
+
+def strided(stride: int) -> SeesOf:
+    """Child et al. 2019: the union of A(1), a window, and A(2), steps of the stride; here on both sides of the query.
+
+    In a decoder, `self_attention` leaves the side before the query.
+    """
+
+    def sees(i: int, j: int, length: int) -> bool:
+        before, after = max(0, i - stride), i + stride
+        if j <= i:
+            return before <= j <= i or j in range(i, -1, -stride)
+        return i <= j <= after or i in range(j, -1, -stride)
+
+    return sees
+
+
+def window_global(window: int, tokens: int) -> SeesOf:
+    """Beltagy et al. 2020: a window, and symmetric attention of the global positions."""
+
+    def sees(i: int, j: int, length: int) -> bool:
+        global_positions = list(range(tokens))
+        return sliding(window)(i, j, length) or i in global_positions or j in global_positions
+
+    return sees
