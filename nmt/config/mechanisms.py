@@ -14,7 +14,7 @@ from nmt.errors import require
 
 PositionName = Literal["sinusoidal", "none", "rotary", "alibi", "shaw"]
 PatternName = Literal[
-    "sliding", "dilated", "blocks", "strided", "window_global"
+    "sliding", "dilated", "blocks", "strided", "window_global", "bigbird"
 ]  # self-attention to some of the positions
 # self-attention, or a layer that replaces it
 MixerName = Literal["softmax", "ssru", PatternName, "mamba", "light_conv", "dynamic_conv", "synthesizer_random", "synthesizer_dense", "linear", "performer", "retention", "average"]  # fmt: skip

@@ -33,6 +33,7 @@ from nmt.config.options.recurrent import (
 )
 from nmt.config.options.transformer import (
     AverageConfig,
+    BigBirdConfig,
     BlocksConfig,
     ConvolutionConfig,
     DilatedConfig,
@@ -235,6 +236,7 @@ class TransformerConfig:
     blocks: BlocksConfig = field(default_factory=BlocksConfig)  # options of encoder_self or decoder_self=blocks
     strided: StridedConfig = field(default_factory=StridedConfig)  # options of encoder_self or decoder_self=strided
     window_global: WindowGlobalConfig = field(default_factory=WindowGlobalConfig)  # options of this self-attention
+    bigbird: BigBirdConfig = field(default_factory=BigBirdConfig)  # options of encoder_self or decoder_self=bigbird
     transparent: TransparentConfig = field(default_factory=TransparentConfig)  # options of decoder_cross=transparent
     normaliser: NormaliserName = "softmax"  # how scores become weights, in all layers
     entmax: EntmaxConfig = field(default_factory=EntmaxConfig)  # options of normaliser=entmax

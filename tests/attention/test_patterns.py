@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
+from nmt.attention.patterns.bigbird import BigBird
 from nmt.config.models import TransformerConfig
 from nmt.config.options.transformer import (
+    BigBirdConfig,
     BlocksConfig,
     DilatedConfig,
     SlidingConfig,
@@ -32,6 +35,12 @@ CASES: dict[str, tuple[dict[str, Any], SeesOf]] = {
     "strided wide": ({"strided": StridedConfig(stride=3)}, paper.strided(3)),
     "window_global": ({"window_global": WindowGlobalConfig(window=1, tokens=1)}, paper.window_global(1, 1)),
     "window_global wide": ({"window_global": WindowGlobalConfig(window=2, tokens=3)}, paper.window_global(2, 3)),
+    "bigbird": (
+        {"bigbird": BigBirdConfig(block=1, window=0, global_blocks=0, random_blocks=2, seed=3)},
+        paper.bigbird(1, 0, 0, 2, 3),
+    ),
+    "bigbird global": ({"bigbird": BigBirdConfig(block=2, window=0, seed=4)}, paper.bigbird(2, 0, 1, 1, 4)),
+    "bigbird wide": ({"bigbird": BigBirdConfig(block=1, random_blocks=3)}, paper.bigbird(1, 1, 1, 3, 1)),
 }
 
 
@@ -45,7 +54,9 @@ def test_attention_is_the_paper_s(case: str, causal: bool) -> None:
     )
 
     def attention(x: Tensor, positions: list[int], weights: Weights, causal: bool) -> Tensor:
-        return self_attention(x, positions, weights, HEADS, causal, sees=sees)
+        return self_attention(
+            x, positions, weights, HEADS, causal, sees=lambda i, j, n: sees(i, j, i + 1 if causal else n)
+        )
 
     assert_is_the_paper_s(mixer_of(config, causal), attention)
 
@@ -67,3 +78,15 @@ def test_what_has_been_passed_is_forgotten(options: dict[str, Any]) -> None:
     for position in range(6):
         _, state, _ = mixer(torch.randn(2, 1, 8, dtype=torch.float64), torch.tensor([[position]]), None, state)
         assert state.keys.size(2) == state.values.size(2) == min(position + 1, 3)
+
+
+def test_random_blocks_are_spread_over_the_sentence() -> None:
+    options = BigBirdConfig(block=1, window=0, global_blocks=0, random_blocks=1, seed=5)
+    i, j = torch.arange(1000).unsqueeze(1), torch.arange(1000).unsqueeze(0)
+    drawn = BigBird(options).allows(i, j, torch.tensor(1000)) & (i != j)
+    assert (drawn.sum(dim=1) == 1).all(), "one other block for each"
+    # uniform draws would fill a fraction 1 - 1/e of the positions, and each quarter with a quarter of the draws
+    assert 0.6 < drawn.any(dim=0).float().mean() < 0.66
+    assert all(0.2 < quarter.sum() / 1000 < 0.3 for quarter in drawn.chunk(4, dim=1))
+    other = BigBird(dataclasses.replace(options, seed=6)).allows(i, j, torch.tensor(1000)) & (i != j)
+    assert (drawn & other).sum() < 10

@@ -20,6 +20,7 @@ from nmt.config.options.recurrent import (
 )
 from nmt.config.options.transformer import (
     AverageConfig,
+    BigBirdConfig,
     BlocksConfig,
     ConvolutionConfig,
     DilatedConfig,
@@ -252,6 +253,9 @@ VARIANTS: dict[str, ModelConfig] = {
     "transformer-window-global": TransformerConfig(**TRANSFORMER, norm="pre", encoder_self="window_global",
                                                    decoder_self=["window_global", "softmax"], positions="rotary",
                                                    window_global=WindowGlobalConfig(window=1, tokens=2)),
+    "transformer-bigbird": TransformerConfig(**TRANSFORMER, encoder_self="bigbird",
+                                             decoder_self=["bigbird", "softmax"],
+                                             bigbird=BigBirdConfig(block=1, window=0)),
 }  # fmt: skip
 
 # One variant for each difference that search and commands could notice: what the state holds, weights that do not sum

@@ -63,6 +63,17 @@ class WindowGlobalConfig:
 
 
 @dataclass(kw_only=True)
+class BigBirdConfig:
+    """Options of bigbird, attention to neighbouring, global and random blocks (Zaheer et al. 2020)."""
+
+    block: Count = 8  # positions in a block
+    window: Annotated[int, Range(0, 10_000)] = 1  # blocks on either side of the own that can be attended to
+    global_blocks: Annotated[int, Range(0, 10_000)] = 1  # the first blocks, which see all others and are seen by them
+    random_blocks: Annotated[int, Range(0, 100)] = 1  # blocks drawn for each block among the others
+    seed: Annotated[int, Range(0, 2**31 - 1)] = 1  # other seeds draw other blocks
+
+
+@dataclass(kw_only=True)
 class RotaryConfig:
     """Options of rotary positions: queries and keys are turned by position x theta_i (Su et al. 2021)."""
 

@@ -1,6 +1,11 @@
-"""Which keys a query sees in the patterns of several papers: functions of (query position, key position, length)."""
+"""Which keys a query sees in the patterns of several papers: functions of (query position, key position, length).
+
+In a decoder, the length is that of the sentence up to the query.
+"""
 
 from __future__ import annotations
+
+import math
 
 from tests.attention.papers.self_attention import SeesOf
 
@@ -54,5 +59,26 @@ def window_global(window: int, tokens: int) -> SeesOf:
     def sees(i: int, j: int, length: int) -> bool:
         global_positions = list(range(tokens))
         return sliding(window)(i, j, length) or i in global_positions or j in global_positions
+
+    return sees
+
+
+def bigbird(block: int, window: int, first: int, draws: int, seed: int) -> SeesOf:
+    """Zaheer et al. 2020: blocks in a window, global blocks, and random blocks."""
+
+    def number(query_block: int, draw: int) -> int:
+        """Return the random number of a draw, which the paper leaves open."""
+        x = (seed * 2654435761 + query_block * 2246822519 + draw * 3266489917) % 2**32
+        for _ in range(2):
+            x = (x ^ (x // 2**16)) * 73244475 % 2**32
+        return x ^ (x // 2**16)
+
+    def sees(i: int, j: int, length: int) -> bool:
+        query_block, key_block = i // block, j // block
+        seen = [*range(query_block - window, query_block + window + 1), *range(first)]
+        others = [other for other in range(math.ceil(length / block)) if other not in seen]
+        if others:
+            seen += [others[number(query_block, draw) % len(others)] for draw in range(draws)]
+        return query_block < first or key_block in seen
 
     return sees
