@@ -17,7 +17,7 @@ PatternName = Literal[
     "sliding", "dilated", "blocks", "strided", "window_global", "bigbird"
 ]  # self-attention to some of the positions
 # self-attention, or a layer that replaces it
-MixerName = Literal["softmax", "ssru", PatternName, "mamba", "light_conv", "dynamic_conv", "synthesizer_random", "synthesizer_dense", "linear", "performer", "retention", "average"]  # fmt: skip
+MixerName = Literal["softmax", "ssru", PatternName, "mamba", "light_conv", "dynamic_conv", "synthesizer_random", "synthesizer_dense", "linear", "performer", "retention", "average", "hard_coded"]  # fmt: skip
 CrossName = Literal["softmax", "transparent"]  # a Transformer's attention to the source
 # a recurrent decoder's comparison of its state with a source state
 ScoreName = Literal["dot", "scaled_dot", "general", "additive", "concat", "location"]
@@ -99,6 +99,13 @@ def _refusal(model: Any, key: str, name: str) -> str | None:
             )
         case "encoder_self" | "decoder_self", "light_conv" | "dynamic_conv" if not getattr(model, name).kernel_sizes:
             return f" needs the size of a kernel, and model.{name}.kernel_sizes=[] has none: put a number into it"
+        case "encoder_self" | "decoder_self", "hard_coded" if not getattr(
+            model.hard_coded, key.replace("self", "offsets")
+        ):
+            return (
+                f" has heads that look at fixed places, and model.hard_coded.{key.replace('self', 'offsets')} names "
+                "none: give it at least one number, such as [0]"
+            )
         case "score", "dot" | "scaled_dot" if model.family == "rnnsearch":
             return (
                 f" multiplies two states of one size, but the decoder's has model.hidden_dim={model.hidden_dim} "

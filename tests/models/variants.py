@@ -24,6 +24,7 @@ from nmt.config.options.transformer import (
     BlocksConfig,
     ConvolutionConfig,
     DilatedConfig,
+    HardCodedConfig,
     HeadsConfig,
     MambaConfig,
     PerformerConfig,
@@ -256,6 +257,11 @@ VARIANTS: dict[str, ModelConfig] = {
     "transformer-bigbird": TransformerConfig(**TRANSFORMER, encoder_self="bigbird",
                                              decoder_self=["bigbird", "softmax"],
                                              bigbird=BigBirdConfig(block=1, window=0)),
+    "transformer-hard-coded": TransformerConfig(**TRANSFORMER, encoder_self="hard_coded", decoder_self="hard_coded"),
+    "transformer-hard-coded-narrow": TransformerConfig(
+        **TRANSFORMER | {"num_heads": 4}, norm="pre", positions="rotary", encoder_self=["hard_coded", "softmax"],
+        decoder_self=["softmax", "hard_coded"],
+        hard_coded=HardCodedConfig(sigma=0.5, encoder_offsets=[-1, 0, 1], decoder_offsets=[0, -1, -2])),
 }  # fmt: skip
 
 # One variant for each difference that search and commands could notice: what the state holds, weights that do not sum

@@ -7,6 +7,7 @@ from typing import Annotated, Literal, get_args
 
 from nmt.config.ranges import Count, Dimension, Range, Rate
 
+Offset = Annotated[int, Range(-1000, 1000)]  # a distance to another position, negative to one before
 PlaceName = Literal["encoder_self", "decoder_self", "decoder_cross"]  # the places of attention in a Transformer
 
 
@@ -71,6 +72,15 @@ class BigBirdConfig:
     global_blocks: Annotated[int, Range(0, 10_000)] = 1  # the first blocks, which see all others and are seen by them
     random_blocks: Annotated[int, Range(0, 100)] = 1  # blocks drawn for each block among the others
     seed: Annotated[int, Range(0, 2**31 - 1)] = 1  # other seeds draw other blocks
+
+
+@dataclass(kw_only=True)
+class HardCodedConfig:
+    """Options of hard_coded, attention with fixed Gaussians around neighbours of each position (You et al. 2020)."""
+
+    sigma: Annotated[float, Range(0, 1000, above=True)] = 1.0  # standard deviation of the Gaussians, in positions
+    encoder_offsets: list[Offset] = field(default_factory=lambda: [-1, 1])  # where heads look, by turns; -1: one before
+    decoder_offsets: list[Offset] = field(default_factory=lambda: [-1, 0])  # the same in a decoder
 
 
 @dataclass(kw_only=True)
