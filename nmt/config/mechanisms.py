@@ -14,7 +14,7 @@ from nmt.errors import require
 
 PositionName = Literal["sinusoidal", "none", "rotary", "alibi", "shaw"]
 PatternName = Literal[
-    "sliding", "dilated", "blocks", "strided", "window_global", "bigbird"
+    "sliding", "dilated", "blocks", "strided", "window_global", "bigbird", "fixed_gaussian", "learned_gaussian"
 ]  # self-attention to some of the positions
 # self-attention, or a layer that replaces it
 MixerName = Literal["softmax", "ssru", PatternName, "mamba", "light_conv", "dynamic_conv", "synthesizer_random", "synthesizer_dense", "linear", "performer", "retention", "average", "hard_coded"]  # fmt: skip

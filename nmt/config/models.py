@@ -37,6 +37,7 @@ from nmt.config.options.transformer import (
     BlocksConfig,
     ConvolutionConfig,
     DilatedConfig,
+    FixedGaussianConfig,
     HardCodedConfig,
     HeadsConfig,
     MambaConfig,
@@ -238,6 +239,7 @@ class TransformerConfig:
     strided: StridedConfig = field(default_factory=StridedConfig)  # options of encoder_self or decoder_self=strided
     window_global: WindowGlobalConfig = field(default_factory=WindowGlobalConfig)  # options of this self-attention
     bigbird: BigBirdConfig = field(default_factory=BigBirdConfig)  # options of encoder_self or decoder_self=bigbird
+    fixed_gaussian: FixedGaussianConfig = field(default_factory=FixedGaussianConfig)  # options of this self-attention
     hard_coded: HardCodedConfig = field(default_factory=HardCodedConfig)  # options of this replacement
     transparent: TransparentConfig = field(default_factory=TransparentConfig)  # options of decoder_cross=transparent
     normaliser: NormaliserName = "softmax"  # how scores become weights, in all layers

@@ -15,6 +15,7 @@ from nmt.config.options.transformer import (
     BigBirdConfig,
     BlocksConfig,
     DilatedConfig,
+    FixedGaussianConfig,
     SlidingConfig,
     StridedConfig,
     WindowGlobalConfig,
@@ -59,6 +60,33 @@ def test_attention_is_the_paper_s(case: str, causal: bool) -> None:
         )
 
     assert_is_the_paper_s(mixer_of(config, causal), attention)
+
+
+@pytest.mark.parametrize("causal", [False, True], ids=["encoder", "decoder"])
+@pytest.mark.parametrize("penalty", [0.0, 0.7])
+def test_attention_with_a_gaussian_prior_is_the_paper_s(penalty: float, causal: bool) -> None:
+    options = FixedGaussianConfig(sigma=1.3, self_penalty=penalty)
+    config = TransformerConfig(model_dim=8, num_heads=HEADS, positions="none", encoder_self="fixed_gaussian",
+                               decoder_self="fixed_gaussian", fixed_gaussian=options)  # fmt: skip
+
+    def attention(x: Tensor, positions: list[int], weights: Weights, causal: bool) -> Tensor:
+        return self_attention(x, positions, weights, HEADS, causal, paper.fixed_gaussian(1.3, penalty))
+
+    assert_is_the_paper_s(mixer_of(config, causal), attention)
+
+
+@pytest.mark.parametrize("causal", [False, True], ids=["encoder", "decoder"])
+def test_attention_with_predicted_gaussians_is_the_paper_s(causal: bool) -> None:
+    config = TransformerConfig(model_dim=8, num_heads=HEADS, positions="none", encoder_self="learned_gaussian",
+                               decoder_self="learned_gaussian")  # fmt: skip
+    mixer = mixer_of(config, causal)
+    localness = paper.Localness(*mixer.pattern.parameters())
+
+    def attention(x: Tensor, positions: list[int], weights: Weights, causal: bool) -> Tensor:
+        score = paper.learned_gaussian(x, positions, weights, localness, causal)
+        return self_attention(x, positions, weights, HEADS, causal, score)
+
+    assert_is_the_paper_s(mixer, attention)
 
 
 # each remembers three positions

@@ -24,6 +24,7 @@ from nmt.config.options.transformer import (
     BlocksConfig,
     ConvolutionConfig,
     DilatedConfig,
+    FixedGaussianConfig,
     HardCodedConfig,
     HeadsConfig,
     MambaConfig,
@@ -257,6 +258,13 @@ VARIANTS: dict[str, ModelConfig] = {
     "transformer-bigbird": TransformerConfig(**TRANSFORMER, encoder_self="bigbird",
                                              decoder_self=["bigbird", "softmax"],
                                              bigbird=BigBirdConfig(block=1, window=0)),
+    "transformer-fixed-gaussian": TransformerConfig(**TRANSFORMER, encoder_self="fixed_gaussian",
+                                                    decoder_self="fixed_gaussian",
+                                                    fixed_gaussian=FixedGaussianConfig(sigma=1.5, self_penalty=0.5)),
+    "transformer-learned-gaussian": TransformerConfig(**TRANSFORMER, norm="pre", encoder_self="learned_gaussian",
+                                                      decoder_self=["learned_gaussian", "softmax"]),
+    "transformer-learned-gaussian-rotary": TransformerConfig(
+        **TRANSFORMER, decoder_self="learned_gaussian", positions="rotary", normaliser="sparsemax"),
     "transformer-hard-coded": TransformerConfig(**TRANSFORMER, encoder_self="hard_coded", decoder_self="hard_coded"),
     "transformer-hard-coded-narrow": TransformerConfig(
         **TRANSFORMER | {"num_heads": 4}, norm="pre", positions="rotary", encoder_self=["hard_coded", "softmax"],

@@ -75,10 +75,18 @@ class BigBirdConfig:
 
 
 @dataclass(kw_only=True)
+class FixedGaussianConfig:
+    """Options of fixed_gaussian, attention that prefers near positions by a Gaussian (Guo et al. 2019)."""
+
+    sigma: Annotated[float, Range(0.1, 10_000)] = 2.0  # standard deviation of the Gaussian, in positions
+    self_penalty: Annotated[float, Range(0, 1000)] = 0.0  # -b: what a position pays for attention to itself
+
+
+@dataclass(kw_only=True)
 class HardCodedConfig:
     """Options of hard_coded, attention with fixed Gaussians around neighbours of each position (You et al. 2020)."""
 
-    sigma: Annotated[float, Range(0, 1000, above=True)] = 1.0  # standard deviation of the Gaussians, in positions
+    sigma: Annotated[float, Range(0.1, 1000)] = 1.0  # standard deviation of the Gaussians, in positions
     encoder_offsets: list[Offset] = field(default_factory=lambda: [-1, 1])  # where heads look, by turns; -1: one before
     decoder_offsets: list[Offset] = field(default_factory=lambda: [-1, 0])  # the same in a decoder
 

@@ -1,4 +1,6 @@
-"""Which keys a query sees in the patterns of several papers: functions of (query position, key position, length).
+"""Which keys a query sees, or prefers, in the patterns of several papers.
+
+Sights are functions of (query position, key position, length).
 
 In a decoder, the length is that of the sentence up to the query.
 """
@@ -6,8 +8,12 @@ In a decoder, the length is that of the sentence up to the query.
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
-from tests.attention.papers.self_attention import SeesOf
+import torch
+from torch import Tensor
+
+from tests.attention.papers.self_attention import ScoreOf, SeesOf, Weights, plain_score
 
 
 def sliding(window: int) -> SeesOf:
@@ -82,3 +88,39 @@ def bigbird(block: int, window: int, first: int, draws: int, seed: int) -> SeesO
         return query_block < first or key_block in seen
 
     return sees
+
+
+def fixed_gaussian(sigma: float, penalty: float) -> ScoreOf:
+    """Guo et al. 2019: the score of a Gaussian prior, with w = 1 / (2 sigma^2) and b = -penalty."""
+
+    def score(head: int, i: int, j: int, q: Tensor, k: Tensor) -> Tensor:
+        return plain_score(head, i, j, q, k) - abs((i - j) ** 2 / (2 * sigma**2) - penalty)
+
+    return score
+
+
+class Localness(NamedTuple):
+    """The weights of Yang et al. 2018, with the biases of the authors' code."""
+
+    w_p: Tensor  # [dim, dim]
+    w_p_bias: Tensor
+    u_p: Tensor  # [heads, dim]
+    u_p_bias: Tensor
+    u_d: Tensor
+    u_d_bias: Tensor
+
+
+def learned_gaussian(x: Tensor, positions: list[int], weights: Weights, localness: Localness, causal: bool) -> ScoreOf:
+    """Yang et al. 2018: scores with the bias of a predicted centre and window, for one sentence."""
+    queries = {i: weights.query @ x[at] + weights.query_bias for at, i in enumerate(positions)}
+
+    def score(head: int, i: int, j: int, q: Tensor, k: Tensor) -> Tensor:
+        length = i + 1 if causal else len(x)
+        inner = torch.tanh(localness.w_p @ queries[i] + localness.w_p_bias)
+        p_i = localness.u_p[head] @ inner + localness.u_p_bias[head]
+        z_i = localness.u_d[head] @ inner + localness.u_d_bias[head]
+        centre = (length - 1) / (1 + torch.exp(-p_i))
+        sigma = length / (1 + torch.exp(-z_i)) / 2
+        return plain_score(head, i, j, q, k) - (j - centre) ** 2 / (2 * sigma**2)
+
+    return score
