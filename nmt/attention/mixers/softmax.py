@@ -17,6 +17,7 @@ from nmt.attention.positions import Positions, make_positions
 from nmt.config.mechanisms import Place
 from nmt.config.models import TransformerConfig
 from nmt.kernels.scaled_dot_product import attention
+from nmt.kernels.windowed import pays, windowed_attention
 
 
 class KeysValues(NamedTuple):
@@ -81,6 +82,8 @@ class SelfAttention(Mixer):
             value = torch.cat((state.values.to(value.dtype), value), dim=2)
             state = self._remembered(key, value, state.forgotten)
         key, value = heads.shared(key), heads.shared(value)
+        if state is None and not need_weights and self._is_local(x.size(1)):
+            return self._output(self._local_context(query, key, value, positions, mask)), None, None
         # bias on the scores
         key_positions = _last_positions(positions, key.size(2))
         hides_future = self.causal and x.size(1) > 1  # a single new position may attend to all positions so far
@@ -103,12 +106,41 @@ class SelfAttention(Mixer):
             context = attention(
                 query, key, value, bias=bias, causal=fused_causal, dropout=self.dropout.p, training=self.training
             )
-        output = self.output_projection(self.normaliser.of_context(heads.merge(context)))
+        output = self._output(context)
         if not need_weights:
             return output, state, None
         assert weights is not None
         # positions that had been forgotten before this call have weights of zero
         return output, state, pad(weights, (forgotten, 0))
+
+    def _output(self, context: Tensor) -> Tensor:
+        """Return the output [rows, length, model_dim] of the heads' contexts [rows, heads, length, head_dim]."""
+        output: Tensor = self.output_projection(self.normaliser.of_context(self.heads.merge(context)))
+        return output
+
+    def _is_local(self, length: int) -> bool:
+        """Return whether only keys within the pattern's reach have to be compared, and whether that is faster."""
+        plain = self.normaliser.fused and not self.positions.enters_scores and not self.positions.changes_values
+        return plain and self.pattern.reach is not None and pays(length, self.pattern.reach)
+
+    def _local_context(
+        self, query: Tensor, key: Tensor, value: Tensor, positions: Tensor, mask: Tensor | None
+    ) -> Tensor:
+        """Return the contexts [rows, heads, length, head_dim] of a sequence, for a pattern with a reach."""
+        assert self.pattern.reach is not None
+        lengths = None if mask is None else mask.sum(dim=1)[:, None, None, None]
+        return windowed_attention(
+            query,
+            key,
+            value,
+            positions,
+            lambda i, j: self.pattern.allows(i, j, lengths),
+            reach=self.pattern.reach,
+            mask=mask,
+            causal=self.causal,
+            dropout=self.dropout.p,
+            training=self.training,
+        )
 
     def _bias(
         self, query: Tensor, key: Tensor, positions: Tensor, key_positions: Tensor, mask: Tensor | None

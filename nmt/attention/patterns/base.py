@@ -20,7 +20,8 @@ class Pattern(nn.Module):
     """
 
     restricts = True  # whether it changes anything: not this base class
-    # the largest distance to an earlier key that a query of a decoder reads; search can forget what is further back
+    # the largest distance to a key that a query reads, on either side, if there is one and the pattern overrides only
+    # `allows`; search can forget what is further back, and long sequences are compared in blocks (kernels/windowed.py)
     reach: int | None = None
 
     def allows(self, i: Tensor, j: Tensor, length: Tensor | None) -> Tensor:
