@@ -12,13 +12,12 @@ from typing import Any, Literal, NamedTuple, get_args
 from nmt.config.options.transformer import PlaceName
 from nmt.errors import require
 
-PositionName = Literal["sinusoidal", "none", "rotary", "alibi", "shaw"]
+PositionName = Literal["sinusoidal", "none", "rotary", "alibi", "shaw", "learned"]
 PatternName = Literal[
     "sliding", "dilated", "blocks", "strided", "window_global", "bigbird", "fixed_gaussian", "learned_gaussian"
 ]  # self-attention to some of the positions
 # self-attention, or a layer that replaces it
-MixerName = Literal["softmax", "ssru", PatternName, "mamba", "light_conv", "dynamic_conv", "synthesizer_random",
-                    "synthesizer_dense", "linear", "performer", "retention", "average", "hard_coded"]  # fmt: skip
+MixerName = Literal["softmax", "ssru", PatternName, "mamba", "light_conv", "dynamic_conv", "synthesizer_random", "synthesizer_dense", "linear", "performer", "retention", "average", "hard_coded"]  # fmt: skip
 CrossName = Literal["softmax", "transparent"]  # a Transformer's attention to the source
 # a recurrent decoder's comparison of its state with a source state
 ScoreName = Literal["dot", "scaled_dot", "general", "additive", "concat", "location"]

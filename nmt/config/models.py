@@ -40,6 +40,7 @@ from nmt.config.options.transformer import (
     FixedGaussianConfig,
     HardCodedConfig,
     HeadsConfig,
+    LearnedConfig,
     MambaConfig,
     PerformerConfig,
     RotaryConfig,
@@ -220,6 +221,7 @@ class TransformerConfig:
     decoder_layers: Layers = 6  # layers of the decoder
     norm: Literal["pre", "post"] = "post"  # layer normalisation before (pre) or after (post) each block
     positions: PositionName = "sinusoidal"  # how the model knows the order of the tokens
+    learned: LearnedConfig = field(default_factory=LearnedConfig)  # options of positions=learned
     rotary: RotaryConfig = field(default_factory=RotaryConfig)  # options of positions=rotary
     shaw: ShawConfig = field(default_factory=ShawConfig)  # options of positions=shaw
     heads: HeadsConfig = field(default_factory=HeadsConfig)  # options of the heads

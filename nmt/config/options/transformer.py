@@ -92,6 +92,13 @@ class HardCodedConfig:
 
 
 @dataclass(kw_only=True)
+class LearnedConfig:
+    """Options of learned positions: a vector for each position is added to the embeddings (Gehring et al. 2017)."""
+
+    max_length: Annotated[int, Range(1, 100_000)] = 1024  # positions with a vector; those beyond share the last one
+
+
+@dataclass(kw_only=True)
 class RotaryConfig:
     """Options of rotary positions: queries and keys are turned by position x theta_i (Su et al. 2021)."""
 

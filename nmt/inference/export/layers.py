@@ -7,6 +7,7 @@ writer for it here, and list the type in the writer of its parent module.
 from __future__ import annotations
 
 import math
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,7 @@ from nmt.attention.mixers.softmax import SelfAttention
 from nmt.attention.normalisers import Softmax
 from nmt.attention.patterns import Everything
 from nmt.attention.positions import Positions
+from nmt.attention.positions.learned import LearnedPositions
 from nmt.attention.positions.sinusoidal import SinusoidalPositions, sinusoids
 from nmt.data.tokenizer import BOS, PAD
 from nmt.extras import import_extra
@@ -187,7 +189,7 @@ def _token_embedding(part: Part, stack: Any) -> None:
     if isinstance(embedding, list):  # in an encoder it is a list, because CTranslate2 allows several input features
         (embedding,) = embedding
     part.child("embedding", nn.Embedding).write(embedding)
-    part.child("positions", SinusoidalPositions).write(stack)
+    part.child("positions", SinusoidalPositions, LearnedPositions).write(stack)
     part.child("dropout", nn.Dropout).write(None)
     scale = part.option("scale")
     if scale not in (1, math.sqrt(embedding.weight.shape[1])):
@@ -199,6 +201,14 @@ def _token_embedding(part: Part, stack: Any) -> None:
 def _sinusoids(part: Part, stack: Any) -> None:
     positions = torch.arange(part.common("positions"))
     stack.position_encodings.encodings = sinusoids(positions, part.option("frequencies")).detach().cpu().numpy()
+
+
+@writes(LearnedPositions)
+def _learned_positions(part: Part, stack: Any) -> None:
+    table = SimpleNamespace()
+    part.child("vectors", nn.Embedding).write(table)
+    rows = np.arange(part.common("positions")).clip(max=len(table.weight) - 1)
+    stack.position_encodings.encodings = table.weight[rows]
 
 
 @writes(Positions)
