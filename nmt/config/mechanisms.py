@@ -12,7 +12,7 @@ from typing import Any, Literal, NamedTuple, get_args
 from nmt.config.options.transformer import PlaceName
 from nmt.errors import require
 
-PositionName = Literal["sinusoidal", "none", "rotary", "alibi", "shaw", "learned"]
+PositionName = Literal["sinusoidal", "none", "rotary", "alibi", "shaw", "learned", "t5"]
 PatternName = Literal[
     "sliding", "dilated", "blocks", "strided", "window_global", "bigbird", "fixed_gaussian", "learned_gaussian"
 ]  # self-attention to some of the positions
@@ -33,7 +33,12 @@ _KEYS = ("positions", "encoder_self", "decoder_self", "decoder_cross", "score", 
 UNNORMALISED: dict[str, tuple[str, ...]] = {"alignment": ("local_p", "gaussian", "monotonic"), "normaliser": ("rela",)}
 
 PATTERNS = get_args(PatternName)
-_IN_SCORES = ("rotary", "alibi", "shaw")  # positions that act on the scores of self-attention, and on nothing else
+_IN_SCORES = (
+    "rotary",
+    "alibi",
+    "shaw",
+    "t5",
+)  # positions that act on the scores of self-attention, and on nothing else
 _WITH_SCORES = ("softmax", *PATTERNS)  # mixers with scores that positions can act on
 _ORDERLESS = ("linear", "performer")  # mixers that know the order of a source sentence from its embeddings alone
 
@@ -90,6 +95,12 @@ def _refusal(model: Any, key: str, name: str) -> str | None:
             return (
                 f" acts on the scores of self-attention, and {without}: use model.positions=sinusoidal, which is added "
                 "to the embeddings, or softmax in one of the layers"
+            )
+        case "positions", "t5" if model.t5.max_distance <= (exact := model.t5.num_buckets // 2):
+            return (
+                f" has a bucket for each distance below {exact}, half of model.t5.num_buckets={model.t5.num_buckets}, "
+                f"and logarithmic buckets for those up to model.t5.max_distance={model.t5.max_distance}, which has to "
+                f"be above {exact}: set it higher, or model.t5.num_buckets lower"
             )
         case "encoder_self", "ssru" | "average":
             what = {"ssru": "an SSRU", "average": "average attention"}[name]

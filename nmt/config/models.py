@@ -48,6 +48,7 @@ from nmt.config.options.transformer import (
     SlidingConfig,
     StridedConfig,
     SynthesizerConfig,
+    T5Config,
     TransparentConfig,
     WindowGlobalConfig,
 )
@@ -224,6 +225,7 @@ class TransformerConfig:
     learned: LearnedConfig = field(default_factory=LearnedConfig)  # options of positions=learned
     rotary: RotaryConfig = field(default_factory=RotaryConfig)  # options of positions=rotary
     shaw: ShawConfig = field(default_factory=ShawConfig)  # options of positions=shaw
+    t5: T5Config = field(default_factory=T5Config)  # options of positions=t5
     heads: HeadsConfig = field(default_factory=HeadsConfig)  # options of the heads
     encoder_self: MixerName | list[MixerName] = "softmax"  # encoder self-attention: one for all layers or one per layer
     decoder_self: MixerName | list[MixerName] = "softmax"  # decoder self-attention: one for all layers or one per layer

@@ -35,6 +35,7 @@ from nmt.config.options.transformer import (
     SlidingConfig,
     StridedConfig,
     SynthesizerConfig,
+    T5Config,
     WindowGlobalConfig,
 )
 from nmt.models.build import build_model
@@ -167,6 +168,11 @@ VARIANTS: dict[str, ModelConfig] = {
     "transformer-shaw": TransformerConfig(**TRANSFORMER, positions="shaw", shaw=ShawConfig(max_distance=2)),
     "transformer-shaw-keys": TransformerConfig(**TRANSFORMER, norm="pre", positions="shaw",
                                                shaw=ShawConfig(max_distance=3, values=False)),
+    "transformer-t5": TransformerConfig(**TRANSFORMER, positions="t5"),
+    "transformer-t5-sliding": TransformerConfig(**TRANSFORMER, norm="pre", positions="t5", encoder_self="sliding",
+                                                decoder_self=["sliding", "softmax"],
+                                                sliding=SlidingConfig(window=2),
+                                                t5=T5Config(num_buckets=4, max_distance=3)),
     "transformer-ssru": TransformerConfig(**TRANSFORMER, decoder_self="ssru"),
     "transformer-ssru-softmax": TransformerConfig(**TRANSFORMER, norm="pre", decoder_self=["ssru", "softmax"]),
     "transformer-mamba": TransformerConfig(**TRANSFORMER, norm="pre", encoder_self="mamba", decoder_self="mamba",

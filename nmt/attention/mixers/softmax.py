@@ -172,7 +172,7 @@ def make(config: TransformerConfig, place: Place, pattern: Pattern | None = None
     return SelfAttention(
         config.model_dim,
         make_heads(config, place),
-        make_positions(config),
+        make_positions(config, place),
         place.causal,
         config.attention_dropout,
         make_head_normaliser(config, place),

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from nmt.attention.positions.base import Positions
+from nmt.config.mechanisms import Place
 from nmt.config.models import TransformerConfig
 
 
@@ -48,6 +49,6 @@ def slopes(num_heads: int) -> list[float]:
     return [2.0**step for step in (steps + between)[:num_heads]]
 
 
-def in_attention(config: TransformerConfig) -> LinearBiases:
+def in_attention(config: TransformerConfig, place: Place) -> LinearBiases:
     """Return the linear biases of one layer."""
     return LinearBiases(config.num_heads)

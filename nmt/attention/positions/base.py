@@ -11,6 +11,7 @@ from typing import ClassVar, cast
 from torch import Tensor, nn
 
 from nmt.attention.naming import has_maker, make_by_name
+from nmt.config.mechanisms import Place
 from nmt.config.models import TransformerConfig
 
 
@@ -57,18 +58,18 @@ class Positions(nn.Module):
         return weights.new_zeros(())
 
 
-def make_positions(config: TransformerConfig) -> Positions:
+def make_positions(config: TransformerConfig, place: Place) -> Positions:
     """Return the positions for one layer of self-attention, using `in_attention` of the file of their kind."""
-    return _make(config, "in_attention")
+    return _make("in_attention", config, place)
 
 
 def make_embedded_positions(config: TransformerConfig) -> Positions:
     """Return the positions for the embeddings of one stack, using `in_embeddings` of the file of their kind."""
-    return _make(config, "in_embeddings")
+    return _make("in_embeddings", config)
 
 
-def _make(config: TransformerConfig, place: str) -> Positions:
-    """Return the configured positions for `place`, or the base class, which adds nothing, if they do not use it."""
-    if config.positions == "none" or not has_maker("positions", config.positions, place):
+def _make(maker: str, config: TransformerConfig, *given: Place) -> Positions:
+    """Return what the `maker` of the configured positions makes; without one, the base class, which adds nothing."""
+    if config.positions == "none" or not has_maker("positions", config.positions, maker):
         return Positions()
-    return cast(Positions, make_by_name("positions", config.positions, config, by=place))
+    return cast(Positions, make_by_name("positions", config.positions, config, *given, by=maker))

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from nmt.attention.positions.base import Positions
 from nmt.attention.positions.sinusoidal import frequencies
+from nmt.config.mechanisms import Place
 from nmt.config.models import TransformerConfig
 
 
@@ -38,6 +39,6 @@ def rotate(x: Tensor, angles: Tensor) -> Tensor:
     return rotated.flatten(-2).to(x.dtype)
 
 
-def in_attention(config: TransformerConfig) -> RotaryPositions:
+def in_attention(config: TransformerConfig, place: Place) -> RotaryPositions:
     """Return the rotation of queries and keys in one layer."""
     return RotaryPositions(config.model_dim // config.num_heads, config.rotary.base)

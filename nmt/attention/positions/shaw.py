@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from nmt.attention.positions.base import Positions
+from nmt.config.mechanisms import Place
 from nmt.config.models import TransformerConfig
 
 
@@ -72,7 +73,7 @@ def _table(max_distance: int, head_dim: int) -> nn.Parameter:
     return nn.Parameter(nn.init.xavier_uniform_(torch.empty(2 * max_distance + 1, head_dim)))
 
 
-def in_attention(config: TransformerConfig) -> RelativeKeys:
+def in_attention(config: TransformerConfig, place: Place) -> RelativeKeys:
     """Return the relative positions of one layer."""
     kind = RelativeKeysAndValues if config.shaw.values else RelativeKeys
     return kind(config.model_dim // config.num_heads, config.shaw.max_distance)

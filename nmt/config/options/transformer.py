@@ -128,6 +128,14 @@ class AverageConfig:
 
 
 @dataclass(kw_only=True)
+class T5Config:
+    """Options of relative position buckets: a learned bias for each range of distances (Raffel et al. 2020)."""
+
+    num_buckets: Annotated[int, Range(4, 256)] = 32  # buckets of distances; in an encoder, half for each direction
+    max_distance: Annotated[int, Range(2, 10_000)] = 128  # this distance and all beyond it share a bucket
+
+
+@dataclass(kw_only=True)
 class TransparentConfig:
     """Options of transparent attention: to a learned, weighted sum of all encoder layers (Bapna et al. 2018)."""
 
