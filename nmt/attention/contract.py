@@ -126,7 +126,7 @@ class SourceAttention(nn.Module, ABC):
 
 
 class LearnsFromUpdates(ABC):
-    """A part of a model that learns from the losses of whole updates, and not only from gradients.
+    """A part of a model that learns from the losses of whole updates, or limits its weights, after each update.
 
     What it learns is in its buffers, which are part of the model's `state_dict`: checkpoints store them as they are,
     and an average of checkpoints has their mean. They change between updates only, so that all micro-batches of an
@@ -135,7 +135,7 @@ class LearnsFromUpdates(ABC):
 
     @abstractmethod
     def after_update(self, losses: Mapping[str, Tensor]) -> None:
-        """Change the buffers, in place, after an update with these losses, each a scalar on the model's device.
+        """Change buffers or weights, in place, after an update with these losses, scalars on the model's device.
 
         They are `nll`, the negative log-likelihood, and the losses in the model's `loss_names`: the mean over all
         target tokens of the update, and therefore the same in all processes.

@@ -14,7 +14,15 @@ from nmt.errors import require
 
 PositionName = Literal["sinusoidal", "none", "rotary", "alibi", "shaw", "learned", "t5"]
 PatternName = Literal[
-    "sliding", "dilated", "blocks", "strided", "window_global", "bigbird", "fixed_gaussian", "learned_gaussian"
+    "sliding",
+    "dilated",
+    "blocks",
+    "strided",
+    "window_global",
+    "bigbird",
+    "fixed_gaussian",
+    "learned_gaussian",
+    "adaptive_span",
 ]  # self-attention to some of the positions
 # self-attention, or a layer that replaces it
 MixerName = Literal["softmax", "ssru", PatternName, "mamba", "light_conv", "dynamic_conv", "synthesizer_random", "synthesizer_dense", "linear", "performer", "retention", "average", "hard_coded"]  # fmt: skip
@@ -104,6 +112,14 @@ def _refusal(model: Any, key: str, name: str) -> str | None:
             )
         case "encoder_self", "ssru" | "average":
             what = {"ssru": "an SSRU", "average": "average attention"}[name]
+        case "encoder_self" | "decoder_self", "adaptive_span" if (
+            model.adaptive_span.initial > model.adaptive_span.max_span
+        ):
+            return (
+                f" begins with model.adaptive_span.initial={model.adaptive_span.initial:g}, which is beyond "
+                f"model.adaptive_span.max_span={model.adaptive_span.max_span}: set it lower, or max_span higher"
+            )
+        case "encoder_self", "ssru":
             return (
                 f": {what} reads from left to right, so a source word would not see the words after it; it can stand "
                 "in model.decoder_self"

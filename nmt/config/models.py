@@ -32,6 +32,7 @@ from nmt.config.options.recurrent import (
     MonotonicConfig,
 )
 from nmt.config.options.transformer import (
+    AdaptiveSpanConfig,
     AverageConfig,
     BigBirdConfig,
     BlocksConfig,
@@ -245,6 +246,7 @@ class TransformerConfig:
     bigbird: BigBirdConfig = field(default_factory=BigBirdConfig)  # options of encoder_self or decoder_self=bigbird
     fixed_gaussian: FixedGaussianConfig = field(default_factory=FixedGaussianConfig)  # options of this self-attention
     hard_coded: HardCodedConfig = field(default_factory=HardCodedConfig)  # options of this replacement
+    adaptive_span: AdaptiveSpanConfig = field(default_factory=AdaptiveSpanConfig)  # options of the mixer adaptive_span
     transparent: TransparentConfig = field(default_factory=TransparentConfig)  # options of decoder_cross=transparent
     normaliser: NormaliserName = "softmax"  # how scores become weights, in all layers
     entmax: EntmaxConfig = field(default_factory=EntmaxConfig)  # options of normaliser=entmax

@@ -19,6 +19,7 @@ from nmt.config.options.recurrent import (
     MonotonicConfig,
 )
 from nmt.config.options.transformer import (
+    AdaptiveSpanConfig,
     AverageConfig,
     BigBirdConfig,
     BlocksConfig,
@@ -278,6 +279,12 @@ VARIANTS: dict[str, ModelConfig] = {
         **TRANSFORMER | {"num_heads": 4}, norm="pre", positions="rotary", encoder_self=["hard_coded", "softmax"],
         decoder_self=["softmax", "hard_coded"],
         hard_coded=HardCodedConfig(sigma=0.5, encoder_offsets=[-1, 0, 1], decoder_offsets=[0, -1, -2])),
+    "transformer-adaptive-span": TransformerConfig(**TRANSFORMER, encoder_self="adaptive_span",
+                                                   decoder_self="adaptive_span",
+                                                   adaptive_span=AdaptiveSpanConfig(max_span=3, ramp=2, initial=1.3)),
+    "transformer-adaptive-span-alibi": TransformerConfig(
+        **TRANSFORMER, norm="pre", encoder_self=["softmax", "adaptive_span"], decoder_self=["adaptive_span", "softmax"],
+        positions="alibi", normaliser="sparsemax", adaptive_span=AdaptiveSpanConfig(max_span=5, ramp=1, initial=0.5)),
 }  # fmt: skip
 
 # One variant for each difference that search and commands could notice: what the state holds, weights that do not sum

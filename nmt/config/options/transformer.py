@@ -92,6 +92,16 @@ class HardCodedConfig:
 
 
 @dataclass(kw_only=True)
+class AdaptiveSpanConfig:
+    """Options of adaptive_span, attention whose heads learn how far they see (Sukhbaatar et al. 2019)."""
+
+    max_span: Annotated[int, Range(1, 100_000)] = 64  # the longest span z of a head, in positions
+    ramp: Annotated[int, Range(1, 100_000)] = 8  # R: positions beyond the span over which weights fall to zero
+    initial: Annotated[float, Range(0, 100_000)] = 8.0  # z of each head at the start
+    penalty: Annotated[float, Range(0, 1000)] = 0.0001  # weight of the loss: each layer's mean span, added over layers
+
+
+@dataclass(kw_only=True)
 class LearnedConfig:
     """Options of learned positions: a vector for each position is added to the embeddings (Gehring et al. 2017)."""
 

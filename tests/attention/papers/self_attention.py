@@ -28,6 +28,8 @@ ScoreOf = Callable[[int, int, int, Tensor, Tensor], Tensor]
 # (query position, key position, value [head_dim]) -> the vector that alpha_ij multiplies
 ValueOf = Callable[[int, int, Tensor], Tensor]
 
+# (head, query position, key position) -> a factor of exp(e_ij)
+FactorOf = Callable[[int, int, int], Tensor | float]
 # (query position, key position, sentence length) -> whether the query sees the key
 SeesOf = Callable[[int, int, int], bool]
 
@@ -38,6 +40,10 @@ def plain_score(head: int, i: int, j: int, q: Tensor, k: Tensor) -> Tensor:
 
 def plain_value(i: int, j: int, v: Tensor) -> Tensor:
     return v
+
+
+def plain_factor(head: int, i: int, j: int) -> float:
+    return 1.0
 
 
 def plain_sight(i: int, j: int, length: int) -> bool:
@@ -53,6 +59,7 @@ def self_attention(
     score: ScoreOf = plain_score,
     value: ValueOf = plain_value,
     sees: SeesOf = plain_sight,
+    factor: FactorOf = plain_factor,
 ) -> Tensor:
     """Return the outputs [length, dim] for one sentence x [length, dim] whose words are at the given positions."""
     head_dim = x.size(1) // num_heads
@@ -67,11 +74,12 @@ def self_attention(
             for other, j in seen:
                 k = weights.key[rows] @ x[other] + weights.key_bias[rows]
                 e.append(score(head, i, j, q, k))
-            total = sum(term.exp() for term in e)
+            terms = [factor(head, i, j) * each.exp() for each, (_, j) in zip(e, seen, strict=True)]
+            total = sum(terms)
             z = torch.zeros(head_dim, dtype=x.dtype)
-            for term, (other, j) in zip(e, seen, strict=True):
+            for term, (other, j) in zip(terms, seen, strict=True):
                 v = weights.value[rows] @ x[other] + weights.value_bias[rows]
-                z = z + term.exp() / total * value(i, j, v)
+                z = z + term / total * value(i, j, v)
             heads.append(z)
         outputs.append(weights.output @ torch.cat(heads) + weights.output_bias)
     return torch.stack(outputs)
