@@ -221,7 +221,8 @@ class TransformerConfig:
     num_heads: Dimension = 8  # attention heads per layer; they divide model_dim among them
     encoder_layers: Layers = 6  # layers of the encoder
     decoder_layers: Layers = 6  # layers of the decoder
-    norm: Literal["pre", "post"] = "post"  # layer normalisation before (pre) or after (post) each block
+    norm: Literal["pre", "post"] = "post"  # normalisation before (pre) or after (post) each block
+    normalisation: Literal["layer", "rms"] = "layer"  # what this normalisation is: of layers, or by root mean square
     positions: PositionName = "sinusoidal"  # how the model knows the order of the tokens
     learned: LearnedConfig = field(default_factory=LearnedConfig)  # options of positions=learned
     rotary: RotaryConfig = field(default_factory=RotaryConfig)  # options of positions=rotary

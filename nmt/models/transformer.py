@@ -11,7 +11,6 @@ from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from nmt.attention.contract import Attend, Mixer, SourceAttention
 from nmt.attention.mixers import make_mixer
@@ -31,6 +30,8 @@ from nmt.models.contract import (
     merged,
     positions_after,
 )
+from nmt.models.feed_forward import FeedForward
+from nmt.models.norms import Residual, final_norm
 
 
 class TransformerMemory(NamedTuple):
@@ -63,44 +64,6 @@ class TokenEmbedding(nn.Module):
         if (encoding := self.positions.embed(positions)) is not None:
             embedded = embedded + encoding
         return cast(Tensor, self.dropout(embedded))
-
-
-class FeedForward(nn.Module):
-    """The feed-forward network FFN(x) = W_2 activation(W_1 x) (Vaswani et al. 2017, eq. 2)."""
-
-    def __init__(self, config: TransformerConfig) -> None:
-        super().__init__()
-        self.inner = nn.Linear(config.model_dim, config.ffn_dim)
-        self.outer = nn.Linear(config.ffn_dim, config.model_dim)
-        self.activation = torch.relu_ if config.activation == "relu" else functional.gelu
-        self.dropout = nn.Dropout(config.ffn_dropout)
-
-    def forward(self, x: Tensor) -> Tensor:
-        inner = self.activation(self.inner(x))
-        output: Tensor = self.outer(self.dropout(inner))
-        return output
-
-
-class Residual(nn.Module):
-    """A residual connection around a sublayer, with layer normalisation (Vaswani et al. 2017, section 5.4).
-
-    post: norm(x + sublayer(x)), as in the paper; pre: x + sublayer(norm(x)).
-    """
-
-    def __init__(self, config: TransformerConfig) -> None:
-        super().__init__()
-        self.norm = nn.LayerNorm(config.model_dim)
-        self.pre = config.norm == "pre"
-        self.dropout = nn.Dropout(settled(config.dropout))
-
-    def enter(self, x: Tensor) -> Tensor:
-        """Return the input of the sublayer."""
-        return self.norm(x) if self.pre else x
-
-    def add(self, x: Tensor, output: Tensor) -> Tensor:
-        """Add the sublayer's output to x, which went into `enter`."""
-        x = x + self.dropout(output)
-        return x if self.pre else self.norm(x)
 
 
 class EncoderLayer(nn.Module):
@@ -174,7 +137,7 @@ class TransformerEncoder(nn.Module):
         super().__init__()
         self.embedding = TokenEmbedding(config, embedding)
         self.layers = nn.ModuleList(EncoderLayer(config, layer) for layer in range(config.encoder_layers))
-        self.norm = _final_norm(config)
+        self.norm = final_norm(config)
 
     @property
     def attends(self) -> bool:
@@ -219,7 +182,7 @@ class TransformerDecoder(nn.Module):
         super().__init__()
         self.embedding = TokenEmbedding(config, embedding)
         self.layers = nn.ModuleList(DecoderLayer(config, layer) for layer in range(config.decoder_layers))
-        self.norm = _final_norm(config)
+        self.norm = final_norm(config)
 
     @property
     def self_attends(self) -> bool:
@@ -289,11 +252,6 @@ class TransformerDecoder(nn.Module):
 def _cross_attention(config: TransformerConfig, place: Place) -> SourceAttention:
     """Return the attention of a layer to the source, made by the file of its name in `nmt.attention.cross`."""
     return cast(SourceAttention, make_by_name("cross", of_layer(config.decoder_cross, place.layer), config, place))
-
-
-def _final_norm(config: TransformerConfig) -> nn.Module:
-    """Return the normalisation after the last layer: none for post-norm layers, which normalise their own output."""
-    return nn.LayerNorm(config.model_dim) if config.norm == "pre" else nn.Identity()
 
 
 def _stack(weights: list[Tensor | None]) -> Tensor | None:

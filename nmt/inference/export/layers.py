@@ -28,12 +28,12 @@ from nmt.attention.positions.sinusoidal import SinusoidalPositions, sinusoids
 from nmt.data.tokenizer import BOS, PAD
 from nmt.extras import import_extra
 from nmt.inference.export.parts import Part, writes
+from nmt.models.feed_forward import FeedForward
+from nmt.models.norms import Residual
 from nmt.models.seq2seq import Seq2Seq
 from nmt.models.transformer import (
     DecoderLayer,
     EncoderLayer,
-    FeedForward,
-    Residual,
     TokenEmbedding,
     TransformerDecoder,
     TransformerEncoder,
@@ -90,13 +90,15 @@ def _decoder(part: Part, stacks: dict[str, Any]) -> None:
 
 def _stack(part: Part, layer: type[nn.Module], kind: Any) -> Any:
     """Return CTranslate2's specification of an encoder or a decoder; `kind` is its class there, `layer` ours."""
-    layers, norm = part.children("layers", layer), part.child("norm", nn.LayerNorm, nn.Identity)
+    layers, norm = part.children("layers", layer), part.child("norm", nn.LayerNorm, nn.RMSNorm, nn.Identity)
     pre = type(norm.module) is not nn.Identity
     norm.one_for_all("pre", pre)
     stack = kind(len(layers), num_heads=1, pre_norm=pre)
     for each, spec in zip(layers, stack.layer, strict=True):
         each.write(spec)
     part.child("embedding", TokenEmbedding).write(stack)
+    if pre:
+        stack.layer_norm = _norm_spec(norm)
     norm.write(stack.layer_norm if pre else None)
     stack.num_heads = np.dtype("int16").type(part.common("num_heads"))
     stack.activation = np.dtype("int8").type(_specs().common_spec.Activation[part.common("activation")])
@@ -179,7 +181,9 @@ def _feed_forward(part: Part, spec: Any) -> None:
 def _residual(part: Part, spec: Any) -> None:
     """Write the normalisation of a residual connection, which CTranslate2 stores with the sublayer in `spec`."""
     part.one_for_all("pre", part.option("pre"))
-    part.child("norm", nn.LayerNorm).write(spec.layer_norm)
+    norm = part.child("norm", nn.LayerNorm, nn.RMSNorm)
+    spec.layer_norm = _norm_spec(norm)
+    norm.write(spec.layer_norm)
     part.child("dropout", nn.Dropout).write(None)
 
 
@@ -242,6 +246,18 @@ def _layer_norm(part: Part, spec: Any) -> None:
     gamma, beta = part.weight("weight"), part.weight("bias")
     spec.gamma = np.ones(shape, dtype=np.float32) if gamma is None else gamma
     spec.beta = np.zeros(shape, dtype=np.float32) if beta is None else beta
+
+
+@writes(nn.RMSNorm, "normalized_shape", "elementwise_affine")
+def _rms_norm(part: Part, spec: Any) -> None:
+    part.one_for_all("eps", part.option("eps"))
+    gamma = part.weight("weight")
+    spec.gamma = np.ones(part.module.normalized_shape, dtype=np.float32) if gamma is None else gamma
+
+
+def _norm_spec(norm: Part) -> Any:
+    """Return CTranslate2's empty specification of a normalisation, which depends on its kind."""
+    return _specs().common_spec.LayerNormSpec(rms_norm=type(norm.module) is nn.RMSNorm)
 
 
 @writes(nn.Dropout, "p", "inplace")

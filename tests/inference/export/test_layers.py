@@ -90,7 +90,8 @@ WRITTEN = {  # options that an export must support; others may be refused
     *("model_dim", "ffn_dim", "num_heads", "encoder_layers", "decoder_layers", "norm", "activation"),
     *("dropout", "attention_dropout", "ffn_dropout", "share_embeddings", "tie_projection"),
 }
-VALUES_WRITTEN = [("positions", "learned")]  # values that an export must support, of options that have others
+# values that an export must support, of options that have others
+VALUES_WRITTEN = [("positions", "learned"), ("normalisation", "rms")]
 
 
 @pytest.mark.parametrize(("name", "value"), OPTIONS)
@@ -145,7 +146,14 @@ def test_what_no_configuration_has_is_written_as_it_is(run: LoadedRun, tmp_path:
     def scaled_in_one_stack(model: Seq2Seq) -> None:
         model.encoder.embedding.scale = 1
 
-    for change in (without_biases, with_a_biased_projection, unscaled, with_another_epsilon, scaled_in_one_stack):
+    def with_another_normalisation_in_places(model: Seq2Seq) -> None:
+        residual = model.decoder.layers[0].mixer_residual
+        residual.norm = nn.RMSNorm(16, eps=residual.norm.eps)
+
+    for change in (
+        without_biases, with_a_biased_projection, unscaled, with_another_epsilon, scaled_in_one_stack,
+        with_another_normalisation_in_places,
+    ):  # fmt: skip
         for norm in ("pre", "post"):
             config = TransformerConfig(**(TRANSFORMER | {"norm": norm, "encoder_layers": 1}))
             model = model_of(config)
@@ -207,10 +215,10 @@ FOREIGN: list[tuple[Callable[[Seq2Seq], None], str]] = [
     (replace("encoder.embedding.positions", LearnedPositions(16)),
      "encoder.embedding.positions is of type LearnedPositions"),
     (replace("decoder.embedding.positions", nn.Embedding(9, 16)), "decoder.embedding.positions is of type Embedding"),
-    (replace("decoder.norm", nn.RMSNorm(16)), "decoder.norm is of type RMSNorm,"),
+    (replace("decoder.norm", nn.GroupNorm(2, 16)), "decoder.norm is of type GroupNorm,"),
     (replace("decoder.norm", nn.Identity()), "decoder.norm has pre=False, but another layer has True: CTranslate2"),
-    (replace("decoder.layers.0.mixer_residual.norm", nn.RMSNorm(16)),
-     "decoder.layers.0.mixer_residual.norm is of type RMSNorm"),
+    (replace("decoder.layers.0.mixer_residual.norm", nn.GroupNorm(2, 16)),
+     "decoder.layers.0.mixer_residual.norm is of type GroupNorm"),
     (replace("encoder.layers.0.feed_forward", nn.Linear(16, 16)), "encoder.layers.0.feed_forward is of type Linear"),
     (replace("encoder.layers.0.feed_forward.inner", nn.Bilinear(16, 1, 24)),
      "encoder.layers.0.feed_forward.inner is of type Bilinear"),
