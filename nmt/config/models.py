@@ -217,7 +217,7 @@ class TransformerConfig:
 
     family: Literal["transformer"] = "transformer"
     model_dim: Dimension = 512  # size of the embeddings and of each layer's output
-    ffn_dim: Dimension = 2048  # size of the hidden layer in the feed-forward blocks
+    ffn_dim: Dimension = 2048  # size of the hidden layer in the feed-forward blocks, also of those with gates
     num_heads: Dimension = 8  # attention heads per layer; they divide model_dim among them
     encoder_layers: Layers = 6  # layers of the encoder
     decoder_layers: Layers = 6  # layers of the decoder
@@ -252,7 +252,7 @@ class TransformerConfig:
     normaliser: NormaliserName = "softmax"  # how scores become weights, in all layers
     entmax: EntmaxConfig = field(default_factory=EntmaxConfig)  # options of normaliser=entmax
     top_k: TopKConfig = field(default_factory=TopKConfig)  # options of normaliser=top_k
-    activation: Literal["relu", "gelu"] = "relu"  # activation function of the feed-forward blocks
+    activation: Literal["relu", "gelu", "relu2", "swiglu", "geglu"] = "relu"  # of feed-forward blocks; *glu: with gates
     dropout: Rate | Auto = 0.1  # rate for embeddings and block outputs; auto: 0.1 (text read once) to 0.4 (50 times)
     attention_dropout: Rate = 0.0  # dropout rate of the attention weights
     ffn_dropout: Rate = 0.0  # dropout rate after the activation function

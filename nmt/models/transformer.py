@@ -30,7 +30,7 @@ from nmt.models.contract import (
     merged,
     positions_after,
 )
-from nmt.models.feed_forward import FeedForward
+from nmt.models.feed_forward import make_feed_forward
 from nmt.models.norms import Residual, final_norm
 
 
@@ -72,7 +72,7 @@ class EncoderLayer(nn.Module):
     def __init__(self, config: TransformerConfig, layer: int) -> None:
         super().__init__()
         self.mixer = make_mixer(config, Place("encoder_self", layer))
-        self.feed_forward = FeedForward(config)
+        self.feed_forward = make_feed_forward(config)
         self.mixer_residual = Residual(config)
         self.feed_forward_residual = Residual(config)
 
@@ -103,7 +103,7 @@ class DecoderLayer(nn.Module):
         super().__init__()
         self.mixer = make_mixer(config, Place("decoder_self", layer))
         self.cross_attention = _cross_attention(config, Place("decoder_cross", layer))
-        self.feed_forward = FeedForward(config)
+        self.feed_forward = make_feed_forward(config)
         self.mixer_residual = Residual(config)
         self.cross_residual = Residual(config)
         self.feed_forward_residual = Residual(config)

@@ -28,7 +28,7 @@ from nmt.attention.positions.sinusoidal import SinusoidalPositions, sinusoids
 from nmt.data.tokenizer import BOS, PAD
 from nmt.extras import import_extra
 from nmt.inference.export.parts import Part, writes
-from nmt.models.feed_forward import FeedForward
+from nmt.models.feed_forward import FeedForward, GatedFeedForward
 from nmt.models.norms import Residual
 from nmt.models.seq2seq import Seq2Seq
 from nmt.models.transformer import (
@@ -40,7 +40,8 @@ from nmt.models.transformer import (
 )
 
 NEVER = -1e9  # a bias that makes the probability of a token zero
-_ACTIVATIONS = {torch.relu: "RELU", torch.relu_: "RELU", functional.relu: "RELU", functional.gelu: "GELU"}
+_ACTIVATIONS = {torch.relu: "RELU", torch.relu_: "RELU", functional.relu: "RELU", functional.gelu: "GELU",
+                functional.silu: "SWISH"}  # fmt: skip
 
 
 def specification(model: nn.Module, positions: int) -> Any:
@@ -126,7 +127,9 @@ def _layer(part: Part, spec: Any, causal: bool) -> None:
     mixer.write(spec.self_attention)
     part.child("mixer_residual", Residual).write(spec.self_attention)
     # feed-forward network
-    part.child("feed_forward", FeedForward).write(spec.ffn)
+    feed_forward = part.child("feed_forward", FeedForward, GatedFeedForward)
+    spec.ffn = _specs().transformer_spec.FeedForwardSpec(glu=type(feed_forward.module) is GatedFeedForward)
+    feed_forward.write(spec.ffn)
     part.child("feed_forward_residual", Residual).write(spec.ffn)
 
 
@@ -175,6 +178,12 @@ def _feed_forward(part: Part, spec: Any) -> None:
     part.child("inner", nn.Linear).write(spec.linear_0)
     part.child("outer", nn.Linear).write(spec.linear_1)
     part.child("dropout", nn.Dropout).write(None)
+
+
+@writes(GatedFeedForward)
+def _gated_feed_forward(part: Part, spec: Any) -> None:
+    part.child("gated", nn.Linear).write(spec.linear_0_noact)
+    _feed_forward(part, spec)
 
 
 @writes(Residual)
