@@ -25,7 +25,8 @@ PatternName = Literal[
     "adaptive_span",
 ]  # self-attention to some of the positions
 # self-attention, or a layer that replaces it
-MixerName = Literal["softmax", "ssru", PatternName, "mamba", "light_conv", "dynamic_conv", "synthesizer_random", "synthesizer_dense", "linear", "performer", "retention", "average", "hard_coded"]  # fmt: skip
+MixerName = Literal["softmax", "ssru", PatternName, "mamba", "light_conv", "dynamic_conv", "synthesizer_random",
+                    "synthesizer_dense", "linear", "performer", "retention", "average", "hard_coded"]  # fmt: skip
 CrossName = Literal["softmax", "transparent"]  # a Transformer's attention to the source
 # a recurrent decoder's comparison of its state with a source state
 ScoreName = Literal["dot", "scaled_dot", "general", "additive", "concat", "location"]
