@@ -111,8 +111,6 @@ def _refusal(model: Any, key: str, name: str) -> str | None:
                 f"and logarithmic buckets for those up to model.t5.max_distance={model.t5.max_distance}, which has to "
                 f"be above {exact}: set it higher, or model.t5.num_buckets lower"
             )
-        case "encoder_self", "ssru" | "average":
-            what = {"ssru": "an SSRU", "average": "average attention"}[name]
         case "encoder_self" | "decoder_self", "adaptive_span" if (
             model.adaptive_span.initial > model.adaptive_span.max_span
         ):
@@ -120,7 +118,8 @@ def _refusal(model: Any, key: str, name: str) -> str | None:
                 f" begins with model.adaptive_span.initial={model.adaptive_span.initial:g}, which is beyond "
                 f"model.adaptive_span.max_span={model.adaptive_span.max_span}: set it lower, or max_span higher"
             )
-        case "encoder_self", "ssru":
+        case "encoder_self", "ssru" | "average":
+            what = {"ssru": "an SSRU", "average": "average attention"}[name]
             return (
                 f": {what} reads from left to right, so a source word would not see the words after it; it can stand "
                 "in model.decoder_self"

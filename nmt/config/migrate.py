@@ -42,7 +42,8 @@ _DIFFERING: dict[int, tuple[str, ...]] = {
 _ADDED: dict[int, tuple[str, ...]] = {
     2: ("model.alignment", "model.doubly_stochastic", "model.positions", "model.encoder_self", "model.decoder_self",
         "model.decoder_cross"),
-    3: ("model.bidirectional_layers", "model.dropout_mask", "model.layer_norm", "model.normalisation", "model.normaliser", "model.residual",
+    3: ("model.bidirectional_layers", "model.dropout_mask", "model.layer_norm", "model.normalisation",
+        "model.normaliser", "model.residual",
         "search.replace_unknown", "data.*.alignments", "training.guided_attention"),
 }  # fmt: skip
 # Options of mechanisms may be missing, too: a file is from before such a mechanism came, and does not use it.
