@@ -26,7 +26,8 @@ PatternName = Literal[
 ]  # self-attention to some of the positions
 # self-attention, or a layer that replaces it
 MixerName = Literal["softmax", "ssru", PatternName, "mamba", "light_conv", "dynamic_conv", "synthesizer_random",
-                    "synthesizer_dense", "linear", "performer", "retention", "average", "hard_coded"]  # fmt: skip
+                    "synthesizer_dense", "linear", "performer", "retention", "average", "hard_coded", "fnet",
+                    "linformer", "nystroem", "lsh"]  # fmt: skip
 CrossName = Literal["softmax", "transparent"]  # a Transformer's attention to the source
 # a recurrent decoder's comparison of its state with a source state
 ScoreName = Literal["dot", "scaled_dot", "general", "additive", "concat", "location"]
@@ -48,7 +49,7 @@ _IN_SCORES = (
     "shaw",
     "t5",
 )  # positions that act on the scores of self-attention, and on nothing else
-_WITH_SCORES = ("softmax", *PATTERNS)  # mixers with scores that positions can act on
+_WITH_SCORES = ("softmax", "nystroem", "lsh", *PATTERNS)  # mixers with scores that positions can act on
 _ORDERLESS = ("linear", "performer")  # mixers that know the order of a source sentence from its embeddings alone
 
 
@@ -132,6 +133,55 @@ def _refusal(model: Any, key: str, name: str) -> str | None:
             return (
                 f" has heads that look at fixed places, and model.hard_coded.{key.replace('self', 'offsets')} names "
                 "none: give it at least one number, such as [0]"
+            )
+        case "decoder_self", "fnet":
+            return (
+                ": a Fourier transform is of a whole sentence, so a target word would see the words after it; it can "
+                "stand in model.encoder_self"
+            )
+        case "decoder_self", "linformer":
+            return (
+                " mixes the keys of a whole sentence, so a target word would see the words after it; it can stand in "
+                "model.encoder_self"
+            )
+        case "encoder_self", "linformer" if model.positions not in ("sinusoidal", "none"):
+            return (
+                f" attends to mixtures of all words, which have no position of their own, and model.positions="
+                f"{model.positions} needs the position of each key: use model.positions=sinusoidal"
+            )
+        case "decoder_self", "nystroem":
+            return (
+                " compares words with the means of segments of a whole sentence, so a target word would see the words "
+                "after it; it can stand in model.encoder_self"
+            )
+        case "encoder_self", "nystroem" | "lsh" if model.positions in ("alibi", "shaw", "t5"):
+            return (
+                f" does not compute the scores of all pairs of words, which model.positions={model.positions} changes: "
+                "use model.positions=rotary or sinusoidal"
+            )
+        case "encoder_self", "nystroem" | "lsh" if model.normaliser != "softmax":
+            return (
+                f" is defined for a softmax, so that model.normaliser={model.normaliser} would have no effect: use "
+                "model.normaliser=softmax, or another model.encoder_self"
+            )
+        case "encoder_self", "nystroem" | "lsh" if model.heads.talking and "encoder_self" in model.heads.places:
+            return (
+                " does not compute the scores and weights of all pairs of words, which model.heads.talking mixes: "
+                "leave encoder_self out of model.heads.places"
+            )
+        case "decoder_self", "lsh":
+            return (
+                " sorts the words of a whole sentence, so that which words a target word sees would depend on the "
+                "words after it; it can stand in model.encoder_self"
+            )
+        case "encoder_self", "lsh" if model.lsh.buckets % 2:
+            return f" needs an even model.lsh.buckets, and {model.lsh.buckets} is odd"
+        case "encoder_self", "lsh" if "encoder_self" in model.heads.places and (
+            model.heads.num_kv_heads not in (None, model.num_heads) or model.heads.qk_norm != "none"
+        ):
+            return (
+                " has one vector for a word as query and as key, so that model.heads.num_kv_heads and "
+                "model.heads.qk_norm do not apply: leave encoder_self out of model.heads.places"
             )
         case "score", "dot" | "scaled_dot" if model.family == "rnnsearch":
             return (

@@ -42,7 +42,10 @@ from nmt.config.options.transformer import (
     HardCodedConfig,
     HeadsConfig,
     LearnedConfig,
+    LinformerConfig,
+    LshConfig,
     MambaConfig,
+    NystroemConfig,
     PerformerConfig,
     RotaryConfig,
     ShawConfig,
@@ -248,6 +251,9 @@ class TransformerConfig:
     fixed_gaussian: FixedGaussianConfig = field(default_factory=FixedGaussianConfig)  # options of this self-attention
     hard_coded: HardCodedConfig = field(default_factory=HardCodedConfig)  # options of this replacement
     adaptive_span: AdaptiveSpanConfig = field(default_factory=AdaptiveSpanConfig)  # options of the mixer adaptive_span
+    linformer: LinformerConfig = field(default_factory=LinformerConfig)  # options of encoder_self=linformer
+    nystroem: NystroemConfig = field(default_factory=NystroemConfig)  # options of encoder_self=nystroem
+    lsh: LshConfig = field(default_factory=LshConfig)  # options of encoder_self=lsh
     transparent: TransparentConfig = field(default_factory=TransparentConfig)  # options of decoder_cross=transparent
     normaliser: NormaliserName = "softmax"  # how scores become weights, in all layers
     entmax: EntmaxConfig = field(default_factory=EntmaxConfig)  # options of normaliser=entmax

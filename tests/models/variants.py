@@ -29,7 +29,10 @@ from nmt.config.options.transformer import (
     HardCodedConfig,
     HeadsConfig,
     LearnedConfig,
+    LinformerConfig,
+    LshConfig,
     MambaConfig,
+    NystroemConfig,
     PerformerConfig,
     RotaryConfig,
     ShawConfig,
@@ -291,6 +294,23 @@ VARIANTS: dict[str, ModelConfig] = {
     "transformer-adaptive-span-alibi": TransformerConfig(
         **TRANSFORMER, norm="pre", encoder_self=["softmax", "adaptive_span"], decoder_self=["adaptive_span", "softmax"],
         positions="alibi", normaliser="sparsemax", adaptive_span=AdaptiveSpanConfig(max_span=5, ramp=1, initial=0.5)),
+    "transformer-fnet": TransformerConfig(**TRANSFORMER, encoder_self="fnet"),
+    "transformer-fnet-softmax": TransformerConfig(**TRANSFORMER, norm="pre", encoder_self=["fnet", "softmax"],
+                                                  positions="rotary"),
+    "transformer-linformer": TransformerConfig(**TRANSFORMER, encoder_self="linformer",
+                                               linformer=LinformerConfig(k=3, max_length=8)),
+    "transformer-linformer-softmax": TransformerConfig(
+        **TRANSFORMER, norm="pre", encoder_self=["linformer", "softmax"], positions="none", normaliser="entmax15",
+        heads=HeadsConfig(num_kv_heads=1, talking=True), linformer=LinformerConfig(k=4, max_length=5, sharing="none")),
+    "transformer-nystroem": TransformerConfig(**TRANSFORMER, encoder_self="nystroem",
+                                              nystroem=NystroemConfig(landmarks=3)),
+    "transformer-nystroem-softmax": TransformerConfig(
+        **TRANSFORMER, norm="pre", encoder_self=["nystroem", "softmax"], positions="rotary",
+        heads=HeadsConfig(num_kv_heads=1, qk_norm="rms"), nystroem=NystroemConfig(landmarks=4, skip_radius=1)),
+    "transformer-lsh": TransformerConfig(**TRANSFORMER, encoder_self="lsh",
+                                         lsh=LshConfig(rounds=2, buckets=4, chunk=2)),
+    "transformer-lsh-softmax": TransformerConfig(**TRANSFORMER, norm="pre", encoder_self=["lsh", "softmax"],
+                                                 positions="rotary", lsh=LshConfig(rounds=3, buckets=2, chunk=3)),
 }  # fmt: skip
 
 # One variant for each difference that search and commands could notice: what the state holds, weights that do not sum

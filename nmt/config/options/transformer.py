@@ -109,6 +109,34 @@ class LearnedConfig:
 
 
 @dataclass(kw_only=True)
+class LinformerConfig:
+    """Options of linformer, attention to k learned mixtures of all words (Wang et al. 2020)."""
+
+    k: Dimension = 32  # number of mixtures
+    max_length: Dimension = 256  # source tokens beyond this position are in no mixture
+    # key_value: the same mixtures of keys and of values, for all heads; headwise: for all heads; none: each its own
+    sharing: Literal["none", "headwise", "key_value"] = "key_value"
+
+
+@dataclass(kw_only=True)
+class LshConfig:
+    """Options of lsh, attention among words with the same hash (Kitaev et al. 2020)."""
+
+    rounds: Annotated[int, Range(1, 64)] = 4  # rounds of hashing; more find more of the words that are alike
+    buckets: Annotated[int, Range(2, 100_000)] = 8  # values of a hash, an even number
+    chunk: Dimension = 16  # words sorted by hash are cut into chunks; one sees its own and the one before
+
+
+@dataclass(kw_only=True)
+class NystroemConfig:
+    """Options of nystroem, self-attention approximated with landmarks (Xiong et al. 2021)."""
+
+    landmarks: Dimension = 16  # segments of a sentence, whose means stand for all of their words
+    iterations: Annotated[int, Range(1, 30)] = 6  # steps in the computation of the pseudo-inverse
+    skip_radius: Annotated[int, Range(0, 1000)] | None = None  # add a convolution of the values that reads so far
+
+
+@dataclass(kw_only=True)
 class RotaryConfig:
     """Options of rotary positions: queries and keys are turned by position x theta_i (Su et al. 2021)."""
 
