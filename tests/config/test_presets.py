@@ -27,7 +27,7 @@ def parameters(preset: str, overrides: list[str], vocabulary: int) -> int:
 def test_groups_and_presets_are_there() -> None:
     assert {"embedded", "multi30k_de_en", "wmt14_de_en", "wmt14_fr_en"} <= set(EXPERIMENTS)
     assert {"rnn_encdec", "rnnsearch", "luong"} | {
-        f"transformer_{size}" for size in ("tiny", "small", "base", "big")
+        f"transformer_{size}" for size in ("tiny", "small", "base", "big", "deep_shallow", "deep_shallow_6_1")
     } <= {*MODELS}
     assert {name for group, name in OTHER_GROUPS if group == "data"} >= {
         "embedded", "multi30k_de_en", "wmt14_de_en", "wmt14_fr_en", "files",
@@ -76,6 +76,16 @@ def test_transformers_have_the_papers_sizes() -> None:
     # Vaswani et al. 2017, table 3: 65M and 213M, with a joint vocabulary of about 37,000
     assert 60e6 < parameters("wmt14_de_en", ["model=transformer_base"], 37000) < 66e6
     assert 205e6 < parameters("wmt14_de_en", ["model=transformer_big"], 37000) < 215e6
+
+
+@pytest.mark.parametrize(("preset", "encoder"), [("", 12), ("_6_1", 6)])
+def test_deep_encoders_with_a_shallow_decoder_have_the_papers_sizes(preset: str, encoder: int) -> None:
+    d, ffn, vocabulary = 512, 2048, 37000  # Kasai et al. 2021: sizes of the base model, layers 12-1 and 6-1
+    attention = 4 * d * d
+    paper = vocabulary * d + encoder * (attention + 2 * d * ffn) + 2 * attention + 2 * d * ffn
+    assert parameters("wmt14_de_en", [f"model=transformer_deep_shallow{preset}"], vocabulary) == pytest.approx(
+        paper, rel=0.002
+    )  # biases and norms
 
 
 def test_rnnsearch_has_the_papers_sizes() -> None:
