@@ -70,6 +70,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         "Transformer's self-attention, for which no links are written"
     )
     add("--attention", choices=["cross", "encoder", "decoder"], default="cross", help=kind)
+    shown = (
+        "with --attention encoder: draw the weights of each layer (default), or follow attention through all layers up "
+        "to --layer (default: the last) down to the source words, by attention rollout or attention flow"
+    )
+    add("--map", choices=["weights", "rollout", "flow"], default="weights", help=shown)
     parser.add_checkpoint()
     parser.add_device()
     return run_command(parser, _align, argv)
@@ -90,6 +95,8 @@ def _align(arguments: Namespace) -> None:
     from nmt.evaluation.sets import set_from_files
     from nmt.runs.run import check_run
 
+    if arguments.map != "weights":
+        _check_followed(arguments)
     if arguments.attention != "cross":
         _check_only_heatmaps(arguments)
     elif arguments.output is None or arguments.gold is not None:
@@ -124,6 +131,17 @@ def _check_only_heatmaps(arguments: Namespace) -> None:
             raise UsageError(f"{option} draws self-attention, which links no source word to a target word: omit {name}")
 
 
+def _check_followed(arguments: Namespace) -> None:
+    """Raise UsageError for an option that does not go together with attention that is followed through layers."""
+    option = f"--map {arguments.map}"
+    if arguments.attention != "encoder":
+        raise UsageError(f"{option} follows attention through the layers of an encoder: add --attention encoder")
+    if arguments.head != "mean":
+        raise UsageError(f"{option} takes the mean of all heads in each layer: omit --head")
+    if arguments.layer == "mean":
+        raise UsageError(f"{option} follows attention down from one layer: give --layer its number, or all")
+
+
 def _load(arguments: Namespace) -> LoadedRun:
     from nmt.device import choose_device
     from nmt.runs.run import load_run
@@ -141,8 +159,24 @@ def _load(arguments: Namespace) -> LoadedRun:
             f"{arguments.run_dir} has no self-attention to draw: no layer of its {kind} has any; "
             "--attention cross shows what the decoder attends to in the source"
         )
+    _refuse_removed(arguments, run)
     run.model.to(device)
     return run
+
+
+def _refuse_removed(arguments: Namespace, run: LoadedRun) -> None:
+    """Raise UsageError if the head that is asked for has been removed from the model."""
+    from nmt.config.models import TransformerConfig
+    from nmt.models.attention_heads import removed_of
+
+    config = run.config.model
+    if not isinstance(config, TransformerConfig):
+        return
+    layers = config.encoder_layers if arguments.attention == "encoder" else config.decoder_layers
+    layer = max(layers - 1, 1) if arguments.layer is None else arguments.layer
+    removed = removed_of(run.model, arguments.attention)
+    if any((layer, arguments.head) == (at + 1, head + 1) for at, head in removed):
+        raise UsageError(f"--head {arguments.head}: it has been removed from layer {layer} (model.heads.removed)")
 
 
 def _write_links(
@@ -176,17 +210,16 @@ def _draw(arguments: Namespace, run: LoadedRun, pairs: EvaluationSet, tags: list
     from nmt.pictures.fonts import missing_characters
     from nmt.pictures.heatmap import to_png, to_svg
     from nmt.report.attention import pictures
+    from nmt.report.followed import followed
 
-    drawn = pictures(
-        Path(arguments.run_dir).resolve().name,
-        run.model,
-        run.tokenizer,
-        [(line, pairs.sources[line - 1], pairs.references[line - 1]) for line in arguments.heatmap],
-        _selection(arguments),
-        arguments.attention,
-        _languages(run),
-        [tags[line - 1] for line in arguments.heatmap],
-    )
+    name = Path(arguments.run_dir).resolve().name
+    lines = [(line, pairs.sources[line - 1], pairs.references[line - 1]) for line in arguments.heatmap]
+    given, languages = (name, run.model, run.tokenizer, lines), _languages(run)
+    tagged = [tags[line - 1] for line in arguments.heatmap]
+    if arguments.map == "weights":
+        drawn = pictures(*given, _selection(arguments), arguments.attention, languages, tagged)
+    else:
+        drawn = followed(*given, arguments.map, arguments.layer, languages[0], tagged)
     for line, picture in zip(arguments.heatmap, drawn, strict=True):
         figure = picture.draw()
         path = Path(arguments.heatmap_dir) / f"{picture.stem}.{arguments.heatmap_format}"

@@ -9,6 +9,7 @@ import dataclasses
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
+from nmt.config.heads import check_removed
 from nmt.config.mechanisms import (
     AlignmentName,
     CellName,
@@ -278,6 +279,7 @@ class TransformerConfig:
             "and values serves the same number of heads of queries",
         )
         check_mechanisms(self)
+        check_removed(self)
 
 
 RecurrentConfig = RnnEncDecConfig | RnnSearchConfig | LuongConfig

@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
 from nmt.config.data import DataConfig, TokenizerConfig
-from nmt.config.mechanisms import unguided
+from nmt.config.heads import check_not_removed
+from nmt.config.mechanisms import Place, unguided
 from nmt.config.models import ModelConfig, RnnEncDecConfig, TransformerConfig, dropouts
 from nmt.config.ranges import (
     Auto,
@@ -107,6 +108,8 @@ class GuidedAttentionConfig:
             bool(self.heads) and len(set(self.heads)) == len(self.heads) and max(self.heads) <= heads,
             f"{name}.heads={self.heads}: expected different numbers from 1 to {heads}, the number of heads",
         )
+        layer = max(layers - 2, 0) if self.layer is None else self.layer - 1
+        check_not_removed(model, Place("decoder_cross", layer), self.heads, f"{name}.heads")
 
 
 @dataclass(kw_only=True)

@@ -157,12 +157,7 @@ def piece_attention(
     """
     if not model.has_attention(kind):
         raise NmtError(_NO_ATTENTION[kind])
-    pairs = []
-    for source, target, tag in zip(sources, targets, tags or [None] * len(sources), strict=True):
-        head = tokenizer.tag_ids(tag)
-        read, said = tokenizer.locate_source(source), tokenizer.locate_target(target)
-        source_side = Side(source, [*head, *read.ids], [*(None for _ in head), *read.spans, None])
-        pairs.append((source_side, Side(target, said.ids, [*said.spans, None])))
+    pairs = sides_of(tokenizer, sources, targets, tags)
     results: dict[int, PieceAttention] = {}
     for rows in batches([max(len(side.ids) for side in pair) for pair in pairs], TOKENS_PER_BATCH):
         for row, weights in zip(rows, _force(model, [pairs[row] for row in rows], kind), strict=True):
@@ -170,6 +165,19 @@ def piece_attention(
             chosen = selection(weights)[..., : len(queries.ids), : len(keys.ids)]
             results[row] = PieceAttention(chosen.float().cpu().numpy(), keys, queries)
     return [results[row] for row in range(len(results))]
+
+
+def sides_of(
+    tokenizer: Tokenizer, sources: Sequence[str], targets: Sequence[str], tags: Sequence[str | None] | None = None
+) -> list[tuple[Side, Side]]:
+    """Return the source side and the target side of each pair of lines."""
+    pairs = []
+    for source, target, tag in zip(sources, targets, tags or [None] * len(sources), strict=True):
+        head = tokenizer.tag_ids(tag)
+        read, said = tokenizer.locate_source(source), tokenizer.locate_target(target)
+        source_side = Side(source, [*head, *read.ids], [*(None for _ in head), *read.spans, None])
+        pairs.append((source_side, Side(target, said.ids, [*said.spans, None])))
+    return pairs
 
 
 def _keys_and_queries(source: Side, target: Side, kind: AttentionKind) -> tuple[Side, Side]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -91,22 +91,31 @@ def pictures(
 
     Each pair is a line number (from 1), a source and a target. Punctuation at the edges of words has rows of its own.
     """
+    from nmt.models.attention_heads import removed_of
+
     sources, targets = [source for _, source, _ in pairs], [target for _, _, target in pairs]
     found = piece_attention(model, tokenizer, sources, targets, lambda weights: weights, tags, kind)
     source_side, target_side = {"cross": (0, 1), "encoder": (0, 0), "decoder": (1, 1)}[kind]
     drawn = []
     for each, (line, _, _) in zip(found, pairs, strict=True):
         words = on_words(each, (languages[source_side], languages[target_side]), punctuation_apart=True)
-        drawn.append(_picture(name, line, words, selection, kind, model.implied_layers(kind)))
+        special = model.implied_layers(kind), removed_of(model, kind)
+        drawn.append(_picture(name, line, words, selection, kind, *special))
     return drawn
 
 
 def _picture(
-    name: str, line: int, words: WordAttention, selection: Selection, kind: AttentionKind, implied: Sequence[int] = ()
+    name: str,
+    line: int,
+    words: WordAttention,
+    selection: Selection,
+    kind: AttentionKind,
+    implied: Sequence[int] = (),
+    removed: Collection[tuple[int, int]] = (),
 ) -> Picture:
     """Return the picture of the selected layers and heads of weights [layers, heads, queries, keys], with a title.
 
-    The title says so if the weights of any of these layers are implied.
+    The title says so if the weights of any of these layers are implied. A head that is `removed` has an empty map.
     """
     weights = words.weights
     keys, queries = words.labels
@@ -117,7 +126,10 @@ def _picture(
     layers, heads = selection.groups(attending, count[1])
     panels = [
         [
-            Panel(f"{_named('layer', layer)}, {_named('head', head)}", weights[layer][:, head].mean((0, 1)))
+            Panel(
+                f"{_named('layer', layer)}, {_named_heads(layer, head, removed)}",
+                (0 if _all_gone(layer, head, removed) else 1) * weights[layer][:, head].mean((0, 1)),
+            )
             for head in heads
         ]
         for layer in layers
@@ -140,6 +152,20 @@ def _picture(
 
 def _named(what: str, numbers: Sequence[int]) -> str:
     return f"{what} {numbers[0] + 1}" if len(numbers) == 1 else f"mean of {len(numbers)} {what}s"
+
+
+def _named_heads(layers: Sequence[int], heads: Sequence[int], removed: Collection[tuple[int, int]]) -> str:
+    """Return the part of a title that says which heads of these layers are shown, without those that are removed."""
+    if _all_gone(layers, heads, removed):
+        return f"{_named('head', heads)} (removed)"
+    counts = {sum((layer, head) not in removed for head in heads) for layer in layers}
+    if len(heads) == 1:
+        return _named("head", heads)
+    return f"mean of {counts.pop()} heads" if len(counts) == 1 else "mean of all heads"
+
+
+def _all_gone(layers: Sequence[int], heads: Sequence[int], removed: Collection[tuple[int, int]]) -> bool:
+    return all((layer, head) in removed for layer in layers for head in heads)
 
 
 def _short(what: str, groups: Sequence[Sequence[int]]) -> str:

@@ -19,6 +19,7 @@ _KINDS: dict[str, type | tuple[type, ...]] = {  # of the values that nmt reads a
     "tokens_per_device": int,
     "data": dict,
     "fine_tuned_from": dict,
+    "pruned_from": dict,
 }
 
 

@@ -55,7 +55,8 @@ class TrainingProgress:
         """Record a validation of the current step; return whether it is the best so far."""
         improved = not self.best or rank > self.best[0][0]
         self.stale = 0 if improved else self.stale + 1
-        ranked = sorted([*self.best, (rank, self.step)], key=lambda entry: entry[0], reverse=True)
+        others = [entry for entry in self.best if entry[1] != self.step]
+        ranked = sorted([*others, (rank, self.step)], key=lambda entry: entry[0], reverse=True)
         self.best = ranked[:keep_best]  # on a tie the earlier step comes first
         self.validated_step = self.step
         return improved

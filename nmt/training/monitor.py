@@ -95,9 +95,12 @@ class Monitor:
             self._board.scalar(f"validation/{name}", value, progress.step)
         for number, sample in enumerate(translated.samples if translated else [], start=1):
             self._board.text(f"translations/{number}", _sample_table(sample), progress.step)
-        for number, attention in enumerate(validation.attention_maps, start=1):
+        for number, attention in enumerate(validation.attention.maps, start=1):
             picture = heatmap_array(attention.weights, attention.source_tokens, attention.target_tokens)
             self._board.image(f"attention/{number}", picture, progress.step)
+        for measures in validation.attention.heads:
+            self._board.scalar(f"entropy/{measures.head}", measures.entropy, progress.step)
+            self._board.scalar(f"distance/{measures.head}", measures.distance, progress.step)
         self._board.flush()
         self.say(
             f"step {progress.step:,}  validation: {summary(validation)}{'  (best)' if best else ''}  "

@@ -114,7 +114,9 @@ def write_records(
             f"the data of {run_dir} have changed since its training began: restore them, or choose another folder "
             "with run_dir=OTHER"
         )
-    environment |= {key: before[key] for key in ("fine_tuned_from", "tokens_per_device") if key in before}
+    environment |= {
+        key: before[key] for key in ("fine_tuned_from", "pruned_from", "tokens_per_device") if key in before
+    }
     if base is not None:
         environment["fine_tuned_from"] = {"run": config.fine_tune.run, "checkpoint": base.name, "step": base.step}
     with atomic_write(path) as file:

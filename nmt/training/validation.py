@@ -13,7 +13,6 @@ from typing import Literal, TypeVar
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from nmt.config.ranges import settled
 from nmt.config.schema import Config
@@ -29,6 +28,7 @@ from nmt.models.seq2seq import Seq2Seq
 from nmt.training.distributed import World
 from nmt.training.limits import Interrupted, Rank, Signals
 from nmt.training.loss import batch_loss, perplexity
+from nmt.training.shown_attention import ShownAttention, shown_attention
 from nmt.training.validation_set import drawn, spread, spread_over_each, unigram_entropy, validation_search
 
 T = TypeVar("T")
@@ -52,15 +52,6 @@ class Sample:
 
 
 @dataclass(frozen=True)
-class AttentionMap:
-    """The cross-attention weights of one sentence pair, averaged over layers and heads."""
-
-    weights: NDArray[np.float32]  # [tgt_len, src_len]
-    source_tokens: list[str]
-    target_tokens: list[str]
-
-
-@dataclass(frozen=True)
 class Translated:
     """The scores of the translated validation set, or of the translated part of it."""
 
@@ -80,7 +71,7 @@ class Validation:
     sentences: int  # number of sentences in the validation set
     loss_sentences: int  # number of sentences on which the loss was measured
     unigram_loss: float  # the loss of a model that knows only word frequencies, in nats per target token
-    attention_maps: list[AttentionMap]  # empty for a model without attention
+    attention: ShownAttention
     ranked_by: Metric = "bleu"
 
     @property
@@ -167,7 +158,7 @@ class Validator:
                 translated=self._translated(signals) if always or loss <= self.unigram_loss else None,
                 sentences=len(self.store),
                 unigram_loss=self.unigram_loss,
-                attention_maps=self._parts_of(self._attention_maps, signals)[0],
+                attention=self._parts_of(self._shown_attention, signals)[0],
                 ranked_by=self.ranked_by,
                 loss_sentences=sentences,
             )
@@ -239,10 +230,11 @@ class Validator:
         """Return the translations of some validation lines."""
         return self.translator.translate([self.lines[row][0] for row in rows], tag=[self.tags[row] for row in rows])
 
-    def _attention_maps(self) -> list[AttentionMap]:
-        """Return the attention maps to show, or an empty list in all processes but the main one."""
-        shown = self.mapped if self.world.is_main and self.model.attends else []
-        return [self.attention_map(row) for row in shown]
+    def _shown_attention(self) -> ShownAttention:
+        """Return the attention to show, or none in all processes but the main one."""
+        if not self.world.is_main:
+            return ShownAttention()
+        return shown_attention(self.model, self.tokenizer, self.store, self.mapped, self.device)
 
     @contextmanager
     def _evaluating(self) -> Iterator[None]:
@@ -285,17 +277,6 @@ class Validator:
     def _bleu(self, hypotheses: Sequence[str], rows: Sequence[int]) -> Score:
         language = target_language(self.data, [self.tags[row] for row in rows])
         return corpus_bleu([hypotheses[row] for row in rows], [self.lines[row][1] for row in rows], language)
-
-    def attention_map(self, row: int) -> AttentionMap:
-        """Return the attention map of a stored sentence pair, with its reference as the target (teacher forcing)."""
-        source, target = self.store.source(row), self.store.target(row)
-        batch = collate([source], [target]).to(self.device)
-        weights = self.model.attention(batch.src, batch.src_mask, batch.tgt_in)[0]  # [layers, heads, tgt_len, src_len]
-        return AttentionMap(
-            weights.float().mean((0, 1)).cpu().numpy(),
-            self.tokenizer.source_pieces(source.tolist()),
-            self.tokenizer.target_pieces(target.tolist()),
-        )
 
 
 def _not_while_training(warning: str) -> None:

@@ -144,6 +144,31 @@ def test_self_attention_is_drawn_and_has_no_links(
     assert "omit --gold" in capsys.readouterr().err
 
 
+def test_attention_is_followed_through_the_encoder(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    base = ["--attention", "encoder", "--heatmap", "2", "--heatmap-format", "svg", "--heatmap-dir", str(tmp_path)]
+    for how in ("rollout", "flow"):
+        assert call(folder, "transformer", *base, "--map", how) == 0
+        assert call(folder, "transformer", *base, "--map", how, "--layer", "all") == 0  # of one layer
+    assert call(folder, "transformer", *base, "--map", "weights") == 0
+    parts = ("flow-layer1", "layer1-heads-mean", "rollout-layer1")
+    names = [f"transformer-sentence2-encoder-{part}.svg" for part in parts]
+    assert sorted(path.name for path in tmp_path.iterdir()) == names
+    assert "transformer, sentence 2: attention flow in the encoder, layer 1" in (tmp_path / names[0]).read_text()
+    pictures = [(tmp_path / name).read_text().split("<image")[1] for name in names]
+    assert pictures[1] != pictures[2], "the residual connection is part of rollout"
+    capsys.readouterr()
+    for options, reason in (
+        (["--map", "flow", "--attention", "decoder", "--heatmap", "2"], "add --attention encoder"),
+        ([*base, "--map", "flow", "--head", "2"], "omit --head"),
+        ([*base, "--map", "rollout", "--layer", "mean"], "its number, or all"),
+        ([*base, "--map", "rollout", "--layer", "2"], "one layer"),
+    ):
+        assert call(folder, "transformer", *options) == 2
+        assert reason in capsys.readouterr().err
+
+
 def test_characters_without_a_font_are_named(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -88,14 +88,15 @@ def command(name: str, place: Path) -> list[object]:
         "nmt-evaluate": [run, *both],
         "nmt-compare": [run, *both, "-o", place / "report"],
         "nmt-align": [run, "--source", texts[0], "--target", texts[1]],
+        "nmt-heads": [run, "--source", texts[0], "--target", texts[1]],
         "nmt-average": [run, "--force", "--of", "last"],
         "nmt-export": [run],
         "nmt-shortlist": [run],
     }[name]
 
 
-NAMES = ["nmt-train", "nmt-prepare", "nmt-translate", "nmt-evaluate", "nmt-compare", "nmt-align", "nmt-average",
-         "nmt-export", "nmt-shortlist"]  # fmt: skip
+NAMES = ["nmt-train", "nmt-prepare", "nmt-translate", "nmt-evaluate", "nmt-compare", "nmt-align", "nmt-heads",
+         "nmt-average", "nmt-export", "nmt-shortlist"]  # fmt: skip
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -164,6 +165,7 @@ WRITTEN: list[tuple[int, str, list[str], str]] = [
     (100, "nmt-compare", ["R", "--source", "P/text/train.aa", "--reference", "P/text/train.bb", "-o", "O/report"],
      "R/evaluations/"),
     (10, "nmt-align", ["R", "--source", "P/text/val.aa", "--target", "P/text/val.bb", "-o", "O/links"], "O/links"),
+    (10, "nmt-heads", ["R", "--source", "P/text/val.aa", "--target", "P/text/val.bb", "-o", "O/table"], "O/table"),
     (100, "nmt-average", ["R", "--force", "--of", "last"], "R/checkpoints/averaged-0000000006"),
     (100, "nmt-export", ["R", "-o", "O/export"], "O/export"),
     (100, "nmt-shortlist", ["R"], "R/shortlist.safetensors"),

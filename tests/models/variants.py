@@ -256,6 +256,12 @@ VARIANTS: dict[str, ModelConfig] = {
     "transformer-qk-norm": TransformerConfig(**TRANSFORMER, heads=HeadsConfig(qk_norm="l2"), normaliser="sparsemax"),
     "transformer-talking-heads": TransformerConfig(**TRANSFORMER, positions="alibi", heads=HeadsConfig(talking=True)),
     "transformer-head-dropout": TransformerConfig(**TRANSFORMER, heads=HeadsConfig(dropout=0.5)),
+    "transformer-removed-heads": TransformerConfig(
+        **TRANSFORMER, positions="shaw", decoder_cross="transparent", heads=HeadsConfig(dropout=0.2, removed=[
+            "encoder_self.0.0", "decoder_self.1.1", "decoder_cross.0.1", "decoder_cross.1.0"])),
+    "transformer-removed-alibi": TransformerConfig(
+        **TRANSFORMER | {"model_dim": 18, "num_heads": 3}, norm="pre", positions="alibi", normaliser="sparsemax",
+        heads=HeadsConfig(removed=["encoder_self.1.0", "encoder_self.1.2", "decoder_self.0.1"])),
     "transformer-sliding": TransformerConfig(**TRANSFORMER, encoder_self="sliding", decoder_self="sliding",
                                              sliding=SlidingConfig(window=2)),
     "transformer-sliding-rotary": TransformerConfig(**TRANSFORMER, norm="pre", encoder_self=["sliding", "softmax"],

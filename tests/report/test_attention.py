@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from nmt.config.models import TransformerConfig
+from nmt.config.options.transformer import HeadsConfig
 from nmt.errors import UsageError
 from nmt.inference.word_attention import BEGIN, END, Selection
 from nmt.models.build import build_model
@@ -37,6 +38,23 @@ def test_decoder_self_attention_covers_the_words_written_so_far(run: LoadedRun) 
         assert weights[0, 0] > 0 and (weights[:, 0] > 0).all(), "every word attends to the begin of sentence"
         later_words = np.triu(weights, 2)  # not the word itself: its last pieces attend to its first ones
         assert not later_words.any()
+
+
+def test_a_removed_head_has_an_empty_map_and_is_not_counted(run: LoadedRun) -> None:
+    removed = HeadsConfig(removed=["decoder_cross.0.1", "decoder_cross.0.2"])
+    config = TransformerConfig(model_dim=16, ffn_dim=16, num_heads=4, encoder_layers=1, decoder_layers=2, heads=removed)
+    model = build_model(config, run.tokenizer.source_size, run.tokenizer.target_size).eval()
+    pair = (1, SOURCES[1], REFERENCES[1])
+    (every,) = pictures("r", model, run.tokenizer, [pair], Selection(1, "all"))
+    assert [panel.title.split(", ")[1] for panel in every.panels[0]] == [
+        "head 1", "head 2 (removed)", "head 3 (removed)", "head 4"]  # fmt: skip
+    first, empty, _, last = (np.asarray(panel.weights) for panel in every.panels[0])
+    assert not empty.any() and first.any()
+    (mean,) = pictures("r", model, run.tokenizer, [pair], Selection(1, "mean"))
+    assert mean.title.endswith("layer 1, mean of 2 heads")
+    np.testing.assert_allclose(mean.panels[0][0].weights, (first + last) / 2, atol=1e-6)
+    (both,) = pictures("r", model, run.tokenizer, [pair], Selection("mean", "mean"))
+    assert both.title.endswith("mean of 2 layers, mean of all heads")
 
 
 def test_layers_without_self_attention_have_no_map(run: LoadedRun) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import shlex
 import signal
@@ -98,11 +99,18 @@ def test_of_equal_scores_the_lower_loss_is_better_and_patience_begins_anew() -> 
     assert [step for _, step in progress.best] == [5, 2, 4]
 
 
+def test_a_step_that_is_validated_again_counts_once() -> None:
+    progress = TrainingProgress(step=6, best=[(Rank(-math.inf, -math.inf), 6)])
+    progress.validated(Rank(3.0, -1.0), keep_best=2)
+    assert progress.best == [((3.0, -1.0), 6)]
+
+
 def test_a_checkpoint_without_losses_beside_its_best_scores_is_continued() -> None:
     older = TrainingProgress(step=20).state_dict() | {"best": [[0.0, 10], [-0.5, 5]], "stale": 2}
     progress = TrainingProgress.from_state_dict(older)
     assert [step for _, step in progress.best] == [10, 5]
     assert progress.validated(Rank(0.0, -7.0), keep_best=2), "a tie with a loss that is not known"
+    progress.step = 21
     assert not progress.validated(Rank(-0.2, -1.0), keep_best=2)
     assert progress.best == [((0.0, -7.0), 20), ((0.0, float("-inf")), 10)]
     assert TrainingProgress.from_state_dict(progress.state_dict()) == progress

@@ -12,7 +12,9 @@ import torch
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from nmt.data.batch import collate
 from nmt.data.prepare import prepare
+from nmt.evaluation.heads import HeadMeter
 from nmt.evaluation.metrics import corpus_bleu, score
 from nmt.inference.engines.native import NativeEngine
 from nmt.inference.translator import Translator
@@ -52,6 +54,8 @@ def test_tensorboard_has_every_scalar_once_a_step(run: Path, board: EventAccumul
     expected = {f"train/{name}" for name in names} | {
         f"validation/{name}" for name in ("loss", "perplexity", "bleu", "chrf")
     }
+    heads = [f"{place}.0.{head}" for place in ("encoder_self", "decoder_self", "decoder_cross") for head in (0, 1)]
+    expected |= {f"{name}/{head}" for name in ("entropy", "distance") for head in heads}
     assert set(board.Tags()["scalars"]) == expected
     assert [event.step for event in board.Scalars("train/loss")] == [2, 4, 6]
     for kind in ("train", "validation"):
@@ -117,7 +121,16 @@ def test_a_validation_says_what_its_parts_say(tmp_path: Path) -> None:
         total += float(torch.nn.functional.cross_entropy(logits, target, reduction="sum"))
         tokens += len(target)
     assert found.loss == pytest.approx(total / tokens, rel=1e-5)
-    for attention in found.attention_maps:
+    meter = HeadMeter(model)
+    meter.add(
+        collate(*([side(row) for row in validator.mapped] for side in (prepared.val.source, prepared.val.target)))
+    )
+    for ours, theirs in zip(found.attention.heads, meter.measures(), strict=True):
+        assert (ours.head, ours.importance) == (theirs.head, None)
+        assert ours.entropy == pytest.approx(theirs.entropy, rel=1e-5)
+        assert ours.distance == pytest.approx(theirs.distance, rel=1e-5)
+    assert any(each.entropy > 0.1 for each in found.attention.heads)
+    for attention in found.attention.maps:
         np.testing.assert_allclose(attention.weights.sum(1), 1, rtol=1e-5)
         assert attention.weights.shape == (len(attention.target_tokens), len(attention.source_tokens))
 

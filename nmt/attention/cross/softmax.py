@@ -36,9 +36,9 @@ class CrossAttention(SourceAttention):
         self.heads = heads
         self.dropout = dropout
         self.normaliser = normaliser or Softmax()
-        self.query_projection = nn.Linear(model_dim, model_dim)
+        self.query_projection = nn.Linear(model_dim, heads.dim)
         self.kv_projection = nn.Linear(model_dim, 2 * heads.kv_dim)
-        self.output_projection = nn.Linear(model_dim, model_dim)
+        self.output_projection = nn.Linear(heads.dim, model_dim)
 
     def read(self, encoded: Encoded) -> SourceKeysValues:
         return self.source(encoded.states, encoded.mask)
@@ -54,7 +54,7 @@ class CrossAttention(SourceAttention):
         def attend(x: Tensor, positions: Tensor, state: MechanismState = None) -> Attended:
             rows, tgt_len, _ = x.shape
             # queries; the hypotheses of a sentence are additional queries, so that keys and values are never repeated
-            folded = self.query_projection(x).view(key.size(0), -1, x.size(2))
+            folded = self.query_projection(x).view(key.size(0), -1, self.heads.dim)
             (query,) = self.heads.split(folded, (self.heads.num_heads,))
             query = self.heads.qk_norm.query(query)
             # weights, which the fused kernel does not return
@@ -73,6 +73,7 @@ class CrossAttention(SourceAttention):
             if not need_weights:
                 return Attended(output, None)
             assert weights is not None
+            weights = self.heads.numbered(weights)
             return Attended(output, weights.unflatten(2, (-1, tgt_len)).transpose(1, 2).flatten(0, 1))
 
         return attend

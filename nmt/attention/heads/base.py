@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +11,7 @@ from nmt.attention.heads.dropout import HeadDropout
 from nmt.attention.heads.qk_norm import QkNorm, make_qk_norm
 from nmt.attention.normalisers import Normaliser, make_normaliser
 from nmt.attention.normalisers.talking_heads import TalkingHeads
+from nmt.config.heads import removed_from
 from nmt.config.mechanisms import Place
 from nmt.config.models import TransformerConfig
 
@@ -22,6 +23,9 @@ class Heads(nn.Module):
     its neighbours: all of them have their own in multi-head attention; with num_kv_heads = 1 they share one
     (multi-query attention, Shazeer 2019), and in between each group shares one (grouped-query attention, Ainslie et
     al. 2023). The keys and values that search has to remember shrink in this proportion.
+
+    Heads can be removed (`model.heads.removed`): then num_heads, and all projections, are smaller. The heads that are
+    left keep their size and the numbers that they had, in `numbers`.
     """
 
     def __init__(
@@ -31,14 +35,23 @@ class Heads(nn.Module):
         num_kv_heads: int | None = None,
         qk_norm: QkNorm | None = None,
         dropout: float = 0.0,
+        removed: Collection[int] = (),
     ) -> None:
-        """Create the heads; without num_kv_heads, all heads have their own keys and values."""
+        """Create the heads, without those in `removed`; without num_kv_heads, all have their own keys and values."""
         super().__init__()
-        self.num_heads = num_heads
-        self.num_kv_heads = num_kv_heads or num_heads
+        self.numbers = [head for head in range(num_heads) if head not in removed]
+        self.num_heads = len(self.numbers)
+        self.num_kv_heads = num_kv_heads or self.num_heads
+        self.removed = sorted(removed)
         self.head_dim = model_dim // num_heads
         self.qk_norm = qk_norm or QkNorm()
         self.dropout = HeadDropout(dropout)
+        self.gates: nn.Module = nn.Identity()  # other than that only while `gated` measures the heads
+
+    @property
+    def dim(self) -> int:
+        """The number of features of all queries of a position together, and of all contexts."""
+        return self.num_heads * self.head_dim
 
     @property
     def kv_dim(self) -> int:
@@ -61,18 +74,31 @@ class Heads(nn.Module):
         return x if self.num_kv_heads == self.num_heads else x.repeat_interleave(self.num_heads // x.size(1), dim=1)
 
     def merge(self, contexts: Tensor) -> Tensor:
-        """Concatenate the heads' contexts [rows, heads, length, head_dim] to [rows, length, model_dim]."""
-        kept: Tensor = self.dropout(contexts)
+        """Concatenate the heads' contexts [rows, heads, length, head_dim] to [rows, length, dim]."""
+        kept: Tensor = self.gates(self.dropout(contexts))
         return kept.transpose(1, 2).flatten(2)
+
+    def numbered(self, weights: Tensor) -> Tensor:
+        """Put the weights [rows, heads, queries, keys] of each head at its number; return those of all numbers.
+
+        A head that has been removed gets the mean of the others, so that it does not change the mean over heads.
+        """
+        if not self.removed:
+            return weights
+        mean = weights.mean(dim=1, keepdim=True)
+        rows = [self.numbers.index(head) if head in self.numbers else self.num_heads
+                for head in range(self.num_heads + len(self.removed))]  # fmt: skip
+        return torch.cat((weights, mean), dim=1)[:, rows]
 
 
 def make_heads(config: TransformerConfig, place: Place) -> Heads:
     """Return the heads that `model.heads` describes for a place of attention."""
-    options = config.heads
+    options, removed = config.heads, removed_from(config, place)
     if place.key not in options.places:
-        return Heads(config.model_dim, config.num_heads)
+        return Heads(config.model_dim, config.num_heads, removed=removed)
+    shared = None if removed else options.num_kv_heads  # with heads removed, all others have their own
     qk_norm = make_qk_norm(config)
-    return Heads(config.model_dim, config.num_heads, options.num_kv_heads, qk_norm, options.dropout)
+    return Heads(config.model_dim, config.num_heads, shared, qk_norm, options.dropout, removed)
 
 
 def make_head_normaliser(config: TransformerConfig, place: Place) -> Normaliser:

@@ -49,8 +49,8 @@ class SelfAttention(Mixer):
         self.dropout = nn.Dropout(dropout)
         self.normaliser = normaliser or Softmax()
         self.pattern = pattern or Everything()
-        self.qkv_projection = nn.Linear(model_dim, model_dim + 2 * heads.kv_dim)
-        self.output_projection = nn.Linear(model_dim, model_dim)
+        self.qkv_projection = nn.Linear(model_dim, heads.dim + 2 * heads.kv_dim)
+        self.output_projection = nn.Linear(heads.dim, model_dim)
 
     def init_state(self, rows: int, like: Tensor) -> KeysValues:
         empty = like.new_empty(rows, self.heads.num_kv_heads, 0, self.heads.head_dim)
@@ -111,7 +111,7 @@ class SelfAttention(Mixer):
             return output, state, None
         assert weights is not None
         # positions that had been forgotten before this call have weights of zero
-        return output, state, pad(weights, (forgotten, 0))
+        return output, state, pad(heads.numbered(weights), (forgotten, 0))
 
     def _output(self, context: Tensor) -> Tensor:
         """Return the output [rows, length, model_dim] of the heads' contexts [rows, heads, length, head_dim]."""
@@ -169,10 +169,12 @@ class SelfAttention(Mixer):
 
 def make(config: TransformerConfig, place: Place, pattern: Pattern | None = None) -> SelfAttention:
     """Return the self-attention of one layer, with a pattern if there is one."""
+    heads, positions = make_heads(config, place), make_positions(config, place)
+    positions.keep_heads(heads.numbers)
     return SelfAttention(
         config.model_dim,
-        make_heads(config, place),
-        make_positions(config, place),
+        heads,
+        positions,
         place.causal,
         config.attention_dropout,
         make_head_normaliser(config, place),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -24,6 +26,9 @@ class LinearBiases(Positions):
     def __init__(self, num_heads: int) -> None:
         super().__init__()
         self.register_buffer("slopes", torch.tensor(slopes(num_heads)), persistent=False)
+
+    def keep_heads(self, numbers: Sequence[int]) -> None:
+        self.slopes = self.slopes[list(numbers)]
 
     def bias(
         self,

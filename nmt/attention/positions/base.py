@@ -6,6 +6,7 @@ added to the scores, and as a term added to the contexts. Each kind of positions
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar, cast
 
 from torch import Tensor, nn
@@ -26,6 +27,9 @@ class Positions(nn.Module):
 
     enters_scores: ClassVar[bool] = False  # whether `bias` adds a term to the scores
     changes_values: ClassVar[bool] = False  # whether `of_values` adds a term to the contexts; it needs the weights
+
+    def keep_heads(self, numbers: Sequence[int]) -> None:
+        """Keep only what belongs to the heads with these numbers; most positions are the same for all heads."""
 
     def embed(self, positions: Tensor) -> Tensor | None:
         """Return the term [rows or 1, length, model_dim] to add to the embeddings at positions [rows or 1, length]."""

@@ -21,6 +21,7 @@ class HeadsConfig:
     talking: bool = False  # talking heads: mix the scores, and the weights, of all heads
     dropout: Rate = 0.0  # rate at which whole heads are left out in training
     places: list[PlaceName] = field(default_factory=lambda: list(get_args(PlaceName)))  # where these options hold
+    removed: list[str] = field(default_factory=list)  # heads that are not there: PLACE.LAYER.HEAD, counted from 0
 
 
 @dataclass(kw_only=True)

@@ -152,14 +152,17 @@ def _cross_attention(part: Part, spec: Any) -> None:
         part.child(f"{name}_projection", nn.Linear).write(linear)
 
 
-@writes(Heads, "head_dim")
+@writes(Heads, "head_dim", "numbers")
 def _heads(part: Part, spec: None) -> None:
     """Write nothing but the number of heads, which is one for the whole model."""
+    if found := part.option("removed"):
+        part.refuse(f"has removed={found}", "but the exported model has the same number of heads everywhere")
     part.one_for_all("num_heads", part.option("num_heads"))
     if (found := part.option("num_kv_heads")) != part.option("num_heads"):
         part.refuse(f"has num_kv_heads={found}", "but the exported model has keys and values for each head")
     part.child("qk_norm", QkNorm).write(None)
     part.child("dropout", HeadDropout).write(None)
+    part.child("gates", nn.Identity).write(None)
 
 
 @writes(QkNorm)
