@@ -42,8 +42,11 @@ BASE = [
 ANSWER = """\
 A window around a predicted position (`local_p`) is as good as attention to the whole sentence. Hard
 attention that is trained by sampling is not, and loses more with input feeding than without. The
-exact marginal is slow: it had an eighth of the updates. With sparsemax the model did not learn to
-align in this time; the reason is not known yet."""
+exact marginal is slow: it had an eighth of the updates. With sparsemax and the score `general` the
+model did not learn to align: after 400 updates its weights were nearly one-hot (0.97 on one word, in
+69% of the cases the end of the sentence), and a weight of exactly one has no gradient to leave it.
+With `model.score=scaled_dot`, whose scores stay smaller, 8 words had a weight at that point, and the
+training loss was 2.71 instead of 3.23."""
 NO_FEEDING = "model.input_feeding=false"
 # the section of the table, and then the overrides of each system's name; the first system is the one all differ from
 SYSTEMS: dict[str, dict[str, list[str]]] = {

@@ -33,7 +33,9 @@ from nmt.config.mechanisms import MixerName, Place, PlaceName
 from nmt.config.models import TransformerConfig
 from nmt.errors import ConfigError
 from nmt.files import atomic_write
-from nmt.models.transformer import FeedForward, Residual, TokenEmbedding
+from nmt.models.feed_forward import make_feed_forward
+from nmt.models.norms import Residual
+from nmt.models.transformer import TokenEmbedding
 
 RESULTS = Path(__file__).resolve().parents[1] / "docs" / "results"
 SYMBOLS = 16  # tokens 0 ... 15; 16 is the separator
@@ -127,7 +129,7 @@ class Probe(nn.Module):
         self.embedding = TokenEmbedding(config, nn.Embedding(SYMBOLS + 1, config.model_dim))
         nn.init.normal_(self.embedding.embedding.weight, std=config.model_dim**-0.5)
         self.mixers = nn.ModuleList(make_mixer(config, Place(key, layer)) for layer in range(config.encoder_layers))
-        self.feed_forwards = nn.ModuleList(FeedForward(config) for _ in self.mixers)
+        self.feed_forwards = nn.ModuleList(make_feed_forward(config) for _ in self.mixers)
         self.residuals = nn.ModuleList(Residual(config) for _ in range(2 * len(self.mixers)))
         self.norm = nn.LayerNorm(config.model_dim)
         self.projection = nn.Linear(config.model_dim, SYMBOLS)

@@ -154,8 +154,8 @@ def test_a_full_disk_behind_standard_output_is_named(name: str, place: Path) -> 
 # the largest size of a file, the command, its arguments (R: the run, P: its folder), and the file that is too large
 WRITTEN: list[tuple[int, str, list[str], str]] = [
     (100, "nmt-train", ["P/config.yaml", "run_dir=O/new"], "O/new/environment.json"),
-    (3000, "nmt-train", ["P/config.yaml", "run_dir=O/new"], "O/new/tensorboard/events.out.tfevents."),
-    (3000, "nmt-train", ["P/config.yaml", "run_dir=O/new", "training.log_every=100"], "O/new/tensorboard/events.out."),
+    (5000, "nmt-train", ["P/config.yaml", "run_dir=O/new"], "O/new/tensorboard/events.out.tfevents."),
+    (5000, "nmt-train", ["P/config.yaml", "run_dir=O/new", "training.log_every=100"], "O/new/tensorboard/events.out."),
     (100, "nmt-prepare", ["P/config.yaml", "data.cache=O/cache"], "O/cache/"),
     (100, "nmt-prepare", ["P/config.yaml", "data.cache=O/cache", "data.workers=2"], "O/cache/"),
     (100, "nmt-prepare", ["P/config.yaml", "--report", "O/card.html"], "O/card.json"),

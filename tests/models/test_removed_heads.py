@@ -93,7 +93,9 @@ def test_what_cannot_be_removed_is_refused(name: str) -> None:
     for place in heads_of(build_model(config, VOCABULARY, VOCABULARY)):
         reason = inseparable(config, place)
         if reason is not None:
-            changed = dataclasses.replace(config, heads=dataclasses.replace(config.heads, removed=[f"{place.key}.0.1"]))
+            changed = dataclasses.replace(
+                config, heads=dataclasses.replace(config.heads, removed=[f"{place.key}.{place.layer}.1"])
+            )
             with pytest.raises(ConfigError):
                 changed.check()
 

@@ -197,7 +197,7 @@ VARIANTS: dict[str, ModelConfig] = {
                                                         encoder_self=["light_conv", "softmax"],
                                                         decoder_self=["softmax", "light_conv"],
                                                         light_conv=ConvolutionConfig(kernel_sizes=[4], dropout=0.1)),
-    "transformer-dynamic-conv": TransformerConfig(**TRANSFORMER, positions="alibi", encoder_self="dynamic_conv",
+    "transformer-dynamic-conv": TransformerConfig(**TRANSFORMER, positions="sinusoidal", encoder_self="dynamic_conv",
                                                   decoder_self="dynamic_conv",
                                                   dynamic_conv=ConvolutionConfig(kernel_sizes=[3, 4], dropout=0.1)),
     "transformer-dynamic-conv-softmax": TransformerConfig(**TRANSFORMER, norm="pre",
@@ -253,7 +253,7 @@ VARIANTS: dict[str, ModelConfig] = {
     "transformer-grouped-query": TransformerConfig(
         **TRANSFORMER | {"num_heads": 4}, positions="shaw",
         heads=HeadsConfig(num_kv_heads=2, places=["decoder_self", "decoder_cross"]), decoder_cross="transparent"),
-    "transformer-qk-norm": TransformerConfig(**TRANSFORMER, heads=HeadsConfig(qk_norm="l2"), normaliser="sparsemax"),
+    "transformer-qk-norm": TransformerConfig(**TRANSFORMER, heads=HeadsConfig(qk_norm="l2"), normaliser="entmax15"),
     "transformer-talking-heads": TransformerConfig(**TRANSFORMER, positions="alibi", heads=HeadsConfig(talking=True)),
     "transformer-head-dropout": TransformerConfig(**TRANSFORMER, heads=HeadsConfig(dropout=0.5)),
     "transformer-removed-heads": TransformerConfig(

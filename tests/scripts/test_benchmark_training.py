@@ -60,7 +60,8 @@ OF_TOKENS = [
     name
     for name, config in VARIANTS.items()
     if not has(config, "alignment", "marginal", "coverage", "location_aware")
-    and not has(config, "positions", "shaw")
+    and not has(config, "positions", "shaw", "t5", "learned")
+    and not (isinstance(config, TransformerConfig) and (config.heads.talking or config.heads.removed))
     and not has(config, "decoder_cross", "transparent")
     and not has(config, "encoder_self", *OTHER_MIXERS)
     and not has(config, "decoder_self", *OTHER_MIXERS)

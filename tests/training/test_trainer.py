@@ -21,6 +21,7 @@ from nmt.runs.weights import load_weights
 from nmt.training.limits import Signals
 from nmt.training.loss import batch_loss
 from nmt.training.monitor import Monitor
+from nmt.training.shown_attention import ShownAttention
 from nmt.training.trainer import Trainer
 from nmt.training.validation import Metric, Translated, Validation
 from tests.models.variants import tiny_model
@@ -55,7 +56,7 @@ class Finding(NamedTuple):
 
 def found(bleu: float = 0.0, loss: float = 1.0, chrf: float = 0.0, ranked_by: Metric = "bleu") -> Validation:
     scores = Score("bleu", bleu, "nrefs:1"), Score("chrf", chrf, "nrefs:1")
-    return Validation(loss, Translated(*scores, 9, []), 9, 9, 5.0, [], ranked_by)
+    return Validation(loss, Translated(*scores, 9, []), 9, 9, 5.0, ShownAttention([], []), ranked_by)
 
 
 def nothing() -> Validation:
