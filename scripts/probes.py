@@ -1,4 +1,4 @@
-"""Which mixer can do what? Train two layers of each on tasks of seconds, and write docs/results/probes.md and .json.
+"""Train two layers of each mixer on small tasks, to see which it can do; write docs/results/probes.md and .json.
 
 usage: python scripts/probes.py [--updates 400] [--only NAME ...] [--tasks TASK ...]
 

@@ -50,6 +50,7 @@ _IN_SCORES = (
     "t5",
 )  # positions that act on the scores of self-attention, and on nothing else
 _WITH_SCORES = ("softmax", "nystroem", "lsh", *PATTERNS)  # mixers with scores that positions can act on
+_WHOLE_SEQUENCE = ("fnet", "linformer", "nystroem", "lsh")  # mixers for encoders only
 _ORDERLESS = ("linear", "performer")  # mixers that know the order of a source sentence from its embeddings alone
 
 
@@ -96,10 +97,20 @@ def _places(model: Any, key: str) -> dict[str, str]:
 
 def _refusal(model: Any, key: str, name: str) -> str | None:
     """Return why a key cannot have this mechanism, as the end of a sentence that begins `key=name`; None if it can."""
+    by_key = {
+        "positions": _refused_positions,
+        "encoder_self": _refused_mixer,
+        "decoder_self": _refused_mixer,
+    }
+    return by_key.get(key, _refused_in_scores)(model, key, name)
+
+
+def _refused_positions(model: Any, key: str, name: str) -> str | None:
+    """Do what `_refusal` does for positions of a Transformer."""
     match key, name:
         case "positions", "sinusoidal" if model.model_dim % 2:
             return f" needs an even model.model_dim, and {model.model_dim} is odd"
-        case _, "rotary" | "retention" if (head_dim := model.model_dim // model.num_heads) % 2:
+        case "positions", "rotary" if (head_dim := model.model_dim // model.num_heads) % 2:
             return f" needs heads of even size, and model.model_dim / model.num_heads = {head_dim} is odd"
         case "positions", _ if name in _IN_SCORES and (without := _without_positions(model)):
             return (
@@ -112,6 +123,14 @@ def _refusal(model: Any, key: str, name: str) -> str | None:
                 f"and logarithmic buckets for those up to model.t5.max_distance={model.t5.max_distance}, which has to "
                 f"be above {exact}: set it higher, or model.t5.num_buckets lower"
             )
+    return None
+
+
+def _refused_mixer(model: Any, key: str, name: str) -> str | None:
+    """Do what `_refusal` does for mixers of a Transformer."""
+    match key, name:
+        case _, "retention" if (head_dim := model.model_dim // model.num_heads) % 2:
+            return f" needs heads of even size, and model.model_dim / model.num_heads = {head_dim} is odd"
         case "encoder_self" | "decoder_self", "adaptive_span" if (
             model.adaptive_span.initial > model.adaptive_span.max_span
         ):
@@ -134,6 +153,14 @@ def _refusal(model: Any, key: str, name: str) -> str | None:
                 f" has heads that look at fixed places, and model.hard_coded.{key.replace('self', 'offsets')} names "
                 "none: give it at least one number, such as [0]"
             )
+        case _ if name in _WHOLE_SEQUENCE:
+            return _refused_whole_sequence(model, key, name)
+    return None
+
+
+def _refused_whole_sequence(model: Any, key: str, name: str) -> str | None:
+    """Do what `_refusal` does for mixers that look at a whole sentence at once."""
+    match key, name:
         case "decoder_self", "fnet":
             return (
                 ": a Fourier transform is of a whole sentence, so a target word would see the words after it; it can "
@@ -183,6 +210,12 @@ def _refusal(model: Any, key: str, name: str) -> str | None:
                 " has one vector for a word as query and as key, so that model.heads.num_kv_heads and "
                 "model.heads.qk_norm do not apply: leave encoder_self out of model.heads.places"
             )
+    return None
+
+
+def _refused_in_scores(model: Any, key: str, name: str) -> str | None:
+    """Do what `_refusal` does for scores, alignments and normalisers."""
+    match key, name:
         case "score", "dot" | "scaled_dot" if model.family == "rnnsearch":
             return (
                 f" multiplies two states of one size, but the decoder's has model.hidden_dim={model.hidden_dim} "

@@ -1,4 +1,4 @@
-"""What each head of a Transformer does: its importance, entropy and distance, and how well it aligns words.
+"""Measurements of each head of a Transformer: its importance, entropy and distance, and how well it aligns words.
 
 All of it is measured while the model is forced to produce given translations.
 """
@@ -33,7 +33,7 @@ _TOKENS_PER_BATCH = 2048  # padded tokens forced through the model at once, all 
 
 @dataclass(frozen=True)
 class HeadMeasures:
-    """What was measured of a head."""
+    """The measurements of one head."""
 
     head: Head
     # the mean entropy, in nats, of the weights with which a position attends

@@ -253,7 +253,8 @@ VARIANTS: dict[str, ModelConfig] = {
     "transformer-grouped-query": TransformerConfig(
         **TRANSFORMER | {"num_heads": 4}, positions="shaw",
         heads=HeadsConfig(num_kv_heads=2, places=["decoder_self", "decoder_cross"]), decoder_cross="transparent"),
-    "transformer-qk-norm": TransformerConfig(**TRANSFORMER, heads=HeadsConfig(qk_norm="l2"), normaliser="entmax15"),
+    "transformer-qk-norm": TransformerConfig(**TRANSFORMER, normaliser="sparsemax",
+                                             heads=HeadsConfig(qk_norm="l2", qk_length=8)),
     "transformer-talking-heads": TransformerConfig(**TRANSFORMER, positions="alibi", heads=HeadsConfig(talking=True)),
     "transformer-head-dropout": TransformerConfig(**TRANSFORMER, heads=HeadsConfig(dropout=0.5)),
     "transformer-removed-heads": TransformerConfig(

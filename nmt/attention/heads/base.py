@@ -66,6 +66,14 @@ class Heads(nn.Module):
         heads: Tensor = projection.unflatten(2, (-1, self.head_dim)).transpose(1, 2)
         return torch.split(heads, list(parts), dim=1)
 
+    def queries_keys_values(self, projection: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Split a projection for self-attention into queries, keys and values, and normalise queries and keys.
+
+        projection is [rows, length, model_dim + 2 * kv_dim].
+        """
+        query, key, value = self.split(projection, (self.num_heads, self.num_kv_heads, self.num_kv_heads))
+        return self.qk_norm.query(query), self.qk_norm.key(key), value
+
     def shared(self, x: Tensor) -> Tensor:
         """Return the keys or values that each head of queries reads.
 

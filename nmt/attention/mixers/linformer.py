@@ -50,9 +50,7 @@ class Linformer(WholeSequence):
     ) -> tuple[Tensor, None, Tensor | None]:
         # queries, keys and values
         heads = self.heads
-        parts = (heads.num_heads, heads.num_kv_heads, heads.num_kv_heads)
-        query, key, value = heads.split(self.qkv_projection(x), parts)
-        query, key = heads.qk_norm.query(query), heads.qk_norm.key(key)
+        query, key, value = heads.queries_keys_values(self.qkv_projection(x))
         # mixtures of the keys and of the values of all words
         e, f = self._of_words(self.mix_keys, x, mask), self._of_words(self.mix_values, x, mask)
         words = e.size(-1)

@@ -25,7 +25,7 @@ class MambaState(NamedTuple):
 
 
 class Terms(NamedTuple):
-    """What the selection and the discretisation give for each position, in float32 or wider."""
+    """The terms of the recurrence at each position, after selection and discretisation, in float32 or wider."""
 
     u: Tensor  # [rows, length, channels], the input of the state space model (x in the paper)
     decay: Tensor  # [rows, length, channels, state_dim], A-bar

@@ -53,9 +53,7 @@ class Nystroem(WholeSequence):
     ) -> tuple[Tensor, None, Tensor | None]:
         # queries, keys and values
         heads = self.heads
-        parts = (heads.num_heads, heads.num_kv_heads, heads.num_kv_heads)
-        query, key, value = heads.split(self.qkv_projection(x), parts)
-        query, key = heads.qk_norm.query(query), heads.qk_norm.key(key)
+        query, key, value = heads.queries_keys_values(self.qkv_projection(x))
         query, key = self.positions.turn(query, positions), self.positions.turn(key, positions)
         query, key, value = wide(query), wide(heads.shared(key)), wide(heads.shared(value))
         own = lengths(x, mask)

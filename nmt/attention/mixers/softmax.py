@@ -72,9 +72,7 @@ class SelfAttention(Mixer):
         assert mask is None or state is None, "a mask cannot be combined with a state"
         # queries, keys and values
         heads = self.heads
-        parts = (heads.num_heads, heads.num_kv_heads, heads.num_kv_heads)
-        query, key, value = heads.split(self.qkv_projection(x), parts)
-        query, key = heads.qk_norm.query(query), heads.qk_norm.key(key)
+        query, key, value = heads.queries_keys_values(self.qkv_projection(x))
         query, key = self.positions.turn(query, positions), self.positions.turn(key, positions)
         forgotten = 0 if state is None else state.forgotten.size(1)
         if state is not None:

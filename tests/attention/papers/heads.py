@@ -1,4 +1,4 @@
-"""What is done to the heads of attention: Shazeer 2019, Ainslie et al. 2023, Henry et al. 2020, Shazeer et al. 2020."""
+"""Attention with shared, normalised and talking heads (Shazeer 2019; Ainslie, Henry, Shazeer et al. 2020-2023)."""
 
 from __future__ import annotations
 

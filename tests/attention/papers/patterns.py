@@ -1,4 +1,4 @@
-"""Which keys a query sees, or prefers, in the patterns of several papers.
+"""The keys that a query sees, or prefers, in the patterns of several papers.
 
 Sights are functions of (query position, key position, length).
 
