@@ -187,7 +187,7 @@ VARIANTS: dict[str, ModelConfig] = {
     "transformer-ssru-softmax": TransformerConfig(**TRANSFORMER, norm="pre", decoder_self=["ssru", "softmax"]),
     "transformer-mamba": TransformerConfig(**TRANSFORMER, norm="pre", encoder_self="mamba", decoder_self="mamba",
                                            mamba=MambaConfig(state_dim=3)),
-    "transformer-mamba-softmax": TransformerConfig(**TRANSFORMER, positions="rotary",
+    "transformer-mamba-softmax": TransformerConfig(**TRANSFORMER, norm="pre", positions="rotary",
                                                    encoder_self=["softmax", "mamba"], decoder_self=["mamba", "softmax"],
                                                    mamba=MambaConfig(state_dim=2, expansion=1, kernel_size=1,
                                                                      delta_rank=3)),
