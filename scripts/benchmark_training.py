@@ -11,7 +11,7 @@ allocator settings that a program makes itself. Tokens are counted without paddi
 no counterpart of our other recurrent models; --reference-config names the Transformer that they train instead.
 --profile adds a table of the operators that take the time of an update.
 
-Utilisation is the arithmetic that the model needs for the pairs it was trained on (see benchmarks/flops.py), divided by
+Utilisation is the arithmetic that the model needs for the pairs it was trained on (see nmt/models/flops.py), divided by
 the speed of the fastest matrix product in any of the processes. Padding and a second pass (R-Drop) do not count.
 """
 
@@ -32,7 +32,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from benchmarks import reference_opennmt_training
-from benchmarks.flops import training_flops
 from benchmarks.processes import PLAIN, measured_apart
 from benchmarks.results import OURS, figures, note, summarise, table, write
 
@@ -45,6 +44,7 @@ from nmt.data.prepare import Prepared, prepare
 from nmt.device import choose_device, computes_bf16, describe_hardware
 from nmt.errors import UsageError
 from nmt.models.build import build_model
+from nmt.models.flops import training_flops
 
 RESULTS = Path(__file__).resolve().parents[1] / "docs" / "results" / "training_speed.json"
 # Settings that keep freed memory, in large pages, because new memory costs page faults. No program has them by default.

@@ -6,19 +6,27 @@ import multiprocessing
 import os
 import resource
 import signal
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import cache, partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import TypeVar
 
 from tests.torture.calls import Call, Outcome, import_commands, run
+
+T = TypeVar("T")
 
 
 @cache
 def _server() -> ProcessPoolExecutor:
     """Start the process that forks; this one may have threads, which a fork does not survive."""
     return ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), import_commands)
+
+
+def in_server(function: Callable[..., T], *arguments: object) -> T:
+    """Return the result of a function, called in the process that forks, which has imported everything."""
+    return _server().submit(function, *arguments).result()
 
 
 def end_server() -> None:

@@ -31,6 +31,7 @@ FLOORS = [
     ["evaluation"],
     ["report", "training"],
     ["api"],
+    ["study"],
     ["cli"],
 ]
 ROOMS = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}

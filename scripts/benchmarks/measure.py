@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike
 
-from benchmarks.flops import terms
 from benchmarks.memory import peak_memory_mib
+from nmt.models.flops import terms
 
 Item = TypeVar("Item")
 

@@ -30,7 +30,7 @@ with the range in brackets:
 - tokens are counted without padding;
 - `waiting` is the share of the time in which no batch was ready;
 - `memory` is the peak memory of the process;
-- `utilisation` is the arithmetic that the model needs (`scripts/benchmarks/flops.py`, nothing for padding), divided by
+- `utilisation` is the arithmetic that the model needs (`nmt/models/flops.py`, nothing for padding), divided by
   the speed of the fastest matrix product in the same measurement;
 - the last column shows how many times as many target tokens per second nmt trains on, window by window.
 

@@ -13,7 +13,19 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-COMMANDS = ("train", "prepare", "translate", "evaluate", "compare", "align", "average", "export")
+COMMANDS = (
+    "train",
+    "prepare",
+    "translate",
+    "evaluate",
+    "compare",
+    "align",
+    "heads",
+    "average",
+    "export",
+    "shortlist",
+    "study",
+)
 
 
 @pytest.mark.parametrize("options", [[], ["-e"]], ids=["plain", "editable"])

@@ -31,8 +31,9 @@ sys.path.insert(0, str(SCRIPTS))
 
 import benchmark_training  # noqa: E402
 from benchmarks import measure, reference_torch, worker  # noqa: E402
-from benchmarks.flops import counted, forward_flops, terms, training_flops  # noqa: E402
 from benchmarks.results import BEGIN, END, figures, renewed, summarise  # noqa: E402
+
+from nmt.models.flops import counted, forward_flops, terms, training_flops  # noqa: E402
 
 CPU = torch.device("cpu")
 

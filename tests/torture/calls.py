@@ -13,7 +13,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
-COMMANDS = ("train", "prepare", "translate", "evaluate", "compare", "align", "average", "export", "shortlist")
+COMMANDS = ("train", "prepare", "translate", "evaluate", "compare", "align", "average", "export", "shortlist", "study")
 
 
 class Outcome(NamedTuple):

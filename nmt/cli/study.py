@@ -1,0 +1,84 @@
+"""nmt-study: train several systems under equal conditions, and say by one rule which are better."""
+
+from __future__ import annotations
+
+import sys
+from argparse import Namespace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from nmt.cli.common import DONE, FAILED, Parser, check_stdout, number, run_command
+from nmt.config.ranges import Processes
+from nmt.errors import NmtError, UsageError
+from nmt.files import check_writable, from_home
+from nmt.messages import tell, visible
+
+say = partial(tell, speaker="nmt-study")
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command and return its exit status."""
+    parser = Parser(
+        "nmt-study",
+        "STUDY.yaml|NAME [key=value ...] -o DIR [--jobs N] [--dry-run]",
+        "Train several systems with several seeds under equal conditions, and test which are better than the\n"
+        "baseline. Runs are saved in DIR/runs/, the report in DIR/study.md and DIR/study.json. Run the same command\n"
+        "again to continue a study.",
+        "example: nmt-study tiny -o runs/tiny",
+    )
+    parser.add_argument("study", metavar="STUDY.yaml|NAME", help="a study file, or the name of one that comes with nmt")
+    overrides = "an override for all systems, after those of the study, such as data.path=FOLDER"
+    parser.add_argument("overrides", metavar="key=value", nargs="*", default=[], help=overrides)
+    parser.add_argument("-o", "--output", metavar="DIR", type=from_home, help="the folder of the study")
+    jobs = "train this many runs at the same time; default: jobs of the study"
+    parser.add_argument("--jobs", metavar="N", type=number(Processes), help=jobs)
+    dry = "print the runs with parameters, FLOP, and estimated updates and minutes, and exit without training"
+    parser.add_argument("--dry-run", action="store_true", help=dry)
+    return run_command(parser, _study, argv)
+
+
+def _study(arguments: Namespace) -> int:
+    check_stdout()
+    from nmt.study.study import read_study
+
+    study = read_study(arguments.study, arguments.overrides)
+    if arguments.output is None and not arguments.dry_run:
+        raise UsageError("name the folder of the study with -o DIR, or give --dry-run")
+    folder = Path(arguments.output or ".")
+    check_writable(folder, folder=True)
+
+    import torch
+
+    from nmt.study import plan
+    from nmt.study.conduct import Conductor
+    from nmt.study.processes import default_context
+    from nmt.study.report import MARKDOWN, write_report
+
+    torch.set_num_threads(1)  # this process only counts and compares
+    conductor = Conductor(study, folder, say, default_context(), arguments.jobs or study.jobs)
+    if arguments.dry_run:
+        planned = plan.variants(study, conductor.find_sizes)
+        plan.check_measurable(study, planned)
+        print(visible(plan.table(study, planned), "\n"))
+        return DONE
+    outcome = conductor.conduct()
+    if not outcome.rows:
+        raise NmtError(f"no run could be trained: see {folder / 'logs'}")
+    print(visible(_told(write_report(outcome, folder)), "\n"))
+    print(f"\nreport: {folder / MARKDOWN}")
+    return FAILED if outcome.failures else DONE
+
+
+def _told(found: dict[str, Any]) -> str:
+    """Return a table of each test set, and the runs that failed."""
+    from nmt.report.table import format_table
+    from nmt.study.report import verdict_table
+
+    parts = [f"{name}\n{format_table(*verdict_table(found, each))}" for name, each in found["test_sets"].items()]
+    parts += [f"failed: {name}: {sentence}" for name, sentence in found["failures"].items()]
+    return "\n\n".join(parts)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""Studies: several systems trained under equal conditions and compared by one printed rule."""

@@ -1,0 +1,218 @@
+"""Conduct a study: measure what the budget needs, try values, train the runs, and collect their rows."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from multiprocessing.context import BaseContext
+from pathlib import Path
+from typing import Any
+
+from nmt.config.schema import Config
+from nmt.errors import NmtError
+from nmt.evaluation.sets import EvaluationSet, sets_of
+from nmt.files import locked
+from nmt.study import plan, work
+from nmt.study.cost import Sizes, sizes_from
+from nmt.study.plan import Run, Variant
+from nmt.study.processes import Failure, Task, in_processes
+from nmt.study.results import RESULTS, SPEEDS, Row, Rows, digests_of
+from nmt.study.study import Study
+
+Say = Callable[[str], None]
+
+
+@dataclass
+class Outcome:
+    """What a study has found."""
+
+    study: Study
+    test_sets: list[EvaluationSet]  # in the order of the study, the most important first
+    variants: list[Variant]
+    chosen: dict[str, Variant]  # by system; without the systems of which nothing could be trained
+    tries: dict[str, Row]  # by the name of the run
+    rows: dict[tuple[str, int], Row]  # by system and seed
+    speeds: dict[str, Row]  # by variant; empty if the budget is in updates
+    failures: dict[str, str]  # by the name of the run: why it has no row
+
+
+@dataclass
+class Conductor:
+    """A study in its folder, and how to speak and to start processes."""
+
+    study: Study
+    folder: Path
+    say: Say
+    context: BaseContext
+    jobs: int
+    data: dict[str, str] = field(default_factory=dict)  # digests
+    failures: dict[str, str] = field(default_factory=dict)
+
+    def conduct(self) -> Outcome:
+        """Do all that is not done yet, and return what is known then.
+
+        Raises NmtError if another process works in the folder, or if its results are of other conditions.
+        """
+        study = self.study
+        with locked(self.folder / ".lock", f"another nmt-study works in {self.folder}: wait for it, or choose another"):
+            planned = plan.variants(study, self.find_sizes)
+            plan.check_measurable(study, planned)
+            first = planned[0].config
+            test_sets = sets_of(first, study.test_sets or None, self.say)
+            self.data = self._digests(planned, test_sets)
+            speeds = self._speeds(planned)
+            updates = {variant.name: self._updates(variant, speeds) for variant in planned}
+            rows = Rows(self.folder / RESULTS)
+            tries = plan.tries(study, planned, updates, self.folder)
+            if study.tuning is None:  # the runs are known already: refuse before anything is trained
+                self._known(rows, plan.runs(study, planned, updates, self.folder))
+            tried = self._train(rows, tries, [])
+            chosen = choose(study, planned, tried)
+            runs = plan.runs(study, list(chosen.values()), updates, self.folder)
+            done = self._train(rows, runs, study.test_sets or None)
+            by_seed = {(run.variant.system, run.config.seed): done[run.name] for run in runs if run.name in done}
+            return Outcome(study, test_sets, planned, chosen, tried, by_seed, speeds, self.failures)
+
+    def find_sizes(self, name: str, config: Config) -> Sizes:
+        """Return the sizes of the vocabularies of a configuration; the data are prepared if only they tell."""
+        known = sizes_from(config)
+        if known is not None:
+            return known
+        self.say(f"{name}: preparing the data to find the size of the vocabulary")
+        sizes: Sizes = self._one(Task(name, work.vocabulary, [config], self._log(f"{name}-vocabulary")))
+        return sizes
+
+    def _digests(self, planned: Sequence[Variant], test_sets: list[EvaluationSet]) -> dict[str, str]:
+        """Return the digests of the data, which have to be the same for all systems but in their training text."""
+        found: dict[str, str] = {}
+        for variant in planned:
+            own = digests_of(variant.config, test_sets, self.study.gold)
+            if found and own["data.val"] != found["data.val"]:
+                raise NmtError(
+                    f"systems.{variant.system} has another data.val than the others: a study compares on one"
+                )
+            found = found or own
+        return found
+
+    def _data(self, run: Run) -> dict[str, str]:
+        """Return the digests of the data of a run; one that tries a value is not scored on test sets."""
+        own = digests_of(run.variant.config, [], {})
+        return own if run.name == run.variant.name and self.study.tuning else self.data | own
+
+    def _speeds(self, planned: Sequence[Variant]) -> dict[str, Row]:
+        """Return the speed of each variant, or its tokens an update; measure, one after another, what is not known."""
+        budget = self.study.budget
+        if budget.updates is not None:
+            return {}
+        rows = Rows(self.folder / SPEEDS)
+        found = {}
+        for variant in planned:
+            data = {"data.train": digests_of(variant.config, [], {})["data.train"]}
+            config = variant.with_updates(10**9, self.study.seeds[0], self.folder / "speeds" / variant.name)
+            row = rows.get(variant.name, config, data)
+            if row is None:
+                self.say(f"{variant.name}: measuring {'its speed' if budget.core_minutes else 'its updates'}")
+                log = self._log(f"{variant.name}-speed")
+                if budget.core_minutes is None:
+                    figure = {
+                        "target_tokens_per_update": self._one(Task(variant.name, work.tokens_per_update, [config], log))
+                    }
+                else:
+                    arguments = [config, budget.measured_seconds]
+                    figure = {
+                        "updates_per_minute": self._one(Task(variant.name, work.updates_per_minute, arguments, log))
+                    }
+                row = rows.add(variant.name, config, data, figure)
+            found[variant.name] = row
+        return found
+
+    def _updates(self, variant: Variant, speeds: Mapping[str, Row]) -> int:
+        """Return the updates of a run that spends the whole budget."""
+        budget = self.study.budget
+        if budget.updates is not None:
+            return budget.updates
+        if budget.target_tokens is not None:
+            return max(1, round(budget.target_tokens / float(speeds[variant.name]["target_tokens_per_update"])))
+        minutes = (budget.core_minutes or 0) / self.study.threads
+        return max(1, round(minutes * float(speeds[variant.name]["updates_per_minute"])))
+
+    def _known(self, rows: Rows, runs: Sequence[Run]) -> dict[str, Row]:
+        """Return the rows of runs that are finished."""
+        found = {run.name: rows.get(run.name, run.config, self._data(run)) for run in runs}
+        return {name: row for name, row in found.items() if row is not None}
+
+    def _train(self, rows: Rows, runs: Sequence[Run], test_sets: list[str] | None) -> dict[str, Row]:
+        """Train the runs that are not finished, and return the rows of all that are."""
+        known = self._known(rows, runs)
+        missing = {run.name: run for run in runs if run.name not in known}
+        if known:
+            self.say(f"{len(known)} of {len(runs)} runs are finished already")
+        arguments = partial(_arguments, test_sets, self.study.gold)
+        tasks = [Task(run.name, work.train_and_score, arguments(run), self._log(run.name)) for run in missing.values()]
+        started, spent = time.monotonic(), 0
+        to_spend = sum(run.config.training.max_steps or 0 for run in missing.values())
+        for task, result in in_processes(
+            tasks, self.jobs, self.context, lambda task: self.say(f"{task.name}: started")
+        ):
+            run = missing[task.name]
+            spent += run.config.training.max_steps or 0
+            left = (time.monotonic() - started) * (to_spend - spent) / spent
+            if isinstance(result, Failure):
+                self.failures[run.name] = result.sentence
+                told = f"failed: {result.sentence}"
+            else:
+                own = {"system": run.variant.system, "seed": run.config.seed, "values": run.variant.values}
+                known[run.name] = rows.add(run.name, run.config, self._data(run), own | result)
+                told = self._told(result)
+            done = f"{len(known)} of {len(runs)} runs are finished"
+            self.say(f"{run.name}: {told} ({done}{f', {left / 60:.1f} minutes to go' if left else ''})")
+        return {run.name: known[run.name] for run in runs if run.name in known}
+
+    def _told(self, figures: Mapping[str, Any]) -> str:
+        """Return the most important figures of a run that has just finished."""
+        scores = [
+            f"{self.study.metric} {test[self.study.metric]['score']:.2f} on {name}"
+            for name, test in figures["test"].items()
+        ]
+        return ", ".join([f"validation loss {figures['validation']['loss']:.3f}", *scores])
+
+    def _one(self, task: Task) -> Any:
+        """Run one task alone and return its result; raises NmtError if it fails."""
+        ((_, result),) = in_processes([task], 1, self.context, lambda task: None)
+        if isinstance(result, Failure):
+            raise NmtError(f"{task.name}: {result.sentence}")
+        return result
+
+    def _log(self, name: str) -> Path:
+        return self.folder / "logs" / f"{name}.txt"
+
+
+def _arguments(test_sets: list[str] | None, gold: Mapping[str, str], run: Run) -> list[Any]:
+    return [run.config, test_sets, gold]
+
+
+def choose(study: Study, planned: Sequence[Variant], tried: Mapping[str, Row]) -> dict[str, Variant]:
+    """Return the variant of each system with the best score on the validation set; the first of those that are equal.
+
+    A system of which no variant could be trained has none.
+    """
+    if study.tuning is None:
+        return {variant.system: variant for variant in planned}
+    by = study.tuning.by
+    chosen = {}
+    for system in study.systems:
+        own = [variant for variant in planned if variant.system == system and variant.name in tried]
+        if own:
+            scores = [validation_score(tried[variant.name], by) for variant in own]
+            chosen[system] = own[scores.index(max(scores))]
+    return chosen
+
+
+def validation_score(row: Mapping[str, Any], by: str) -> float:
+    """Return a score of which more is better; a run whose validations did not translate has the lowest BLEU."""
+    value = row["validation"][by]
+    if value is None:
+        return float("-inf")
+    return -float(value) if by == "loss" else float(value)

@@ -1,0 +1,199 @@
+"""The plan of a study: the variants of each system, and the runs, with the configuration of each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import product
+from pathlib import Path
+
+from nmt.config.load import config_from_dict, config_to_dict, load_config
+from nmt.config.schema import Config
+from nmt.errors import ConfigError
+from nmt.report.table import format_table
+from nmt.study.cost import NOMINAL_FLOPS, Cost, Sizes, cost_of, parameters_of
+from nmt.study.study import Study, Value
+from nmt.study.widths import width_for
+
+_UNSET = 10**9  # stands for the number of updates, where a schedule needs one, until the budget is known
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A system with one choice of the tuned values."""
+
+    system: str
+    number: int | None  # of the choice, from 1; None: the system is not tuned
+    values: dict[str, Value]  # the choice: the value of each tuned key
+    overrides: tuple[str, ...]  # all that distinguishes it from the base, with its width
+    config: Config  # without the number of updates, the seed and the folder
+    sizes: Sizes  # of the vocabularies
+
+    @property
+    def name(self) -> str:
+        """The name in files and messages."""
+        return self.system if self.number is None else f"{self.system}-try{self.number}"
+
+    def run(self, name: str, folder: Path, seed: int, updates: int) -> Run:
+        """Return the run of this variant with a seed and a number of updates."""
+        return Run(name, self, self.with_updates(updates, seed, folder / "runs" / name))
+
+    def with_updates(self, updates: int, seed: int, run_dir: Path) -> Config:
+        """Return the configuration of a run; raises ConfigError if it cannot have so few updates."""
+        training = replace(self.config.training, max_steps=updates)
+        config = replace(self.config, training=training, seed=seed, run_dir=str(run_dir))
+        try:
+            return config_from_dict(config_to_dict(config))
+        except ConfigError as error:
+            raise ConfigError(f"{self.name}, with {updates:,} updates: {error}") from error
+
+
+@dataclass(frozen=True)
+class Run:
+    """A training of a variant."""
+
+    name: str
+    variant: Variant
+    config: Config
+
+
+def variants(study: Study, find_sizes: Callable[[str, Config], Sizes]) -> list[Variant]:
+    """Return the variants of all systems, in the order of the study.
+
+    `find_sizes` returns the sizes of the vocabularies of a configuration with that name. Raises ConfigError, naming the
+    system, for a configuration that is not valid, or if the numbers of parameters cannot be made equal.
+    """
+    plain = {system: _configured(study, system, overrides) for system, overrides in study.systems.items()}
+    sizes = {system: find_sizes(system, config) for system, config in plain.items()}
+    widened = _widths(study, plain, sizes)
+    found = []
+    for system, overrides in study.systems.items():
+        values = study.tuning.of(system) if study.tuning else {}
+        choices: list[dict[str, Value]] = [dict(zip(values, each, strict=True)) for each in product(*values.values())]
+        for number, choice in enumerate(choices, start=1):
+            told = (*overrides, *widened[system], *(_override(*each) for each in choice.items()))
+            config = _configured(study, system, told) if len(told) > len(overrides) else plain[system]
+            name = number if study.tuning else None
+            own = find_sizes(f"{system}-try{number}", config) if choice else sizes[system]
+            found.append(Variant(system, name, choice, told, config, own))
+    return found
+
+
+def _configured(study: Study, system: str, overrides: Sequence[str]) -> Config:
+    """Return the configuration of a system, whose limits are those of the study."""
+    limits = [f"training.max_steps={_UNSET}", f"training.threads={study.threads}"]
+    limits += [f"training.{name}=null" for name in ("max_epochs", "max_minutes", "patience")]
+    try:
+        return load_config(study.base, [*study.overrides, *overrides, *limits, "run_dir=unset"])
+    except ConfigError as error:
+        raise ConfigError(f"systems.{system}: {error}") from error
+
+
+def _override(key: str, value: Value) -> str:
+    return f"{key}={str(value).lower() if isinstance(value, bool) else value}"
+
+
+def _widths(study: Study, configs: Mapping[str, Config], sizes: Mapping[str, Sizes]) -> dict[str, list[str]]:
+    """Return the overrides that match the parameters of each system; none if nothing is matched."""
+    match = study.match
+    if match is None:
+        return {system: [] for system in configs}
+    counts = {system: parameters_of(config, sizes[system]) for system, config in configs.items()}
+    wanted = match.parameters or counts[study.first]
+    found: dict[str, list[str]] = {}
+    for system, config in configs.items():
+        near = abs(counts[system] - wanted) <= match.tolerance * wanted
+        keys = match.widths.get(system)
+        if near or (system == study.first and match.parameters is None):
+            found[system] = []
+        elif keys is None:
+            raise ConfigError(
+                f"{system} has {counts[system]:,} parameters where {wanted:,} are to be matched: name a key of its "
+                f"width in match.widths.{system}, such as [model.hidden_dim]"
+            )
+        else:
+            width = width_for(config, keys, wanted, match.tolerance, sizes[system], system)
+            found[system] = [f"{key}={width}" for key in keys]
+    return found
+
+
+def tries(study: Study, planned: Sequence[Variant], updates: Mapping[str, int], folder: Path) -> list[Run]:
+    """Return the runs that try the tuned values, each for its share of the budget and with the first seed."""
+    if study.tuning is None:
+        return []
+    share = study.tuning.share
+    return [
+        variant.run(variant.name, folder, study.seeds[0], max(1, round(share * updates[variant.name])))
+        for variant in planned
+    ]
+
+
+def runs(study: Study, chosen: Sequence[Variant], updates: Mapping[str, int], folder: Path) -> list[Run]:
+    """Return the runs that are compared: each chosen variant with each seed, all systems with one seed first."""
+    return [
+        variant.run(f"{variant.system}-seed{seed}", folder, seed, updates[variant.name])
+        for seed in study.seeds
+        for variant in chosen
+    ]
+
+
+def nominal_updates(study: Study, variant: Variant, cost: Cost) -> int | None:
+    """Return the updates of a run as the study says, or about as many as a machine of nominal speed makes."""
+    budget, size = study.budget, variant.config.training.tokens_per_update
+    if budget.updates is not None:
+        return budget.updates
+    if size == "auto" or cost.flop is None:
+        return None
+    if budget.target_tokens is not None:
+        return max(1, budget.target_tokens // size)
+    return max(1, round((budget.core_minutes or 0) * 60 * NOMINAL_FLOPS / cost.flop))
+
+
+def check_measurable(study: Study, planned: Sequence[Variant]) -> None:
+    """Raise ConfigError if a budget is to become updates, but the size of an update is not known."""
+    for variant in planned:
+        if study.budget.updates is None and variant.config.training.tokens_per_update == "auto":
+            raise ConfigError(
+                f"{variant.name}: a budget in tokens or minutes needs updates of a known size: add "
+                "training.tokens_per_update=NUMBER to overrides"
+            )
+
+
+def table(study: Study, planned: Sequence[Variant]) -> str:
+    """Return the overrides of all systems, and a table of all runs with what they cost."""
+    costs = {variant.name: cost_of(variant.config, variant.sizes) for variant in planned}
+    header = ["run", "parameters", "GFLOP/update", "updates", "PFLOP", "core-minutes"]
+    rows = []
+    every = [(variant.name, study.tuning.share, variant) for variant in planned] if study.tuning else []
+    firsts = {variant.system: variant for variant in reversed(planned)}
+    for seed in study.seeds:
+        every += [(f"{system}-seed{seed}", 1.0, firsts[system]) for system in study.systems]
+    total = 0.0
+    for name, share, variant in every:
+        cost = costs[variant.name]
+        updates = nominal_updates(study, variant, cost)
+        updates = None if updates is None else max(1, round(share * updates))
+        flop = None if updates is None or cost.flop is None else updates * cost.flop
+        total += flop or 0.0
+        rows.append(
+            [
+                name,
+                f"{cost.parameters:,}",
+                "-" if cost.flop is None else f"{cost.flop / 1e9:.1f}",
+                "-" if updates is None else f"{updates:,}",
+                "-" if flop is None else f"{flop / 1e15:.3f}",
+                "-" if flop is None else f"{flop / NOMINAL_FLOPS / 60:.1f}",
+            ]
+        )
+    return "\n".join(
+        [
+            *(f"{variant.name}: {' '.join(variant.overrides) or 'the base as it is'}" for variant in planned),
+            "",
+            format_table(header, rows),
+            "",
+            f"{len(rows)} runs, about {total / NOMINAL_FLOPS / 60:,.0f} core-minutes of training. FLOP are those of "
+            "pairs of 20 + 20 tokens without padding;",
+            f"minutes, and updates where the budget is not in updates, are those of a core with {NOMINAL_FLOPS:.1e} "
+            "FLOP/s.",
+        ]
+    )

@@ -1,0 +1,94 @@
+"""results.json of a study: a row for each finished run, from which alone it is known that the run is finished.
+
+Each row has the configuration and the digests of the data that the run was trained and scored with. Rows of another
+configuration or of other data are never mixed with new ones.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from nmt.config.load import config_to_flat
+from nmt.config.schema import Config
+from nmt.data.corpora import resolve
+from nmt.data.digests import Digests
+from nmt.data.sources import source_of
+from nmt.errors import NmtError, unreadable
+from nmt.evaluation.sets import EvaluationSet
+from nmt.files import atomic_write
+from nmt.reading import read_object
+
+RESULTS, SPEEDS = "results.json", "speeds.json"
+Row = dict[str, Any]
+_PLACES = ("run_dir", "data.cache", "training.workers", "data.workers")  # keys that cannot change a result
+
+
+class Rows:
+    """The rows of a file of results, by name."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._rows: dict[str, Row] = read_object(path) if path.is_file() else {}
+
+    def get(self, name: str, config: Config, data: Mapping[str, str]) -> Row | None:
+        """Return the row of this name, or None if there is none, or none that was scored on all of the data.
+
+        Raises NmtError, naming what differs, if it is the row of another configuration or of other data.
+        """
+        row = self._rows.get(name)
+        if row is None:
+            return None
+        before, now = row["config"], known_by(config)
+        changed = [
+            f"{key}={_shown(before.get(key))}, now {_shown(now.get(key))}"
+            for key in sorted({*before, *now})
+            if before.get(key) != now.get(key)
+        ]
+        changed += [f"the text of {key}" for key in data if row["data"].get(key, data[key]) != data[key]]
+        if changed:
+            raise NmtError(
+                f"{self.path} has {name} with other conditions ({'; '.join(changed)}), and results are not mixed: "
+                "choose another folder with -o, or undo the change"
+            )
+        return row if data.keys() <= row["data"].keys() else None
+
+    def add(self, name: str, config: Config, data: Mapping[str, str], figures: Mapping[str, Any]) -> Row:
+        """Add a row and write the file at once."""
+        row = {"config": known_by(config), "data": dict(data), **figures}
+        self._rows[name] = row
+        with atomic_write(self.path) as file:
+            json.dump(self._rows, file, ensure_ascii=False, indent=1)
+        return row
+
+
+def known_by(config: Config) -> dict[str, Any]:
+    """Return the value of every key that can change a result, as it is read back from JSON."""
+    flat = {key: value for key, value in config_to_flat(config).items() if key not in _PLACES}
+    read: dict[str, Any] = json.loads(json.dumps(flat))
+    return read
+
+
+def digests_of(config: Config, test_sets: list[EvaluationSet], gold: Mapping[str, str]) -> dict[str, str]:
+    """Return a digest of each text that a run of this configuration is trained or scored with, by its key."""
+    corpora, files = resolve(config.data), Digests(Path(config.data.cache))
+    languages = config.data.source_language, config.data.target_language
+    found = {}
+    for key, texts in (("data.train", corpora.train), ("data.val", corpora.val)):
+        found[key] = " ".join(source_of(corpus, *languages).digest(files) for corpus in texts)
+    for test_set in test_sets:
+        found[f"data.test.{test_set.name}"] = " ".join(filter(None, test_set.digests.values()))
+    for name, path in gold.items():
+        try:
+            with Path(path).open("rb") as file:
+                found[f"gold.{name}"] = files(Path(path), file).hex()
+        except OSError as error:
+            raise unreadable(path, error) from error
+    return found
+
+
+def _shown(value: object) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 60 else f"{text[:60]}..."

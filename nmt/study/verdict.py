@@ -1,0 +1,133 @@
+"""The verdicts of a study: each system against the baseline, on each test set, by one rule."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from nmt.evaluation.over_seeds import Difference, combined, compare_means, holm
+from nmt.evaluation.sets import EvaluationSet
+from nmt.evaluation.significance import (
+    Estimate,
+    Statistics,
+    bootstrap_p_value,
+    estimate,
+    randomisation_p_value,
+    resample_counts,
+)
+
+LEVEL = 0.05
+Word = Literal["better", "worse", "no difference found"]
+RULE = f"""\
+A system is called *better* (*worse*) than the baseline if its mean over the seeds is higher (lower)
+and p is below {LEVEL} after Holm's correction for all comparisons of the study. This p is the larger
+one of two, so that the difference has to be more than chance in training and more than the choice
+of the test sentences:
+
+1. over seeds: Welch's t-test of the scores of all seeds;
+2. within a seed: the larger p-value of paired bootstrap resampling and of approximate randomisation
+   between the two systems of that seed, or 1 if their difference has the other sign than that of the
+   means; of several seeds, twice the median, at most 1 (Meinshausen et al. 2009).
+
+With one seed there is no test over seeds: p is that within the seed, and the verdict is about these
+two trained models, not about training them again. In all other cases the verdict is *no difference
+found*, which does not say that there is none."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What is said of a system on a test set."""
+
+    system: str
+    test_set: str
+    seeds: list[int]  # those that both systems have
+    means: Difference
+    within: dict[int, tuple[float, float]]  # by seed: p by the paired bootstrap and by approximate randomisation
+    p_value: float  # the one that decides, before the correction
+    corrected: float  # after it
+    word: Word
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the verdict for JSON."""
+        means = self.means
+        return {
+            "system": self.system,
+            "test_set": self.test_set,
+            "seeds": self.seeds,
+            "difference": means.difference,
+            "confidence_interval": means.confidence_interval,
+            "p_over_seeds": means.welch_p_value,
+            "p_permutation": means.permutation_p_value,
+            "p_within_seeds": {
+                seed: {"bootstrap": pair[0], "randomisation": pair[1]} for seed, pair in self.within.items()
+            },
+            "p": self.p_value,
+            "p_holm": self.corrected,
+            "verdict": self.word,
+        }
+
+
+def verdicts(
+    rows: Mapping[tuple[str, int], Mapping[str, Any]],
+    baseline: str,
+    test_sets: Sequence[EvaluationSet],
+    metric: str,
+    target_language: str,
+) -> list[Verdict]:
+    """Compare each system with the baseline on each test set; a system without a seed of the baseline's is left out.
+
+    `rows` are the rows of the finished runs by system and seed.
+    """
+    systems = [system for system in dict.fromkeys(system for system, _ in rows) if system != baseline]
+    found = []
+    for test_set in test_sets:
+        counts = resample_counts(len(test_set.references))
+        texts = test_set.references, target_language, test_set.more_references
+        estimates = {
+            key: estimate(Statistics(metric, row["test"][test_set.name]["hypotheses"], *texts), counts)
+            for key, row in rows.items()
+        }
+        for system in systems:
+            compared = _compare(estimates, baseline, system)
+            if compared is not None:
+                found.append((system, test_set.name, *compared))
+    corrected = holm([p_value for *_, p_value in found])
+    return [
+        Verdict(system, name, list(within), means, within, p_value, after, _word(means.difference, after))
+        for (system, name, means, within, p_value), after in zip(found, corrected, strict=True)
+    ]
+
+
+def _compare(
+    estimates: Mapping[tuple[str, int], Estimate], baseline: str, system: str
+) -> tuple[Difference, dict[int, tuple[float, float]], float] | None:
+    """Return the difference of the means, the p-values within each seed and the p-value that decides."""
+    scores: dict[str, list[float]] = {
+        name: [each.score.score for (owner, _), each in estimates.items() if owner == name]
+        for name in (baseline, system)
+    }
+    seeds = [seed for owner, seed in estimates if owner == system and (baseline, seed) in estimates]
+    if not seeds:
+        return None
+    within = {}
+    for seed in seeds:
+        first, second = estimates[baseline, seed], estimates[system, seed]
+        within[seed] = (
+            bootstrap_p_value(first, second),
+            randomisation_p_value(first.statistics, second.statistics),
+        )
+    means = compare_means(scores[baseline], scores[system])
+    agree = {
+        seed: (estimates[system, seed].score.score - estimates[baseline, seed].score.score) * means.difference > 0
+        for seed in seeds
+    }
+    p_within = combined([max(within[seed]) if agree[seed] else 1.0 for seed in seeds])
+    p_value = max(p_within, means.welch_p_value or 0.0)
+    return means, within, p_value
+
+
+def _word(difference: float, p_value: float) -> Word:
+    if p_value >= LEVEL or difference == 0:
+        return "no difference found"
+    return "better" if difference > 0 else "worse"

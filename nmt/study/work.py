@@ -1,0 +1,129 @@
+"""What the processes of a study do: measure a speed, count tokens, train a run and score it."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import torch
+
+from nmt.config.load import save_config
+from nmt.config.schema import Config
+from nmt.data.alignments import read_gold
+from nmt.data.mixture import Mixture
+from nmt.data.prepare import prepare
+from nmt.errors import NmtError
+from nmt.evaluation.alignment_error import alignment_scores, check_count
+from nmt.evaluation.evaluate import Settings, evaluate
+from nmt.evaluation.metrics import METRICS
+from nmt.evaluation.sets import EvaluationSet, sets_of
+from nmt.files import in_turn
+from nmt.inference.word_attention import Selection, word_attention
+from nmt.messages import tell
+from nmt.report.systems import read_history
+from nmt.runs.environment import read_environment
+from nmt.runs.metrics import METRICS as EVENTS
+from nmt.runs.metrics import read_events
+from nmt.runs.run import LoadedRun, load_run
+from nmt.study.cost import Sizes
+from nmt.training.train import train
+
+_LOGGED = 2  # updates between two measurements of speed
+_RECORDED = ("nmt", "torch", "hardware", "cpu_threads", "device", "parameters")  # of environment.json
+
+
+def vocabulary(config: Config) -> Sizes:
+    """Prepare the data of a configuration and return the sizes of its vocabularies."""
+    tokenizer = prepare(config, tell).tokenizer
+    return tokenizer.source_size, tokenizer.target_size
+
+
+def tokens_per_update(config: Config) -> float:
+    """Prepare the data of a configuration and return the mean number of target tokens in an update."""
+    from nmt.data.batching import Updates
+
+    prepared = prepare(config, tell)
+    size = config.training.tokens_per_update
+    assert size != "auto", "nmt.study.plan has checked it"
+    epoch = Updates(prepared.train, size, seed=config.seed, mixture=Mixture.of(config.data, prepared.train)).epoch(0)
+    return sum(int(prepared.train.target_lengths[rows].sum()) for rows in epoch) / len(epoch)
+
+
+def updates_per_minute(config: Config, seconds: float) -> float:
+    """Train a configuration for some seconds in its run_dir, remove that, and return the updates a minute.
+
+    It is the median over short stretches, without validations.
+    """
+    assert config.run_dir
+    folder = Path(config.run_dir)
+    shutil.rmtree(folder, ignore_errors=True)  # of a measurement that was interrupted
+    never = 10**9
+    training = replace(
+        config.training, max_steps=never, max_minutes=seconds / 60, validate_every=never, log_every=_LOGGED
+    )
+    train(replace(config, training=training))
+    events, _ = read_events(folder / EVENTS)
+    logged = [event.entry for event in events if event.entry["event"] == "train"]
+    if len(logged) < 3:
+        raise NmtError(f"{seconds:g} seconds are too few to measure a speed: raise budget.measured_seconds")
+    shutil.rmtree(folder, ignore_errors=True)
+    speeds = ((two["step"] - one["step"]) / (two["minutes"] - one["minutes"]) for one, two in pairwise(logged))
+    return float(median(speeds))
+
+
+def train_and_score(config: Config, test_sets: Sequence[str] | None, gold: Mapping[str, str]) -> dict[str, Any]:
+    """Train a run, or continue it, score it on test sets (None: all of its own), and return its figures.
+
+    The figures hold the translations, so that systems can be compared when the run directory is gone.
+    """
+    assert config.run_dir
+    folder = Path(config.run_dir)
+    save_config(config, folder.parents[1] / "configs" / f"{folder.name}.yaml")
+    with in_turn(folder.with_name(f".{folder.name}.lock")):  # a process of a study that was killed may be saving
+        train(config)
+    history = read_history(folder / EVENTS)
+    environment = read_environment(folder)
+    if not history.validations:
+        raise NmtError(f"{folder} has no validation: lower training.validate_every")
+    scores = [entry["bleu"] for entry in history.validations if entry.get("bleu") is not None]
+    figures: dict[str, Any] = {
+        "updates": history.updates,
+        "minutes": history.minutes,
+        "validation": {
+            "loss": min(entry["loss"] for entry in history.validations),
+            "bleu": max(scores, default=None),
+        },
+        "environment": {name: environment.get(name) for name in _RECORDED},
+        "test": {},
+    }
+    if test_sets is not None and not test_sets:
+        return figures
+    run = load_run(folder)
+    device = config.training.device
+    for test_set in sets_of(config, test_sets, tell):
+        evaluation = evaluate(run, test_set, Settings(device=device), tell)
+        figures["test"][test_set.name] = {
+            **{name: evaluation.record[name] for name in METRICS},
+            "hypotheses": evaluation.hypotheses,
+            "aer": _alignment_error(run, test_set, gold.get(test_set.name)),
+        }
+    return figures
+
+
+def _alignment_error(run: LoadedRun, test_set: EvaluationSet, gold: str | None) -> float | None:
+    """Return the error rate of the alignments by a run's attention; None without gold links or without attention."""
+    if gold is None or not run.model.attends:
+        return None
+    links = read_gold(gold)
+    check_count(links, len(test_set.sources), gold)
+    languages = run.config.data.source_language, run.config.data.target_language
+    texts = test_set.sources, test_set.references
+    tags = test_set.tags or [None] * len(test_set.sources)
+    with torch.no_grad():
+        found = word_attention(run.model, run.tokenizer, *texts, Selection(None, "mean"), languages, tags)
+    return alignment_scores([one.links for one in found], links).aer
