@@ -60,7 +60,7 @@ def training_flops(model: Seq2Seq) -> NDArray[Any]:
 def forward_flops(model: Seq2Seq, source: int, target: int, pairs: int = 2) -> float:
     """Count the FLOP per pair of a forward pass with vocabulary projection, run on `pairs` equal pairs."""
     batch = collate([[EOS] * source] * pairs, [[EOS] * target] * pairs)
-    with torch.no_grad(), counted() as counter:
+    with counted() as counter:
         model.projection(model(batch.src, batch.src_mask, batch.tgt_in).hidden)
     return counter.get_total_flops() / pairs
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
 from nmt.config.load import load_config
+from nmt.config.mechanisms import MixerName, has_mechanism
 from nmt.config.schema import Config
 from nmt.errors import ConfigError
 from nmt.models.build import build_model
@@ -117,6 +118,14 @@ def test_flop_grow_with_the_model_and_the_update() -> None:
     assert twice == pytest.approx(2 * standard)
     # a wider feed-forward block costs its weights once a token: 6 FLOP each, in 2 + 2 layers of 128 x 64 x 2 weights
     assert wide - small == pytest.approx(768 * 6 * 4 * 128 * 64 * 2)
+
+
+def test_flop_of_every_mixer_can_be_counted() -> None:
+    found = planned(read_study("every_mixer", ["model.model_dim=16", "model.ffn_dim=16"]))
+    for mixer in get_args(MixerName):
+        own = [variant for variant in found if has_mechanism(variant.config.model, mixer)]
+        assert own, f"{mixer} is in no system of the study"
+        assert all((cost_of(variant.config, (50, 50)).flop or 0) > 0 for variant in own)
 
 
 @pytest.mark.parametrize("name", SHIPPED)
