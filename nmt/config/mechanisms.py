@@ -43,12 +43,7 @@ _KEYS = ("positions", "encoder_self", "decoder_self", "decoder_cross", "score", 
 UNNORMALISED: dict[str, tuple[str, ...]] = {"alignment": ("local_p", "gaussian", "monotonic"), "normaliser": ("rela",)}
 
 PATTERNS = get_args(PatternName)
-_IN_SCORES = (
-    "rotary",
-    "alibi",
-    "shaw",
-    "t5",
-)  # positions that act on the scores of self-attention, and on nothing else
+_IN_SCORES = ("rotary", "alibi", "shaw", "t5")  # positions that act on the scores of self-attention, and nothing else
 _WITH_SCORES = ("softmax", "nystroem", "lsh", *PATTERNS)  # mixers with scores that positions can act on
 _WHOLE_SEQUENCE = ("fnet", "linformer", "nystroem", "lsh")  # mixers for encoders only
 _ORDERLESS = ("linear", "performer")  # mixers that know the order of a source sentence from its embeddings alone

@@ -7,6 +7,7 @@ from typing import Annotated, Literal, get_args
 
 from nmt.config.ranges import Count, Dimension, Range, Rate
 
+KernelSizes = list[Annotated[int, Range(2, 10_000)]]
 Offset = Annotated[int, Range(-1000, 1000)]  # a distance to another position, negative to one before
 PlaceName = Literal["encoder_self", "decoder_self", "decoder_cross"]  # the places of attention in a Transformer
 
@@ -29,9 +30,6 @@ class SlidingConfig:
     """Options of sliding, attention to a window around each position (Beltagy et al. 2020)."""
 
     window: Count = 16  # positions at most this far away can be attended to
-
-
-KernelSizes = list[Annotated[int, Range(2, 10_000)]]
 
 
 @dataclass(kw_only=True)
