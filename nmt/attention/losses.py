@@ -22,7 +22,7 @@ def doubly_stochastic(weights: Tensor, src_mask: Tensor, tgt_mask: Tensor) -> Te
 def guided(weights: Tensor, links: Tensor) -> Tensor:
     """Return the sum over linked target positions i of -1/|links_i| sum_{j in links_i} log alpha_ij, over the batch.
 
-    This is the cross-entropy between attention and given word alignments (Chen et al. 2016; Garg et al. 2019, eq. 4).
+    This is the cross-entropy between attention and given word alignments (Chen et al. 2016; Garg et al. 2019).
     weights [rows, heads, tgt_len, src_len] are those of heads that are all guided: the loss is their mean. links
     [rows, tgt_len, src_len] are bool. A weight below 1e-30, such as the zeros of sparsemax or of a window, counts as
     1e-30 and has no gradient.

@@ -28,7 +28,7 @@ class Score(nn.Module, ABC):
 
 
 class DotScore(Score):
-    """The dot product: score(h_t, h_s) = h_t . h_s (Luong et al. 2015, eq. 8, dot)."""
+    """The dot product: score(h_t, h_s) = h_t . h_s (Luong et al. 2015, section 3.1, dot)."""
 
     def keys(self, states: Tensor) -> Tensor:
         return states
@@ -48,7 +48,7 @@ class ScaledDotScore(DotScore):
 
 
 class GeneralScore(DotScore):
-    """The bilinear score: score(h_t, h_s) = h_t . W_a h_s (Luong et al. 2015, eq. 8, general)."""
+    """The bilinear score: score(h_t, h_s) = h_t . W_a h_s (Luong et al. 2015, section 3.1, general)."""
 
     def __init__(self, query_dim: int, states_dim: int) -> None:
         super().__init__()
@@ -62,7 +62,7 @@ class GeneralScore(DotScore):
 class AdditiveScore(Score):
     """The additive score: score(s, h) = v . tanh(W_a s + U_a h) (Bahdanau et al. 2015, A.1.2).
 
-    If [W_a U_a] is read as one matrix applied to [h_t; h_s], this is the concat score of Luong et al. 2015, eq. 8.
+    If [W_a U_a] is read as one matrix applied to [h_t; h_s], this is the concat score of Luong et al. 2015, sec. 3.1.
     """
 
     def __init__(self, query_dim: int, states_dim: int, attention_dim: int) -> None:

@@ -115,9 +115,9 @@ class Mixture:
 def tempered(pairs: Sequence[int], temperature: float) -> list[Fraction]:
     """Return weights with which each corpus has a share of an epoch in proportion to pairs**(1/temperature).
 
-    Arivazhagan et al. 2019, section 4. With temperature 1 the shares are those of the text itself; with a high
-    temperature they become equal. An epoch has as many rows as without weights: shares are rounded down, and the rows
-    that remain go to the corpora with the largest remainders.
+    Arivazhagan et al. 2019 sample languages like this. With temperature 1 the shares are those of the text itself; with
+    a high temperature they become equal. An epoch has as many rows as without weights: shares are rounded down, and the
+    rows that remain go to the corpora with the largest remainders.
     """
     shares = np.array(pairs, dtype=np.float64) ** (1 / temperature)
     wanted = shares / shares.sum() * sum(pairs)

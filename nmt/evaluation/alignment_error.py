@@ -12,7 +12,7 @@ from nmt.errors import NmtError
 
 @dataclass(frozen=True)
 class AlignmentScores:
-    """The scores of an alignment over all sentences together (Och & Ney 2003, eq. 5-7), each from 0 to 1."""
+    """The scores of an alignment over all sentences together (Och & Ney 2003), each from 0 to 1."""
 
     aer: float  # alignment error rate; lower is better
     precision: float

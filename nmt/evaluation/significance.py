@@ -124,7 +124,7 @@ def randomisation_p_value(first: Statistics, second: Statistics, trials: int = T
 
     The p-value is the probability of a difference at least this large if it did not matter which system produced which
     translation. Each trial swaps the two translations of every sentence with a probability of one half (Riezler &
-    Maxwell 2005, fig. 1). The p-value is estimated as the share of trials in which the two shuffled systems differ at
+    Maxwell 2005). The p-value is estimated as the share of trials in which the two shuffled systems differ at
     least as much as the real ones.
     """
     sums = first.rows.sum(0), second.rows.sum(0)

@@ -17,8 +17,8 @@ from nmt.models.sequences import Rnn, Scan, WholeSequence, run_rnn
 class Connection(nn.Module):
     """The connection of a layer with the one below: layer normalisation and a residual connection, if configured.
 
-    A layer reads LN(x) instead of x, the output of the layer below (Ba et al. 2016, eq. 3), and the output of both is
-    x + layer(LN(x)) instead of layer(LN(x)) (Wu et al. 2016, section 3.1). The output of the last layer is not
+    A layer reads LN(x) instead of x, the output of the layer below (Ba et al. 2016, eqs. 3-4), and the output of both
+    is x + layer(LN(x)) instead of layer(LN(x)) (Wu et al. 2016, section 3.1). The output of the last layer is not
     normalised, since products of normalised states would saturate attention.
     """
 

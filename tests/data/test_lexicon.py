@@ -30,7 +30,7 @@ def random_pairs(count: int, seed: int, vocabulary: int = 9) -> list[Pair]:
 
 
 def by_the_paper(pairs: list[Pair], iterations: int) -> dict[tuple[int, int], float]:
-    """Compute t(target | source) by Brown et al. 1993, eqs. 17 and 18, one pair at a time."""
+    """Compute t(target | source) by the EM algorithm of Brown et al. 1993, section 4.1, one pair at a time."""
     t: dict[tuple[int, int], float] = defaultdict(lambda: 1.0)
     for _ in range(iterations):
         counts: dict[tuple[int, int], float] = defaultdict(float)

@@ -94,7 +94,7 @@ def test_rnnsearch_decoder() -> None:
 
 @pytest.mark.parametrize("name", ["luong-dot", "luong-concat-plain", "luong-general-plain", "luong-dot-plain"])
 def test_luong_attention(name: str) -> None:
-    """Compare score, a_t, c_t and h~_t of Luong et al. 2015, eqs. 5, 7, 8, for the decoder's states h_t."""
+    """Compare score, a_t, c_t and h~_t of Luong et al. 2015 (section 3.1, eqs. 5 and 7) for the states h_t."""
     model = tiny_model(name)
     src, mask, tgt, states, _ = one_sentence(model)
     w = parameters(model.decoder)

@@ -1,4 +1,4 @@
-"""Guided attention, from its equation (Garg et al. 2019, eq. 4) to a run's files."""
+"""Guided attention, from its equation (Garg et al. 2019) to a run's files."""
 
 from __future__ import annotations
 

@@ -47,7 +47,7 @@ class HardAlignment(ScoredAlignment, LearnsFromUpdates):
 
     The baseline b is a running mean of the log-probability of a word: b <- decay b + (1 - decay) log p after each
     update. It is the same for all s_t and changes no expectation, either. Before the first update there is no b, and
-    the update learns from no rewards; in the paper b starts at 0, far above all log-probabilities.
+    the update learns from no rewards; in the authors' code b starts at 0, far from all log-probabilities.
     """
 
     loss_names = ("reinforce", "entropy")

@@ -22,7 +22,7 @@ class LocationAwareAlignment(FeedbackAlignment):
     """Soft alignment whose additive score also reads features of the weights around each source position.
 
     f_i = F * alpha_{i-1} is a convolution with k filters, each 2 radius + 1 wide, and e_ij = w . tanh(W s_{i-1} + V h_j
-    + U f_ij + b) (Chorowski et al. 2015, eqs. 8-9). The state is alpha_{i-1} [rows, src_len]. Before the first step all
+    + U f_ij + b) (Chorowski et al. 2015). The state is alpha_{i-1} [rows, src_len]. Before the first step all
     weight is on the first source position, as in the authors' code.
     """
 

@@ -39,9 +39,10 @@ class Energy(nn.Module):
 
 
 class NormalisedEnergy(Energy):
-    """The energy e_ij = g v / ||v|| . tanh(W s_{i-1} + U h_j + b) + r of an additive score (eq. 16).
+    """The energy e_ij = g v / ||v|| . tanh(W s_{i-1} + U h_j + b) + r of an additive score.
 
-    The scale of the energies is g alone, 1 / sqrt(attention_dim) at first. It decides how sure a decision is.
+    This is the paper's modified energy. The scale of the energies is g alone, 1 / sqrt(attention_dim) at first. It
+    decides how sure a decision is.
     """
 
     def __init__(self, score: AdditiveScore, offset: float) -> None:

@@ -12,7 +12,7 @@ from nmt.attention.heads.base import Heads
 
 
 class Gates(nn.Module):
-    """A factor xi_h = 1 of the context of each head h, for each sequence by itself (Michel et al. 2019, eq. 1)."""
+    """A factor xi_h = 1 of the context of each head h, for each sequence alone (Michel et al. 2019, section 2.3)."""
 
     def __init__(self, rows: int, heads: int, like: Tensor) -> None:
         """Create the gates of so many sequences and heads, with the device and dtype of `like`."""

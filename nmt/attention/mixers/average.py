@@ -24,7 +24,7 @@ class AverageAttention(Mixer):
     """An average over all positions so far, and gates, without the feed-forward network of the paper.
 
     For inputs y, the average layer computes g_t = (y_1 + ... + y_t) / t, and the gating layer
-    [i_t, f_t] = sigmoid(W [y_t; g_t] + b) and i_t * y_t + f_t * g_t (Zhang, Xiong and Su 2018, section 3).
+    [i_t, f_t] = sigmoid(W [y_t; g_t] + b) and i_t * y_t + f_t * g_t (Zhang, Xiong and Su 2018).
 
     In each channel, the output is a matrix times the inputs: f_t / t for the positions up to t, and in addition i_t for
     t itself. These weights are implied; they are shown for groups of channels. With a state, the number of past

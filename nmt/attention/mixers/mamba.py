@@ -38,7 +38,8 @@ class SelectiveSsm(nn.Module):
 
     For each channel, h_t = A-bar_t h_{t-1} + B-bar_t u_t and y_t = C_t h_t + D u_t (eqs. 2a, 2b), where the diagonal of
     A-bar_t is exp(Delta_t A) and B-bar_t = (Delta_t A)^-1 (exp(Delta_t A) - I) Delta_t B_t (eq. 4). Delta, B and C are
-    functions of u_t, so the model selects what it keeps (algorithm 2). Channels share B and C.
+    functions of u_t, so the model selects what it keeps (algorithm 2). Channels share B and C. The term D u_t is not in
+    the equations of the paper, but in the authors' program.
     """
 
     def __init__(self, channels: int, rank: int, options: MambaConfig) -> None:

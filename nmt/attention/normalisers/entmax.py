@@ -19,7 +19,7 @@ _STEPS = 10
 
 
 class Entmax(Normaliser):
-    """p_j = [(alpha - 1) z_j - tau(z)]_+^{1 / (alpha - 1)} (Correia et al. 2019, section 3).
+    """p_j = [(alpha - 1) z_j - tau(z)]_+^{1 / (alpha - 1)} (Peters et al. 2019; Correia et al. 2019).
 
     Each head has its own alpha, between 1 (softmax) and 2 (sparsemax).
     """
@@ -32,7 +32,7 @@ class Entmax(Normaliser):
 
     @property
     def alpha(self) -> Tensor:
-        """alpha = 1 + sigmoid(a) of each head [heads, 1, 1] (Correia et al. 2019, section 4), kept off both ends."""
+        """alpha = 1 + sigmoid(a) of each head [heads, 1, 1] (Correia et al. 2019), kept off both ends."""
         return 1 + _MARGIN + (1 - 2 * _MARGIN) * torch.sigmoid(self.alpha_logits)
 
     def weights(self, scores: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ from nmt.config.models import LuongConfig, RnnSearchConfig, TransformerConfig
 
 
 class Entmax15(Normaliser):
-    """p_j = [z_j / 2 - tau(z)]_+^2 (Peters et al. 2019, section 3, with alpha = 1.5)."""
+    """p_j = [z_j / 2 - tau(z)]_+^2 (Peters et al. 2019, alpha-entmax with alpha = 1.5)."""
 
     def weights(self, scores: Tensor) -> Tensor:
         return cast(Tensor, _Entmax15.apply(scores))  # type: ignore[no-untyped-call]

@@ -14,7 +14,7 @@ _EPSILON = 1e-8  # a query may have no weights at all; its context is then zero
 
 
 class Rela(Normaliser):
-    """p_j = ReLU(z_j), and a normalisation of the context c with a gate (Zhang, Titov and Sennrich 2021, section 3).
+    """p_j = ReLU(z_j), and a normalisation of the context c with a gate (Zhang, Titov and Sennrich 2021).
 
     LN(c) = sigmoid(w * c) * c / RMS(c) * g, where RMS(c) is the root of the mean of the squares of c (ReLA-g in the
     paper). The weights of a query sum to any number; they are all zero if no score is positive.

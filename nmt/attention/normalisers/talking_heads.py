@@ -9,7 +9,7 @@ from nmt.attention.normalisers.base import Normaliser, wide
 
 
 class TalkingHeads(Normaliser):
-    """A normaliser between two learned mixtures of heads (Shazeer et al. 2020, section 4).
+    """A normaliser between two learned mixtures of heads (Shazeer et al. 2020).
 
     With the scores J of heads i, the normaliser reads the scores sum_i P_l[i, h] J_i + bias, and head h reads its
     values with the weights sum_i P_w[i, h] W_i. Both mixtures are the identity at the start, where each head is by

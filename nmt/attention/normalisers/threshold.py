@@ -2,7 +2,7 @@
 
 They are members of one family with a parameter alpha > 1, from almost softmax (alpha near 1) to sparsemax (alpha = 2):
 p_j = [(alpha - 1) z_j - tau]_+^{1 / (alpha - 1)}, where the threshold tau makes the weights sum to one (Peters et al.
-2019, section 3).
+2019).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ def below_maximum(scores: Tensor, factor: float | Tensor = 1.0) -> Tensor:
 
 
 def score_gradient(slopes: Tensor, gradient: Tensor) -> Tensor:
-    """Return the gradient of the scores, given that of the weights (Peters et al. 2019, section 3).
+    """Return the gradient of the scores, given that of the weights (Peters et al. 2019).
 
     It is (diag(s) - s s^T / sum_j s_j) g with the slopes s_j = p_j^{2 - alpha}, 0 where p_j = 0.
     """

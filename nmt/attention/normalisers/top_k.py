@@ -15,7 +15,7 @@ _EQUAL = 1e-4  # scores that differ by less count as equal
 class TopK(Normaliser):
     """p = softmax(M(z, k)) with M(z, k)_j = z_j where z_j is at least the k-th largest score, and else minus infinity.
 
-    If several scores equal the k-th largest, more than k keys have a weight (Zhao et al. 2019, section 2). Scores that
+    If several scores equal the k-th largest, more than k keys have a weight (Zhao et al. 2019). Scores that
     differ by less than 0.0001 count as equal here. Otherwise rounding errors would decide between two keys that are the
     same word at the same distance, and the other sentences of a batch could change the weights.
     """

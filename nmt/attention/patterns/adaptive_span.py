@@ -23,7 +23,7 @@ class AdaptiveSpan(Pattern, LearnsFromUpdates, Penalised):
     which is the same with a softmax and makes sense with the other normalisers. The paper covers decoders only. In an
     encoder distances count equally in both directions.
 
-    The penalty of a layer is the mean span of its heads. As in the authors' code, what is learned is z / max_span, so
+    The penalty of a layer is the mean span of its heads. As in the paper, what is learned is z / max_span, so
     that a step of the optimizer is a share of the longest span.
     """
 

@@ -17,7 +17,7 @@ Score = Callable[[Tensor, Tensor], Tensor]  # (h_t, h_s) -> score
 
 
 def general(w: Weights) -> Score:
-    """Return the score h_t . W_a h_s (eq. 8)."""
+    """Return the score h_t . W_a h_s (section 3.1)."""
     return lambda h, state: h @ w["W_a"] @ state
 
 

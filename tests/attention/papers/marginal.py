@@ -13,12 +13,12 @@ Score = Callable[[Tensor, Tensor], Tensor]  # (h_t, state_j) -> e_tj
 
 
 def general(w: Weights) -> Score:
-    """Return the score h_t . W_a h_s (Luong et al. 2015, eq. 8)."""
+    """Return the score h_t . W_a h_s (Luong et al. 2015, section 3.1)."""
     return lambda h, state: h @ w["W_a"] @ state
 
 
 def concat(w: Weights) -> Score:
-    """Return the score v . tanh(W_a [h_t; h_s]) (Luong et al. 2015, eq. 8), with a bias that the paper leaves out."""
+    """Return the score v . tanh(W_a [h_t; h_s]) (Luong et al. 2015, section 3.1), with a bias in addition."""
     return lambda h, state: w["v"] @ torch.tanh(w["W_a"] @ torch.cat((h, state)) + w["b"])
 
 

@@ -13,7 +13,7 @@ Energy = Callable[[Tensor, Tensor], Tensor]  # (s_{i-1}, h_j) -> e_ij
 
 
 def additive(w: Weights) -> Energy:
-    """Return the energy g v / ||v|| . tanh(W s_{i-1} + V h_j + b) + r (eq. 16)."""
+    """Return the energy g v / ||v|| . tanh(W s_{i-1} + V h_j + b) + r (the modified energy)."""
 
     def energy(s: Tensor, h: Tensor) -> Tensor:
         norm = torch.sqrt(sum(each * each for each in w["v"]))
