@@ -42,7 +42,8 @@ class Seq2Seq(nn.Module):
         if kind == "cross":
             return []
         stack = self.encoder if kind == "encoder" else self.decoder
-        mixers = [module for module in stack.modules() if isinstance(module, Mixer)]  # one in each layer
+        modules = (module for _, module in stack.named_modules(remove_duplicate=False))  # layers may share a mixer
+        mixers = [module for module in modules if isinstance(module, Mixer)]  # one in each layer
         return [layer for layer, mixer in enumerate(mixers) if mixer.implied]
 
     @property

@@ -136,7 +136,7 @@ class TransformerEncoder(nn.Module):
     def __init__(self, config: TransformerConfig, embedding: nn.Embedding) -> None:
         super().__init__()
         self.embedding = TokenEmbedding(config, embedding)
-        self.layers = nn.ModuleList(EncoderLayer(config, layer) for layer in range(config.encoder_layers))
+        self.layers = _layers(EncoderLayer, config, config.encoder_layers, config.share_layers.encoder)
         self.norm = final_norm(config)
 
     @property
@@ -181,7 +181,7 @@ class TransformerDecoder(nn.Module):
     def __init__(self, config: TransformerConfig, embedding: nn.Embedding) -> None:
         super().__init__()
         self.embedding = TokenEmbedding(config, embedding)
-        self.layers = nn.ModuleList(DecoderLayer(config, layer) for layer in range(config.decoder_layers))
+        self.layers = _layers(DecoderLayer, config, config.decoder_layers, config.share_layers.decoder)
         self.norm = final_norm(config)
 
     @property
@@ -247,6 +247,17 @@ class TransformerDecoder(nn.Module):
 
     def _layers(self) -> list[DecoderLayer]:
         return cast(list[DecoderLayer], list(self.layers))
+
+
+def _layers(
+    kind: type[EncoderLayer | DecoderLayer], config: TransformerConfig, number: int, different: int | None
+) -> nn.ModuleList:
+    """Return a stack of layers; if only some are `different`, these are used in turn, and share weights but no state.
+
+    With one different layer, this is the sharing of Dehghani et al. 2019 and Lan et al. 2020.
+    """
+    layers = [kind(config, layer) for layer in range(different or number)]
+    return nn.ModuleList(layers[layer % len(layers)] for layer in range(number))
 
 
 def _cross_attention(config: TransformerConfig, place: Place) -> SourceAttention:
