@@ -1,4 +1,4 @@
-"""Layers of a Transformer that share their weights (`model.share_layers`): which ones, and which of them can."""
+"""The layers of a Transformer: which can share their weights (`model.share_layers`), and which can be left early."""
 
 from __future__ import annotations
 
@@ -37,6 +37,22 @@ def check_sharing(model: Any) -> None:
                     f"{key}: layers {layer % different} and {layer} would share their weights, but {name} has {shared} "
                     f"in one and {own} in the other: choose the same, or set another number of different layers",
                 )
+
+
+def check_halting(model: Any) -> None:
+    """Raise ConfigError if positions cannot halt in a stack of layers (`model.halting`)."""
+    for stack in ("encoder", "decoder"):
+        require(
+            not getattr(model.halting, stack) or getattr(model, f"{stack}_layers") > 1,
+            f"model.halting.{stack}=true: with model.{stack}_layers=1 there is no layer before the last one in which "
+            "positions could halt: set more layers, or leave halting out",
+        )
+    layers = range(model.decoder_layers)
+    require(
+        not (model.halting.encoder and "transparent" in {of_layer(model.decoder_cross, layer) for layer in layers}),
+        "model.halting.encoder=true mixes the layers of the encoder by its own weights, and so does "
+        "model.decoder_cross=transparent, which would not read that mixture: use one of them",
+    )
 
 
 def _of_layer(model: Any, stack: str, layer: int) -> Iterator[tuple[str, Any]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Annotated, Literal, get_args
 
-from nmt.config.ranges import Count, Dimension, Layers, Range, Rate
+from nmt.config.ranges import Count, Dimension, Factor, Layers, Range, Rate
 
 Offset = Annotated[int, Range(-1000, 1000)]  # a distance to another position, negative to one before
 PlaceName = Literal["encoder_self", "decoder_self", "decoder_cross"]  # the places of attention in a Transformer
@@ -98,6 +98,17 @@ class ShareLayersConfig:
 
     encoder: Layers | None = None  # different layers of the encoder, used in turn; 1: all are the same; null: none are
     decoder: Layers | None = None  # different layers of the decoder, used in turn; 1: all are the same; null: none are
+
+
+@dataclass(kw_only=True)
+class HaltingConfig:
+    """Options of halting: each position decides how many layers it goes through (Graves 2016; Dehghani et al. 2019)."""
+
+    encoder: bool = False  # whether source positions halt
+    decoder: bool = False  # whether target positions halt
+    penalty: Annotated[float, Range(0, 1000)] = 0.01  # weight of the ponder cost: about the number of layers per token
+    epsilon: Factor = 0.01  # a position halts when its halting probabilities sum to 1 - epsilon
+    initial: Factor = 0.1  # halting probability of a layer at the start: about (1 - epsilon) / initial layers are used
 
 
 @dataclass(kw_only=True)
