@@ -33,9 +33,9 @@ from nmt.config.mechanisms import MixerName, Place, PlaceName
 from nmt.config.models import TransformerConfig
 from nmt.errors import ConfigError
 from nmt.files import atomic_write
+from nmt.models.embedding import TokenEmbedding
 from nmt.models.feed_forward import make_feed_forward
 from nmt.models.norms import Residual
-from nmt.models.transformer import TokenEmbedding
 
 RESULTS = Path(__file__).resolve().parents[1] / "docs" / "results"
 SYMBOLS = 16  # tokens 0 ... 15; 16 is the separator

@@ -31,10 +31,12 @@ class Encoded(NamedTuple):
     layers: Tensor | None = None
     # [batch, layers, heads, src_len, src_len] of self-attention, only with need_weights; zeros for layers without it
     weights: Tensor | None = None
+    losses: tuple[NamedLoss, ...] = ()  # with the names in `Encoder.loss_names`
+    depth: Tensor | None = None  # [batch, src_len], the number of layers that each position used; None: all layers
 
 
 class NamedLoss(NamedTuple):
-    """A term that an attention mechanism adds to the training loss."""
+    """A term that a part of the model adds to the training loss."""
 
     name: str
     weight: float  # the factor of this term in the training loss, from the configuration

@@ -11,8 +11,6 @@ from torch.nn import functional
 
 from nmt.attention.contract import Mixer
 from nmt.attention.normalisers import softmax
-from nmt.config.mechanisms import Place
-from nmt.config.options.transformer import ConvolutionConfig
 
 
 class LastValues(NamedTuple):
@@ -100,8 +98,3 @@ class Convolution(Mixer):
         index = j.clamp(0, self.kernel_size - 1).expand(rows, self.num_heads, -1, -1)
         weights = expanded.gather(3, index).masked_fill((j < 0) | (j >= self.kernel_size), 0.0)
         return weights if mask is None else weights.masked_fill(~mask[:, None, None], 0.0)
-
-
-def kernel_size_of(options: ConvolutionConfig, place: Place) -> int:
-    """Return the kernel size of a layer: the last of `kernel_sizes` if there are not as many as layers."""
-    return options.kernel_sizes[min(place.layer, len(options.kernel_sizes) - 1)]

@@ -25,7 +25,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command and return its exit status."""
     parser = Parser(
         "nmt-compare",
-        "RUN_DIR ... NAME=FILE ... -o DIR [--source F --reference F ... | --test-set NAME] [--sentences 3,17]",
+        "RUN_DIR ... NAME=FILE ... -o DIR [--source F --reference F ... | --test-set NAME] [--sentences 3,17]\n"
+        "                   [--heads [--gold F]]",
         "Compare runs, and output files of other toolkits, on one test set. Writes a report to DIR: index.html,\n"
         "report.md and results.json. The first system is the baseline that the others are tested against.",
         "example: nmt-compare runs/demo/rnnsearch runs/demo/transformer -o runs/demo/report",
@@ -52,6 +53,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         "randomisation"
     )
     add("--significance", choices=("bootstrap", "randomisation"), default="bootstrap", help=tested)
+    measured = "measure the heads of each Transformer on the references: a section with entropy and distance by layer"
+    add("--heads", action="store_true", help=measured)
+    gold = "with --heads: gold links (3-4 is sure, 3?4 is possible), to find each Transformer's best head for alignment"
+    add("--gold", metavar="F", type=from_home, help=gold)
     add_settings(parser)
     return run_command(parser, _compare, argv)
 
@@ -98,6 +103,8 @@ def _compare(arguments: Namespace) -> None:
         tag=arguments.tag,
         settings=settings_of(arguments),
         significance=arguments.significance,
+        heads=arguments.heads,
+        gold=arguments.gold,
     )
     results = compare(request, say)
     print(visible(_table(results), "\n"))

@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from typing import Any, NamedTuple, get_args
 
+from nmt.config.layers import different_layers, shares
 from nmt.config.mechanisms import Place, of_layer
 from nmt.config.options.transformer import PlaceName
 from nmt.errors import ConfigError, require
@@ -64,6 +65,10 @@ def inseparable(model: Any, place: Place) -> str | None:
     """Return why no single head can be removed at a place, as a sentence without its full stop; None if one can."""
     key, layer = place
     options = model.heads
+    stack = key.partition("_")[0]
+    if shares(model, stack, layer):
+        different = different_layers(model, stack)
+        return f"with model.share_layers.{stack}={different}, other layers have the same heads"
     here = key in options.places
     if here and options.num_kv_heads not in (None, model.num_heads):
         return f"with model.heads.num_kv_heads={options.num_kv_heads}, several heads share their keys and values"

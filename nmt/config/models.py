@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
 from nmt.config.heads import check_removed
+from nmt.config.layers import check_halting, check_sharing
 from nmt.config.mechanisms import (
     AlignmentName,
     CellName,
@@ -40,6 +41,7 @@ from nmt.config.options.transformer import (
     ConvolutionConfig,
     DilatedConfig,
     FixedGaussianConfig,
+    HaltingConfig,
     HardCodedConfig,
     HeadsConfig,
     LearnedConfig,
@@ -49,6 +51,7 @@ from nmt.config.options.transformer import (
     NystroemConfig,
     PerformerConfig,
     RotaryConfig,
+    ShareLayersConfig,
     ShawConfig,
     SlidingConfig,
     StridedConfig,
@@ -225,6 +228,8 @@ class TransformerConfig:
     num_heads: Dimension = 8  # attention heads per layer; they divide model_dim among them
     encoder_layers: Layers = 6  # layers of the encoder
     decoder_layers: Layers = 6  # layers of the decoder
+    share_layers: ShareLayersConfig = field(default_factory=ShareLayersConfig)  # which layers have the same weights
+    halting: HaltingConfig = field(default_factory=HaltingConfig)  # whether positions halt before the last layer
     norm: Literal["pre", "post"] = "post"  # normalisation before (pre) or after (post) each block
     normalisation: Literal["layer", "rms"] = "layer"  # what this normalisation is: of layers, or by root mean square
     positions: PositionName = "sinusoidal"  # how the model knows the order of the tokens
@@ -279,6 +284,8 @@ class TransformerConfig:
             "and values serves the same number of heads of queries",
         )
         check_mechanisms(self)
+        check_sharing(self)
+        check_halting(self)
         check_removed(self)
 
 

@@ -178,10 +178,13 @@ def measure_heads(
     tags: Sequence[str | None] | None = None,
     gold: Sequence[Gold] | None = None,
     gold_name: str | Path = "the gold alignment",
+    *,
+    importance: bool = True,
 ) -> list[HeadMeasures]:
     """Measure the heads of a model on sentence pairs; with gold links, also the error of each head's alignment.
 
-    Raises NmtError if a gold link, from the file `gold_name`, points to a word that there is not.
+    Without `importance`, which takes a backward pass, that measure is None. Raises NmtError if a gold link, from the
+    file `gold_name`, points to a word that there is not.
     """
     meter = HeadMeter(model.eval())
     pairs = sides_of(tokenizer, sources, targets, tags)
@@ -189,7 +192,7 @@ def measure_heads(
     aligned = _Aligned(meter.places, len(pairs))
     for rows in batches([max(len(side.ids) for side in pair) for pair in pairs], _TOKENS_PER_BATCH):
         batch = collate([pairs[row][0].ids for row in rows], [pairs[row][1].ids for row in rows]).to(device)
-        weights = meter.add(batch, importance=True)
+        weights = meter.add(batch, importance)
         if gold is not None:
             aligned.add(rows, [pairs[row] for row in rows], weights, languages)
     measures = meter.measures()

@@ -76,6 +76,7 @@ class Decoded(NamedTuple):
     # `self_attends`, unless `OneLayer` was requested; zeros for layers without weights, None if all are.
     # With a state, layers that forget past positions have no weights, either
     self_weights: Tensor | None = None
+    depth: Tensor | None = None  # [rows, tgt_len], the number of layers that each position used; None: all layers
 
 
 @runtime_checkable
@@ -83,6 +84,7 @@ class Encoder(Protocol):
     """A module that turns source ids into states."""
 
     attends: bool  # whether it has self-attention, whose weights can be requested
+    loss_names: tuple[str, ...]  # the names of the losses that it adds to training
 
     def __call__(
         self,

@@ -30,6 +30,7 @@ class RnnEncoder(nn.Module):
     """
 
     attends = False
+    loss_names: tuple[str, ...] = ()
 
     def __init__(
         self,

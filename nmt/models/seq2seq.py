@@ -12,7 +12,7 @@ from torch.nn.functional import cross_entropy
 
 from nmt.attention.contract import LearnsFromUpdates, Mixer, penalties
 from nmt.data.tokenizer import BOS, PAD
-from nmt.models.contract import AttentionKind, Decoded, Decoder, Encoder, Memory, NeedWeights, State
+from nmt.models.contract import AttentionKind, Decoded, Decoder, Encoded, Encoder, Memory, NeedWeights, State
 
 TOKENS_AT_ONCE = 512  # the number of forced tokens whose logits are in memory at once
 
@@ -42,13 +42,15 @@ class Seq2Seq(nn.Module):
         if kind == "cross":
             return []
         stack = self.encoder if kind == "encoder" else self.decoder
-        mixers = [module for module in stack.modules() if isinstance(module, Mixer)]  # one in each layer
+        modules = (module for _, module in stack.named_modules(remove_duplicate=False))  # layers may share a mixer
+        mixers = [module for module in modules if isinstance(module, Mixer)]  # one in each layer
         return [layer for layer, mixer in enumerate(mixers) if mixer.implied]
 
     @property
     def loss_names(self) -> tuple[str, ...]:
-        """The names of the losses that the model's attention and penalties add to training."""
-        return (*cast(Decoder, self.decoder).loss_names, *(loss.name for loss in penalties(self)))
+        """The names of the losses that encoder, decoder and penalties add to training."""
+        of_stacks = (*cast(Encoder, self.encoder).loss_names, *cast(Decoder, self.decoder).loss_names)
+        return (*of_stacks, *(loss.name for loss in penalties(self)))
 
     @torch.no_grad()
     def after_update(self, losses: Mapping[str, Tensor]) -> None:
@@ -67,13 +69,17 @@ class Seq2Seq(nn.Module):
         need_weights: NeedWeights = False,
     ) -> Decoded:
         """Decode tgt_in [batch, tgt_len] as the translation of src [batch, src_len] (teacher forcing)."""
-        decoded, _ = self.decoder(tgt_in, self.read(src, src_mask, lengths), need_weights=need_weights)
-        return cast(Decoded, decoded._replace(losses=(*decoded.losses, *penalties(self))))
+        encoded = self._encode(src, src_mask, lengths)
+        decoded, _ = self.decoder(tgt_in, cast(Decoder, self.decoder).read(encoded), need_weights=need_weights)
+        return cast(Decoded, decoded._replace(losses=(*encoded.losses, *decoded.losses, *penalties(self))))
 
     def read(self, src: Tensor, src_mask: Tensor, lengths: Tensor | None = None) -> Memory:
         """Encode src and return the decoder's memory of it, with one row per sentence."""
-        decoder = cast(Decoder, self.decoder)
-        return decoder.read(self.encoder(src, src_mask, lengths, need_layers=decoder.reads_layers))
+        return cast(Decoder, self.decoder).read(self._encode(src, src_mask, lengths))
+
+    def _encode(self, src: Tensor, src_mask: Tensor, lengths: Tensor | None) -> Encoded:
+        reads_layers = cast(Decoder, self.decoder).reads_layers
+        return cast(Encoded, self.encoder(src, src_mask, lengths, need_layers=reads_layers))
 
     def init_state(self, memory: Memory, max_len: int) -> State:
         """Return the decoder's state before the first token, with one row per sentence."""
@@ -172,6 +178,16 @@ class Seq2Seq(nn.Module):
             weights = decoded.weights if kind == "cross" else decoded.self_weights
         assert weights is not None, f"this model has no {kind} attention"
         return weights
+
+    def depths(self, src: Tensor, src_mask: Tensor, tgt_in: Tensor) -> dict[str, Tensor]:
+        """Return the number of layers that each token of a source and a forced target goes through.
+
+        The keys are the stacks with halting: encoder [batch, src_len] and decoder [batch, tgt_len].
+        """
+        encoded = self._encode(src, src_mask, None)
+        decoded, _ = self.decoder(tgt_in, cast(Decoder, self.decoder).read(encoded))
+        both = {"encoder": encoded.depth, "decoder": decoded.depth}
+        return {stack: depth for stack, depth in both.items() if depth is not None}
 
 
 def sayable(logits: Tensor) -> Tensor:

@@ -6,7 +6,6 @@ source (`nmt.attention`).
 
 from __future__ import annotations
 
-import math
 from typing import Any, NamedTuple, cast
 
 import torch
@@ -15,10 +14,8 @@ from torch import Tensor, nn
 from nmt.attention.contract import Attend, Mixer, SourceAttention
 from nmt.attention.mixers import make_mixer
 from nmt.attention.naming import make_by_name
-from nmt.attention.positions import make_embedded_positions
 from nmt.config.mechanisms import Place, of_layer
 from nmt.config.models import TransformerConfig
-from nmt.config.ranges import settled
 from nmt.models.contract import (
     Decoded,
     Encoded,
@@ -30,7 +27,9 @@ from nmt.models.contract import (
     merged,
     positions_after,
 )
+from nmt.models.embedding import TokenEmbedding
 from nmt.models.feed_forward import make_feed_forward
+from nmt.models.halting import make_halting
 from nmt.models.norms import Residual, final_norm
 
 
@@ -46,24 +45,6 @@ class LayerState(NamedTuple):
 
     mixer: Any  # such as the keys and values of self-attention
     cross: Any  # None if attention to the source has no state
-
-
-class TokenEmbedding(nn.Module):
-    """Scaled token embeddings plus positions, with dropout (Vaswani et al. 2017, sections 3.4, 3.5, 5.4)."""
-
-    def __init__(self, config: TransformerConfig, embedding: nn.Embedding) -> None:
-        super().__init__()
-        self.embedding = embedding
-        self.positions = make_embedded_positions(config)
-        self.scale = math.sqrt(embedding.embedding_dim)
-        self.dropout = nn.Dropout(settled(config.dropout))
-
-    def forward(self, tokens: Tensor, positions: Tensor) -> Tensor:
-        """Embed tokens [rows, length] at positions [rows or 1, length]; return [rows, length, dim]."""
-        embedded: Tensor = self.scale * self.embedding(tokens)
-        if (encoding := self.positions.embed(positions)) is not None:
-            embedded = embedded + encoding
-        return cast(Tensor, self.dropout(embedded))
 
 
 class EncoderLayer(nn.Module):
@@ -129,6 +110,17 @@ class DecoderLayer(nn.Module):
         next_state = None if state is None else LayerState(mixer_state, attended.state)
         return x, next_state, LayerAnswer(attended.weights, own, attended.losses)
 
+    def passed(self, x: Tensor, positions: Tensor, state: LayerState | None) -> LayerState | None:
+        """Return the next state after positions that have halted in lower layers: later ones see x in self-attention.
+
+        Attention to the source and the feed-forward network, whose outputs would not be used, are left out.
+        """
+        if state is None:
+            return None
+        assert state.cross is None, "attention to the source that has a state would have to be told of these positions"
+        _, mixer_state, _ = self.mixer(self.mixer_residual.enter(x), positions, None, state.mixer)
+        return LayerState(mixer_state, None)
+
 
 class TransformerEncoder(nn.Module):
     """A stack of encoder layers over embedded source tokens."""
@@ -136,13 +128,19 @@ class TransformerEncoder(nn.Module):
     def __init__(self, config: TransformerConfig, embedding: nn.Embedding) -> None:
         super().__init__()
         self.embedding = TokenEmbedding(config, embedding)
-        self.layers = nn.ModuleList(EncoderLayer(config, layer) for layer in range(config.encoder_layers))
+        self.layers = _layers(EncoderLayer, config, config.encoder_layers, config.share_layers.encoder)
+        self.halting = make_halting(config, "encoder")
         self.norm = final_norm(config)
 
     @property
     def attends(self) -> bool:
         """True if any layer has self-attention, whose weights can be requested."""
         return any(cast(Mixer, layer.mixer).attends for layer in self.layers)
+
+    @property
+    def loss_names(self) -> tuple[str, ...]:
+        """The names of the losses that the encoder adds to training."""
+        return self.halting.loss_names
 
     def forward(
         self,
@@ -157,19 +155,25 @@ class TransformerEncoder(nn.Module):
         # embeddings
         positions = positions_after(None, src)
         x = self.embedding(src, positions)
-        # layers
+        # layers, until all positions have halted
+        progress = self.halting.begin(x, mask)
         outputs, weights = [x], []
-        for layer in self.layers:
-            x, layer_weights = layer(x, positions, mask, need_weights)
-            outputs.append(x)
+        for number, layer in enumerate(self.layers, start=1):
+            if not (need_weights or need_layers) and self.halting.stopped(progress):
+                break
+            y, layer_weights = layer(progress.x, positions, mask, need_weights)
+            progress = self.halting.after(progress, y, last=number == len(self.layers))
+            outputs.append(progress.x)
             weights.append(layer_weights)
         # final normalisation; all layers and weights if requested
         return Encoded(
-            self.norm(x),
+            self.norm(progress.output.to(x.dtype)),
             mask,
             (),
             self.norm(torch.stack(outputs, dim=1)) if need_layers else None,
             _stack(weights) if need_weights else None,
+            self.halting.losses(progress),
+            progress.depth,
         )
 
 
@@ -181,7 +185,8 @@ class TransformerDecoder(nn.Module):
     def __init__(self, config: TransformerConfig, embedding: nn.Embedding) -> None:
         super().__init__()
         self.embedding = TokenEmbedding(config, embedding)
-        self.layers = nn.ModuleList(DecoderLayer(config, layer) for layer in range(config.decoder_layers))
+        self.layers = _layers(DecoderLayer, config, config.decoder_layers, config.share_layers.decoder)
+        self.halting = make_halting(config, "decoder")
         self.norm = final_norm(config)
 
     @property
@@ -196,9 +201,9 @@ class TransformerDecoder(nn.Module):
 
     @property
     def loss_names(self) -> tuple[str, ...]:
-        """The names of the losses that the layers' attention adds to training."""
+        """The names of the losses that the layers' attention and halting add to training."""
         names = (name for layer in self._layers() for name in layer.cross_attention.loss_names)
-        return tuple(dict.fromkeys(names))
+        return tuple(dict.fromkeys((*names, *self.halting.loss_names)))
 
     def read(self, encoded: Encoded) -> TransformerMemory:
         """Compute the keys and values of the source for each layer, once per sentence."""
@@ -226,18 +231,25 @@ class TransformerDecoder(nn.Module):
         # embeddings
         positions = positions_after(state, tokens)
         x = self.embedding(tokens, positions)
-        # layers
+        # layers; above those in which all positions have halted, only states go on
+        progress = self.halting.begin(x)
         before = [None] * len(self.layers) if state is None else state.layers
         only = need_weights.of(len(self.layers)) if isinstance(need_weights, OneLayer) else None
         states, answers = [], []
         for number, (layer, source, layer_state) in enumerate(zip(self._layers(), memory.layers, before, strict=True)):
+            if not need_weights and self.halting.stopped(progress):
+                states.append(layer.passed(progress.x, positions, layer_state))
+                continue
             need_cross = bool(need_weights) and only in (None, number)
             attend = layer.cross_attention.over(source, need_weights=need_cross)
-            x, next_state, answer = layer(x, positions, attend, layer_state, need_cross and only is None)
+            y, next_state, answer = layer(progress.x, positions, attend, layer_state, need_cross and only is None)
+            progress = self.halting.after(progress, y, last=number == len(self.layers) - 1)
             states.append(next_state)
             answers.append(answer)
         # final normalisation; losses, and weights if requested
-        decoded = Decoded(self.norm(x), losses=merged(loss for answer in answers for loss in answer.losses))
+        of_layers = merged(loss for answer in answers for loss in answer.losses)
+        losses = (*of_layers, *self.halting.losses(progress))
+        decoded = Decoded(self.norm(progress.output.to(x.dtype)), losses=losses, depth=progress.depth)
         if only is not None:
             decoded = decoded._replace(weights=_stack([answers[only].cross]))
         elif need_weights:
@@ -247,6 +259,17 @@ class TransformerDecoder(nn.Module):
 
     def _layers(self) -> list[DecoderLayer]:
         return cast(list[DecoderLayer], list(self.layers))
+
+
+def _layers(
+    kind: type[EncoderLayer | DecoderLayer], config: TransformerConfig, number: int, different: int | None
+) -> nn.ModuleList:
+    """Return a stack of layers; if only some are `different`, these are used in turn, and share weights but no state.
+
+    With one different layer, this is the sharing of Dehghani et al. 2019 and Lan et al. 2020.
+    """
+    layers = [kind(config, layer) for layer in range(different or number)]
+    return nn.ModuleList(layers[layer % len(layers)] for layer in range(number))
 
 
 def _cross_attention(config: TransformerConfig, place: Place) -> SourceAttention:

@@ -18,11 +18,13 @@ from nmt.pictures.fonts import missing_characters
 from nmt.report.analysis import analyse
 from nmt.report.attention import SentenceMaps, attention_maps, choose_sentences
 from nmt.report.differences import largest_differences
+from nmt.report.heads import heads_of_systems
 from nmt.report.render import Report, write_report
 from nmt.report.systems import System, system_of_file, system_of_run, unique_names
 
 if TYPE_CHECKING:
     from nmt.config.schema import Config
+    from nmt.data.alignments import Gold
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,8 @@ class Request:
     tag: str | None = None  # for all lines; default: the tags of the test set
     settings: Settings = field(default_factory=Settings)
     significance: Method = "bootstrap"
+    heads: bool = False  # measure the heads of Transformers
+    gold: str | Path | None = None  # gold links of the test set: with `heads`, name the head that aligns words best
 
 
 def compare(request: Request, log: Callable[[str], None]) -> dict[str, Any]:
@@ -56,6 +60,7 @@ def compare(request: Request, log: Callable[[str], None]) -> dict[str, Any]:
     test_set = _test_set(request, configs, log).tagged(request.tag)
     languages = _languages(request, configs)
     _check_sentences(request.sentences, test_set)
+    gold = _gold(request, configs, test_set)
     files = [
         system_of_file(contestant.name, contestant.path, test_set)
         for contestant in request.contestants
@@ -64,6 +69,10 @@ def compare(request: Request, log: Callable[[str], None]) -> dict[str, Any]:
     check_writable(request.folder, folder=True)
     systems = _systems(request, files, test_set, log)
     results = analyse(systems, test_set, languages, log, request.significance)
+    results["heads"] = []
+    if request.heads:
+        named = request.gold or ""
+        results["heads"] = heads_of_systems(systems, test_set, gold, named, request.settings.device, log)
     lines = request.sentences
     if lines is None:
         answered = [all(texts) for texts in zip(*(system.hypotheses for system in systems), strict=True)]
@@ -125,6 +134,22 @@ def _check_sentences(sentences: Sequence[int] | None, test_set: EvaluationSet) -
     for line in sentences or ():
         if not 1 <= line <= len(test_set.sources):
             raise UsageError(f"--sentences {line}: {test_set.name} has lines 1 to {len(test_set.sources):,}")
+
+
+def _gold(request: Request, configs: dict[Path, Config], test_set: EvaluationSet) -> list[Gold] | None:
+    """Return the gold links, if there are any. Raises NmtError or UsageError if heads cannot be measured as asked."""
+    from nmt.data.alignments import read_gold
+    from nmt.evaluation.alignment_error import check_count
+
+    if request.heads and all(config.model.family != "transformer" for config in configs.values()):
+        raise UsageError("--heads measures the heads of Transformers, and none of these systems is a run of one")
+    if request.gold is None:
+        return None
+    if not request.heads:
+        raise UsageError("--gold scores the heads of Transformers: add --heads")
+    gold = read_gold(request.gold)
+    check_count(gold, len(test_set.sources), request.gold)
+    return gold
 
 
 def _systems(

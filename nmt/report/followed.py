@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from nmt.errors import NmtError
 from nmt.inference.rollout import How, through_layers
 from nmt.inference.word_attention import Selection, on_words, piece_attention
+from nmt.models.halting import Halting
+from nmt.models.transformer import TransformerEncoder
 from nmt.pictures.heatmap import Panel
 from nmt.report.attention import Picture
 
@@ -29,6 +32,11 @@ def followed(
 
     `layer` is the number, from 1, of the layer from which attention is followed, None for the last, or "all".
     """
+    if isinstance(model.encoder, TransformerEncoder) and isinstance(model.encoder.halting, Halting):
+        raise NmtError(
+            "attention cannot be followed through the layers of an encoder whose positions leave them at different "
+            "layers (model.halting.encoder): draw the weights themselves (--map weights)"
+        )
     sources, targets = [source for _, source, _ in pairs], [target for _, _, target in pairs]
     drawn = []
     found = piece_attention(model, tokenizer, sources, targets, lambda weights: weights, tags, "encoder")

@@ -96,9 +96,29 @@ def training_chart(panels: Sequence[tuple[str, str, Sequence[Line]]], names: Seq
             every = math.ceil(len(line.x) / 8)
             axes.plot(line.x, line.y, **_style(names.index(line.name)), markevery=every)
         _finish(axes, x_title, y_title)
+    _legend_of(figure, panels, names)
+    return figure
+
+
+def layers_chart(panels: Sequence[tuple[str, str, Sequence[Line]]], names: Sequence[str]) -> Figure:
+    """Draw small charts like those of `training_chart`, but over layers, which are counted from 0."""
+    from matplotlib.ticker import MaxNLocator
+
+    figure, grid = _grid(len(panels))
+    for axes, (x_title, y_title, lines) in zip(grid, panels, strict=True):
+        for line in lines:
+            axes.plot(line.x, line.y, **_style(names.index(line.name)))
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.set_ylim(bottom=0)
+        _finish(axes, x_title, y_title)
+    _legend_of(figure, panels, names)
+    return figure
+
+
+def _legend_of(figure: Figure, panels: Sequence[tuple[str, str, Sequence[Line]]], names: Sequence[str]) -> None:
+    """Draw a legend of the systems that have a line in one of the panels; `names` are all systems."""
     shown = {line.name for _, _, lines in panels for line in lines}
     _legend(figure, [(index, name) for index, name in enumerate(names) if name in shown])
-    return figure
 
 
 def _grid(panels: int) -> tuple[Figure, list[Any]]:

@@ -18,8 +18,9 @@ from nmt.pictures.heatmap import to_svg
 from nmt.report.analysis import METHODS
 from nmt.report.attention import SentenceMaps
 from nmt.report.differences import Difference
+from nmt.report.heads import heads_panels, heads_rows
 from nmt.report.page import environment, inline_svg, p_value, render_page, signed
-from nmt.report.plots import SERIES, Line, length_chart, training_chart
+from nmt.report.plots import SERIES, Line, layers_chart, length_chart, training_chart
 from nmt.report.systems import System
 
 
@@ -36,9 +37,10 @@ class Report:
 def write_report(report: Report, folder: Path) -> None:
     """Write all files of the report into `folder`; results.json comes last."""
     pictures = _pictures(report)
-    for old in (folder / "figures").glob("attention-*.svg"):  # left by an earlier report that showed other sentences
+    # left by an earlier report that showed other sentences, or heads
+    for old in (*(folder / "figures").glob("attention-*.svg"), folder / "figures" / "heads.svg"):
         if old.stem not in pictures:
-            old.unlink()
+            old.unlink(missing_ok=True)
     for name, svg in pictures.items():
         with atomic_write(folder / "figures" / f"{name}.svg") as file:
             file.write(svg)
@@ -64,6 +66,8 @@ def _pictures(report: Report) -> dict[str, str]:
     panels = _training_panels(report.systems)
     if panels:
         pictures["training"] = to_svg(training_chart(panels, [system.name for system in report.systems]))
+    if heads := heads_panels(results["heads"]):
+        pictures["heads"] = to_svg(layers_chart(heads, [entry["name"] for entry in results["systems"]]))
     for sentence in report.maps:
         for shown in sentence.maps:
             pictures[shown.name] = to_svg(shown.picture.draw(sentence.most))
@@ -102,6 +106,7 @@ def _context(report: Report, pictures: dict[str, str]) -> dict[str, Any]:
         "runs": [entry for entry in systems if entry["model"] is not None],
         "pictures": pictures,
         "maps": report.maps,
+        "heads_rows": heads_rows(results["heads"]),
         "differences": report.differences,
         "joiner": "" if is_unspaced(test_set["target_language"]) else " ",
         "sacrebleu": sacrebleu.__version__,
@@ -118,6 +123,7 @@ def _sections(context: dict[str, Any]) -> list[tuple[str, str, Any]]:
         ("length", "Source length", "length" in context["pictures"]),
         ("training", "Training and speed", "training" in context["pictures"] or context["runs"]),
         ("attention", "Attention", context["maps"]),
+        ("heads", "Heads", context["heads"]),
         ("differences", "Differences", context["differences"]),
     ]
 

@@ -26,6 +26,8 @@ _OF_TRAINING = (
     "dropout",
     "dropout_mask",
     "doubly_stochastic",
+    "halting.initial",
+    "halting.penalty",
     "hard.reinforce",
     "hard.entropy",
     "hard.baseline_decay",

@@ -101,6 +101,8 @@ class Monitor:
         for measures in validation.attention.heads:
             self._board.scalar(f"entropy/{measures.head}", measures.entropy, progress.step)
             self._board.scalar(f"distance/{measures.head}", measures.distance, progress.step)
+        for stack, depth in validation.attention.depths.items():
+            self._board.scalar(f"depth/{stack}", depth, progress.step)
         self._board.flush()
         self.say(
             f"step {progress.step:,}  validation: {summary(validation)}{'  (best)' if best else ''}  "

@@ -1,4 +1,4 @@
-"""The attention that a validation shows: maps of a few sentences, and what each head does in them."""
+"""What a validation shows of a few sentences: maps of their attention, what each head does, and the layers used."""
 
 from __future__ import annotations
 
@@ -32,6 +32,8 @@ class ShownAttention:
 
     maps: list[AttentionMap] = field(default_factory=list)  # empty for a model without attention
     heads: list[HeadMeasures] = field(default_factory=list)  # entropy and distance; empty for a model without heads
+    # by stack (encoder, decoder) with halting, the mean number of layers that a token goes through
+    depths: dict[str, float] = field(default_factory=dict)
 
 
 def shown_attention(
@@ -40,6 +42,7 @@ def shown_attention(
     """Return the attention in the stored sentence pairs of some rows; `model` is in evaluation mode."""
     maps: list[AttentionMap] = []
     meter = HeadMeter(model) if heads_of(model) else None
+    used: dict[str, list[float]] = {}
     for row in rows if model.attends else []:
         source, target = store.source(row), store.target(row)
         batch = collate([source], [target]).to(device)
@@ -48,4 +51,7 @@ def shown_attention(
         maps.append(AttentionMap(weights.float().mean((0, 1)).cpu().numpy(), *tokens))
         if meter is not None:
             meter.add(batch)
-    return ShownAttention(maps, meter.measures() if meter is not None else [])
+        for stack, depth in model.depths(batch.src, batch.src_mask, batch.tgt_in).items():
+            used.setdefault(stack, []).extend(depth.flatten().tolist())
+    depths = {stack: sum(numbers) / len(numbers) for stack, numbers in used.items()}
+    return ShownAttention(maps, meter.measures() if meter is not None else [], depths)

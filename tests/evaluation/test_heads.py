@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import pytest
@@ -11,6 +12,7 @@ from nmt.attention.heads.gates import gated
 from nmt.config.heads import Head
 from nmt.config.mechanisms import Place
 from nmt.config.models import TransformerConfig
+from nmt.config.options.transformer import ShareLayersConfig
 from nmt.data.alignments import parse_links
 from nmt.data.batch import Batch, collate
 from nmt.data.tokenizer import BOS, EOS, PAD
@@ -83,6 +85,18 @@ def test_importance_is_the_mean_absolute_slope_of_the_losses(name: str) -> None:
         norm = math.sqrt(sum(slope**2 for slope in slopes))
         for number, slope in zip(heads.numbers, slopes, strict=True):
             assert by_head[Head(place, number)].normalised == pytest.approx(slope / norm, rel=1e-4)
+
+
+@pytest.mark.parametrize("name", ["transformer-shared-layers", "transformer-layers-in-turn"])
+def test_layers_with_the_same_weights_are_measured_one_by_one(name: str) -> None:
+    model, config = model_of(name), VARIANTS[name]
+    copies = build_model(dataclasses.replace(config, share_layers=ShareLayersConfig()), 20, 20).double().eval()
+    copies.load_state_dict(model.state_dict())
+    found, expected = (measured(each, collate(SOURCES, TARGETS), importance=True) for each in (model, copies))
+    assert found.keys() == expected.keys()
+    for head, own in expected.items():
+        for measure in ("entropy", "distance", "importance", "normalised"):
+            assert getattr(found[head], measure) == pytest.approx(getattr(own, measure)), head
 
 
 @torch.no_grad()

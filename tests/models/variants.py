@@ -26,6 +26,7 @@ from nmt.config.options.transformer import (
     ConvolutionConfig,
     DilatedConfig,
     FixedGaussianConfig,
+    HaltingConfig,
     HardCodedConfig,
     HeadsConfig,
     LearnedConfig,
@@ -35,6 +36,7 @@ from nmt.config.options.transformer import (
     NystroemConfig,
     PerformerConfig,
     RotaryConfig,
+    ShareLayersConfig,
     ShawConfig,
     SlidingConfig,
     StridedConfig,
@@ -169,6 +171,21 @@ VARIANTS: dict[str, ModelConfig] = {
     "transformer-swiglu": TransformerConfig(**TRANSFORMER, norm="pre", activation="swiglu"),
     "transformer-geglu": TransformerConfig(**TRANSFORMER, activation="geglu"),
     "transformer-relu2": TransformerConfig(**TRANSFORMER, activation="relu2"),
+    "transformer-shared-layers": TransformerConfig(**TRANSFORMER, share_layers=ShareLayersConfig(encoder=1, decoder=1)),
+    "transformer-layers-in-turn": TransformerConfig(
+        **TRANSFORMER | {"encoder_layers": 3, "decoder_layers": 3}, norm="pre", positions="shaw",
+        decoder_self=["ssru", "softmax", "ssru"], decoder_cross="transparent",
+        share_layers=ShareLayersConfig(encoder=2, decoder=2)),
+    "transformer-halting": TransformerConfig(
+        **TRANSFORMER | {"encoder_layers": 4, "decoder_layers": 4},
+        halting=HaltingConfig(encoder=True, decoder=True, initial=0.5, penalty=0.1)),
+    "transformer-universal": TransformerConfig(
+        **TRANSFORMER | {"encoder_layers": 3, "decoder_layers": 4}, norm="pre", positions="rotary",
+        share_layers=ShareLayersConfig(encoder=1, decoder=1),
+        halting=HaltingConfig(encoder=True, decoder=True, epsilon=0.1, initial=0.7)),
+    "transformer-halting-ssru": TransformerConfig(
+        **TRANSFORMER | {"decoder_layers": 3}, decoder_self=["softmax", "ssru", "sliding"], decoder_cross="transparent",
+        halting=HaltingConfig(decoder=True, initial=0.6)),
     "transformer-learned": TransformerConfig(**TRANSFORMER, positions="learned", learned=LearnedConfig(max_length=4)),
     "transformer-rotary": TransformerConfig(**TRANSFORMER, norm="pre", positions="rotary",
                                             rotary=RotaryConfig(base=50)),

@@ -97,7 +97,7 @@ def test_maps_of_one_sentence_share_a_scale_across_systems(run: LoadedRun) -> No
     sentence = SentenceMaps(1, *pair[1:], shown)
     assert shown[0].picture.most != shown[1].picture.most
     assert sentence.most == max(one.picture.most for one in shown)
-    results = {"buckets": {"ranges": [], "unit": "words"}, "systems": []}
+    results = {"buckets": {"ranges": [], "unit": "words"}, "systems": [], "heads": []}
     drawn = _pictures(Report(results, [], [sentence], []))
     assert list(drawn.values()) == [to_svg(one.picture.draw(sentence.most)) for one in shown]
     assert all(re.fullmatch(r"attention-[12]-[ab]-sentence1-layer1-head(1|s-mean)", Path(name).name) for name in drawn)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import cycle
 
 import torch
 from torch import Tensor, nn
@@ -12,30 +13,38 @@ from nmt.attention.heads.base import Heads
 
 
 class Gates(nn.Module):
-    """A factor xi_h = 1 of the context of each head h, for each sequence alone (Michel et al. 2019, section 2.3)."""
+    """A factor xi_h = 1 of the context of each head h, for each sequence alone (Michel et al. 2019, section 2.3).
 
-    def __init__(self, rows: int, heads: int, like: Tensor) -> None:
-        """Create the gates of so many sequences and heads, with the device and dtype of `like`."""
+    If several layers have the same heads, these have other gates in each of them.
+    """
+
+    def __init__(self, layers: int, rows: int, heads: int, like: Tensor) -> None:
+        """Create the gates of so many layers, sequences and heads, with the device and dtype of `like`."""
         super().__init__()
-        self.xi = nn.Parameter(torch.ones(rows, heads, device=like.device, dtype=like.dtype))
+        ones = torch.ones(rows, heads, device=like.device, dtype=like.dtype)
+        self.xi = nn.ParameterList(ones.clone() for _ in range(layers))
+        self._in_turn = cycle(self.xi)
 
     def forward(self, contexts: Tensor) -> Tensor:
-        """Return the gated contexts [rows, heads, length, head_dim]."""
-        return contexts * self.xi[:, :, None, None]
+        """Return the gated contexts [rows, heads, length, head_dim] of the next layer with these heads."""
+        xi: Tensor = next(self._in_turn)
+        return contexts * xi[:, :, None, None]
 
 
 @contextmanager
 def gated(places: Sequence[Heads], rows: int, like: Tensor) -> Iterator[list[Tensor]]:
     """Give the heads of several attentions gates, and yield these as parameters [rows, heads], one for each attention.
 
-    They exist during the block alone, in which each attention must be called on `rows` sequences.
+    They exist during the block alone, in which each attention must be called on `rows` sequences. Attentions with the
+    same heads stand in `places` in the order in which they are called.
     """
-    gates = [Gates(rows, heads.num_heads, like) for heads in places]
-    before = [heads.gates for heads in places]
+    gates = {heads: Gates(places.count(heads), rows, heads.num_heads, like) for heads in places}
+    before = {heads: heads.gates for heads in gates}
     try:
-        for heads, own in zip(places, gates, strict=True):
+        for heads, own in gates.items():
             heads.gates = own
-        yield [own.xi for own in gates]
+        in_turn = {heads: iter(own.xi) for heads, own in gates.items()}
+        yield [next(in_turn[heads]) for heads in places]
     finally:
-        for heads, own_before in zip(places, before, strict=True):
+        for heads, own_before in before.items():
             heads.gates = own_before

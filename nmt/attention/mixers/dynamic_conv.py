@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from nmt.attention.convolution import Convolution, kernel_size_of
+from nmt.attention.convolution import Convolution
 from nmt.config.mechanisms import Place
 from nmt.config.models import TransformerConfig
 
@@ -25,5 +25,5 @@ def make(config: TransformerConfig, place: Place) -> DynamicConvolution:
     """Return the dynamic convolution of one layer."""
     options = config.dynamic_conv
     return DynamicConvolution(
-        config.model_dim, config.num_heads, kernel_size_of(options, place), options.dropout, place.causal
+        config.model_dim, config.num_heads, options.kernel_size(place.layer), options.dropout, place.causal
     )

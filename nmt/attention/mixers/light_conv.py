@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from nmt.attention.convolution import Convolution, kernel_size_of
+from nmt.attention.convolution import Convolution
 from nmt.config.mechanisms import Place
 from nmt.config.models import TransformerConfig
 
@@ -26,5 +26,5 @@ def make(config: TransformerConfig, place: Place) -> LightConvolution:
     """Return the lightweight convolution of one layer."""
     options = config.light_conv
     return LightConvolution(
-        config.model_dim, config.num_heads, kernel_size_of(options, place), options.dropout, place.causal
+        config.model_dim, config.num_heads, options.kernel_size(place.layer), options.dropout, place.causal
     )

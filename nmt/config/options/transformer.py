@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Annotated, Literal, get_args
 
-from nmt.config.ranges import Count, Dimension, Range, Rate
+from nmt.config.ranges import Count, Dimension, Factor, Layers, Range, Rate
 
 KernelSizes = list[Annotated[int, Range(2, 10_000)]]
 Offset = Annotated[int, Range(-1000, 1000)]  # a distance to another position, negative to one before
@@ -88,6 +88,25 @@ class HardCodedConfig:
     sigma: Annotated[float, Range(0.1, 1000)] = 1.0  # standard deviation of the Gaussians, in positions
     encoder_offsets: list[Offset] = field(default_factory=lambda: [-1, 1])  # where heads look, by turns; -1: one before
     decoder_offsets: list[Offset] = field(default_factory=lambda: [-1, 0])  # the same in a decoder
+
+
+@dataclass(kw_only=True)
+class ShareLayersConfig:
+    """Options of layers with the same weights (Dehghani et al. 2019; Lan et al. 2020)."""
+
+    encoder: Layers | None = None  # different layers of the encoder, used in turn; 1: all are the same; null: none are
+    decoder: Layers | None = None  # different layers of the decoder, used in turn; 1: all are the same; null: none are
+
+
+@dataclass(kw_only=True)
+class HaltingConfig:
+    """Options of halting: each position decides how many layers it goes through (Graves 2016; Dehghani et al. 2019)."""
+
+    encoder: bool = False  # whether source positions halt
+    decoder: bool = False  # whether target positions halt
+    penalty: Annotated[float, Range(0, 1000)] = 0.01  # weight of the ponder cost: about the number of layers per token
+    epsilon: Factor = 0.01  # a position halts when its halting probabilities sum to 1 - epsilon
+    initial: Factor = 0.1  # halting probability of a layer at the start: about (1 - epsilon) / initial layers are used
 
 
 @dataclass(kw_only=True)
@@ -195,6 +214,10 @@ class ConvolutionConfig:
 
     kernel_sizes: KernelSizes = field(default_factory=lambda: [3, 7, 15, 31])  # k by layer; later layers have the last
     dropout: Rate = 0.0  # DropConnect: dropout rate of the normalised kernels
+
+    def kernel_size(self, layer: int) -> int:
+        """Return the size of a layer's kernels (from 0): the last of `kernel_sizes` if it has not as many as layers."""
+        return self.kernel_sizes[min(layer, len(self.kernel_sizes) - 1)]
 
 
 @dataclass(kw_only=True)

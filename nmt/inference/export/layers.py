@@ -28,13 +28,14 @@ from nmt.attention.positions.sinusoidal import SinusoidalPositions, sinusoids
 from nmt.data.tokenizer import BOS, PAD
 from nmt.extras import import_extra
 from nmt.inference.export.parts import Part, writes
+from nmt.models.embedding import TokenEmbedding
 from nmt.models.feed_forward import FeedForward, GatedFeedForward
+from nmt.models.halting import AllLayers
 from nmt.models.norms import Residual
 from nmt.models.seq2seq import Seq2Seq
 from nmt.models.transformer import (
     DecoderLayer,
     EncoderLayer,
-    TokenEmbedding,
     TransformerDecoder,
     TransformerEncoder,
 )
@@ -98,6 +99,7 @@ def _stack(part: Part, layer: type[nn.Module], kind: Any) -> Any:
     for each, spec in zip(layers, stack.layer, strict=True):
         each.write(spec)
     part.child("embedding", TokenEmbedding).write(stack)
+    part.child("halting", AllLayers).write(None)
     if pre:
         stack.layer_norm = _norm_spec(norm)
     norm.write(stack.layer_norm if pre else None)
@@ -168,6 +170,7 @@ def _heads(part: Part, spec: None) -> None:
 @writes(QkNorm)
 @writes(HeadDropout, "rate")
 @writes(Everything)
+@writes(AllLayers)
 def _no_change(part: Part, spec: None) -> None:
     """Write nothing: these modules change nothing, or only training."""
 
