@@ -35,9 +35,9 @@ $(BIN)/.nmt-installed-dev: pyproject.toml constraints.txt | $(BIN)/python
 	$(PIP) install -c constraints.txt -e '.[dev]'
 	@touch $@ $(BIN)/.nmt-installed
 
-# files that start many processes come first, so that neither of the two workers is left with them
+# a file stays with one worker, because of its fixtures; the longest files come first (tests/conftest.py says which)
 test: install-dev
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder tests/scripts tests/e2e tests/training tests
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 check: install-dev
 	$(BIN)/python -m ruff check .

@@ -1,9 +1,10 @@
-"""Settings for all tests, and a fixture that several of them use."""
+"""Settings for all tests, their order, and a fixture that several of them use."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import nmt.cli  # noqa: F401 (sets how long idle threads spin; has to come before torch)  # isort: skip
 import pytest
@@ -17,6 +18,36 @@ torch.set_num_threads(1)  # the tests run in two processes on two cores, and the
 # would by default choose another library, which without VNNI adds them up in 16 bits. CTranslate2 reads this variable
 # when it is imported.
 os.environ.setdefault("CT2_USE_MKL", "1")
+
+TESTS = Path(__file__).parent
+# The files that take longest. They come first, so that of two workers none is left alone with one of them at the end.
+LONGEST = (
+    "training/test_distributed.py",
+    "models/test_contract.py",
+    "models/test_waits.py",
+    "study/test_conduct.py",
+    "search/test_every_model.py",
+    "e2e/test_pipeline.py",
+    "e2e/test_faults.py",
+    "e2e/test_install.py",
+    "torture/test_in_a_process.py",
+    "docs/test_howto.py",
+    "scripts/test_recipes.py",
+    "scripts/test_kill_training.py",
+    "cli/translate/test_workers.py",
+    "cli/translate/test_command.py",
+    "data/test_stages.py",
+    "scripts/test_benchmark_training.py",
+    "scripts/test_measure_corpus.py",
+    "scripts/test_measure_preparation.py",
+    "inference/engines/test_shortlist.py",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the longest files first; the others keep their order."""
+    ranks = {TESTS / name: rank for rank, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: ranks.get(item.path, len(ranks)))
 
 
 @pytest.fixture(scope="module")

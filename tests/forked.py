@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import resource
 import signal
+import traceback
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import cache, partial
@@ -27,6 +28,26 @@ def _server() -> ProcessPoolExecutor:
 def in_server(function: Callable[..., T], *arguments: object) -> T:
     """Return the result of a function, called in the process that forks, which has imported everything."""
     return _server().submit(function, *arguments).result()
+
+
+def status_of(function: Callable[..., object], *arguments: object) -> int:
+    """Call a function in a forked process; return the exit status, or minus the signal that ended the process."""
+    return in_server(_status_of, function, *arguments)
+
+
+def _status_of(function: Callable[..., object], *arguments: object) -> int:
+    child = os.fork()
+    if child == 0:
+        status = 1
+        try:
+            os.setsid()
+            function(*arguments)
+            status = 0
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            os._exit(status)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
 def end_server() -> None:

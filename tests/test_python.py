@@ -21,13 +21,13 @@ from nmt.inference.engines.native import NativeEngine
 from nmt.inference.hypotheses import Translation
 from nmt.inference.word_attention import END, word_attention
 from nmt.search.hypothesis import Hypothesis
-from tests.models.variants import VARIANTS
+from tests.models.variants import REPRESENTATIVES
 from tests.toy_run import MAX_TOKENS, made_up_lines, make_run, toy_config, toy_model, toy_tokenizer
 from tests.training.tiny import tiny_config
 
 LINES = [*made_up_lines(4, seed=3, longest=4), "", "ba  deki. "]
 TARGETS = [*made_up_lines(5, seed=4, longest=4), "lo"]
-ATTENDING = [name for name in VARIANTS if toy_model(name).attends]
+ATTENDING = [name for name in REPRESENTATIVES if toy_model(name).attends]
 CHOICES = [(None, "mean"), (1, 2), (2, "mean"), ("mean", 1)]
 
 

@@ -19,7 +19,8 @@ from typing import Any
 from nmt.errors import NmtError, is_out_of_memory
 from nmt.files import make_folder
 
-_NEEDED = ["nmt.cli", "nmt.study.work"]  # what a new process imports; nmt.cli first, because it has to precede torch
+# What a new process imports: nmt.cli first, because it has to precede torch, and last what a training imports late.
+_NEEDED = ["nmt.cli", "nmt.study.work", "torch._dynamo", "torch.utils.tensorboard", "matplotlib.figure"]
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,7 @@ from nmt.models.contract import select
 from nmt.models.seq2seq import Seq2Seq
 from nmt.training.loss import batch_loss
 
-ROWS, LENGTH = 3, 8
+ROWS, LENGTH = 3, 5
 
 
 class NoWaiting(TorchDispatchMode):

@@ -17,7 +17,7 @@ from nmt.inference.translator import Translator
 from nmt.models.ensemble import Ensemble
 from nmt.search.penalties import LengthPenalty
 from tests.inference.test_translator import LINES, make
-from tests.models.variants import VARIANTS, log_probs_of
+from tests.models.variants import REPRESENTATIVES, log_probs_of
 from tests.toy_run import MAX_TOKENS, made_up_lines, toy_config, toy_model, toy_tokenizer
 
 LONG = " ".join(made_up_lines(8, seed=4))
@@ -37,7 +37,7 @@ def check_tokens(hypothesis: TextHypothesis) -> None:
     assert [piece for piece in pieces if piece != "</s>"] == toy_tokenizer().target_pieces(hypothesis.tokens)
 
 
-@pytest.mark.parametrize("variant", [*VARIANTS, "ensemble"])
+@pytest.mark.parametrize("variant", [*REPRESENTATIVES, "ensemble"])
 def test_a_target_is_worth_what_search_says_it_is(variant: str) -> None:
     translator = make_ensemble(beam_size=4) if variant == "ensemble" else make(variant, beam_size=4)
     found = translator.translate_nbest(LINES, n_best=4)

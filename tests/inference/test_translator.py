@@ -14,7 +14,7 @@ from nmt.inference.batches import batches
 from nmt.inference.engines.native import NativeEngine
 from nmt.inference.segment import split_to_fit
 from nmt.inference.translator import Translator
-from tests.models.variants import REPRESENTATIVES, VARIANTS, log_probs_of
+from tests.models.variants import REPRESENTATIVES, log_probs_of
 from tests.toy_run import MAX_TOKENS, made_up_lines, toy_config, toy_model, toy_tokenizer
 
 LINES = [*made_up_lines(9, seed=3, longest=4), "", " \t ", "   ba  de ", "Ω"]
@@ -43,7 +43,7 @@ def test_the_text_depends_on_the_line_alone(variant: str, beam_size: int) -> Non
     assert translator.translate(LINES) == [one.text for one in together]
 
 
-@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("variant", REPRESENTATIVES)
 def test_the_score_is_the_forced_score(variant: str) -> None:
     translator = make(variant, beam_size=4)
     tokenizer, model = translator.tokenizer, translator.engine.model

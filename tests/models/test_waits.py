@@ -1,4 +1,4 @@
-"""Every variant on a device other than the CPU: an update never waits for it, and all tensors are on that device.
+"""Every mechanism on a device other than the CPU: an update never waits for it, and all tensors are on that device.
 
 On a GPU a wait would only be slow. Here the device is torch's `meta`, whose tensors have no values, so that reading a
 value is an error. The results on a GPU are checked by scripts/check_device.py.
@@ -20,7 +20,7 @@ from nmt.data.batch import collate
 from nmt.models.build import build_model
 from nmt.models.luong import FeedingDecoder
 from nmt.training.loss import batch_loss
-from tests.models.variants import RNN, VARIANTS, VOCABULARY
+from tests.models.variants import COVERING, RNN, VARIANTS, VOCABULARY
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts"))
 
@@ -36,7 +36,7 @@ def no_autocast(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch, "autocast", lambda device, enabled: nullcontext())
 
 
-@pytest.mark.parametrize("name", VARIANTS)
+@pytest.mark.parametrize("name", COVERING)
 def test_an_update_waits_for_no_device(name: str) -> None:
     with META:
         model = build_model(VARIANTS[name], VOCABULARY, VOCABULARY)
@@ -48,7 +48,7 @@ def test_an_update_waits_for_no_device(name: str) -> None:
     assert all(weight.grad is not None and weight.grad.is_meta for weight in model.parameters())
 
 
-@pytest.mark.parametrize("name", VARIANTS)
+@pytest.mark.parametrize("name", COVERING)
 def test_tensors_are_of_one_device(name: str) -> None:
     """Check training, the steps of a search and forced targets."""
     go_through(VARIANTS[name], VOCABULARY, META, "fp32")

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor
 
@@ -336,6 +339,35 @@ VARIANTS: dict[str, ModelConfig] = {
     "transformer-lsh-softmax": TransformerConfig(**TRANSFORMER, norm="pre", encoder_self=["lsh", "softmax"],
                                                  positions="rotary", lsh=LshConfig(rounds=3, buckets=2, chunk=3)),
 }  # fmt: skip
+
+
+def _says(config: object) -> Iterator[tuple[object, ...]]:
+    """Yield each key of a configuration with its value; of a number, only whether it is the default."""
+    for field in dataclasses.fields(config):  # type: ignore[arg-type]
+        value = getattr(config, field.name)
+        if dataclasses.is_dataclass(value):
+            yield from ((field.name, *rest) for rest in _says(value))
+        for one in value if isinstance(value, list) else [value]:
+            if isinstance(one, str | bool):
+                yield field.name, one
+            elif isinstance(one, int | float):
+                yield field.name, one != field.default
+
+
+def _covering() -> list[str]:
+    """Return the variants that say something which none before them in their family does."""
+    said: set[tuple[object, ...]] = set()
+    chosen = []
+    for name, config in VARIANTS.items():
+        new = {(type(config), *one) for one in _says(config)} - said
+        if new:
+            chosen.append(name)
+            said |= new
+    return chosen
+
+
+# Variants that together have each mechanism and each option, but not all that occur in pairs.
+COVERING = _covering()
 
 # One variant for each difference that search and commands could notice: what the state holds, weights that do not sum
 # to one, several predictions, no attention. What the contract promises is tested with all variants; tests of what is

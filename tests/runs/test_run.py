@@ -14,7 +14,7 @@ from nmt.inference.translator import Translator
 from nmt.runs.checkpoints import set_pointer
 from nmt.runs.run import load_run, run_fingerprint
 from nmt.training.checkpoint import save_checkpoint
-from tests.models.variants import VARIANTS
+from tests.models.variants import COVERING
 from tests.toy_run import made_up_lines, make_run, toy_config, toy_model, toy_tokenizer
 
 
@@ -23,7 +23,7 @@ def run(tmp_path: Path) -> Path:
     return make_run(tmp_path / "run")
 
 
-@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("variant", COVERING)
 def test_a_run_loads_back_to_what_was_saved(tmp_path: Path, variant: str) -> None:
     run = load_run(make_run(tmp_path / "run", variant))
     assert run.config == toy_config(variant)

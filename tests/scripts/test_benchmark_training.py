@@ -6,6 +6,7 @@ import copy
 import itertools
 import json
 import sys
+from functools import cache
 from pathlib import Path
 from statistics import median
 from typing import Any, get_args
@@ -69,6 +70,11 @@ OF_TOKENS = [
 ]
 
 
+@cache
+def flops_of(name: str) -> np.ndarray[Any, Any]:
+    return training_flops(tiny_model(name))
+
+
 @pytest.mark.parametrize("name", COUNTED)
 def test_flops_are_those_of_a_real_training_pass(name: str) -> None:
     model, source, target = tiny_model(name).train(), 9, 23
@@ -84,7 +90,7 @@ def test_flops_are_those_of_a_real_training_pass(name: str) -> None:
 @pytest.mark.parametrize("name", OF_TOKENS)
 def test_every_weight_costs_six_operations_a_token(name: str) -> None:
     model = tiny_model(name)
-    pair, source, target, *_ = training_flops(model)
+    pair, source, target, *_ = flops_of(name)
     assert pair + source + target == pytest.approx(6 * multiplying_weights(model))
 
 
@@ -103,7 +109,7 @@ def multiplying_weights(model: Seq2Seq) -> int:
 def test_flops_of_attention_are_those_of_scores_and_contexts() -> None:
     for name in OF_TOKENS:
         config = VARIANTS[name]
-        within_source, across, within_target = training_flops(tiny_model(name))[3:]
+        within_source, across, within_target = flops_of(name)[3:]
         if isinstance(config, TransformerConfig):
             layer = 3 * (2 * config.model_dim + 2 * config.model_dim)  # scores, contexts
             layers = range(config.decoder_layers)

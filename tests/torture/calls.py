@@ -45,6 +45,8 @@ def import_commands() -> None:
     import matplotlib.pyplot  # noqa: F401
     import sacrebleu  # noqa: F401
     import torch
+    import torch._dynamo
+    import torch.utils.tensorboard
 
     torch.set_num_threads(1)
     for command in COMMANDS:

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import json
+import os
+import pkgutil
 import signal
-import subprocess
-import sys
-import textwrap
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from nmt.config.load import config_from_dict, save_config
+from nmt.config.load import config_from_dict
 from nmt.config.schema import Config
 from nmt.runs.checkpoints import find_checkpoint
 from nmt.runs.weights import load_weights
 from nmt.training.checkpoint import load_training_state
+from nmt.training.train import train
+from tests.forked import status_of
 from tests.toy_run import made_up_lines
 
 TRANSFORMER = {
@@ -63,24 +64,21 @@ def killed_in_update(config: Config, number: int) -> None:
 
 def killed_in(config: Config, function: str, when: str = "True") -> None:
     """Train in a separate process, and kill it when it calls `function` and the expression `when` is true."""
-    path = Path(str(config.run_dir)).with_suffix(".yaml")
-    save_config(config, path)
-    owner, _, name = function.rpartition(".")
-    script = f"""
-        import os, pkgutil, signal
-        from nmt.config.load import read_config
-        from nmt.training.train import train
-        owner = pkgutil.resolve_name({owner!r})
-        original = owner.{name}
-        def kill(*arguments):
-            if {when}:
-                os.kill(os.getpid(), signal.SIGKILL)
-            return original(*arguments)
-        owner.{name} = kill
-        train(read_config({str(path)!r}))
-    """
-    done = subprocess.run([sys.executable, "-c", textwrap.dedent(script)], capture_output=True, text=True)
-    assert done.returncode == -signal.SIGKILL, done.stderr
+    assert status_of(_train_until, config, function, when) == -signal.SIGKILL
+
+
+def _train_until(config: Config, function: str, when: str) -> None:
+    path, _, name = function.rpartition(".")
+    owner = pkgutil.resolve_name(path)
+    original = getattr(owner, name)
+
+    def kill(*arguments: Any) -> Any:
+        if eval(when, {"arguments": arguments}):
+            os.kill(os.getpid(), signal.SIGKILL)
+        return original(*arguments)
+
+    setattr(owner, name, kill)
+    train(config)
 
 
 def reversed_words(lines: list[str]) -> list[str]:
