@@ -52,6 +52,8 @@ def _study(arguments: Namespace) -> int:
 
     from nmt.study import plan
     from nmt.study.conduct import Conductor
+    from nmt.study.ensembles import check_sizes
+    from nmt.study.listing import table
     from nmt.study.processes import default_context
     from nmt.study.report import MARKDOWN, write_report
 
@@ -60,7 +62,8 @@ def _study(arguments: Namespace) -> int:
     if arguments.dry_run:
         planned = plan.variants(study, conductor.find_sizes)
         plan.check_measurable(study, planned)
-        print(visible(plan.table(study, planned), "\n"))
+        check_sizes(study, planned)
+        print(visible(table(study, planned), "\n"))
         return DONE
     outcome = conductor.conduct()
     if not outcome.rows:
@@ -73,7 +76,7 @@ def _study(arguments: Namespace) -> int:
 def _told(found: dict[str, Any]) -> str:
     """Return a table of each test set, and the runs that failed."""
     from nmt.report.table import format_table
-    from nmt.study.report import verdict_table
+    from nmt.study.page import verdict_table
 
     parts = [f"{name}\n{format_table(*verdict_table(found, each))}" for name, each in found["test_sets"].items()]
     parts += [f"failed: {name}: {sentence}" for name, sentence in found["failures"].items()]

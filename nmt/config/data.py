@@ -9,6 +9,7 @@ import re
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
+from nmt.config.byte_vocabulary import check_bytes
 from nmt.config.languages import IDENTIFIED, known_as
 from nmt.config.names import check_name
 from nmt.config.ranges import Auto, Count, Processes, Range, Share, Weight
@@ -239,7 +240,7 @@ class TokenizerConfig:
 
     path: str | None = None  # an existing tokenizer: a .model file, a folder or a run; null: train one
     symbols: list[str] = field(default_factory=list)  # strings that are never split, such as `["<date>", "<b>"]`
-    algorithm: Literal["unigram", "bpe", "char", "word"] = "unigram"  # subwords (unigram, bpe), characters, or words
+    algorithm: Literal["unigram", "bpe", "char", "word", "byte"] = "unigram"  # subwords (the first two), or as named
     vocab_size: Annotated[int, Range(8, 10_000_000)] | Auto = "auto"  # in pieces; auto: by the amount of text
     joint: bool = True  # true: one vocabulary for both languages; false: one for each language
     byte_fallback: bool = False  # write a character that is not in the vocabulary as bytes instead of `<unk>`
@@ -253,6 +254,8 @@ class TokenizerConfig:
     def check(self) -> None:
         """Raise ConfigError for a combination of keys that SentencePiece cannot train."""
         self._check_symbols()
+        if self.algorithm == "byte":
+            check_bytes(self)
         if self.path is not None:  # the other keys are read from that tokenizer
             return
         require(

@@ -11,6 +11,7 @@ import re
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
+from nmt.config.byte_vocabulary import check_byte_size
 from nmt.config.data import DataConfig, TokenizerConfig
 from nmt.config.heads import check_not_removed
 from nmt.config.mechanisms import Place, unguided
@@ -265,16 +266,16 @@ class Config:
         self.training.guided_attention.check(self.data, self.model)
         if self.fine_tune.run is None:  # otherwise the vocabulary also has the tags of that run
             self.data.check_tags()
+            check_byte_size(self.tokenizer, len(self.data.tags))
         require(
             self.tokenizer.joint or not self.model.share_embeddings,
             "model.share_embeddings needs one vocabulary for both languages: set tokenizer.joint=true, or "
             "model.share_embeddings=false",
         )
-        algorithm = self.tokenizer.algorithm
         require(
-            self.training.subword_sampling is None or algorithm in ("unigram", "bpe"),
-            f"training.subword_sampling cannot be combined with tokenizer.algorithm={algorithm}, which has only one "
-            "segmentation of a sentence: set tokenizer.algorithm=unigram or bpe",
+            self.training.subword_sampling is None or self.tokenizer.algorithm in ("unigram", "bpe"),
+            f"training.subword_sampling cannot be combined with tokenizer.algorithm={self.tokenizer.algorithm}, which "
+            "has only one segmentation of a sentence: set tokenizer.algorithm=unigram or bpe",
         )
         require(
             self.training.rdrop is None or any(dropouts(self.model)),

@@ -15,13 +15,13 @@ from nmt.config.data import TokenizerConfig
 from nmt.config.load import read_config
 from nmt.config.schema import Config
 from nmt.data.reserved import SPACE
-from nmt.data.sentencepiece_model import CONTROL, NORMAL, UNKNOWN, Model, Piece, mark, parse, serialise
+from nmt.data.sentencepiece_model import CONTROL, NORMAL, UNKNOWN, Model, Piece, is_of_bytes, mark, parse, serialise
 from nmt.data.tokenizer import BOS, EOS, PAD, SPECIAL, UNK, Tokenizer, tag_name
 from nmt.errors import ConfigError, require
 
 _FOLDER = "tokenizer"  # the folder in a run directory
-_Algorithm = Literal["unigram", "bpe", "word", "char"]
-_ALGORITHMS: dict[int, _Algorithm] = dict(enumerate(get_args(_Algorithm), start=1))  # by SentencePiece's model_type
+_Algorithm = Literal["unigram", "bpe", "word", "char", "byte"]
+_ALGORITHMS: dict[int, _Algorithm] = dict(enumerate(get_args(_Algorithm)[:4], start=1))  # by SentencePiece's model_type
 _NORMALIZATIONS = get_args(get_type_hints(TokenizerConfig)["normalization"])
 
 
@@ -84,7 +84,8 @@ def _adopted(serialised: bytes, tags: Sequence[str], name: str) -> bytes:
     kind = model.trainer_spec.model_type
     require(kind in _ALGORITHMS, f"{name} has a model_type that SentencePiece does not define: {kind}")
     require(
-        not model.trainer_spec.treat_whitespace_as_suffix and model.normalizer_spec.escape_whitespaces,
+        not model.trainer_spec.treat_whitespace_as_suffix
+        and (model.normalizer_spec.escape_whitespaces or is_of_bytes(model)),
         f"{name} does not mark the beginning of words with {SPACE}: models with treat_whitespace_as_suffix or without "
         "escape_whitespaces are not supported",
     )
@@ -167,7 +168,9 @@ def _files(path: Path, shown: str) -> list[Path]:
 def _settings(config: TokenizerConfig, tokenizer: Tokenizer) -> TokenizerConfig:
     """Return the tokenizer section with the settings of a loaded tokenizer."""
     parsed = list(map(parse, tokenizer.models))
-    algorithms = {_ALGORITHMS[model.trainer_spec.model_type] for model in parsed}
+    algorithms: set[_Algorithm] = {
+        "byte" if is_of_bytes(model) else _ALGORITHMS[model.trainer_spec.model_type] for model in parsed
+    }
     if len(algorithms) > 1:
         raise ConfigError(
             f"tokenizer.path={config.path} has models of different algorithms, {' and '.join(sorted(algorithms))}: "
@@ -180,7 +183,7 @@ def _settings(config: TokenizerConfig, tokenizer: Tokenizer) -> TokenizerConfig:
         normalization=rules[-1] if rules else config.normalization,  # the target model's: it changes the output
         vocab_size=max(tokenizer.source_size, tokenizer.target_size),
         joint=tokenizer.joint,
-        byte_fallback=any(model.trainer_spec.byte_fallback for model in parsed),
+        byte_fallback=any(model.trainer_spec.byte_fallback and not is_of_bytes(model) for model in parsed),
     )
 
 

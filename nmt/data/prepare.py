@@ -250,6 +250,8 @@ def _test_text(config: Config, corpora: Corpora, log: Callable[[str], None]) -> 
 
 def _train_tokenizer(config: TokenizerConfig, tags: Sequence[str], work: Path, crew: Crew) -> Tokenizer:
     """Train a tokenizer on the cleaned text, or on lines spread evenly over it if all of it would need much memory."""
+    if config.algorithm == "byte":
+        return train_tokenizer(config, [], [], tags=tags)
     text = CleanedText(work)
     characters = text.characters(crew, config.normalization)
     totals = (characters[0].total(), characters[1].total())

@@ -6,14 +6,15 @@ not described here are kept when a model is read and written again.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from google.protobuf.message import DecodeError
 
-NORMAL, UNKNOWN, CONTROL, USER_DEFINED = 1, 2, 3, 4  # kinds of pieces
-UNIGRAM = 1  # a model_type
+NORMAL, UNKNOWN, CONTROL, USER_DEFINED, BYTE = 1, 2, 3, 4, 6  # kinds of pieces
+UNIGRAM, CHARACTERS = 1, 4  # values of model_type
+_KEEP_WHITE_SPACE = b"\x20\x00"  # remove_extra_whitespaces (4) = false; no field, so that models keep their order
 _SYMBOL_SCORE = 256.0  # marks a user-defined symbol, since learned pieces have a score of at most 0
 
 _Field = descriptor_pb2.FieldDescriptorProto
@@ -96,6 +97,38 @@ def keep_whole(serialised: bytes) -> bytes:
     return serialise(model)
 
 
+# -- models of bytes -------------------------------------------------------------------------------------------------
+
+
+def byte_model(special: Sequence[str], unknown: int) -> bytes:
+    """Return a model whose pieces are the special symbols, of which one is the unknown one, and then the 256 bytes.
+
+    It is a model of characters in which no character has a piece, so each is spelled as the bytes of its UTF-8 form.
+    Spaces stay spaces, and text is neither normalised nor changed at its ends.
+    """
+    model = Model()
+    for id, name in enumerate(special):
+        model.pieces.append(Piece(piece=name, score=0, type=UNKNOWN if id == unknown else CONTROL))
+    model.pieces.extend(Piece(piece=f"<0x{byte:02X}>", score=0, type=BYTE) for byte in range(256))
+    pad, unk, bos, eos = range(4)
+    model.trainer_spec.MergeFrom(
+        Trainer(model_type=CHARACTERS, byte_fallback=True, pad_id=pad, unk_id=unk, bos_id=bos, eos_id=eos)
+    )
+    model.normalizer_spec.MergeFrom(Normalizer(name="identity", add_dummy_prefix=False, escape_whitespaces=False))
+    model.normalizer_spec.MergeFromString(_KEEP_WHITE_SPACE)
+    return serialise(model)
+
+
+def is_of_bytes(model: Any) -> bool:
+    """Return whether a parsed model is one that `byte_model` made, perhaps with other special symbols."""
+    kinds = [piece.type for piece in model.pieces]
+    return (
+        kinds.count(BYTE) == 256
+        and {*kinds} <= {BYTE, CONTROL, UNKNOWN}
+        and not model.normalizer_spec.escape_whitespaces
+    )
+
+
 # -- the messages ----------------------------------------------------------------------------------------------------
 
 
@@ -121,4 +154,4 @@ def _classes() -> dict[str, Any]:
     }
 
 
-Piece, _, _, Model = _classes().values()
+Piece, Trainer, Normalizer, Model = _classes().values()

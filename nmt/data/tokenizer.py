@@ -16,7 +16,7 @@ from nmt.checksums import verify, write_checksums
 from nmt.data.characters import as_line
 from nmt.data.cleaning import normalise_whitespace
 from nmt.data.reserved import SPACE, inside, outside
-from nmt.data.sentencepiece_model import is_symbol
+from nmt.data.sentencepiece_model import is_of_bytes, is_symbol, parse
 from nmt.errors import Damaged, NmtError, unreadable
 from nmt.files import atomic_write, make_folder
 
@@ -143,8 +143,9 @@ class Tokenizer:
         """Decode ids to one line of text; PAD, BOS and EOS are left out.
 
         UNK is shown as ⁇ or, if the words `unknown` are given, as the next of them; there must be enough of them, and
-        the vocabulary must be of whole words. Foreign characters (nmt.data.characters) become spaces: byte pieces
-        can spell them, and the vocabularies of older runs may contain them.
+        the vocabulary must be of whole words. Each byte that is not part of a character in UTF-8 becomes U+FFFD.
+        Foreign characters (nmt.data.characters) become spaces: byte pieces can spell them, and the vocabularies of
+        older runs may contain them.
         """
         return self.target.decode(ids, unknown)
 
@@ -194,8 +195,11 @@ class Model:
             for id, name in enumerate(self.names)
             if self._processor.is_control(id) and (match := _TAG.fullmatch(name))
         }
-        text = (name for id, name in enumerate(self.names) if id > EOS and not self._processor.is_control(id))
-        self.of_words = all(name.startswith(SPACE) for name in text)  # whole words, so an unknown piece is a word too
+        text = [id for id in range(EOS + 1, self.size) if not self._processor.is_control(id)]
+        # whole words, so an unknown piece is a word too
+        self.of_words = all(self.names[id].startswith(SPACE) for id in text)
+        # the bytes of UTF-8, without larger pieces
+        self.of_bytes = all(self._processor.is_byte(id) for id in text) and is_of_bytes(parse(serialised))
         if self.of_words:
             self.names[UNK] = f"{SPACE}<unk>"
 
@@ -245,7 +249,7 @@ class Model:
 
     def encode(self, lines: Sequence[str]) -> list[list[int]]:
         """Return the ids of each line, ending with EOS."""
-        texts = list(map(inside, lines))
+        texts = list(lines) if self.of_bytes else list(map(inside, lines))
         if len(texts) == 1:  # for a list, SentencePiece starts a thread, which is slow to start on busy cores
             return [self._processor.encode(texts[0], out_type=int, add_eos=True)]
         ids: list[list[int]] = self._processor.encode(texts, out_type=int, add_eos=True, num_threads=1)
@@ -253,13 +257,15 @@ class Model:
 
     def locate(self, line: str) -> Located:
         """Return the ids of a line, ending with EOS, and the span of each piece in the line."""
-        found = self._processor.encode(inside(line), out_type="offset_mapping")
+        text = line if self.of_bytes else inside(line)
+        found = self._processor.encode(text, out_type="offset_mapping")
         return Located([*found["ids"], EOS], [(int(start), int(end)) for start, end in found["offsets"]])
 
     def decode(self, ids: Sequence[int], unknown: Sequence[str] = ()) -> str:
         """Decode ids to one line of text, with the words `unknown` in the places of UNK, or ⁇ there if it is empty."""
         if not unknown:
-            return as_line(outside(self._processor.decode([int(id) for id in ids])))
+            text = self._processor.decode([int(id) for id in ids])
+            return as_line(text if self.of_bytes else outside(text))
         # SentencePiece copies strings that are not pieces; with a space before it, a word is none, not even "</s>"
         words = iter(unknown)
         pieces = [f" {next(words)}" if id == UNK else self.names[id] for id in ids]

@@ -14,7 +14,7 @@ import sentencepiece
 from nmt.config.data import TokenizerConfig
 from nmt.data.characters import find_foreign, name_of
 from nmt.data.reserved import inside, learnable, normaliser, outside
-from nmt.data.sentencepiece_model import keep_whole
+from nmt.data.sentencepiece_model import byte_model, keep_whole
 from nmt.data.tokenizer import BOS, EOS, PAD, SPECIAL, UNK, Tokenizer, tag_name
 from nmt.errors import ConfigError, NmtError
 
@@ -44,8 +44,12 @@ def train_tokenizer(
     """Train a tokenizer on lines with normalised white space; the same lines always give the same tokenizer.
 
     The vocabulary includes `characters` of source and target even if they do not occur in the lines. Each of `tags`
-    becomes a symbol of the source vocabulary. Raises ConfigError if the text does not support tokenizer.vocab_size.
+    becomes a symbol of the source vocabulary. A vocabulary of bytes needs no training, and no line is read. Raises
+    ConfigError if the text does not support tokenizer.vocab_size.
     """
+    if config.algorithm == "byte":
+        tagged, plain = byte_model([*SPECIAL, *map(tag_name, tags)], UNK), byte_model(SPECIAL, UNK)
+        return Tokenizer(tagged) if config.joint else Tokenizer(tagged, plain)
     if config.joint:
         return Tokenizer(_train(config, chain(source, target), characters[0] | characters[1], "", tags))
     return Tokenizer(

@@ -103,7 +103,7 @@ def evaluate(
     # score and store
     record = sealed(
         {
-            **_all_scores(hypotheses, test_set, run.config.data),
+            **all_scores(hypotheses, test_set, run.config.data),
             _SHARED: shared,
             "seconds": seconds,
             "sentences_per_second": len(hypotheses) / max(seconds, 1e-9),
@@ -121,7 +121,7 @@ def evaluate(
     return Evaluation(folder.name, folder, hypotheses, record, reused=kept is not None)
 
 
-def _all_scores(hypotheses: Sequence[str], test_set: EvaluationSet, data: DataConfig) -> dict[str, Any]:
+def all_scores(hypotheses: Sequence[str], test_set: EvaluationSet, data: DataConfig) -> dict[str, Any]:
     """Return the scores over all lines and, under "tags", over the lines of each tag if lines have tags."""
     rows_of = rows_by_tag(test_set.tags or [])
     by_tag = {tag: _scores(hypotheses, test_set, rows, data) for tag, rows in rows_of.items()}

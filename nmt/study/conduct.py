@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from multiprocessing.context import BaseContext
@@ -16,12 +16,14 @@ from nmt.evaluation.sets import EvaluationSet, sets_of
 from nmt.files import locked
 from nmt.study import plan, work
 from nmt.study.cost import Sizes, sizes_from
+from nmt.study.ensembles import Ensemble, check_sizes, check_vocabularies, ensembles, untrained
 from nmt.study.plan import Run, Variant
 from nmt.study.processes import Failure, Task, in_processes
-from nmt.study.results import RESULTS, SPEEDS, Row, Rows, digests_of
+from nmt.study.results import RESULTS, SPEEDS, Row, Rows, digests_of, known_by
 from nmt.study.study import Study
 
 Say = Callable[[str], None]
+Key = tuple[str, int | None]  # a system and a seed; None: an ensemble of all seeds
 
 
 @dataclass
@@ -33,7 +35,7 @@ class Outcome:
     variants: list[Variant]
     chosen: dict[str, Variant]  # by system; without the systems of which nothing could be trained
     tries: dict[str, Row]  # by the name of the run
-    rows: dict[tuple[str, int], Row]  # by system and seed
+    rows: dict[Key, Row]  # by system and seed
     speeds: dict[str, Row]  # by variant; empty if the budget is in updates
     failures: dict[str, str]  # by the name of the run: why it has no row
 
@@ -59,6 +61,8 @@ class Conductor:
         with locked(self.folder / ".lock", f"another nmt-study works in {self.folder}: wait for it, or choose another"):
             planned = plan.variants(study, self.find_sizes)
             plan.check_measurable(study, planned)
+            if study.tuning is None:
+                check_sizes(study, planned)
             first = planned[0].config
             test_sets = sets_of(first, study.test_sets or None, self.say)
             self.data = self._digests(planned, test_sets)
@@ -71,8 +75,17 @@ class Conductor:
             tried = self._train(rows, tries, [])
             chosen = choose(study, planned, tried)
             runs = plan.runs(study, list(chosen.values()), updates, self.folder)
-            done = self._train(rows, runs, study.test_sets or None)
-            by_seed = {(run.variant.system, run.config.seed): done[run.name] for run in runs if run.name in done}
+            check_sizes(study, list(chosen.values()))
+            together = ensembles(study, runs)
+            scored = self._scored(rows, together)
+            wanted = [each for each in together if each.name not in scored]
+            check_vocabularies(wanted, self._fingerprint)
+            done = self._train(rows, runs, study.test_sets or None, untrained(wanted))
+            scored |= self._score(rows, wanted)
+            by_seed: dict[Key, Row] = {
+                (run.variant.system, run.config.seed): done[run.name] for run in runs if run.name in done
+            }
+            by_seed |= {(each.system, each.seed): scored[each.name] for each in together if each.name in scored}
             return Outcome(study, test_sets, planned, chosen, tried, by_seed, speeds, self.failures)
 
     def find_sizes(self, name: str, config: Config) -> Sizes:
@@ -111,7 +124,7 @@ class Conductor:
         for variant in planned:
             data = {"data.train": digests_of(variant.config, [], {})["data.train"]}
             config = variant.with_updates(10**9, self.study.seeds[0], self.folder / "speeds" / variant.name)
-            row = rows.get(variant.name, config, data)
+            row = rows.get(variant.name, known_by(config), data)
             if row is None:
                 self.say(f"{variant.name}: measuring {'its speed' if budget.core_minutes else 'its updates'}")
                 log = self._log(f"{variant.name}-speed")
@@ -124,7 +137,7 @@ class Conductor:
                     figure = {
                         "updates_per_minute": self._one(Task(variant.name, work.updates_per_minute, arguments, log))
                     }
-                row = rows.add(variant.name, config, data, figure)
+                row = rows.add(variant.name, known_by(config), data, figure)
             found[variant.name] = row
         return found
 
@@ -140,15 +153,17 @@ class Conductor:
 
     def _known(self, rows: Rows, runs: Sequence[Run]) -> dict[str, Row]:
         """Return the rows of runs that are finished."""
-        found = {run.name: rows.get(run.name, run.config, self._data(run)) for run in runs}
+        found = {run.name: rows.get(run.name, known_by(run.config), self._data(run)) for run in runs}
         return {name: row for name, row in found.items() if row is not None}
 
-    def _train(self, rows: Rows, runs: Sequence[Run], test_sets: list[str] | None) -> dict[str, Row]:
-        """Train the runs that are not finished, and return the rows of all that are."""
+    def _train(
+        self, rows: Rows, runs: Sequence[Run], test_sets: list[str] | None, again: Container[str] = ()
+    ) -> dict[str, Row]:
+        """Train the runs that are not finished, or are named in `again`, and return the rows of all that are then."""
         known = self._known(rows, runs)
-        missing = {run.name: run for run in runs if run.name not in known}
-        if known:
-            self.say(f"{len(known)} of {len(runs)} runs are finished already")
+        missing = {run.name: run for run in runs if run.name not in known or run.name in again}
+        if len(missing) < len(runs):
+            self.say(f"{len(runs) - len(missing)} of {len(runs)} runs are finished already")
         arguments = partial(_arguments, test_sets, self.study.gold)
         tasks = [Task(run.name, work.train_and_score, arguments(run), self._log(run.name)) for run in missing.values()]
         started, spent = time.monotonic(), 0
@@ -164,19 +179,61 @@ class Conductor:
                 told = f"failed: {result.sentence}"
             else:
                 own = {"system": run.variant.system, "seed": run.config.seed, "values": run.variant.values}
-                known[run.name] = rows.add(run.name, run.config, self._data(run), own | result)
-                told = self._told(result)
+                known[run.name] = rows.add(run.name, known_by(run.config), self._data(run), own | result)
+                told = ", ".join([f"validation loss {result['validation']['loss']:.3f}", *self._told(result)])
             done = f"{len(known)} of {len(runs)} runs are finished"
             self.say(f"{run.name}: {told} ({done}{f', {left / 60:.1f} minutes to go' if left else ''})")
         return {run.name: known[run.name] for run in runs if run.name in known}
 
-    def _told(self, figures: Mapping[str, Any]) -> str:
-        """Return the most important figures of a run that has just finished."""
-        scores = [
-            f"{self.study.metric} {test[self.study.metric]['score']:.2f} on {name}"
-            for name, test in figures["test"].items()
+    def _scored(self, rows: Rows, together: Sequence[Ensemble]) -> dict[str, Row]:
+        """Return the rows of ensembles that are scored."""
+        whole = [each for each in together if len(each.runs) == len(each.members)]
+        found = {each.name: rows.get(each.name, each.known, self._test_data()) for each in whole}
+        return {name: row for name, row in found.items() if row is not None}
+
+    def _score(self, rows: Rows, wanted: Sequence[Ensemble]) -> dict[str, Row]:
+        """Score ensembles whose members are trained, and return their rows."""
+        ready = {}
+        for each in wanted:
+            trained = [run.name for run in each.runs if run.name not in self.failures]
+            lacking = [name for name in each.members if name not in trained]
+            if lacking:
+                self.failures[each.name] = f"{', '.join(lacking)} could not be trained"
+            else:
+                ready[each.name] = each
+        tests = self.study.test_sets or None, self.study.gold
+        tasks = [
+            Task(name, work.score_ensemble, [[run.config for run in each.runs], *tests], self._log(name))
+            for name, each in ready.items()
         ]
-        return ", ".join([f"validation loss {figures['validation']['loss']:.3f}", *scores])
+        found = {}
+        for task, result in in_processes(
+            tasks, self.jobs, self.context, lambda task: self.say(f"{task.name}: started")
+        ):
+            each = ready[task.name]
+            if isinstance(result, Failure):
+                self.failures[each.name] = result.sentence
+                self.say(f"{each.name}: failed: {result.sentence}")
+                continue
+            own: Row = {"system": each.system, "seed": each.seed, "members": list(each.members), "values": {}}
+            found[each.name] = rows.add(each.name, each.known, self._test_data(), own | result)
+            self.say(f"{each.name}: {', '.join(self._told(result))}")
+        return found
+
+    def _test_data(self) -> dict[str, str]:
+        """Return the digests of the data that an ensemble is scored on; its members have those of their own text."""
+        return {key: digest for key, digest in self.data.items() if key != "data.train"}
+
+    def _fingerprint(self, variant: Variant) -> str:
+        """Return a hash of the vocabulary of a variant; its data are prepared if they are not."""
+        log = self._log(f"{variant.name}-vocabulary")
+        found: str = self._one(Task(variant.name, work.fingerprint, [variant.config], log))
+        return found
+
+    def _told(self, figures: Mapping[str, Any]) -> list[str]:
+        """Return the score on each test set of what has just finished."""
+        metric = self.study.metric
+        return [f"{metric} {test[metric]['score']:.2f} on {name}" for name, test in figures["test"].items()]
 
     def _one(self, task: Task) -> Any:
         """Run one task alone and return its result; raises NmtError if it fails."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import torch
 
+from nmt.config.byte_vocabulary import BYTE_VOCABULARY
 from nmt.config.schema import Config
 from nmt.models.build import build_model
 from nmt.models.flops import forward_flops
@@ -28,6 +29,8 @@ class Cost:
 def sizes_from(config: Config) -> Sizes | None:
     """Return the sizes of the vocabularies if the configuration alone tells them, or else None."""
     tokenizer, data = config.tokenizer, config.data
+    if tokenizer.algorithm == "byte" and tokenizer.path is None and config.fine_tune.run is None:
+        return BYTE_VOCABULARY + len(data.tags), BYTE_VOCABULARY + (len(data.tags) if tokenizer.joint else 0)
     if (
         tokenizer.path is not None
         or tokenizer.vocab_size == "auto"

@@ -10,8 +10,7 @@ from pathlib import Path
 from nmt.config.load import config_from_dict, config_to_dict, load_config
 from nmt.config.schema import Config
 from nmt.errors import ConfigError
-from nmt.report.table import format_table
-from nmt.study.cost import NOMINAL_FLOPS, Cost, Sizes, cost_of, parameters_of
+from nmt.study.cost import Sizes, parameters_of
 from nmt.study.study import Study, Value
 from nmt.study.widths import width_for
 
@@ -137,18 +136,6 @@ def runs(study: Study, chosen: Sequence[Variant], updates: Mapping[str, int], fo
     ]
 
 
-def nominal_updates(study: Study, variant: Variant, cost: Cost) -> int | None:
-    """Return the updates of a run as the study says, or about as many as a machine of nominal speed makes."""
-    budget, size = study.budget, variant.config.training.tokens_per_update
-    if budget.updates is not None:
-        return budget.updates
-    if size == "auto" or cost.flop is None:
-        return None
-    if budget.target_tokens is not None:
-        return max(1, budget.target_tokens // size)
-    return max(1, round((budget.core_minutes or 0) * 60 * NOMINAL_FLOPS / cost.flop))
-
-
 def check_measurable(study: Study, planned: Sequence[Variant]) -> None:
     """Raise ConfigError if a budget is to become updates, but the size of an update is not known."""
     for variant in planned:
@@ -157,43 +144,3 @@ def check_measurable(study: Study, planned: Sequence[Variant]) -> None:
                 f"{variant.name}: a budget in tokens or minutes needs updates of a known size: add "
                 "training.tokens_per_update=NUMBER to overrides"
             )
-
-
-def table(study: Study, planned: Sequence[Variant]) -> str:
-    """Return the overrides of all systems, and a table of all runs with what they cost."""
-    costs = {variant.name: cost_of(variant.config, variant.sizes) for variant in planned}
-    header = ["run", "parameters", "GFLOP/update", "updates", "PFLOP", "core-minutes"]
-    rows = []
-    every = [(variant.name, study.tuning.share, variant) for variant in planned] if study.tuning else []
-    firsts = {variant.system: variant for variant in reversed(planned)}
-    for seed in study.seeds:
-        every += [(f"{system}-seed{seed}", 1.0, firsts[system]) for system in study.systems]
-    total = 0.0
-    for name, share, variant in every:
-        cost = costs[variant.name]
-        updates = nominal_updates(study, variant, cost)
-        updates = None if updates is None else max(1, round(share * updates))
-        flop = None if updates is None or cost.flop is None else updates * cost.flop
-        total += flop or 0.0
-        rows.append(
-            [
-                name,
-                f"{cost.parameters:,}",
-                "-" if cost.flop is None else f"{cost.flop / 1e9:.1f}",
-                "-" if updates is None else f"{updates:,}",
-                "-" if flop is None else f"{flop / 1e15:.3f}",
-                "-" if flop is None else f"{flop / NOMINAL_FLOPS / 60:.1f}",
-            ]
-        )
-    return "\n".join(
-        [
-            *(f"{variant.name}: {' '.join(variant.overrides) or 'the base as it is'}" for variant in planned),
-            "",
-            format_table(header, rows),
-            "",
-            f"{len(rows)} runs, about {total / NOMINAL_FLOPS / 60:,.0f} core-minutes of training. FLOP are those of "
-            "pairs of 20 + 20 tokens without padding;",
-            f"minutes, and updates where the budget is not in updates, are those of a core with {NOMINAL_FLOPS:.1e} "
-            "FLOP/s.",
-        ]
-    )

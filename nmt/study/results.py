@@ -33,15 +33,16 @@ class Rows:
         self.path = path
         self._rows: dict[str, Row] = read_object(path) if path.is_file() else {}
 
-    def get(self, name: str, config: Config, data: Mapping[str, str]) -> Row | None:
+    def get(self, name: str, now: Mapping[str, Any], data: Mapping[str, str]) -> Row | None:
         """Return the row of this name, or None if there is none, or none that was scored on all of the data.
 
-        Raises NmtError, naming what differs, if it is the row of another configuration or of other data.
+        `now` is the configuration, as `known_by` returns it. Raises NmtError, naming what differs, if it is the row of
+        another configuration or of other data.
         """
         row = self._rows.get(name)
         if row is None:
             return None
-        before, now = row["config"], known_by(config)
+        before = row["config"]
         changed = [
             f"{key}={_shown(before.get(key))}, now {_shown(now.get(key))}"
             for key in sorted({*before, *now})
@@ -55,12 +56,12 @@ class Rows:
             )
         return row if data.keys() <= row["data"].keys() else None
 
-    def add(self, name: str, config: Config, data: Mapping[str, str], figures: Mapping[str, Any]) -> Row:
-        """Add a row and write the file at once."""
-        row = {"config": known_by(config), "data": dict(data), **figures}
+    def add(self, name: str, config: Mapping[str, Any], data: Mapping[str, str], figures: Mapping[str, Any]) -> Row:
+        """Add a row and write the file at once, by names; `config` is what `known_by` returns."""
+        row = {"config": dict(config), "data": dict(data), **figures}
         self._rows[name] = row
         with atomic_write(self.path) as file:
-            json.dump(self._rows, file, ensure_ascii=False, indent=1)
+            json.dump(dict(sorted(self._rows.items())), file, ensure_ascii=False, indent=1)
         return row
 
 

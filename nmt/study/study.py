@@ -71,6 +71,7 @@ class Study:
 
     base: str  # the configuration that all systems start from: a preset or a YAML file
     systems: dict[str, list[str]]  # by name: the overrides of each system
+    ensembles: dict[str, list[str]] = field(default_factory=dict)  # by name: systems, or one for all its seeds
     question: str = ""  # what the study asks, for the report
     overrides: list[str] = field(default_factory=list)  # overrides of all systems
     baseline: str | None = None  # the system that the others are compared with; null: the first
@@ -99,6 +100,8 @@ class Study:
         if self.baseline is not None:
             self._check_system("baseline", self.baseline)
         require(bool(self.seeds) and len(set(self.seeds)) == len(self.seeds), "seeds should be different numbers")
+        for name, members in self.ensembles.items():
+            self._check_ensemble(name, members)
         given = [
             name for name in ("updates", "target_tokens", "core_minutes") if getattr(self.budget, name) is not None
         ]
@@ -115,6 +118,20 @@ class Study:
     def _check_system(self, key: str, system: str) -> None:
         near = suggestion(system, self.systems, 1)
         require(system in self.systems, f"{key}: {system} is not one of systems ({', '.join(self.systems)}){near}")
+
+    def _check_ensemble(self, name: str, members: Sequence[str]) -> None:
+        key = f"ensembles.{name}"
+        check_name(key, name)
+        require(name not in self.systems, f"{key}: systems has the same name: choose another one")
+        require(bool(members), f"{key} names no system")
+        for member in members:
+            self._check_system(key, member)
+        require(len(set(members)) == len(members), f"{key} names a system twice: name each once")
+        require(
+            len(members) > 1 or len(self.seeds) > 1,
+            f"{key} names one system, which is an ensemble of its seeds, but there is one seed: give more seeds, or "
+            "name several systems",
+        )
 
     def _check_tuning(self, tuning: Tuning) -> None:
         for system in tuning.systems:

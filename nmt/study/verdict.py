@@ -31,8 +31,10 @@ of the test sentences:
    means; of several seeds, twice the median, at most 1 (Meinshausen et al. 2009).
 
 With one seed there is no test over seeds: p is that within the seed, and the verdict is about these
-two trained models, not about training them again. In all other cases the verdict is *no difference
-found*, which does not say that there is none."""
+two trained models, not about training them again. An ensemble of all seeds of a system is one
+result: it is compared with the baseline of each seed, without a test over seeds, and the verdict is
+about this ensemble. In all other cases the verdict is *no difference found*, which does not say that
+there is none."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,8 @@ class Verdict:
 
     system: str
     test_set: str
-    seeds: list[int]  # those that both systems have
+    seeds: list[int]  # those that both systems have; of a system with one result for all seeds, the baseline's
+    one_for_all: bool  # whether the system has one result for all seeds
     means: Difference
     within: dict[int, tuple[float, float]]  # by seed: p by the paired bootstrap and by approximate randomisation
     p_value: float  # the one that decides, before the correction
@@ -55,6 +58,7 @@ class Verdict:
             "system": self.system,
             "test_set": self.test_set,
             "seeds": self.seeds,
+            "one_for_all_seeds": self.one_for_all,
             "difference": means.difference,
             "confidence_interval": means.confidence_interval,
             "p_over_seeds": means.welch_p_value,
@@ -69,7 +73,7 @@ class Verdict:
 
 
 def verdicts(
-    rows: Mapping[tuple[str, int], Mapping[str, Any]],
+    rows: Mapping[tuple[str, int | None], Mapping[str, Any]],
     baseline: str,
     test_sets: Sequence[EvaluationSet],
     metric: str,
@@ -77,7 +81,8 @@ def verdicts(
 ) -> list[Verdict]:
     """Compare each system with the baseline on each test set; a system without a seed of the baseline's is left out.
 
-    `rows` are the rows of the finished runs by system and seed.
+    `rows` are the rows of the finished runs by system and seed. A system with the seed None has one result for all
+    seeds: it is compared with each run of the baseline, without a test over seeds.
     """
     systems = [system for system in dict.fromkeys(system for system, _ in rows) if system != baseline]
     found = []
@@ -94,35 +99,43 @@ def verdicts(
                 found.append((system, test_set.name, *compared))
     corrected = holm([p_value for *_, p_value in found])
     return [
-        Verdict(system, name, list(within), means, within, p_value, after, _word(means.difference, after))
+        Verdict(
+            *(system, name, list(within), (system, None) in rows, means, within, p_value, after),
+            _word(means.difference, after),
+        )
         for (system, name, means, within, p_value), after in zip(found, corrected, strict=True)
     ]
 
 
 def _compare(
-    estimates: Mapping[tuple[str, int], Estimate], baseline: str, system: str
+    estimates: Mapping[tuple[str, int | None], Estimate], baseline: str, system: str
 ) -> tuple[Difference, dict[int, tuple[float, float]], float] | None:
     """Return the difference of the means, the p-values within each seed and the p-value that decides."""
     scores: dict[str, list[float]] = {
         name: [each.score.score for (owner, _), each in estimates.items() if owner == name]
         for name in (baseline, system)
     }
-    seeds = [seed for owner, seed in estimates if owner == system and (baseline, seed) in estimates]
-    if not seeds:
+    once = (system, None) in estimates
+    own = {
+        seed: (system, None if once else seed)
+        for owner, seed in estimates
+        if owner == baseline and seed is not None and (once or (system, seed) in estimates)
+    }
+    if not own:
         return None
     within = {}
-    for seed in seeds:
-        first, second = estimates[baseline, seed], estimates[system, seed]
+    for seed in own:
+        first, second = estimates[baseline, seed], estimates[own[seed]]
         within[seed] = (
             bootstrap_p_value(first, second),
             randomisation_p_value(first.statistics, second.statistics),
         )
     means = compare_means(scores[baseline], scores[system])
     agree = {
-        seed: (estimates[system, seed].score.score - estimates[baseline, seed].score.score) * means.difference > 0
-        for seed in seeds
+        seed: (estimates[own[seed]].score.score - estimates[baseline, seed].score.score) * means.difference > 0
+        for seed in own
     }
-    p_within = combined([max(within[seed]) if agree[seed] else 1.0 for seed in seeds])
+    p_within = combined([max(within[seed]) if agree[seed] else 1.0 for seed in own])
     p_value = max(p_within, means.welch_p_value or 0.0)
     return means, within, p_value
 

@@ -1,4 +1,4 @@
-"""What the processes of a study do: measure a speed, count tokens, train a run and score it."""
+"""What the processes of a study do: measure a speed, count tokens, train a run and score it, score an ensemble."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+import numpy as np
 import torch
 
 from nmt.config.load import save_config
@@ -19,10 +20,11 @@ from nmt.data.mixture import Mixture
 from nmt.data.prepare import prepare
 from nmt.errors import NmtError
 from nmt.evaluation.alignment_error import alignment_scores, check_count
-from nmt.evaluation.evaluate import Settings, evaluate
+from nmt.evaluation.evaluate import Settings, all_scores, evaluate
 from nmt.evaluation.metrics import METRICS
 from nmt.evaluation.sets import EvaluationSet, sets_of
 from nmt.files import in_turn
+from nmt.inference.translator import Translator
 from nmt.inference.word_attention import Selection, word_attention
 from nmt.messages import tell
 from nmt.report.systems import read_history
@@ -31,6 +33,7 @@ from nmt.runs.metrics import METRICS as EVENTS
 from nmt.runs.metrics import read_events
 from nmt.runs.run import LoadedRun, load_run
 from nmt.study.cost import Sizes
+from nmt.training.fine_tune import inherit
 from nmt.training.train import train
 
 _LOGGED = 2  # updates between two measurements of speed
@@ -41,6 +44,12 @@ def vocabulary(config: Config) -> Sizes:
     """Prepare the data of a configuration and return the sizes of its vocabularies."""
     tokenizer = prepare(config, tell).tokenizer
     return tokenizer.source_size, tokenizer.target_size
+
+
+def fingerprint(config: Config) -> str:
+    """Prepare the data of a configuration and return a hash of its vocabularies."""
+    inherited, tokenizer = inherit(config)
+    return prepare(inherited, tell, tokenizer).tokenizer.fingerprint
 
 
 def tokens_per_update(config: Config) -> float:
@@ -110,14 +119,48 @@ def train_and_score(config: Config, test_sets: Sequence[str] | None, gold: Mappi
         figures["test"][test_set.name] = {
             **{name: evaluation.record[name] for name in METRICS},
             "hypotheses": evaluation.hypotheses,
-            "aer": _alignment_error(run, test_set, gold.get(test_set.name)),
+            "aer": _alignment_error([run], test_set, gold.get(test_set.name)),
         }
     return figures
 
 
-def _alignment_error(run: LoadedRun, test_set: EvaluationSet, gold: str | None) -> float | None:
-    """Return the error rate of the alignments by a run's attention; None without gold links or without attention."""
-    if gold is None or not run.model.attends:
+def score_ensemble(
+    members: Sequence[Config], test_sets: Sequence[str] | None, gold: Mapping[str, str]
+) -> dict[str, Any]:
+    """Score trained runs, which translate together, on test sets (None: all of the first's own); return the figures.
+
+    The search settings are those of the first run.
+    """
+    folders = [Path(config.run_dir or "") for config in members]
+    first = members[0]
+    translator = Translator.load(folders, device=first.training.device)
+    environments = [read_environment(folder) for folder in folders]
+    recorded = {name: environments[0].get(name) for name in _RECORDED}
+    figures: dict[str, Any] = {
+        "updates": None,
+        "validation": None,
+        "environment": {**recorded, "parameters": sum(each["parameters"] for each in environments)},
+        "test": {},
+    }
+    for test_set in sets_of(first, test_sets, tell):
+        translations = translator.nbest(test_set.sources, tags=test_set.tags)
+        hypotheses = [translation.text for translation in translations]
+        scores = all_scores(hypotheses, test_set, first.data)
+        figures["test"][test_set.name] = {
+            **{name: scores[name] for name in METRICS},
+            "hypotheses": hypotheses,
+            "aer": _alignment_error([load_run(folder) for folder in folders], test_set, gold.get(test_set.name)),
+        }
+    return figures
+
+
+def _alignment_error(runs: Sequence[LoadedRun], test_set: EvaluationSet, gold: str | None) -> float | None:
+    """Return the error rate of the alignments by the mean attention of runs.
+
+    It is None without gold links, and if a run has no attention.
+    """
+    run = runs[0]
+    if gold is None or not all(each.model.attends for each in runs):
         return None
     links = read_gold(gold)
     check_count(links, len(test_set.sources), gold)
@@ -125,5 +168,9 @@ def _alignment_error(run: LoadedRun, test_set: EvaluationSet, gold: str | None) 
     texts = test_set.sources, test_set.references
     tags = test_set.tags or [None] * len(test_set.sources)
     with torch.no_grad():
-        found = word_attention(run.model, run.tokenizer, *texts, Selection(None, "mean"), languages, tags)
-    return alignment_scores([one.links for one in found], links).aer
+        found = [
+            word_attention(each.model, each.tokenizer, *texts, Selection(None, "mean"), languages, tags)
+            for each in runs
+        ]
+    means = (replace(same[0], weights=np.mean([one.weights for one in same], 0)) for same in zip(*found, strict=True))
+    return alignment_scores([mean.links for mean in means], links).aer

@@ -15,6 +15,7 @@ from nmt.models.build import build_model
 from nmt.resources import presets
 from nmt.study import plan
 from nmt.study.cost import Sizes, cost_of, parameters_of, sizes_from
+from nmt.study.ensembles import check_sizes
 from nmt.study.study import Study, read_study
 from nmt.study.widths import width_for
 from tests.study.tiny import write_study
@@ -133,6 +134,7 @@ def test_the_studies_that_come_with_nmt_can_be_planned(name: str) -> None:
     study = read_study(name)
     found = planned(study)
     plan.check_measurable(study, found)
+    check_sizes(study, found)
     assert study.question.endswith("?")
     for variant in found:
         variant.with_updates(1000, 1, Path("run"))

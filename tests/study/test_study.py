@@ -30,6 +30,17 @@ TWO = {"training.learning_rate": [1e-3, 2e-3]}
         ({"systems": {"a": ["seed=2"]}}, "systems.a: seed=2 is set by the study's key seeds: leave it out"),
         ({"overrides": ["training.max_steps=2"]}, "overrides: training.max_steps=2 is set by the study's key budget"),
         ({"systems": {"a": ["model.ffn_dim=8,16"]}}, "systems.a: model.ffn_dim=8,16 names several values"),
+        (
+            {"ensembles": {"both": ["transformer", "smal"]}},
+            "ensembles.both: smal is not one of systems .*nearest: smaller",
+        ),
+        ({"ensembles": {"smaller": ["transformer"]}}, "ensembles.smaller: systems has the same name"),
+        ({"ensembles": {"both": []}}, "ensembles.both names no system"),
+        ({"ensembles": {"both": ["smaller", "smaller"]}}, "ensembles.both names a system twice"),
+        (
+            {"ensembles": {"both": ["smaller"]}, "seeds": [1]},
+            "ensembles.both names one system, .* but there is one seed",
+        ),
         ({"gold": {"tost": "x"}, "test_sets": ["test"]}, "gold.tost: test_sets does not name it; nearest: test"),
         ({"match": {"widths": {"smal": []}}}, "match.widths: smal is not one of systems"),
         ({"tuning": {"systems": {"smaller": TWO}}}, "at least two values for each system, and tries 0 for transformer"),

@@ -73,6 +73,23 @@ def test_one_seed_is_judged_by_its_sentences() -> None:
     assert found.p_value == max(found.within[1])
 
 
+def test_one_result_for_all_seeds_is_compared_within_each_seed_alone() -> None:
+    rows: dict[tuple[str, int | None], dict[str, Any]] = {("base", seed): damaged(0.3, seed) for seed in (1, 2, 3)}
+    rows["all", None] = damaged(0.05, 4)
+    (found,) = verdicts(rows, "base", [TEST], "bleu", "en")
+    assert found.one_for_all and found.seeds == [1, 2, 3]
+    assert found.means.welch_p_value is None and found.means.confidence_interval is None
+    assert found.word == "better"
+    alone = {}
+    for seed in found.seeds:
+        (pair,) = verdicts(
+            {("base", 1): rows["base", seed], ("all", 1): rows["all", None]}, "base", [TEST], "bleu", "en"
+        )
+        alone[seed] = pair.within[1]
+    assert found.within == alone
+    assert found.p_value == min(1, 2 * sorted(max(pair) for pair in alone.values())[1])
+
+
 def test_seeds_that_disagree_are_no_difference() -> None:
     rows = {
         ("base", 1): damaged(0.2, 1), ("base", 2): damaged(0.2, 2),
