@@ -23,6 +23,8 @@ if TYPE_CHECKING:  # torch takes long to import and is not needed to check a con
 
 # endings of model keys that do not affect what weights mean: dropout, weights of losses, sampling, values at the start
 _OF_TRAINING = (
+    "adaptive_span.initial",
+    "adaptive_span.penalty",
     "dropout",
     "dropout_mask",
     "doubly_stochastic",

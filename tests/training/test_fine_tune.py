@@ -212,6 +212,13 @@ def test_another_model_or_vocabulary_is_refused_by_its_keys(
         inherit(tuned_config(folder, "mismatch", **changes))
 
 
+def test_options_of_the_training_loss_may_differ(folder: Path) -> None:
+    options = {"adaptive_span": {"penalty": 0.5, "initial": 2.0}, "halting": {"penalty": 0.5, "initial": 0.3}}
+    changed = {f"model__{name}": value for name, value in options.items()}
+    config, _ = inherit(tuned_config(folder, "options", **changed))
+    assert config.model.adaptive_span.penalty == config.model.halting.penalty == 0.5
+
+
 def test_dropout_may_differ_and_the_tokenizer_section_may_be_repeated(folder: Path) -> None:
     given = tiny_config(folder).tokenizer
     config, tokenizer = inherit(tuned_config(folder, "same", model__dropout=0.4, tokenizer__vocab_size=60))
