@@ -119,7 +119,9 @@ class SelfAttention(Mixer):
     def _is_local(self, length: int) -> bool:
         """Return whether only keys within the pattern's reach have to be compared, and whether that is faster."""
         plain = self.normaliser.fused and not self.positions.enters_scores and not self.positions.changes_values
-        return plain and self.pattern.reach is not None and pays(length, self.pattern.reach)
+        return (
+            plain and self.pattern.only_allows and self.pattern.reach is not None and pays(length, self.pattern.reach)
+        )
 
     def _local_context(
         self, query: Tensor, key: Tensor, value: Tensor, positions: Tensor, mask: Tensor | None
