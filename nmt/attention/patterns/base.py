@@ -25,6 +25,11 @@ class Pattern(nn.Module):
     reach: int | None = None
 
     @property
+    def name(self) -> str:
+        """The kind of pattern and its options: if they are equal, so is `allows`."""
+        return repr((type(self), {key: each for key, each in vars(self).items() if not key.startswith("_")}))
+
+    @property
     def only_allows(self) -> bool:
         """Whether every key either counts in full or not at all, as `allows` says."""
         return type(self).bias is Pattern.bias
