@@ -1,6 +1,7 @@
 """Check that every kind of model computes the same on a device as on the CPU in float64.
 
     python scripts/check_device.py cpu|cuda|fake [--variants NAME ...]
+    python scripts/check_device.py cpu|cuda --patterns [--variants NAME ...]
 
 For each variant in tests/models/variants.py, in fp32 and in bf16, the script compares the losses and gradients of a
 training step, forced targets, greedy search and beam search. Of a search it compares scores and not texts, because
@@ -8,6 +9,9 @@ hypotheses with equal scores may come in any order: each score is compared with 
 and, in fp32, with the score at the same place of a search in float64. Then the model trains with dropout and R-Drop,
 and the CPU must not wait for the GPU meanwhile. `cpu` compares float32 and bf16 on the CPU. TF32, which cuDNN's RNNs
 use for fp32 by default, is switched off.
+
+`--patterns` compares, instead of models, attention patterns by FlexAttention with their dense form, in values and
+gradients, and measures the time of both at lengths from 512 to 16,384: see benchmarks/pattern_kernels.py.
 
 `fake` needs no GPU, only a build of torch with CUDA: see benchmarks/fake_tensors.py.
 
@@ -25,6 +29,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
+from benchmarks import pattern_kernels
 from benchmarks.fake_tensors import go_through
 from torch import Tensor, nn
 
@@ -218,9 +223,11 @@ def check_fake(name: str) -> str:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command and return its exit status."""
-    parser = Parser("check_device.py", "cpu|cuda|fake [--variants NAME ...]", "Compare every model with float64.")
+    usage = "cpu|cuda|fake [--patterns] [--variants NAME ...]"
+    parser = Parser("check_device.py", usage, "Compare every model, or every attention pattern, with float64.")
     parser.add_argument("device", metavar="cpu|cuda|fake")
-    parser.add_argument("--variants", metavar="NAME", nargs="+", default=list(VARIANTS), help="default: all")
+    parser.add_argument("--patterns", action="store_true", help="compare patterns by FlexAttention, and time them")
+    parser.add_argument("--variants", metavar="NAME", nargs="+", help="default: all")
     return run_command(parser, run, argv)
 
 
@@ -228,16 +235,21 @@ def run(given: Namespace) -> int:
     """Check each variant and return the exit status."""
     if given.device not in ("cpu", "cuda", "fake"):
         raise UsageError(f"there is no device {given.device}: choose cpu, cuda or fake")
-    if unknown := [name for name in given.variants if name not in VARIANTS]:
-        raise UsageError(f"there is no variant {unknown[0]}: choose from {', '.join(VARIANTS)}")
+    known = pattern_kernels.CHECKS if given.patterns else list(VARIANTS)
+    names = given.variants or known
+    if unknown := [name for name in names if name not in known]:
+        raise UsageError(f"there is no variant {unknown[0]}: choose from {', '.join(known)}")
     if given.device == "fake":
+        if given.patterns:
+            raise UsageError("--patterns compares values, which fake has none of: choose cpu or cuda")
         if torch.version.cuda is None:
             raise NmtError(f"fake needs a build of torch with CUDA, and torch {torch.__version__} has none")
-        return report(given.variants, check_fake, "fake tensors")
+        return report(names, check_fake, "fake tensors")
     device = choose_device(given.device)
     torch.set_num_threads(1)  # because the tensors are tiny
     torch.backends.cudnn.allow_tf32 = False
-    return report(given.variants, lambda name: check(name, device), describe_hardware(device))
+    compare = pattern_kernels.check if given.patterns else check
+    return report(names, lambda name: compare(name, device), describe_hardware(device))
 
 
 def report(names: Sequence[str], check: Callable[[str], str], where: str) -> int:

@@ -1,4 +1,4 @@
-"""Faster implementations: attention, attention within a window, and the loss over the vocabulary.
+"""Faster implementations: attention, attention within a window or a pattern, and the loss over the vocabulary.
 
 The same function is called on CPU and GPU.
 """

@@ -15,6 +15,7 @@ from nmt.config.models import TransformerConfig
 from nmt.config.options.transformer import AdaptiveSpanConfig
 from nmt.data.batch import collate
 from nmt.errors import ConfigError
+from nmt.kernels.windowed import pays
 from nmt.models.build import build_model
 from nmt.training.loss import batch_loss
 from nmt.training.train import train
@@ -148,3 +149,13 @@ def test_a_run_minimises_and_logs_it_and_keeps_spans_in_their_range(tmp_path: Pa
     assert told[-1]["span"] == pytest.approx(0)
     for event in told:
         assert event["loss"] == pytest.approx(event["nll"] + 50 * event["span"])
+
+
+def test_spans_hold_in_long_sequences() -> None:
+    mixer = mixer_of(TransformerConfig(
+        model_dim=8, num_heads=2, encoder_self="adaptive_span", adaptive_span=AdaptiveSpanConfig(max_span=20, ramp=5)
+    ), False)  # fmt: skip
+    length = next(length for length in range(1, 10_000) if pays(length, spans_of(mixer).reach or 0))
+    x, positions = torch.randn(1, length, 8, dtype=torch.float64), torch.arange(length).unsqueeze(0)
+    with_weights, _, _ = mixer(x, positions, need_weights=True)
+    torch.testing.assert_close(mixer(x, positions)[0], with_weights)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,8 +10,10 @@ from typing import Any
 
 import pytest
 import torch
+from torch.nn.attention import flex_attention
 
 from nmt.inference.engines import native
+from nmt.kernels import flex
 from nmt.training.loss import Loss, batch_loss
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts"))
@@ -111,8 +114,46 @@ def test_a_missing_device_is_refused(
     assert said.out == "" and said.err.count("\n") == 1 and sentence in said.err
 
 
+@pytest.fixture
+def small_patterns(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make the tensors small and let torch compute FlexAttention by plain operations."""
+    for size, value in {"LENGTH": 140, "HEADS": 2, "KV_HEADS": 1, "HEAD_DIM": 4}.items():
+        monkeypatch.setattr(check_device.pattern_kernels, size, value)
+    monkeypatch.setattr(flex_attention, "_FLEX_ATTENTION_DISABLE_COMPILE_DEBUG", True)
+
+
+def test_patterns_are_compared_and_timed(capsys: pytest.CaptureFixture[str], small_patterns: None) -> None:
+    names = ["bigbird-encoder", "window_global-decoder", "sliding-512"]
+    assert check_device.main(["cpu", "--patterns", "--variants", *names]) == 0
+    *found, timed, summary = lines(capsys)
+    assert [line.split()[:2] for line in (*found, timed)] == [[name, "passed"] for name in names]
+    assert all(0 < float(line.split()[2]) < 1 for line in found)
+    assert re.findall(r"(flex|mask|dense|windowed).*? [\d.]+ ms", timed) == ["flex", "mask", "dense", "windowed"]
+    assert summary.startswith("3 variants on ") and summary.endswith(": all passed")
+
+
+def test_a_wrong_mask_is_reported(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, small_patterns: None
+) -> None:
+    attention = flex.pattern_attention
+
+    def wider(query: Any, key: Any, value: Any, positions: Any, allows: Any, name: Any, **options: Any) -> Any:
+        return attention(query, key, value, positions, lambda i, j, n: (i - j).abs() <= 65, "wider", **options)
+
+    monkeypatch.setattr(flex, "pattern_attention", wider)
+    assert check_device.main(["cpu", "--patterns", "--variants", "sliding-decoder"]) == 1
+    assert re.search(r"FAILED  torch.float32 contexts differ by 0\.\d+ \(at most 1e-05\)", lines(capsys)[0])
+
+
+def test_patterns_have_no_values_without_a_device(capsys: pytest.CaptureFixture[str]) -> None:
+    assert check_device.main(["fake", "--patterns"]) == 2
+    assert "choose cpu or cuda" in capsys.readouterr().err
+
+
 def test_unknown_variants_and_devices_are_refused_with_the_known_names(capsys: pytest.CaptureFixture[str]) -> None:
     assert check_device.main(["cpu", "--variants", "cho", "choo"]) == 2
     assert "there is no variant choo: choose from cho, " in capsys.readouterr().err
+    assert check_device.main(["cpu", "--patterns", "--variants", "cho"]) == 2
+    assert "there is no variant cho: choose from sliding-encoder, " in capsys.readouterr().err
     assert check_device.main(["tpu"]) == 2
     assert "there is no device tpu: choose cpu, cuda or fake" in capsys.readouterr().err

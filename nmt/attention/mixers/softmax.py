@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +16,7 @@ from nmt.attention.patterns import Everything, Pattern, causal, padding
 from nmt.attention.positions import Positions, make_positions
 from nmt.config.mechanisms import Place
 from nmt.config.models import TransformerConfig
+from nmt.kernels import flex
 from nmt.kernels.scaled_dot_product import attention
 from nmt.kernels.windowed import pays, windowed_attention
 
@@ -79,9 +80,11 @@ class SelfAttention(Mixer):
             key = torch.cat((state.keys.to(key.dtype), key), dim=2)
             value = torch.cat((state.values.to(value.dtype), value), dim=2)
             state = self._remembered(key, value, state.forgotten)
+        kernel = "dense" if need_weights or state is not None else self._kernel(query)
+        if kernel != "dense":
+            make_context = self._flex_context if kernel == "flex" else self._local_context
+            return self._output(make_context(query, key, value, positions, mask)), None, None
         key, value = heads.shared(key), heads.shared(value)
-        if state is None and not need_weights and self._is_local(x.size(1)):
-            return self._output(self._local_context(query, key, value, positions, mask)), None, None
         # bias on the scores
         key_positions = _last_positions(positions, key.size(2))
         hides_future = self.causal and x.size(1) > 1  # a single new position may attend to all positions so far
@@ -116,10 +119,30 @@ class SelfAttention(Mixer):
         output: Tensor = self.output_projection(self.normaliser.of_context(self.heads.merge(context)))
         return output
 
-    def _is_local(self, length: int) -> bool:
-        """Return whether only keys within the pattern's reach have to be compared, and whether that is faster."""
-        plain = self.normaliser.fused and not self.positions.enters_scores and not self.positions.changes_values
-        return plain and self.pattern.reach is not None and pays(length, self.pattern.reach)
+    def _kernel(self, query: Tensor) -> Literal["dense", "windowed", "flex"]:
+        """Choose how the contexts of whole sequences are computed if no weights are asked for.
+
+        All ways give the same. `dense` compares all queries with all keys, and is the definition. The others skip keys
+        that the pattern hides. They have torch's softmax and no place for weights or biases, and therefore cannot
+        compute other normalisers, positions that enter scores or values (ALiBi, T5, Shaw), or patterns that prefer some
+        keys (Gaussians, adaptive spans). `flex` has no dropout of weights; `windowed` needs a pattern with a reach.
+        """
+        length, head_dim = query.shape[2:]
+        pattern, positions = self.pattern, self.positions
+        plain = self.normaliser.fused and not positions.enters_scores and not positions.changes_values
+        if not (plain and pattern.restricts and pattern.only_allows):
+            return "dense"
+        dropped = self.training and self.dropout.p > 0
+        if not dropped and flex.pays(query.device, query.dtype, length, head_dim):
+            return "flex"
+        return "windowed" if pattern.reach is not None and pays(length, pattern.reach) else "dense"
+
+    def _flex_context(
+        self, query: Tensor, key: Tensor, value: Tensor, positions: Tensor, mask: Tensor | None
+    ) -> Tensor:
+        """Return the contexts [rows, heads, length, head_dim] of a sequence, for a pattern on a GPU."""
+        allows, name = self.pattern.allows, self.pattern.name
+        return flex.pattern_attention(query, key, value, positions, allows, name, mask=mask, causal=self.causal)
 
     def _local_context(
         self, query: Tensor, key: Tensor, value: Tensor, positions: Tensor, mask: Tensor | None
@@ -129,8 +152,8 @@ class SelfAttention(Mixer):
         lengths = None if mask is None else mask.sum(dim=1)[:, None, None, None]
         return windowed_attention(
             query,
-            key,
-            value,
+            self.heads.shared(key),
+            self.heads.shared(value),
             positions,
             lambda i, j: self.pattern.allows(i, j, lengths),
             reach=self.pattern.reach,

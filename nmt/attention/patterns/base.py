@@ -20,9 +20,19 @@ class Pattern(nn.Module):
     """
 
     restricts = True  # whether it changes anything: not this base class
-    # the largest distance to a key that a query reads, on either side, if there is one and the pattern overrides only
-    # `allows`; search can forget what is further back, and long sequences are compared in blocks (kernels/windowed.py)
+    # the largest distance to a key that a query reads, on either side, if there is one; search can forget what is
+    # further back, and if `allows` says it all, long sequences are compared in blocks (kernels/windowed.py)
     reach: int | None = None
+
+    @property
+    def name(self) -> str:
+        """The kind of pattern and its options: if they are equal, so is `allows`."""
+        return repr((type(self), {key: each for key, each in vars(self).items() if not key.startswith("_")}))
+
+    @property
+    def only_allows(self) -> bool:
+        """Whether every key either counts in full or not at all, as `allows` says."""
+        return type(self).bias is Pattern.bias
 
     def allows(self, i: Tensor, j: Tensor, length: Tensor | None) -> Tensor:
         """Return whether a query at position i may attend to a key at position j, for each element (bool).
