@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import sys
-from argparse import Namespace
+from argparse import ArgumentTypeError, Namespace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from nmt.cli.common import DONE, FAILED, Parser, check_stdout, number, run_command
 from nmt.config.ranges import Processes
 from nmt.errors import NmtError, UsageError
 from nmt.files import check_writable, from_home
 from nmt.messages import tell, visible
+
+if TYPE_CHECKING:
+    from nmt.study.processes import Carry
 
 say = partial(tell, speaker="nmt-study")
 
@@ -21,7 +24,7 @@ def main(argv: list[str] | None = None) -> int:
     """Run the command and return its exit status."""
     parser = Parser(
         "nmt-study",
-        "STUDY.yaml|NAME [key=value ...] -o DIR [--jobs N] [--dry-run]",
+        "STUDY.yaml|NAME [key=value ...] -o DIR [--jobs N] [--submit slurm [--job-option KEY=VALUE ...]] [--dry-run]",
         "Train several systems with several seeds under equal conditions, and test which are better than the\n"
         "baseline. Runs are saved in DIR/runs/, the report in DIR/study.md and DIR/study.json. Run the same command\n"
         "again to continue a study.",
@@ -33,6 +36,10 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("-o", "--output", metavar="DIR", type=from_home, help="the folder of the study")
     jobs = "train this many runs at the same time; default: jobs of the study"
     parser.add_argument("--jobs", metavar="N", type=number(Processes), help=jobs)
+    submit = "train each run in a job of its own: slurm submits to a Slurm cluster, local starts jobs on this machine"
+    parser.add_argument("--submit", choices=["slurm", "local"], help=submit)
+    option = "with --submit, an option of submitit, such as timeout_min=600 or slurm_partition=gpu; may be repeated"
+    parser.add_argument("--job-option", metavar="KEY=VALUE", action="append", type=_option, default=[], help=option)
     dry = "print the runs with parameters, FLOP, and estimated updates and minutes, and exit without training"
     parser.add_argument("--dry-run", action="store_true", help=dry)
     return run_command(parser, _study, argv)
@@ -45,6 +52,8 @@ def _study(arguments: Namespace) -> int:
     study = read_study(arguments.study, arguments.overrides)
     if arguments.output is None and not arguments.dry_run:
         raise UsageError("name the folder of the study with -o DIR, or give --dry-run")
+    if arguments.job_option and arguments.submit is None:
+        raise UsageError("--job-option needs --submit: without it there are no jobs")
     folder = Path(arguments.output or ".")
     check_writable(folder, folder=True)
 
@@ -54,11 +63,16 @@ def _study(arguments: Namespace) -> int:
     from nmt.study.conduct import Conductor
     from nmt.study.ensembles import check_sizes
     from nmt.study.listing import table
-    from nmt.study.processes import default_context
+    from nmt.study.processes import default_context, in_processes
     from nmt.study.report import MARKDOWN, write_report
 
     torch.set_num_threads(1)  # this process only counts and compares
-    conductor = Conductor(study, folder, say, default_context(), arguments.jobs or study.jobs)
+    carry: Carry = partial(in_processes, default_context())
+    if arguments.submit and not arguments.dry_run:
+        from nmt.study.jobs import executor_of, in_jobs
+
+        carry = partial(in_jobs, executor_of(arguments.submit, folder, study.threads, dict(arguments.job_option)))
+    conductor = Conductor(study, folder, say, carry, arguments.jobs or study.jobs)
     if arguments.dry_run:
         planned = plan.variants(study, conductor.find_sizes)
         plan.check_measurable(study, planned)
@@ -71,6 +85,14 @@ def _study(arguments: Namespace) -> int:
     print(visible(_told(write_report(outcome, folder)), "\n"))
     print(f"\nreport: {folder / MARKDOWN}")
     return FAILED if outcome.failures else DONE
+
+
+def _option(text: str) -> tuple[str, int | str]:
+    """Return the key and the value of KEY=VALUE."""
+    key, equals, value = text.partition("=")
+    if not (key.isidentifier() and equals):
+        raise ArgumentTypeError("expected KEY=VALUE, such as timeout_min=600")
+    return key, int(value) if value.isdecimal() else value
 
 
 def _told(found: dict[str, Any]) -> str:

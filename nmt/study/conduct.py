@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from multiprocessing.context import BaseContext
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,7 @@ from nmt.study import plan, work
 from nmt.study.cost import Sizes, sizes_from
 from nmt.study.ensembles import Ensemble, check_sizes, check_vocabularies, ensembles, untrained
 from nmt.study.plan import Run, Variant
-from nmt.study.processes import Failure, Task, in_processes
+from nmt.study.processes import Carry, Failure, Task
 from nmt.study.results import RESULTS, SPEEDS, Row, Rows, digests_of, known_by
 from nmt.study.study import Study
 
@@ -42,12 +41,12 @@ class Outcome:
 
 @dataclass
 class Conductor:
-    """A study in its folder, and how to speak and to start processes."""
+    """A study in its folder, and how to speak and to have tasks done."""
 
     study: Study
     folder: Path
     say: Say
-    context: BaseContext
+    carry: Carry
     jobs: int
     data: dict[str, str] = field(default_factory=dict)  # digests
     failures: dict[str, str] = field(default_factory=dict)
@@ -168,9 +167,7 @@ class Conductor:
         tasks = [Task(run.name, work.train_and_score, arguments(run), self._log(run.name)) for run in missing.values()]
         started, spent = time.monotonic(), 0
         to_spend = sum(run.config.training.max_steps or 0 for run in missing.values())
-        for task, result in in_processes(
-            tasks, self.jobs, self.context, lambda task: self.say(f"{task.name}: started")
-        ):
+        for task, result in self.carry(tasks, self.jobs, lambda task: self.say(f"{task.name}: started")):
             run = missing[task.name]
             spent += run.config.training.max_steps or 0
             left = (time.monotonic() - started) * (to_spend - spent) / spent
@@ -207,9 +204,7 @@ class Conductor:
             for name, each in ready.items()
         ]
         found = {}
-        for task, result in in_processes(
-            tasks, self.jobs, self.context, lambda task: self.say(f"{task.name}: started")
-        ):
+        for task, result in self.carry(tasks, self.jobs, lambda task: self.say(f"{task.name}: started")):
             each = ready[task.name]
             if isinstance(result, Failure):
                 self.failures[each.name] = result.sentence
@@ -237,7 +232,7 @@ class Conductor:
 
     def _one(self, task: Task) -> Any:
         """Run one task alone and return its result; raises NmtError if it fails."""
-        ((_, result),) = in_processes([task], 1, self.context, lambda task: None)
+        ((_, result),) = self.carry([task], 1, lambda task: None)
         if isinstance(result, Failure):
             raise NmtError(f"{task.name}: {result.sentence}")
         return result

@@ -9,6 +9,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import BaseContext
@@ -40,6 +41,10 @@ class Failure:
     sentence: str
 
 
+Begun = Callable[[Task], None]  # called with each task that starts
+Carry = Callable[[Sequence[Task], int, Begun], Iterator[tuple[Task, Any]]]  # runs tasks, at most so many at a time
+
+
 def default_context() -> BaseContext:
     """Return how processes start: forked from a process that has imported everything but computed nothing, if possible.
 
@@ -52,9 +57,7 @@ def default_context() -> BaseContext:
     return context
 
 
-def in_processes(
-    tasks: Sequence[Task], jobs: int, context: BaseContext, begun: Callable[[Task], None]
-) -> Iterator[tuple[Task, Any]]:
+def in_processes(context: BaseContext, tasks: Sequence[Task], jobs: int, begun: Begun) -> Iterator[tuple[Task, Any]]:
     """Run tasks, at most `jobs` at a time, and yield each with its result, or a Failure, when it ends.
 
     `begun` is called when a task starts. If the caller stops early, the running tasks are asked to end (SIGTERM) and
@@ -83,8 +86,7 @@ def in_processes(
 def _start(task: Task, context: BaseContext) -> tuple[Connection, BaseProcess]:
     make_folder(task.log.parent)
     ours, theirs = context.Pipe(duplex=False)
-    arguments = (task.function, task.arguments, task.log, theirs)
-    process: BaseProcess = context.Process(target=_work, args=arguments, name=task.name)  # type: ignore[attr-defined]
+    process: BaseProcess = context.Process(target=_work, args=(task, theirs), name=task.name)  # type: ignore[attr-defined]
     process.start()
     theirs.close()  # so that the end of the process is the end of what can be read
     return ours, process
@@ -103,27 +105,33 @@ def _result(connection: Connection, process: BaseProcess, task: Task) -> Any:
     return result
 
 
-def _work(function: Callable[..., Any], arguments: Sequence[Any], log: Path, connection: Connection) -> None:
-    """Call a function in this new process, and send its result, or the reason why there is none."""
-    with log.open("a", encoding="utf-8", buffering=1) as file:
-        for descriptor in (1, 2):
-            os.dup2(file.fileno(), descriptor)
-        sys.stdout = sys.stderr = file
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent, which ends this process by SIGTERM
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        threading.Thread(target=_end_with_parent, daemon=True).start()
-        try:
-            result = function(*arguments)
-        except SystemExit:
-            return  # ended by a signal, as a training is: the parent has asked for it
-        except NmtError as error:
-            print(error, flush=True)
-            result = Failure(str(error))
-        except Exception as error:
-            traceback.print_exc()
-            told = "out of memory" if is_out_of_memory(error) else f"{type(error).__name__}: {error}".splitlines()[0]
-            result = Failure(f"{told} (see {log})")
-        connection.send(result)
+def _work(task: Task, connection: Connection) -> None:
+    """Call the function of a task in this new process, and send its result, or the reason why there is none."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent, which ends this process by SIGTERM
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    with suppress(SystemExit):  # ended by a signal, as a training is: the parent has asked for it
+        connection.send(result_of(task))
+
+
+def result_of(task: Task) -> Any:
+    """Return the result of a task, or the reason why there is none, as a Failure.
+
+    From now on, this process writes its messages to the log of the task.
+    """
+    file = task.log.open("a", encoding="utf-8", buffering=1)
+    for descriptor in (1, 2):
+        os.dup2(file.fileno(), descriptor)
+    sys.stdout = sys.stderr = file
+    try:
+        return task.function(*task.arguments)
+    except NmtError as error:
+        print(error, flush=True)
+        return Failure(str(error))
+    except Exception as error:
+        traceback.print_exc()
+        told = "out of memory" if is_out_of_memory(error) else f"{type(error).__name__}: {error}".splitlines()[0]
+        return Failure(f"{told} (see {task.log})")
 
 
 def _end_with_parent() -> None:

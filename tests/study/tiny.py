@@ -7,12 +7,13 @@ import multiprocessing
 import os
 import signal
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from nmt.config.load import save_config
 from nmt.study import conduct, report, study
-from nmt.study.processes import default_context
+from nmt.study.processes import Carry, default_context, in_processes
 from nmt.study.results import Rows
 from nmt.training.trainer import Trainer
 from tests.toy_run import made_up_lines
@@ -37,11 +38,12 @@ def write_study(folder: Path, **changes: Any) -> Path:
     return path
 
 
-def conducted(path: Path, folder: Path, fork: bool = False) -> dict[str, Any]:
+def conducted(path: Path, folder: Path, fork: bool = False, carry: Carry | None = None) -> dict[str, Any]:
     """Conduct a study in `folder` and return the content of study.json."""
     said: list[str] = []
     context = multiprocessing.get_context("fork") if fork else default_context()
-    outcome = conduct.Conductor(study.read_study(str(path)), folder, said.append, context, 2).conduct()
+    carry = carry or partial(in_processes, context)
+    outcome = conduct.Conductor(study.read_study(str(path)), folder, said.append, carry, 2).conduct()
     return {**report.write_report(outcome, folder), "said": said}
 
 
