@@ -64,23 +64,32 @@ def forked(
     closed: Sequence[int] = (),
     limit: tuple[int, int] | None = None,
     stdout: str | None = None,
+    first: Callable[[], None] | None = None,
 ) -> Outcome:
     """Run a command such as nmt-train on the input `text`, and return its outcome.
 
     `closed` are standard streams that it does not have, `limit` is a limit of resources such as (RLIMIT_FSIZE, 100),
-    and `stdout` is a file to which its output goes.
+    `stdout` is a file to which its output goes, and `first` is called in the process before the command.
     """
     call = Call(name.removeprefix("nmt-"), list(map(str, arguments)), text)
     with TemporaryDirectory(prefix="forked-") as folder:
         messages = Path(folder) / "messages"  # a pipe: a limit of the size of files would hold for them, too
         os.mkfifo(messages)
         with os.fdopen(os.open(messages, os.O_RDONLY | os.O_NONBLOCK), encoding="utf-8") as said:
-            before = partial(_prepare, closed, limit, stdout, messages)
+            before = partial(_prepare, closed, limit, stdout, first, messages)
             outcome = _server().submit(run, call, limit=240, before=before).result()
             return outcome._replace(err=said.read())
 
 
-def _prepare(closed: Sequence[int], limit: tuple[int, int] | None, stdout: str | None, messages: Path) -> None:
+def _prepare(
+    closed: Sequence[int],
+    limit: tuple[int, int] | None,
+    stdout: str | None,
+    first: Callable[[], None] | None,
+    messages: Path,
+) -> None:
+    if first is not None:
+        first()
     os.dup2(os.open(messages, os.O_WRONLY), 2)
     if stdout is not None:
         os.dup2(os.open(stdout, os.O_WRONLY), 1)

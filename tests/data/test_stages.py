@@ -5,10 +5,13 @@ from __future__ import annotations
 import dataclasses
 import os
 import resource
+import signal
 import subprocess
 import sys
 import textwrap
 from collections.abc import Callable, Iterator
+from functools import partial
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +21,8 @@ from nmt.config.data import CorpusConfig, DataConfig, TokenizerConfig
 from nmt.config.load import save_config
 from nmt.config.models import TransformerConfig
 from nmt.config.schema import Config, TrainingConfig
-from nmt.data import stages
+from nmt.data import blocks, stages, store_writer, tokenizer
+from nmt.data import prepare as preparation
 from nmt.data.blocks import lines_of
 from nmt.data.prepare import Prepared, prepare
 from nmt.data.sources import hub, source_of
@@ -26,6 +30,8 @@ from nmt.data.sources import stream as streaming
 from nmt.data.sources.source import Source
 from nmt.errors import ConfigError, NmtError, Unfinished
 from tests.data.test_prepare import BAD, VAL, embedded, write
+from tests.forked import forked
+from tests.torture.calls import Outcome
 
 PAIRS = embedded("train", 900)
 FIRST = [*PAIRS[:500], *BAD, *PAIRS[40:60]]  # ends with duplicates of pairs in other blocks
@@ -94,42 +100,42 @@ def test_rows_of_a_corpus_are_counted(config: Config, tmp_path: Path) -> None:
 
 # -- resuming after a kill ------------------------------------------------------------------------------------------
 
-DRIVER = """
-    import os, signal, sys
-    from nmt.config.load import read_config
-    from nmt.data import blocks, prepare, stages, store_writer, tokenizer
-    from nmt.data.sources.source import Source
+OWNERS = {
+    "Blocks": blocks.Blocks,
+    "StoreWriter": store_writer.StoreWriter,
+    "Tokenizer": tokenizer.Tokenizer,
+    "prepare": preparation,
+}
 
+
+def small_blocks() -> None:
     Source.block, stages._COMMIT = 64, 3
 
-    def die_at(owner, name, turn, after):
-        function, calls = getattr(owner, name), iter(range(1000))
-        def wrapper(*arguments, **options):
-            number = next(calls)
-            if number == turn and not after:
-                os.kill(os.getpid(), signal.SIGKILL)
-            result = function(*arguments, **options)
-            if number == turn:
-                if isinstance(arguments[0], store_writer.StoreWriter):
-                    arguments[0].commit()  # written, but not recorded in stored.json
-                os.kill(os.getpid(), signal.SIGKILL)
-            return result
-        setattr(owner, name, wrapper)
 
-    owners = {"Blocks": blocks.Blocks, "StoreWriter": store_writer.StoreWriter, "Tokenizer": tokenizer.Tokenizer,
-              "prepare": prepare}
-    if len(sys.argv) > 2:
-        owner, name, turn, after = sys.argv[2:]
-        die_at(owners[owner], name, int(turn), after == "after")
-    print(prepare.prepare(read_config(sys.argv[1]), lambda line: print(line, file=sys.stderr, flush=True)).folder)
-"""
+def die_at(owner: str, name: str, turn: str, when: str) -> None:
+    """Have this process killed before or after a call of a function, counted from 0."""
+    small_blocks()
+    function, calls = getattr(OWNERS[owner], name), count()
+
+    def wrapper(*arguments: Any, **options: Any) -> Any:
+        fatal = next(calls) == int(turn)
+        if fatal and when == "before":
+            os.kill(os.getpid(), signal.SIGKILL)
+        result = function(*arguments, **options)
+        if fatal:
+            if isinstance(arguments[0], store_writer.StoreWriter):
+                arguments[0].commit()  # written, but not recorded in stored.json
+            os.kill(os.getpid(), signal.SIGKILL)
+        return result
+
+    setattr(OWNERS[owner], name, wrapper)
 
 
-def drive(config: Config, *kill: str) -> subprocess.CompletedProcess[str]:
+def drive(config: Config, *kill: str) -> Outcome:
+    """Run nmt-prepare in a process of its own, which dies at the given call, if any."""
     path = Path(config.data.cache).with_suffix(".yaml")
     save_config(config, path)
-    command = [sys.executable, "-c", textwrap.dedent(DRIVER), str(path), *kill]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120)
+    return forked("nmt-prepare", [path], first=partial(die_at, *kill) if kill else small_blocks)
 
 
 @pytest.fixture
@@ -157,37 +163,45 @@ def test_killed_anywhere_and_run_again(
     config.data.workers = workers
     for kill in kills:
         killed = drive(config, *kill.split())
-        assert killed.returncode == -9, killed.stderr
+        assert killed.status == -9, killed.err
         assert not [path for path in (tmp_path / "cache").iterdir() if not path.name.startswith(".")]
     done = drive(config)
-    assert done.returncode == 0, done.stderr
-    assert said in done.stderr
+    assert done.status == 0, done.err
+    assert said in done.err
     assert the_only(tmp_path / "cache") == expected
 
 
 def test_finished_parts_are_not_done_again(config: Config, tmp_path: Path) -> None:
-    assert drive(config, "StoreWriter", "extend", "4", "after").returncode == -9
+    assert drive(config, "StoreWriter", "extend", "4", "after").status == -9
     done = drive(config)
-    assert "training the tokenizer" not in done.stderr
-    assert "pairs read" not in done.stderr
-    encoded = int(done.stderr.split(" pairs encoded in")[0].split()[-1].replace(",", ""))
+    assert "training the tokenizer" not in done.err
+    assert "pairs read" not in done.err
+    encoded = int(done.err.split(" pairs encoded in")[0].split()[-1].replace(",", ""))
     assert 0 < encoded < 800
 
 
 def test_another_configuration_begins_anew(config: Config, tmp_path: Path) -> None:
-    assert drive(config, "Blocks", "write", "5", "after").returncode == -9
+    assert drive(config, "Blocks", "write", "5", "after").status == -9
     config.data.cleaning.max_ratio = 2.0
-    assert "read before" not in drive(config).stderr
+    assert "read before" not in drive(config).err
     names = [path.name for path in (tmp_path / "cache").iterdir()]
     assert len([name for name in names if name.endswith(".partial")]) == 1, "what was begun stays for its own"
     config.data.cleaning.max_ratio = 4.0
-    assert "resuming after" in drive(config).stderr
+    assert "resuming after" in drive(config).err
 
 
 def test_two_at_once_do_the_work_once(config: Config, expected: dict[str, bytes], tmp_path: Path) -> None:
+    script = """
+        import sys
+        from nmt.cli.prepare import main
+        from nmt.data import stages
+        from nmt.data.sources.source import Source
+        Source.block, stages._COMMIT = 64, 3
+        sys.exit(main())
+    """
     path = tmp_path / "config.yaml"
     save_config(config, path)
-    command = [sys.executable, "-c", textwrap.dedent(DRIVER), str(path)]
+    command = [sys.executable, "-c", textwrap.dedent(script), str(path)]
     pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     processes = [subprocess.Popen(command, **pipes) for _ in range(3)]
     answers = [process.communicate(timeout=120) for process in processes]
@@ -208,7 +222,7 @@ def test_one_that_waits_goes_on_where_another_was_killed(
         print("held", flush=True)
         time.sleep(60)
     """
-    assert drive(config, "Blocks", "write", "5", "after").returncode == -9
+    assert drive(config, "Blocks", "write", "5", "after").status == -9
     (partial,) = (path for path in (tmp_path / "cache").iterdir() if path.name.endswith(".partial"))
     command = [sys.executable, "-c", textwrap.dedent(lock), str(partial.with_suffix(".lock"))]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as holder:

@@ -22,7 +22,7 @@ from kill_training import compare, kill_and_resume
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Kill a run twice. It uses dropout and subword sampling, averages its weights and saves often."""
+    """Kill a run three times. It uses dropout and subword sampling, averages its weights and saves often."""
     folder = tmp_path_factory.mktemp("killed")
     # a model without attention, because drawing attention heatmaps would take most of the time
     config = tiny_config(folder, model=FIXED_VECTOR, training__max_steps=60, training__validate_every=10,
@@ -30,12 +30,12 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
                          training__keep_best=2, training__average="best")  # fmt: skip
     save_config(config, folder / "config.yaml")
     command = [sys.executable, "-m", "nmt.cli.train", str(folder / "config.yaml")]
-    done, starts = kill_and_resume(command, folder, 2, random.Random())
-    assert done == 2 and starts >= 3
+    done, starts = kill_and_resume(command, folder, 3, random.Random())
+    assert done == 3 and starts >= 4
     return folder
 
 
-def test_random_kills_leave_no_trace(runs: Path) -> None:
+def test_three_random_kills_leave_no_trace(runs: Path) -> None:
     assert compare(runs / "killed", runs / "undisturbed") == []
 
 
