@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
+import tempfile
 from argparse import ArgumentTypeError, Namespace
 from functools import partial
 from pathlib import Path
@@ -16,6 +18,7 @@ from nmt.messages import tell, visible
 
 if TYPE_CHECKING:
     from nmt.study.processes import Carry
+    from nmt.study.study import Study
 
 say = partial(tell, speaker="nmt-study")
 
@@ -54,32 +57,47 @@ def _study(arguments: Namespace) -> int:
         raise UsageError("name the folder of the study with -o DIR, or give --dry-run")
     if arguments.job_option and arguments.submit is None:
         raise UsageError("--job-option needs --submit: without it there are no jobs")
-    folder = Path(arguments.output or ".")
-    check_writable(folder, folder=True)
+    if arguments.output is not None:
+        check_writable(arguments.output, folder=True)
 
     import torch
 
+    torch.set_num_threads(1)  # this process only counts and compares
+    return _list_runs(study) if arguments.dry_run else _conduct(study, arguments)
+
+
+def _list_runs(study: Study) -> int:
+    """Print what the study would train."""
     from nmt.study import plan
     from nmt.study.conduct import Conductor
     from nmt.study.ensembles import check_sizes
     from nmt.study.listing import table
     from nmt.study.processes import default_context, in_processes
+
+    folder = Path(tempfile.mkdtemp(prefix="nmt-study-"))  # for logs, to which an error refers
+    planned = plan.variants(
+        study, Conductor(study, folder, say, partial(in_processes, default_context()), 1).find_sizes
+    )
+    plan.check_measurable(study, planned)
+    check_sizes(study, planned)
+    print(visible(table(study, planned), "\n"))
+    shutil.rmtree(folder)
+    return DONE
+
+
+def _conduct(study: Study, arguments: Namespace) -> int:
+    """Train what is not trained yet, and write the report."""
+    from nmt.study.conduct import Conductor
+    from nmt.study.processes import default_context, in_processes
     from nmt.study.report import MARKDOWN, write_report
 
-    torch.set_num_threads(1)  # this process only counts and compares
+    folder = Path(arguments.output)
     carry: Carry = partial(in_processes, default_context())
-    if arguments.submit and not arguments.dry_run:
+    if arguments.submit:
         from nmt.study.jobs import executor_of, in_jobs
 
         carry = partial(in_jobs, executor_of(arguments.submit, folder, study.threads, dict(arguments.job_option)))
-    conductor = Conductor(study, folder, say, carry, arguments.jobs or study.jobs)
-    if arguments.dry_run:
-        planned = plan.variants(study, conductor.find_sizes)
-        plan.check_measurable(study, planned)
-        check_sizes(study, planned)
-        print(visible(table(study, planned), "\n"))
-        return DONE
-    outcome = conductor.conduct()
+    outcome = Conductor(study, folder, say, carry, arguments.jobs or study.jobs).conduct()
     if not outcome.rows:
         raise NmtError(f"no run could be trained: see {folder / 'logs'}")
     print(visible(_told(write_report(outcome, folder)), "\n"))

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import signal
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -177,6 +179,16 @@ def test_a_dry_run_prints_the_runs_and_starts_nothing(tmp_path: Path) -> None:
     assert {row[3] for row in rows} == {"6"}
     assert int(rows[0][1].replace(",", "")) > int(rows[1][1].replace(",", ""))
     assert sorted(each.name for each in tmp_path.iterdir()) == ["base.yaml", "study.yaml", "text"]
+
+
+def test_a_dry_run_that_has_to_prepare_data_leaves_nothing_where_it_runs(tmp_path: Path) -> None:
+    study = write_study(tmp_path, overrides=["tokenizer.algorithm=word", "tokenizer.vocab_size=auto"])
+    here = tmp_path / "here"
+    here.mkdir()
+    outcome = forked("nmt-study", [study, "--dry-run"], first=partial(os.chdir, here))
+    assert outcome.status == 0, outcome.err
+    assert "preparing the data to find the size of the vocabulary" in outcome.err
+    assert not list(here.iterdir())
 
 
 def test_the_folder_is_named(tmp_path: Path) -> None:
