@@ -75,9 +75,8 @@ def _list_runs(study: Study) -> int:
     from nmt.study.processes import default_context, in_processes
 
     folder = Path(tempfile.mkdtemp(prefix="nmt-study-"))  # for logs, to which an error refers
-    planned = plan.variants(
-        study, Conductor(study, folder, say, partial(in_processes, default_context()), 1).find_sizes
-    )
+    conductor = Conductor(study, folder, say, partial(in_processes, default_context()), jobs=1)
+    planned = plan.variants(study, conductor.find_sizes)
     plan.check_measurable(study, planned)
     check_sizes(study, planned)
     print(visible(table(study, planned), "\n"))
