@@ -19,7 +19,7 @@ def doubly_stochastic(weights: Tensor, src_mask: Tensor, tgt_mask: Tensor) -> Te
     return ((1 - received).square() * src_mask).sum()
 
 
-def guided_cross_entropy(weights: Tensor, links: Tensor) -> Tensor:
+def guided(weights: Tensor, links: Tensor) -> Tensor:
     """Return the sum over linked target positions i of -1/|links_i| sum_{j in links_i} log alpha_ij, over the batch.
 
     This is the cross-entropy between attention and given word alignments (Chen et al. 2016; Garg et al. 2019).
@@ -32,14 +32,3 @@ def guided_cross_entropy(weights: Tensor, links: Tensor) -> Tensor:
     # cross-entropy
     log_weights = wide(weights).clamp(min=_LEAST).log().mean(1)  # [rows, tgt_len, src_len]
     return -(shares * log_weights).sum()
-
-
-def guided_multiplication(weights: Tensor, links: Tensor) -> Tensor:
-    """Return the sum over linked target positions i of -log sum_{j in links_i} alpha_ij, over the batch.
-
-    It asks for weight on the linked source positions together, however it is divided among them: the multiplication
-    loss of Liu et al. 2016, up to a constant. Shapes and least weights are those of `guided_cross_entropy`.
-    """
-    linked = (wide(weights) * links.unsqueeze(1)).sum(3)  # [rows, heads, tgt_len]
-    log_linked = linked.clamp(min=_LEAST).log().mean(1)  # [rows, tgt_len]
-    return -(log_linked * links.any(2)).sum()

@@ -38,7 +38,6 @@ from nmt.files import from_home
 DEVICE = re.compile("auto|cuda(:[0-9]+)?|mps|cpu")  # valid names of devices
 PRECISIONS = Literal["auto", "fp32", "bf16", "native"]  # native: bf16 if the device has instructions for it
 UNKNOWN = Literal["none", "copy", "dictionary"]
-GuidedLoss = Literal["cross_entropy", "multiplication"]
 
 
 # -- training -----------------------------------------------------------------------------------------------------
@@ -82,7 +81,6 @@ class GuidedAttentionConfig:
     """
 
     weight: Annotated[float, Range(0, 1000)] = 0.0  # factor of the loss per target token; 0: off
-    loss: GuidedLoss = "cross_entropy"  # cross_entropy: equal weights for linked words; multiplication: any shares
     layer: Count | None = None  # Transformer: the decoder layer that is guided, from 1; null: the last but one
     heads: list[Count] = field(default_factory=lambda: [1])  # Transformer: the heads of that layer that are guided
 

@@ -6,12 +6,11 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from nmt.attention.losses import guided_cross_entropy, guided_multiplication
-from nmt.config.schema import GuidedLoss, TrainingConfig
+from nmt.attention.losses import guided
+from nmt.config.schema import TrainingConfig
 from nmt.models.contract import Decoded, NamedLoss, OneLayer
 
 NAME = "guided_attention"  # of the loss, in logs
-_LOSSES = {"cross_entropy": guided_cross_entropy, "multiplication": guided_multiplication}
 
 
 @dataclass(frozen=True)
@@ -21,7 +20,6 @@ class Guidance:
     weight: float
     need: OneLayer  # what has to be requested from the decoder
     heads: list[int]  # counted from 0
-    kind: GuidedLoss = "cross_entropy"
 
     @classmethod
     def of(cls, config: TrainingConfig) -> Guidance | None:
@@ -30,10 +28,10 @@ class Guidance:
         if not chosen.weight:
             return None
         layer = None if chosen.layer is None else chosen.layer - 1
-        return cls(chosen.weight, OneLayer(layer), [head - 1 for head in chosen.heads], chosen.loss)
+        return cls(chosen.weight, OneLayer(layer), [head - 1 for head in chosen.heads])
 
     def loss(self, decoded: Decoded, links: Tensor) -> NamedLoss:
         """Return the loss of a batch with these links, for what the decoder returned when `need` was requested."""
         assert decoded.weights is not None, "its weights were requested"
         weights = decoded.weights[:, 0, self.heads]  # [rows, heads, tgt_len, src_len]
-        return NamedLoss(NAME, self.weight, lambda log_probs, mask: _LOSSES[self.kind](weights, links))
+        return NamedLoss(NAME, self.weight, lambda log_probs, mask: guided(weights, links))

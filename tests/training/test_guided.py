@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import math
 import pickle
-from collections.abc import Callable
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -16,11 +15,11 @@ import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import Tensor
 
-from nmt.attention.losses import guided_cross_entropy, guided_multiplication
+from nmt.attention.losses import guided
 from nmt.config.load import config_from_dict
 from nmt.config.mechanisms import unguided
 from nmt.config.models import TransformerConfig
-from nmt.config.schema import Config, GuidedLoss
+from nmt.config.schema import Config
 from nmt.data.batch import Batch, collate
 from nmt.data.links import NO_LINKS, PairLinks
 from nmt.errors import ConfigError
@@ -56,15 +55,6 @@ def linked(row: int) -> dict[int, set[int]]:
     return found
 
 
-def multiplication(weights: Tensor) -> Tensor:
-    """Return the sum over linked target positions i of -log sum_j alpha_ij; weights [batch, tgt, src]."""
-    total = torch.zeros((), dtype=weights.dtype)
-    for row in range(len(BLOCKS)):
-        for i, sources in linked(row).items():
-            total = total - torch.log(torch.stack([weights[row, i, j] for j in sources]).sum())
-    return total
-
-
 def equation_4(weights: Tensor) -> Tensor:
     """Return the sum over linked target positions i of -1/|links_i| sum_j log alpha_ij; weights [batch, tgt, src]."""
     total = torch.zeros((), dtype=weights.dtype)
@@ -75,21 +65,13 @@ def equation_4(weights: Tensor) -> Tensor:
     return total
 
 
-EQUATIONS: dict[GuidedLoss, Callable[[Tensor], Tensor]] = {
-    "cross_entropy": equation_4,
-    "multiplication": multiplication,
-}
-
-
 def model_of(name: str) -> Seq2Seq:
     torch.manual_seed(0)
     return build_model(VARIANTS[name], VOCAB, VOCAB).double().eval()
 
 
-def guidance(
-    layer: int | None = None, heads: tuple[int, ...] = (0,), weight: float = 0.7, kind: GuidedLoss = "cross_entropy"
-) -> Guidance:
-    return Guidance(weight, OneLayer(layer), list(heads), kind)
+def guidance(layer: int | None = None, heads: tuple[int, ...] = (0,), weight: float = 0.7) -> Guidance:
+    return Guidance(weight, OneLayer(layer), list(heads))
 
 
 def batch_of(rows: range = range(4), multiple: int = 1) -> Batch:
@@ -115,20 +97,20 @@ def test_a_batch_has_the_links_of_its_pieces(multiple: int) -> None:
     assert pickle.loads(pickle.dumps(without)).links is None
 
 
-@pytest.mark.parametrize(("rdrop", "kind"), [(None, "cross_entropy"), (5.0, "cross_entropy"), (None, "multiplication")])
+@pytest.mark.parametrize("rdrop", [None, 5.0])
 @pytest.mark.parametrize("name", NAMES)
-def test_it_equals_the_equation_however_the_batch_is_split(name: str, rdrop: float | None, kind: GuidedLoss) -> None:
+def test_it_equals_the_equation_however_the_batch_is_split(name: str, rdrop: float | None) -> None:
     """Values and gradients of all weights; without dropout both passes of R-Drop are equal."""
     model = model_of(name)
     weights, batch = list(model.parameters()), batch_of()
     alphas = model.attention(batch.src, batch.src_mask, batch.tgt_in)  # [batch, layers, heads, tgt_len, src_len]
     layer = max(alphas.size(1) - 2, 0)
-    term = EQUATIONS[kind](alphas[:, layer, 0])
+    term = equation_4(alphas[:, layer, 0])
     wanted = batch_loss(model, batch, CPU, 0.1, rdrop).smoothed + 0.7 * term
     wanted_grads = torch.autograd.grad(wanted, weights)
     for size in (4, 2, 1):
         parts = [batch_of(range(row, row + size)) for row in range(0, 4, size)]
-        losses = [batch_loss(model, part, CPU, 0.1, rdrop, guidance(kind=kind)) for part in parts]
+        losses = [batch_loss(model, part, CPU, 0.1, rdrop, guidance()) for part in parts]
         smoothed = torch.stack([loss.smoothed for loss in losses]).sum()
         torch.testing.assert_close(smoothed, wanted)
         torch.testing.assert_close(torch.stack([loss.terms[-1] for loss in losses]).sum(), term.detach())
@@ -137,19 +119,12 @@ def test_it_equals_the_equation_however_the_batch_is_split(name: str, rdrop: flo
 
 
 @pytest.mark.parametrize(("layer", "heads"), [(0, (1,)), (1, (0,)), (1, (0, 1)), (0, (1, 0)), (None, (1,))])
-@pytest.mark.parametrize("kind", EQUATIONS)
-def test_the_layer_and_the_heads_are_those_chosen(layer: int | None, heads: tuple[int, ...], kind: GuidedLoss) -> None:
+def test_the_layer_and_the_heads_are_those_chosen(layer: int | None, heads: tuple[int, ...]) -> None:
     model, batch = model_of("transformer-post"), batch_of()
     alphas = model.attention(batch.src, batch.src_mask, batch.tgt_in)
-    wanted = torch.stack([EQUATIONS[kind](alphas[:, layer or 0, head]) for head in heads]).mean()
-    found = batch_loss(model, batch, CPU, guidance=guidance(layer, heads, kind=kind)).terms[0]
+    wanted = torch.stack([equation_4(alphas[:, layer or 0, head]) for head in heads]).mean()
+    found = batch_loss(model, batch, CPU, guidance=guidance(layer, heads)).terms[0]
     torch.testing.assert_close(found, wanted.detach())
-
-
-def test_the_loss_is_the_configured_one() -> None:
-    for kind in EQUATIONS:
-        found = Guidance.of(config_from_dict(values(LAYERS, loss=kind)).training)
-        assert found is not None and found.kind == kind
 
 
 def test_under_r_drop_it_is_the_mean_of_the_passes() -> None:
@@ -182,16 +157,11 @@ def test_dropout_of_attention_does_not_reach_it() -> None:
 def test_weights_of_zero_have_a_finite_loss_and_gradient() -> None:
     weights = torch.tensor([[[[0.0, 1.0, 0.0], [1e-35, 0.5, 0.5]]]], requires_grad=True)
     links = torch.tensor([[[True, True, False], [True, False, False]]])
-    loss = guided_cross_entropy(weights, links)
+    loss = guided(weights, links)
     assert loss.item() == pytest.approx(-1.5 * math.log(1e-30))
     loss.backward()
     assert weights.grad is not None
     assert weights.grad.tolist() == [[[[0.0, -0.5, 0.0], [0.0, 0.0, 0.0]]]]
-    weights.grad = None
-    loss = guided_multiplication(weights, links)
-    assert loss.item() == pytest.approx(-math.log(1e-30))
-    loss.backward()
-    assert weights.grad.tolist() == [[[[-1.0, -1.0, 0.0], [0.0, 0.0, 0.0]]]]
 
 
 @pytest.mark.parametrize("name", [name for name, config in VARIANTS.items() if unguided(config) is None])
