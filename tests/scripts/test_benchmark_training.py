@@ -56,7 +56,8 @@ def has(config: ModelConfig, key: str, *names: str) -> bool:
 
 # A mixture computes its logits a second time in the backward pass, which the formulas do not count.
 COUNTED = [name for name in REPRESENTATIVES if not has(VARIANTS[name], "alignment", "marginal")]
-# The other variants also apply weights to pairs of positions, to layers or to states, and not only to tokens.
+# The other variants also apply weights to pairs of positions, to layers or to states, and not only to tokens, or
+# apply them in several layers.
 OTHER_MIXERS = [name for name in get_args(MixerName) if name not in ("softmax", "ssru")]
 OF_TOKENS = [
     name
@@ -64,6 +65,7 @@ OF_TOKENS = [
     if not has(config, "alignment", "marginal", "coverage", "location_aware")
     and not has(config, "positions", "shaw", "t5", "learned")
     and not (isinstance(config, TransformerConfig) and (config.heads.talking or config.heads.removed))
+    and not (isinstance(config, TransformerConfig) and (config.share_layers.encoder or config.share_layers.decoder))
     and not has(config, "decoder_cross", "transparent")
     and not has(config, "encoder_self", *OTHER_MIXERS)
     and not has(config, "decoder_self", *OTHER_MIXERS)
