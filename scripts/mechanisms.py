@@ -141,7 +141,7 @@ def measure_speed(options: argparse.Namespace, name: str) -> dict[str, Any]:
 def measure_quality(options: argparse.Namespace, name: str, gold: Path, speed: dict[str, Any]) -> dict[str, Any]:
     """Train one system for the updates that it makes in the given minutes, and return the figures of its row."""
     run = options.runs / name
-    updates = round(speed["updates_per_minute"] * options.minutes)
+    updates = allowed({"speed": speed, "minutes": options.minutes})
     events = train(options, name, run, f"training.max_steps={updates}")
     (scores,) = json.loads(command("nmt-evaluate", run, "--test-set", TEST, "--json"))
     return {
@@ -281,6 +281,11 @@ def page(found: dict[str, dict[str, Any]]) -> str:
         "  (the normalisers with `scaled_dot` one at a time), on",
         f"  {environment['hardware']}, torch {environment['torch']}, with `training.precision=native`.",
         "  A slower system has fewer updates in the same time.",
+        *(
+            f"- {name} had {row['updates']:,} of the {allowed(row):,} updates that it has time for."
+            for name, row in found.items()
+            if row["updates"] < 0.98 * allowed(row)
+        ),
         "",
         "The commands, where FOLDER contains Multi30k:",
         "",
@@ -293,6 +298,11 @@ def page(found: dict[str, dict[str, Any]]) -> str:
         "",
     ]
     return "\n".join(lines)
+
+
+def allowed(row: dict[str, Any]) -> int:
+    """Return the updates that a system makes in the minutes of its row."""
+    return round(row["speed"]["updates_per_minute"] * row["minutes"])
 
 
 def line(name: str, row: dict[str, Any], base: dict[str, Any]) -> str:
