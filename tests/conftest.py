@@ -56,3 +56,11 @@ def translated_from_the_start() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(validation, "unigram_entropy", lambda val, vocabulary: 99.0)
         yield
+
+
+@pytest.fixture(scope="module")
+def no_server() -> None:
+    """End the process that forks commands, so that tests which count the children of this process do not find it."""
+    from tests.forked import end_server
+
+    end_server()

@@ -23,6 +23,8 @@ from nmt.data.store_writer import StoreWriter
 from nmt.data.tokenizer import BOS, EOS, PAD
 from nmt.errors import ConfigError
 
+pytestmark = pytest.mark.usefixtures("no_server")
+
 REAL = Path(os.environ.get("NMT_TEST_DATA", Path(__file__).parents[3] / "shared" / "data")) / "multi30k"
 
 

@@ -326,9 +326,9 @@ def test_blocks_and_workers_change_nothing(config: Config, tmp_path: Path, monke
 def test_killed_anywhere_and_run_again(config: Config, tmp_path: Path, kills: list[str]) -> None:
     expected = content(run(config, tmp_path / "expected").folder)
     for kill in kills:
-        assert drive(config, *kill.split()).returncode == -9
+        assert drive(config, *kill.split()).status == -9
     done = drive(config)
-    assert done.returncode == 0 and "resuming after" in done.stderr
+    assert done.status == 0 and "resuming after" in done.err
     assert the_only(tmp_path / "cache") == expected
 
 

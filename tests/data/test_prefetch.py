@@ -23,6 +23,8 @@ from nmt.data.prefetch import in_processes
 from nmt.errors import ConfigError, NmtError
 from tests.data.test_batching import make_store, same, take
 
+pytestmark = pytest.mark.usefixtures("no_server")
+
 
 @pytest.fixture(scope="module")
 def updates(tmp_path_factory: pytest.TempPathFactory) -> Updates:

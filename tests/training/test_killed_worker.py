@@ -14,6 +14,8 @@ from nmt.training.train import train
 from nmt.training.trainer import Trainer
 from tests.training.tiny import assert_same_run, tiny_config
 
+pytestmark = pytest.mark.usefixtures("no_server")
+
 
 def test_a_killed_worker_changes_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
