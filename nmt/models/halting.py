@@ -20,7 +20,7 @@ Stack = Literal["encoder", "decoder"]
 
 
 class Progress(NamedTuple):
-    """How far the positions of a stack have come. Without halting, only `x` and `output` are there."""
+    """The state of a stack between two layers. Without halting, all but `x` and `output` are None."""
 
     x: Tensor  # [rows, length, dim], the state of each position: what the next layer reads
     output: Tensor  # [rows, length, dim], the output of the stack if all positions halted now

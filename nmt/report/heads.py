@@ -1,4 +1,4 @@
-"""What the heads of the Transformers in a comparison do: entropy, distance and the head that aligns words best."""
+"""The section of a comparison on the heads of Transformers: entropy, distance and the head that aligns words best."""
 
 from __future__ import annotations
 

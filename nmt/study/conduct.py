@@ -27,7 +27,7 @@ Key = tuple[str, int | None]  # a system and a seed; None: an ensemble of all se
 
 @dataclass
 class Outcome:
-    """What a study has found."""
+    """The results of a study, and the runs that failed."""
 
     study: Study
     test_sets: list[EvaluationSet]  # in the order of the study, the most important first

@@ -1,4 +1,4 @@
-"""What a system costs before it is trained: its parameters, its FLOP, and updates or minutes at a nominal speed."""
+"""The cost of a system, computed before it is trained: parameters, FLOP, and updates or minutes at a nominal speed."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ class Ensemble:
 
     @property
     def known(self) -> dict[str, Any]:
-        """What its row is known by: the members, and a digest of the configuration of each."""
+        """The conditions stored with its row: the members, and a digest of the configuration of each."""
         digests = {f"members.{run.name}": _digest(run) for run in self.runs}
         return {"members": list(self.members), **digests}
 

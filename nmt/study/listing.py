@@ -1,4 +1,4 @@
-"""What a dry run prints: the runs and ensembles of a study, and what they cost."""
+"""The list that a dry run prints: the runs and ensembles of a study, with the cost of each."""
 
 from __future__ import annotations
 

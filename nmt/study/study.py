@@ -31,7 +31,7 @@ OWN = {  # keys that the study sets
 
 @dataclass(kw_only=True)
 class Budget:
-    """What each run may spend: exactly one of the first three keys."""
+    """The budget of each run: exactly one of the first three keys."""
 
     updates: Count | None = None  # updates of a run
     target_tokens: Count | None = None  # target tokens of a run, padding not counted

@@ -39,7 +39,7 @@ there is none."""
 
 @dataclass(frozen=True)
 class Verdict:
-    """What is said of a system on a test set."""
+    """The verdict on a system, for one test set."""
 
     system: str
     test_set: str

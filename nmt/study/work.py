@@ -1,4 +1,4 @@
-"""What the processes of a study do: measure a speed, count tokens, train a run and score it, score an ensemble."""
+"""The tasks of the processes of a study: measure a speed, count tokens, train and score a run, score an ensemble."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ class Pattern(nn.Module):
 
     @property
     def only_allows(self) -> bool:
-        """Whether every key either counts in full or not at all, as `allows` says."""
+        """True if `allows` is all there is: it hides some keys, and the scores of the others stay as they are."""
         return type(self).bias is Pattern.bias
 
     def allows(self, i: Tensor, j: Tensor, length: Tensor | None) -> Tensor:
