@@ -40,19 +40,19 @@ BASE = [
     "training.patience=null",
 ]
 ANSWER = """\
-A fixed vector (`rnn_encdec`) is 12 points of BLEU below attention. Scores and windows differ by much
-less, 37.5 to 41.4, where one seed says nothing about a point more or less. Even `local_m`, whose
-window moves at a fixed speed, keeps up, since German and English captions have a similar word order.
-Hard attention that is trained by sampling does not keep up, least with input feeding (34.8 against
-40.1; 38.0 against 40.9 without); [attention.md](../attention.md) says why. The exact marginal is
-slow: it had an eighth of the updates.
+A fixed vector (`rnn_encdec`) is 12 points of BLEU below attention. Scores and windows differ by
+much less, 37.5 to 41.4, where one seed says nothing about a point more or less. Even `local_m`,
+whose window moves at a fixed speed, keeps up, since German and English captions have a similar
+word order. Hard attention that is trained by sampling does not keep up, least with input feeding
+(34.8 against 40.1; 38.0 against 40.9 without); [attention.md](../attention.md) says why. The exact
+marginal is slow: it had an eighth of the updates.
 
 Of the normalisers that can give a weight of zero, sparsemax and entmax are better than the softmax
-with the score `scaled_dot`, and as fast. With the score `general`, the model did not learn to align
-with sparsemax: after 400 updates its weights were nearly one-hot (0.97 on one word, in 69% of the
-cases the end of the sentence), and a weight of exactly one has no gradient to leave it. `scaled_dot`
-keeps scores smaller. ReLA fails: at most target positions no score is positive, so that they attend
-to nothing, and a ReLU at zero has no gradient to change that."""
+with the score `scaled_dot`, and as fast. With the score `general`, the model did not learn to
+align with sparsemax: after 400 updates its weights were nearly one-hot (0.97 on one word, in 69%
+of the cases the end of the sentence), and a weight of exactly one has no gradient to leave it.
+`scaled_dot` keeps scores smaller. ReLA fails: at most target positions no score is positive, so
+that they attend to nothing, and a ReLU at zero has no gradient to change that."""
 NO_FEEDING = "model.input_feeding=false"
 # the section of the table, and then the overrides of each system's name; the first system is the one all differ from
 SYSTEMS: dict[str, dict[str, list[str]]] = {

@@ -128,26 +128,15 @@ def _load(arguments: Namespace) -> LoadedRun:
 
 def _measured(arguments: Namespace, run: LoadedRun) -> list[HeadMeasures]:
     from nmt.data.alignments import read_gold
-    from nmt.data.tags import tags_of_lines
     from nmt.evaluation.alignment_error import check_count
-    from nmt.evaluation.heads import measure_heads
+    from nmt.evaluation.heads import measure_run
     from nmt.evaluation.sets import set_from_files
 
     pairs = set_from_files(arguments.source, arguments.target)
     gold = None if arguments.gold is None else read_gold(arguments.gold)
     if gold is not None:
         check_count(gold, len(pairs.sources), arguments.gold)
-    data = run.config.data
-    return measure_heads(
-        run.model,
-        run.tokenizer,
-        pairs.sources,
-        pairs.references,
-        (data.source_language, data.target_language),
-        tags_of_lines(arguments.tag, len(pairs.sources), run.tokenizer, data.always_tagged),
-        gold,
-        arguments.gold,
-    )
+    return measure_run(run, pairs, arguments.tag, gold, arguments.gold)
 
 
 def _entries(measured: Sequence[HeadMeasures], removed: Sequence[Head]) -> list[dict[str, Any]]:

@@ -20,13 +20,16 @@ from nmt.config.heads import Head
 from nmt.config.mechanisms import Place
 from nmt.data.alignments import Gold, Link
 from nmt.data.batch import Batch, collate
+from nmt.data.tags import Tags, tags_of_lines
 from nmt.data.tokenizer import PAD, Tokenizer
 from nmt.evaluation.alignment_error import alignment_scores, check_gold
+from nmt.evaluation.sets import EvaluationSet
 from nmt.inference.batches import batches
 from nmt.inference.word_attention import PieceAttention, Side, on_words, sides_of
 from nmt.models.attention_heads import heads_of
 from nmt.models.contract import Decoded, Decoder
 from nmt.models.seq2seq import Seq2Seq, sayable
+from nmt.runs.run import LoadedRun
 
 _TOKENS_PER_BATCH = 2048  # padded tokens forced through the model at once, all of whose logits are in memory
 
@@ -201,6 +204,30 @@ def measure_heads(
     check_gold(gold, aligned.words, gold_name)
     errors = {head: alignment_scores(links, gold).aer for head, links in aligned.links.items()}
     return [replace(each, aer=errors.get(each.head)) for each in measures]
+
+
+def measure_run(
+    run: LoadedRun,
+    pairs: EvaluationSet,
+    tags: Tags,
+    gold: Sequence[Gold] | None,
+    gold_name: str | Path,
+    *,
+    importance: bool = True,
+) -> list[HeadMeasures]:
+    """Measure the heads of a run, which is on its device, on pairs with tags; see `measure_heads`."""
+    data, count = run.config.data, len(pairs.sources)
+    return measure_heads(
+        run.model,
+        run.tokenizer,
+        pairs.sources,
+        pairs.references,
+        (data.source_language, data.target_language),
+        tags_of_lines(tags, count, run.tokenizer, data.always_tagged),
+        gold,
+        gold_name,
+        importance=importance,
+    )
 
 
 class _Aligned:

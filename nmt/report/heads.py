@@ -16,7 +16,6 @@ from nmt.report.systems import System
 if TYPE_CHECKING:
     from nmt.data.alignments import Gold
     from nmt.evaluation.heads import HeadMeasures
-    from nmt.runs.run import LoadedRun
 
 Results = dict[str, Any]
 ATTENTIONS: dict[PlaceName, str] = {
@@ -39,35 +38,17 @@ def heads_of_systems(
 
     With gold links, each entry names the head of the attention to the source whose alignment has the least error.
     """
+    from nmt.device import choose_device
+    from nmt.evaluation.heads import measure_run
+
     entries = []
     for system in systems:
         if system.run is not None and system.run.config.model.family == "transformer":
             log(f"{system.name}: measuring its heads")
-            measured = _measured(system.run, test_set, gold, gold_name, device)
+            system.run.model.to(choose_device(device))
+            measured = measure_run(system.run, test_set, test_set.tags, gold, gold_name, importance=False)
             entries.append({"name": system.name, "attentions": _by_layer(measured), "best": _best(measured)})
     return entries
-
-
-def _measured(
-    run: LoadedRun, test_set: EvaluationSet, gold: Sequence[Gold] | None, gold_name: str | Path, device: str
-) -> list[HeadMeasures]:
-    from nmt.data.tags import tags_of_lines
-    from nmt.device import choose_device
-    from nmt.evaluation.heads import measure_heads
-
-    run.model.to(choose_device(device))
-    data = run.config.data
-    return measure_heads(
-        run.model,
-        run.tokenizer,
-        test_set.sources,
-        test_set.references,
-        (data.source_language, data.target_language),
-        tags_of_lines(test_set.tags, len(test_set.sources), run.tokenizer, data.always_tagged),
-        gold,
-        gold_name,
-        importance=False,
-    )
 
 
 def _by_layer(measured: Sequence[HeadMeasures]) -> list[Results]:

@@ -8,9 +8,7 @@ from pathlib import Path
 import pytest
 
 from nmt.cli.heads import main
-from tests.evaluation.runs import make_run, write_lines, write_texts
-
-GOLD = ["0-0 1-1 2?2", "0-0", "0-0 1-1", "0-0 1?1", "0-0", "0-0 1-1"]
+from tests.evaluation.runs import GOLD, make_run, write_lines, write_texts
 
 
 @pytest.fixture(scope="module")

@@ -38,6 +38,7 @@ REFERENCES = [
     "She <b>buys</b> $5 apples | pears.",
     "The dog sleeps on the red sofa in the house.",
 ]
+GOLD = ["0-0 1-1 2?2", "0-0", "0-0 1-1", "0-0 1?1", "0-0", "0-0 1-1"]  # links
 
 
 def write_lines(path: Path, lines: list[str]) -> Path:

@@ -12,10 +12,9 @@ import pytest
 from nmt.cli.compare import main as compare
 from nmt.cli.heads import main as heads
 from tests.evaluation import runs
-from tests.evaluation.runs import make_run, write_lines, write_texts
+from tests.evaluation.runs import GOLD, make_run, write_lines, write_texts
 from tests.report.test_compare import Page
 
-GOLD = ["0-0 1-1 2?2", "0-0", "0-0 1-1", "0-0 1?1", "0-0", "0-0 1-1"]
 LABELS = {"encoder_self": "encoder self-attention", "decoder_self": "decoder self-attention",
           "decoder_cross": "attention to the source"}  # fmt: skip
 
