@@ -41,7 +41,7 @@ BASE = [
 ]
 ANSWER = """\
 A fixed vector (`rnn_encdec`) is 12 points of BLEU below attention. Scores and windows differ by
-much less, 37.5 to 41.4, where one seed says nothing about a point more or less. Even `local_m`,
+much less, 37.5 to 41.0, where one seed says nothing about a point more or less. Even `local_m`,
 whose window moves at a fixed speed, keeps up, since German and English captions have a similar
 word order. Hard attention that is trained by sampling does not keep up, least with input feeding
 (34.8 against 40.1; 38.0 against 40.9 without); [attention.md](../attention.md) says why. The exact
