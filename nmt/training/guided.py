@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch import Tensor
 
@@ -20,6 +20,7 @@ class Guidance:
     weight: float
     need: OneLayer  # what has to be requested from the decoder
     heads: list[int]  # counted from 0
+    decay_steps: int | None = None  # the weight falls to 0 over this many updates
 
     @classmethod
     def of(cls, config: TrainingConfig) -> Guidance | None:
@@ -28,7 +29,13 @@ class Guidance:
         if not chosen.weight:
             return None
         layer = None if chosen.layer is None else chosen.layer - 1
-        return cls(chosen.weight, OneLayer(layer), [head - 1 for head in chosen.heads])
+        return cls(chosen.weight, OneLayer(layer), [head - 1 for head in chosen.heads], chosen.decay_steps)
+
+    def after(self, updates: int) -> Guidance:
+        """Return the guidance of the update after this many: with decay_steps, its weight falls linearly to 0."""
+        if self.decay_steps is None:
+            return self
+        return replace(self, weight=self.weight * max(0.0, 1 - updates / self.decay_steps))
 
     def loss(self, decoded: Decoded, links: Tensor) -> NamedLoss:
         """Return the loss of a batch with these links, for what the decoder returned when `need` was requested."""

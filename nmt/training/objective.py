@@ -36,10 +36,11 @@ class Objective(nn.Module):
         """The names of the additional losses."""
         return additional_losses(self.model, self.guidance)
 
-    def forward(self, batch: Batch | None) -> Loss:
+    def forward(self, batch: Batch | None, done: int) -> Loss:
         """Return the summed losses of a batch; for None, a loss of zero, with zero gradients for all weights.
 
-        A process gets None if an update has fewer batches than there are processes.
+        `done` is the number of updates before this one. A process gets None if an update has fewer batches than there
+        are processes.
         """
         if batch is None:
             trained = (weight for weight in self.model.parameters() if weight.requires_grad)
@@ -47,9 +48,8 @@ class Objective(nn.Module):
             return Loss(nothing, nothing.detach(), (nothing.detach(),) * len(self.loss_names))
         with autocast(self.device, self.config.precision):
             config = self.config
-            return batch_loss(
-                self.model, batch, self.device, config.label_smoothing, config.rdrop, guidance=self.guidance
-            )
+            guidance = None if self.guidance is None else self.guidance.after(done)
+            return batch_loss(self.model, batch, self.device, config.label_smoothing, config.rdrop, guidance)
 
 
 class Gradients:
@@ -62,14 +62,17 @@ class Gradients:
         self._device = device
         self._world = world
 
-    def of(self, update: Update) -> Tensor:
-        """Accumulate the gradients in the weights' `grad`; return the update's summed losses: smoothed, nll, terms."""
+    def of(self, update: Update, done: int) -> Tensor:
+        """Accumulate the gradients in the weights' `grad`; return the update's summed losses: smoothed, nll, terms.
+
+        `done` is the number of updates before this one.
+        """
         sums = torch.zeros(2 + len(self.loss_names), device=self._device)
         batches: Sequence[Batch | None] = update.batches or [None]
         for number, batch in enumerate(batches, start=1):
             last = number == len(batches)  # the processes exchange gradients only in the last backward pass
             with nullcontext() if last else self._world.keeping_gradients(self._objective):
-                loss: Loss = self._objective(batch)
+                loss: Loss = self._objective(batch, done)
                 # multiplied by the number of processes, because gradients are averaged over processes, not summed
                 (self._world.size * loss.smoothed / update.target_tokens).backward()
             sums += torch.stack((loss.smoothed.detach(), loss.nll, *loss.terms))

@@ -125,7 +125,7 @@ class Trainer:
     def train_step(self, update: Update) -> None:
         """Do one update, with gradients summed over its micro-batches and divided by its number of target tokens."""
         self.clock.start()
-        losses = self.gradients.of(update)
+        losses = self.gradients.of(update, self.progress.step)
         norm = self._clip()
         _, nll, *terms = (losses / update.target_tokens).unbind()
         self.health.watch(self.progress.step + 1, update, nll, norm)

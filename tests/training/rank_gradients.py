@@ -53,7 +53,7 @@ def gradients(name: str, world: World, *, whole: bool) -> list[dict[str, Any]]:
         rows = [row for parts in split for part in parts for row in part]
         of_all = [part for parts in split for part in parts]
         mine = [rows] if whole else split[world.rank] if world.size > 1 else of_all
-        losses = work.of(update(mine, rows))
+        losses = work.of(update(mine, rows), 0)
         trained = {key: weight.grad for key, weight in model.named_parameters() if weight.requires_grad}
         found.append(
             {"losses": losses} | {key: None if grad is None else grad.clone() for key, grad in trained.items()}

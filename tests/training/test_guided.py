@@ -294,6 +294,21 @@ def test_it_has_its_name_in_both_logs_and_is_minimised_with_its_weight(run: Path
     assert shown == pytest.approx({step: event["guided_attention"] for step, event in told.items()})
 
 
+def test_its_weight_falls_to_zero(folder: Path) -> None:
+    """The weight of update t, from 1, is w * (1 - (t - 1) / decay_steps) until it is 0; killed or not."""
+    config = guided_config(folder, "falling", weight=0.8, label_smoothing=0.0, log_every=1, checkpoint_every=2)
+    config.training.guided_attention.decay_steps = 4
+    killed_in_update(config, 4)
+    train(config)
+    told = events(folder / "falling", "train")
+    found = {event["step"]: (event["loss"] - event["nll"]) / event["guided_attention"] for event in told}
+    assert found == pytest.approx({1: 0.8, 2: 0.6, 3: 0.4, 4: 0.2, 5: 0.0, 6: 0.0}, abs=1e-4)
+    constant = guided_config(folder, "constant", weight=0.8, label_smoothing=0.0, log_every=1)
+    train(constant)
+    first, other = (events(folder / name, "train")[0] for name in ("falling", "constant"))
+    assert first["gradient_norm"] == other["gradient_norm"]
+
+
 @pytest.mark.parametrize("model", MODELS)
 def test_micro_batches_change_no_sum(folder: Path, model: str) -> None:
     """Only the first updates are compared, because later weights differ by rounding."""
