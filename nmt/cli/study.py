@@ -6,6 +6,7 @@ import shutil
 import sys
 import tempfile
 from argparse import ArgumentTypeError, Namespace
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +18,7 @@ from nmt.files import check_writable, from_home
 from nmt.messages import tell, visible
 
 if TYPE_CHECKING:
-    from nmt.study.processes import Carry
+    from nmt.study.processes import Begun, Carry, Task
     from nmt.study.study import Study
 
 say = partial(tell, speaker="nmt-study")
@@ -27,7 +28,8 @@ def main(argv: list[str] | None = None) -> int:
     """Run the command and return its exit status."""
     parser = Parser(
         "nmt-study",
-        "STUDY.yaml|NAME [key=value ...] -o DIR [--jobs N] [--submit slurm [--job-option KEY=VALUE ...]] [--dry-run]",
+        "STUDY.yaml|NAME [key=value ...] -o DIR [--jobs N] [--submit slurm [--job-option KEY=VALUE ...]] "
+        "[--dry-run | --report]",
         "Train several systems with several seeds under equal conditions, and test which are better than the\n"
         "baseline. Runs are saved in DIR/runs/, the report in DIR/study.md and DIR/study.json. Run the same command\n"
         "again to continue a study.",
@@ -45,6 +47,8 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--job-option", metavar="KEY=VALUE", action="append", type=_option, default=[], help=option)
     dry = "print the runs with parameters, FLOP, and estimated updates and minutes, and exit without training"
     parser.add_argument("--dry-run", action="store_true", help=dry)
+    report = "write the report of the runs that are finished, train nothing, and exit; also while the study is running"
+    parser.add_argument("--report", action="store_true", help=report)
     return run_command(parser, _study, argv)
 
 
@@ -55,6 +59,8 @@ def _study(arguments: Namespace) -> int:
     study = read_study(arguments.study, arguments.overrides)
     if arguments.output is None and not arguments.dry_run:
         raise UsageError("name the folder of the study with -o DIR, or give --dry-run")
+    if arguments.report and (arguments.dry_run or arguments.submit):
+        raise UsageError("--report trains nothing and needs results: leave out --dry-run and --submit")
     if arguments.job_option and arguments.submit is None:
         raise UsageError("--job-option needs --submit: without it there are no jobs")
     if arguments.output is not None:
@@ -96,12 +102,29 @@ def _conduct(study: Study, arguments: Namespace) -> int:
         from nmt.study.jobs import executor_of, in_jobs
 
         carry = partial(in_jobs, executor_of(arguments.submit, folder, study.threads, dict(arguments.job_option)))
-    outcome = Conductor(study, folder, say, carry, arguments.jobs or study.jobs).conduct()
+    if arguments.report:
+        outcome = Conductor(study, folder, lambda sentence: None, partial(_finished_only, carry), jobs=1).outcome()
+    else:
+        outcome = Conductor(study, folder, say, carry, arguments.jobs or study.jobs).conduct()
     if not outcome.rows:
-        raise NmtError(f"no run could be trained: see {folder / 'logs'}")
+        raise NmtError(
+            f"{folder} has no finished run" if arguments.report else f"no run could be trained: see {folder / 'logs'}"
+        )
     print(visible(_told(write_report(outcome, folder)), "\n"))
     print(f"\nreport: {folder / MARKDOWN}")
-    return FAILED if outcome.failures else DONE
+    return FAILED if outcome.failures and not arguments.report else DONE
+
+
+def _finished_only(carry: Carry, tasks: Sequence[Task], jobs: int, begun: Begun) -> Iterator[tuple[Task, Any]]:
+    """Carry only the tasks that read vocabularies; for all others, yield that they are not finished."""
+    from nmt.study import work
+    from nmt.study.processes import Failure
+
+    for task in tasks:
+        if task.function in (work.vocabulary, work.fingerprint):
+            yield from carry([task], jobs, begun)
+        else:
+            yield task, Failure("not finished")
 
 
 def _option(text: str) -> tuple[str, int | str]:
@@ -118,7 +141,7 @@ def _told(found: dict[str, Any]) -> str:
     from nmt.study.page import verdict_table
 
     parts = [f"{name}\n{format_table(*verdict_table(found, each))}" for name, each in found["test_sets"].items()]
-    parts += [f"failed: {name}: {sentence}" for name, sentence in found["failures"].items()]
+    parts += [f"missing: {name}: {sentence}" for name, sentence in found["failures"].items()]
     return "\n\n".join(parts)
 
 

@@ -56,36 +56,40 @@ class Conductor:
 
         Raises NmtError if another process works in the folder, or if its results are of other conditions.
         """
-        study = self.study
         with locked(self.folder / ".lock", f"another nmt-study works in {self.folder}: wait for it, or choose another"):
-            planned = plan.variants(study, self.find_sizes)
-            plan.check_measurable(study, planned)
-            if study.tuning is None:
-                check_sizes(study, planned)
-            first = planned[0].config
-            test_sets = sets_of(first, study.test_sets or None, self.say)
-            self.data = self._digests(planned, test_sets)
-            speeds = self._speeds(planned)
-            updates = {variant.name: self._updates(variant, speeds) for variant in planned}
-            rows = Rows(self.folder / RESULTS)
-            tries = plan.tries(study, planned, updates, self.folder)
-            if study.tuning is None:  # the runs are known already: refuse before anything is trained
-                self._known(rows, plan.runs(study, planned, updates, self.folder))
-            tried = self._train(rows, tries, [])
-            chosen = choose(study, planned, tried)
-            runs = plan.runs(study, list(chosen.values()), updates, self.folder)
-            check_sizes(study, list(chosen.values()))
-            together = ensembles(study, runs)
-            scored = self._scored(rows, together)
-            wanted = [each for each in together if each.name not in scored]
-            check_vocabularies(wanted, self._fingerprint)
-            done = self._train(rows, runs, study.test_sets or None, untrained(wanted))
-            scored |= self._score(rows, wanted)
-            by_seed: dict[Key, Row] = {
-                (run.variant.system, run.config.seed): done[run.name] for run in runs if run.name in done
-            }
-            by_seed |= {(each.system, each.seed): scored[each.name] for each in together if each.name in scored}
-            return Outcome(study, test_sets, planned, chosen, tried, by_seed, speeds, self.failures)
+            return self.outcome()
+
+    def outcome(self) -> Outcome:
+        """Do what `conduct` does without keeping other processes out of the folder."""
+        study = self.study
+        planned = plan.variants(study, self.find_sizes)
+        plan.check_measurable(study, planned)
+        if study.tuning is None:
+            check_sizes(study, planned)
+        first = planned[0].config
+        test_sets = sets_of(first, study.test_sets or None, self.say)
+        self.data = self._digests(planned, test_sets)
+        speeds = self._speeds(planned)
+        updates = {variant.name: self._updates(variant, speeds) for variant in planned}
+        rows = Rows(self.folder / RESULTS)
+        tries = plan.tries(study, planned, updates, self.folder)
+        if study.tuning is None:  # the runs are known already: refuse before anything is trained
+            self._known(rows, plan.runs(study, planned, updates, self.folder))
+        tried = self._train(rows, tries, [])
+        chosen = choose(study, planned, tried)
+        runs = plan.runs(study, list(chosen.values()), updates, self.folder)
+        check_sizes(study, list(chosen.values()))
+        together = ensembles(study, runs)
+        scored = self._scored(rows, together)
+        wanted = [each for each in together if each.name not in scored]
+        check_vocabularies(wanted, self._fingerprint)
+        done = self._train(rows, runs, study.test_sets or None, untrained(wanted))
+        scored |= self._score(rows, wanted)
+        by_seed: dict[Key, Row] = {
+            (run.variant.system, run.config.seed): done[run.name] for run in runs if run.name in done
+        }
+        by_seed |= {(each.system, each.seed): scored[each.name] for each in together if each.name in scored}
+        return Outcome(study, test_sets, planned, chosen, tried, by_seed, speeds, self.failures)
 
     def find_sizes(self, name: str, config: Config) -> Sizes:
         """Return the sizes of the vocabularies of a configuration; the data are prepared if only they tell."""
@@ -195,7 +199,7 @@ class Conductor:
             trained = [run.name for run in each.runs if run.name not in self.failures]
             lacking = [name for name in each.members if name not in trained]
             if lacking:
-                self.failures[each.name] = f"{', '.join(lacking)} could not be trained"
+                self.failures[each.name] = f"it needs {', '.join(lacking)}"
             else:
                 ready[each.name] = each
         tests = self.study.test_sets or None, self.study.gold

@@ -16,7 +16,7 @@ def markdown(found: Mapping[str, Any]) -> str:
     parts = [f"# {found['question'] or 'A comparison of ' + ', '.join(conditions['systems'])}"]
     if found["failures"]:
         failed = [f"- {name}: {sentence}" for name, sentence in found["failures"].items()]
-        parts += ["**These runs failed, and are missing below:**", "\n".join(failed)]
+        parts += ["**These runs are missing below:**", "\n".join(failed)]
     for name, test_set in found["test_sets"].items():
         parts += [f"## Results on {name}", *_results(found, test_set)]
     parts += ["## The rule", found["rule"], "## The conditions", "\n".join(_told(conditions))]

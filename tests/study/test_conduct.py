@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from nmt.errors import NmtError
+from nmt.files import locked
 from nmt.runs.run import read_run_config
 from nmt.study.study import read_study
 from tests.forked import forked, status_of
@@ -130,10 +131,10 @@ def test_a_run_that_fails_is_named_and_the_others_go_on(tmp_path: Path) -> None:
     assert list(found["failures"]) == ["broken-seed1"]
     assert "tokens" in found["failures"]["broken-seed1"]
     assert [run["system"] for run in found["runs"]] == ["transformer"]
-    assert "These runs failed" in tables(tmp_path / "out")
+    assert "These runs are missing" in tables(tmp_path / "out")
     outcome = forked("nmt-study", [path, "-o", tmp_path / "out"])
     assert outcome.status == 1
-    assert "failed: broken-seed1: " in outcome.out
+    assert "missing: broken-seed1: " in outcome.out
     assert "1 of 2 runs are finished already" in outcome.err
 
 
@@ -189,6 +190,26 @@ def test_a_dry_run_that_has_to_prepare_data_leaves_nothing_where_it_runs(tmp_pat
     assert outcome.status == 0, outcome.err
     assert "preparing the data to find the size of the vocabulary" in outcome.err
     assert not list(here.iterdir())
+
+
+def test_a_report_of_what_is_finished(finished: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
+    """With --report nothing is trained, also while another nmt-study has the folder; a folder without rows is told."""
+    folder, _ = finished
+    command = [folder / "study.yaml", "-o", tmp_path, "--report"]
+    assert "has no finished run" in forked("nmt-study", command).err
+    rows = json.loads((folder / "out" / "results.json").read_text("utf-8"))
+    del rows["smaller-seed2"]
+    (tmp_path / "results.json").write_text(json.dumps(rows), encoding="utf-8")
+    with locked(tmp_path / ".lock", "another nmt-study"):
+        outcome = forked("nmt-study", command)
+    assert outcome.status == 0, outcome.err
+    assert "missing: smaller-seed2: not finished" in outcome.out
+    assert "- smaller-seed2: not finished" in tables(tmp_path)
+    assert json.loads((tmp_path / "results.json").read_text("utf-8")) == rows
+    assert not (tmp_path / "runs").exists()
+    shutil.copy(folder / "out" / "results.json", tmp_path)
+    assert forked("nmt-study", command).status == 0
+    assert tables(tmp_path) == tables(folder / "out")
 
 
 def test_the_folder_is_named(tmp_path: Path) -> None:

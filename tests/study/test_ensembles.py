@@ -146,7 +146,7 @@ def test_an_ensemble_of_a_run_that_failed_has_no_row(tmp_path: Path) -> None:
     path = write_study(tmp_path, systems=systems, seeds=[1], ensembles={"both": ["transformer", "broken"]})
     found = conducted(path, tmp_path / "out")
     assert list(found["failures"]) == ["broken-seed1", "both-seed1"]
-    assert found["failures"]["both-seed1"] == "broken-seed1 could not be trained"
+    assert found["failures"]["both-seed1"] == "it needs broken-seed1"
     assert [run["system"] for run in found["runs"]] == ["transformer"]
 
 
