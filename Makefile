@@ -35,9 +35,10 @@ $(BIN)/.nmt-installed-dev: pyproject.toml constraints.txt | $(BIN)/python
 	$(PIP) install -c constraints.txt -e '.[dev]'
 	@touch $@ $(BIN)/.nmt-installed
 
-# a file stays with one worker, because of its fixtures; the longest files come first (tests/conftest.py says which)
+# three workers on two cores, because tests of processes that wait for each other sleep a quarter of the time; a file
+# stays with one worker, because of its fixtures; the longest files come first (tests/conftest.py says which)
 test: install-dev
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 check: install-dev
 	$(BIN)/python -m ruff check .

@@ -12,7 +12,7 @@ import torch
 
 from nmt.training import validation
 
-torch.set_num_threads(1)  # the tests run in two processes on two cores, and their models are tiny
+torch.set_num_threads(1)  # the tests run in several processes, and their models are tiny
 
 # With MKL, CTranslate2 computes int8 products exactly on every x86 processor. On processors that are not Intel's it
 # would by default choose another library, which without VNNI adds them up in 16 bits. CTranslate2 reads this variable
@@ -20,27 +20,30 @@ torch.set_num_threads(1)  # the tests run in two processes on two cores, and the
 os.environ.setdefault("CT2_USE_MKL", "1")
 
 TESTS = Path(__file__).parent
-# The files that take longest. They come first, so that of two workers none is left alone with one of them at the end.
+# The files that take longest. They come first, so that no worker is left alone with one of them at the end.
 LONGEST = (
     "training/test_distributed.py",
-    "models/test_contract.py",
-    "models/test_waits.py",
-    "study/test_conduct.py",
-    "search/test_every_model.py",
-    "e2e/test_pipeline.py",
-    "e2e/test_faults.py",
-    "e2e/test_install.py",
-    "torture/test_in_a_process.py",
     "docs/test_howto.py",
-    "scripts/test_recipes.py",
-    "scripts/test_kill_training.py",
+    "torture/test_in_a_process.py",
+    "study/test_conduct.py",
+    "models/test_waits.py",
+    "study/test_jobs.py",
+    "e2e/test_faults.py",
+    "training/test_relations.py",
     "cli/translate/test_workers.py",
+    "study/test_plan.py",
     "cli/translate/test_command.py",
+    "cli/test_export.py",
+    "e2e/test_install.py",
+    "data/test_sampling.py",
     "data/test_stages.py",
-    "scripts/test_benchmark_training.py",
-    "scripts/test_measure_corpus.py",
-    "scripts/test_measure_preparation.py",
-    "inference/engines/test_shortlist.py",
+    "cli/test_circumstances.py",
+    "training/test_resume.py",
+    "scripts/test_train_side_by_side.py",
+    "e2e/test_pipeline.py",
+    "config/test_untrusted.py",
+    "study/test_ensembles.py",
+    "config/test_presets.py",
 )
 
 

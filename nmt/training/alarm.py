@@ -6,10 +6,12 @@ The other processes could otherwise wait for the failed one forever, or until a 
 from __future__ import annotations
 
 import os
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from typing import NoReturn
 
 from torch.distributed import DistError
 from torch.distributed.distributed_c10d import PrefixStore, Store
@@ -17,7 +19,7 @@ from torch.distributed.distributed_c10d import PrefixStore, Store
 from nmt.errors import NmtError
 from nmt.messages import tell
 
-_FAILED = 1  # the exit status of all processes after a failure
+FAILED, INTERRUPTED = 1, 130  # the exit status of all processes after a failure, and of one after Ctrl-C
 _LOOK = 0.5  # seconds between two checks whether another process has failed or is gone
 PATIENCE = 10.0  # seconds for a process to end by itself, and for a call of torch to return after torch's own timeout
 LOST = (
@@ -105,7 +107,7 @@ class Alarm:
                 self._over.set()
                 if not self._is_first():
                     watch.join(2 * PATIENCE)  # the watching thread may be about to end this process
-                    raise SystemExit(_FAILED) from None
+                    raise SystemExit(FAILED) from None
                 if isinstance(error, DistError) or (isinstance(error, RuntimeError) and _OF_GLOO in str(error)):
                     raise NmtError(f"{LOST} ({str(error).strip().partition(chr(10))[0]})") from error
                 raise
@@ -163,4 +165,12 @@ def leave(sentence: str = "", command: str = "nmt-train") -> None:
     """Print `sentence`, if any, as an error message of `command`, and end this process with all its threads at once."""
     if sentence:
         tell(sentence, f"{command}: error")
-    os._exit(_FAILED)
+    leave_with(FAILED)
+
+
+def leave_with(status: int) -> NoReturn:
+    """End this process with all its threads at once, after what it has printed."""
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError, AttributeError):  # nobody reads it, it is closed, or there is none
+            stream.flush()
+    os._exit(status)

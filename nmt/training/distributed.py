@@ -15,6 +15,7 @@ Time limits for everything that can wait (TIMEOUT is ten minutes, PATIENCE ten s
 
 from __future__ import annotations
 
+import atexit
 import os
 import socket
 import warnings
@@ -32,7 +33,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from nmt.device import is_cuda, takes_several_processes
 from nmt.errors import NmtError
-from nmt.training.alarm import LOST, PATIENCE, Alarm, leave, limited
+from nmt.training.alarm import FAILED, INTERRUPTED, LOST, PATIENCE, Alarm, leave, leave_with, limited
 
 T = TypeVar("T")
 
@@ -181,7 +182,8 @@ def joined() -> Iterator[World]:
     """Join the processes started by torchrun (or with the same environment variables), or yield just this process.
 
     If one process fails, all end. The failure is reported only once: the first process to fail raises its exception,
-    and the others exit with status 1. Raises NmtError if the processes do not find each other, or if one is gone.
+    and the others exit with status 1. The exit status of the first is 1 as well (130 after Ctrl-C), whatever its
+    program does with the exception. Raises NmtError if the processes do not find each other, or if one is gone.
     """
     if int(os.environ.get("WORLD_SIZE", 1)) == 1:
         yield World()
@@ -206,6 +208,9 @@ def joined() -> Iterator[World]:
             world.gather(None)  # the process that hosts the store must not leave before the others
     except SystemExit:  # another process was the first to fail, and reports why
         leave()  # at once: the threads of the process group could abort the interpreter during a normal exit
+    except BaseException as error:  # for the same reason, at the exit of this process, which reports the error
+        atexit.register(leave_with, INTERRUPTED if isinstance(error, KeyboardInterrupt) else FAILED)
+        raise
     with limited(TIMEOUT.total_seconds() + PATIENCE, LOST):
         dist.destroy_process_group()
     if left is not None:

@@ -3,12 +3,13 @@
 WHERE says when process RANK is suspended: when the processes have found each other and none has continued yet
 (`meeting`), while they form the group (`joining`), in its turn, while the others wait without a limit (`turn`), or in a
 collective operation (`collective`). With `error` it fails in its turn instead, and the processes that don't host the
-store notice it late. With `leaving`, torch hangs while it destroys the process group. With `alone` there is no other
-process to find.
+store notice it late; a process that ends in the usual way aborts. With `leaving`, torch hangs while it destroys the
+process group. With `alone` there is no other process to find.
 """
 
 from __future__ import annotations
 
+import atexit
 import os
 import signal
 import subprocess
@@ -29,6 +30,8 @@ def main(silent: int, where: str) -> None:
     distributed.TIMEOUT = timedelta(seconds=1 if where == "alone" else 10)  # to start all on a busy machine
     if where != "error":
         alarm.PATIENCE = distributed.PATIENCE = 3.0
+    if where == "error":
+        atexit.register(os.abort)  # what threads of the process group do now and then while the interpreter ends
     if where == "error" and int(os.environ["RANK"]):
         alarm._LOOK = 3.0
 

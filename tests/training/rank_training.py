@@ -48,7 +48,7 @@ def find_little(*_: Any) -> int:
     return 75
 
 
-def poison(gradients: Any, update: Any) -> None:
+def poison(gradients: Any, *_: Any) -> None:
     """Set an element of the first weight of the model to infinity."""
     next(weight for weight in gradients._objective.parameters()).data.flatten()[0] = float("inf")
 
