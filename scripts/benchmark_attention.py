@@ -13,10 +13,8 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import os
+import multiprocessing
 import resource
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -47,12 +45,8 @@ def main() -> None:
     parser.add_argument("--longest", type=int, default=16384)
     parser.add_argument("--only", nargs="+", choices=get_args(MixerName), default=get_args(MixerName), metavar="NAME")
     parser.add_argument("--seconds", type=float, default=20)
-    parser.add_argument("--measure", nargs=3, metavar=("NAME", "KEY", "LENGTH"), help=argparse.SUPPRESS)
     options = parser.parse_args()
-    if options.measure is not None:
-        name, key, length = options.measure
-        print(json.dumps(measure(name, key, int(length))))
-        return
+    torch.set_num_threads(1)
     path = RESULTS / "attention_speed.json"
     found: dict[str, list[Row]] = json.loads(path.read_text("utf-8"))["rows"] if path.is_file() else {}
     for name in options.only:
@@ -67,15 +61,31 @@ def measure_lengths(name: str, key: str, longest: int, seconds: float) -> list[R
     rows: list[Row] = []
     length = 64
     while length <= longest and (not rows or rows[-1]["seconds"] <= seconds):
-        command = [sys.executable, __file__, "--measure", name, key, str(length)]
-        done = subprocess.run(command, stdout=subprocess.PIPE, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"})
-        if done.returncode:
+        row = in_a_process(name, key, length)
+        if row is None:
             print(f"{name} {key}: {length:,} tokens are too many for the memory", flush=True)
             break
-        rows.append(json.loads(done.stdout))
-        print(f"{name} {key}: {rows[-1]}", flush=True)
+        rows.append(row)
+        print(f"{name} {key}: {row}", flush=True)
         length *= 2
     return rows
+
+
+def in_a_process(name: str, key: str, length: int) -> Row | None:
+    """Return the figures of one mixer for one length, from a process of its own; None if the system killed it."""
+    context = multiprocessing.get_context("fork")  # this process has imported torch, but computed nothing
+    ours, theirs = context.Pipe(duplex=False)
+    process = context.Process(target=lambda: theirs.send(measure(name, key, length)))
+    process.start()
+    theirs.close()
+    try:
+        row: Row | None = ours.recv()
+    except EOFError:
+        row = None
+    process.join()
+    if process.exitcode and process.exitcode > 0:
+        raise SystemExit(f"{name} {key} with {length:,} tokens failed: see the error above")
+    return row
 
 
 def config_of(name: str, key: str) -> TransformerConfig | None:
@@ -91,7 +101,6 @@ def config_of(name: str, key: str) -> TransformerConfig | None:
 
 def measure(name: str, key: str, length: int) -> Row:
     """Return the time and memory of one layer for one length, measured in this process."""
-    torch.set_num_threads(1)
     torch.manual_seed(1)
     config = config_of(name, key)
     assert config is not None, "checked before"
