@@ -14,6 +14,7 @@ import argparse
 import json
 import math
 import multiprocessing
+import os
 import resource
 import time
 from collections.abc import Callable, Mapping
@@ -61,7 +62,8 @@ def measure_lengths(name: str, key: str, longest: int, seconds: float) -> list[R
     rows: list[Row] = []
     length = 64
     while length <= longest and (not rows or rows[-1]["seconds"] <= seconds):
-        row = in_a_process(name, key, length)
+        fits = not rows or 4 * rows[-1]["peak_mib"] < available_mib()  # at worst, memory grows with the square
+        row = in_a_process(name, key, length) if fits else None
         if row is None:
             print(f"{name} {key}: {length:,} tokens are too many for the memory", flush=True)
             break
@@ -86,6 +88,11 @@ def in_a_process(name: str, key: str, length: int) -> Row | None:
     if process.exitcode and process.exitcode > 0:
         raise SystemExit(f"{name} {key} with {length:,} tokens failed: see the error above")
     return row
+
+
+def available_mib() -> float:
+    """Return how much memory is free, in MiB."""
+    return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**20
 
 
 def config_of(name: str, key: str) -> TransformerConfig | None:

@@ -22,8 +22,9 @@ def running_sums(query: Tensor, key: Tensor, value: Tensor, s: Tensor, a: Tensor
     positions from s, so that memory and time grow with the length and not with its square.
     """
     sums = []
-    for start in range(0, query.size(2), CHUNK):
-        q, k, v = (each[:, :, start : start + CHUNK] for each in (query, key, value))
+    # split, because the gradient of each slice would be as long as the whole
+    chunks = zip(*(each.split(CHUNK, dim=2) for each in (query, key, value)), strict=True)
+    for start, (q, k, v) in zip(range(0, query.size(2), CHUNK), chunks, strict=True):
         a_chunk = a[..., start : start + CHUNK]
         before, m_chunk = m[..., start, None], m[..., start + 1 : start + 1 + CHUNK]
         # sums over earlier chunks and over this one

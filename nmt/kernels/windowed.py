@@ -1,4 +1,4 @@
-"""Attention within a window, in time and memory that grow linearly with the length."""
+"""Attention within a window and to a few far keys, in time and memory that grow linearly with the length."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ LONG = 512  # from this length on, attention in blocks can be faster than attent
 
 # (query positions, key positions), which broadcast to each other -> whether the query may attend to the key
 Allows = Callable[[Tensor, Tensor], Tensor]
+# query positions of each block [rows or 1, blocks, size] -> positions of further keys for them [rows or 1, blocks, far], if there are any
+Far = Callable[[Tensor], Tensor | None]
 
 
 def pays(length: int, reach: int) -> bool:
@@ -31,6 +33,8 @@ def windowed_attention(
     allows: Allows,
     *,
     reach: int,
+    far: Far = lambda i: None,
+    first: int = 0,
     mask: Tensor | None = None,
     causal: bool = False,
     dropout: float = 0.0,
@@ -39,11 +43,12 @@ def windowed_attention(
     """Return softmax(Q K^T / sqrt(head_dim)) V over the keys that `allows` accepts: [rows, heads, length, head_dim].
 
     query, key and value are [rows, heads, length, head_dim] at increasing positions [rows or 1, length]. `allows`
-    accepts a query's own key always, and no key that is further than `reach` positions away. mask [rows, length] is
-    False at padding, whose contexts are of no use, but finite. `causal` hides later keys.
+    accepts a query's own key always, and keys that are further than `reach` positions away only if `far` names them, or
+    if the query is at one of the positions 0, ..., `first` - 1. mask [rows, length] is False at padding, whose contexts
+    are of no use, but finite. `causal` hides later keys.
 
-    The queries are divided into blocks. Each block is compared with its own keys and `reach` keys on either side, or
-    only before it if causal.
+    The queries are divided into blocks. Each block is compared with its own keys, with `reach` keys on either side, or
+    only before it if causal, and with the far ones. The first queries are compared with all keys.
     """
     rows, length = query.size(0), query.size(2)
     size = _block(reach)
@@ -57,15 +62,62 @@ def windowed_attention(
     real = torch.ones_like(positions, dtype=torch.bool) if mask is None else mask
     i, is_query = (pad(each, (0, rest)).unfold(1, size, size).unsqueeze(3) for each in (positions, real))
     j, is_key = (pad(each, (reach, rest + after)).unfold(1, span, size).unsqueeze(2) for each in (positions, real))
+    if (wanted := far(i[..., 0])) is not None:
+        # far keys after those around the block, without those that are there already
+        index, is_far = _look_up(wanted, positions, real)
+        start = size * torch.arange(blocks, device=index.device).unsqueeze(1)
+        is_far = is_far & ((index < start - reach) | (index >= start + size + after))
+        keys, values = (torch.cat((near, _at(index, each)), dim=2) for near, each in ((keys, key), (values, value)))
+        at_far = positions.expand(len(index), -1).gather(1, index.flatten(1)).view_as(index)
+        j, is_key = _joined(j, at_far, rows), _joined(is_key, is_far, rows)
     allowed = allows(i, j) & is_key
     if causal:
         allowed = allowed & (j <= i)
     allowed = allowed | ~is_query  # a query that is padding could see nothing, and its context would be undefined
-    bias = torch.where(allowed, 0.0, -math.inf).expand(rows, -1, -1, -1).flatten(0, 1).unsqueeze(1)
+    bias = _bias(allowed).expand(rows, -1, -1, -1).flatten(0, 1).unsqueeze(1)
     # contexts
     context = attention(queries, keys, values, bias=bias, dropout=dropout, training=training)
-    joined: Tensor = context.unflatten(0, (rows, blocks)).transpose(1, 2).flatten(2, 3)
-    return joined[:, :, :length]
+    joined: Tensor = context.unflatten(0, (rows, blocks)).transpose(1, 2).flatten(2, 3)[:, :, :length]
+    if causal or not first:  # if causal, the first queries see the first keys only, which are near or far ones
+        return joined
+    # the first queries and all keys
+    allowed = allows(positions[:, None, :first, None], positions[:, None, None]) & real[:, None, None]
+    bias = _bias(allowed | ~real[:, None, :first, None])
+    by_first = attention(query[:, :, :first], key, value, bias=bias, dropout=dropout, training=training)
+    return torch.cat((by_first, joined[:, :, first:]), dim=2)
+
+
+def _look_up(wanted: Tensor, positions: Tensor, real: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the indices of keys [rows, blocks, far], and which of them are to be used.
+
+    wanted [rows or 1, blocks, far] are positions in any order, perhaps more than once or of no key.
+    """
+    rows, length = max(positions.size(0), real.size(0), wanted.size(0)), positions.size(1)
+    positions, real = positions.expand(rows, -1).contiguous(), real.expand(rows, -1)
+    wanted = wanted.expand(rows, -1, -1).sort().values
+    found = torch.searchsorted(positions, wanted.flatten(1)).clamp(max=length - 1)
+    exists = (positions.gather(1, found) == wanted.flatten(1)) & real.gather(1, found)
+    again = pad(wanted[..., 1:] == wanted[..., :-1], (1, 0))
+    return found.view_as(wanted), exists.view_as(wanted) & ~again
+
+
+def _joined(near: Tensor, far: Tensor, rows: int) -> Tensor:
+    """Return what is known of near keys [rows or 1, blocks, 1, near] and far ones [rows or 1, blocks, far] together."""
+    return torch.cat([each.expand(rows, -1, -1, -1) for each in (near, far.unsqueeze(2))], dim=3)
+
+
+def _at(index: Tensor, x: Tensor) -> Tensor:
+    """Return the elements of x [rows, heads, length, head_dim] at an index [rows, blocks, far], block by block.
+
+    They are [rows * blocks, heads, far, head_dim].
+    """
+    chosen = index.expand(x.size(0), -1, -1).flatten(1)[:, None, :, None].expand(-1, x.size(1), -1, x.size(3))
+    return x.gather(2, chosen).unflatten(2, index.shape[1:]).transpose(1, 2).flatten(0, 1)
+
+
+def _bias(allowed: Tensor) -> Tensor:
+    """Convert a bool tensor (True = may attend) to a bias of the same shape."""
+    return torch.where(allowed, 0.0, -math.inf)
 
 
 def _block(reach: int) -> int:

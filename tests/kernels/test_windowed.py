@@ -12,12 +12,14 @@ from nmt.attention import patterns
 from nmt.attention.mixers import make_mixer, softmax
 from nmt.attention.mixers.softmax import SelfAttention
 from nmt.attention.multihead import attention_weights
+from nmt.attention.patterns.bigbird import BigBird
 from nmt.attention.patterns.blocks import Blocks
 from nmt.attention.patterns.dilated import DilatedWindow
 from nmt.attention.patterns.sliding import SlidingWindow
+from nmt.attention.patterns.window_global import WindowAndGlobal
 from nmt.config.mechanisms import Place
 from nmt.config.models import TransformerConfig
-from nmt.config.options.transformer import HeadsConfig, SlidingConfig
+from nmt.config.options.transformer import BigBirdConfig, HeadsConfig, SlidingConfig, WindowGlobalConfig
 from nmt.kernels.windowed import pays, windowed_attention
 
 PATTERNS: dict[str, patterns.Pattern] = {
@@ -25,13 +27,17 @@ PATTERNS: dict[str, patterns.Pattern] = {
     "wide": SlidingWindow(40),
     "dilated": DilatedWindow(3, 5),
     "blocks": Blocks(7),
+    "global": WindowAndGlobal(2, 3),
+    "global, a short window": WindowAndGlobal(1, 40),
+    "random": BigBird(BigBirdConfig(block=4, random_blocks=2)),
+    "random, no window": BigBird(BigBirdConfig(block=3, window=0, global_blocks=0, random_blocks=3, seed=5)),
 }
 
 
 def dense(inputs: list[Tensor], positions: Tensor, pattern: patterns.Pattern, mask: Tensor | None) -> Tensor:
     """Return the contexts by the equation, with a bias for each query and key; without a mask, causal."""
     query, key, value = inputs
-    bias = pattern.bias(query, key, positions, positions)
+    bias = pattern.bias(query, key, positions, positions, None if mask is None else mask.sum(dim=1))
     bias = bias + (patterns.causal(positions, positions) if mask is None else patterns.padding(mask))
     if mask is not None:
         bias = torch.where(mask[:, None, :, None], bias, 0.0)  # queries that are padding, whose contexts do not matter
@@ -47,11 +53,20 @@ def test_contexts_and_gradients_are_those_of_all_keys(name: str, causal: bool, l
     inputs = [torch.randn(3, 2, length, 4, dtype=torch.float64, requires_grad=True) for _ in range(3)]
     lengths = torch.tensor([length, (length + 1) // 2, 1]).unsqueeze(1)
     mask = None if causal else torch.arange(length) < lengths
-    # the positions of one row have gaps
-    positions = torch.arange(length) * torch.tensor([[1], [1], [2]]) + torch.tensor([[0], [5], [1]])
-    assert pattern.reach is not None
+    # the positions of one row have gaps, if the keys of a pattern are all near
+    gap = 2 if pattern.reach is not None else 1
+    positions = torch.arange(length) * torch.tensor([[1], [1], [gap]]) + torch.tensor([[0], [5], [1]])
+    near, each = pattern.near, None if mask is None else mask.sum(dim=1)[:, None, None]
+    assert near is not None
     ours = windowed_attention(
-        *inputs, positions, lambda i, j: pattern.allows(i, j, None), reach=pattern.reach, mask=mask, causal=causal
+        *inputs,
+        positions,
+        lambda i, j: pattern.allows(i, j, None if each is None else each.unsqueeze(3)),
+        reach=near,
+        far=lambda i: pattern.far(i, each),
+        first=pattern.first,
+        mask=mask,
+        causal=causal,
     )
     assert ours.isfinite().all() and (ours != 0).all(), "every query sees something"
     real = torch.ones(3, length, dtype=torch.bool) if mask is None else mask
@@ -86,18 +101,27 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return made
 
 
-def mixer_of(causal: bool, **options: Any) -> SelfAttention:
+def mixer_of(causal: bool, kind: Any = "sliding", **options: Any) -> SelfAttention:
     torch.manual_seed(1)
     config = TransformerConfig(
-        model_dim=8, num_heads=2, encoder_self="sliding", decoder_self="sliding", **options,
-        sliding=SlidingConfig(window=3),
+        model_dim=8, num_heads=2, encoder_self=kind, decoder_self=kind, **options,
+        sliding=SlidingConfig(window=3), window_global=WindowGlobalConfig(window=3, tokens=2),
+        bigbird=BigBirdConfig(block=2),
     )  # fmt: skip
     mixer = make_mixer(config, Place("decoder_self" if causal else "encoder_self", 0)).double()
     assert isinstance(mixer, SelfAttention)
     return mixer
 
 
-@pytest.mark.parametrize("options", [{}, {"positions": "rotary", "heads": HeadsConfig(num_kv_heads=1, qk_norm="rms")}])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"positions": "rotary", "heads": HeadsConfig(num_kv_heads=1, qk_norm="rms")},
+        {"kind": "window_global"},
+        {"kind": "bigbird", "heads": HeadsConfig(num_kv_heads=1)},
+    ],
+)
 @pytest.mark.parametrize("causal", [False, True], ids=["encoder", "decoder"])
 def test_self_attention_in_long_sequences_is_that_with_weights(
     options: dict[str, Any], causal: bool, calls: list[int]

@@ -82,18 +82,21 @@ class Retention(Mixer):
             query, key = rotate(query, angles) / math.sqrt(query.size(-1)), rotate(key, angles)
             # heads (Q K^T * D) V
             weights = self._products(query, key, mask).abs() if need_weights and state is None else None
-            if self.causal:
-                before = self.init_state(x.size(0), x) if state is None else state
-                heads, s = self._over_earlier(query, key, value, before.s)
-                state = None if state is None else RetentionState(s)
-            else:
-                heads = self._products(query, key, mask) @ value
+            before = self.init_state(x.size(0), x) if state is None else state
+            if mask is not None:
+                key = key.masked_fill(~mask[:, None, :, None], 0.0)
+            heads, s = self._over_earlier(query, key, value, before.s)
+            if not self.causal:
+                # the same from the other end, where a position's own product is left out
+                backwards, _ = self._over_earlier(query.flip(2), key.flip(2), value.flip(2), before.s)
+                heads = heads + backwards.flip(2) - (query * key).sum(-1, keepdim=True) * value
+            state = None if state is None else RetentionState(s)
             # group normalisation, with a group for each head
             heads = layer_norm(heads, heads.shape[-1:])
         return self.output_projection(silu(self.gate_projection(x)) * merge_heads(heads)), state, weights
 
     def _over_earlier(self, query: Tensor, key: Tensor, value: Tensor, s: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the heads [rows, heads, length, head_dim] of a decoder, and S after the last position."""
+        """Return sums over all positions so far [rows, heads, length, head_dim], and S after the last one."""
         # gamma^(n - m) is the exponential of level m minus level n, if level n is -n log gamma; the first is that of S
         levels = -self.log_gamma * torch.arange(query.size(2) + 1, device=query.device)
         return running_sums(query, key, value, s, levels[None, :, 1:], levels[None])

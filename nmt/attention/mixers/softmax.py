@@ -125,7 +125,8 @@ class SelfAttention(Mixer):
         All ways give the same. `dense` compares all queries with all keys, and is the definition. The others skip keys
         that the pattern hides. They have torch's softmax and no place for weights or biases, and therefore cannot
         compute other normalisers, positions that enter scores or values (ALiBi, T5, Shaw), or patterns that prefer some
-        keys (Gaussians, adaptive spans). `flex` has no dropout of weights; `windowed` needs a pattern with a reach.
+        keys (Gaussians, adaptive spans). `flex` has no dropout of weights; `windowed` needs a pattern whose keys are near but
+        for few.
         """
         length, head_dim = query.shape[2:]
         pattern, positions = self.pattern, self.positions
@@ -135,7 +136,7 @@ class SelfAttention(Mixer):
         dropped = self.training and self.dropout.p > 0
         if not dropped and flex.pays(query.device, query.dtype, length, head_dim):
             return "flex"
-        return "windowed" if pattern.reach is not None and pays(length, pattern.reach) else "dense"
+        return "windowed" if pattern.near is not None and pays(length, pattern.near) else "dense"
 
     def _flex_context(
         self, query: Tensor, key: Tensor, value: Tensor, positions: Tensor, mask: Tensor | None
@@ -147,16 +148,19 @@ class SelfAttention(Mixer):
     def _local_context(
         self, query: Tensor, key: Tensor, value: Tensor, positions: Tensor, mask: Tensor | None
     ) -> Tensor:
-        """Return the contexts [rows, heads, length, head_dim] of a sequence, for a pattern with a reach."""
-        assert self.pattern.reach is not None
-        lengths = None if mask is None else mask.sum(dim=1)[:, None, None, None]
+        """Return the contexts [rows, heads, length, head_dim] of a sequence, for a pattern whose keys are near."""
+        pattern = self.pattern
+        assert pattern.near is not None
+        lengths = None if mask is None else mask.sum(dim=1)[:, None, None]
         return windowed_attention(
             query,
             self.heads.shared(key),
             self.heads.shared(value),
             positions,
-            lambda i, j: self.pattern.allows(i, j, lengths),
-            reach=self.pattern.reach,
+            lambda i, j: pattern.allows(i, j, None if lengths is None else lengths.unsqueeze(3)),
+            reach=pattern.near,
+            far=lambda i: pattern.far(i, lengths),
+            first=pattern.first,
             mask=mask,
             causal=self.causal,
             dropout=self.dropout.p,

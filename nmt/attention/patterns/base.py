@@ -21,8 +21,9 @@ class Pattern(nn.Module):
 
     restricts = True  # whether it changes anything: not this base class
     # the largest distance to a key that a query reads, on either side, if there is one; search can forget what is
-    # further back, and if `allows` says it all, long sequences are compared in blocks (kernels/windowed.py)
+    # further back
     reach: int | None = None
+    first = 0  # the number of positions at the start that see all others
 
     @property
     def name(self) -> str:
@@ -33,6 +34,22 @@ class Pattern(nn.Module):
     def only_allows(self) -> bool:
         """True if `allows` is all there is: it hides some keys, and the scores of the others stay as they are."""
         return type(self).bias is Pattern.bias
+
+    @property
+    def near(self) -> int | None:
+        """The largest distance to a key, but for those of `far` and for the `first` positions, if there is one.
+
+        If `allows` says it all, long sequences are then compared in blocks (kernels/windowed.py).
+        """
+        return self.reach
+
+    def far(self, i: Tensor, length: Tensor | None) -> Tensor | None:
+        """Return further keys of each block of queries, [rows or 1, blocks, keys], or None if there never are any.
+
+        i [rows or 1, blocks, size] are positions, each one more than the one before; length broadcasts to it. The keys
+        are at least those that `allows` accepts for some query of the block; their positions need not exist.
+        """
+        return None
 
     def allows(self, i: Tensor, j: Tensor, length: Tensor | None) -> Tensor:
         """Return whether a query at position i may attend to a key at position j, for each element (bool).

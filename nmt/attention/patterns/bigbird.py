@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor
 
@@ -26,11 +28,32 @@ class BigBird(Pattern):
     def __init__(self, options: BigBirdConfig) -> None:
         super().__init__()
         self.options = options
+        self.first = options.global_blocks * options.block
+
+    @property
+    def near(self) -> int:
+        return (self.options.window + 1) * self.options.block - 1
+
+    def far(self, i: Tensor, length: Tensor | None) -> Tensor:
+        block = self.options.block
+        within, first = torch.arange(block, device=i.device), torch.arange(self.first, device=i.device)
+        # all blocks that a block of queries can touch, and the positions of what they draw
+        b = i[..., :1] // block + torch.arange((i.size(2) - 1) // block + 2, device=i.device)
+        keys = [(drawn.unsqueeze(3) * block + within).flatten(2) for drawn in self._draws(b, length)]
+        rows, blocks = torch.broadcast_shapes(i.shape[:2], *(each.shape[:2] for each in keys))
+        return torch.cat([each.expand(rows, blocks, -1) for each in (first, *keys)], dim=2)
 
     def allows(self, i: Tensor, j: Tensor, length: Tensor | None) -> Tensor:
         block, window, first = self.options.block, self.options.window, self.options.global_blocks
         b, other = i // block, j // block
         allowed: Tensor = ((b - other).abs() <= window) | (b < first) | (other < first)
+        for drawn in self._draws(b, length):
+            allowed = allowed | (other == drawn)
+        return allowed
+
+    def _draws(self, b: Tensor, length: Tensor | None) -> Iterator[Tensor]:
+        """Yield for each draw the blocks that blocks b have drawn; -1 where there is no block to draw."""
+        block, window, first = self.options.block, self.options.window, self.options.global_blocks
         # the other blocks: those from `first` to before the window, and those from `after` to the last
         blocks = b + 1 if length is None else (length + block - 1) // block
         before = (torch.minimum(b - window, blocks) - first).clamp(min=0)
@@ -39,8 +62,7 @@ class BigBird(Pattern):
         for draw in range(self.options.random_blocks):
             drawn = _hash(self.options.seed, b, draw) % count.clamp(min=1)
             drawn = torch.where(drawn < before, first + drawn, after + drawn - before)
-            allowed = allowed | ((other == drawn) & (count > 0))
-        return allowed
+            yield torch.where(count > 0, drawn, -1)
 
 
 def _hash(seed: int, block: Tensor, draw: int) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from nmt.attention.patterns.base import Pattern
@@ -22,10 +23,17 @@ class WindowAndGlobal(Pattern):
     def __init__(self, window: int, tokens: int) -> None:
         super().__init__()
         self.window = window
-        self.tokens = tokens
+        self.first = tokens
+
+    @property
+    def near(self) -> int:
+        return self.window
+
+    def far(self, i: Tensor, length: Tensor | None) -> Tensor:
+        return torch.arange(self.first, device=i.device).expand(*i.shape[:2], -1)
 
     def allows(self, i: Tensor, j: Tensor, length: Tensor | None) -> Tensor:
-        return ((i - j).abs() <= self.window) | (i < self.tokens) | (j < self.tokens)
+        return ((i - j).abs() <= self.window) | (i < self.first) | (j < self.first)
 
 
 def make(config: TransformerConfig, place: Place) -> WindowAndGlobal:
