@@ -16,7 +16,8 @@ LONG = 512  # from this length on, attention in blocks can be faster than attent
 
 # (query positions, key positions), which broadcast to each other -> whether the query may attend to the key
 Allows = Callable[[Tensor, Tensor], Tensor]
-# query positions of each block [rows or 1, blocks, size] -> positions of further keys for them [rows or 1, blocks, far], if there are any
+# query positions of each block -> positions of further keys for them, or None if there are none:
+# [rows or 1, blocks, size] -> [rows or 1, blocks, far]
 Far = Callable[[Tensor], Tensor | None]
 
 
@@ -112,7 +113,8 @@ def _at(index: Tensor, x: Tensor) -> Tensor:
     They are [rows * blocks, heads, far, head_dim].
     """
     chosen = index.expand(x.size(0), -1, -1).flatten(1)[:, None, :, None].expand(-1, x.size(1), -1, x.size(3))
-    return x.gather(2, chosen).unflatten(2, index.shape[1:]).transpose(1, 2).flatten(0, 1)
+    found: Tensor = x.gather(2, chosen).unflatten(2, index.shape[1:])
+    return found.transpose(1, 2).flatten(0, 1)
 
 
 def _bias(allowed: Tensor) -> Tensor:

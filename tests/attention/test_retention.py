@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from nmt.attention import running
+from nmt.attention import mixers, running
 from nmt.attention.mixers.retention import Retention
 from nmt.config.models import TransformerConfig
 from nmt.errors import ConfigError
@@ -43,7 +43,10 @@ def test_a_decoder_is_the_paper_s(monkeypatch: pytest.MonkeyPatch, chunk: int, f
     assert_decodes_like(mixer, lambda x: retention(x, matrices(mixer), HEADS, form)[0], DIM)
 
 
-def test_an_encoder_decays_in_both_directions() -> None:
+@pytest.mark.parametrize("long", [512, 1], ids=["pair by pair", "by running sums"])
+def test_an_encoder_decays_in_both_directions(monkeypatch: pytest.MonkeyPatch, long: int) -> None:
+    monkeypatch.setattr(mixers.retention, "LONG", long)
+    monkeypatch.setattr(running, "CHUNK", 2)
     mixer = made(causal=False)
     assert_encodes_like(mixer, lambda x: retention(x, matrices(mixer), HEADS, "bidirectional")[0], DIM)
 
@@ -87,8 +90,9 @@ def test_the_state_does_not_grow_and_is_kept_in_float32() -> None:
     assert state.s.dtype == torch.float32
 
 
-def test_memory_grows_with_the_length_and_not_with_its_square() -> None:
-    mixer = made(causal=True)
+@pytest.mark.parametrize("causal", [True, False])
+def test_memory_grows_with_the_length_and_not_with_its_square(causal: bool) -> None:
+    mixer = made(causal)
     assert saved_numbers(mixer, DIM, 1024) < 2.1 * saved_numbers(mixer, DIM, 512)
 
 

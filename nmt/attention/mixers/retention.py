@@ -18,6 +18,8 @@ from nmt.attention.running import running_sums
 from nmt.config.mechanisms import Place
 from nmt.config.models import TransformerConfig
 
+LONG = 512  # from this length on, an encoder is faster by running sums than by a product for each pair of positions
+
 
 class RetentionState(NamedTuple):
     """The state of retention, whose size does not grow with the number of positions."""
@@ -82,15 +84,14 @@ class Retention(Mixer):
             query, key = rotate(query, angles) / math.sqrt(query.size(-1)), rotate(key, angles)
             # heads (Q K^T * D) V
             weights = self._products(query, key, mask).abs() if need_weights and state is None else None
-            before = self.init_state(x.size(0), x) if state is None else state
-            if mask is not None:
-                key = key.masked_fill(~mask[:, None, :, None], 0.0)
-            heads, s = self._over_earlier(query, key, value, before.s)
-            if not self.causal:
-                # the same from the other end, where a position's own product is left out
-                backwards, _ = self._over_earlier(query.flip(2), key.flip(2), value.flip(2), before.s)
-                heads = heads + backwards.flip(2) - (query * key).sum(-1, keepdim=True) * value
-            state = None if state is None else RetentionState(s)
+            if self.causal:
+                before = self.init_state(x.size(0), x) if state is None else state
+                heads, s = self._over_earlier(query, key, value, before.s)
+                state = None if state is None else RetentionState(s)
+            elif x.size(1) < LONG:
+                heads = self._products(query, key, mask) @ value
+            else:
+                heads = self._over_all(query, key, value, mask)
             # group normalisation, with a group for each head
             heads = layer_norm(heads, heads.shape[-1:])
         return self.output_projection(silu(self.gate_projection(x)) * merge_heads(heads)), state, weights
@@ -100,6 +101,16 @@ class Retention(Mixer):
         # gamma^(n - m) is the exponential of level m minus level n, if level n is -n log gamma; the first is that of S
         levels = -self.log_gamma * torch.arange(query.size(2) + 1, device=query.device)
         return running_sums(query, key, value, s, levels[None, :, 1:], levels[None])
+
+    def _over_all(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> Tensor:
+        """Return (Q K^T * D) V of an encoder, by sums from both ends."""
+        if mask is not None:
+            key = key.masked_fill(~mask[:, None, :, None], 0.0)
+        nothing = self.init_state(query.size(0), query).s
+        forwards, _ = self._over_earlier(query, key, value, nothing)
+        backwards, _ = self._over_earlier(query.flip(2), key.flip(2), value.flip(2), nothing)
+        own = (query * key).sum(-1, keepdim=True) * value  # which is in both
+        return forwards + backwards.flip(2) - own
 
     def _products(self, query: Tensor, key: Tensor, mask: Tensor | None) -> Tensor:
         """Return Q K^T * D [rows, heads, queries, keys] for whole sentences."""

@@ -125,8 +125,8 @@ class SelfAttention(Mixer):
         All ways give the same. `dense` compares all queries with all keys, and is the definition. The others skip keys
         that the pattern hides. They have torch's softmax and no place for weights or biases, and therefore cannot
         compute other normalisers, positions that enter scores or values (ALiBi, T5, Shaw), or patterns that prefer some
-        keys (Gaussians, adaptive spans). `flex` has no dropout of weights; `windowed` needs a pattern whose keys are near but
-        for few.
+        keys (Gaussians, adaptive spans). `flex` has no dropout of weights; `windowed` needs a pattern whose keys
+        are near, but for a few.
         """
         length, head_dim = query.shape[2:]
         pattern, positions = self.pattern, self.positions
