@@ -1,11 +1,13 @@
 """Measure time and memory of every mixer over the length of the sequence; write docs/results/attention_speed.*.
 
-usage: python scripts/benchmark_attention.py [--longest 16384] [--only NAME ...] [--seconds 20]
+usage: python scripts/benchmark_attention.py [--longest 16384] [--only NAME ...] [--seconds 3]
 
 For each mixer and length, one layer runs forward and backward on one sequence, in a process of its own, whose peak
 memory is measured; a causal layer also takes single steps after a prefix of that length. A length is left out if the
 one before took longer than --seconds or too much memory. The exponent of a mixer is the slope of its time over the
-length, both in logarithms, from 2,048 tokens on: 1 if time grows in proportion, 2 if it grows with the square.
+length, both in logarithms, from 2,048 tokens on: 1 if time grows in proportion, 2 if it grows with the square. The
+memory allocator (glibc's) is told to keep what is freed. Otherwise it would return large tensors to the system, and
+fresh memory costs more than some mixers: their exponents would be those of the allocator.
 """
 
 from __future__ import annotations
@@ -16,11 +18,13 @@ import math
 import multiprocessing
 import os
 import resource
+import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from statistics import median
+from textwrap import wrap
 from typing import Any, get_args
 
 import torch
@@ -37,6 +41,7 @@ FROM = 2048  # the shortest length that the exponents are fitted to
 LINEAR = 1.2  # the largest exponent of what counts as linear
 STEPS = 20  # single steps that are measured
 FULL = "softmax"
+KEEPING = {"MALLOC_MMAP_THRESHOLD_": str(2**32), "MALLOC_TRIM_THRESHOLD_": str(2**34), "MALLOC_TOP_PAD_": str(2**28)}
 Row = dict[str, Any]
 
 
@@ -45,8 +50,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--longest", type=int, default=16384)
     parser.add_argument("--only", nargs="+", choices=get_args(MixerName), default=get_args(MixerName), metavar="NAME")
-    parser.add_argument("--seconds", type=float, default=20)
+    parser.add_argument("--seconds", type=float, default=3)
     options = parser.parse_args()
+    if not os.environ.keys() >= KEEPING.keys():
+        os.execve(sys.executable, [sys.executable, *sys.argv], os.environ | KEEPING)
     torch.set_num_threads(1)
     path = RESULTS / "attention_speed.json"
     found: dict[str, list[Row]] = json.loads(path.read_text("utf-8"))["rows"] if path.is_file() else {}
@@ -183,11 +190,20 @@ def page(found: Mapping[str, list[Row]]) -> str:
     lines = [
         "# From which length on does another mixer pay?",
         "",
-        f"One layer with {DIM} features and {HEADS} heads, forward and backward, on one sequence and one core,",
-        f"fp32. A mixer counts as linear if its exponent is at most {LINEAR}: the slope of its time over the",
-        f"length, both in logarithms, from {FROM:,} tokens on. `overtakes` is the length from which on it is",
-        f"faster than `{FULL}`, which is torch's `scaled_dot_product_attention`. Memory is the peak that",
-        "forward and backward add.",
+        f"One layer with {DIM} features and {HEADS} heads, forward and backward, on one sequence and one core in",
+        f"fp32. Linear, with an exponent of at most {LINEAR}, are:",
+        "",
+    ]
+    for key, place in (("encoder_self", "encoder"), ("decoder_self", "decoder")):
+        slopes = {name.split()[0]: exponent(each) for name, each in found.items() if name.endswith(key)}
+        linear = [f"`{name}`" for name, slope in slopes.items() if slope is not None and slope <= LINEAR]
+        lines += wrap(f"in the {place}: {', '.join(linear) or 'none'}", 100, initial_indent="- ", subsequent_indent="  ")
+    lines += [
+        "",
+        "The exponent is the slope of the time over the length, both in logarithms, from",
+        f"{FROM:,} tokens on. `overtakes` is the length from which on a mixer is faster than `{FULL}`, which is",
+        "torch's `scaled_dot_product_attention`. Memory is the peak that forward and backward add, with an",
+        "allocator that keeps what is freed. Mixers that take long are not measured at all lengths.",
         "",
         "![Time over length, both in logarithms](attention_speed.png)",
         "",

@@ -11,12 +11,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from nmt.config.load import config_to_flat
+from nmt.config.load import config_from_dict, config_to_flat
 from nmt.config.schema import Config
 from nmt.data.corpora import resolve
 from nmt.data.digests import Digests
 from nmt.data.sources import source_of
-from nmt.errors import NmtError, unreadable
+from nmt.errors import ConfigError, NmtError, unreadable
 from nmt.evaluation.sets import EvaluationSet
 from nmt.files import atomic_write
 from nmt.reading import read_object
@@ -42,7 +42,7 @@ class Rows:
         row = self._rows.get(name)
         if row is None:
             return None
-        before = row["config"]
+        before = _with_new_keys(row["config"])
         changed = [
             f"{key}={_shown(before.get(key))}, now {_shown(now.get(key))}"
             for key in sorted({*before, *now})
@@ -70,6 +70,21 @@ def known_by(config: Config) -> dict[str, Any]:
     flat = {key: value for key, value in config_to_flat(config).items() if key not in _PLACES}
     read: dict[str, Any] = json.loads(json.dumps(flat))
     return read
+
+
+def _with_new_keys(known: dict[str, Any]) -> dict[str, Any]:
+    """Return what `known_by` returned in an earlier version of nmt, with the defaults of keys that are new since."""
+    nested: dict[str, Any] = {}
+    for key, value in known.items():
+        *sections, name = key.split(".")
+        place = nested
+        for section in sections:
+            place = place.setdefault(section, {})
+        place[name] = value
+    try:
+        return known_by(config_from_dict(nested))
+    except ConfigError:  # the conditions of an ensemble, or a key that is gone
+        return known
 
 
 def digests_of(config: Config, test_sets: list[EvaluationSet], gold: Mapping[str, str]) -> dict[str, str]:

@@ -61,6 +61,22 @@ def test_killed_at_many_moments_and_resumed_to_the_same_tables(
     assert tables(tmp_path / "out") == tables(folder / "out")
 
 
+def test_results_from_before_a_key_came_are_those_with_its_default(
+    finished: tuple[Path, dict[str, Any]], tmp_path: Path
+) -> None:
+    folder, _ = finished
+    rows = json.loads((folder / "out" / "results.json").read_text("utf-8"))
+    for row in rows.values():
+        assert row["config"].pop("training.max_rollbacks") == 3
+        assert row["config"].pop("model.heads.dropout") == 0.0
+    (tmp_path / "results.json").write_text(json.dumps(rows), encoding="utf-8")
+    assert conducted(folder / "study.yaml", tmp_path)["said"] == ["4 of 4 runs are finished already"]
+    rows["smaller-seed1"]["config"]["training.max_rollbacks"] = 2
+    (tmp_path / "results.json").write_text(json.dumps(rows), encoding="utf-8")
+    with pytest.raises(NmtError, match="smaller-seed1 with other conditions .training.max_rollbacks=2, now 3."):
+        conducted(folder / "study.yaml", tmp_path)
+
+
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
