@@ -197,7 +197,9 @@ def page(found: Mapping[str, list[Row]]) -> str:
     for key, place in (("encoder_self", "encoder"), ("decoder_self", "decoder")):
         slopes = {name.split()[0]: exponent(each) for name, each in found.items() if name.endswith(key)}
         linear = [f"`{name}`" for name, slope in slopes.items() if slope is not None and slope <= LINEAR]
-        lines += wrap(f"in the {place}: {', '.join(linear) or 'none'}", 100, initial_indent="- ", subsequent_indent="  ")
+        lines += wrap(
+            f"in the {place}: {', '.join(linear) or 'none'}", 100, initial_indent="- ", subsequent_indent="  "
+        )
     lines += [
         "",
         "The exponent is the slope of the time over the length, both in logarithms, from",

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from nmt.attention.mixers import mamba as module
 from nmt.attention.mixers.mamba import Mamba, MambaState, SelectiveSsm, make
 from nmt.config.mechanisms import Place
 from nmt.config.models import TransformerConfig
@@ -67,6 +68,33 @@ def test_a_decoder_s_values_and_gradients_are_the_paper_s(parts: list[int] | Non
     made = mixer(causal=True)
     x = torch.randn(2, LENGTH, DIM, dtype=torch.float64, requires_grad=True)
     assert_same(made, x, list(in_parts(made, x, parts)), [of_paper(made, row) for row in x])
+
+
+@pytest.mark.parametrize("causal", [True, False])
+def test_a_long_text_read_in_chunks_gives_the_same(monkeypatch: pytest.MonkeyPatch, causal: bool) -> None:
+    """Values and the gradients of all weights, and of the input."""
+    made = mixer(causal)
+    x = torch.randn(3, LENGTH, DIM, dtype=torch.float64, requires_grad=True)
+    mask = None if causal else torch.arange(LENGTH) < torch.tensor(LENGTHS).unsqueeze(1)
+    found = []
+    for long, kept in ((1024, None), (1, 4)):
+        monkeypatch.setattr(module, "LONG", long)
+        monkeypatch.setattr(module, "CHUNK", kept)
+        output = made(x, torch.arange(LENGTH).unsqueeze(0), mask)[0]
+        found.append((output, *torch.autograd.grad(output.square().sum(), [x, *made.parameters()])))
+    for one, other in zip(*found, strict=True):
+        torch.testing.assert_close(one, other)
+
+
+def test_of_a_long_text_the_terms_are_not_kept() -> None:
+    def kept(length: int) -> int:
+        sizes: list[int] = []
+        with torch.autograd.graph.saved_tensors_hooks(lambda x: sizes.append(x.numel()) or x, lambda x: x):
+            made(torch.randn(1, length, DIM, dtype=torch.float64), torch.arange(length).unsqueeze(0))
+        return sum(sizes)
+
+    made = mixer(causal=True)
+    assert kept(module.LONG) < kept(module.LONG - 1) / 2
 
 
 def test_an_encoder_reads_each_sentence_in_both_directions() -> None:

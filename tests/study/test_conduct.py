@@ -73,7 +73,7 @@ def test_results_from_before_a_key_came_are_those_with_its_default(
     assert conducted(folder / "study.yaml", tmp_path)["said"] == ["4 of 4 runs are finished already"]
     rows["smaller-seed1"]["config"]["training.max_rollbacks"] = 2
     (tmp_path / "results.json").write_text(json.dumps(rows), encoding="utf-8")
-    with pytest.raises(NmtError, match="smaller-seed1 with other conditions .training.max_rollbacks=2, now 3."):
+    with pytest.raises(NmtError, match=r"smaller-seed1 with other conditions \(training.max_rollbacks=2, now 3\)"):
         conducted(folder / "study.yaml", tmp_path)
 
 
