@@ -246,7 +246,7 @@ def draw(found: Mapping[str, list[Row]], path: Path) -> None:
     """Draw time over length, both in logarithms, for encoders and decoders side by side."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(11, 5.5), layout="constrained")
+    figure = Figure(figsize=(13, 5.5), layout="constrained")
     for axes, key in zip(figure.subplots(1, 2, sharey=True), ("encoder_self", "decoder_self"), strict=True):
         for number, (name, rows) in enumerate((n, r) for n, r in found.items() if n.endswith(key)):
             style = ("-", "--", ":", "-.")[number // 10]
@@ -257,7 +257,7 @@ def draw(found: Mapping[str, list[Row]], path: Path) -> None:
         axes.set_xscale("log", base=2)
         axes.set_yscale("log")
         axes.set(xlabel="tokens", title=key)
-        axes.legend(fontsize=7, title="exponent", title_fontsize=7)
+        axes.legend(fontsize=7, title="exponent", title_fontsize=7, loc="upper left", bbox_to_anchor=(1, 1))
         axes.grid(alpha=0.3)
     figure.axes[0].set_ylabel("seconds, forward and backward")
     with atomic_write(path, "wb") as file:

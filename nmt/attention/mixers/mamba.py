@@ -17,8 +17,8 @@ from nmt.config.mechanisms import Place
 from nmt.config.models import TransformerConfig
 from nmt.config.options.transformer import MambaConfig
 
-# From this length on, the terms, which are state_dim times as large as the input, are not kept but computed again for the
-# gradient. That takes 1.6 times the time, but a third of the memory at 2,048 positions, and a fifth at 16,384.
+# From this length on, the terms, which are state_dim times as large as the input, are not kept but computed again for
+# the gradient. That takes 1.6 times the time, but a third of the memory at 2,048 positions, and a fifth at 16,384.
 LONG = 1024
 CHUNK = 64  # positions of a long text that are read at once
 
