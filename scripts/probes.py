@@ -3,7 +3,8 @@
 usage: python scripts/probes.py [--updates 400] [--only NAME ...] [--tasks TASK ...]
 
 The model is an embedding, two layers with the mixer and a projection; nothing else moves information between positions.
-It sees random tokens and has to predict a token at some positions:
+Windows, blocks and landmarks are as small as in the study every_mixer. The model sees random tokens and has to predict
+a token at some positions:
 
 copy      causal   x | x: after the separator, the sequence again
 reverse   both     causal: x | x from its last token to its first; in an encoder y_i = x_{n-1-i}
@@ -36,6 +37,7 @@ from nmt.files import atomic_write
 from nmt.models.embedding import TokenEmbedding
 from nmt.models.feed_forward import make_feed_forward
 from nmt.models.norms import Residual
+from nmt.study.study import read_study
 
 RESULTS = Path(__file__).resolve().parents[1] / "docs" / "results"
 SYMBOLS = 16  # tokens 0 ... 15; 16 is the separator
@@ -154,11 +156,20 @@ def config_of(name: str, key: PlaceName, dim: int = 64) -> TransformerConfig | N
         model_dim=dim, ffn_dim=2 * dim, num_heads=4, encoder_layers=2, decoder_layers=2, norm="pre", dropout=0.0
     )
     config = replace(config, **{key: name})
+    if options := options_of(name):
+        config = replace(config, **{name: replace(getattr(config, name), **options)})
     try:
         config.check()
     except ConfigError:
         return None
     return config
+
+
+def options_of(name: str) -> dict[str, int]:
+    """Return the options of a mixer in the study every_mixer, whose sentences are about as long as these tasks."""
+    start = f"model.{name}."
+    chosen = [each.removeprefix(start) for each in read_study("every_mixer", []).systems.get(name, []) if start in each]
+    return {key: int(value) for key, _, value in (each.partition("=") for each in chosen)}
 
 
 def accuracy(
@@ -222,7 +233,8 @@ def page(found: Mapping[str, Mapping[str, Mapping[str, float]]], updates: int) -
         "",
         f"Two layers of each mixer were trained for {updates} updates on tasks of {LENGTH} tokens; nothing else moves",
         "information between positions. The figures are the shares of right predictions on new",
-        "sequences, in percent. A mixer that fails here lacks something, or learns it slowly.",
+        "sequences, in percent. A mixer that fails here lacks something, or learns it slowly. Windows,",
+        "blocks and landmarks are as small as in [every_mixer](../../configs/study/every_mixer.yaml).",
         "",
     ]
     for key, rows in found.items():

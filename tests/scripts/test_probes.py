@@ -69,6 +69,14 @@ def test_attention_copies_and_a_state_of_fixed_size_does_not() -> None:
     assert found["ssru"] < 0.5
 
 
+def test_a_window_is_smaller_than_the_tasks_are_long() -> None:
+    config = probes.config_of("sliding", "encoder_self")
+    assert config is not None and config.sliding.window == 3 < probes.LENGTH
+    config = probes.config_of("bigbird", "decoder_self")
+    assert config is not None and (config.bigbird.block, config.bigbird.window) == (2, 0)
+    assert probes.options_of("softmax") == {}
+
+
 def test_the_page_has_a_row_for_each_mixer() -> None:
     page = probes.page({"decoder_self": {"softmax": {"copy": 1.0, "count": 0.5}}}, 400)
     assert "| `softmax` | 100 |  |  | 50 |  |" in page
