@@ -17,6 +17,7 @@ import json
 import math
 import multiprocessing
 import os
+import re
 import resource
 import sys
 import time
@@ -32,7 +33,7 @@ import torch
 from nmt.attention.mixers import make_mixer
 from nmt.config.mechanisms import MixerName, Place
 from nmt.config.models import TransformerConfig
-from nmt.errors import ConfigError
+from nmt.errors import ConfigError, is_out_of_memory
 from nmt.files import atomic_write
 
 RESULTS = Path(__file__).resolve().parents[1] / "docs" / "results"
@@ -61,7 +62,9 @@ def main() -> None:
         for key in ("encoder_self", "decoder_self"):
             if config_of(name, key) is not None:
                 found[f"{name} {key}"] = measure_lengths(name, key, options.longest, options.seconds)
-                write(found)
+                context = multiprocessing.get_context("fork")  # so that this process keeps no memory for the next ones
+                (writing := context.Process(target=write, args=[found])).start()
+                writing.join()
 
 
 def measure_lengths(name: str, key: str, longest: int, seconds: float) -> list[Row]:
@@ -84,7 +87,16 @@ def in_a_process(name: str, key: str, length: int) -> Row | None:
     """Return the figures of one mixer for one length, from a process of its own; None if the system killed it."""
     context = multiprocessing.get_context("fork")  # this process has imported torch, but computed nothing
     ours, theirs = context.Pipe(duplex=False)
-    process = context.Process(target=lambda: theirs.send(measure(name, key, length)))
+
+    def send() -> None:
+        try:
+            theirs.send(measure(name, key, length))
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            theirs.send(None)
+
+    process = context.Process(target=send)
     process.start()
     theirs.close()
     try:
@@ -98,8 +110,10 @@ def in_a_process(name: str, key: str, length: int) -> Row | None:
 
 
 def available_mib() -> float:
-    """Return how much memory is free, in MiB."""
-    return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**20
+    """Return how much memory processes can still have, in MiB."""
+    found = re.search(r"MemAvailable: +(\d+) kB", Path("/proc/meminfo").read_text("utf-8"))
+    assert found is not None
+    return int(found[1]) / 1024
 
 
 def config_of(name: str, key: str) -> TransformerConfig | None:
@@ -164,13 +178,13 @@ def exponent(rows: list[Row], figure: str = "seconds") -> float | None:
 
 
 def overtakes(rows: list[Row], full: list[Row]) -> int | None:
-    """Return the least length from which on a mixer is faster than full attention, or None if it never is."""
+    """Return the least length from which on a mixer takes at most 90% of full attention's time, or None."""
     theirs = {row["length"]: row["seconds"] for row in full}
     found = None
     for row in reversed(rows):
         if row["length"] not in theirs:
             continue
-        if row["seconds"] >= theirs[row["length"]]:
+        if row["seconds"] > 0.9 * theirs[row["length"]]:
             break
         found = row["length"]
     return found
@@ -203,9 +217,10 @@ def page(found: Mapping[str, list[Row]]) -> str:
     lines += [
         "",
         "The exponent is the slope of the time over the length, both in logarithms, from",
-        f"{FROM:,} tokens on. `overtakes` is the length from which on a mixer is faster than `{FULL}`, which is",
-        "torch's `scaled_dot_product_attention`. Memory is the peak that forward and backward add, with an",
-        "allocator that keeps what is freed. Mixers that take long are not measured at all lengths.",
+        f"{FROM:,} tokens on. `overtakes` is the length from which on a mixer takes at most 90% of the time of",
+        f"`{FULL}`, which is torch's `scaled_dot_product_attention`. Memory is the peak that forward and",
+        "backward add, with an allocator that keeps what is freed. Mixers that take long are not measured",
+        "at all lengths.",
         "",
         "![Time over length, both in logarithms](attention_speed.png)",
         "",

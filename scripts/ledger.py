@@ -21,8 +21,9 @@ from nmt.report.page import signed
 
 RESULTS = Path(__file__).resolve().parents[1] / "docs" / "results"
 CLAIMS = Path(__file__).with_name("ledger.yaml")
+PARITY = 0.05  # a published difference of less says that both are equal
 CHANCE = 1.0  # points of BLEU that one seed says nothing about (docs/results/mechanisms.md)
-AS_PUBLISHED, OPPOSITE, NOT_MEASURED = "as published", "the other way round", "not measured"
+AS_PUBLISHED, OPPOSITE, NOT_MEASURED = "as published", "not as published", "not measured"
 NO_DIFFERENCE = "no difference found"  # also a verdict of nmt-study
 Claim = Mapping[str, Any]
 Entry = dict[str, Any]
@@ -74,9 +75,10 @@ def _from_study(asked: Mapping[str, str], aer: bool, results: Path) -> Entry | N
     verdict = judged[0]["verdict"] if judged and not aer else ""
     if verdict in ("better", "worse") and judged[0]["system"] != asked["with"]:
         verdict = {"better": "worse", "worse": "better"}[verdict]
-    budget = ", ".join(f"{value:,} {key.replace('_', '-')}" for key, value in study["conditions"]["budget"].items())
-    figure = "aer" if aer else "mean"
-    return _figures([each[figure] for each in systems], verdict, len(study["conditions"]["seeds"]), budget)
+    spent = {key: value for key, value in study["conditions"]["budget"].items() if key != "measured_seconds"}
+    budget = ", ".join(f"{value:,} {key.replace('_', '-')}" for key, value in spent.items())
+    scores = [each["aer" if aer else "mean"] for each in systems]
+    return None if None in scores else _figures(scores, verdict, min(len(each["scores"]) for each in systems), budget)
 
 
 def _figures(scores: list[float], verdict: str, seeds: int, budget: str) -> Entry:
@@ -90,9 +92,17 @@ def _order(published: Mapping[str, Any], gain: float, ours: Entry | None) -> str
     """Return how our order of the two systems compares with the published one."""
     if ours is None:
         return NOT_MEASURED
-    if published["metric"] != "AER" and (ours["verdict"] == NO_DIFFERENCE or abs(ours["gain"]) < CHANCE):
+    if published["metric"] == "AER":
+        equal = False
+    elif ours["verdict"]:
+        equal = ours["verdict"] == NO_DIFFERENCE
+    else:
+        equal = abs(ours["gain"]) < CHANCE
+    if published["metric"] != "AER" and abs(gain) < PARITY:
+        return AS_PUBLISHED if equal else OPPOSITE
+    if equal:
         return NO_DIFFERENCE
-    return AS_PUBLISHED if gain == 0 or (ours["gain"] > 0) == (gain > 0) else OPPOSITE
+    return AS_PUBLISHED if (ours["gain"] > 0) == (gain > 0) else OPPOSITE
 
 
 def page(found: list[Entry]) -> str:
@@ -103,12 +113,12 @@ def page(found: list[Entry]) -> str:
     lines = [
         "# What papers report, and what we measured",
         "",
-        f"Of {len(found)} published comparisons: {', '.join(f'{counts[order]} {order}' for order in counts)}.",
+        *wrap(f"Of {len(found)} published comparisons: {', '.join(f'{counts[each]} {each}' for each in counts)}.", 100),
         "",
         "Our systems are small: minutes of training on captions or on the corpus that comes with nmt,",
-        "against days on news. So the scores cannot be compared, but the order of two systems can. With one",
-        f"seed, less than {CHANCE:g} point of BLEU counts as no difference; a study says by its printed rule",
-        "whether it found one ([study.md](../study.md)).",
+        "against days on news. So the scores cannot be compared, but the order of two systems can. A study",
+        "says by its printed rule whether a system differs from its baseline ([study.md](../study.md)).",
+        f"Elsewhere, less than {CHANCE:g} point of BLEU counts as no difference.",
         "",
         "| mechanism | paper | equation | published | ours | order |",
         "|---|---|---|---:|---:|---|",
@@ -124,7 +134,7 @@ def page(found: list[Entry]) -> str:
         differs = "account" in each and each["order"] in (NO_DIFFERENCE, OPPOSITE)
         account = f" {each['account'].strip()}" if differs else ""
         told = f"{each['mechanism']} ([{each['results']}]({_link(each)})):{seeds} {_sentence(each['differs'])}{account}"
-        lines += wrap(told, 100, initial_indent="- ", subsequent_indent="  ", break_long_words=False)
+        lines += wrap(told, 100, initial_indent="- ", subsequent_indent="  ", break_on_hyphens=False)
     return "\n".join([*lines, "", "```", "python scripts/ledger.py", "```", ""])
 
 

@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, get_args
 
 import torch
+import yaml
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
@@ -165,11 +166,12 @@ def config_of(name: str, key: PlaceName, dim: int = 64) -> TransformerConfig | N
     return config
 
 
-def options_of(name: str) -> dict[str, int]:
+def options_of(name: str) -> dict[str, Any]:
     """Return the options of a mixer in the study every_mixer, whose sentences are about as long as these tasks."""
     start = f"model.{name}."
-    chosen = [each.removeprefix(start) for each in read_study("every_mixer", []).systems.get(name, []) if start in each]
-    return {key: int(value) for key, _, value in (each.partition("=") for each in chosen)}
+    overrides = read_study("every_mixer", []).systems.get(name, [])
+    chosen = [each.removeprefix(start).partition("=") for each in overrides if each.startswith(start)]
+    return {key: yaml.safe_load(value) for key, _, value in chosen}
 
 
 def accuracy(

@@ -59,8 +59,8 @@ def _study(arguments: Namespace) -> int:
     study = read_study(arguments.study, arguments.overrides)
     if arguments.output is None and not arguments.dry_run:
         raise UsageError("name the folder of the study with -o DIR, or give --dry-run")
-    if arguments.report and (arguments.dry_run or arguments.submit):
-        raise UsageError("--report trains nothing and needs results: leave out --dry-run and --submit")
+    if arguments.report and (arguments.dry_run or arguments.submit or arguments.jobs):
+        raise UsageError("--report trains nothing and needs results: leave out --dry-run, --submit and --jobs")
     if arguments.job_option and arguments.submit is None:
         raise UsageError("--job-option needs --submit: without it there are no jobs")
     if arguments.output is not None:

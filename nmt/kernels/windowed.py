@@ -21,9 +21,15 @@ Allows = Callable[[Tensor, Tensor], Tensor]
 Far = Callable[[Tensor], Tensor | None]
 
 
-def pays(length: int, reach: int) -> bool:
-    """Return whether `windowed_attention` is faster than attention to all keys with a mask."""
-    return length >= max(LONG, 8 * reach)
+def pays(length: int, reach: int, far: Far = lambda i: None, first: int = 0) -> bool:
+    """Return whether `windowed_attention` is faster than attention to all keys with a mask.
+
+    The arguments are those of `windowed_attention`.
+    """
+    if length < max(LONG, 8 * reach, 8 * first):
+        return False
+    wanted = far(torch.arange(_block(reach)).view(1, 1, -1))
+    return wanted is None or length >= 4 * wanted.size(2)
 
 
 def windowed_attention(
@@ -45,8 +51,9 @@ def windowed_attention(
 
     query, key and value are [rows, heads, length, head_dim] at increasing positions [rows or 1, length]. `allows`
     accepts a query's own key always, and keys that are further than `reach` positions away only if `far` names them, or
-    if the query is at one of the positions 0, ..., `first` - 1. mask [rows, length] is False at padding, whose contexts
-    are of no use, but finite. `causal` hides later keys.
+    if the query is at one of the positions 0, ..., `first` - 1, which `far` has to name for all others if causal. With
+    far keys, positions have no gaps. mask [rows, length] is False at padding, whose contexts are of no use, but finite.
+    `causal` hides later keys.
 
     The queries are divided into blocks. Each block is compared with its own keys, with `reach` keys on either side, or
     only before it if causal, and with the far ones. The first queries are compared with all keys.
@@ -61,7 +68,9 @@ def windowed_attention(
     keys, values = (_blocks(pad(each, (0, 0, reach, rest + after)), span, size) for each in (key, value))
     # which keys a query may attend to: [rows or 1, blocks, size, span]
     real = torch.ones_like(positions, dtype=torch.bool) if mask is None else mask
-    i, is_query = (pad(each, (0, rest)).unfold(1, size, size).unsqueeze(3) for each in (positions, real))
+    more = positions[:, -1:] + torch.arange(1, rest + 1, device=positions.device)
+    i = torch.cat((positions, more), dim=1).unfold(1, size, size).unsqueeze(3)
+    is_query = pad(real, (0, rest)).unfold(1, size, size).unsqueeze(3)
     j, is_key = (pad(each, (reach, rest + after)).unfold(1, span, size).unsqueeze(2) for each in (positions, real))
     if (wanted := far(i[..., 0])) is not None:
         # far keys after those around the block, without those that are there already

@@ -89,7 +89,9 @@ class Conductor:
             (run.variant.system, run.config.seed): done[run.name] for run in runs if run.name in done
         }
         by_seed |= {(each.system, each.seed): scored[each.name] for each in together if each.name in scored}
-        return Outcome(study, test_sets, planned, chosen, tried, by_seed, speeds, self.failures)
+        # a run that is only trained again for an ensemble has its row, whether or not that failed
+        failures = {name: reason for name, reason in self.failures.items() if name not in done}
+        return Outcome(study, test_sets, planned, chosen, tried, by_seed, speeds, failures)
 
     def find_sizes(self, name: str, config: Config) -> Sizes:
         """Return the sizes of the vocabularies of a configuration; the data are prepared if only they tell."""
@@ -189,7 +191,7 @@ class Conductor:
     def _scored(self, rows: Rows, together: Sequence[Ensemble]) -> dict[str, Row]:
         """Return the rows of ensembles that are scored."""
         whole = [each for each in together if len(each.runs) == len(each.members)]
-        found = {each.name: rows.get(each.name, each.known, self._test_data()) for each in whole}
+        found = {each.name: rows.get(each.name, each.known(rows), self._test_data()) for each in whole}
         return {name: row for name, row in found.items() if row is not None}
 
     def _score(self, rows: Rows, wanted: Sequence[Ensemble]) -> dict[str, Row]:
@@ -199,7 +201,8 @@ class Conductor:
             trained = [run.name for run in each.runs if run.name not in self.failures]
             lacking = [name for name in each.members if name not in trained]
             if lacking:
-                self.failures[each.name] = f"it needs {', '.join(lacking)}"
+                reasons = [f"{name} ({self.failures[name]})" if name in self.failures else name for name in lacking]
+                self.failures[each.name] = f"it needs {', '.join(reasons)}"
             else:
                 ready[each.name] = each
         tests = self.study.test_sets or None, self.study.gold
@@ -215,7 +218,7 @@ class Conductor:
                 self.say(f"{each.name}: failed: {result.sentence}")
                 continue
             own: Row = {"system": each.system, "seed": each.seed, "members": list(each.members), "values": {}}
-            found[each.name] = rows.add(each.name, each.known, self._test_data(), own | result)
+            found[each.name] = rows.add(each.name, each.known(rows), self._test_data(), own | result)
             self.say(f"{each.name}: {', '.join(self._told(result))}")
         return found
 

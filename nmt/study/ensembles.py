@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 from nmt.errors import ConfigError, NmtError
 from nmt.runs.checkpoints import find_checkpoint
 from nmt.study.plan import Run, Variant
-from nmt.study.results import known_by
+from nmt.study.results import Rows
 from nmt.study.study import Study
 
 REASON = (
@@ -30,15 +30,17 @@ class Ensemble:
     members: tuple[str, ...]  # the names of the runs
     runs: tuple[Run, ...]  # the members; without those of a system of which nothing could be trained
 
-    @property
-    def known(self) -> dict[str, Any]:
-        """The conditions stored with its row: the members, and a digest of the configuration of each."""
-        digests = {f"members.{run.name}": _digest(run) for run in self.runs}
+    def known(self, rows: Rows) -> dict[str, Any]:
+        """Return the conditions stored with its row: the members, and a digest of the configuration of each.
+
+        It is the configuration in the member's own row, if there is one, which may be of an earlier version of nmt.
+        """
+        digests = {f"members.{run.name}": _digest(rows.known(run.name, run.config)) for run in self.runs}
         return {"members": list(self.members), **digests}
 
 
-def _digest(run: Run) -> str:
-    text = json.dumps(known_by(run.config), sort_keys=True)
+def _digest(known: Mapping[str, Any]) -> str:
+    text = json.dumps(known, sort_keys=True)
     return blake2b(text.encode(), digest_size=8).hexdigest()
 
 

@@ -56,6 +56,11 @@ class Rows:
             )
         return row if data.keys() <= row["data"].keys() else None
 
+    def known(self, name: str, config: Config) -> dict[str, Any]:
+        """Return the configuration of the row of this name as it is stored; without a row, what `known_by` returns."""
+        row = self._rows.get(name)
+        return known_by(config) if row is None else row["config"]
+
     def add(self, name: str, config: Mapping[str, Any], data: Mapping[str, str], figures: Mapping[str, Any]) -> Row:
         """Add a row and write the file at once, by names; `config` is what `known_by` returns."""
         row = {"config": dict(config), "data": dict(data), **figures}
@@ -74,6 +79,8 @@ def known_by(config: Config) -> dict[str, Any]:
 
 def _with_new_keys(known: dict[str, Any]) -> dict[str, Any]:
     """Return what `known_by` returned in an earlier version of nmt, with the defaults of keys that are new since."""
+    if "members" in known:  # the conditions of an ensemble
+        return known
     nested: dict[str, Any] = {}
     for key, value in known.items():
         *sections, name = key.split(".")
@@ -83,7 +90,7 @@ def _with_new_keys(known: dict[str, Any]) -> dict[str, Any]:
         place[name] = value
     try:
         return known_by(config_from_dict(nested))
-    except ConfigError:  # the conditions of an ensemble, or a key that is gone
+    except ConfigError:  # a key is gone
         return known
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import pytest
@@ -137,6 +138,12 @@ def test_self_attention_in_long_sequences_is_that_with_weights(
     assert calls == [length] and weights is not None
     real = real | causal
     torch.testing.assert_close(fast[real], plain[real])
+
+
+def test_blocks_with_many_far_keys_do_not_pay() -> None:
+    few, many = (BigBird(BigBirdConfig(random_blocks=number)) for number in (1, 16))
+    for pattern, expected in ((few, True), (many, False), (WindowAndGlobal(16, 512), False)):
+        assert pays(1024, pattern.near, partial(pattern.far, length=None), pattern.first) == expected
 
 
 @pytest.mark.parametrize(

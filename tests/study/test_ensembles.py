@@ -13,6 +13,7 @@ import nmt
 from nmt.errors import ConfigError
 from nmt.inference.word_attention import Selection, word_attention
 from nmt.runs.run import load_run
+from nmt.study import ensembles
 from tests.forked import forked
 from tests.study.tiny import conducted, tables, write_study
 
@@ -128,6 +129,35 @@ def test_the_ensemble_of_more_seeds_is_another_one(finished: tuple[Path, dict[st
     assert [run["members"] for run in grown["runs"] if run["system"] == "all"] == [row["members"]]
 
 
+def test_scores_from_before_a_key_came_are_those_with_its_default(
+    finished: tuple[Path, dict[str, Any]], tmp_path: Path
+) -> None:
+    folder, _ = finished
+    rows = results(folder)
+    for name, row in rows.items():
+        if name not in MEMBERS:
+            assert row["config"].pop("training.max_rollbacks") == 3
+    for name, members in MEMBERS.items():
+        for member in members:
+            rows[name]["config"][f"members.{member}"] = ensembles._digest(rows[member]["config"])
+    (tmp_path / "results.json").write_text(json.dumps(rows), encoding="utf-8")
+    assert conducted(folder / "study.yaml", tmp_path)["said"] == ["4 of 4 runs are finished already"]
+
+
+def test_a_report_names_the_ensembles_that_are_not_scored(
+    finished: tuple[Path, dict[str, Any]], tmp_path: Path
+) -> None:
+    """Their members have rows, also if their folders are gone."""
+    folder, _ = finished
+    rows = results(folder)
+    del rows["all-seeds1-2"]
+    (tmp_path / "results.json").write_text(json.dumps(rows), encoding="utf-8")
+    outcome = forked("nmt-study", [folder / "study.yaml", "-o", tmp_path, "--report"])
+    assert outcome.status == 0, outcome.err
+    missing = [line for line in outcome.out.splitlines() if line.startswith("missing: ")]
+    assert len(missing) == 1 and missing[0].startswith("missing: all-seeds1-2: it needs smaller-seed1 (not finished)")
+
+
 def test_members_with_different_vocabularies_are_refused(tmp_path: Path) -> None:
     systems = {"bpe": [], "larger": ["tokenizer.vocab_size=70"], "other": ["tokenizer.normalization=nfkc"]}
     path = write_study(tmp_path, systems=systems, ensembles={"both": ["bpe", "larger"]})
@@ -146,7 +176,7 @@ def test_an_ensemble_of_a_run_that_failed_has_no_row(tmp_path: Path) -> None:
     path = write_study(tmp_path, systems=systems, seeds=[1], ensembles={"both": ["transformer", "broken"]})
     found = conducted(path, tmp_path / "out")
     assert list(found["failures"]) == ["broken-seed1", "both-seed1"]
-    assert found["failures"]["both-seed1"] == "it needs broken-seed1"
+    assert found["failures"]["both-seed1"] == f"it needs broken-seed1 ({found['failures']['broken-seed1']})"
     assert [run["system"] for run in found["runs"]] == ["transformer"]
 
 

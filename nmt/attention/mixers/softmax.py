@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Literal, NamedTuple
 
 import torch
@@ -136,7 +137,8 @@ class SelfAttention(Mixer):
         dropped = self.training and self.dropout.p > 0
         if not dropped and flex.pays(query.device, query.dtype, length, head_dim):
             return "flex"
-        return "windowed" if pattern.near is not None and pays(length, pattern.near) else "dense"
+        near, far = pattern.near, partial(pattern.far, length=None)
+        return "windowed" if near is not None and pays(length, near, far, pattern.first) else "dense"
 
     def _flex_context(
         self, query: Tensor, key: Tensor, value: Tensor, positions: Tensor, mask: Tensor | None

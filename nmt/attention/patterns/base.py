@@ -37,9 +37,10 @@ class Pattern(nn.Module):
 
     @property
     def near(self) -> int | None:
-        """The largest distance to a key, but for those of `far` and for the `first` positions, if there is one.
+        """The largest distance to a key that is not one of `far`, of a query that is not one of the `first`.
 
-        If `allows` says it all, long sequences are then compared in blocks (kernels/windowed.py).
+        None if any key can be seen. Otherwise long sequences are compared in blocks (kernels/windowed.py), if `allows`
+        is all there is.
         """
         return self.reach
 
