@@ -78,6 +78,7 @@ def forked(
         with os.fdopen(os.open(messages, os.O_RDONLY | os.O_NONBLOCK), encoding="utf-8") as said:
             before = partial(_prepare, closed, limit, stdout, first, messages)
             outcome = _server().submit(run, call, limit=240, before=before).result()
+            os.set_blocking(said.fileno(), True)  # a process that the command has started may end a little later
             return outcome._replace(err=said.read())
 
 

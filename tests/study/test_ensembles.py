@@ -150,12 +150,12 @@ def test_a_report_names_the_ensembles_that_are_not_scored(
     """Their members have rows, also if their folders are gone."""
     folder, _ = finished
     rows = results(folder)
-    del rows["all-seeds1-2"]
+    del rows["both-seed1"]
     (tmp_path / "results.json").write_text(json.dumps(rows), encoding="utf-8")
     outcome = forked("nmt-study", [folder / "study.yaml", "-o", tmp_path, "--report"])
     assert outcome.status == 0, outcome.err
     missing = [line for line in outcome.out.splitlines() if line.startswith("missing: ")]
-    assert len(missing) == 1 and missing[0].startswith("missing: all-seeds1-2: it needs smaller-seed1 (not finished)")
+    assert len(missing) == 1 and missing[0].startswith("missing: both-seed1: it needs transformer-seed1 (not finished)")
 
 
 def test_members_with_different_vocabularies_are_refused(tmp_path: Path) -> None:
