@@ -70,7 +70,7 @@ def test_jobs_are_cancelled_if_the_caller_stops(tmp_path: Path, monkeypatch: pyt
 
 def _touch_sleep_touch(begun: Path, ended: Path) -> None:
     begun.touch()
-    time.sleep(10)
+    time.sleep(100)
     ended.touch()
 
 
