@@ -6,7 +6,7 @@ VENV ?= .venv
 BIN := $(if $(VIRTUAL_ENV),$(VIRTUAL_ENV)/bin,$(VENV)/bin)
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: demo install install-dev test check format corpus site clean
+.PHONY: demo install install-dev test test-all check format corpus site clean
 
 DEMO := rnn_encdec rnnsearch transformer
 DEMO_RUNS := $(DEMO:%=runs/demo/%)
@@ -38,6 +38,10 @@ $(BIN)/.nmt-installed-dev: pyproject.toml constraints.txt | $(BIN)/python
 # three workers on two cores, because tests of processes that wait for each other sleep a quarter of the time; a file
 # stays with one worker, because of its fixtures; the longest files come first (tests/conftest.py says which)
 test: install-dev
+	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder -m 'not slow'
+
+# all tests, with those that run a whole script of scripts/, which take minutes together
+test-all: install-dev
 	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 check: install-dev

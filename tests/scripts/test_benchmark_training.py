@@ -234,6 +234,7 @@ def in_this_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(benchmark_training.importlib.util, "find_spec", lambda name: None)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("in_this_process")
 def test_benchmark_writes_what_it_measured(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     config, output = tmp_path / "small.yaml", tmp_path / "results" / "speed.json"
@@ -276,6 +277,7 @@ def test_a_model_without_a_counterpart_has_no_reference(tmp_path: Path, capsys: 
     assert "give both" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("in_this_process")
 def test_a_recurrent_model_is_compared_with_a_transformer_and_profiled(tmp_path: Path) -> None:
     models = {"recurrent": RNN, "transformer": {**TRANSFORMER, "model_dim": 64}}  # with very different costs per token

@@ -126,6 +126,7 @@ def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("in_this_process")
 def test_benchmark_writes_what_it_measured(source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run, output = make_exportable(tmp_path / "run", POST), tmp_path / "results" / "speed.json"

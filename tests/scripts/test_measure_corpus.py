@@ -23,6 +23,7 @@ def test_lines_out_of_place_are_counted(tmp_path: Path) -> None:
         assert corpus.out_of_place() == wrong
 
 
+@pytest.mark.slow
 def test_the_script_writes_its_figures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(script, "RESULTS", tmp_path / "results.json")
     source = tmp_path / "source"

@@ -40,6 +40,7 @@ def test_memory_includes_that_of_child_processes() -> None:
     assert watched.tree(process.pid) == []
 
 
+@pytest.mark.slow
 def test_the_script_writes_its_figures_and_keeps_other_results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = tmp_path / "text"
     folder.mkdir()

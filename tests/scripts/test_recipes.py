@@ -67,6 +67,7 @@ def run(patch: pytest.MonkeyPatch, folder: Path, script: str, *options: str) -> 
     return figures
 
 
+@pytest.mark.slow
 def test_back_translation(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     figures = run(monkeypatch, folder, "back_translation", "--systems", "tagged")
     page = (folder / "out" / "back_translation.md").read_text("utf-8")
@@ -90,6 +91,7 @@ def test_back_translation(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None
     assert {path: path.stat().st_mtime_ns for path in runs.rglob("*.safetensors")} == before
 
 
+@pytest.mark.slow
 def test_distillation(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     student = "model.model_dim=8,model.ffn_dim=8"
     figures = run(monkeypatch, folder, "distillation", "--student", student, "--students", "both", "--beam-size", "1")
