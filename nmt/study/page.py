@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from textwrap import wrap
 from typing import Any
 
 from nmt.evaluation.metrics import LABELS
@@ -19,7 +20,12 @@ def markdown(found: Mapping[str, Any]) -> str:
         parts += ["**These runs are missing below:**", "\n".join(failed)]
     for name, test_set in found["test_sets"].items():
         parts += [f"## Results on {name}", *_results(found, test_set)]
-    parts += ["## The rule", found["rule"], "## The conditions", "\n".join(_told(conditions))]
+    parts += [
+        "## The rule",
+        found["rule"],
+        "## The conditions",
+        "\n".join(_wrapped(line, "  ") for line in _told(conditions)),
+    ]
     if found["tried"]:
         parts += ["## All values that were tried", *_tried(found)]
     parts += ["## All runs", _all_runs(found)]
@@ -73,7 +79,7 @@ def _results(found: Mapping[str, Any], test_set: Mapping[str, Any]) -> Iterable[
     """Yield the table of systems, what its columns mean, and the table by source length."""
     label = LABELS[found["metric"]]
     yield _table(*verdict_table(found, test_set), left=1)
-    yield (
+    yield _wrapped(
         f"{label}: mean and deviation over the seeds, on {test_set['sentences']:,} sentences "
         f"(`{test_set['signature']}`). 95% interval: of the mean, by Student's t. Δ {label}: minus that of "
         f"{found['baseline']}. p within: the larger one of both tests, for each seed."
@@ -94,6 +100,11 @@ def _results(found: Mapping[str, Any], test_set: Mapping[str, Any]) -> Iterable[
             [system, *(f"{score:.2f}" for score in each["by_length"])] for system, each in test_set["systems"].items()
         ]
         yield _table(["system", *test_set["lengths"]], rows)
+
+
+def _wrapped(text: str, indent: str = "") -> str:
+    """Break a text into lines of at most 100 characters; all but the first are indented."""
+    return "\n".join(wrap(text, 100, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False))
 
 
 def _told(conditions: Mapping[str, Any]) -> Iterable[str]:

@@ -27,14 +27,14 @@ of the test sentences:
 
 1. over seeds: Welch's t-test of the scores of all seeds;
 2. within a seed: the larger p-value of paired bootstrap resampling and of approximate randomisation
-   between the two systems of that seed, or 1 if their difference has the other sign than that of the
-   means; of several seeds, twice the median, at most 1 (Meinshausen et al. 2009).
+   between the two systems of that seed, or 1 if their difference has the other sign than that of
+   the means; of several seeds, twice the median, at most 1 (Meinshausen et al. 2009).
 
 With one seed there is no test over seeds: p is that within the seed, and the verdict is about these
 two trained models, not about training them again. An ensemble of all seeds of a system is one
 result: it is compared with the baseline of each seed, without a test over seeds, and the verdict is
-about this ensemble. In all other cases the verdict is *no difference found*, which does not say that
-there is none."""
+about this ensemble. In all other cases the verdict is *no difference found*, which does not say
+that there is none."""
 
 
 @dataclass(frozen=True)
