@@ -19,7 +19,7 @@ from torch.distributed.distributed_c10d import PrefixStore, Store
 from nmt.errors import NmtError
 from nmt.messages import tell
 
-FAILED, INTERRUPTED = 1, 130  # the exit status of all processes after a failure, and of one after Ctrl-C
+FAILED = 1  # the exit status of all processes after a failure
 _LOOK = 0.5  # seconds between two checks whether another process has failed or is gone
 PATIENCE = 10.0  # seconds for a process to end by itself, and for a call of torch to return after torch's own timeout
 LOST = (

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import atexit
 import os
+import signal
 import socket
 import warnings
 from collections.abc import Callable, Iterator
@@ -33,7 +34,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from nmt.device import is_cuda, takes_several_processes
 from nmt.errors import NmtError
-from nmt.training.alarm import FAILED, INTERRUPTED, LOST, PATIENCE, Alarm, leave, leave_with, limited
+from nmt.training.alarm import FAILED, LOST, PATIENCE, Alarm, leave, leave_with, limited
 
 T = TypeVar("T")
 
@@ -209,7 +210,7 @@ def joined() -> Iterator[World]:
     except SystemExit:  # another process was the first to fail, and reports why
         leave()  # at once: the threads of the process group could abort the interpreter during a normal exit
     except BaseException as error:  # for the same reason, at the exit of this process, which reports the error
-        atexit.register(leave_with, INTERRUPTED if isinstance(error, KeyboardInterrupt) else FAILED)
+        atexit.register(leave_with, 128 + signal.SIGINT if isinstance(error, KeyboardInterrupt) else FAILED)
         raise
     with limited(TIMEOUT.total_seconds() + PATIENCE, LOST):
         dist.destroy_process_group()

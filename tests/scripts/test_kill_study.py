@@ -6,8 +6,6 @@ import random
 import sys
 from pathlib import Path
 
-import pytest
-
 from tests.study.tiny import write_study
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts"))
@@ -15,7 +13,6 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts"))
 from kill_study import compare, kill_and_resume
 
 
-@pytest.mark.slow
 def test_a_random_kill_leaves_no_trace_and_a_changed_figure_is_found(tmp_path: Path) -> None:
     path = write_study(tmp_path, systems={"transformer": []}, ensembles={"both": ["transformer"]})
     command = [sys.executable, "-m", "nmt.cli.study", str(path), "--jobs", "2"]

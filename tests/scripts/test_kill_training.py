@@ -35,12 +35,10 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.slow
 def test_three_random_kills_leave_no_trace(runs: Path) -> None:
     assert compare(runs / "killed", runs / "undisturbed") == []
 
 
-@pytest.mark.slow
 def test_the_comparison_finds_a_single_changed_bit(runs: Path) -> None:
     weights, info = load_weights(runs / "killed", "last")
     name = next(iter(weights))
