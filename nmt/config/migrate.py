@@ -45,7 +45,7 @@ _ADDED: dict[int, tuple[str, ...]] = {
     3: ("model.bidirectional_layers", "model.dropout_mask", "model.layer_norm", "model.normalisation",
         "model.normaliser", "model.residual",
         "search.replace_unknown", "data.*.alignments", "training.guided_attention",
-        "training.guided_attention.decay_steps", "model.heads.removed"),
+        "training.guided_attention.decay_steps", "model.heads.removed", "training.optimizer.momentum"),
 }  # fmt: skip
 # Options of mechanisms may be missing, too: a file is from before such a mechanism came, and does not use it.
 _OPTIONS = {

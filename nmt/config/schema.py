@@ -44,12 +44,17 @@ UNKNOWN = Literal["none", "copy", "dictionary"]
 
 @dataclass(kw_only=True)
 class OptimizerConfig:
-    """Adam (Kingma & Ba 2015) or AdamW (Loshchilov & Hutter 2019)."""
+    """Adam (Kingma & Ba 2015), AdamW (Loshchilov & Hutter 2019) or Muon (Jordan et al. 2024).
 
-    name: Literal["adam", "adamw"] = "adam"  # adamw applies weight decay to the weights, not to the gradient
+    adamw applies weight decay to the weights, not to the gradient. muon is for the matrices between embeddings and
+    projection, and comes with adamw for all other weights; both take the same learning rate.
+    """
+
+    name: Literal["adam", "adamw", "muon"] = "adam"  # the method
     betas: list[Rate] = field(default_factory=lambda: [0.9, 0.98])  # decay rates of the gradient's two running means
     eps: Annotated[float, Range(1e-30, 1)] = 1e-9  # added to the denominator for numerical stability
     weight_decay: Annotated[float, Range(0, 100)] = 0.0  # applied to matrices only, not to biases and gains
+    momentum: Rate = 0.95  # muon: decay rate of the gradient's running mean
 
     def check(self) -> None:
         """Raise ConfigError unless there are two betas."""

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence, Set
 from contextlib import suppress
 from hashlib import blake2b
 from itertools import chain
+from os.path import commonprefix
 from pathlib import Path
 from typing import Any
 
@@ -295,4 +296,6 @@ def _tell_round_trip(trip: dict[str, Any], log: Callable[[str], None]) -> None:
         "are unchanged after encoding and decoding"
     )
     for line, decoded in trip["examples"]:
-        log(f"  altered: {line!r} -> {decoded!r}")
+        same = len(commonprefix([line, decoded]))  # noqa: RUF071 - of characters
+        shown = slice(max(0, same - 30), same + 30)  # lines may be long: show the first difference
+        log(f"  altered: {line[shown]!r} -> {decoded[shown]!r}")

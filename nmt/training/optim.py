@@ -1,8 +1,9 @@
-"""The Adam optimizer and the learning rate schedules."""
+"""The optimizers and the learning rate schedules."""
 
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import nn
@@ -10,20 +11,82 @@ from torch import nn
 from nmt.config.ranges import settled
 from nmt.config.schema import OptimizerConfig, ScheduleConfig, TrainingConfig
 from nmt.device import has_fused_adam
+from nmt.models.seq2seq import Seq2Seq
 
 
-def build_optimizer(config: OptimizerConfig, model: nn.Module) -> torch.optim.Optimizer:
-    """Return Adam (Kingma & Ba 2015) or AdamW (Loshchilov & Hutter 2019) for the trained weights of a model.
+class MuonAndAdamW:
+    """Muon for the matrices inside a model, and AdamW for all other weights, as one optimizer.
+
+    Muon (Jordan et al. 2024) replaces the running mean of a matrix's gradient by the nearest matrix with orthogonal
+    rows or columns, so that an update changes all directions by as much. Its step is scaled to the size of an Adam step
+    (Liu et al. 2025, section 2.2), so both take the same learning rate.
+    """
+
+    def __init__(self, matrices: list[nn.Parameter], others: torch.optim.Optimizer, config: OptimizerConfig) -> None:
+        self.muon = torch.optim.Muon(
+            matrices, momentum=config.momentum, weight_decay=config.weight_decay, adjust_lr_fn="match_rms_adamw"
+        )
+        self.others = others
+
+    @property
+    def param_groups(self) -> list[dict[str, Any]]:
+        """The groups of weights with their settings; the trainer sets the `lr` of each."""
+        return [*self.muon.param_groups, *self.others.param_groups]
+
+    def step(self) -> None:
+        """Update all weights that have a gradient."""
+        self.muon.step()
+        self.others.step()
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Forget all gradients."""
+        self.muon.zero_grad(set_to_none)
+        self.others.zero_grad(set_to_none)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the state that a checkpoint stores."""
+        return {"muon": self.muon.state_dict(), "others": self.others.state_dict()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore the state from a checkpoint."""
+        self.muon.load_state_dict(state["muon"])
+        self.others.load_state_dict(state["others"])
+
+
+Optimizer = torch.optim.Optimizer | MuonAndAdamW
+
+
+def states(optimizer: Optimizer, state: dict[str, Any]) -> list[tuple[list[dict[str, Any]], dict[int, Any]]]:
+    """Return groups of weights, and by the number of each weight in them what a stored state holds of it."""
+    if isinstance(optimizer, MuonAndAdamW):
+        return states(optimizer.muon, state["muon"]) + states(optimizer.others, state["others"])
+    return [(optimizer.param_groups, state["state"])]
+
+
+def build_optimizer(config: OptimizerConfig, model: Seq2Seq) -> Optimizer:
+    """Return the configured optimizer of the trained weights of a model.
 
     Weight decay applies to matrices only, not to biases and gains. The trainer sets the learning rate before each
     update.
     """
-    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    if config.name != "muon":
+        return _adam(config, trained)
+    tables = {id(module.weight) for module in model.modules() if isinstance(module, nn.Embedding)}
+    tables.add(id(model.projection.weight))
+    inside = [parameter for parameter in trained if parameter.ndim == 2 and id(parameter) not in tables]
+    chosen = {id(parameter) for parameter in inside}
+    others = _adam(config, [parameter for parameter in trained if id(parameter) not in chosen])
+    return MuonAndAdamW(inside, others, config)
+
+
+def _adam(config: OptimizerConfig, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
+    """Return Adam (Kingma & Ba 2015) or AdamW (Loshchilov & Hutter 2019) for these weights."""
     groups = [
         {"params": [parameter for parameter in parameters if parameter.ndim >= 2], "weight_decay": config.weight_decay},
         {"params": [parameter for parameter in parameters if parameter.ndim < 2], "weight_decay": 0.0},
     ]
-    kind = torch.optim.AdamW if config.name == "adamw" else torch.optim.Adam
+    kind = torch.optim.Adam if config.name == "adam" else torch.optim.AdamW
     fused = all(has_fused_adam(parameter.device) for parameter in parameters)
     beta1, beta2 = config.betas
     return kind([group for group in groups if group["params"]], betas=(beta1, beta2), eps=config.eps, fused=fused)

@@ -32,7 +32,7 @@ from nmt.training.distributed import World
 from nmt.training.fine_tune import freeze
 from nmt.training.health import Health
 from nmt.training.limits import Rank, TrainingProgress
-from nmt.training.optim import build_optimizer
+from nmt.training.optim import build_optimizer, states
 
 
 def least_important(measured: Sequence[HeadMeasures], count: int, model: TransformerConfig) -> list[Head]:
@@ -109,13 +109,13 @@ def _pruned_state(run: LoadedRun, removed: Collection[Head]) -> dict[str, Any]:
     freeze(model, run.config.fine_tune.freeze)
     names = {id(parameter): name for name, parameter in model.named_parameters()}
     if "optimizer" in state:
-        groups = build_optimizer(run.config.training.optimizer, model).param_groups
-        order = [names[id(parameter)] for group in groups for parameter in group["params"]]
-        moments = {order[number]: values for number, values in state["optimizer"]["state"].items()}
-        for key in ("exp_avg", "exp_avg_sq"):
-            pruned = without_heads(model, {name: values[key] for name, values in moments.items()}, removed)
-            for name, values in moments.items():
-                values[key] = pruned[name]
+        for groups, kept in states(build_optimizer(run.config.training.optimizer, model), state["optimizer"]):
+            order = [names[id(parameter)] for group in groups for parameter in group["params"]]
+            moments = {order[number]: values for number, values in kept.items()}
+            for key in {key for values in moments.values() for key, value in values.items() if value.ndim}:
+                pruned = without_heads(model, {name: values[key] for name, values in moments.items()}, removed)
+                for name, values in moments.items():
+                    values[key] = pruned[name]
     if state.get("average", {}).get("trained"):
         trained = [names[id(parameter)] for parameter in model.parameters() if parameter.requires_grad]
         weights = dict(zip(trained, state["average"]["trained"], strict=True))

@@ -79,7 +79,7 @@ class Trainer:
         parts: dict[str, Stateful] = {"optimizer": self.optimizer, "schedule": self.schedule, "window": self.window}
         parts |= {"average": self.average, "health": self.health}
         self.keeper = Keeper(config, run_dir, model, device, self.world, parts, check)
-        self.waits = not is_cuda(device)  # whether each update waits for its loss and gradient norm to be checked
+        self.waits = not is_cuda(device) or config.optimizer.name == "muon"  # whether an update waits for its check
         self.unsaved = True  # whether anything has changed since the last checkpoint
         self.signals = Signals()
         self.clock = Clock(0.0)
@@ -153,13 +153,13 @@ class Trainer:
     def _apply(self) -> None:
         """Set the learning rate and do the optimizer's step, unless this or an earlier update was bad.
 
-        On a CUDA device, training does not wait for the check. There Adam's `found_inf` makes it skip every step from
-        the first bad update on, and `health.check` raises Diverged before anything is logged, validated or saved.
+        On a CUDA device, Adam does not wait for the check. There its `found_inf` makes it skip every step from the
+        first bad update on, and `health.check` raises Diverged before anything is logged, validated or saved.
         """
         if self.waits:
             self.health.check()
         else:
-            self.optimizer.found_inf = self.health.bad  # type: ignore[attr-defined]
+            self.optimizer.found_inf = self.health.bad  # type: ignore[union-attr]
         for group in self.optimizer.param_groups:
             group["lr"] = self.schedule.rate(self.progress.step + 1)
         self.optimizer.step()

@@ -128,6 +128,15 @@ def test_validation_text_is_never_filtered_or_altered(config: Config) -> None:
     assert trip["examples"][0][0] == "☃"
 
 
+def test_of_an_altered_long_line_the_first_difference_is_shown(config: Config) -> None:
+    write(Path(str(config.data.path)), "val", [("a", "words " * 100 + "with a ☃ and more " + "words " * 100)])
+    said: list[str] = []
+    prepare(config, said.append)
+    (altered,) = [line for line in said if "  altered: " in line]
+    assert "with a ☃ and more" in altered
+    assert len(altered) < 150
+
+
 def test_the_same_again_is_only_opened(config: Config, tmp_path: Path) -> None:
     first = run(config)
     before = {path: path.stat().st_mtime_ns for path in first.folder.rglob("*")}

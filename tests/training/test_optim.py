@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import math
+from copy import deepcopy
+from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from nmt.config.schema import OptimizerConfig, ScheduleConfig, TrainingConfig
+from nmt.models.build import build_model
 from nmt.training.optim import Schedule, build_optimizer, shape
+from tests.models.variants import VARIANTS
 
 
 def rates(steps: list[int], horizon: int | None = None, **keys: Any) -> list[float]:
@@ -90,3 +94,66 @@ def test_adam_takes_the_steps_of_its_paper(name: Any) -> None:
         optimizer.step()
     for key, parameter in model.named_parameters():
         torch.testing.assert_close(parameter.detach(), expected[key])
+
+
+def orthogonal(gradient: Tensor) -> Tensor:
+    """Five steps of the iteration of Jordan et al. 2024: X <- aX + (bA + cA^2)X with A = XX^T, from G / |G|."""
+    if gradient.size(0) > gradient.size(1):
+        return orthogonal(gradient.T).T
+    matrix = gradient / gradient.norm()
+    for _ in range(5):
+        square = matrix @ matrix.T
+        matrix = 3.4445 * matrix + (-4.775 * square + 2.0315 * square @ square) @ matrix
+    return matrix
+
+
+@pytest.mark.parametrize("tied", [True, False])
+@pytest.mark.parametrize("variant", ["transformer-pre", "luong-general"])
+def test_muon_takes_the_steps_of_its_papers_inside_the_model(variant: str, tied: bool) -> None:
+    """Jordan et al. 2024 with momentum as torch writes it; steps scaled as in Liu et al. 2025, section 2.2."""
+    torch.manual_seed(0)
+    model = build_model(replace(VARIANTS[variant], share_embeddings=tied, tie_projection=tied), 12, 12)
+    optimizer = build_optimizer(OptimizerConfig(name="muon", momentum=0.8, weight_decay=0.1), model)
+    by_adam = build_optimizer(OptimizerConfig(name="adamw", weight_decay=0.1), copy := deepcopy(model))
+    expected = {key: value.detach().clone() for key, value in model.named_parameters()}
+    mean = {key: torch.zeros_like(value) for key, value in expected.items()}
+    for rate in (0.1, 0.05, 0.2):
+        for (key, parameter), other in zip(model.named_parameters(), copy.parameters(), strict=True):
+            parameter.grad = torch.randn_like(parameter)
+            other.grad = parameter.grad.clone()
+            mean[key] = 0.8 * mean[key] + 0.2 * parameter.grad
+            if parameter.ndim == 2:
+                step = orthogonal(0.2 * parameter.grad + 0.8 * mean[key])
+                expected[key] = expected[key] * (1 - rate * 0.1) - rate * 0.2 * max(step.shape) ** 0.5 * step
+        for each in (optimizer, by_adam):
+            for group in each.param_groups:
+                group["lr"] = rate
+            each.step()
+    inside = 0
+    for (key, parameter), other in zip(model.named_parameters(), copy.parameters(), strict=True):
+        if parameter.ndim == 2 and "embedding" not in key and key != "projection.weight":
+            torch.testing.assert_close(parameter.detach(), expected[key], rtol=0.02, atol=0.02)  # torch uses bfloat16
+            assert not torch.allclose(parameter, other, atol=0.05), key
+            inside += 1
+        else:
+            assert torch.equal(parameter, other), key
+    assert inside > 5
+
+
+def test_muon_goes_on_from_its_state() -> None:
+    models = [build_model(VARIANTS["transformer-pre"], 12, 12) for _ in range(2)]
+    models[1].load_state_dict(models[0].state_dict())
+    optimizers = [build_optimizer(OptimizerConfig(name="muon"), model) for model in models]
+    for step in range(4):
+        if step == 2:
+            optimizers[1] = build_optimizer(OptimizerConfig(name="muon"), models[1])
+            optimizers[1].load_state_dict(deepcopy(optimizers[0].state_dict()))
+        for parameters in zip(*(model.parameters() for model in models), strict=True):
+            parameters[0].grad = torch.randn_like(parameters[0])
+            parameters[1].grad = parameters[0].grad.clone()
+        for optimizer in optimizers:
+            optimizer.step()
+            optimizer.zero_grad()
+    for one, other in zip(*(model.parameters() for model in models), strict=True):
+        assert one.grad is None
+        assert torch.equal(one, other)

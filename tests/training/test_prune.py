@@ -16,6 +16,7 @@ from nmt.config.heads import Head
 from nmt.config.load import load_config
 from nmt.config.mechanisms import Place
 from nmt.config.models import TransformerConfig
+from nmt.config.schema import OptimizerConfig
 from nmt.errors import NmtError
 from nmt.evaluation.heads import HeadMeasures
 from nmt.models.attention_heads import heads_of
@@ -25,7 +26,7 @@ from nmt.runs.run import load_run
 from nmt.runs.weights import load_weights
 from nmt.training.average import average_checkpoints, take_average
 from nmt.training.checkpoint import load_training_state
-from nmt.training.optim import build_optimizer
+from nmt.training.optim import MuonAndAdamW, build_optimizer
 from nmt.training.prune import least_important, prune_run
 from nmt.training.train import train
 from tests.models.variants import TRANSFORMER
@@ -112,6 +113,28 @@ def test_training_goes_on_where_it_was(folder: Path, pruned: Path) -> None:
     for key in ("schedule", "window", "random"):
         assert_equal(after[key], before[key], key)
     assert after["progress"]["step"] == 6 and not after["progress"]["ended"]
+
+
+def test_training_with_muon_goes_on_where_it_was(tmp_path: Path) -> None:
+    train(tiny_config(tmp_path, training__optimizer={"name": "muon"}))
+    model = prune_run(load_run(tmp_path / "run"), REMOVED, tmp_path / "pruned")
+    before, after = (
+        load_training_state(find_checkpoint(run))["optimizer"]["muon"]
+        for run in (tmp_path / "run", tmp_path / "pruned")
+    )
+    optimizer = build_optimizer(OptimizerConfig(name="muon"), model)
+    assert isinstance(optimizer, MuonAndAdamW)
+    (group,) = optimizer.muon.param_groups
+    shapes = [parameter.shape for parameter in group["params"]]
+    momenta = [values["momentum_buffer"] for _, values in sorted(after["state"].items())]
+    assert [momentum.shape for momentum in momenta] == shapes
+    names = {id(parameter): name for name, parameter in model.named_parameters()}
+    number = [names[id(parameter)] for parameter in group["params"]].index(
+        "encoder.layers.0.mixer.qkv_projection.weight"
+    )
+    rows = [*range(8, 16), *range(24, 32), *range(40, 48)]
+    assert torch.equal(momenta[number], before["state"][number]["momentum_buffer"][rows])
+    further(tmp_path / "pruned", "training.max_steps=7")
 
 
 def test_a_pruned_run_is_resumed_and_fine_tuned(

@@ -50,6 +50,7 @@ def test_a_limit_raised_continues_the_run(folder: Path, uninterrupted: Path) -> 
     "changes",
     [
         {"ema_decay": 0.9},
+        {"optimizer": {"name": "muon"}},
         {"rdrop": 1.0},
         {"subword_sampling": 0.1},
         {"average": "last", "keep_last": 2, "checkpoint_every": 1},
