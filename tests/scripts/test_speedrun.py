@@ -1,0 +1,98 @@
+"""Test scripts/speedrun.py: the boards, what is a record on them, and a whole measurement of a tiny preset."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts"))
+
+import speedrun as script
+
+from nmt.resources import embedded_corpus
+
+
+def record(preset: str, direction: str, minutes: int, *scores: float) -> dict[str, Any]:
+    runs = [
+        {
+            "bleu": score,
+            "signature": "S",
+            "updates": 1000,
+            "minutes": minutes - 0.5,
+            "parameters": 12345,
+            "validation_bleu": 41.0,
+            "environment": {"hardware": "a processor"},
+        }
+        for score in scores
+    ]
+    why = "It is smaller than all others and so it has time for more updates, which is what counts in twenty minutes."
+    return {
+        "preset": preset,
+        "direction": direction,
+        "minutes": minutes,
+        "date": "2030-01-02",
+        "why": why,
+        "runs": runs,
+    }
+
+
+def test_only_what_is_better_than_all_before_is_a_record() -> None:
+    first = record("a", "de-en", 20, 40.0, 41.0, 42.0)
+    records = [first, record("b", "de-en", 20, 40.5, 40.6, 40.7), record("c", "de-en", 60, 39.0)]
+    records = script.add(records, record("d", "de-en", 20, 41.5, 41.5, 41.5))
+    lines = script.page(records)
+    rows = [line for line in lines if line.startswith("| `")]
+    assert rows[0] == (
+        "| `a` | 2030-01-02 | **41.00** | 1.00 | 40.00, 41.00, 42.00 | 41.00 | 19.5 | 1,000 | 12,345 | a processor |"
+    )
+    assert [row.split(" | ")[2] for row in rows] == ["**41.00**", "40.60", "**41.50**", "**39.00**"]
+    assert lines.index("## German to English, 60 minutes") < lines.index(rows[3])
+    assert all(len(line) <= 100 for line in lines[lines.index("## Why") :])
+    assert sum(line.startswith("- `") for line in lines) == 4
+
+
+def test_the_same_preset_again_replaces_its_row() -> None:
+    records = [record("a", "de-en", 20, 40.0), record("a", "en-de", 20, 38.0)]
+    records = script.add(records, record("a", "de-en", 20, 41.0))
+    assert [(each["direction"], each["runs"][0]["bleu"]) for each in records] == [("en-de", 38.0), ("de-en", 41.0)]
+
+
+def test_a_preset_is_trained_scored_and_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text, presets, results = (tmp_path / name for name in ("text", "configs", "results"))
+    for folder in (text, presets, results):
+        folder.mkdir()
+    for name, part in {"train": "train", "val": "dev", script.TEST: "test"}.items():
+        for language in ("de", "en"):
+            lines = (embedded_corpus() / f"{part}.{language}").read_text("utf-8").splitlines()[:200]
+            (text / f"{name}.{language}").write_text("\n".join(lines) + "\n", "utf-8")
+    settings = {
+        "defaults": [
+            {"model": "luong"},
+            {"data": "multi30k_de_en"},
+            {"training": "rnn"},
+            {"search": "default"},
+            "_self_",
+        ],
+        "model": {"embedding_dim": 16, "hidden_dim": 16},
+        "tokenizer": {"vocab_size": 300},
+        "training": {"max_minutes": 20, "max_steps": 4, "tokens_per_update": 300, "validate_every": 2},
+    }
+    path = presets / "small.yaml"
+    path.write_text(f"# Small,\n# and quick.\n{yaml.safe_dump(settings)}", "utf-8")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(script, "RESULTS", results)
+    monkeypatch.setattr(script, "presets", lambda: presets)
+    monkeypatch.setattr(
+        sys, "argv", ["speedrun.py", str(text), str(path), "en-de", "data.cache=cache", "--seeds", "5,6"]
+    )
+    script.main()
+    (found,) = json.loads((results / "speedrun.json").read_text("utf-8"))["records"]
+    assert (found["direction"], found["minutes"], found["why"]) == ("en-de", 20, "Small, and quick.")
+    assert [(run["seed"], run["updates"]) for run in found["runs"]] == [(5, 4), (6, 4)]
+    assert str(tmp_path) not in json.dumps(found)
+    assert "| `small` |" in (results / "speedrun.md").read_text("utf-8")
