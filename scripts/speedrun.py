@@ -89,11 +89,8 @@ def main() -> None:
 
 def figures(preset: str, run_dir: Path, overrides: list[str]) -> dict[str, Any]:
     """Train a preset in a run directory (or resume it), score it, and return what its files record."""
-    for words in (
-        ["nmt-train", preset, f"run_dir={run_dir}", *overrides],
-        ["nmt-evaluate", run_dir, "--test-set", TEST],
-    ):
-        subprocess.run([Path(sys.executable).with_name(str(words[0])), *words[1:]], check=True)
+    command("nmt-train", preset, f"run_dir={run_dir}", *overrides)
+    command("nmt-evaluate", run_dir, "--test-set", TEST)
     scores = json.loads((run_dir / "evaluations" / TEST / "scores.json").read_text("utf-8"))
     events = [json.loads(line) for line in (run_dir / "metrics.jsonl").read_text("utf-8").splitlines()]
     environment = json.loads((run_dir / "environment.json").read_text("utf-8"))
@@ -110,6 +107,11 @@ def figures(preset: str, run_dir: Path, overrides: list[str]) -> dict[str, Any]:
         ),
         "environment": {key: environment[key] for key in ("hardware", "torch", "git_commit")},
     }
+
+
+def command(name: str, *arguments: object) -> None:
+    """Run a command of the installation that runs this script."""
+    subprocess.run([Path(sys.executable).with_name(name), *map(str, arguments)], check=True)
 
 
 def why(preset: str) -> str:

@@ -34,7 +34,8 @@ def test_the_text_depends_on_the_line_alone(variant: str, beam_size: int) -> Non
     together = translator.translate_nbest(LINES)
     assert [one.source for one in together] == LINES
     assert len({one.text for one in together}) > 3
-    one_by_one = [make(variant, beam_size=beam_size).translate_nbest([line])[0] for line in LINES]
+    alone = make(variant, beam_size=beam_size)
+    one_by_one = [alone.translate_nbest([line])[0] for line in LINES]
     backwards = translator.translate_nbest(LINES[::-1])[::-1]
     small_batches = make(variant, beam_size=beam_size, tokens_per_batch=25 * beam_size).translate_nbest(LINES)
     for other in (one_by_one, backwards, small_batches):

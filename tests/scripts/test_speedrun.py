@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts"))
 import speedrun as script
 
 from nmt.resources import embedded_corpus
+from tests.forked import forked
 
 
 def record(preset: str, direction: str, minutes: int, *scores: float) -> dict[str, Any]:
@@ -90,6 +93,11 @@ def test_a_preset_is_trained_scored_and_written(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setattr(
         sys, "argv", ["speedrun.py", str(text), str(path), "en-de", "data.cache=cache", "--seeds", "5,6"]
     )
+
+    def command(name: str, *arguments: object) -> None:
+        assert forked(name, arguments, first=partial(os.chdir, tmp_path)).status == 0
+
+    monkeypatch.setattr(script, "command", command)
     script.main()
     (found,) = json.loads((results / "speedrun.json").read_text("utf-8"))["records"]
     assert (found["direction"], found["minutes"], found["why"]) == ("en-de", 20, "Small, and quick.")

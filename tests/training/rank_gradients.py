@@ -1,11 +1,8 @@
-"""A process of test_distributed.py: compute the gradients of every model together with the others; rank 0 saves them.
-
-python -m tests.training.rank_gradients FILE
-"""
+"""A process of test_distributed.py: compute the gradients of every model with the others; rank 0 saves them."""
 
 from __future__ import annotations
 
-import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -62,8 +59,10 @@ def gradients(name: str, world: World, *, whole: bool) -> list[dict[str, Any]]:
     return found
 
 
-if __name__ == "__main__":
+def main(arguments: Sequence[str]) -> int:
+    """Compute the gradients, save them in the file that is the only argument, and return the exit status."""
     torch.set_num_threads(1)
     with joined() as together:
         everything = {name: gradients(name, together, whole=False) for name in CASES}
-        together.on_main(lambda: torch.save(everything, Path(sys.argv[1])))
+        together.on_main(lambda: torch.save(everything, Path(arguments[0])))
+    return 0

@@ -1,6 +1,6 @@
 """A process of test_distributed.py: take part in several trainings, one after the other, with mishaps.
 
-python -m tests.training.rank_training CONFIG.yaml[:MISHAP:RANK] ...
+Its arguments are CONFIG.yaml[:MISHAP:RANK] ...
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -92,10 +92,11 @@ def work(arguments: Any) -> None:
             restore()
 
 
-if __name__ == "__main__":
+def main(arguments: Sequence[str]) -> int:
+    """Train, and return the exit status."""
     torch.set_num_threads(1)
     validation.unigram_entropy = lambda val, vocabulary: 99.0  # so that even early validations are translated
     monitor.heatmap_array = lambda *attention: np.zeros((2, 2, 3), dtype=np.uint8)  # drawing takes longer than training
     parser = Parser("ranks", "JOB ...", "Train.")
     parser.add_argument("jobs", nargs="+")
-    sys.exit(run_command(parser, work))
+    return run_command(parser, work, arguments)

@@ -24,6 +24,7 @@ from nmt.training.alarm import Alarm
 from nmt.training.checkpoint import load_training_state
 from nmt.training.distributed import World
 from nmt.training.train import train
+from tests.training import rank_gradients, rank_training
 from tests.training.rank_gradients import CASES, gradients
 from tests.training.ranks import ALONE, ROOT, WAIT, WAIT_IN_SILENCE, Ended, ended, free_port, launched, start, started
 from tests.training.tiny import assert_same_run, events, tiny_config
@@ -55,13 +56,13 @@ def written(config: Config) -> Path:
 
 def by_two(*jobs: object, others: tuple[object, ...] | None = None) -> list[Ended]:
     """Run jobs in two processes; rank 1 runs `others` instead, if given."""
-    return launched("tests.training.rank_training", [jobs, jobs if others is None else others])
+    return launched(rank_training.main, [jobs, jobs if others is None else others])
 
 
 @pytest.fixture(scope="module")
 def of_two_processes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     file = tmp_path_factory.mktemp("gradients") / "gradients.pt"
-    ended = launched("tests.training.rank_gradients", [[file]] * 2)
+    ended = launched(rank_gradients.main, [[file]] * 2)
     assert [process.status for process in ended] == [0, 0], ended
     found: dict[str, Any] = torch.load(file)
     return found
@@ -182,7 +183,7 @@ def test_processes_of_different_configurations_do_not_train(tmp_path: Path) -> N
     }
     other = tiny_config(tmp_path, "other", **others)
     jobs = [[written(config)], [written(other)]]
-    ended = launched("tests.training.rank_training", jobs, WAIT_IN_SILENCE)
+    ended = launched(rank_training.main, jobs, WAIT_IN_SILENCE)
     assert [process.status for process in ended] == [1, 1], ended
     (said,) = [line for process in ended for line in process.said.splitlines()]
     assert said.startswith(
@@ -272,10 +273,9 @@ def test_a_store_that_never_answers_is_not_waited_for() -> None:
 
 
 def test_who_cannot_leave_ends_all_the_same() -> None:
-    ended = launched("tests.training.rank_silent", [[1, "leaving"]] * 2, WAIT_IN_SILENCE)
-    assert [process.status for process in ended] == [0, 1], ended
-    assert ended[0].said == ""
-    assert ended[1].said.startswith(f"nmt-train: error: {LOST}")
+    first, second = ended(started("tests.training.rank_silent", [[1, "leaving"]] * 2), WAIT_IN_SILENCE)
+    assert (first, second.status) == (Ended(0, ""), 1)
+    assert second.said.startswith(f"nmt-train: error: {LOST}")
 
 
 def test_a_test_of_silence_has_a_limit_of_its_own() -> None:
@@ -293,12 +293,12 @@ def test_a_test_of_silence_has_a_limit_of_its_own() -> None:
 @pytest.mark.parametrize("failing", [0, 1, 2])
 def test_an_error_in_one_of_three_is_said_once(failing: int) -> None:
     """Rank 0 hosts the store, so it stays until all processes know of the failure."""
-    ended = launched("tests.training.rank_silent", [[failing, "error"]] * 3, WAIT_IN_SILENCE)
-    assert [process.status for process in ended] == [1] * 3, ended
-    assert [process.said.count("nmt-train: error: this one fails") for process in ended] == [
+    processes = ended(started("tests.training.rank_silent", [[failing, "error"]] * 3), WAIT_IN_SILENCE)
+    assert [process.status for process in processes] == [1] * 3, processes
+    assert [process.said.count("nmt-train: error: this one fails") for process in processes] == [
         rank == failing for rank in range(3)
-    ], ended
-    assert sum(process.said.count("error") for process in ended) == 1, ended
+    ], processes
+    assert sum(process.said.count("error") for process in processes) == 1, processes
 
 
 def test_a_process_that_was_stopped_itself_accuses_nobody() -> None:

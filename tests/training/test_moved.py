@@ -19,6 +19,7 @@ from nmt.training.checkpoint import save_checkpoint
 from nmt.training.monitor import Monitor
 from nmt.training.trainer import Trainer
 from tests.toy_run import make_run, toy_model
+from tests.training import rank_training
 from tests.training.ranks import WAIT_IN_SILENCE, launched
 from tests.training.tiny import events, tiny_config
 
@@ -144,7 +145,7 @@ def test_a_directory_that_goes_while_an_average_is_validated(
 def test_two_processes_end_with_one_sentence(tmp_path: Path) -> None:
     config = tiny_config(tmp_path)
     save_config(config, tmp_path / "run.yaml")
-    ended = launched("tests.training.rank_training", [[f"{tmp_path / 'run.yaml'}:moved:0"]] * 2, WAIT_IN_SILENCE)
+    ended = launched(rank_training.main, [[f"{tmp_path / 'run.yaml'}:moved:0"]] * 2, WAIT_IN_SILENCE)
     assert [process.status for process in ended] == [1, 1], ended
     errors = [line for process in ended for line in process.said.splitlines() if "error" in line]
     assert len(errors) == 1 and "was moved, deleted or replaced meanwhile" in errors[0], ended
