@@ -86,7 +86,7 @@ def test_a_long_text_read_in_chunks_gives_the_same(monkeypatch: pytest.MonkeyPat
         torch.testing.assert_close(one, other)
 
 
-def test_of_a_long_text_the_terms_are_not_kept() -> None:
+def test_of_a_long_text_the_states_are_not_kept() -> None:
     def kept(length: int) -> int:
         sizes: list[int] = []
         with torch.autograd.graph.saved_tensors_hooks(lambda x: sizes.append(x.numel()) or x, lambda x: x):
