@@ -99,7 +99,7 @@ def _order(published: Mapping[str, Any], gain: float, ours: Entry | None) -> str
     else:
         equal = abs(ours["gain"]) < CHANCE
     if published["metric"] != "AER" and abs(gain) < PARITY:
-        return AS_PUBLISHED if equal else OPPOSITE
+        return AS_PUBLISHED if equal or (published.get("or_better") and ours["gain"] > 0) else OPPOSITE
     if equal:
         return NO_DIFFERENCE
     return AS_PUBLISHED if (ours["gain"] > 0) == (gain > 0) else OPPOSITE

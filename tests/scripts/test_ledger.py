@@ -78,6 +78,15 @@ def test_a_claim_is_compared_with_what_we_measured(
     assert ("It is small" in page or "it is small" in page) == (order in ("not as published", "no difference found"))
 
 
+@pytest.mark.parametrize(("ours", "order"), [(("old", "new"), "as published"), (("new", "old"), "not as published")])
+def test_where_a_paper_found_parity_or_better_only_worse_is_another_order(
+    ours: tuple[str, str], order: str, results: Path
+) -> None:
+    either = claim("mechanisms", ours, (1, 1))
+    either["published"]["or_better"] = True
+    assert script.entry(either, results)["order"] == order
+
+
 def test_a_verdict_is_turned_to_the_mechanism(results: Path) -> None:
     """The study says that old is worse than its baseline, new; so new is better."""
     found = script.entry(claim("some", ("new", "old"), (2, 1)), results)["ours"]
