@@ -76,7 +76,7 @@ def _from_study(asked: Mapping[str, str], aer: bool, results: Path) -> Entry | N
     if verdict in ("better", "worse") and judged[0]["system"] != asked["with"]:
         verdict = {"better": "worse", "worse": "better"}[verdict]
     spent = {key: value for key, value in study["conditions"]["budget"].items() if key != "measured_seconds"}
-    budget = ", ".join(f"{value:,} {key.replace('_', '-')}" for key, value in spent.items())
+    budget = ", ".join(f"{value:,.10g} {key.replace('_', '-')}" for key, value in spent.items())
     scores = [each["aer" if aer else "mean"] for each in systems]
     return None if None in scores else _figures(scores, verdict, min(len(each["scores"]) for each in systems), budget)
 
