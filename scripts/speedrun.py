@@ -1,7 +1,7 @@
 """Train a preset of the speedrun with three seeds, score it, and write docs/results/speedrun.{md,json}.
 
 usage: python scripts/speedrun.py FOLDER PRESET DIRECTION [key=value ...] [--seeds 1,2,3] [--jobs 1]
-       python scripts/speedrun.py data/multi30k speedrun_20 de-en --jobs 2    # on two cores, one for each training
+       python scripts/speedrun.py data/multi30k quality_multi30k_de_en de-en --jobs 2    # each training on its own core
 
 FOLDER contains {train,val,test_2016_flickr}.{de,en}. The preset says by training.max_minutes on which board it is, and
 by the comment at its top why it is good. Runs are kept in runs/speedrun: the same command resumes or reuses them.
