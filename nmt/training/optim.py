@@ -57,7 +57,10 @@ Optimizer = torch.optim.Optimizer | MuonAndAdamW
 
 
 def states(optimizer: Optimizer, state: dict[str, Any]) -> list[tuple[list[dict[str, Any]], dict[int, Any]]]:
-    """Return groups of weights, and by the number of each weight in them what a stored state holds of it."""
+    """Return, for each optimizer in it, the groups of weights and what a checkpoint's `state` has for each weight.
+
+    Weights are numbered through the groups, from 0.
+    """
     if isinstance(optimizer, MuonAndAdamW):
         return states(optimizer.muon, state["muon"]) + states(optimizer.others, state["others"])
     return [(optimizer.param_groups, state["state"])]
@@ -75,6 +78,8 @@ def build_optimizer(config: OptimizerConfig, model: Seq2Seq) -> Optimizer:
     tables = {id(module.weight) for module in model.modules() if isinstance(module, nn.Embedding)}
     tables.add(id(model.projection.weight))
     inside = [parameter for parameter in trained if parameter.ndim == 2 and id(parameter) not in tables]
+    if not inside:  # all of them are frozen
+        return _adam(config, trained)
     chosen = {id(parameter) for parameter in inside}
     others = _adam(config, [parameter for parameter in trained if id(parameter) not in chosen])
     return MuonAndAdamW(inside, others, config)

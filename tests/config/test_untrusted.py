@@ -196,7 +196,7 @@ def test_long_values_are_cut_in_messages() -> None:
 def test_a_file_that_was_cut_anywhere_is_refused(preset: str) -> None:
     whole = config_to_yaml(load_config(preset, ["run_dir=runs/x"])).encode()
     path = of_run()
-    for end in {*range(len(whole) - 100, len(whole)), *range(0, len(whole), 97)}:
+    for end in {*range(len(whole) - 300, len(whole)), *range(0, len(whole), 41)}:
         path.write_bytes(whole[:end])
         assert refusal(read_config, path).startswith(f"{RUN}"), whole[:end][-30:]
     path.write_bytes(whole)

@@ -140,6 +140,13 @@ def test_muon_takes_the_steps_of_its_papers_inside_the_model(variant: str, tied:
     assert inside > 5
 
 
+def test_muon_has_nothing_to_do_where_all_matrices_are_frozen() -> None:
+    model = build_model(VARIANTS["transformer-pre"], 12, 12)
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_("embedding" in name)
+    assert isinstance(build_optimizer(OptimizerConfig(name="muon"), model), torch.optim.AdamW)
+
+
 def test_muon_goes_on_from_its_state() -> None:
     models = [build_model(VARIANTS["transformer-pre"], 12, 12) for _ in range(2)]
     models[1].load_state_dict(models[0].state_dict())

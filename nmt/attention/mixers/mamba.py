@@ -31,7 +31,7 @@ class MambaState(NamedTuple):
 
 
 class Terms(NamedTuple):
-    """What the recurrence reads at each position, in float32 or wider."""
+    """The inputs of the recurrence at each position; all are float32, or float64 in a model of float64."""
 
     u: Tensor  # [rows, length, channels], the input of the state space model (x in the paper)
     delta: Tensor  # [rows, length, channels], the size of a step
