@@ -16,6 +16,7 @@ from nmt.messages import on_terminal, tell
 if TYPE_CHECKING:
     from nmt.data.prepare import Prepared
     from nmt.evaluation.evaluate import Evaluation
+    from nmt.evaluation.metrics import Metric
     from nmt.evaluation.sets import EvaluationSet
 
 PathLike = str | os.PathLike[str]
@@ -71,16 +72,18 @@ def evaluate(
     length_penalty: float | None = None,
     tag: str | None = None,
     device: str = "auto",
+    metrics: Sequence[Metric] | None = None,
     log: Callable[[str], None] = tell,
 ) -> list[Evaluation]:
     """Translate and score test sets, as nmt-evaluate does, and keep the results in RUN_DIR/evaluations/NAME/.
 
     The sets are all those of the run's configuration, or the ones that `test_sets` names (from the configuration or
-    from sacreBLEU), or a file of `source` lines with one or more reference files. Results that are there already are
-    used again if nothing that they depend on has changed.
+    from sacreBLEU), or a file of `source` lines with one or more reference files. `metrics` are those to compute (None:
+    BLEU, chrF and TER). Results that are there already are used again if nothing that they depend on has changed.
     """
     from nmt.evaluation.evaluate import Settings
     from nmt.evaluation.evaluate import evaluate as evaluate_run
+    from nmt.evaluation.metrics import metrics_in_order
     from nmt.evaluation.sets import set_from_files
     from nmt.runs.run import load_run
 
@@ -94,7 +97,7 @@ def evaluate(
         sets = set_from_files(Path(source), list(map(Path, files)))
     found = sets_to_evaluate(run_dir, sets, checkpoint, device, log)
     run = load_run(run_dir, checkpoint)
-    settings = Settings(beam_size, length_penalty, device)
+    settings = Settings(beam_size, length_penalty, device, metrics_in_order(metrics))
     return [evaluate_run(run, test_set.tagged(tag), settings, log) for test_set in found]
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from nmt.cli.common import Parser, check_stdout, run_command
 from nmt.cli.evaluate import add_settings, add_texts, check_test_set, settings_of
 from nmt.config.languages import is_language
+from nmt.errors import UsageError
 from nmt.files import from_home
 from nmt.messages import tell, visible
 
@@ -88,6 +89,8 @@ def direction(text: str) -> tuple[str, str]:
 
 def _compare(arguments: Namespace) -> None:
     check_test_set(arguments)
+    if arguments.metric and "bleu" not in arguments.metric:
+        raise UsageError("--metric: a comparison ranks systems by BLEU: add --metric bleu")
     check_stdout()
     from nmt.report.compare import Request, compare
 
@@ -123,18 +126,18 @@ def _contestant(text: str) -> Contestant:
 
 def _table(results: dict[str, Any]) -> str:
     """Return a table of each system's scores, its BLEU interval and its comparison with the baseline."""
-    from nmt.evaluation.metrics import LABELS, METRICS
+    from nmt.evaluation.metrics import LABELS
     from nmt.report.table import format_table
 
     significance = results["significance"]
     baseline = {pair["system"]: pair["metrics"]["bleu"] for pair in significance["pairs"] if pair["baseline"]}
     rows = []
     for entry in results["systems"]:
-        scores = [f"{entry['scores'][name]['score']:.2f}" for name in METRICS]
+        scores = [f"{score['score']:.2f}" for score in entry["scores"].values()]
         low, high = entry["scores"]["bleu"]["confidence_interval"]
         difference = _against_baseline(baseline.get(entry["name"]))
         rows.append([entry["name"], *scores, f"{low:.1f}-{high:.1f}", *difference])
-    metrics = [LABELS[name] for name in METRICS]
+    metrics = [LABELS[name] for name in results["systems"][0]["scores"]]
     header = ["system", *metrics, "BLEU 95%", "Δ BLEU", "Δ 95%", f"p vs {significance['baseline']}"]
     signature = results["systems"][0]["scores"]["bleu"]["signature"]
     budgets = results["budgets"]["sentence"]

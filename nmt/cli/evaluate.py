@@ -63,7 +63,17 @@ def add_settings(parser: Parser) -> None:
         "set"
     )
     parser.add_argument("--tag", metavar="TAG", help=tag)
+    add_metric(parser)
     parser.add_device()
+
+
+def add_metric(parser: Parser) -> None:
+    """Add the option --metric."""
+    metric = (
+        "compute bleu, chrf or ter; may be repeated; default: all three. TER takes very long on lines of more than a "
+        "few hundred words"
+    )
+    parser.add_argument("--metric", metavar="NAME", action="append", help=metric)
 
 
 def check_test_set(arguments: Namespace) -> None:
@@ -75,10 +85,12 @@ def check_test_set(arguments: Namespace) -> None:
 
 
 def settings_of(arguments: Namespace) -> Settings:
-    """Return the search and device options that `add_settings` added."""
+    """Return the search, device and metric options that `add_settings` added."""
     from nmt.evaluation.evaluate import Settings
+    from nmt.evaluation.metrics import metrics_in_order
 
-    return Settings(arguments.beam_size, arguments.length_penalty, arguments.device)
+    metrics = metrics_in_order(arguments.metric)
+    return Settings(arguments.beam_size, arguments.length_penalty, arguments.device, metrics)
 
 
 def _evaluate(arguments: Namespace) -> None:
@@ -94,7 +106,7 @@ def _evaluate(arguments: Namespace) -> None:
 
 
 def _score_file(arguments: Namespace) -> dict[str, Any]:
-    from nmt.evaluation.metrics import METRICS, length_ratio, score
+    from nmt.evaluation.metrics import length_ratio, metrics_in_order, score
     from nmt.evaluation.sets import read_references, read_text
 
     if arguments.reference is None:
@@ -112,7 +124,8 @@ def _score_file(arguments: Namespace) -> dict[str, Any]:
             say(WAITING)
     hypotheses, language = read_text(file), arguments.target_language
     references, *more = read_references(arguments.reference, hypotheses, file)
-    scores = score(hypotheses, references, METRICS, language, more_references=more)
+    metrics = metrics_in_order(arguments.metric)
+    scores = score(hypotheses, references, metrics, language, more_references=more)
     return {
         "system": arguments.hypothesis,
         "test_set": ", ".join(arguments.reference),
@@ -160,12 +173,13 @@ def _table(entries: Sequence[dict[str, Any]]) -> str:
     from nmt.evaluation.metrics import LABELS, METRICS
     from nmt.report.table import format_table
 
-    header = ["system", "test set", *(LABELS[name] for name in METRICS), "length ratio", "sentences", "sentences/s"]
+    metrics = [name for name in METRICS if name in entries[0]]
+    header = ["system", "test set", *(LABELS[name] for name in metrics), "length ratio", "sentences", "sentences/s"]
     rows = [
         [
             entry["system"],
             entry["test_set"],
-            *(f"{entry[name]['score']:.2f}" for name in METRICS),
+            *(f"{entry[name]['score']:.2f}" for name in metrics),
             f"{entry['length_ratio']:.3f}",
             f"{entry['sentences']:,}",
             f"{entry['sentences_per_second']:.1f}" if "sentences_per_second" in entry else "-",
@@ -173,7 +187,7 @@ def _table(entries: Sequence[dict[str, Any]]) -> str:
         for entry in with_tags(entries)
     ]
     signatures = []
-    for name in METRICS:
+    for name in metrics:
         for signature in dict.fromkeys(entry[name]["signature"] for entry in with_tags(entries)):
             signatures.append(f"{LABELS[name]}: {signature}")
     return "\n".join([format_table(header, rows, left=2), "", *signatures])

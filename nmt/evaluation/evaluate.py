@@ -23,7 +23,7 @@ from nmt.evaluation.kept import (
     translation_key,
     write,
 )
-from nmt.evaluation.metrics import METRICS, length_ratio, score
+from nmt.evaluation.metrics import METRICS, Metric, length_ratio, score
 from nmt.evaluation.sets import EvaluationSet, digest
 from nmt.evaluation.tagged import rows_by_tag, target_language
 from nmt.files import check_writable
@@ -41,11 +41,15 @@ _SHARED = "shared_with_training"  # key in scores.json; null if the run's prepar
 
 @dataclass(frozen=True)
 class Settings:
-    """The search settings and the device of an evaluation; None keeps the value of the run's configuration."""
+    """The search settings, the device and the metrics of an evaluation.
+
+    None keeps the value of the run's configuration.
+    """
 
     beam_size: int | None = None
     length_penalty: float | None = None
     device: str = "auto"
+    metrics: Sequence[Metric] = METRICS
 
     def resolve(self, search: SearchConfig) -> SearchConfig:
         """Return a run's search settings with the given ones replaced. Raises an error for impossible values."""
@@ -65,8 +69,8 @@ class Evaluation:
 
     @property
     def scores(self) -> dict[str, float]:
-        """The unrounded BLEU, chrF and TER scores; their signatures are in `record`."""
-        return {name: self.record[name]["score"] for name in METRICS}
+        """The unrounded scores by metric; their signatures are in `record`."""
+        return {name: self.record[name]["score"] for name in METRICS if name in self.record}
 
 
 def evaluate(
@@ -82,7 +86,7 @@ def evaluate(
     # look for kept translations and scores
     search, device = settings.resolve(run.config.search), choose_device(settings.device)
     key = translation_key(run, test_set, search, device)
-    keys = {"translation_key": key, "scores_key": scores_key(key, run, test_set)}
+    keys = {"translation_key": key, "scores_key": scores_key(key, run, test_set, settings.metrics)}
     folder = folder_of(run, test_set, log)
     kept = find_translations(run, key, folder)
     if kept is not None and kept.folder == folder and kept.record.get("scores_key") == keys["scores_key"]:
@@ -103,7 +107,7 @@ def evaluate(
     # score and store
     record = sealed(
         {
-            **all_scores(hypotheses, test_set, run.config.data),
+            **all_scores(hypotheses, test_set, run.config.data, settings.metrics),
             _SHARED: shared,
             "seconds": seconds,
             "sentences_per_second": len(hypotheses) / max(seconds, 1e-9),
@@ -121,22 +125,28 @@ def evaluate(
     return Evaluation(folder.name, folder, hypotheses, record, reused=kept is not None)
 
 
-def all_scores(hypotheses: Sequence[str], test_set: EvaluationSet, data: DataConfig) -> dict[str, Any]:
+def all_scores(
+    hypotheses: Sequence[str], test_set: EvaluationSet, data: DataConfig, metrics: Sequence[Metric] = METRICS
+) -> dict[str, Any]:
     """Return the scores over all lines and, under "tags", over the lines of each tag if lines have tags."""
     rows_of = rows_by_tag(test_set.tags or [])
-    by_tag = {tag: _scores(hypotheses, test_set, rows, data) for tag, rows in rows_of.items()}
-    of_all = _scores(hypotheses, test_set, range(len(hypotheses)), data)
+    by_tag = {tag: _scores(hypotheses, test_set, rows, data, metrics) for tag, rows in rows_of.items()}
+    of_all = _scores(hypotheses, test_set, range(len(hypotheses)), data, metrics)
     return {**of_all, **({"tags": by_tag} if by_tag else {})}
 
 
 def _scores(
-    hypotheses: Sequence[str], test_set: EvaluationSet, rows: Sequence[int], data: DataConfig
+    hypotheses: Sequence[str],
+    test_set: EvaluationSet,
+    rows: Sequence[int],
+    data: DataConfig,
+    metrics: Sequence[Metric],
 ) -> dict[str, Any]:
     """Return the scores over the lines numbered in `rows`, in the form of scores.json."""
     language = target_language(data, [test_set.tags[row] if test_set.tags else None for row in rows])
     texts = (hypotheses, test_set.references, *test_set.more_references)
     chosen, references, *more = ([lines[row] for row in rows] for lines in texts)
-    scores = score(chosen, references, METRICS, language, more_references=more)
+    scores = score(chosen, references, metrics, language, more_references=more)
     return {
         **{metric: value.to_dict() for metric, value in scores.items()},
         "length_ratio": length_ratio(chosen, references, language, more),

@@ -5,18 +5,19 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from sacrebleu.metrics.bleu import BLEU
 from sacrebleu.metrics.chrf import CHRF
 from sacrebleu.metrics.ter import TER
 
 from nmt.config.languages import macrolanguage_of
-from nmt.errors import NmtError
+from nmt.errors import NmtError, UsageError
 
 Texts = Sequence[Sequence[str]]  # texts that correspond line by line
 
-METRICS = ("bleu", "chrf", "ter")
+Metric = Literal["bleu", "chrf", "ter"]
+METRICS: tuple[Metric, ...] = ("bleu", "chrf", "ter")
 LABELS = {"bleu": "BLEU", "chrf": "chrF", "ter": "TER"}  # chrF is sacreBLEU's default, chrF2 without word n-grams
 _ASIAN = frozenset({"zh", "ja"})  # languages that sacreBLEU's TER can split into characters
 
@@ -34,6 +35,18 @@ class Score:
     def to_dict(self) -> dict[str, Any]:
         """Return the score and signature as they are stored in scores.json and results.json."""
         return {"score": self.score, "signature": self.signature}
+
+
+def metrics_in_order(wanted: Sequence[str] | None) -> tuple[Metric, ...]:
+    """Return the wanted metrics, each once, in the order of METRICS; all of them for None.
+
+    Raises UsageError for an unknown name, and if none is wanted.
+    """
+    unknown = [name for name in wanted or () if name not in METRICS]
+    if unknown or (wanted is not None and not wanted):
+        told = f"there is no metric {unknown[0]}" if unknown else "no metric is named"
+        raise UsageError(f"{told}: choose from {', '.join(METRICS)}")
+    return tuple(name for name in METRICS if wanted is None or name in wanted)
 
 
 def build_metric(name: str, target_language: str = "") -> Any:

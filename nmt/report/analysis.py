@@ -10,7 +10,7 @@ from typing import Any
 
 from nmt.config.languages import is_unspaced
 from nmt.evaluation.buckets import bucket_scores, length_buckets, source_lengths
-from nmt.evaluation.metrics import METRICS, length_ratio
+from nmt.evaluation.metrics import METRICS, Metric, length_ratio
 from nmt.evaluation.sets import EvaluationSet
 from nmt.evaluation.significance import (
     SAMPLES,
@@ -41,6 +41,7 @@ def analyse(
     languages: tuple[str, str],
     log: Callable[[str], None] = lambda line: None,
     method: Method = "bootstrap",
+    metrics: Sequence[Metric] = METRICS,
 ) -> Results:
     """Compute scores with intervals, significance tests and BLEU by source length; the first system is the baseline."""
     counts = resample_counts(len(test_set.references))
@@ -51,7 +52,7 @@ def analyse(
     for system in systems:
         log(f"{system.name}: scoring")
         texts = system.hypotheses, test_set.references, languages[1], test_set.more_references
-        tables = {name: Statistics(name, *texts) for name in METRICS}
+        tables = {name: Statistics(name, *texts) for name in metrics}
         estimates.append({name: estimate(table, counts) for name, table in tables.items()})
         broken_down = {"length_ratio": length_ratio(*texts), "buckets": bucket_scores(tables["bleu"], buckets)}
         entries.append(_entry(system, estimates[-1]) | broken_down)
@@ -106,7 +107,7 @@ def _pairs(systems: Sequence[System], estimates: Sequence[dict[str, Estimate]], 
             "system": systems[later].name,
             "other": systems[earlier].name,
             "baseline": earlier == 0,
-            "metrics": {name: _test(estimates[earlier][name], estimates[later][name], method) for name in METRICS},
+            "metrics": {name: _test(estimates[earlier][name], estimates[later][name], method) for name in estimates[0]},
         }
         for earlier, later in combinations(range(len(systems)), 2)
     ]
@@ -130,7 +131,9 @@ def seed_groups(systems: Sequence[System], entries: Sequence[Results]) -> list[R
         {
             "systems": [entry["name"] for entry in group],
             "seeds": [entry["seed"] for entry in group],
-            "scores": {name: _spread([entry["scores"][name]["score"] for entry in group]) for name in METRICS},
+            "scores": {
+                name: _spread([entry["scores"][name]["score"] for entry in group]) for name in group[0]["scores"]
+            },
         }
         for group in groups.values()
         if len({entry["seed"] for entry in group}) > 1

@@ -68,7 +68,7 @@ def compare(request: Request, log: Callable[[str], None]) -> dict[str, Any]:
     ]
     check_writable(request.folder, folder=True)
     systems = _systems(request, files, test_set, log)
-    results = analyse(systems, test_set, languages, log, request.significance)
+    results = analyse(systems, test_set, languages, log, request.significance, request.settings.metrics)
     results["heads"] = []
     if request.heads:
         named = request.gold or ""

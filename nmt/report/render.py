@@ -12,7 +12,7 @@ import sacrebleu
 
 from nmt import __version__
 from nmt.config.languages import is_unspaced
-from nmt.evaluation.metrics import LABELS, METRICS
+from nmt.evaluation.metrics import LABELS
 from nmt.files import atomic_write
 from nmt.pictures.heatmap import to_svg
 from nmt.report.analysis import METHODS
@@ -101,7 +101,7 @@ def _context(report: Report, pictures: dict[str, str]) -> dict[str, Any]:
         "languages": languages,
         "summary": _summary(results),
         "systems": systems,
-        "metrics": [_metric(name, systems) for name in METRICS],
+        "metrics": [_metric(name, systems) for name in systems[0]["scores"]],
         "shuffled": results["significance"]["method"] == METHODS["randomisation"],
         "runs": [entry for entry in systems if entry["model"] is not None],
         "pictures": pictures,

@@ -169,7 +169,7 @@ class Conductor:
         missing = {run.name: run for run in runs if run.name not in known or run.name in again}
         if len(missing) < len(runs):
             self.say(f"{len(runs) - len(missing)} of {len(runs)} runs are finished already")
-        arguments = partial(_arguments, test_sets, self.study.gold)
+        arguments = partial(_arguments, self.study, test_sets)
         tasks = [Task(run.name, work.train_and_score, arguments(run), self._log(run.name)) for run in missing.values()]
         started, spent = time.monotonic(), 0
         to_spend = sum(run.config.training.max_steps or 0 for run in missing.values())
@@ -205,7 +205,7 @@ class Conductor:
                 self.failures[each.name] = f"it needs {', '.join(reasons)}"
             else:
                 ready[each.name] = each
-        tests = self.study.test_sets or None, self.study.gold
+        tests = _tests(self.study, self.study.test_sets or None)
         tasks = [
             Task(name, work.score_ensemble, [[run.config for run in each.runs], *tests], self._log(name))
             for name, each in ready.items()
@@ -248,8 +248,13 @@ class Conductor:
         return self.folder / "logs" / f"{name}.txt"
 
 
-def _arguments(test_sets: list[str] | None, gold: Mapping[str, str], run: Run) -> list[Any]:
-    return [run.config, test_sets, gold]
+def _arguments(study: Study, test_sets: list[str] | None, run: Run) -> list[Any]:
+    return [run.config, *_tests(study, test_sets)]
+
+
+def _tests(study: Study, test_sets: list[str] | None) -> list[Any]:
+    """Return what something is scored on, and how."""
+    return [test_sets, study.gold, study.metrics]
 
 
 def choose(study: Study, planned: Sequence[Variant], tried: Mapping[str, Row]) -> dict[str, Variant]:

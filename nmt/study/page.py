@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from textwrap import wrap
 from typing import Any
 
-from nmt.evaluation.metrics import LABELS
+from nmt.evaluation.metrics import LABELS, METRICS
 from nmt.report.page import p_value, signed
 from nmt.study.ensembles import told_members
 
@@ -151,12 +151,14 @@ def _tried(found: Mapping[str, Any]) -> Iterable[str]:
 
 def _all_runs(found: Mapping[str, Any]) -> str:
     names = list(found["test_sets"])
-    labels = [LABELS[metric] for metric in ("bleu", "chrf", "ter")]
+    scored = [test for run in found["runs"] for test in run["test"].values()]
+    metrics = [metric for metric in METRICS if all(metric in test for test in scored)]
+    labels = [LABELS[metric] for metric in metrics]
     header = ["system", "seed", "val loss", "val BLEU", *(f"{name}: {' / '.join(labels)}" for name in names)]
     rows = []
     for run in found["runs"]:
         tests = [run["test"][name] for name in names]
-        scores = [" / ".join(f"{test[metric]['score']:.2f}" for metric in ("bleu", "chrf", "ter")) for test in tests]
+        scores = [" / ".join(f"{test[metric]['score']:.2f}" for metric in metrics) for test in tests]
         validation = run["validation"] or {"loss": None, "bleu": None}
         told = [_number(validation["loss"], 4), _number(validation["bleu"], 2)]
         rows.append([run["system"], "all" if run["seed"] is None else str(run["seed"]), *told, *scores])

@@ -102,18 +102,19 @@ def _test_set(
 ) -> dict[str, Any]:
     metric = outcome.study.metric
     tests = {key: row["test"][test_set.name] for key, row in outcome.rows.items()}
-    signatures = sorted({test[metric]["signature"] for test in tests.values()})
     buckets = length_buckets(source_lengths(test_set.sources, source_language))
     target = outcome.variants[0].config.data.target_language
-    systems = {}
+    systems, signatures = {}, set()
     for system in dict.fromkeys(system for system, _ in outcome.rows):
         own = [test for (owner, _), test in tests.items() if owner == system]
         rows = [row for (owner, _), row in outcome.rows.items() if owner == system]
         ensemble = system in outcome.study.ensembles
-        scores = [test[metric]["score"] for test in own]
         errors = [test["aer"] for test in own if test["aer"] is not None]
         texts = test_set.references, target, test_set.more_references
         tables = [Statistics(metric, test["hypotheses"], *texts) for test in own]
+        of_seeds = [table.score() for table in tables]
+        scores = [each.score for each in of_seeds]
+        signatures |= {each.signature for each in of_seeds}
         by_length = [bucket_scores(table, buckets) for table in tables]
         systems[system] = {
             "scores": scores,
@@ -128,7 +129,7 @@ def _test_set(
         }
     return {
         "sentences": len(test_set.sources),
-        "signature": ", ".join(signatures),
+        "signature": ", ".join(sorted(signatures)),
         "lengths": [bucket.label for bucket in buckets],
         "systems": systems,
         "verdicts": [each.to_dict() for each in judged if each.test_set == test_set.name],

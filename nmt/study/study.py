@@ -13,6 +13,7 @@ from nmt.config.plain import parse, read_text, resolve
 from nmt.config.ranges import Count, Positive, Processes, Range, Seed, Share
 from nmt.config.typed import from_dict, keys, suggestion
 from nmt.errors import ConfigError, require
+from nmt.evaluation.metrics import METRICS, Metric
 from nmt.files import from_home
 from nmt.resources import embedded_corpus, presets
 
@@ -84,6 +85,7 @@ class Study:
     test_sets: list[str] = field(default_factory=list)  # names of test sets, the most important first; none: all
     gold: dict[str, str] = field(default_factory=dict)  # by test set: file of gold word alignments
     metric: Literal["bleu", "chrf"] = "bleu"  # the score that the verdicts are about
+    metrics: list[Metric] = field(default_factory=lambda: list(METRICS))  # all scores; TER is slow on very long lines
 
     @property
     def first(self) -> str:
@@ -107,6 +109,7 @@ class Study:
         ]
         require(len(given) == 1, "budget needs exactly one of updates, target_tokens and core_minutes")
         require(len(set(self.test_sets)) == len(self.test_sets), "test_sets names a test set twice")
+        require(self.metric in self.metrics, f"metrics lacks {self.metric}, which the verdicts are about: add it")
         for name in self.gold:
             known = not self.test_sets or name in self.test_sets
             require(known, f"gold.{name}: test_sets does not name it{suggestion(name, self.test_sets, 1)}")

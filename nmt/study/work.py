@@ -21,7 +21,7 @@ from nmt.data.prepare import prepare
 from nmt.errors import NmtError
 from nmt.evaluation.alignment_error import alignment_scores, check_count
 from nmt.evaluation.evaluate import Settings, all_scores, evaluate
-from nmt.evaluation.metrics import METRICS
+from nmt.evaluation.metrics import METRICS, Metric
 from nmt.evaluation.sets import EvaluationSet, sets_of
 from nmt.files import in_turn
 from nmt.inference.translator import Translator
@@ -85,7 +85,12 @@ def updates_per_minute(config: Config, seconds: float) -> float:
     return float(median(speeds))
 
 
-def train_and_score(config: Config, test_sets: Sequence[str] | None, gold: Mapping[str, str]) -> dict[str, Any]:
+def train_and_score(
+    config: Config,
+    test_sets: Sequence[str] | None,
+    gold: Mapping[str, str],
+    metrics: Sequence[Metric] = METRICS,
+) -> dict[str, Any]:
     """Train a run, or continue it, score it on test sets (None: all of its own), and return its figures.
 
     The figures hold the translations, so that systems can be compared when the run directory is gone.
@@ -115,9 +120,8 @@ def train_and_score(config: Config, test_sets: Sequence[str] | None, gold: Mappi
     run = load_run(folder)
     device = config.training.device
     for test_set in sets_of(config, test_sets, tell):
-        evaluation = evaluate(run, test_set, Settings(device=device), tell)
-        figures["test"][test_set.name] = {
-            **{name: evaluation.record[name] for name in METRICS},
+        evaluation = evaluate(run, test_set, Settings(device=device, metrics=metrics), tell)
+        figures["test"][test_set.name] = {name: evaluation.record[name] for name in metrics} | {
             "hypotheses": evaluation.hypotheses,
             "aer": _alignment_error([run], test_set, gold.get(test_set.name)),
         }
@@ -125,7 +129,10 @@ def train_and_score(config: Config, test_sets: Sequence[str] | None, gold: Mappi
 
 
 def score_ensemble(
-    members: Sequence[Config], test_sets: Sequence[str] | None, gold: Mapping[str, str]
+    members: Sequence[Config],
+    test_sets: Sequence[str] | None,
+    gold: Mapping[str, str],
+    metrics: Sequence[Metric] = METRICS,
 ) -> dict[str, Any]:
     """Score trained runs, which translate together, on test sets (None: all of the first's own); return the figures.
 
@@ -145,9 +152,8 @@ def score_ensemble(
     for test_set in sets_of(first, test_sets, tell):
         translations = translator.nbest(test_set.sources, tags=test_set.tags)
         hypotheses = [translation.text for translation in translations]
-        scores = all_scores(hypotheses, test_set, first.data)
-        figures["test"][test_set.name] = {
-            **{name: scores[name] for name in METRICS},
+        scores = all_scores(hypotheses, test_set, first.data, metrics)
+        figures["test"][test_set.name] = {name: scores[name] for name in metrics} | {
             "hypotheses": hypotheses,
             "aer": _alignment_error([load_run(folder) for folder in folders], test_set, gold.get(test_set.name)),
         }

@@ -39,6 +39,19 @@ def test_files_are_compared_against_several_references(tmp_path: Path) -> None:
         assert "nrefs:2" in system["scores"]["chrf"]["signature"]
 
 
+def test_a_report_has_the_metrics_that_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source, reference = write_texts(tmp_path)
+    arguments = [f"a={reference}", f"b={reference}", "--source", str(source), "--reference", str(reference)]
+    assert main([*arguments, "-o", str(tmp_path / "report"), "--metric", "bleu", "--metric", "chrf"]) == 0
+    assert "TER" not in capsys.readouterr().out
+    for name in ("index.html", "report.md"):
+        page = (tmp_path / "report" / name).read_text(encoding="utf-8")
+        assert "chrF" in page and ">TER" not in page and " TER" not in page
+    results = json.loads((tmp_path / "report" / "results.json").read_text(encoding="utf-8"))
+    assert all(list(system["scores"]) == ["bleu", "chrf"] for system in results["systems"])
+    assert list(results["significance"]["pairs"][0]["metrics"]) == ["bleu", "chrf"]
+
+
 def test_all_that_is_named_is_looked_at_before_a_run_is_loaded(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -71,6 +84,7 @@ def test_all_that_is_named_is_looked_at_before_a_run_is_loaded(
         (["a=b", "-o", "x", "--sentences", "0"], "counted from 1"),
         (["a=b", "-o", "x", "--sentences", "one"], "is not a list of line numbers"),
         (["a=b", "-o", "x", "--languages", "german"], "is not a translation direction"),
+        (["a=b", "-o", "x", "--metric", "chrf"], "a comparison ranks systems by BLEU: add --metric bleu"),
         (["a=b"], "-o"),
     ],
 )

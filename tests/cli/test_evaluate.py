@@ -154,6 +154,20 @@ def test_unequal_counts_are_one_sentence(folder: Path, capsys: pytest.CaptureFix
     assert len(error.splitlines()) == 1 and "short.en has 2 lines" in error and "text.en has 6" in error
 
 
+def test_metrics_are_those_that_are_named(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    texts = ["--hypothesis", str(folder / "hyp.en"), "--reference", str(folder / "text.en")]
+    assert main([*texts, "--metric", "chrf", "--metric", "bleu"]) == 0
+    header, *_ = lines = capsys.readouterr().out.splitlines()
+    assert header.split()[3:5] == ["BLEU", "chrF"] and not any("TER" in line for line in lines)
+    run = str(make_run(folder / "run", "luong", folder))
+    assert main([run, "--device", "cpu", "--metric", "ter", "--json"]) == 0
+    (entry,) = json.loads(capsys.readouterr().out)
+    assert [name for name in METRICS if name in entry] == ["ter"]
+    for system in (texts, [run, "--device", "cpu"]):
+        assert main([*system, "--metric", "rouge"]) == 2
+        assert "there is no metric rouge: choose from bleu, chrf, ter" in capsys.readouterr().err
+
+
 def test_several_references_count_in_a_file_a_run_and_a_configuration(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

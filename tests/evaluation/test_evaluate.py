@@ -97,6 +97,16 @@ def test_a_new_reference_is_scored_without_translating_again(run_dir: Path) -> N
     assert json.loads((again.folder / "scores.json").read_text()) == again.record
 
 
+def test_other_metrics_are_computed_without_translating_again(run_dir: Path) -> None:
+    run = load_run(run_dir)
+    (test_set,) = sets_of(run.config)
+    every = evaluate(run, test_set, SETTINGS)
+    two = evaluate(run, test_set, Settings(device="cpu", metrics=("bleu", "chrf")))
+    assert two.reused and two.record["seconds"] == every.record["seconds"]
+    assert two.scores == {"bleu": every.scores["bleu"], "chrf": every.scores["chrf"]}
+    assert evaluate(run, test_set, SETTINGS).scores == every.scores
+
+
 def test_other_settings_weights_or_text_are_translated_anew(run_dir: Path) -> None:
     run = load_run(run_dir)
     (test_set,) = sets_of(run.config)

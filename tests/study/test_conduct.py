@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from nmt.errors import NmtError
+from nmt.evaluation.metrics import METRICS
 from nmt.files import locked
 from nmt.runs.run import read_run_config
 from nmt.study.study import read_study
@@ -128,12 +129,16 @@ def test_a_study_grows_by_seeds_and_systems(finished: tuple[Path, dict[str, Any]
 
 
 def test_a_test_set_can_be_added_and_scores_what_is_trained(tmp_path: Path) -> None:
-    path = write_study(tmp_path, systems={"transformer": []}, seeds=[1], test_sets=["test"])
+    path = write_study(tmp_path, systems={"transformer": []}, seeds=[1], test_sets=["test"], metrics=["bleu", "chrf"])
     before = conducted(path, tmp_path / "out")
+    assert [name for name in METRICS if name in before["runs"][0]["test"]["test"]] == ["bleu", "chrf"]
+    assert "| test: BLEU / chrF |" in tables(tmp_path / "out")
     for language in ("aa", "bb"):
         shutil.copy(tmp_path / "text" / f"val.{language}", tmp_path / "text" / f"test_more.{language}")
     trained = (tmp_path / "out" / "runs" / "transformer-seed1" / "metrics.jsonl").read_bytes()
-    path = write_study(tmp_path, systems={"transformer": []}, seeds=[1], test_sets=["test", "test_more"])
+    path = write_study(
+        tmp_path, systems={"transformer": []}, seeds=[1], test_sets=["test", "test_more"], metrics=["bleu", "chrf"]
+    )
     after = conducted(path, tmp_path / "out")
     assert list(after["test_sets"]) == ["test", "test_more"]
     assert after["runs"][0]["test"]["test"] == before["runs"][0]["test"]["test"]

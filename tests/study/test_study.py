@@ -41,6 +41,8 @@ TWO = {"training.learning_rate": [1e-3, 2e-3]}
             {"ensembles": {"both": ["smaller"]}, "seeds": [1]},
             "ensembles.both names one system, .* but there is one seed",
         ),
+        ({"metric": "chrf", "metrics": ["bleu"]}, "metrics lacks chrf, which the verdicts are about: add it"),
+        ({"metrics": ["bleu", "rouge"]}, r"metrics\[1\]=rouge: expected one of bleu, chrf, ter"),
         ({"gold": {"tost": "x"}, "test_sets": ["test"]}, "gold.tost: test_sets does not name it; nearest: test"),
         ({"match": {"widths": {"smal": []}}}, "match.widths: smal is not one of systems"),
         ({"tuning": {"systems": {"smaller": TWO}}}, "at least two values for each system, and tries 0 for transformer"),
