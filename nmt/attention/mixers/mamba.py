@@ -18,8 +18,8 @@ from nmt.config.models import TransformerConfig
 from nmt.config.options.transformer import MambaConfig
 
 # From this length on, h and what it is made of are not kept at each position, but computed again for the gradient: that
-# takes about twice the time. With 512 channels of 16 states, a layer would keep 0.5 GB for 4,096 positions.
-LONG = 4096
+# takes about twice the time. With 512 channels of 16 states, a layer would keep 0.25 GB for 2,048 positions.
+LONG = 2048
 CHUNK = 64  # positions of a long text that are read at once
 
 
