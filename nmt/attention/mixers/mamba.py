@@ -21,6 +21,7 @@ from nmt.config.options.transformer import MambaConfig
 # takes about twice the time. With 512 channels of 16 states, a layer would keep 0.25 GB for 2,048 positions.
 LONG = 2048
 CHUNK = 64  # positions of a long text that are read at once
+BLOCK = 16  # positions, of all rows together, whose A-bar and B-bar are made at once: a processor's cache holds them
 
 
 class MambaState(NamedTuple):
@@ -82,16 +83,20 @@ class SelectiveSsm(nn.Module):
         """Return y [rows, length, channels] and the last h, from the h before the first position (eqs. 2a, 2b).
 
         Since B-bar_t = A^-1 (A-bar_t - I) B_t, h_t is h_{t-1} + (A-bar_t - I) (h_{t-1} + A^-1 B_t u_t). A-bar_t and
-        B-bar_t are state_dim times as large as u_t: they are made one position at a time, in which a processor's cache
-        holds them.
+        B-bar_t are state_dim times as large as u_t, so they are made for a few positions at a time.
         """
         a, read = self.a, []
         inverse = 1 / a
-        for u_t, delta_t, b_t, c_t in zip(*(term.unbind(1) for term in terms), strict=True):
-            growth = torch.expm1(delta_t.unsqueeze(2) * a)  # A-bar_t - I
-            h = torch.addcmul(h, growth, torch.addcmul(h, inverse, u_t.unsqueeze(2) * b_t.unsqueeze(1)))
-            read.append((h * c_t.unsqueeze(1)).sum(dim=2))
-        return torch.stack(read, dim=1) + self.d * terms.u, h
+        positions = max(1, BLOCK // terms.u.size(0))
+        for u, delta, b, c in zip(*(term.split(positions, dim=1) for term in terms), strict=True):
+            growth = torch.expm1(delta.unsqueeze(3) * a)  # A-bar - I [rows, positions, channels, state_dim]
+            entering = inverse * (u.unsqueeze(3) * b.unsqueeze(2))  # A^-1 B u
+            states = []
+            for growth_t, entering_t in zip(growth.unbind(1), entering.unbind(1), strict=True):
+                h = torch.addcmul(h, growth_t, h + entering_t)
+                states.append(h)
+            read.append((torch.stack(states, dim=1) * c.unsqueeze(2)).sum(dim=3))
+        return torch.cat(read, dim=1) + self.d * terms.u, h
 
     def matrix_rows(self, terms: Terms) -> Iterator[Tensor]:
         """Yield for each position t row t [rows, channels, length] of the matrices that turn u into y.
