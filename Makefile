@@ -36,7 +36,9 @@ $(BIN)/.nmt-installed-dev: pyproject.toml constraints.txt | $(BIN)/python
 	@touch $@ $(BIN)/.nmt-installed
 
 # three workers on two cores, because tests of processes that wait for each other sleep a quarter of the time; a file
-# stays with one worker, because of its fixtures; the longest files come first (tests/conftest.py says which)
+# stays with one worker, because of its fixtures; the longest files come first (tests/conftest.py says which); modules
+# are compiled once and kept, also where the environment says not to, since tests start many processes
+test test-all: export PYTHONDONTWRITEBYTECODE =
 test: install-dev
 	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder -m 'not slow'
 

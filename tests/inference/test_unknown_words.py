@@ -33,7 +33,7 @@ from nmt.models.ensemble import Ensemble
 from nmt.models.seq2seq import Seq2Seq
 from nmt.search.hypothesis import Hypothesis
 from tests.inference.test_translator import make
-from tests.models.variants import REPRESENTATIVES, tiny_model
+from tests.models.variants import REPRESENTATIVES, attends, tiny_model
 
 LINES = [
     "ba Włódek ki",
@@ -45,7 +45,7 @@ LINES = [
     "ba de ki lo mu Yu",
     "lo lo 1,5 lo",
 ]
-ATTENDING = [name for name in REPRESENTATIVES if tiny_model(name).attends]
+ATTENDING = [name for name in REPRESENTATIVES if attends(name)]
 
 
 @cache

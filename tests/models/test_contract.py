@@ -11,10 +11,19 @@ from nmt.attention.normalisers import Softmax
 from nmt.data.batch import Batch
 from nmt.models.contract import AttentionKind, Decoder, Encoder, State, select, tree_map
 from nmt.training.loss import batch_loss
-from tests.models.variants import VARIANTS, log_probs_of, normalisers_of, probabilities, random_batch, tiny_model
+from tests.models.variants import (
+    VARIANTS,
+    VOCABULARY,
+    attends,
+    log_probs_of,
+    normalisers_of,
+    probabilities,
+    random_batch,
+    tiny_model,
+)
 
 ALL = pytest.mark.parametrize("name", VARIANTS)
-ATTENDING = pytest.mark.parametrize("name", [name for name in VARIANTS if tiny_model(name).attends])
+ATTENDING = pytest.mark.parametrize("name", [name for name in VARIANTS if attends(name)])
 LENGTHS = [5, 3, 7]
 
 
@@ -125,25 +134,31 @@ def test_finished_sentences_leave(name: str) -> None:
 
 @ALL
 def test_a_beam_goes_on_from_its_parents(name: str) -> None:
-    """Hypotheses multiply, change places and leave by whole sentences; forcing their tokens gives the same results."""
+    """Hypotheses multiply, change places and leave by whole sentences; forcing their tokens gives the same results.
+
+    Each hypothesis takes along the log-probabilities of its steps.
+    """
     model = tiny_model(name)
     src, mask = random_batch(LENGTHS)
     memory = model.read(src, mask)
     state = model.init_state(memory, 20)
     said = torch.empty(3, 1, 0, dtype=torch.long)  # [batch, hypotheses, steps]
+    found = torch.empty(3, 1, 0, VOCABULARY)  # [batch, hypotheses, steps, vocab]
     sentences = torch.arange(3)
     random = torch.Generator().manual_seed(1)
     for step in range(19):
         tokens = torch.randint(4, 10, said.shape[:2], generator=random)
         log_probs, state = model.step(tokens.flatten(), select(memory, sentences), state)
         said = torch.cat((said, tokens.unsqueeze(2)), dim=2)
-        rows = sentences.repeat_interleave(said.size(1))
-        forced = log_probs_of(model, model(src[rows], mask[rows], said.flatten(0, 1)))[:, -1]
-        torch.testing.assert_close(log_probs, forced, atol=1e-4, rtol=3e-5)
+        found = torch.cat((found, log_probs.unflatten(0, said.shape[:2]).unsqueeze(2)), dim=2)
+        if step in (1, 11, 18):  # before hypotheses multiply, before a sentence leaves, at the end
+            rows = sentences.repeat_interleave(said.size(1))
+            forced = log_probs_of(model, model(src[rows], mask[rows], said.flatten(0, 1)))
+            torch.testing.assert_close(found.flatten(0, 1), forced, atol=1e-4, rtol=3e-5)
         hypotheses = said.size(1)
         kept = torch.tensor([0, 2]) if step == 11 else torch.arange(len(sentences))
         parents = torch.randint(hypotheses, (len(kept), 3), generator=random)
-        said = said[kept].gather(1, parents.unsqueeze(2).expand(-1, -1, said.size(2)))
+        said, found = (lines[kept.unsqueeze(1), parents] for lines in (said, found))
         sentences = sentences[kept]
         state = select(state, (parents + kept.unsqueeze(1) * hypotheses).flatten())
 

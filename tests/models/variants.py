@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Iterator
 
 import torch
@@ -390,6 +391,12 @@ def tiny_model(name: str, vocabulary: int = VOCABULARY, seed: int = 1) -> Seq2Se
         for parameter in model.parameters():
             parameter.mul_(1.5)
     return model.eval()
+
+
+@functools.cache
+def attends(name: str) -> bool:
+    """Return whether the named variant has attention to the source; several files choose their tests by this."""
+    return tiny_model(name).attends
 
 
 def normalisers_of(model: Seq2Seq) -> list[Normaliser]:

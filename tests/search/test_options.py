@@ -19,7 +19,7 @@ from nmt.search.constraints import Constraints
 from nmt.search.greedy import greedy_search
 from nmt.search.hypothesis import Hypothesis
 from nmt.search.penalties import LengthPenalty, Normalisation, coverage_penalty
-from tests.models.variants import REPRESENTATIVES, log_probs_of, tiny_model
+from tests.models.variants import REPRESENTATIVES, attends, log_probs_of, tiny_model
 from tests.search.test_beam import Table, check_equal, plain_beam_search
 
 TINY = 6  # PAD, UNK, BOS, EOS and two words
@@ -120,7 +120,7 @@ def forced_targets(variant: str) -> list[dict[tuple[int, ...], tuple[float, floa
 
 
 @pytest.mark.parametrize(("beam_size", "form"), [(1, "power"), (4 * 27, "power"), (4 * 27, "gnmt")])
-@pytest.mark.parametrize("variant", [name for name in REPRESENTATIVES if tiny_model(name).attends])
+@pytest.mark.parametrize("variant", [name for name in REPRESENTATIVES if attends(name)])
 def test_coverage_ranks_as_when_forced(variant: str, beam_size: int, form: Normalisation) -> None:
     model = tiny_model(variant, TINY, seed=7)
     options = SearchConfig(

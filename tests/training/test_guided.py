@@ -29,7 +29,7 @@ from nmt.models.seq2seq import Seq2Seq
 from nmt.training.guided import Guidance
 from nmt.training.loss import batch_loss
 from nmt.training.train import train
-from tests.models.variants import VARIANTS, random_batch, tiny_model
+from tests.models.variants import VARIANTS, attends, random_batch, tiny_model
 from tests.training.tiny import RNN, TRANSFORMER, assert_same_run, events, killed_in_update, tiny_config
 
 CPU = torch.device("cpu")
@@ -174,7 +174,7 @@ def test_every_mechanism_with_weights_can_be_guided(name: str) -> None:
     assert all(weight.grad is None or weight.grad.isfinite().all() for weight in model.parameters())
 
 
-@pytest.mark.parametrize("name", [name for name in VARIANTS if tiny_model(name).attends])
+@pytest.mark.parametrize("name", [name for name in VARIANTS if attends(name)])
 def test_the_weights_of_one_layer_are_those_among_all(name: str) -> None:
     model = tiny_model(name)
     src, mask = random_batch([5, 3, 7])

@@ -22,7 +22,7 @@ from nmt.inference.engines.shortlist import SPECIALS, Shortlist
 from nmt.models.ensemble import Ensemble
 from nmt.models.seq2seq import Seq2Seq
 from nmt.search.hypothesis import Hypothesis
-from tests.models.variants import REPRESENTATIVES, random_batch, tiny_model
+from tests.models.variants import REPRESENTATIVES, attends, random_batch, tiny_model
 from tests.toy_run import made_up_lines, toy_tokenizer
 
 SIZE = 90  # of the vocabulary: larger than a block of search
@@ -95,7 +95,7 @@ def check_same(found: list[list[Hypothesis]], expected: list[list[Hypothesis]]) 
 
 
 def variants_with_coverage() -> list[tuple[str, float]]:
-    attending = [name for name in REPRESENTATIVES if tiny_model(name).attends]
+    attending = [name for name in REPRESENTATIVES if attends(name)]
     return [(name, 0.0) for name in REPRESENTATIVES] + [(name, 0.2) for name in attending]
 
 
