@@ -202,7 +202,7 @@ def write(found: Mapping[str, list[Row]]) -> None:
 def page(found: Mapping[str, list[Row]]) -> str:
     """Return the page: a table for encoders and one for decoders."""
     lines = [
-        "# From which length on does another mixer pay?",
+        "# From which length on is another mixer faster than attention?",
         "",
         f"One layer with {DIM} features and {HEADS} heads, forward and backward, on one sequence and one core in",
         f"fp32. Linear, with an exponent of at most {LINEAR}, are:",
@@ -219,8 +219,9 @@ def page(found: Mapping[str, list[Row]]) -> str:
         "The exponent is the slope of the time over the length, both in logarithms, from",
         f"{FROM:,} tokens on. `overtakes` is the length from which on a mixer takes at most 90% of the time of",
         f"`{FULL}`, which is torch's `scaled_dot_product_attention`. Memory is the peak that forward and",
-        "backward add, with an allocator that keeps what is freed. Mixers that take long are not measured",
-        "at all lengths.",
+        "backward add, with an allocator that keeps what is freed. Mixers that take long were not measured",
+        f"at all lengths; `not by 8,192` says that a mixer had not overtaken `{FULL}` at 8,192 tokens, the",
+        "longest length at which it was measured.",
         "",
         "![Time over length, both in logarithms](attention_speed.png)",
         "",
@@ -245,7 +246,9 @@ def table(rows: Mapping[str, list[Row]], steps: bool) -> list[str]:
         slope, since = exponent(each), overtakes(each, rows.get(FULL, []))
         cells = [f"`{name}`", *(cell(by_length, length, "seconds", 1000) for length in shown)]
         cells += [cell(by_length, 16384, "peak_mib", 1), "" if slope is None else f"{slope:.2f}"]
-        cells.append("" if name == FULL else f"{since:,}" if since else "never")
+        longest = max(by_length)
+        never = "never" if longest >= shown[-1] else f"not by {longest:,}"
+        cells.append("" if name == FULL else f"{since:,}" if since else never)
         if steps:
             cells += [cell(by_length, 16384, "step_seconds", 1000), cell(by_length, 16384, "state_bytes", 1 / 1024)]
         lines.append(f"| {' | '.join(cells)} |")

@@ -147,9 +147,10 @@ def write(
     lines = [
         f"# Which training methods help within {minutes:g} minutes?",
         "",
-        "Each row changes one thing about the baseline. All had the same training time, so a method whose updates take "
-        "longer had fewer of them. A method helps if its mean is above that of the baseline by more than the "
-        "deviations.",
+        "Each row changes one thing about the baseline. `baseline` and `average` are the same trainings: the one is "
+        "scored with the best checkpoint, the other with the average if it was taken. All had the same training time, "
+        "so a method whose updates take longer had fewer of them. A method helps if its mean is above that of the "
+        "baseline by more than the deviations.",
         "",
         f"| method | keys | {' | '.join(f'seed {seed}' for seed in seeds)} | mean | deviation | updates | val BLEU |",
         "|---|---|" + "---:|" * (len(seeds) + 4),

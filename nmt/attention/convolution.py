@@ -35,7 +35,8 @@ class Convolution(Mixer):
     def __init__(self, model_dim: int, num_heads: int, kernel_size: int, dropout: float, causal: bool) -> None:
         """Create the layer; `dropout` is the rate at which DropConnect drops normalised weights of kernels.
 
-        What is dropped differs from sentence to sentence; a kernel that is the same at all positions stays so.
+        The dropped weights differ from sentence to sentence; a kernel that is the same at all positions loses the same
+        weights at all of them.
         """
         super().__init__()
         self.num_heads = num_heads

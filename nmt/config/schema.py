@@ -186,9 +186,7 @@ class SearchConfig:
     tokens_per_batch: Count = 8192  # most source tokens in a batch, padding included, times beam_size
     precision: PRECISIONS = "auto"  # auto: bf16 autocast on CUDA, else fp32; native: bf16 on any device built for it
     shortlist: bool = False  # score only tokens that are likely for the source; needs nmt-shortlist to have been run
-    replace_unknown: UNKNOWN = (
-        "none"  # write `<unk>` as ⁇, as the source word (copy), or as its entry in dictionary.tsv
-    )
+    replace_unknown: UNKNOWN = "none"  # write `<unk>` as ⁇ (none), the source word (copy) or its dictionary entry
 
     def check(self) -> None:
         """Raise ConfigError if the minimum length is above the maximum."""

@@ -41,7 +41,7 @@ class Outcome:
 
 @dataclass
 class Conductor:
-    """A study in its folder, and how to speak and to have tasks done."""
+    """A study in its folder, with the functions that print its messages and run its tasks."""
 
     study: Study
     folder: Path
@@ -260,7 +260,7 @@ def _tests(study: Study, test_sets: list[str] | None) -> list[Any]:
 def choose(study: Study, planned: Sequence[Variant], tried: Mapping[str, Row]) -> dict[str, Variant]:
     """Return the variant of each system with the best score on the validation set; the first of those that are equal.
 
-    A system of which no variant could be trained has none.
+    A system is left out if none of its variants could be trained.
     """
     if study.tuning is None:
         return {variant.system: variant for variant in planned}

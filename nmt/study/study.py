@@ -42,7 +42,7 @@ class Budget:
 
 @dataclass(kw_only=True)
 class Match:
-    """The number of parameters that all systems have, reached by a width of each."""
+    """How all systems get the same number of parameters: by the width of each."""
 
     parameters: Count | None = None  # the number; null: that of the baseline
     widths: dict[str, list[str]] = field(default_factory=dict)  # by system: keys that get one width, found by nmt-study
@@ -51,7 +51,7 @@ class Match:
 
 @dataclass(kw_only=True)
 class Tuning:
-    """Equal tuning: for each system as many values are tried, each for an equal share of a run's budget.
+    """Equal tuning: each system tries the same number of values, each for the same share of a run's budget.
 
     With several keys, all combinations of their values are tried.
     """

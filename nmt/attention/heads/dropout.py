@@ -10,8 +10,8 @@ class HeadDropout(nn.Module):
     """Dropout of whole heads, so that no head can dominate and others have to learn, too (Zhou et al. 2020).
 
     In training, each head of each sequence is left out with this rate, for all of its positions. The heads that are
-    left are scaled by num_heads / (number of heads left), so that together they are as large as all of them. Of a
-    sequence that would lose all heads, none is left out.
+    left are scaled by num_heads / (number of heads left), so that together they are as large as all of them. A
+    sequence that would lose all of its heads keeps them all.
     """
 
     def __init__(self, rate: float) -> None:

@@ -15,7 +15,7 @@ from nmt.attention.heads.base import Heads
 class Gates(nn.Module):
     """A factor xi_h = 1 of the context of each head h, for each sequence alone (Michel et al. 2019, section 2.3).
 
-    If several layers have the same heads, these have other gates in each of them.
+    If layers share their heads, each layer still has gates of its own.
     """
 
     def __init__(self, layers: int, rows: int, heads: int, like: Tensor) -> None:

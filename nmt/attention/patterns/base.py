@@ -37,10 +37,10 @@ class Pattern(nn.Module):
 
     @property
     def near(self) -> int | None:
-        """The largest distance to a key that is not one of `far`, of a query that is not one of the `first`.
+        """The largest distance between a query and a key that it sees.
 
-        None if any key can be seen. Otherwise long sequences are compared in blocks (kernels/windowed.py), if `allows`
-        is all there is.
+        It does not count the keys in `far`, nor the `first` queries. None if any key can be seen. Otherwise long
+        sequences are compared in blocks (kernels/windowed.py), if `allows` is all there is.
         """
         return self.reach
 

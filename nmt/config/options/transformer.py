@@ -10,6 +10,7 @@ from nmt.config.ranges import Count, Dimension, Factor, Layers, Range, Rate
 KernelSizes = list[Annotated[int, Range(2, 10_000)]]
 Offset = Annotated[int, Range(-1000, 1000)]  # a distance to another position, negative to one before
 PlaceName = Literal["encoder_self", "decoder_self", "decoder_cross"]  # the places of attention in a Transformer
+Sharing = Literal["none", "headwise", "key_value"]  # of the mixtures of linformer
 
 
 @dataclass(kw_only=True)
@@ -132,8 +133,9 @@ class LinformerConfig:
 
     k: Dimension = 32  # number of mixtures
     max_length: Dimension = 256  # source tokens beyond this position are in no mixture
-    # key_value: the same mixtures of keys and of values, for all heads; headwise: for all heads; none: each its own
-    sharing: Literal["none", "headwise", "key_value"] = "key_value"
+    sharing: Sharing = (
+        "key_value"  # none: each head has its own; headwise: heads share them; key_value: also keys and values
+    )
 
 
 @dataclass(kw_only=True)
