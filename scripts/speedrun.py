@@ -1,6 +1,6 @@
 """Train a preset of the speedrun with three seeds, score it, and write docs/results/speedrun.{md,json}.
 
-usage: python scripts/speedrun.py FOLDER PRESET DIRECTION [key=value ...] [--seeds 1,2,3] [--jobs 1]
+usage: python scripts/speedrun.py FOLDER PRESET DIRECTION [--seeds 1,2,3] [--jobs 1]
        python scripts/speedrun.py data/multi30k quality_multi30k_de_en de-en --jobs 2    # each training on its own core
 
 FOLDER contains {train,val,test_2016_flickr}.{de,en}. The preset says by training.max_minutes on which board it is, and
@@ -22,11 +22,12 @@ from typing import Any
 
 from experiment import RESULTS, numbers, write_lines
 
+from nmt.config.compose import locate
 from nmt.config.load import config_to_dict, load_config
 from nmt.files import atomic_write
-from nmt.resources import presets
 
 WIDTH = 100  # columns of prose
+SEEDS = 3  # of a record
 TEST = "test_2016_flickr"
 DIRECTIONS = {"de-en": "German to English", "en-de": "English to German"}
 BOARDS = [(direction, minutes) for direction in DIRECTIONS for minutes in (20, 60)]
@@ -56,21 +57,20 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("preset")
     parser.add_argument("direction", choices=DIRECTIONS)
-    parser.add_argument("overrides", nargs="*", metavar="key=value")
     parser.add_argument("--seeds", type=numbers, default=[1, 2, 3])
     parser.add_argument("--jobs", type=int, default=1, help="trainings at the same time, one core each (1)")
     options = parser.parse_args()
     source, target = options.direction.split("-")
     overrides = [f"data.path={options.folder.resolve()}", f"data.source_language={source}"]
-    overrides += [f"data.target_language={target}", "training.threads=1", *options.overrides]
-    config = load_config(options.preset, overrides)
+    overrides += [f"data.target_language={target}", "training.threads=1"]
+    config, reason = load_config(options.preset, overrides), why(locate(options.preset))
     name = Path(options.preset).stem
     board = (options.direction, config.training.max_minutes)
     if board not in BOARDS:
         parser.error(f"{options.preset}: training.max_minutes has to be 20 or 60, since these are the boards")
 
     def run(seed: int) -> dict[str, Any]:
-        run_dir = Path("runs", "speedrun", f"{name}-{options.direction}-{seed}")
+        run_dir = Path("runs", "speedrun", f"{name}-{config.training.max_minutes:g}-{options.direction}-{seed}")
         return figures(options.preset, run_dir, [*overrides, f"seed={seed}"])
 
     with ThreadPoolExecutor(options.jobs) as jobs:
@@ -80,7 +80,7 @@ def main() -> None:
         "direction": options.direction,
         "minutes": config.training.max_minutes,
         "date": date.today().isoformat(),
-        "why": why(name),
+        "why": reason,
         "settings": {key: config_to_dict(config)[key] for key in ("model", "tokenizer", "training", "search")},
         "runs": runs,
     }
@@ -114,9 +114,9 @@ def command(name: str, *arguments: object) -> None:
     subprocess.run([Path(sys.executable).with_name(name), *map(str, arguments)], check=True)
 
 
-def why(preset: str) -> str:
+def why(preset: Path) -> str:
     """Return the comment at the top of a preset, on one line."""
-    lines = (presets() / f"{preset}.yaml").read_text("utf-8").splitlines()
+    lines = preset.read_text("utf-8").splitlines()
     comment = [line[1:].strip() for line in lines[: next(n for n, line in enumerate(lines) if line[:1] != "#")]]
     return " ".join(comment)
 
@@ -128,8 +128,8 @@ def read() -> list[dict[str, Any]]:
 
 
 def add(records: list[dict[str, Any]], record: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return the records with this one at the end, which replaces one of the same preset and direction."""
-    key = ("preset", "direction")
+    """Return the records with this one at the end, which replaces one of the same preset on the same board."""
+    key = ("preset", "direction", "minutes")
     return [old for old in records if any(old[name] != record[name] for name in key)] + [record]
 
 
@@ -153,8 +153,8 @@ def page(records: list[dict[str, Any]]) -> list[str]:
         best = 0.0
         for record in on_it:
             score = mean(run["bleu"] for run in record["runs"])
-            lines.append(row(record, is_record=score > best))
-            best = max(best, score)
+            lines.append(row(record, is_record := score > best and len(record["runs"]) >= SEEDS))
+            best = score if is_record else best
         lines.append("")
     lines += ["A record is bold.", "", "## Why", ""]
     for preset, text in {record["preset"]: record["why"] for record in records}.items():

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 from nmt.cli.common import Parser, check_stdout, run_command
 from nmt.cli.evaluate import add_settings, add_texts, check_test_set, settings_of
 from nmt.config.languages import is_language
-from nmt.errors import UsageError
 from nmt.files import from_home
 from nmt.messages import tell, visible
 
@@ -89,8 +88,6 @@ def direction(text: str) -> tuple[str, str]:
 
 def _compare(arguments: Namespace) -> None:
     check_test_set(arguments)
-    if arguments.metric and "bleu" not in arguments.metric:
-        raise UsageError("--metric: a comparison ranks systems by BLEU: add --metric bleu")
     check_stdout()
     from nmt.report.compare import Request, compare
 

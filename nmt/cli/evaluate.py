@@ -15,7 +15,7 @@ from nmt.files import from_home
 from nmt.messages import tell, visible
 
 if TYPE_CHECKING:
-    from nmt.evaluation.evaluate import Settings
+    from nmt.evaluation.evaluate import Evaluation, Settings
 
 say = partial(tell, speaker="nmt-evaluate")
 
@@ -153,8 +153,21 @@ def _score_runs(arguments: Namespace) -> list[dict[str, Any]]:
             evaluation = evaluate(run, test_set.tagged(arguments.tag), settings, say)
             if evaluation.reused:
                 say(f"{path}: using the translations in {evaluation.folder}")
-            entries.append({"system": str(path), "test_set": evaluation.set_name, **evaluation.record})
+            entries.append({"system": str(path), "test_set": evaluation.set_name, **_asked(evaluation)})
     return entries
+
+
+def _asked(evaluation: Evaluation) -> dict[str, Any]:
+    """Return the record without metrics that were not asked for, which an earlier evaluation may have left there."""
+    from nmt.evaluation.metrics import METRICS
+
+    others = set(METRICS) - set(evaluation.metrics)
+    record = {key: value for key, value in evaluation.record.items() if key not in others}
+    tags = {
+        tag: {key: value for key, value in scores.items() if key not in others}
+        for tag, scores in record.get("tags", {}).items()
+    }
+    return record | ({"tags": tags} if tags else {})
 
 
 def with_tags(entries: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:

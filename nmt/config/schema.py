@@ -46,8 +46,8 @@ UNKNOWN = Literal["none", "copy", "dictionary"]
 class OptimizerConfig:
     """Adam (Kingma & Ba 2015), AdamW (Loshchilov & Hutter 2019) or Muon (Jordan et al. 2024).
 
-    adamw applies weight decay to the weights, not to the gradient. muon is for the matrices between embeddings and
-    projection, and comes with adamw for all other weights; both take the same learning rate.
+    adamw applies weight decay to the weights, not to the gradient. muon is for the matrices of linear layers and
+    recurrent units, and comes with adamw for all other weights; both take the same learning rate.
     """
 
     name: Literal["adam", "adamw", "muon"] = "adam"  # the method

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +21,7 @@ from nmt.evaluation.kept import (
     scores_key,
     sealed,
     translation_key,
+    with_scores,
     write,
 )
 from nmt.evaluation.metrics import METRICS, Metric, length_ratio, score
@@ -66,11 +67,12 @@ class Evaluation:
     hypotheses: list[str] = field(repr=False)
     record: dict[str, Any] = field(repr=False)  # the content of scores.json
     reused: bool  # whether the translations were kept from an earlier evaluation
+    metrics: Sequence[Metric] = METRICS  # those that were asked for; `record` may have others of earlier evaluations
 
     @property
     def scores(self) -> dict[str, float]:
         """The unrounded scores by metric; their signatures are in `record`."""
-        return {name: self.record[name]["score"] for name in METRICS if name in self.record}
+        return {name: self.record[name]["score"] for name in self.metrics}
 
 
 def evaluate(
@@ -86,12 +88,17 @@ def evaluate(
     # look for kept translations and scores
     search, device = settings.resolve(run.config.search), choose_device(settings.device)
     key = translation_key(run, test_set, search, device)
-    keys = {"translation_key": key, "scores_key": scores_key(key, run, test_set, settings.metrics)}
+    keys = {"translation_key": key, "scores_key": scores_key(key, run, test_set)}
     folder = folder_of(run, test_set, log)
     kept = find_translations(run, key, folder)
     if kept is not None and kept.folder == folder and kept.record.get("scores_key") == keys["scores_key"]:
         _tell_shared(test_set, kept.record.get(_SHARED), log)
-        return Evaluation(folder.name, folder, kept.hypotheses, kept.record, reused=True)
+        lacking = [name for name in settings.metrics if name not in kept.record]
+        if lacking:
+            scores = all_scores(kept.hypotheses, test_set, run.config.data, lacking)
+            kept = replace(kept, record=with_scores(kept.record, scores))
+            write(kept)
+        return Evaluation(folder.name, folder, kept.hypotheses, kept.record, True, settings.metrics)
     shared = _shared(run, test_set)
     _tell_shared(test_set, shared, log)
 
@@ -122,7 +129,7 @@ def evaluate(
     folder = folder_of(run, test_set, log)  # again, because another process may have taken the folder since
     make_way(folder, test_set)
     write(Kept(folder, hypotheses, record))
-    return Evaluation(folder.name, folder, hypotheses, record, reused=kept is not None)
+    return Evaluation(folder.name, folder, hypotheses, record, kept is not None, settings.metrics)
 
 
 def all_scores(

@@ -21,7 +21,7 @@ from nmt.config.names import plain_name
 from nmt.data.corpora import test_sets
 from nmt.data.sources.source import Say
 from nmt.errors import NmtError
-from nmt.evaluation.metrics import METRICS, Metric, tokenizers
+from nmt.evaluation.metrics import tokenizers
 from nmt.evaluation.sets import TEXT_DIGESTS, Digests, EvaluationSet, digest, sets_of
 from nmt.evaluation.tagged import target_language
 from nmt.files import atomic_write
@@ -89,7 +89,7 @@ def weights_digest(model: Seq2Seq) -> str:
     return state.hexdigest()
 
 
-def scores_key(translations: str, run: LoadedRun, test_set: EvaluationSet, metrics: Sequence[Metric] = METRICS) -> str:
+def scores_key(translations: str, run: LoadedRun, test_set: EvaluationSet) -> str:
     """Return a hash of everything that the scores depend on; `translations` is the key of the translations."""
     tags = test_set.tags or [None]
     data = run.config.data
@@ -99,8 +99,6 @@ def scores_key(translations: str, run: LoadedRun, test_set: EvaluationSet, metri
         "reference": test_set.reference_digest,
         "tokenizers": [tokenizers(language) for language in sorted(languages)],
         "sacrebleu": version("sacrebleu"),
-        # all metrics have the key that they had before metrics could be chosen
-        **({} if set(metrics) == set(METRICS) else {"metrics": sorted(metrics)}),
     }
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
@@ -125,6 +123,12 @@ def read(folder: Path) -> Kept | None:
 def sealed(record: dict[str, Any]) -> dict[str, Any]:
     """Return a record with a digest of its content, by which a damaged or edited one is recognised."""
     return record | {_DIGEST: _digest_of(record)}
+
+
+def with_scores(record: dict[str, Any], scores: dict[str, Any]) -> dict[str, Any]:
+    """Return a record with further scores of the same translations, over all lines and for each tag."""
+    tags = {tag: record["tags"][tag] | more for tag, more in scores.get("tags", {}).items()}
+    return sealed(record | scores | ({"tags": tags} if tags else {}))
 
 
 def write(kept: Kept) -> None:

@@ -13,6 +13,7 @@ from nmt.evaluation.buckets import source_lengths
 from nmt.evaluation.evaluate import Settings
 from nmt.evaluation.sets import EvaluationSet, set_from_files, sets_of
 from nmt.evaluation.significance import Method
+from nmt.evaluation.tagged import target_language
 from nmt.files import check_writable
 from nmt.pictures.fonts import missing_characters
 from nmt.report.analysis import analyse
@@ -56,9 +57,11 @@ class Request:
 
 def compare(request: Request, log: Callable[[str], None]) -> dict[str, Any]:
     """Write the report into request.folder and return the content of results.json."""
+    if "bleu" not in request.settings.metrics:
+        raise UsageError("--metric: a comparison ranks systems by BLEU: add --metric bleu")
     configs = _look_at_runs(request)
     test_set = _test_set(request, configs, log).tagged(request.tag)
-    languages = _languages(request, configs)
+    languages = _languages(request, configs, test_set)
     _check_sentences(request.sentences, test_set)
     gold = _gold(request, configs, test_set)
     files = [
@@ -116,10 +119,11 @@ def _test_set(request: Request, configs: dict[Path, Config], log: Callable[[str]
     return sets_of(next(iter(configs.values())), names, log)[0]
 
 
-def _languages(request: Request, configs: dict[Path, Config]) -> tuple[str, str]:
+def _languages(request: Request, configs: dict[Path, Config], test_set: EvaluationSet) -> tuple[str, str]:
     """Return the source and target language: those of the request, or else those of the first run.
 
-    Without any run they are empty strings. Raises NmtError if the runs translate in different directions.
+    If all lines have a tag, it tells the target language. Without any run both are empty strings. Raises NmtError if
+    the runs translate in different directions.
     """
     directions = {path: (one.data.source_language, one.data.target_language) for path, one in configs.items()}
     if len({tuple(map(language_of, direction)) for direction in directions.values()}) > 1:
@@ -127,7 +131,10 @@ def _languages(request: Request, configs: dict[Path, Config]) -> tuple[str, str]
         raise NmtError(f"these runs translate in different directions: {told}")
     if request.languages is not None:
         return request.languages
-    return next(iter(directions.values()), ("", ""))
+    if not configs:
+        return "", ""
+    data = next(iter(configs.values())).data
+    return data.source_language, target_language(data, test_set.tags or [None])
 
 
 def _check_sentences(sentences: Sequence[int] | None, test_set: EvaluationSet) -> None:

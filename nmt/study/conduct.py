@@ -13,12 +13,13 @@ from nmt.config.schema import Config
 from nmt.errors import NmtError
 from nmt.evaluation.sets import EvaluationSet, sets_of
 from nmt.files import locked
-from nmt.study import plan, work
+from nmt.study import plan, speeds, work
+from nmt.study.conditions import common_data, with_metrics
 from nmt.study.cost import Sizes, sizes_from
 from nmt.study.ensembles import Ensemble, check_sizes, check_vocabularies, ensembles, untrained
 from nmt.study.plan import Run, Variant
 from nmt.study.processes import Carry, Failure, Task
-from nmt.study.results import RESULTS, SPEEDS, Row, Rows, digests_of, known_by
+from nmt.study.results import RESULTS, Row, Rows, digests_of, known_by
 from nmt.study.study import Study
 
 Say = Callable[[str], None]
@@ -66,17 +67,17 @@ class Conductor:
         plan.check_measurable(study, planned)
         if study.tuning is None:
             check_sizes(study, planned)
-        first = planned[0].config
-        test_sets = sets_of(first, study.test_sets or None, self.say)
-        self.data = self._digests(planned, test_sets)
-        speeds = self._speeds(planned)
-        updates = {variant.name: self._updates(variant, speeds) for variant in planned}
+        test_sets = sets_of(planned[0].config, study.test_sets or None, self.say)
+        self.data = common_data(study, planned, test_sets)
+        found, self.failures = speeds.measure(study, planned, self.folder, self._result, self.say)
+        measured = [variant for variant in planned if variant.name not in self.failures]
+        updates = {each.name: speeds.updates_of(study.budget, study.threads, found.get(each.name)) for each in measured}
         rows = Rows(self.folder / RESULTS)
-        tries = plan.tries(study, planned, updates, self.folder)
+        tries = plan.tries(study, measured, updates, self.folder)
         if study.tuning is None:  # the runs are known already: refuse before anything is trained
-            self._known(rows, plan.runs(study, planned, updates, self.folder))
+            self._known(rows, plan.runs(study, measured, updates, self.folder))
         tried = self._train(rows, tries, [])
-        chosen = choose(study, planned, tried)
+        chosen = choose(study, planned, measured, tried)
         runs = plan.runs(study, list(chosen.values()), updates, self.folder)
         check_sizes(study, list(chosen.values()))
         together = ensembles(study, runs)
@@ -89,9 +90,10 @@ class Conductor:
             (run.variant.system, run.config.seed): done[run.name] for run in runs if run.name in done
         }
         by_seed |= {(each.system, each.seed): scored[each.name] for each in together if each.name in scored}
+        by_seed = {key: with_metrics(row, study, test_sets, planned[0].config) for key, row in by_seed.items()}
         # a run that is only trained again for an ensemble has its row, whether or not that failed
         failures = {name: reason for name, reason in self.failures.items() if name not in done}
-        return Outcome(study, test_sets, planned, chosen, tried, by_seed, speeds, failures)
+        return Outcome(study, test_sets, planned, chosen, tried, by_seed, found, failures)
 
     def find_sizes(self, name: str, config: Config) -> Sizes:
         """Return the sizes of the vocabularies of a configuration; the data are prepared if only they tell."""
@@ -102,59 +104,10 @@ class Conductor:
         sizes: Sizes = self._one(Task(name, work.vocabulary, [config], self._log(f"{name}-vocabulary")))
         return sizes
 
-    def _digests(self, planned: Sequence[Variant], test_sets: list[EvaluationSet]) -> dict[str, str]:
-        """Return the digests of the data, which have to be the same for all systems but in their training text."""
-        found: dict[str, str] = {}
-        for variant in planned:
-            own = digests_of(variant.config, test_sets, self.study.gold)
-            if found and own["data.val"] != found["data.val"]:
-                raise NmtError(
-                    f"systems.{variant.system} has another data.val than the others: a study compares on one"
-                )
-            found = found or own
-        return found
-
     def _data(self, run: Run) -> dict[str, str]:
         """Return the digests of the data of a run; one that tries a value is not scored on test sets."""
         own = digests_of(run.variant.config, [], {})
         return own if run.name == run.variant.name and self.study.tuning else self.data | own
-
-    def _speeds(self, planned: Sequence[Variant]) -> dict[str, Row]:
-        """Return the speed of each variant, or its tokens an update; measure, one after another, what is not known."""
-        budget = self.study.budget
-        if budget.updates is not None:
-            return {}
-        rows = Rows(self.folder / SPEEDS)
-        found = {}
-        for variant in planned:
-            data = {"data.train": digests_of(variant.config, [], {})["data.train"]}
-            config = variant.with_updates(10**9, self.study.seeds[0], self.folder / "speeds" / variant.name)
-            row = rows.get(variant.name, known_by(config), data)
-            if row is None:
-                self.say(f"{variant.name}: measuring {'its speed' if budget.core_minutes else 'its updates'}")
-                log = self._log(f"{variant.name}-speed")
-                if budget.core_minutes is None:
-                    figure = {
-                        "target_tokens_per_update": self._one(Task(variant.name, work.tokens_per_update, [config], log))
-                    }
-                else:
-                    arguments = [config, budget.measured_seconds]
-                    figure = {
-                        "updates_per_minute": self._one(Task(variant.name, work.updates_per_minute, arguments, log))
-                    }
-                row = rows.add(variant.name, known_by(config), data, figure)
-            found[variant.name] = row
-        return found
-
-    def _updates(self, variant: Variant, speeds: Mapping[str, Row]) -> int:
-        """Return the updates of a run that spends the whole budget."""
-        budget = self.study.budget
-        if budget.updates is not None:
-            return budget.updates
-        if budget.target_tokens is not None:
-            return max(1, round(budget.target_tokens / float(speeds[variant.name]["target_tokens_per_update"])))
-        minutes = (budget.core_minutes or 0) / self.study.threads
-        return max(1, round(minutes * float(speeds[variant.name]["updates_per_minute"])))
 
     def _known(self, rows: Rows, runs: Sequence[Run]) -> dict[str, Row]:
         """Return the rows of runs that are finished."""
@@ -183,7 +136,7 @@ class Conductor:
             else:
                 own = {"system": run.variant.system, "seed": run.config.seed, "values": run.variant.values}
                 known[run.name] = rows.add(run.name, known_by(run.config), self._data(run), own | result)
-                told = ", ".join([f"validation loss {result['validation']['loss']:.3f}", *self._told(result)])
+                told = ", ".join(self._told(result))
             done = f"{len(known)} of {len(runs)} runs are finished"
             self.say(f"{run.name}: {told} ({done}{f', {left / 60:.1f} minutes to go' if left else ''})")
         return {run.name: known[run.name] for run in runs if run.name in known}
@@ -233,13 +186,21 @@ class Conductor:
         return found
 
     def _told(self, figures: Mapping[str, Any]) -> list[str]:
-        """Return the score on each test set of what has just finished."""
-        metric = self.study.metric
-        return [f"{metric} {test[metric]['score']:.2f} on {name}" for name, test in figures["test"].items()]
+        """Return the validation loss of what has just finished, if it has one, and the score on each test set."""
+        if "diverged" in figures:
+            return [figures["diverged"]]
+        metric, validation = self.study.metric, figures["validation"]
+        loss = [] if validation is None else [f"validation loss {validation['loss']:.3f}"]
+        return loss + [f"{metric} {test[metric]['score']:.2f} on {name}" for name, test in figures["test"].items()]
+
+    def _result(self, task: Task) -> Any:
+        """Run one task alone and return its result, or a Failure."""
+        ((_, result),) = self.carry([task], 1, lambda task: None)
+        return result
 
     def _one(self, task: Task) -> Any:
         """Run one task alone and return its result; raises NmtError if it fails."""
-        ((_, result),) = self.carry([task], 1, lambda task: None)
+        result = self._result(task)
         if isinstance(result, Failure):
             raise NmtError(f"{task.name}: {result.sentence}")
         return result
@@ -257,25 +218,29 @@ def _tests(study: Study, test_sets: list[str] | None) -> list[Any]:
     return [test_sets, study.gold, study.metrics]
 
 
-def choose(study: Study, planned: Sequence[Variant], tried: Mapping[str, Row]) -> dict[str, Variant]:
+def choose(
+    study: Study, planned: Sequence[Variant], measured: Sequence[Variant], tried: Mapping[str, Row]
+) -> dict[str, Variant]:
     """Return the variant of each system with the best score on the validation set; the first of those that are equal.
 
-    A system is left out if none of its variants could be trained.
+    `measured` are those of which the number of updates is known. A system is left out if one of its values could not be
+    tried, since its choice may be another one when that has succeeded, or if its training diverged with all of them.
     """
     if study.tuning is None:
-        return {variant.system: variant for variant in planned}
+        return {variant.system: variant for variant in measured}
     by = study.tuning.by
     chosen = {}
     for system in study.systems:
-        own = [variant for variant in planned if variant.system == system and variant.name in tried]
-        if own:
+        own = [variant for variant in planned if variant.system == system]
+        if all(variant.name in tried for variant in own):
             scores = [validation_score(tried[variant.name], by) for variant in own]
-            chosen[system] = own[scores.index(max(scores))]
+            if any(tried[variant.name]["validation"]["loss"] is not None for variant in own):
+                chosen[system] = own[scores.index(max(scores))]
     return chosen
 
 
 def validation_score(row: Mapping[str, Any], by: str) -> float:
-    """Return a score of which more is better; a run whose validations did not translate has the lowest BLEU."""
+    """Return a score of which more is better; the lowest for a run that diverged, or did not translate for BLEU."""
     value = row["validation"][by]
     if value is None:
         return float("-inf")

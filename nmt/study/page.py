@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from textwrap import wrap
 from typing import Any
 
-from nmt.evaluation.metrics import LABELS, METRICS
+from nmt.evaluation.metrics import LABELS
 from nmt.report.page import p_value, signed
 from nmt.study.ensembles import told_members
 
@@ -56,9 +56,10 @@ def verdict_table(found: Mapping[str, Any], test_set: Mapping[str, Any]) -> tupl
             cells += ["-", "-", "-", "-", "baseline" if system == found["baseline"] else "-"]
         else:
             over = verdict["p_over_seeds"]
+            other = "" if verdict["against"] == found["baseline"] else f" ({verdict['against']})"
             within = [max(pair.values()) for pair in verdict["p_within_seeds"].values()]
             cells += [
-                signed(verdict["difference"], 2),
+                signed(verdict["difference"], 2) + other,
                 "-" if over is None else p_value(over),
                 " ".join(p_value(each) for each in within),
                 p_value(verdict["p_holm"]),
@@ -72,23 +73,27 @@ def _basis(verdict: Mapping[str, Any]) -> str:
     """Return what is to be said if no test over seeds was made."""
     if verdict["one_for_all_seeds"]:
         return " (one result for all seeds)"
+    if verdict["verdict"] == "too few seeds":
+        return ""
     return " (one seed)" if verdict["p_over_seeds"] is None else ""
 
 
 def _results(found: Mapping[str, Any], test_set: Mapping[str, Any]) -> Iterable[str]:
     """Yield the table of systems, what its columns mean, and the table by source length."""
     label = LABELS[found["metric"]]
+    named = any(each["against"] != found["baseline"] for each in test_set["verdicts"])
+    others = ", or of the system in brackets" if named else ""
     yield _table(*verdict_table(found, test_set), left=1)
     yield _wrapped(
         f"{label}: mean and deviation over the seeds, on {test_set['sentences']:,} sentences "
         f"(`{test_set['signature']}`). 95% interval: of the mean, by Student's t. Δ {label}: minus that of "
-        f"{found['baseline']}. p within: the larger one of both tests, for each seed."
+        f"{found['baseline']}{others}. p within: the larger one of both tests, for each seed."
     )
     details = []
     for each in test_set["verdicts"]:
         if each["confidence_interval"] is not None:
             details.append(
-                f"- {each['system']} − {found['baseline']}: 95% interval "
+                f"- {each['system']} − {each['against']}: 95% interval "
                 f"{_interval(each['confidence_interval'], True)}; permutation test over seeds p "
                 f"{p_value(each['p_permutation'])}."
             )
@@ -119,7 +124,7 @@ def _told(conditions: Mapping[str, Any]) -> Iterable[str]:
     budget = ", ".join(f"{value:,} {key.replace('_', ' ')}" for key, value in conditions["budget"].items())
     yield f"- budget of each run: {budget}; CPU threads: {conditions['threads']}"
     for name, speed in conditions["speeds"].items():
-        yield f"- {name}: " + ", ".join(f"{value:.1f} {key.replace('_', ' ')}" for key, value in speed.items())
+        yield f"- {name}: {_speed(speed)}"
     matched = conditions["matched"]
     told = f"equal within {matched['tolerance']:.0%}" if matched else "not matched"
     yield f"- parameters: {told}"
@@ -133,6 +138,13 @@ def _told(conditions: Mapping[str, Any]) -> Iterable[str]:
         yield f"- machine: {machine}"
 
 
+def _speed(row: Mapping[str, float]) -> str:
+    if "updates_per_minute" not in row:
+        return f"{row['target_tokens_per_update']:.1f} target tokens per update"
+    seconds = f", measured for {row['measured_seconds']:g} seconds" if "measured_seconds" in row else ""
+    return f"{row['updates_per_minute']:.1f} updates per minute{seconds}"
+
+
 def _tried(found: Mapping[str, Any]) -> Iterable[str]:
     """Yield the table of all values that were tried."""
     rows = []
@@ -142,17 +154,16 @@ def _tried(found: Mapping[str, Any]) -> Iterable[str]:
             if "failed" in each:
                 rows.append([system, values, "-", "-", "-", "failed"])
                 continue
-            chosen = "chosen" if each["chosen"] else ""
+            note = "diverged" if each["diverged"] else "chosen" if each["chosen"] else ""
             rows.append(
-                [system, values, f"{each['loss']:.4f}", _number(each["bleu"], 2), f"{each['updates']:,}", chosen]
+                [system, values, _number(each["loss"], 4), _number(each["bleu"], 2), f"{each['updates']:,}", note]
             )
     yield _table(["system", "values", "val loss", "val BLEU", "updates", ""], rows, left=2)
 
 
 def _all_runs(found: Mapping[str, Any]) -> str:
     names = list(found["test_sets"])
-    scored = [test for run in found["runs"] for test in run["test"].values()]
-    metrics = [metric for metric in METRICS if all(metric in test for test in scored)]
+    metrics = found["metrics"]
     labels = [LABELS[metric] for metric in metrics]
     header = ["system", "seed", "val loss", "val BLEU", *(f"{name}: {' / '.join(labels)}" for name in names)]
     rows = []

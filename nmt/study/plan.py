@@ -64,7 +64,8 @@ def variants(study: Study, find_sizes: Callable[[str, Config], Sizes]) -> list[V
     """
     plain = {system: _configured(study, system, overrides) for system, overrides in study.systems.items()}
     sizes = {system: find_sizes(system, config) for system, config in plain.items()}
-    widened = _widths(study, plain, sizes)
+    wanted = _wanted(study, plain, sizes)
+    widened = {system: _widths(study, system, plain[system], sizes[system], wanted) for system in plain}
     found = []
     for system, overrides in study.systems.items():
         values = study.tuning.of(system) if study.tuning else {}
@@ -74,6 +75,8 @@ def variants(study: Study, find_sizes: Callable[[str, Config], Sizes]) -> list[V
             config = _configured(study, system, told) if len(told) > len(overrides) else plain[system]
             name = number if study.tuning else None
             own = find_sizes(f"{system}-try{number}", config) if choice else sizes[system]
+            if choice:
+                _check_matched(study, system, choice, parameters_of(config, own), wanted)
             found.append(Variant(system, name, choice, told, config, own))
     return found
 
@@ -92,28 +95,39 @@ def _override(key: str, value: Value) -> str:
     return f"{key}={str(value).lower() if isinstance(value, bool) else value}"
 
 
-def _widths(study: Study, configs: Mapping[str, Config], sizes: Mapping[str, Sizes]) -> dict[str, list[str]]:
-    """Return the overrides that match the parameters of each system; none if nothing is matched."""
+def _wanted(study: Study, configs: Mapping[str, Config], sizes: Mapping[str, Sizes]) -> int | None:
+    """Return the number of parameters that all systems are to have; None if nothing is matched."""
+    if study.match is None:
+        return None
+    return study.match.parameters or parameters_of(configs[study.first], sizes[study.first])
+
+
+def _widths(study: Study, system: str, config: Config, sizes: Sizes, wanted: int | None) -> list[str]:
+    """Return the overrides that give a system the wanted number of parameters."""
     match = study.match
-    if match is None:
-        return {system: [] for system in configs}
-    counts = {system: parameters_of(config, sizes[system]) for system, config in configs.items()}
-    wanted = match.parameters or counts[study.first]
-    found: dict[str, list[str]] = {}
-    for system, config in configs.items():
-        near = abs(counts[system] - wanted) <= match.tolerance * wanted
-        keys = match.widths.get(system)
-        if near or (system == study.first and match.parameters is None):
-            found[system] = []
-        elif keys is None:
-            raise ConfigError(
-                f"{system} has {counts[system]:,} parameters where {wanted:,} are to be matched: name a key of its "
-                f"width in match.widths.{system}, such as [model.hidden_dim]"
-            )
-        else:
-            width = width_for(config, keys, wanted, match.tolerance, sizes[system], system)
-            found[system] = [f"{key}={width}" for key in keys]
-    return found
+    if match is None or wanted is None:
+        return []
+    count = parameters_of(config, sizes)
+    if abs(count - wanted) <= match.tolerance * wanted:
+        return []
+    keys = match.widths.get(system)
+    if keys is None:
+        raise ConfigError(
+            f"{system} has {count:,} parameters where {wanted:,} are to be matched: name a key of its width in "
+            f"match.widths.{system}, such as [model.hidden_dim]"
+        )
+    width = width_for(config, keys, wanted, match.tolerance, sizes, system)
+    return [f"{key}={width}" for key in keys]
+
+
+def _check_matched(study: Study, system: str, choice: Mapping[str, Value], count: int, wanted: int | None) -> None:
+    """Raise ConfigError if a system no longer has the wanted number of parameters with a choice of tuned values."""
+    if study.match is not None and wanted is not None and abs(count - wanted) > study.match.tolerance * wanted:
+        told = " ".join(_override(*each) for each in choice.items())
+        raise ConfigError(
+            f"{system} has {count:,} parameters with {told}, where {wanted:,} are to be matched: tune keys that leave "
+            "the number of parameters as it is, or leave out match"
+        )
 
 
 def tries(study: Study, planned: Sequence[Variant], updates: Mapping[str, int], folder: Path) -> list[Run]:

@@ -13,6 +13,7 @@ from nmt.evaluation.buckets import bucket_scores, length_buckets, source_lengths
 from nmt.evaluation.over_seeds import mean_interval
 from nmt.evaluation.sets import EvaluationSet
 from nmt.evaluation.significance import Statistics
+from nmt.evaluation.tagged import target_language
 from nmt.files import atomic_write
 from nmt.study.conduct import Outcome
 from nmt.study.page import markdown
@@ -36,15 +37,19 @@ def write_report(outcome: Outcome, folder: Path) -> dict[str, Any]:
 def figures(outcome: Outcome) -> dict[str, Any]:
     """Return all figures of the report, without the translations."""
     study, data = outcome.study, outcome.variants[0].config.data
-    judged = verdicts(outcome.rows, study.first, outcome.test_sets, study.metric, data.target_language)
+    languages = {each.name: target_language(data, each.tags or [None]) for each in outcome.test_sets}
+    conditions = outcome.rows, study.comparisons, outcome.test_sets, study.metric, languages
+    judged = verdicts(*conditions, seeds=len(study.seeds))
     return {
         "nmt": __version__,
         "question": study.question,
         "conditions": _conditions(outcome),
         "metric": study.metric,
+        "metrics": study.metrics,
         "baseline": study.first,
         "test_sets": {
-            test_set.name: _test_set(outcome, test_set, judged, data.source_language) for test_set in outcome.test_sets
+            each.name: _test_set(outcome, each, judged, (data.source_language, languages[each.name]))
+            for each in outcome.test_sets
         },
         "rule": RULE,
         "tried": {
@@ -53,6 +58,7 @@ def figures(outcome: Outcome) -> dict[str, Any]:
                     "values": each.values,
                     **outcome.tries[each.name]["validation"],
                     "updates": outcome.tries[each.name]["updates"],
+                    "diverged": "diverged" in outcome.tries[each.name],
                     "chosen": outcome.chosen.get(variant.system) == each,
                 }
                 if each.name in outcome.tries
@@ -72,8 +78,7 @@ def _conditions(outcome: Outcome) -> dict[str, Any]:
     """Return what was the same for all systems, and the overrides by which they differ."""
     study, config = outcome.study, outcome.variants[0].config
     budget = {name: value for name, value in vars(study.budget).items() if value is not None}
-    if study.budget.core_minutes is None:
-        del budget["measured_seconds"]
+    del budget["measured_seconds"]  # that of each speed is told with it
     environments = [row["environment"] for row in outcome.rows.values()]
     return {
         "base": study.base,
@@ -98,19 +103,18 @@ def _conditions(outcome: Outcome) -> dict[str, Any]:
 
 
 def _test_set(
-    outcome: Outcome, test_set: EvaluationSet, judged: Sequence[Verdict], source_language: str
+    outcome: Outcome, test_set: EvaluationSet, judged: Sequence[Verdict], languages: tuple[str, str]
 ) -> dict[str, Any]:
     metric = outcome.study.metric
     tests = {key: row["test"][test_set.name] for key, row in outcome.rows.items()}
-    buckets = length_buckets(source_lengths(test_set.sources, source_language))
-    target = outcome.variants[0].config.data.target_language
+    buckets = length_buckets(source_lengths(test_set.sources, languages[0]))
     systems, signatures = {}, set()
     for system in dict.fromkeys(system for system, _ in outcome.rows):
         own = [test for (owner, _), test in tests.items() if owner == system]
         rows = [row for (owner, _), row in outcome.rows.items() if owner == system]
         ensemble = system in outcome.study.ensembles
         errors = [test["aer"] for test in own if test["aer"] is not None]
-        texts = test_set.references, target, test_set.more_references
+        texts = test_set.references, languages[1], test_set.more_references
         tables = [Statistics(metric, test["hypotheses"], *texts) for test in own]
         of_seeds = [table.score() for table in tables]
         scores = [each.score for each in of_seeds]

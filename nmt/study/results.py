@@ -27,10 +27,14 @@ _PLACES = ("run_dir", "data.cache", "training.workers", "data.workers")  # keys 
 
 
 class Rows:
-    """The rows of a file of results, by name."""
+    """The rows of a file of results, by name.
 
-    def __init__(self, path: Path) -> None:
+    Keys of the configuration whose names begin with one of `unimportant` may differ.
+    """
+
+    def __init__(self, path: Path, unimportant: tuple[str, ...] = ()) -> None:
         self.path = path
+        self.unimportant = unimportant
         self._rows: dict[str, Row] = read_object(path) if path.is_file() else {}
 
     def get(self, name: str, now: Mapping[str, Any], data: Mapping[str, str]) -> Row | None:
@@ -46,7 +50,7 @@ class Rows:
         changed = [
             f"{key}={_shown(before.get(key))}, now {_shown(now.get(key))}"
             for key in sorted({*before, *now})
-            if before.get(key) != now.get(key)
+            if before.get(key) != now.get(key) and not key.startswith(self.unimportant)
         ]
         changed += [f"the text of {key}" for key in data if row["data"].get(key, data[key]) != data[key]]
         if changed:

@@ -76,6 +76,7 @@ class Study:
     question: str = ""  # what the study asks, for the report
     overrides: list[str] = field(default_factory=list)  # overrides of all systems
     baseline: str | None = None  # the system that the others are compared with; null: the first
+    against: dict[str, str] = field(default_factory=dict)  # by system: another one that it is compared with instead
     seeds: list[Seed] = field(default_factory=lambda: [1])  # each system is trained once with each of them
     budget: Budget  # what each run may spend
     threads: Processes = 1  # CPU threads of each run
@@ -92,6 +93,12 @@ class Study:
         """The name of the baseline."""
         return self.baseline or next(iter(self.systems))
 
+    @property
+    def comparisons(self) -> dict[str, str]:
+        """The system that each system and ensemble is compared with, for all but the baseline."""
+        every = (*self.systems, *self.ensembles)
+        return {name: self.against.get(name, self.first) for name in every if name != self.first}
+
     def check(self) -> None:
         """Raise ConfigError, naming the key, for values that do not fit together."""
         require(bool(self.systems), "systems names no system")
@@ -101,6 +108,8 @@ class Study:
         _check_overrides("overrides", self.overrides)
         if self.baseline is not None:
             self._check_system("baseline", self.baseline)
+        for name, other in self.against.items():
+            self._check_against(name, other)
         require(bool(self.seeds) and len(set(self.seeds)) == len(self.seeds), "seeds should be different numbers")
         for name, members in self.ensembles.items():
             self._check_ensemble(name, members)
@@ -121,6 +130,13 @@ class Study:
     def _check_system(self, key: str, system: str) -> None:
         near = suggestion(system, self.systems, 1)
         require(system in self.systems, f"{key}: {system} is not one of systems ({', '.join(self.systems)}){near}")
+
+    def _check_against(self, name: str, other: str) -> None:
+        known = [*self.systems, *self.ensembles]
+        require(name in known, f"against.{name}: it is not one of {', '.join(known)}{suggestion(name, known, 1)}")
+        require(name != self.first, f"against.{name}: the baseline is compared with nothing: leave it out")
+        require(name != other, f"against.{name}: a system cannot be compared with itself")
+        self._check_system(f"against.{name}", other)
 
     def _check_ensemble(self, name: str, members: Sequence[str]) -> None:
         key = f"ensembles.{name}"
@@ -185,7 +201,8 @@ def read_study(name: str, overrides: Sequence[str] = ()) -> Study:
     study.overrides += overrides
     study.check()
     study.base = _beside(study.base, path) if study.base.endswith((".yaml", ".yml")) else study.base
-    study.gold = {test_set: _beside(file, path) for test_set, file in study.gold.items()}
+    # sacreBLEU's wmt14/full is the test set wmt14-full
+    study.gold = {test_set.replace("/", "-"): _beside(file, path) for test_set, file in study.gold.items()}
     return study
 
 

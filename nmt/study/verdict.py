@@ -18,23 +18,26 @@ from nmt.evaluation.significance import (
 )
 
 LEVEL = 0.05
-Word = Literal["better", "worse", "no difference found"]
+Word = Literal["better", "worse", "no difference found", "too few seeds"]
 RULE = f"""\
-A system is called *better* (*worse*) than the baseline if its mean over the seeds is higher (lower)
-and p is below {LEVEL} after Holm's correction for all comparisons of the study. This p is the larger
-one of two, so that the difference has to be more than chance in training and more than the choice
-of the test sentences:
+A system is compared with the baseline, or with the system that the study names for it. It is
+called *better* (*worse*) if its mean over the seeds is higher (lower) and p is below {LEVEL} after
+Holm's correction for all comparisons of the study, also those whose runs are not finished. This p
+is the larger one of two, so that the difference has to be more than chance in training and more
+than the choice of the test sentences:
 
 1. over seeds: Welch's t-test of the scores of all seeds;
-2. within a seed: the larger p-value of paired bootstrap resampling and of approximate randomisation
-   between the two systems of that seed, or 1 if their difference has the other sign than that of
-   the means; of several seeds, twice the median, at most 1 (Meinshausen et al. 2009).
+2. within a seed: the two systems of a seed are compared by paired bootstrap resampling and by
+   approximate randomisation, and the larger p-value counts. It counts as 1 if their difference and
+   the difference of the means have opposite signs. With several seeds, p is twice the median of
+   these values, at most 1 (Meinshausen et al. 2009).
 
 With one seed there is no test over seeds: p is that within the seed, and the verdict is about these
 two trained models, not about training them again. An ensemble of all seeds of a system is one
 result: it is compared with the baseline of each seed, without a test over seeds, and the verdict is
-about this ensemble. In all other cases the verdict is *no difference found*, which does not say
-that there is none."""
+about this ensemble. If the study has several seeds, but one of the two systems has fewer than two
+finished runs, there is no verdict: *too few seeds*. In all other cases the verdict is *no
+difference found*, which does not say that there is none."""
 
 
 @dataclass(frozen=True)
@@ -42,8 +45,9 @@ class Verdict:
     """The verdict on a system, for one test set."""
 
     system: str
+    against: str  # the system that it is compared with
     test_set: str
-    seeds: list[int]  # those that both systems have; of a system with one result for all seeds, the baseline's
+    seeds: list[int]  # those that both systems have; of a system with one result for all seeds, the other's
     one_for_all: bool  # whether the system has one result for all seeds
     means: Difference
     within: dict[int, tuple[float, float]]  # by seed: p by the paired bootstrap and by approximate randomisation
@@ -56,6 +60,7 @@ class Verdict:
         means = self.means
         return {
             "system": self.system,
+            "against": self.against,
             "test_set": self.test_set,
             "seeds": self.seeds,
             "one_for_all_seeds": self.one_for_all,
@@ -74,43 +79,46 @@ class Verdict:
 
 def verdicts(
     rows: Mapping[tuple[str, int | None], Mapping[str, Any]],
-    baseline: str,
+    comparisons: Mapping[str, str],
     test_sets: Sequence[EvaluationSet],
     metric: str,
-    target_language: str,
+    languages: Mapping[str, str],
+    seeds: int = 1,
 ) -> list[Verdict]:
-    """Compare each system with the baseline on each test set; a system without a seed of the baseline's is left out.
+    """Compare systems on each test set; a system that shares no seed with the other one is left out.
 
     `rows` are the rows of the finished runs by system and seed. A system with the seed None has one result for all
-    seeds: it is compared with each run of the baseline, without a test over seeds.
+    seeds: it is compared with each run of the other, without a test over seeds. `comparisons` has, by system, the one
+    that it is compared with, also for systems without a row; `languages` the target language of each test set; `seeds`
+    is the number of seeds of the study.
     """
-    systems = [system for system in dict.fromkeys(system for system, _ in rows) if system != baseline]
     found = []
     for test_set in test_sets:
         counts = resample_counts(len(test_set.references))
-        texts = test_set.references, target_language, test_set.more_references
+        texts = test_set.references, languages[test_set.name], test_set.more_references
         estimates = {
             key: estimate(Statistics(metric, row["test"][test_set.name]["hypotheses"], *texts), counts)
             for key, row in rows.items()
         }
-        for system in systems:
-            compared = _compare(estimates, baseline, system)
+        for system, other in comparisons.items():
+            compared = _compare(estimates, other, system, seeds)
             if compared is not None:
-                found.append((system, test_set.name, *compared))
-    corrected = holm([p_value for *_, p_value in found])
+                found.append((system, other, test_set.name, *compared))
+    missing = len(comparisons) * len(test_sets) - len(found)
+    corrected = holm([*(p_value for *_, p_value, _ in found), *[1.0] * missing])
     return [
         Verdict(
-            *(system, name, list(within), (system, None) in rows, means, within, p_value, after),
-            _word(means.difference, after),
+            *(system, other, name, list(within), (system, None) in rows, means, within, p_value, after),
+            "too few seeds" if too_few else _word(means.difference, after),
         )
-        for (system, name, means, within, p_value), after in zip(found, corrected, strict=True)
+        for (system, other, name, means, within, p_value, too_few), after in zip(found, corrected, strict=False)
     ]
 
 
 def _compare(
-    estimates: Mapping[tuple[str, int | None], Estimate], baseline: str, system: str
-) -> tuple[Difference, dict[int, tuple[float, float]], float] | None:
-    """Return the difference of the means, the p-values within each seed and the p-value that decides."""
+    estimates: Mapping[tuple[str, int | None], Estimate], baseline: str, system: str, seeds: int
+) -> tuple[Difference, dict[int, tuple[float, float]], float, bool] | None:
+    """Return the difference of the means, the p-values within each seed, the one that decides, and if seeds lack."""
     scores: dict[str, list[float]] = {
         name: [each.score.score for (owner, _), each in estimates.items() if owner == name]
         for name in (baseline, system)
@@ -135,9 +143,10 @@ def _compare(
         seed: (estimates[own[seed]].score.score - estimates[baseline, seed].score.score) * means.difference > 0
         for seed in own
     }
+    too_few = seeds > 1 and (len(scores[baseline]) < 2 or (len(scores[system]) < 2 and not once))
     p_within = combined([max(within[seed]) if agree[seed] else 1.0 for seed in own])
-    p_value = max(p_within, means.welch_p_value or 0.0)
-    return means, within, p_value
+    p_value = 1.0 if too_few else max(p_within, means.welch_p_value or 0.0)
+    return means, within, p_value, too_few
 
 
 def _word(difference: float, p_value: float) -> Word:

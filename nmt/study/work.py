@@ -17,9 +17,9 @@ from nmt.config.load import save_config
 from nmt.config.schema import Config
 from nmt.data.alignments import read_gold
 from nmt.data.mixture import Mixture
-from nmt.data.prepare import prepare
+from nmt.data.prepare import Prepared, prepare
 from nmt.errors import NmtError
-from nmt.evaluation.alignment_error import alignment_scores, check_count
+from nmt.evaluation.alignment_error import alignment_scores, check_gold
 from nmt.evaluation.evaluate import Settings, all_scores, evaluate
 from nmt.evaluation.metrics import METRICS, Metric
 from nmt.evaluation.sets import EvaluationSet, sets_of
@@ -28,35 +28,43 @@ from nmt.inference.translator import Translator
 from nmt.inference.word_attention import Selection, word_attention
 from nmt.messages import tell
 from nmt.report.systems import read_history
+from nmt.runs.checkpoints import has_checkpoint
 from nmt.runs.environment import read_environment
 from nmt.runs.metrics import METRICS as EVENTS
 from nmt.runs.metrics import read_events
-from nmt.runs.run import LoadedRun, load_run
+from nmt.runs.run import LoadedRun, load_run, read_run_config
 from nmt.study.cost import Sizes
 from nmt.training.fine_tune import inherit
+from nmt.training.health import DivergedForGood
 from nmt.training.train import train
 
 _LOGGED = 2  # updates between two measurements of speed
+_NO_SCORES: dict[str, float | None] = {"loss": None, "bleu": None}
 _RECORDED = ("nmt", "torch", "hardware", "cpu_threads", "device", "parameters")  # of environment.json
 
 
 def vocabulary(config: Config) -> Sizes:
     """Prepare the data of a configuration and return the sizes of its vocabularies."""
-    tokenizer = prepare(config, tell).tokenizer
+    tokenizer = _prepare(config).tokenizer
     return tokenizer.source_size, tokenizer.target_size
 
 
 def fingerprint(config: Config) -> str:
     """Prepare the data of a configuration and return a hash of its vocabularies."""
+    return _prepare(config).tokenizer.fingerprint
+
+
+def _prepare(config: Config) -> Prepared:
+    """Prepare the data of a configuration as a training does, with the tokenizer that it names or inherits."""
     inherited, tokenizer = inherit(config)
-    return prepare(inherited, tell, tokenizer).tokenizer.fingerprint
+    return prepare(inherited, tell, tokenizer)
 
 
 def tokens_per_update(config: Config) -> float:
     """Prepare the data of a configuration and return the mean number of target tokens in an update."""
     from nmt.data.batching import Updates
 
-    prepared = prepare(config, tell)
+    prepared = _prepare(config)
     size = config.training.tokens_per_update
     assert size != "auto", "nmt.study.plan has checked it"
     epoch = Updates(prepared.train, size, seed=config.seed, mixture=Mixture.of(config.data, prepared.train)).epoch(0)
@@ -93,13 +101,21 @@ def train_and_score(
 ) -> dict[str, Any]:
     """Train a run, or continue it, score it on test sets (None: all of its own), and return its figures.
 
-    The figures hold the translations, so that systems can be compared when the run directory is gone.
+    The figures hold the translations, so that systems can be compared when the run directory is gone. A run without
+    test sets, which tries a value, has a result also if its training diverges: no scores. Raises NmtError if the run
+    was started with another number of updates, since what `auto` stands for depends on it.
     """
     assert config.run_dir
     folder = Path(config.run_dir)
     save_config(config, folder.parents[1] / "configs" / f"{folder.name}.yaml")
     with in_turn(folder.with_name(f".{folder.name}.lock")):  # a process of a study that was killed may be saving
-        train(config)
+        _check_budget(folder, config)
+        try:
+            train(config)
+        except DivergedForGood as error:
+            if test_sets != []:
+                raise
+            return {"updates": config.training.max_steps, "validation": _NO_SCORES, "diverged": str(error), "test": {}}
     history = read_history(folder / EVENTS)
     environment = read_environment(folder)
     if not history.validations:
@@ -126,6 +142,17 @@ def train_and_score(
             "aer": _alignment_error([run], test_set, gold.get(test_set.name)),
         }
     return figures
+
+
+def _check_budget(folder: Path, config: Config) -> None:
+    """Raise NmtError if a folder holds a run that was started with another number of updates."""
+    if has_checkpoint(folder):
+        before, now = read_run_config(folder).training.max_steps, config.training.max_steps
+        if before != now:
+            raise NmtError(
+                f"{folder} was started with {before:,} updates, and now has a budget of {now:,}: delete it, or choose "
+                "another folder with -o"
+            )
 
 
 def score_ensemble(
@@ -169,7 +196,6 @@ def _alignment_error(runs: Sequence[LoadedRun], test_set: EvaluationSet, gold: s
     if gold is None or not all(each.model.attends for each in runs):
         return None
     links = read_gold(gold)
-    check_count(links, len(test_set.sources), gold)
     languages = run.config.data.source_language, run.config.data.target_language
     texts = test_set.sources, test_set.references
     tags = test_set.tags or [None] * len(test_set.sources)
@@ -178,5 +204,6 @@ def _alignment_error(runs: Sequence[LoadedRun], test_set: EvaluationSet, gold: s
             word_attention(each.model, each.tokenizer, *texts, Selection(None, "mean"), languages, tags)
             for each in runs
         ]
+    check_gold(links, [(len(one.source_words), len(one.target_words)) for one in found[0]], gold)
     means = (replace(same[0], weights=np.mean([one.weights for one in same], 0)) for same in zip(*found, strict=True))
     return alignment_scores([mean.links for mean in means], links).aer

@@ -18,11 +18,15 @@ class Diverged(Exception):
     """Raised after a bad update; the message names the update and what was wrong with it."""
 
 
-def gone_for_good(diagnosis: str, rollbacks: int, has_checkpoint: bool) -> NmtError:
+class DivergedForGood(NmtError):
+    """Ends a training that has diverged and has no rollback left."""
+
+
+def gone_for_good(diagnosis: str, rollbacks: int, has_checkpoint: bool) -> DivergedForGood:
     """Return the error that ends a diverged run when no rollback is left."""
     kept = "the last checkpoint is kept" if has_checkpoint else "there was no checkpoint yet"
     tried = f" again after {rollbacks} rollback(s) to a lower learning rate" if rollbacks else ""
-    return NmtError(
+    return DivergedForGood(
         f"training diverged{tried}: {diagnosis}; {kept}; in another run_dir, try a lower "
         "training.learning_rate, a longer training.schedule.warmup_steps or a lower training.clip_norm"
     )

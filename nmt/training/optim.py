@@ -15,17 +15,15 @@ from nmt.models.seq2seq import Seq2Seq
 
 
 class MuonAndAdamW:
-    """Muon for the matrices inside a model, and AdamW for all other weights, as one optimizer.
+    """Muon for the linear maps inside a model, and AdamW for all other weights, as one optimizer.
 
     Muon (Jordan et al. 2024) replaces the running mean of a matrix's gradient by the nearest matrix with orthogonal
     rows or columns, so that an update changes all directions by as much. Its step is scaled to the size of an Adam step
     (Liu et al. 2025, section 2.2), so both take the same learning rate.
     """
 
-    def __init__(self, matrices: list[nn.Parameter], others: torch.optim.Optimizer, config: OptimizerConfig) -> None:
-        self.muon = torch.optim.Muon(
-            matrices, momentum=config.momentum, weight_decay=config.weight_decay, adjust_lr_fn="match_rms_adamw"
-        )
+    def __init__(self, muon: torch.optim.Optimizer, others: torch.optim.Optimizer) -> None:
+        self.muon = muon
         self.others = others
 
     @property
@@ -69,27 +67,50 @@ def states(optimizer: Optimizer, state: dict[str, Any]) -> list[tuple[list[dict[
 def build_optimizer(config: OptimizerConfig, model: Seq2Seq) -> Optimizer:
     """Return the configured optimizer of the trained weights of a model.
 
-    Weight decay applies to matrices only, not to biases and gains. The trainer sets the learning rate before each
-    update.
+    Weight decay applies to matrices only, not to biases and gains, nor to what a module names in `not_decayed`. The
+    trainer sets the learning rate before each update.
     """
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    spared = {id(getattr(module, name)) for module in model.modules() for name in getattr(module, "not_decayed", ())}
     if config.name != "muon":
-        return _adam(config, trained)
+        return _adam(config, trained, spared)
+    maps = _linear_maps(model)
+    inside = [parameter for parameter in trained if id(parameter) in maps]
+    others = [parameter for parameter in trained if id(parameter) not in maps]
+    if not inside or not others:  # all of one kind are frozen
+        return _adam(config, trained, spared) if others else _muon(config, inside)
+    return MuonAndAdamW(_muon(config, inside), _adam(config, others, spared))
+
+
+def _linear_maps(model: Seq2Seq) -> set[int]:
+    """Return the ids of the matrices of linear layers and recurrent units, without embeddings and output projection."""
     tables = {id(module.weight) for module in model.modules() if isinstance(module, nn.Embedding)}
     tables.add(id(model.projection.weight))
-    inside = [parameter for parameter in trained if parameter.ndim == 2 and id(parameter) not in tables]
-    if not inside:  # all of them are frozen
-        return _adam(config, trained)
-    chosen = {id(parameter) for parameter in inside}
-    others = _adam(config, [parameter for parameter in trained if id(parameter) not in chosen])
-    return MuonAndAdamW(inside, others, config)
+    weights = [
+        parameter
+        for module in model.modules()
+        if isinstance(module, nn.Linear | nn.RNNBase | nn.RNNCellBase)
+        for parameter in module.parameters(recurse=False)
+    ]
+    return {id(parameter) for parameter in weights if parameter.ndim == 2} - tables
 
 
-def _adam(config: OptimizerConfig, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
-    """Return Adam (Kingma & Ba 2015) or AdamW (Loshchilov & Hutter 2019) for these weights."""
+def _muon(config: OptimizerConfig, matrices: list[nn.Parameter]) -> torch.optim.Optimizer:
+    return torch.optim.Muon(
+        matrices, momentum=config.momentum, weight_decay=config.weight_decay, adjust_lr_fn="match_rms_adamw"
+    )
+
+
+def _adam(config: OptimizerConfig, parameters: list[nn.Parameter], spared: set[int]) -> torch.optim.Optimizer:
+    """Return Adam (Kingma & Ba 2015) or AdamW (Loshchilov & Hutter 2019) for these weights.
+
+    Weights whose ids are in `spared` do not decay.
+    """
+    decayed = [parameter for parameter in parameters if parameter.ndim >= 2 and id(parameter) not in spared]
+    ids = {id(parameter) for parameter in decayed}
     groups = [
-        {"params": [parameter for parameter in parameters if parameter.ndim >= 2], "weight_decay": config.weight_decay},
-        {"params": [parameter for parameter in parameters if parameter.ndim < 2], "weight_decay": 0.0},
+        {"params": decayed, "weight_decay": config.weight_decay},
+        {"params": [parameter for parameter in parameters if id(parameter) not in ids], "weight_decay": 0.0},
     ]
     kind = torch.optim.Adam if config.name == "adam" else torch.optim.AdamW
     fused = all(has_fused_adam(parameter.device) for parameter in parameters)

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
 import pytest
 
 from nmt.cli.compare import main
-from tests.evaluation.runs import REFERENCES, make_run, write_lines, write_texts
+from nmt.config.data import CorpusConfig
+from nmt.config.load import read_config
+from nmt.evaluation.sets import EvaluationSet
+from nmt.report.compare import Contestant, Request, _languages
+from tests.evaluation.runs import REFERENCES, SOURCES, make_run, write_lines, write_texts
 
 
 def test_a_run_and_a_file_are_compared(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -50,6 +55,21 @@ def test_a_report_has_the_metrics_that_are_named(tmp_path: Path, capsys: pytest.
     results = json.loads((tmp_path / "report" / "results.json").read_text(encoding="utf-8"))
     assert all(list(system["scores"]) == ["bleu", "chrf"] for system in results["systems"])
     assert list(results["significance"]["pairs"][0]["metrics"]) == ["bleu", "chrf"]
+
+
+def test_the_tags_of_a_test_set_choose_the_tokenizer(tmp_path: Path) -> None:
+    """As in nmt-evaluate: the target language of all lines may be another one than that of the configuration."""
+    write_texts(tmp_path)
+    run = make_run(tmp_path / "run", "luong", tmp_path)
+    config = read_config(run / "config.yaml")
+    config.data.train = [CorpusConfig(source="a", target="b", tag="2zh", target_language="zh")]
+    request = Request([Contestant(run)], tmp_path / "report")
+    test_set = EvaluationSet("test", SOURCES, REFERENCES, config.data, ["2zh"] * len(SOURCES))
+    assert _languages(request, {run: config}, test_set) == ("de", "zh")
+    some = dataclasses.replace(test_set, tags=["2zh", *[None] * (len(SOURCES) - 1)])
+    assert _languages(request, {run: config}, some) == ("de", "en")
+    named = dataclasses.replace(request, languages=("de", "ja"))
+    assert _languages(named, {run: config}, test_set) == ("de", "ja")
 
 
 def test_all_that_is_named_is_looked_at_before_a_run_is_loaded(

@@ -100,11 +100,24 @@ def test_a_new_reference_is_scored_without_translating_again(run_dir: Path) -> N
 def test_other_metrics_are_computed_without_translating_again(run_dir: Path) -> None:
     run = load_run(run_dir)
     (test_set,) = sets_of(run.config)
-    every = evaluate(run, test_set, SETTINGS)
     two = evaluate(run, test_set, Settings(device="cpu", metrics=("bleu", "chrf")))
-    assert two.reused and two.record["seconds"] == every.record["seconds"]
-    assert two.scores == {"bleu": every.scores["bleu"], "chrf": every.scores["chrf"]}
-    assert evaluate(run, test_set, SETTINGS).scores == every.scores
+    assert not two.reused and "ter" not in two.record
+    every = evaluate(run, test_set, SETTINGS)
+    assert every.reused and every.record["seconds"] == two.record["seconds"]
+    assert every.scores == {name: each.score for name, each in score(two.hypotheses, REFERENCES).items()}
+    assert two.scores == {name: every.scores[name] for name in ("bleu", "chrf")}
+
+
+def test_metrics_that_are_not_asked_for_are_kept(run_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = load_run(run_dir)
+    test_set = EvaluationSet("other", SOURCES, REFERENCES, tags=["x", *[None] * (len(SOURCES) - 1)])
+    run.tokenizer.tags["x"] = 4
+    every = evaluate(run, test_set, SETTINGS)
+    monkeypatch.setattr("nmt.evaluation.evaluate.score", lambda *arguments, **named: pytest.fail("scored again"))
+    one = evaluate(run, test_set, Settings(device="cpu", metrics=("bleu",)))
+    assert list(one.scores) == ["bleu"]
+    assert json.loads((one.folder / "scores.json").read_text("utf-8")) == every.record
+    assert evaluate(run, test_set, SETTINGS).record == every.record
 
 
 def test_other_settings_weights_or_text_are_translated_anew(run_dir: Path) -> None:

@@ -35,6 +35,19 @@ def test_shares_are_those_of_closed_forms(t: float) -> None:
     assert t_share(t, 1e7) == pytest.approx(math.erf(t / math.sqrt(2)), abs=1e-6)
 
 
+def test_of_many_seeds_random_divisions_are_counted() -> None:
+    generator = random.Random(3)
+    first = [generator.gauss(0, 1) for _ in range(10)]
+    second = [generator.gauss(0.8, 1) for _ in range(10)]
+    exact = permutation_p_value(first, second)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("nmt.evaluation.over_seeds._DIVISIONS", 20_000)
+        sampled = permutation_p_value(first, second)
+    assert sampled == pytest.approx(exact, abs=4 * math.sqrt(exact * (1 - exact) / 20_000) + 1e-4)
+    assert sampled != exact
+    assert permutation_p_value([0.0] * 30, [1.0] * 30) == 1 / 200_001, "the measured division counts"
+
+
 def test_an_interval_by_hand() -> None:
     # mean 2, deviation 1, 4.3027 / sqrt(3) = 2.4841
     assert mean_interval([1.0, 2.0, 3.0]) == pytest.approx((2 - 2.4841, 2 + 2.4841), abs=1e-4)

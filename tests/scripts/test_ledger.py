@@ -38,7 +38,12 @@ def results(tmp_path: Path) -> Path:
     seeds = {"scores": [20.0] * 3}
     systems = {"old": {"mean": 20.0, "aer": 0.3, **seeds}, "new": {"mean": 20.4, "aer": 0.2, **seeds}}
     systems["equal"] = {"mean": 21.5, "aer": None, **seeds}
-    verdicts = [{"system": "old", "verdict": "worse"}, {"system": "equal", "verdict": "no difference found"}]
+    systems["near"] = {"mean": 20.2, "aer": 0.205, **seeds}
+    verdicts = [
+        {"system": "old", "verdict": "worse"},
+        {"system": "equal", "verdict": "no difference found"},
+        {"system": "near", "against": "old", "verdict": "better"},
+    ]
     study = {
         "baseline": "new",
         "conditions": {"budget": {"core_minutes": 8, "measured_seconds": 60}},
@@ -60,6 +65,8 @@ def results(tmp_path: Path) -> Path:
         (claim("some", ("new", "absent"), (2, 1)), None, "not measured"),
         (claim("some", ("new", "old"), (0.3, 0.5), "AER"), -0.1, "as published"),
         (claim("some", ("new", "equal"), (0.3, 0.5), "AER"), None, "not measured"),
+        (claim("some", ("new", "near"), (0.3, 0.5), "AER"), -0.005, "no difference found"),
+        (claim("some", ("near", "old"), (2, 1)), 0.2, "as published"),  # compared with each other, not the baseline
         (claim("some", ("new", "old"), (2, 1)), 0.4, "as published"),  # the verdict counts, not the size
         (claim("some", ("new", "equal"), (1, 2)), -1.1, "no difference found"),
         (claim("some", ("new", "equal"), (1, 1)), -1.1, "as published"),  # the paper found none, either

@@ -47,22 +47,24 @@ def record(preset: str, direction: str, minutes: int, *scores: float) -> dict[st
 def test_only_what_is_better_than_all_before_is_a_record() -> None:
     first = record("a", "de-en", 20, 40.0, 41.0, 42.0)
     records = [first, record("b", "de-en", 20, 40.5, 40.6, 40.7), record("c", "de-en", 60, 39.0)]
+    records = script.add(records, record("e", "de-en", 20, 43.0, 44.0))  # two seeds are no record
     records = script.add(records, record("d", "de-en", 20, 41.5, 41.5, 41.5))
     lines = script.page(records)
     rows = [line for line in lines if line.startswith("| `")]
     assert rows[0] == (
         "| `a` | 2030-01-02 | **41.00** | 1.00 | 40.00, 41.00, 42.00 | 41.00 | 19.5 | 1,000 | 12,345 | a processor |"
     )
-    assert [row.split(" | ")[2] for row in rows] == ["**41.00**", "40.60", "**41.50**", "**39.00**"]
-    assert lines.index("## German to English, 60 minutes") < lines.index(rows[3])
+    assert [row.split(" | ")[2] for row in rows] == ["**41.00**", "40.60", "43.50", "**41.50**", "39.00"]
+    assert lines.index("## German to English, 60 minutes") < lines.index(rows[4])
     assert all(len(line) <= 100 for line in lines[lines.index("## Why") :])
-    assert sum(line.startswith("- `") for line in lines) == 4
+    assert sum(line.startswith("- `") for line in lines) == 5
 
 
 def test_the_same_preset_again_replaces_its_row() -> None:
-    records = [record("a", "de-en", 20, 40.0), record("a", "en-de", 20, 38.0)]
+    records = [record("a", "de-en", 20, 40.0), record("a", "en-de", 20, 38.0), record("a", "de-en", 60, 42.0)]
     records = script.add(records, record("a", "de-en", 20, 41.0))
-    assert [(each["direction"], each["runs"][0]["bleu"]) for each in records] == [("en-de", 38.0), ("de-en", 41.0)]
+    left = [(each["direction"], each["minutes"], each["runs"][0]["bleu"]) for each in records]
+    assert left == [("en-de", 20, 38.0), ("de-en", 60, 42.0), ("de-en", 20, 41.0)]
 
 
 def test_a_preset_is_trained_scored_and_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -83,16 +85,14 @@ def test_a_preset_is_trained_scored_and_written(tmp_path: Path, monkeypatch: pyt
         ],
         "model": {"embedding_dim": 16, "hidden_dim": 16},
         "tokenizer": {"vocab_size": 300},
+        "data": {"cache": "cache"},
         "training": {"max_minutes": 20, "max_steps": 4, "tokens_per_update": 300, "validate_every": 2},
     }
     path = presets / "small.yaml"
     path.write_text(f"# Small,\n# and quick.\n{yaml.safe_dump(settings)}", "utf-8")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(script, "RESULTS", results)
-    monkeypatch.setattr(script, "presets", lambda: presets)
-    monkeypatch.setattr(
-        sys, "argv", ["speedrun.py", str(text), str(path), "en-de", "data.cache=cache", "--seeds", "5,6"]
-    )
+    monkeypatch.setattr(sys, "argv", ["speedrun.py", str(text), str(path), "en-de", "--seeds", "5,6"])
 
     def command(name: str, *arguments: object) -> None:
         assert forked(name, arguments, first=partial(os.chdir, tmp_path)).status == 0

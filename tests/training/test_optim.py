@@ -147,6 +147,26 @@ def test_muon_has_nothing_to_do_where_all_matrices_are_frozen() -> None:
     assert isinstance(build_optimizer(OptimizerConfig(name="muon"), model), torch.optim.AdamW)
 
 
+def test_muon_alone_has_the_weights_where_all_others_are_frozen() -> None:
+    model = build_model(VARIANTS["transformer-pre"], 12, 12)
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_("query" in name and parameter.ndim == 2)
+    assert isinstance(build_optimizer(OptimizerConfig(name="muon"), model), torch.optim.Muon)
+
+
+@pytest.mark.parametrize("name", ["adamw", "muon"])
+def test_tables_of_rates_and_kernels_are_no_linear_maps(name: Any) -> None:
+    """A of Mamba does not decay; it and the kernels of light convolution are not orthogonalised."""
+    for variant, key in (("transformer-mamba", "log_a"), ("transformer-light-conv", "kernels")):
+        model = build_model(VARIANTS[variant], 12, 12)
+        optimizer = build_optimizer(OptimizerConfig(name=name, weight_decay=0.1), model)
+        tables = {id(parameter) for each, parameter in model.named_parameters() if each.endswith(key)}
+        assert tables
+        others = getattr(optimizer, "others", optimizer)
+        decay_of = {id(each): group["weight_decay"] for group in others.param_groups for each in group["params"]}
+        assert {decay_of[each] for each in tables} == {0.0 if key == "log_a" else 0.1}
+
+
 def test_muon_goes_on_from_its_state() -> None:
     models = [build_model(VARIANTS["transformer-pre"], 12, 12) for _ in range(2)]
     models[1].load_state_dict(models[0].state_dict())

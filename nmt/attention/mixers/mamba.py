@@ -49,6 +49,8 @@ class SelectiveSsm(nn.Module):
     the equations of the paper, but in the authors' program.
     """
 
+    not_decayed = ("log_a",)  # weight decay would pull A towards -1; the authors' program spares it, too
+
     def __init__(self, channels: int, rank: int, options: MambaConfig) -> None:
         super().__init__()
         self.sizes = (rank, options.state_dim, options.state_dim)
