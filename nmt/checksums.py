@@ -79,6 +79,18 @@ def verify(folder: Path, names: Iterable[str] | None = None) -> bool:
     return True
 
 
+def unlisted(folder: Path) -> list[str]:
+    """Return the names of what is in a folder that has checksums, but not in these; none for a folder without any."""
+    try:
+        expected = _read(folder / CHECKSUMS)
+    except Damaged:
+        expected = None
+    if expected is None:
+        return []
+    parts = {Path(name).parts[0] for name in expected} | {CHECKSUMS}
+    return sorted(path.name for path in folder.iterdir() if path.name not in parts)
+
+
 def _write(folder: Path, digests: Mapping[str, list[str]]) -> None:
     """Write the digests that each file may have: one, or two while the file is being replaced."""
     with atomic_write(folder / CHECKSUMS) as file:

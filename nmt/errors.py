@@ -36,6 +36,11 @@ def unreadable(path: str | os.PathLike[str], error: OSError) -> NmtError:
     return NmtError(f"{os.fspath(path)} could not be read: {error.strerror or error}")
 
 
+def returned_nan() -> NmtError:
+    """Return the error for a model whose probabilities are not numbers."""
+    return NmtError("the model returned NaN instead of probabilities: its weights are damaged or training diverged")
+
+
 def require(condition: bool, sentence: str) -> None:
     """Raise ConfigError with `sentence` unless `condition` holds."""
     if not condition:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from nmt.cli.common import Parser, check_stdout, file_or_stream, run_command
 from nmt.cli.compare import line_numbers
+from nmt.cli.overwriting import check_different
 from nmt.data.compression import writing_text
 from nmt.errors import NmtError, UsageError
 from nmt.files import atomic_write, check_writable, from_home
@@ -54,7 +55,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     add("--heatmap", metavar="LINES", type=line_numbers, help=lines)
     folder = "the folder to write heatmaps to; default: heatmaps"
     add("--heatmap-dir", metavar="DIR", type=from_home, default="heatmaps", help=folder)
-    add("--heatmap-format", choices=["png", "svg"], default="png", help="the format of heatmaps; default: png")
+    add("--heatmap-format", choices=["png", "svg"], help="the format of heatmaps; default: png")
     layer = (
         "the layer whose attention is read, counted from 1; mean: the average over all layers; all: a row of heatmaps "
         "for each layer (links use the average); default: the last layer but one"
@@ -95,6 +96,10 @@ def _align(arguments: Namespace) -> None:
     from nmt.evaluation.sets import set_from_files
     from nmt.runs.run import check_run
 
+    if arguments.json and arguments.gold is None:
+        raise UsageError("--json prints the scores against gold links: add --gold")
+    if arguments.heatmap_format is not None and not arguments.heatmap:
+        raise UsageError("--heatmap-format is the format of heatmaps: add --heatmap")
     if arguments.map != "weights":
         _check_followed(arguments)
     if arguments.attention != "cross":
@@ -109,6 +114,9 @@ def _align(arguments: Namespace) -> None:
     if gold is not None:
         check_count(gold, len(pairs.sources), arguments.gold)
     if arguments.output is not None:
+        read = {"--source": arguments.source, "--target": arguments.target, "--gold": arguments.gold}
+        given = {option: Path(path) for option, path in read.items() if path is not None}
+        check_different(given, {"-o": Path(arguments.output)})
         check_writable(arguments.output)
     if arguments.heatmap:
         check_writable(arguments.heatmap_dir, folder=True)
@@ -188,7 +196,7 @@ def _write_links(
     from nmt.inference.word_attention import word_attention
 
     attentions = word_attention(
-        run.model, run.tokenizer, pairs.sources, pairs.references, _selection(arguments), _languages(run), tags
+        run.model, run.tokenizer, pairs.sources, pairs.references, _selection(arguments), _languages(run, tags), tags
     )
     if gold is not None:
         words = [(len(one.source_words), len(one.target_words)) for one in attentions]
@@ -203,7 +211,9 @@ def _write_links(
     if gold is not None:
         scores = alignment_scores(links, gold)
         text = json.dumps(asdict(scores), indent=2) if arguments.json else _table(scores)
-        print(text, file=sys.stderr if arguments.output is None else sys.stdout)
+        stream = sys.stderr if arguments.output is None else sys.stdout
+        if stream is not None:  # None: it is closed
+            print(text, file=stream)
 
 
 def _draw(arguments: Namespace, run: LoadedRun, pairs: EvaluationSet, tags: list[str | None]) -> None:
@@ -214,16 +224,17 @@ def _draw(arguments: Namespace, run: LoadedRun, pairs: EvaluationSet, tags: list
 
     name = Path(arguments.run_dir).resolve().name
     lines = [(line, pairs.sources[line - 1], pairs.references[line - 1]) for line in arguments.heatmap]
-    given, languages = (name, run.model, run.tokenizer, lines), _languages(run)
-    tagged = [tags[line - 1] for line in arguments.heatmap]
+    given, tagged = (name, run.model, run.tokenizer, lines), [tags[line - 1] for line in arguments.heatmap]
+    languages = _languages(run, tagged)
     if arguments.map == "weights":
         drawn = pictures(*given, _selection(arguments), arguments.attention, languages, tagged)
     else:
-        drawn = followed(*given, arguments.map, arguments.layer, languages[0], tagged)
+        drawn = followed(*given, arguments.map, arguments.layer, [source for source, _ in languages], tagged)
     for line, picture in zip(arguments.heatmap, drawn, strict=True):
         figure = picture.draw()
-        path = Path(arguments.heatmap_dir) / f"{picture.stem}.{arguments.heatmap_format}"
-        content = to_png(figure) if arguments.heatmap_format == "png" else to_svg(figure).encode("utf-8")
+        ending = arguments.heatmap_format or "png"
+        path = Path(arguments.heatmap_dir) / f"{picture.stem}.{ending}"
+        content = to_png(figure) if ending == "png" else to_svg(figure).encode("utf-8")
         with atomic_write(path, "wb") as file:
             file.write(content)
         say(f"line {line}: {path}")
@@ -237,8 +248,8 @@ def _selection(arguments: Namespace) -> Selection:
     return Selection(arguments.layer, arguments.head)
 
 
-def _languages(run: LoadedRun) -> tuple[str, str]:
-    return run.config.data.source_language, run.config.data.target_language
+def _languages(run: LoadedRun, tags: Sequence[str | None]) -> list[tuple[str, str]]:
+    return [run.config.data.languages_of(tag) for tag in tags]
 
 
 def _table(scores: AlignmentScores) -> str:

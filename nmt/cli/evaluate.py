@@ -100,6 +100,8 @@ def _evaluate(arguments: Namespace) -> None:
     elif not arguments.runs:
         raise UsageError("name a run directory, or give --hypothesis and --reference")
     else:
+        if arguments.target_language:
+            raise UsageError("--target-language is for --hypothesis: the configuration of a run tells its language")
         check_test_set(arguments)
         entries = _score_runs(arguments)
     print(json.dumps(entries, indent=2, ensure_ascii=False) if arguments.json else visible(_table(entries), "\n"))
@@ -111,8 +113,17 @@ def _score_file(arguments: Namespace) -> dict[str, Any]:
 
     if arguments.reference is None:
         raise UsageError("--hypothesis needs --reference")
-    if arguments.tag is not None:
-        raise UsageError("--tag changes how a run translates, but --hypothesis is already translated: leave out --tag")
+    for option, value in (
+        ("--tag", arguments.tag),
+        ("--checkpoint", arguments.checkpoint),
+        ("--beam-size", arguments.beam_size),
+        ("--length-penalty", arguments.length_penalty),
+        ("--device", None if arguments.device == "auto" else arguments.device),
+    ):
+        if value is not None:
+            raise UsageError(
+                f"{option} changes how a run translates, but --hypothesis is already translated: leave out {option}"
+            )
     if arguments.runs or arguments.source is not None or arguments.test_set is not None:
         raise UsageError("--hypothesis cannot be combined with a run, --source or --test-set: give only --reference")
     file = arguments.hypothesis

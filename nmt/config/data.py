@@ -208,8 +208,13 @@ class DataConfig:
 
     def target_language_of(self, tag: str | None) -> str:
         """Return the target language of the training corpora that have this tag."""
-        languages = [corpus.target_language for corpus in self.train if tag is not None and corpus.tag == tag]
-        return next(filter(None, languages), self.target_language)
+        return self.languages_of(tag)[1]
+
+    def languages_of(self, tag: str | None) -> tuple[str, str]:
+        """Return the source and the target language of the training corpora that have this tag."""
+        tagged = [corpus for corpus in self.train if tag is not None and corpus.tag == tag]
+        source = next(filter(None, (corpus.source_language for corpus in tagged)), self.source_language)
+        return source, next(filter(None, (corpus.target_language for corpus in tagged)), self.target_language)
 
     def check_tags(self) -> None:
         """Raise ConfigError if a validation or test corpus has a tag that no training corpus has.

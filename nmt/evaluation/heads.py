@@ -22,6 +22,7 @@ from nmt.data.alignments import Gold, Link
 from nmt.data.batch import Batch, collate
 from nmt.data.tags import Tags, tags_of_lines
 from nmt.data.tokenizer import PAD, Tokenizer
+from nmt.errors import returned_nan
 from nmt.evaluation.alignment_error import alignment_scores, check_gold
 from nmt.evaluation.sets import EvaluationSet
 from nmt.inference.batches import batches
@@ -92,6 +93,8 @@ class HeadMeter:
         queries = {"encoder_self": batch.src_mask, "decoder_self": batch.tgt_out != PAD}
         queries["decoder_cross"] = queries["decoder_self"]
         for place, of_place in weights.items():
+            if of_place.isnan().any():
+                raise returned_nan()
             expected = torch.arange(of_place.size(2), device=of_place.device).expand(of_place.size(0), -1)
             if place.key == "decoder_cross":
                 expected = expected * _slopes(batch).unsqueeze(1)
@@ -177,7 +180,7 @@ def measure_heads(
     tokenizer: Tokenizer,
     sources: Sequence[str],
     targets: Sequence[str],
-    languages: tuple[str, str] = ("", ""),
+    languages: Sequence[tuple[str, str]] | None = None,
     tags: Sequence[str | None] | None = None,
     gold: Sequence[Gold] | None = None,
     gold_name: str | Path = "the gold alignment",
@@ -186,8 +189,9 @@ def measure_heads(
 ) -> list[HeadMeasures]:
     """Measure the heads of a model on sentence pairs; with gold links, also the error of each head's alignment.
 
-    Without `importance`, which takes a backward pass, that measure is None. Raises NmtError if a gold link, from the
-    file `gold_name`, points to a word that there is not.
+    `languages` are those of source and target, a pair for each line: they say where words are pieces. Without
+    `importance`, which takes a backward pass, that measure is None. Raises NmtError if a gold link, from the file
+    `gold_name`, points to a word that there is not.
     """
     meter = HeadMeter(model.eval())
     pairs = sides_of(tokenizer, sources, targets, tags)
@@ -197,7 +201,8 @@ def measure_heads(
         batch = collate([pairs[row][0].ids for row in rows], [pairs[row][1].ids for row in rows]).to(device)
         weights = meter.add(batch, importance)
         if gold is not None:
-            aligned.add(rows, [pairs[row] for row in rows], weights, languages)
+            spoken = [("", "") if languages is None else languages[row] for row in rows]
+            aligned.add(rows, [pairs[row] for row in rows], weights, spoken)
     measures = meter.measures()
     if gold is None:
         return measures
@@ -216,14 +221,15 @@ def measure_run(
     importance: bool = True,
 ) -> list[HeadMeasures]:
     """Measure the heads of a run, which is on its device, on pairs with tags; see `measure_heads`."""
-    data, count = run.config.data, len(pairs.sources)
+    data = run.config.data
+    each = tags_of_lines(tags, len(pairs.sources), run.tokenizer, data.always_tagged)
     return measure_heads(
         run.model,
         run.tokenizer,
         pairs.sources,
         pairs.references,
-        (data.source_language, data.target_language),
-        tags_of_lines(tags, count, run.tokenizer, data.always_tagged),
+        [data.languages_of(tag) for tag in each],
+        each,
         gold,
         gold_name,
         importance=importance,
@@ -247,13 +253,14 @@ class _Aligned:
         rows: Sequence[int],
         pairs: Sequence[tuple[Side, Side]],
         weights: dict[Place, Tensor],
-        languages: tuple[str, str],
+        languages: Sequence[tuple[str, str]],
     ) -> None:
         """Add the links of a batch with the weights of each attention; `rows` are the places of its sentence pairs."""
         for place, numbers in self._numbers.items():
-            for row, (source, target), of_pair in zip(rows, pairs, weights[place].float().cpu().numpy(), strict=True):
+            of_pairs = weights[place].float().cpu().numpy()
+            for row, (source, target), spoken, of_pair in zip(rows, pairs, languages, of_pairs, strict=True):
                 pieces = of_pair[:, : len(target.ids), : len(source.ids)]
-                words = on_words(PieceAttention(pieces, source, target), languages)
+                words = on_words(PieceAttention(pieces, source, target), spoken)
                 self.words[row] = len(words.source_words), len(words.target_words)
                 for number, of_head in zip(numbers, words.weights, strict=True):
                     self.links[Head(place, number)][row] = replace(words, weights=of_head).links

@@ -14,7 +14,7 @@ from nmt.data.compression import SUFFIXES, read_lines
 from nmt.data.corpora import test_sets
 from nmt.data.sources import source_of
 from nmt.data.sources.source import Pair, Say
-from nmt.errors import NmtError
+from nmt.errors import NmtError, UsageError
 from nmt.evaluation.metrics import check_counts
 
 Digests = dict[str, str | None]  # SHA-256 digests of a test set by the names in TEXT_DIGESTS
@@ -82,8 +82,11 @@ def set_from_files(
     Without `name`, the set is named after the source file without its last ending, not counting the ending of a
     compressed file: news.2014.de.gz gives news.2014.
     """
+    files = [references] if isinstance(references, str | Path) else references
+    if not files:
+        raise UsageError(f"no reference is given for {source}: name a file at least")
     sources = read_text(source)
-    first, *more = read_references([references] if isinstance(references, str | Path) else references, sources, source)
+    first, *more = read_references(files, sources, source)
     if name is None:
         file = Path(source)
         name = Path(file.stem if file.suffix in SUFFIXES else file.name).stem

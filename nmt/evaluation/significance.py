@@ -113,8 +113,10 @@ def bootstrap_p_value(first: Estimate, second: Estimate) -> float:
     The p-value is the probability of a difference at least this large, in either direction, between two equally good
     systems. The resampled differences, shifted to mean zero, represent the differences that occur by chance between
     such systems (Efron & Tibshirani 1993, ch. 16). The p-value is estimated as the share of them that are at least as
-    far from zero as the measured difference.
+    far from zero as the measured difference. One sentence cannot be resampled: its p-value is 1.
     """
+    if len(first.statistics.rows) < 2:
+        return 1.0
     differences = second.resampled - first.resampled
     return _share(np.abs(differences - differences.mean()) >= abs(_measured(first, second)))
 

@@ -70,14 +70,14 @@ def attention_of(
     """Return the attention of every layer and head for each line; see `Translator.attention`."""
     if by not in _UNITS:
         raise UsageError(f"by must be {' or '.join(map(repr, _UNITS))}, not {by!r}")
-    tokenizer, languages = translator.tokenizer, (translator.language, translator.target_language)
-    found = []
-    for pieces in _read(translator, lines, targets, every_head, tags):
+    tokenizer, found = translator.tokenizer, []
+    read = _read(translator, lines, targets, every_head, tags)
+    for pieces, tag in zip(read, translator.tags_of(lines, tags), strict=True):
         source, target = pieces.source, pieces.target
         if by == "pieces":
             labels, weights = (tokenizer.source_pieces(source.ids), tokenizer.target_pieces(target.ids)), pieces.weights
         else:
-            words = on_words(pieces, languages)
+            words = on_words(pieces, translator.languages_of(tag))
             labels, weights = words.labels, words.weights
         found.append(Attention(*labels, weights, target.text))
     return found
@@ -91,8 +91,8 @@ def links_of(
     tags: Tags,
 ) -> list[list[Link]]:
     """Return the links between the words of each line and its target; see `Translator.align`."""
-    languages = (translator.language, translator.target_language)
-    return [on_words(pieces, languages).links for pieces in _read(translator, lines, targets, selection, tags)]
+    read = zip(_read(translator, lines, targets, selection, tags), translator.tags_of(lines, tags), strict=True)
+    return [on_words(pieces, translator.languages_of(tag)).links for pieces, tag in read]
 
 
 def _read(

@@ -46,7 +46,7 @@ def join_translations(sources: Sequence[str], translations: Sequence[str]) -> st
     joined, before = "", ""
     for source, translation in zip(sources, translations, strict=True):
         if joined and translation:
-            cut_in_word = not before[-1].isspace() and not _unspaced(before[-1])
+            cut_in_word = not before[-1].isspace() and not _unspaced(before[-1]) and not _between_spaces(before[-1])
             tight = cut_in_word or _unspaced(joined[-1]) or _unspaced(translation[0])
             joined += "" if tight else " "
         joined += translation
@@ -112,6 +112,11 @@ def _longest_fit(units: Sequence[str], start: int, fits: Callable[[str], bool]) 
 def _combines(before: str, character: str) -> bool:
     joiner = "\u200d"
     return character == joiner or before == joiner or unicodedata.category(character) in ("Mn", "Mc", "Me")
+
+
+def _between_spaces(character: str) -> bool:
+    """Return whether a character is of a script that has spaces, but not between words."""
+    return unicodedata.name(character, "").startswith(("THAI", "LAO", "KHMER", "MYANMAR", "TIBETAN"))
 
 
 def _unspaced(character: str) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Literal
 
@@ -49,6 +49,7 @@ class Translator:
     always_tagged: bool = False  # all training sentences had a tag, so every line needs one
     target_language: str = ""  # language of the translations, if known
     load_dictionary: Callable[[], Mapping[str, str]] | None = None  # called once, if a search needs the dictionary
+    tag_languages: Mapping[str, tuple[str, str]] = field(default_factory=dict)  # source and target language by tag
 
     @classmethod
     def load(
@@ -77,7 +78,12 @@ class Translator:
         data = [read_run_config(run_dir, tells=True).data for run_dir in run_dirs]
         always_tagged = any(one.always_tagged for one in data)
         source, target = data[0].source_language, data[0].target_language
-        return cls(*loaded, warn, source, always_tagged, target, partial(load_dictionary, run_dirs[0]))
+        languages = {tag: data[0].languages_of(tag) for tag in data[0].tags}
+        return cls(*loaded, warn, source, always_tagged, target, partial(load_dictionary, run_dirs[0]), languages)
+
+    def languages_of(self, tag: str | None) -> tuple[str, str]:
+        """Return the source and the target language of lines with this tag."""
+        return self.tag_languages.get(tag or "", (self.language, self.target_language))
 
     @one_or_many
     def translate(

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from nmt.data.alignments import Link
 from nmt.data.tokenizer import BOS
 from nmt.data.words import units_of
-from nmt.errors import NmtError, UsageError
+from nmt.errors import NmtError, UsageError, returned_nan
 from nmt.inference.batches import batches
 
 if TYPE_CHECKING:
@@ -128,17 +128,19 @@ def word_attention(
     sources: Sequence[str],
     targets: Sequence[str],
     selection: Select = DEFAULT,
-    languages: tuple[str, str] = ("", ""),
+    languages: Sequence[tuple[str, str]] | None = None,
     tags: Sequence[str | None] | None = None,
 ) -> list[WordAttention]:
     """Return the attention between words when `model` is forced to translate each source line as its target line.
 
     The weight between two words is summed over the pieces of the source word and averaged over the pieces of the target
     word. A tag before the source is not a word: attention to it counts as attention to the end of sentence. In
-    languages without spaces (zh, ja, th) the pieces are used as words. The model must have attention.
+    languages without spaces (zh, ja, th) the pieces are used as words; `languages` are those of source and target, a
+    pair for each line. The model must have attention.
     """
     found = piece_attention(model, tokenizer, sources, targets, selection, tags)
-    return [on_words(each, languages) for each in found]
+    each_languages = languages or [("", "")] * len(found)
+    return [on_words(each, pair) for each, pair in zip(found, each_languages, strict=True)]
 
 
 def piece_attention(
@@ -162,8 +164,10 @@ def piece_attention(
     for rows in batches([max(len(side.ids) for side in pair) for pair in pairs], TOKENS_PER_BATCH):
         for row, weights in zip(rows, _force(model, [pairs[row] for row in rows], kind), strict=True):
             keys, queries = _keys_and_queries(*pairs[row], kind)
-            chosen = selection(weights)[..., : len(queries.ids), : len(keys.ids)]
-            results[row] = PieceAttention(chosen.float().cpu().numpy(), keys, queries)
+            chosen = selection(weights)[..., : len(queries.ids), : len(keys.ids)].float().cpu().numpy()
+            if np.isnan(chosen).any():
+                raise returned_nan()
+            results[row] = PieceAttention(chosen, keys, queries)
     return [results[row] for row in range(len(results))]
 
 

@@ -84,7 +84,7 @@ def pictures(
     pairs: Sequence[tuple[int, str, str]],
     selection: Selection = DEFAULT,
     kind: AttentionKind = "cross",
-    languages: tuple[str, str] = ("", ""),
+    languages: Sequence[tuple[str, str]] | None = None,
     tags: Sequence[str | None] | None = None,
 ) -> list[Picture]:
     """Return pictures of the attention of a model, called `name`, when it is forced to produce each pair's target.
@@ -97,8 +97,8 @@ def pictures(
     found = piece_attention(model, tokenizer, sources, targets, lambda weights: weights, tags, kind)
     source_side, target_side = {"cross": (0, 1), "encoder": (0, 0), "decoder": (1, 1)}[kind]
     drawn = []
-    for each, (line, _, _) in zip(found, pairs, strict=True):
-        words = on_words(each, (languages[source_side], languages[target_side]), punctuation_apart=True)
+    for each, (line, _, _), spoken in zip(found, pairs, languages or [("", "")] * len(found), strict=True):
+        words = on_words(each, (spoken[source_side], spoken[target_side]), punctuation_apart=True)
         special = model.implied_layers(kind), removed_of(model, kind)
         drawn.append(_picture(name, line, words, selection, kind, *special))
     return drawn
@@ -191,7 +191,6 @@ def attention_maps(
     systems: Sequence[System],
     test_set: EvaluationSet,
     lines: Sequence[int],
-    languages: tuple[str, str],
     log: Callable[[str], None] = lambda line: None,
 ) -> list[SentenceMaps]:
     """Return the attention maps of the given lines (from 1), without those of systems whose translation is empty."""
@@ -202,13 +201,14 @@ def attention_maps(
             continue
         log(f"{system.name}: reading its attention")
         given = [place for place, row in enumerate(rows) if system.hypotheses[row].strip()]
+        tags = [None if test_set.tags is None else test_set.tags[rows[place]] for place in given]
         drawn = pictures(
             system.name,
             system.run.model,
             system.run.tokenizer,
             [(lines[place], test_set.sources[rows[place]], system.hypotheses[rows[place]]) for place in given],
-            languages=languages,
-            tags=None if test_set.tags is None else [test_set.tags[rows[place]] for place in given],
+            languages=[system.run.config.data.languages_of(tag) for tag in tags],
+            tags=tags,
         )
         for place, picture in zip(given, drawn, strict=True):
             maps[place].append(Map(index, picture))

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nmt.config.languages import language_of
+from nmt.data.corpora import test_sets
 from nmt.errors import NmtError, UsageError
 from nmt.evaluation.buckets import source_lengths
 from nmt.evaluation.evaluate import Settings
@@ -80,7 +81,7 @@ def compare(request: Request, log: Callable[[str], None]) -> dict[str, Any]:
     if lines is None:
         answered = [all(texts) for texts in zip(*(system.hypotheses for system in systems), strict=True)]
         lines = choose_sentences(source_lengths(test_set.sources, languages[0]), answered)
-    maps = attention_maps(systems, test_set, lines, languages, log)
+    maps = attention_maps(systems, test_set, lines, log)
     _report_missing(maps, log)
     differences = []
     if len(systems) > 1:
@@ -107,7 +108,24 @@ def _look_at_runs(request: Request) -> dict[Path, Config]:
         configs[path] = check_run(path, request.checkpoint)
     if configs:
         choose_device(request.settings.device)
+    else:
+        _refuse_run_options(request)
     return configs
+
+
+def _refuse_run_options(request: Request) -> None:
+    """Raise UsageError for an option of runs, since no system is a run."""
+    settings = request.settings
+    given = {
+        "--checkpoint": request.checkpoint,
+        "--tag": request.tag,
+        "--beam-size": settings.beam_size,
+        "--length-penalty": settings.length_penalty,
+        "--device": None if settings.device == "auto" else settings.device,
+    }
+    for option, value in given.items():
+        if value is not None:
+            raise UsageError(f"{option} changes how a run translates, but all systems are output files: leave it out")
 
 
 def _test_set(request: Request, configs: dict[Path, Config], log: Callable[[str], None]) -> EvaluationSet:
@@ -115,8 +133,10 @@ def _test_set(request: Request, configs: dict[Path, Config], log: Callable[[str]
         return set_from_files(request.source, request.reference, request.test_set)
     if not configs:
         raise UsageError("files alone need --source and --reference to be scored against")
-    names = None if request.test_set is None else [request.test_set]
-    return sets_of(next(iter(configs.values())), names, log)[0]
+    config = next(iter(configs.values()))
+    first = next(iter(test_sets(config.data)), None)  # of the others nothing is read
+    wanted = request.test_set or first
+    return sets_of(config, None if wanted is None else [wanted], log)[0]
 
 
 def _languages(request: Request, configs: dict[Path, Config], test_set: EvaluationSet) -> tuple[str, str]:
@@ -129,10 +149,10 @@ def _languages(request: Request, configs: dict[Path, Config], test_set: Evaluati
     if len({tuple(map(language_of, direction)) for direction in directions.values()}) > 1:
         told = ", ".join(f"{path} {source}-{target}" for path, (source, target) in directions.items())
         raise NmtError(f"these runs translate in different directions: {told}")
-    if request.languages is not None:
-        return request.languages
     if not configs:
-        return "", ""
+        return request.languages or ("", "")
+    if request.languages is not None:
+        raise UsageError("--languages is for output files alone: here the runs tell the languages, so leave it out")
     data = next(iter(configs.values())).data
     return data.source_language, target_language(data, test_set.tags or [None])
 

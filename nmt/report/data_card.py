@@ -53,7 +53,8 @@ def _sets(config: Config, prepared: Prepared, log: Callable[[str], None]) -> dic
     texts = {"validation": prepared.val_lines}
     if test_sets(config.data):
         for test_set in sets_of(config, say=log):
-            texts[test_set.name] = list(zip(test_set.sources, test_set.references, strict=True))
+            name = f"{test_set.name} (test set)" if test_set.name in ("training", "validation") else test_set.name
+            texts[name] = list(zip(test_set.sources, test_set.references, strict=True))
     return {
         name: [(normalise_whitespace(source), normalise_whitespace(target)) for source, target in pairs]
         for name, pairs in texts.items()

@@ -25,12 +25,13 @@ def followed(
     pairs: Sequence[tuple[int, str, str]],
     how: How,
     layer: int | str | None = None,
-    language: str = "",
+    languages: Sequence[str] | None = None,
     tags: Sequence[str | None] | None = None,
 ) -> list[Picture]:
     """Return a picture of each pair's source, by rollout or flow; the arguments are those of `pictures`.
 
     `layer` is the number, from 1, of the layer from which attention is followed, None for the last, or "all".
+    `languages` are those of the sources.
     """
     if isinstance(model.encoder, TransformerEncoder) and isinstance(model.encoder.halting, Halting):
         raise NmtError(
@@ -40,7 +41,7 @@ def followed(
     sources, targets = [source for _, source, _ in pairs], [target for _, _, target in pairs]
     drawn = []
     found = piece_attention(model, tokenizer, sources, targets, lambda weights: weights, tags, "encoder")
-    for each, (line, _, _) in zip(found, pairs, strict=True):
+    for each, (line, _, _), language in zip(found, pairs, languages or [""] * len(found), strict=True):
         count = len(each.weights)
         groups, _ = Selection(count if layer is None else layer).groups(range(count), 1)
         layers = [first for first, *_ in groups]

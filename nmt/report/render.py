@@ -12,9 +12,11 @@ import sacrebleu
 
 from nmt import __version__
 from nmt.config.languages import is_unspaced
+from nmt.errors import Damaged
 from nmt.evaluation.metrics import LABELS
 from nmt.files import atomic_write
 from nmt.pictures.heatmap import to_svg
+from nmt.reading import read_object
 from nmt.report.analysis import METHODS
 from nmt.report.attention import SentenceMaps
 from nmt.report.differences import Difference
@@ -35,12 +37,13 @@ class Report:
 
 
 def write_report(report: Report, folder: Path) -> None:
-    """Write all files of the report into `folder`; results.json comes last."""
+    """Write all files of the report into `folder`; results.json comes last.
+
+    Pictures of an earlier report there that this one does not have are deleted.
+    """
     pictures = _pictures(report)
-    # left by an earlier report that showed other sentences, or heads
-    for old in (*(folder / "figures").glob("attention-*.svg"), folder / "figures" / "heads.svg"):
-        if old.stem not in pictures:
-            old.unlink(missing_ok=True)
+    for name in _earlier_pictures(folder) - pictures.keys():
+        (folder / "figures" / f"{name}.svg").unlink(missing_ok=True)
     for name, svg in pictures.items():
         with atomic_write(folder / "figures" / f"{name}.svg") as file:
             file.write(svg)
@@ -51,7 +54,17 @@ def write_report(report: Report, folder: Path) -> None:
     with atomic_write(folder / "report.md") as file:
         file.write(environment().get_template("report.md").render(**_context(report, links), version=__version__))
     with atomic_write(folder / "results.json") as file:
-        file.write(json.dumps(report.results, indent=2, ensure_ascii=False) + "\n")
+        file.write(json.dumps(report.results | {"figures": list(pictures)}, indent=2, ensure_ascii=False) + "\n")
+
+
+def _earlier_pictures(folder: Path) -> set[str]:
+    """Return the names of the pictures of an earlier report in a folder, from its results.json."""
+    path = folder / "results.json"
+    try:
+        names = read_object(path).get("figures", []) if path.is_file() else []
+    except Damaged:
+        return set()
+    return {name for name in names if isinstance(name, str) and Path(name).name == name}
 
 
 def _pictures(report: Report) -> dict[str, str]:

@@ -85,6 +85,9 @@ def _existing(run_dir: str | os.PathLike[str], name: str, checkpoint: str | int 
     return CheckpointInfo(name, path, step)
 
 
+_DIGITS = 18  # of the largest step that is looked for
+
+
 def _name_of(run_dir: str | os.PathLike[str], checkpoint: str | int | None) -> str:
     """Return the name of the folder that `checkpoint` refers to; see `find_checkpoint` for what it can be."""
     if checkpoint is None:
@@ -96,7 +99,7 @@ def _name_of(run_dir: str | os.PathLike[str], checkpoint: str | int | None) -> s
                 f"{run_dir} has checkpoints, but none is marked as best or last: choose a step{_listed(run_dir)}"
             )
         raise NmtError(f"{run_dir} has no checkpoint yet: train it first, or train it for longer")
-    if isinstance(checkpoint, int) or checkpoint.isdecimal():
+    if isinstance(checkpoint, int) or (checkpoint.isdecimal() and len(checkpoint) <= _DIGITS):
         return step_name(int(checkpoint))
     folder, given = checkpoints_folder(run_dir), Path(from_home(checkpoint))
     name = given.name

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
-from nmt.errors import NmtError
+from nmt.errors import returned_nan
 from nmt.search.penalties import LengthPenalty
 
 
@@ -24,6 +24,6 @@ def hypothesis(
 ) -> Hypothesis:
     """Return a hypothesis with these tokens (no end of sentence) and its score; raise NmtError if log_prob is NaN."""
     if math.isnan(log_prob):
-        raise NmtError("the model returned NaN instead of probabilities: its weights are damaged or training diverged")
+        raise returned_nan()
     score = log_prob / length_penalty(len(tokens) + finished) + coverage
     return Hypothesis(tokens, log_prob, score, finished)

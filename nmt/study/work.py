@@ -196,9 +196,9 @@ def _alignment_error(runs: Sequence[LoadedRun], test_set: EvaluationSet, gold: s
     if gold is None or not all(each.model.attends for each in runs):
         return None
     links = read_gold(gold)
-    languages = run.config.data.source_language, run.config.data.target_language
     texts = test_set.sources, test_set.references
     tags = test_set.tags or [None] * len(test_set.sources)
+    languages = [run.config.data.languages_of(tag) for tag in tags]
     with torch.no_grad():
         found = [
             word_attention(each.model, each.tokenizer, *texts, Selection(None, "mean"), languages, tags)

@@ -7,11 +7,19 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
 
+from nmt.checksums import seal
 from nmt.cli.align import main
+from nmt.config.data import CorpusConfig
+from nmt.config.load import read_config
 from nmt.data.alignments import parse_links
 from nmt.evaluation.alignment_error import alignment_scores
+from nmt.evaluation.sets import EvaluationSet
+from nmt.inference.word_attention import word_attention
 from nmt.pictures import fonts
+from nmt.runs.run import load_run
+from nmt.runs.weights import save_weights
 from tests.evaluation.runs import REFERENCES, SOURCES, make_run, write_lines, write_texts
 
 GOLD = ["0-0 1-1 2?2", "0-0", "0-0 1-1", "0-0 1?1", "0-0", "0-0 1-1"]
@@ -84,6 +92,71 @@ def test_all_that_is_named_is_looked_at_before_the_run_is_loaded(
     ):
         assert call(folder, "luong", *options) == 1
         assert sentence in capsys.readouterr().err.splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (["--json"], "--json prints the scores against gold links: add --gold"),
+        (["--heatmap-format", "svg"], "--heatmap-format is the format of heatmaps: add --heatmap"),
+    ],
+)
+def test_options_without_effect_are_refused(
+    folder: Path, options: list[str], sentence: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert call(folder, "luong", *options) == 2
+    assert sentence in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["text.de", "text.en", "gold"])
+def test_what_is_read_is_not_overwritten(folder: Path, name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    before = (folder / name).read_bytes()
+    assert call(folder, "luong", "--gold", str(folder / "gold"), "-o", str(folder / ".." / folder.name / name)) == 2
+    assert f"{name} is the file that --" in capsys.readouterr().err
+    assert (folder / name).read_bytes() == before
+
+
+@pytest.mark.parametrize("options", [[], ["--heatmap", "1"]])
+def test_weights_that_are_no_numbers_are_one_sentence(
+    folder: Path, tmp_path: Path, options: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = make_run(tmp_path / "run", "luong", folder)
+    damage(run)
+    files = ["--source", str(folder / "text.de"), "--target", str(folder / "text.en")]
+    assert main([str(run), *files, "--device", "cpu", *options]) == 1
+    captured = capsys.readouterr()
+    assert "the model returned NaN instead of probabilities" in captured.err and captured.out == ""
+
+
+def damage(run: Path) -> None:
+    """Give a run weights that are not numbers, as after a training that diverged."""
+    loaded = load_run(run)
+    with torch.no_grad():
+        for weight in loaded.model.parameters():
+            weight.fill_(float("nan"))
+    save_weights(loaded.checkpoint.path / "model.safetensors", loaded.model)
+    seal(loaded.checkpoint.path)
+
+
+def test_the_tag_chooses_which_lines_have_pieces_as_words(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = make_run(tmp_path / "run", "luong", folder)
+    config = read_config(run / "config.yaml")
+    config.data.train = [CorpusConfig(source="a", target="b", tag="2zh", target_language="zh")]
+    loaded = load_run(run)
+    pairs = EvaluationSet("x", SOURCES, ["Thegreenhathangs." for _ in SOURCES])
+    pieces, words = (
+        [
+            len(one.target_words)
+            for one in word_attention(
+                loaded.model, loaded.tokenizer, pairs.sources, pairs.references,
+                languages=[config.data.languages_of(tag)] * len(SOURCES),
+            )
+        ]
+        for tag in ("2zh", None)
+    )  # fmt: skip
+    assert set(words) == {1} and min(pieces) > 1
 
 
 def test_layers_and_heads_give_other_links(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

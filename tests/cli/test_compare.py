@@ -11,6 +11,7 @@ import pytest
 from nmt.cli.compare import main
 from nmt.config.data import CorpusConfig
 from nmt.config.load import read_config
+from nmt.errors import UsageError
 from nmt.evaluation.sets import EvaluationSet
 from nmt.report.compare import Contestant, Request, _languages
 from tests.evaluation.runs import REFERENCES, SOURCES, make_run, write_lines, write_texts
@@ -68,8 +69,8 @@ def test_the_tags_of_a_test_set_choose_the_tokenizer(tmp_path: Path) -> None:
     assert _languages(request, {run: config}, test_set) == ("de", "zh")
     some = dataclasses.replace(test_set, tags=["2zh", *[None] * (len(SOURCES) - 1)])
     assert _languages(request, {run: config}, some) == ("de", "en")
-    named = dataclasses.replace(request, languages=("de", "ja"))
-    assert _languages(named, {run: config}, test_set) == ("de", "ja")
+    with pytest.raises(UsageError, match="--languages is for output files alone"):
+        _languages(dataclasses.replace(request, languages=("de", "ja")), {run: config}, test_set)
 
 
 def test_all_that_is_named_is_looked_at_before_a_run_is_loaded(
@@ -104,6 +105,11 @@ def test_all_that_is_named_is_looked_at_before_a_run_is_loaded(
         (["a=b", "-o", "x", "--sentences", "0"], "counted from 1"),
         (["a=b", "-o", "x", "--sentences", "one"], "is not a list of line numbers"),
         (["a=b", "-o", "x", "--languages", "german"], "is not a translation direction"),
+        (
+            ["a=b", "-o", "x", "--beam-size", "7"],
+            "--beam-size changes how a run translates, but all systems are",
+        ),
+        (["a=b", "-o", "x", "--tag", "x"], "--tag changes how a run translates"),
         (["a=b", "-o", "x", "--metric", "chrf"], "a comparison ranks systems by BLEU: add --metric bleu"),
         (["a=b"], "-o"),
     ],

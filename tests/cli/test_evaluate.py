@@ -139,6 +139,9 @@ def test_a_run_is_scored_on_files(folder: Path, capsys: pytest.CaptureFixture[st
         (["run", "--source", "a", "--reference", "b", "--test-set", "c"], "either"),
         (["--hypothesis", "a"], "--hypothesis needs --reference"),
         (["run", "--hypothesis", "a", "--reference", "b"], "--hypothesis cannot be combined with"),
+        (["--hypothesis", "a", "--reference", "b", "--beam-size", "3"], "--beam-size changes how a run translates"),
+        (["--hypothesis", "a", "--reference", "b", "--device", "cuda"], "--device changes how a run translates"),
+        (["run", "--target-language", "ja"], "--target-language is for --hypothesis"),
     ],
 )
 def test_wrong_usage_is_told(arguments: list[str], sentence: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -316,6 +316,18 @@ def test_a_folder_with_other_things_is_not_replaced(
     assert export.main([str(exported), "--format", "onnx"]) == 2
 
 
+def test_what_was_put_beside_an_export_is_not_deleted(
+    exported: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    mine = tmp_path / "mine"
+    assert export.main([str(exported), "-o", str(mine)]) == 0
+    assert export.main([str(exported), "-o", str(mine)]) == 0, "an export alone is replaced"
+    (mine / "joint.model").write_text("kept")
+    assert export.main([str(exported), "-o", str(mine)]) == 1
+    assert "has files that are not part of the export (joint.model)" in capsys.readouterr().err
+    assert (mine / "joint.model").read_text() == "kept"
+
+
 def test_an_ensemble_is_refused(exported: Path) -> None:
     for asked in ({"engine": "ctranslate2"}, {"precision": "int8"}):
         with pytest.raises(UsageError, match="an ensemble needs the native engine"):

@@ -111,6 +111,7 @@ def test_far_fewer_looks_than_characters() -> None:
         (["一。", "二。"], ["One.", "Two."], "One. Two."),
         (["One. ", "Two."], ["一。", "二。"], "一。二。"),
         (["One. ", "Two."], ["하나.", "둘."], "하나. 둘."),
+        (["สวัสดีครับผมชื่อ", "จอห์น"], ["Hello, my name is", "John."], "Hello, my name is John."),
         (["One. ", "Two."], ["", ""], ""),
     ],
 )

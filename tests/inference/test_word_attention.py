@@ -274,7 +274,7 @@ def test_recurrent_models_have_no_self_attention(runs: dict[str, LoadedRun], kin
 
 def test_a_language_without_spaces_has_its_pieces_as_words(runs: dict[str, LoadedRun]) -> None:
     run = runs["rnnsearch"]
-    (attention,) = word_attention(run.model, run.tokenizer, ["Musikhut"], ["A hat"], languages=("zh", "en"))
+    (attention,) = word_attention(run.model, run.tokenizer, ["Musikhut"], ["A hat"], languages=[("zh", "en")])
     assert len(attention.source_words) > 1
     assert "".join(attention.source_words).replace("▁", "") == "Musikhut"
     assert attention.weights.shape == (3, len(attention.source_words) + 1)

@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from nmt.config.data import CorpusConfig
+from nmt.config.load import read_config, save_config
 from nmt.errors import NmtError, UsageError
 from nmt.evaluation.evaluate import Settings
 from nmt.evaluation.metrics import METRICS, score
@@ -229,6 +231,37 @@ def test_translations_are_reused_and_old_maps_are_deleted(folder: Path, report: 
         compare(request, told.append)
     assert not any("translating" in line for line in told)
     assert {path.stem.split("-")[-1] for path in (target / "figures").glob("attention-*.svg")} == {"sentence3"}
+
+
+def test_pictures_that_are_not_of_the_report_are_left_alone(folder: Path) -> None:
+    target = folder / "paper"
+    (target / "figures").mkdir(parents=True)
+    for name in ("attention-overview", "heads"):
+        (target / "figures" / f"{name}.svg").write_text("mine")
+    request = Request([Contestant(folder / "runs" / "luong")], target, sentences=[1], settings=Settings(device="cpu"))
+    for _ in range(2):
+        compare(request, lambda line: None)
+    assert (target / "figures" / "attention-overview.svg").read_text("utf-8") == "mine"
+    assert (target / "figures" / "heads.svg").read_text("utf-8") == "mine"
+
+
+def test_only_the_test_set_that_is_compared_on_is_read(folder: Path) -> None:
+    run = make_run(folder / "two" / "luong", "luong", folder)
+    config = read_config(run / "config.yaml")
+    config.data.test["gone"] = CorpusConfig(source=str(folder / "gone.de"), target=str(folder / "gone.en"))
+    save_config(config, run / "config.yaml")
+    results = compare(Request([Contestant(run)], folder / "first", settings=Settings(device="cpu")), lambda line: None)
+    assert results["test_set"]["name"] == "test"
+
+
+def test_one_sentence_is_no_evidence(folder: Path) -> None:
+    files = [write_lines(folder / f"one.{name}", lines[:1]) for name, lines in (("de", SOURCES), ("en", REFERENCES))]
+    other = write_lines(folder / "one.txt", ["A hat."])
+    contestants = [Contestant(other, "a"), Contestant(files[1], "b")]
+    for method in ("bootstrap", "randomisation"):
+        request = Request(contestants, folder / "one", *files, significance=method)
+        (pair,) = compare(request, lambda line: None)["significance"]["pairs"]
+        assert pair["metrics"]["bleu"]["difference"] > 50 and pair["metrics"]["bleu"]["p_value"] == 1
 
 
 def test_files_alone_are_compared_with_source_and_reference(folder: Path) -> None:

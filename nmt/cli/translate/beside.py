@@ -43,7 +43,7 @@ def write_attention(
     from nmt.inference.translated_attention import translated_pieces
     from nmt.inference.word_attention import on_words
 
-    files, languages = arguments.attention_files, (translator.language, translator.target_language)
+    files, languages = arguments.attention_files, translator.languages_of(arguments.tag)
     tags = [arguments.tag] * len(translations)
     found = translated_pieces(_model(translator), translator.tokenizer, translations, tags=tags)
     for number, pieces in enumerate(found, start=first_line):
@@ -98,6 +98,11 @@ def digests_beside(arguments: Namespace) -> dict[str, str]:
 def _model(translator: Translator) -> Seq2Seq:
     """Return the translator's model; attention is only written for a single run on the native engine."""
     return cast("Seq2Seq", cast("NativeEngine", translator.engine).model)
+
+
+def forget() -> None:
+    """Forget the texts of an earlier call in this process: their files may have changed."""
+    _read.cache_clear()
 
 
 @lru_cache

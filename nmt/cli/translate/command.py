@@ -13,7 +13,7 @@ from typing import IO
 
 from nmt.cli.common import WAITING, run_command
 from nmt.cli.translate.answers import answers, load_translator
-from nmt.cli.translate.beside import attention_files, check_counts_beside
+from nmt.cli.translate.beside import attention_files, check_counts_beside, forget
 from nmt.cli.translate.counting import Counter, lines_done, say
 from nmt.cli.translate.options import check_options, make_parser, reader_of
 from nmt.cli.translate.places import check_places, check_runs
@@ -33,6 +33,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _translate(arguments: Namespace) -> int | None:
     """Check the options, then translate a file into a file, or a stream as its lines arrive."""
+    forget()
     check_options(arguments)
     in_files = check_places(arguments)
     check_runs(arguments)

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-import os
-import stat
-import sys
 from argparse import Namespace
 from pathlib import Path
 
+from nmt.cli.overwriting import check_different
 from nmt.cli.translate.options import READ, WRITTEN, given
 from nmt.cli.translate.workers import Ranks
 from nmt.config.load import override_search
 from nmt.data.compression import open_file
 from nmt.errors import NmtError, UsageError
-from nmt.files import check_writable, follow, is_special
+from nmt.files import check_writable, is_special
 from nmt.inference.engines.engine import choose_engine
 from nmt.runs.run import check_run
 
@@ -33,7 +31,8 @@ def check_places(arguments: Namespace) -> bool:
     for name, path in read.items():
         if path.is_dir():
             raise NmtError(f"{path} is a folder: give the file to {'translate' if name == 'input' else 'read'}")
-    _check_different(read, written)
+    named_read, named_written = ({_FLAGS[name]: path for name, path in each.items()} for each in (read, written))
+    check_different(named_read, named_written, reads_input=True)
     source, output = read.get("input"), written.get("output")
     in_files = source is not None and output is not None and not (_is_stream(source) or is_special(output))
     asked = {"--workers": arguments.workers > 1, "--resume": arguments.resume, "torchrun": Ranks().count > 1}
@@ -61,6 +60,8 @@ def check_runs(arguments: Namespace) -> None:
     """
     configs = [check_run(run_dir, arguments.checkpoint) for run_dir in arguments.run_dir]
     options = override_search(configs[0].search, arguments.search)
+    if arguments.precision is not None and any(each.partition("=")[0] == "precision" for each in arguments.search):
+        raise UsageError("--precision and --search precision both choose the precision: leave one of them out")
     if choose_engine(arguments.engine, arguments.precision) == "ctranslate2":
         from nmt.inference.engines import ctranslate2
 
@@ -73,35 +74,3 @@ def check_runs(arguments: Namespace) -> None:
 def _is_stream(path: Path) -> bool:
     """Return whether a path exists but is no regular file, such as a pipe, which can be read only once."""
     return path.exists() and not path.is_file()
-
-
-def _check_different(read: dict[str, Path], written: dict[str, Path]) -> None:
-    """Raise UsageError if a file would be overwritten while it is read, or written by two options."""
-    taken: dict[object, str] = {}  # what each file is used for
-    if "input" not in read and (standard_input := _standard_input()) is not None:
-        taken[standard_input] = "the input itself"
-    for name, path in read.items():
-        taken[_identity(path)] = "the input itself" if name == "input" else f"the file that {_FLAGS[name]} reads"
-    for name, path in written.items():
-        identity = _identity(path)
-        if identity in taken:
-            raise UsageError(f"{_FLAGS[name]} {path} is {taken[identity]}: choose another file to write")
-        if not is_special(path):  # several outputs may go to /dev/null
-            taken[identity] = f"the file that {_FLAGS[name]} writes"
-
-
-def _identity(path: Path) -> object:
-    """Return a value that is equal for two paths of the same file, whether the file exists or not."""
-    if not path.exists():
-        return follow(path)
-    status = path.stat()
-    return status.st_dev, status.st_ino
-
-
-def _standard_input() -> object | None:
-    """Return the `_identity` of the file that standard input is redirected from; None if it is no regular file."""
-    try:
-        status = os.fstat(sys.stdin.fileno())
-    except (AttributeError, OSError, ValueError):  # closed, or a Python object without a file descriptor
-        return None
-    return (status.st_dev, status.st_ino) if stat.S_ISREG(status.st_mode) else None

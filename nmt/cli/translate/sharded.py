@@ -67,7 +67,7 @@ def translate_file(arguments: Namespace, interruptible: Interruptible) -> None:
             ranks.share(None, {})  # makes the other ranks end, too
             raise
         ranks.share(Job(shards, checkpoints), _options(arguments, _MAY_DIFFER))
-        stack.callback(_tell_what_is_left, shards)
+        stack.callback(_tell_what_is_left, shards, bool(arguments.attention_files))
         _work(shards, _with_checkpoints(arguments, checkpoints), ranks, interruptible)
         shards.join(output)
     if broken := reader.report():
@@ -134,10 +134,16 @@ def _options(arguments: Namespace, left_out: Collection[str]) -> dict[str, Any]:
     return {as_typed(name): value for name, value in vars(arguments).items() if name not in left_out}
 
 
-def _tell_what_is_left(shards: Shards) -> None:
-    """After a failure or a signal, tell the user how many lines are kept and how to resume."""
+def _tell_what_is_left(shards: Shards, attention: bool) -> None:
+    """After a failure or a signal, tell the user how many lines are kept and how to resume.
+
+    Files of attention are written in one go, so that a command with them cannot be resumed.
+    """
     if finished := shards.finished_lines():
-        say(
-            f"{finished:,} of {shards.lines:,} lines are translated and kept in {shards.folder}: "
-            "run the same command with --resume to continue"
-        )
+        how = "run the same command with --resume to continue"
+        if attention:
+            how = (
+                "to continue, run the command with --resume and without --alignments and --attention; to start again "
+                "with them, delete this folder"
+            )
+        say(f"{finished:,} of {shards.lines:,} lines are translated and kept in {shards.folder}: {how}")

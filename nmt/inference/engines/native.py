@@ -16,7 +16,7 @@ from nmt.config.schema import SearchConfig
 from nmt.data.batch import Batch, collate
 from nmt.data.tokenizer import BOS, EOS, PAD
 from nmt.device import autocast, computes_by_threads
-from nmt.errors import NmtError
+from nmt.errors import NmtError, returned_nan
 from nmt.inference.engines.shortlist import Shortlist
 from nmt.models.contract import SearchState, Step
 from nmt.models.ensemble import Ensemble
@@ -163,6 +163,8 @@ class NativeEngine:
         self._check_attends("coverage_penalty", 0, options)
         batch = collate(sources, targets).to(self._device)
         log_probs, weights = self._force(batch, options, need_weights=options.coverage_penalty > 0)
+        if log_probs.isnan().any():
+            raise returned_nan()
         # coverage penalty, which unfinished hypotheses do not have
         penalties = torch.zeros(len(targets))
         if weights is not None:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from nmt.checksums import verify
+from nmt.checksums import unlisted, verify
 from nmt.config.models import TransformerConfig
 from nmt.config.schema import Config
 from nmt.data.tokenizer import Tokenizer
@@ -53,6 +53,11 @@ def place_of_export(run_dir: str | os.PathLike[str], folder: str | os.PathLike[s
     path = export_folder(run_dir) if folder is None else Path(folder)
     if path.exists() and not (path / RECORD).is_file() and not (path.is_dir() and not any(path.iterdir())):
         raise NmtError(f"{path} exists and is not an export, so it is not replaced: choose another folder")
+    if others := unlisted(path):
+        raise NmtError(
+            f"{path} has files that are not part of the export ({', '.join(others[:3])}), which would be deleted with "
+            "the old one: move them elsewhere, or choose another folder"
+        )
     _check_writable(path)
     return path
 

@@ -323,6 +323,7 @@ def test_no_input_is_an_error_for_a_file_only(run: Path, call, tmp_path: Path) -
         (["--sample", "2", "--seed", "9" * 20], "expected a whole number from 0 to 9,223,372,036,854,775,807"),
         (["--n-best", "7", "--beam-size", "4"], "beam"),
         (["--precision", "int4"], "int4"),
+        (["--precision", "fp32", "--search", "precision=bf16"], "--precision and --search precision both choose"),
     ],
 )
 def test_wrong_usage(run: Path, call, arguments: list[str], sentence: str) -> None:
