@@ -116,9 +116,15 @@ def available_mib() -> float:
     return int(found[1]) / 1024
 
 
-def config_of(name: str, key: str) -> TransformerConfig | None:
-    """Return the configuration of a model with this mixer in one layer; None if the mixer cannot be at that place."""
+def config_of(name: str, key: str, length: int = 64) -> TransformerConfig | None:
+    """Return the configuration of a model with this mixer in one layer, which reads all of a text of this length.
+
+    It is None if the mixer cannot be at that place.
+    """
     config = TransformerConfig(model_dim=DIM, num_heads=HEADS, encoder_layers=1, decoder_layers=1)
+    options = getattr(config, name, None)
+    if hasattr(options, "max_length"):
+        config = replace(config, **{name: replace(options, max_length=length)})
     config = replace(config, **{key: name})
     try:
         config.check()
@@ -130,7 +136,7 @@ def config_of(name: str, key: str) -> TransformerConfig | None:
 def measure(name: str, key: str, length: int) -> Row:
     """Return the time and memory of one layer for one length, measured in this process."""
     torch.manual_seed(1)
-    config = config_of(name, key)
+    config = config_of(name, key, length)
     assert config is not None, "checked before"
     place = Place(key, 0)  # type: ignore[arg-type]
     mixer = make_mixer(config, place).train()

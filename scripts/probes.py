@@ -233,8 +233,8 @@ def page(found: Mapping[str, Mapping[str, Mapping[str, float]]], updates: int) -
     lines = [
         "# Which mixer can do what?",
         "",
-        f"Two layers of each mixer were trained for {updates} updates on tasks of {LENGTH} tokens; nothing else moves",
-        "information between positions. The figures are the shares of right predictions on new",
+        f"Two layers of each mixer were trained for {updates} updates on sequences of 8 to 32 tokens; nothing else",
+        "moves information between positions. The figures are the shares of right predictions on new",
         "sequences, in percent. A mixer that fails here lacks something, or learns it slowly. Windows,",
         "blocks and landmarks are as small as in [every_mixer](../../configs/study/every_mixer.yaml).",
         "",

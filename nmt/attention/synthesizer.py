@@ -18,9 +18,10 @@ from nmt.config.models import TransformerConfig
 
 
 class Values(NamedTuple):
-    """The state of a synthesizer: the values of all positions so far. There are no keys."""
+    """The state of a synthesizer: the values of the first positions, which alone have scores. There are no keys."""
 
-    values: Tensor  # [rows, heads, length, head_dim]
+    values: Tensor  # [rows, heads, min(length, max_length), head_dim]
+    read: Tensor  # [rows, length, 0]: no numbers, only the number of positions so far
 
 
 class Synthesizer(Mixer):
@@ -51,10 +52,10 @@ class Synthesizer(Mixer):
 
     def init_state(self, rows: int, like: Tensor) -> Values:
         head_dim = self.output_projection.in_features // self.num_heads
-        return Values(like.new_empty(rows, self.num_heads, 0, head_dim))
+        return Values(like.new_empty(rows, self.num_heads, 0, head_dim), like.new_empty(rows, 0, 0))
 
     def state_bytes(self, length: int) -> int:
-        return 4 * length * self.output_projection.in_features
+        return 4 * min(length, self.max_length) * self.output_projection.in_features
 
     def forward(
         self,
@@ -65,15 +66,13 @@ class Synthesizer(Mixer):
         *,
         need_weights: bool = False,
     ) -> tuple[Tensor, Values | None, Tensor | None]:
-        # values of all positions so far
         (values,) = split_heads(self.value_projection(x), 1, self.num_heads)
-        start = 0
+        start = 0 if state is None else state.read.size(1)
+        length = start + x.size(1)
         if state is not None:
-            start = state.values.size(2)
             values = torch.cat((state.values.to(values.dtype), values), dim=2)
-            state = Values(values)
-        # scores of those within the maximum length
-        length = values.size(2)
+            state = Values(values[:, :, : self.max_length], state.read.new_empty(x.size(0), length, 0))
+        # scores of the positions within the maximum length
         seen = min(length, self.max_length)
         scores = self.scores(x, start)[..., :seen]
         # weights

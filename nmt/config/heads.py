@@ -13,13 +13,19 @@ from nmt.errors import ConfigError, require
 
 # The mechanisms whose heads are independent of each other, so that the others do not change if one is removed. Those
 # that are not named here may have parameters for each head.
+_PATTERNS = ("sliding", "dilated", "blocks", "strided", "window_global", "bigbird", "fixed_gaussian")
 _INDEPENDENT: dict[str, tuple[str, ...]] = {
-    "encoder_self": ("softmax", "sliding"),
-    "decoder_self": ("softmax", "sliding"),
+    "encoder_self": ("softmax", *_PATTERNS),
+    "decoder_self": ("softmax", *_PATTERNS),
     "decoder_cross": ("softmax", "transparent"),
     "normaliser": ("softmax", "sparsemax", "entmax15", "top_k"),
-    "positions": ("none", "sinusoidal", "rotary", "alibi", "shaw"),
+    "positions": ("none", "sinusoidal", "learned", "rotary", "alibi", "shaw"),
 }
+# Mixers that the options of heads have no effect on, besides `removed`.
+_WITHOUT_OPTIONS = (
+    *("linear", "performer", "retention", "synthesizer_random", "synthesizer_dense", "hard_coded", "average", "ssru"),
+    *("mamba", "light_conv", "dynamic_conv", "fnet"),
+)
 _NAME = re.compile(rf"({'|'.join(get_args(PlaceName))})\.([0-9]{{1,4}})\.([0-9]{{1,7}})")
 
 
@@ -52,6 +58,27 @@ def check_removed(model: Any) -> None:
         require(left > 0, f"{_told(head)}: no head would be left in {key}.{layer}, and an attention needs one")
         reason = inseparable(model, head.place)
         require(reason is None, f"{_told(head)}: {reason}")
+
+
+def check_heads_used(model: Any) -> None:
+    """Raise ConfigError for an option of heads that no mechanism of a Transformer has a use for."""
+    options = model.heads
+    given = {
+        "num_kv_heads": options.num_kv_heads not in (None, model.num_heads),
+        "qk_norm": options.qk_norm != "none",
+        "talking": options.talking,
+        "dropout": options.dropout > 0,
+    }
+    layers = {"encoder_self": model.encoder_layers, "decoder_self": model.decoder_layers, "decoder_cross": 1}
+    named = [of_layer(getattr(model, key), layer) for key in options.places for layer in range(layers[key])]
+    used = any(name not in _WITHOUT_OPTIONS for name in named)
+    for name in filter(given.get, given):
+        there = f" ({', '.join(dict.fromkeys(named))})" if named else ""
+        require(
+            used,
+            f"model.heads.{name} has no effect, since no mechanism at model.heads.places=[{','.join(options.places)}]"
+            f"{there} takes it: leave it out, or name another place",
+        )
 
 
 def check_not_removed(model: Any, place: Place, heads: Sequence[int], key: str) -> None:

@@ -139,6 +139,11 @@ def _refused_mixer(model: Any, key: str, name: str) -> str | None:
                 f": {what} reads from left to right, so a source word would not see the words after it; it can stand "
                 "in model.decoder_self"
             )
+        case "decoder_self", "average" if model.average.feed_forward and model.activation not in ("relu", "gelu"):
+            return (
+                f" has a network with ReLU or GELU, not with model.activation={model.activation}: use relu or gelu, or "
+                "model.average.feed_forward=false"
+            )
         case "encoder_self" | "decoder_self", "light_conv" | "dynamic_conv" if not getattr(model, name).kernel_sizes:
             return f" needs the size of a kernel, and model.{name}.kernel_sizes=[] has none: put a number into it"
         case "encoder_self" | "decoder_self", "hard_coded" if not getattr(
@@ -147,6 +152,11 @@ def _refused_mixer(model: Any, key: str, name: str) -> str | None:
             return (
                 f" has heads that look at fixed places, and model.hard_coded.{key.replace('self', 'offsets')} names "
                 "none: give it at least one number, such as [0]"
+            )
+        case "decoder_self", "hard_coded" if max(model.hard_coded.decoder_offsets) > 0:
+            return (
+                f" looks at positions that are not yet there: model.hard_coded.decoder_offsets="
+                f"{model.hard_coded.decoder_offsets} may have no number above 0"
             )
         case _ if name in _WHOLE_SEQUENCE:
             return _refused_whole_sequence(model, key, name)
@@ -166,7 +176,7 @@ def _refused_whole_sequence(model: Any, key: str, name: str) -> str | None:
                 " mixes the keys of a whole sentence, so a target word would see the words after it; it can stand in "
                 "model.encoder_self"
             )
-        case "encoder_self", "linformer" if model.positions not in ("sinusoidal", "none"):
+        case "encoder_self", "linformer" if model.positions in _IN_SCORES:
             return (
                 f" attends to mixtures of all words, which have no position of their own, and model.positions="
                 f"{model.positions} needs the position of each key: use model.positions=sinusoidal"

@@ -9,7 +9,7 @@ import dataclasses
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
-from nmt.config.heads import check_removed
+from nmt.config.heads import check_heads_used, check_removed
 from nmt.config.layers import check_halting, check_sharing
 from nmt.config.mechanisms import (
     AlignmentName,
@@ -287,6 +287,7 @@ class TransformerConfig:
         check_sharing(self)
         check_halting(self)
         check_removed(self)
+        check_heads_used(self)
 
 
 RecurrentConfig = RnnEncDecConfig | RnnSearchConfig | LuongConfig

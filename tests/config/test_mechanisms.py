@@ -69,3 +69,42 @@ def test_a_name_that_cannot_stand_in_a_stack_is_refused_with_the_reason() -> Non
     listed = refusal(encoder_self=["softmax", "ssru", "softmax"])
     assert listed.startswith("model.encoder_self[1]=ssru: an SSRU reads from left to right")
     assert model(decoder_self="ssru").decoder_self == "ssru"
+
+
+def test_an_option_of_heads_that_nothing_takes_is_refused() -> None:
+    everywhere = {"encoder_self": "linear", "decoder_self": "retention"}
+    alone = {"places": ["encoder_self", "decoder_self"], "qk_norm": "rms"}
+    assert refusal(**everywhere, heads=alone) == (
+        "model.heads.qk_norm has no effect, since no mechanism at model.heads.places=[encoder_self,decoder_self] "
+        "(linear, retention) takes it: leave it out, or name another place"
+    )
+    assert refusal(heads={"talking": True, "places": []}).startswith("model.heads.talking has no effect")
+    for accepted in (
+        {**everywhere, "heads": {"qk_norm": "rms"}},  # attention to the source takes it
+        {"encoder_self": ["softmax", "linear", "linear"], "heads": alone},
+        {**everywhere, "heads": {"places": ["encoder_self"]}},  # no option is set
+    ):
+        model(**accepted)
+
+
+@pytest.mark.parametrize(
+    ("keys", "start"),
+    [
+        (
+            {"decoder_self": "average", "activation": "relu2"},
+            "model.decoder_self=average has a network with ReLU or GELU, not with model.activation=relu2",
+        ),
+        (
+            {"decoder_self": "hard_coded", "hard_coded": {"decoder_offsets": [-1, 5]}},
+            "model.decoder_self=hard_coded looks at positions that are not yet there",
+        ),
+        ({"encoder_self": "linformer", "positions": "rotary"}, "model.encoder_self=linformer attends to mixtures"),
+    ],
+)
+def test_options_that_would_do_nothing_are_refused(keys: dict[str, Any], start: str) -> None:
+    assert refusal(**keys).startswith(start)
+
+
+def test_what_is_added_to_embeddings_goes_with_all_mixers() -> None:
+    for name in ("linformer", "nystroem", "lsh"):
+        model(encoder_self=name, positions="learned")

@@ -156,15 +156,22 @@ def test_muon_alone_has_the_weights_where_all_others_are_frozen() -> None:
 
 @pytest.mark.parametrize("name", ["adamw", "muon"])
 def test_tables_of_rates_and_kernels_are_no_linear_maps(name: Any) -> None:
-    """A of Mamba does not decay; it and the kernels of light convolution are not orthogonalised."""
-    for variant, key in (("transformer-mamba", "log_a"), ("transformer-light-conv", "kernels")):
+    """A of Mamba, biases and alphas do not decay; neither these nor kernels are orthogonalised."""
+    keys = {
+        "transformer-mamba": "log_a",
+        "transformer-light-conv": "kernels",
+        "transformer-t5": "biases",
+        "transformer-entmax": "alpha_logits",
+        "transformer-synthesizer-dense": "score_bias",
+    }
+    for variant, key in keys.items():
         model = build_model(VARIANTS[variant], 12, 12)
         optimizer = build_optimizer(OptimizerConfig(name=name, weight_decay=0.1), model)
         tables = {id(parameter) for each, parameter in model.named_parameters() if each.endswith(key)}
         assert tables
         others = getattr(optimizer, "others", optimizer)
         decay_of = {id(each): group["weight_decay"] for group in others.param_groups for each in group["params"]}
-        assert {decay_of[each] for each in tables} == {0.0 if key == "log_a" else 0.1}
+        assert {decay_of[each] for each in tables} == {0.1 if key == "kernels" else 0.0}
 
 
 def test_muon_goes_on_from_its_state() -> None:

@@ -18,6 +18,8 @@ class DenseSynthesizer(Synthesizer):
     The heads divide the hidden layer, which has model_dim features, among them. Each has a W_2 and b_2 of its own.
     """
 
+    not_decayed = ("score_bias",)
+
     def __init__(
         self, model_dim: int, num_heads: int, max_length: int, causal: bool, dropout: float, normaliser: Normaliser
     ) -> None:

@@ -24,6 +24,8 @@ class Entmax(Normaliser):
     Each head has its own alpha, between 1 (softmax) and 2 (sparsemax).
     """
 
+    not_decayed = ("alpha_logits",)
+
     def __init__(self, heads: int, alpha: float) -> None:
         """Create the entmax of this many heads, all of which start with this alpha."""
         super().__init__()

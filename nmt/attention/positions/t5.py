@@ -21,6 +21,7 @@ class BucketBiases(Positions):
     """
 
     enters_scores = True
+    not_decayed = ("biases",)
     buckets: Tensor  # [max_distance + 1], the bucket of each distance
 
     def __init__(self, model_dim: int, num_heads: int, num_buckets: int, max_distance: int, causal: bool) -> None:
