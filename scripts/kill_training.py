@@ -26,7 +26,7 @@ from nmt.runs.weights import load_weights
 from nmt.training.checkpoint import load_training_state
 
 TIMES = {
-    *("minutes", "seconds", "validation_seconds", "saving_seconds", "paused_seconds", "data_wait"),
+    *("minutes", "seconds", "validation_seconds", "saving_seconds", "paused_seconds", "data_wait", "cpu_seconds"),
     *("source_tokens_per_second", "target_tokens_per_second"),
 }
 

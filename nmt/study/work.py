@@ -18,6 +18,7 @@ from nmt.config.schema import Config
 from nmt.data.alignments import read_gold
 from nmt.data.mixture import Mixture
 from nmt.data.prepare import Prepared, prepare
+from nmt.device import choose_device
 from nmt.errors import NmtError
 from nmt.evaluation.alignment_error import alignment_scores, check_gold
 from nmt.evaluation.evaluate import Settings, all_scores, evaluate
@@ -74,7 +75,8 @@ def tokens_per_update(config: Config) -> float:
 def updates_per_minute(config: Config, seconds: float) -> float:
     """Train a configuration for some seconds in its run_dir, remove that, and return the updates a minute.
 
-    It is the median over short stretches, without validations.
+    It is the median over short stretches, without validations. With one thread on a CPU, minutes are those of the
+    process's CPU time, which other processes on the machine hardly change; otherwise they are minutes of the clock.
     """
     assert config.run_dir
     folder = Path(config.run_dir)
@@ -89,8 +91,13 @@ def updates_per_minute(config: Config, seconds: float) -> float:
     if len(logged) < 3:
         raise NmtError(f"{seconds:g} seconds are too few to measure a speed: raise budget.measured_seconds")
     shutil.rmtree(folder, ignore_errors=True)
-    speeds = ((two["step"] - one["step"]) / (two["minutes"] - one["minutes"]) for one, two in pairwise(logged))
-    return float(median(speeds))
+    of_cpu = training.threads == 1 and choose_device(training.device).type == "cpu"
+    return float(
+        median(
+            (two["step"] - one["step"]) / (two["cpu_seconds"] / 60 if of_cpu else two["minutes"] - one["minutes"])
+            for one, two in pairwise(logged)
+        )
+    )
 
 
 def train_and_score(

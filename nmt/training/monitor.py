@@ -26,7 +26,7 @@ _REFRESH = 0.5  # seconds between two refreshes of the live line
 _SPOKEN = 40.0  # seconds without output after which a progress line is written, if stderr is not a terminal
 _FIRST_SPOKEN = 8.0  # seconds before the first such line
 # keys of a `train` line of metrics.jsonl that are not plotted in TensorBoard
-_NOT_PLOTTED = {"event", "step", "epoch", "minutes", "nll", "padding", "data_wait",
+_NOT_PLOTTED = {"event", "step", "epoch", "minutes", "nll", "padding", "data_wait", "cpu_seconds",
                 "source_tokens_per_second", "target_tokens_per_second"}  # fmt: skip
 
 

@@ -22,6 +22,7 @@ class _Counts:
     padded_tokens: int = 0
     seconds: float = 0.0  # of training, without validations and checkpoints
     waited: float = 0.0  # seconds of training spent waiting for the next update's data
+    cpu_seconds: float = 0.0  # CPU time of this process in training, over all of its threads
 
 
 class Window:
@@ -32,7 +33,7 @@ class Window:
         self._terms = terms
         self._sums = torch.zeros(3 + len(terms), device=device)  # smoothed loss, nll, gradient norm, terms
         self._counts = _Counts()
-        self._running_since = time.monotonic()
+        self.resume()
 
     def add(self, update: Update, losses: Tensor, gradient_norm: Tensor) -> None:
         """Add an update; losses [2 + terms] are its sums over target tokens: smoothed, nll and the named terms."""
@@ -57,10 +58,12 @@ class Window:
         """Stop the clock, for a validation or a checkpoint."""
         self._sums.sum().item()  # wait for the GPU: its outstanding work is training
         self._counts.seconds += time.monotonic() - self._running_since
+        self._counts.cpu_seconds += time.process_time() - self._cpu_since
 
     def resume(self) -> None:
-        """Start the clock again."""
+        """Start the clocks again."""
         self._running_since = time.monotonic()
+        self._cpu_since = time.process_time()
 
     def metrics(self) -> dict[str, float]:
         """Return the averages since the last log line.
@@ -82,6 +85,7 @@ class Window:
             "target_tokens_per_second": counts.target_tokens / seconds,
             "padding": 1 - (counts.source_tokens + counts.target_tokens) / max(counts.padded_tokens, 1),
             "data_wait": counts.waited / seconds,
+            "cpu_seconds": counts.cpu_seconds + time.process_time() - self._cpu_since,
         }
 
     def reset(self) -> None:

@@ -47,7 +47,7 @@ def test_the_state_has_the_values_of_positions_with_scores_alone() -> None:
     made = in_float64(RandomSynthesizer, 4, causal=True)
     assert [made.state_bytes(length) for length in (0, 1, 9)] == [0, 4 * DIM, 4 * 4 * DIM]
     _, state, _ = made(torch.randn(2, 5, DIM).double(), torch.arange(5).unsqueeze(0), None, made.init_state(2, made.r))
-    assert state.values.numel() == 2 * 5 * DIM
+    assert state.values.numel() == 2 * 4 * DIM
 
 
 def test_it_begins_at_random_like_matrices_of_its_size() -> None:

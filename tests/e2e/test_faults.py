@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 from tests.e2e.conftest import ENVIRONMENT, executable, run, train_arguments
 
 STEPS = ("training.max_steps=40", "training.validate_every=20", "training.checkpoint_every=5", "model.dropout=0.1")
-TIMES = {"minutes", "source_tokens_per_second", "target_tokens_per_second", "data_wait", "seconds"}
+TIMES = {"minutes", "source_tokens_per_second", "target_tokens_per_second", "data_wait", "cpu_seconds", "seconds"}
 
 
 def start(corpus: Path, run_dir: Path, *more: str) -> subprocess.Popen[str]:

@@ -91,7 +91,7 @@ def events(run_dir: Path, kind: str | None = None) -> list[dict[str, Any]]:
     return [line for line in lines if kind is None or line["event"] == kind]
 
 
-TIMES = {"minutes", "seconds", "source_tokens_per_second", "target_tokens_per_second", "data_wait"}
+TIMES = {"minutes", "seconds", "source_tokens_per_second", "target_tokens_per_second", "data_wait", "cpu_seconds"}
 
 
 def assert_same_run(one: Path, other: Path) -> None:
