@@ -227,7 +227,7 @@ def page(found: Mapping[str, list[Row]]) -> str:
         f"`{FULL}`, which is torch's `scaled_dot_product_attention`. Memory is the peak that forward and",
         "backward add, with an allocator that keeps what is freed. Mixers that take long were not measured",
         f"at all lengths; `not by 8,192` says that a mixer had not overtaken `{FULL}` at 8,192 tokens, the",
-        "longest length at which it was measured.",
+        "longest length at which it was measured. Where `max_length` limits what is read, it is the length.",
         "",
         "![Time over length, both in logarithms](attention_speed.png)",
         "",
