@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from nmt.cli.common import Parser, check_stdout, file_or_stream, run_command
 from nmt.cli.compare import line_numbers
-from nmt.cli.overwriting import check_different
+from nmt.cli.overwriting import check_pairs_kept
 from nmt.data.compression import writing_text
 from nmt.errors import NmtError, UsageError
 from nmt.files import atomic_write, check_writable, from_home
@@ -114,9 +114,7 @@ def _align(arguments: Namespace) -> None:
     if gold is not None:
         check_count(gold, len(pairs.sources), arguments.gold)
     if arguments.output is not None:
-        read = {"--source": arguments.source, "--target": arguments.target, "--gold": arguments.gold}
-        given = {option: Path(path) for option, path in read.items() if path is not None}
-        check_different(given, {"-o": Path(arguments.output)})
+        check_pairs_kept(arguments, arguments.output)
         check_writable(arguments.output)
     if arguments.heatmap:
         check_writable(arguments.heatmap_dir, folder=True)

@@ -108,22 +108,14 @@ def _evaluate(arguments: Namespace) -> None:
 
 
 def _score_file(arguments: Namespace) -> dict[str, Any]:
-    from nmt.evaluation.metrics import length_ratio, metrics_in_order, score
+    from nmt.evaluation.evaluate import refuse_run_options
+    from nmt.evaluation.metrics import length_ratio, score
     from nmt.evaluation.sets import read_references, read_text
 
     if arguments.reference is None:
         raise UsageError("--hypothesis needs --reference")
-    for option, value in (
-        ("--tag", arguments.tag),
-        ("--checkpoint", arguments.checkpoint),
-        ("--beam-size", arguments.beam_size),
-        ("--length-penalty", arguments.length_penalty),
-        ("--device", None if arguments.device == "auto" else arguments.device),
-    ):
-        if value is not None:
-            raise UsageError(
-                f"{option} changes how a run translates, but --hypothesis is already translated: leave out {option}"
-            )
+    settings = settings_of(arguments)
+    refuse_run_options(settings, arguments.checkpoint, arguments.tag, "--hypothesis is already translated")
     if arguments.runs or arguments.source is not None or arguments.test_set is not None:
         raise UsageError("--hypothesis cannot be combined with a run, --source or --test-set: give only --reference")
     file = arguments.hypothesis
@@ -135,8 +127,7 @@ def _score_file(arguments: Namespace) -> dict[str, Any]:
             say(WAITING)
     hypotheses, language = read_text(file), arguments.target_language
     references, *more = read_references(arguments.reference, hypotheses, file)
-    metrics = metrics_in_order(arguments.metric)
-    scores = score(hypotheses, references, metrics, language, more_references=more)
+    scores = score(hypotheses, references, settings.metrics, language, more_references=more)
     return {
         "system": arguments.hypothesis,
         "test_set": ", ".join(arguments.reference),

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nmt.cli.common import Parser, check_stdout, file_or_stream, number, run_command
-from nmt.cli.overwriting import check_different
+from nmt.cli.overwriting import check_pairs_kept
 from nmt.config.ranges import Count
 from nmt.data.compression import writing_text
 from nmt.errors import NmtError, UsageError
@@ -68,9 +68,7 @@ def _heads(arguments: Namespace) -> None:
     if prunes:
         _check_new_run(output)
     elif output is not None:
-        read = {"--source": arguments.source, "--target": arguments.target, "--gold": arguments.gold}
-        given = {option: Path(path) for option, path in read.items() if path is not None}
-        check_different(given, {"-o": Path(output)})
+        check_pairs_kept(arguments, output)
         check_writable(output)
     if prunes or output is None:
         check_stdout()

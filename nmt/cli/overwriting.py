@@ -5,11 +5,18 @@ from __future__ import annotations
 import os
 import stat
 import sys
+from argparse import Namespace
 from collections.abc import Mapping
 from pathlib import Path
 
 from nmt.errors import UsageError
 from nmt.files import follow, is_special
+
+
+def check_pairs_kept(arguments: Namespace, output: str) -> None:
+    """Raise UsageError if -o names a file of sentence pairs that --source, --target or --gold reads."""
+    paths = {f"--{name}": getattr(arguments, name) for name in ("source", "target", "gold")}
+    check_different({option: Path(path) for option, path in paths.items() if path is not None}, {"-o": Path(output)})
 
 
 def check_different(read: Mapping[str, Path], written: Mapping[str, Path], reads_input: bool = False) -> None:

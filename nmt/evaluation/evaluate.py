@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from nmt.config.load import change_search
 from nmt.config.schema import SearchConfig
 from nmt.data.overlap import Shared, find_store, shared_with, tell_shared
-from nmt.errors import NmtError
+from nmt.errors import NmtError, UsageError
 from nmt.evaluation.kept import (
     Kept,
     find_translations,
@@ -56,6 +56,20 @@ class Settings:
         """Return a run's search settings with the given ones replaced. Raises an error for impossible values."""
         given = {"beam_size": self.beam_size, "length_penalty": self.length_penalty}
         return change_search(search, {name: value for name, value in given.items() if value is not None})
+
+
+def refuse_run_options(settings: Settings, checkpoint: str | int | None, tag: str | None, reason: str) -> None:
+    """Raise UsageError for an option of how a run translates, where `reason` says why no run does."""
+    given = {
+        "--tag": tag,
+        "--checkpoint": checkpoint,
+        "--beam-size": settings.beam_size,
+        "--length-penalty": settings.length_penalty,
+        "--device": None if settings.device == "auto" else settings.device,
+    }
+    for option, value in given.items():
+        if value is not None:
+            raise UsageError(f"{option} changes how a run translates, but {reason}: leave out {option}")
 
 
 @dataclass(frozen=True)

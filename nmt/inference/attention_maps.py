@@ -71,8 +71,7 @@ def attention_of(
     if by not in _UNITS:
         raise UsageError(f"by must be {' or '.join(map(repr, _UNITS))}, not {by!r}")
     tokenizer, found = translator.tokenizer, []
-    read = _read(translator, lines, targets, every_head, tags)
-    for pieces, tag in zip(read, translator.tags_of(lines, tags), strict=True):
+    for pieces, tag in _read(translator, lines, targets, every_head, tags):
         source, target = pieces.source, pieces.target
         if by == "pieces":
             labels, weights = (tokenizer.source_pieces(source.ids), tokenizer.target_pieces(target.ids)), pieces.weights
@@ -91,18 +90,23 @@ def links_of(
     tags: Tags,
 ) -> list[list[Link]]:
     """Return the links between the words of each line and its target; see `Translator.align`."""
-    read = zip(_read(translator, lines, targets, selection, tags), translator.tags_of(lines, tags), strict=True)
+    read = _read(translator, lines, targets, selection, tags)
     return [on_words(pieces, translator.languages_of(tag)).links for pieces, tag in read]
 
 
 def _read(
     translator: Translator, lines: Sequence[str], targets: str | Sequence[str] | None, selection: Select, tags: Tags
-) -> list[PieceAttention]:
-    """Return the attention between the pieces of each line and its target; if targets is None, its translation."""
+) -> list[tuple[PieceAttention, str | None]]:
+    """Return the attention between the pieces of each line and its target, and the line's tag.
+
+    If targets is None, the target is the translation.
+    """
     model, tokenizer, each = _model(translator), translator.tokenizer, translator.tags_of(lines, tags)
     if targets is None:
-        return translated_pieces(model, tokenizer, translator.nbest(lines, tags=tags), selection, each)
-    return piece_attention(model, tokenizer, lines, beside(targets, lines, "target"), selection, each)
+        found = translated_pieces(model, tokenizer, translator.nbest(lines, tags=tags), selection, each)
+    else:
+        found = piece_attention(model, tokenizer, lines, beside(targets, lines, "target"), selection, each)
+    return list(zip(found, each, strict=True))
 
 
 def _model(translator: Translator) -> Seq2Seq:

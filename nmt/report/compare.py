@@ -11,7 +11,7 @@ from nmt.config.languages import language_of
 from nmt.data.corpora import test_sets
 from nmt.errors import NmtError, UsageError
 from nmt.evaluation.buckets import source_lengths
-from nmt.evaluation.evaluate import Settings
+from nmt.evaluation.evaluate import Settings, refuse_run_options
 from nmt.evaluation.sets import EvaluationSet, set_from_files, sets_of
 from nmt.evaluation.significance import Method
 from nmt.evaluation.tagged import target_language
@@ -109,23 +109,8 @@ def _look_at_runs(request: Request) -> dict[Path, Config]:
     if configs:
         choose_device(request.settings.device)
     else:
-        _refuse_run_options(request)
+        refuse_run_options(request.settings, request.checkpoint, request.tag, "all systems are output files")
     return configs
-
-
-def _refuse_run_options(request: Request) -> None:
-    """Raise UsageError for an option of runs, since no system is a run."""
-    settings = request.settings
-    given = {
-        "--checkpoint": request.checkpoint,
-        "--tag": request.tag,
-        "--beam-size": settings.beam_size,
-        "--length-penalty": settings.length_penalty,
-        "--device": None if settings.device == "auto" else settings.device,
-    }
-    for option, value in given.items():
-        if value is not None:
-            raise UsageError(f"{option} changes how a run translates, but all systems are output files: leave it out")
 
 
 def _test_set(request: Request, configs: dict[Path, Config], log: Callable[[str], None]) -> EvaluationSet:

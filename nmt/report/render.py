@@ -64,6 +64,8 @@ def _earlier_pictures(folder: Path) -> set[str]:
         names = read_object(path).get("figures", []) if path.is_file() else []
     except Damaged:
         return set()
+    if not isinstance(names, list):  # some other results.json
+        return set()
     return {name for name in names if isinstance(name, str) and Path(name).name == name}
 
 

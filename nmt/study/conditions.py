@@ -1,9 +1,8 @@
-"""What has to be the same for all systems of a study: the validation text, the test sets and the gold alignments."""
+"""Check that all systems of a study are validated and tested on the same texts, with gold alignments that fit."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from nmt.config.schema import Config
 from nmt.config.typed import suggestion
@@ -11,10 +10,9 @@ from nmt.data.alignments import read_gold
 from nmt.data.corpora import test_sets as corpora_of
 from nmt.errors import ConfigError, NmtError
 from nmt.evaluation.alignment_error import check_count
-from nmt.evaluation.evaluate import all_scores
 from nmt.evaluation.sets import EvaluationSet, sets_of
 from nmt.study.plan import Variant
-from nmt.study.results import Row, digests_of
+from nmt.study.results import digests_of
 from nmt.study.study import Study
 
 
@@ -54,14 +52,3 @@ def _check_gold(study: Study, test_sets: Sequence[EvaluationSet]) -> None:
             near = suggestion(name, lines, 1)
             raise ConfigError(f"gold.{name}: the test sets of the study are {', '.join(lines)}{near}")
         check_count(read_gold(path), lines[name], path)
-
-
-def with_metrics(row: Row, study: Study, test_sets: Sequence[EvaluationSet], config: Config) -> Row:
-    """Return a row with all metrics of the study; those that it lacks are computed from its translations."""
-    tests: dict[str, Mapping[str, Any]] = {}
-    for test_set in test_sets:
-        test = row["test"][test_set.name]
-        lacking = [metric for metric in study.metrics if metric not in test]
-        scores = all_scores(test["hypotheses"], test_set, config.data, lacking) if lacking else {}
-        tests[test_set.name] = test | {metric: scores[metric] for metric in lacking}
-    return row | {"test": row["test"] | tests}

@@ -14,12 +14,12 @@ from nmt.errors import NmtError
 from nmt.evaluation.sets import EvaluationSet, sets_of
 from nmt.files import locked
 from nmt.study import plan, speeds, work
-from nmt.study.conditions import common_data, with_metrics
+from nmt.study.conditions import common_data
 from nmt.study.cost import Sizes, sizes_from
 from nmt.study.ensembles import Ensemble, check_sizes, check_vocabularies, ensembles, untrained
 from nmt.study.plan import Run, Variant
 from nmt.study.processes import Carry, Failure, Task
-from nmt.study.results import RESULTS, Row, Rows, digests_of, known_by
+from nmt.study.results import RESULTS, Row, Rows, digests_of, known_by, with_metrics
 from nmt.study.study import Study
 
 Say = Callable[[str], None]
@@ -90,7 +90,7 @@ class Conductor:
             (run.variant.system, run.config.seed): done[run.name] for run in runs if run.name in done
         }
         by_seed |= {(each.system, each.seed): scored[each.name] for each in together if each.name in scored}
-        by_seed = {key: with_metrics(row, study, test_sets, planned[0].config) for key, row in by_seed.items()}
+        by_seed = {key: with_metrics(row, study.metrics, test_sets, planned[0].config) for key, row in by_seed.items()}
         # a run that is only trained again for an ensemble has its row, whether or not that failed
         failures = {name: reason for name, reason in self.failures.items() if name not in done}
         return Outcome(study, test_sets, planned, chosen, tried, by_seed, found, failures)

@@ -7,7 +7,7 @@ configuration or of other data are never mixed with new ones.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,8 @@ from nmt.data.corpora import resolve
 from nmt.data.digests import Digests
 from nmt.data.sources import source_of
 from nmt.errors import ConfigError, NmtError, unreadable
+from nmt.evaluation.evaluate import all_scores
+from nmt.evaluation.metrics import Metric
 from nmt.evaluation.sets import EvaluationSet
 from nmt.files import atomic_write
 from nmt.reading import read_object
@@ -72,6 +74,17 @@ class Rows:
         with atomic_write(self.path) as file:
             json.dump(dict(sorted(self._rows.items())), file, ensure_ascii=False, indent=1)
         return row
+
+
+def with_metrics(row: Row, metrics: Sequence[Metric], test_sets: Sequence[EvaluationSet], config: Config) -> Row:
+    """Return a row with these metrics; those that it lacks are computed from its translations."""
+    tests: dict[str, Mapping[str, Any]] = {}
+    for test_set in test_sets:
+        test = row["test"][test_set.name]
+        lacking = [metric for metric in metrics if metric not in test]
+        scores = all_scores(test["hypotheses"], test_set, config.data, lacking) if lacking else {}
+        tests[test_set.name] = test | {metric: scores[metric] for metric in lacking}
+    return row | {"test": row["test"] | tests}
 
 
 def known_by(config: Config) -> dict[str, Any]:

@@ -42,7 +42,7 @@ class Budget:
 
 @dataclass(kw_only=True)
 class Match:
-    """How all systems get the same number of parameters: by the width of each."""
+    """Give all systems the same number of parameters, by changing a width of each."""
 
     parameters: Count | None = None  # the number; null: that of the baseline
     widths: dict[str, list[str]] = field(default_factory=dict)  # by system: keys that get one width, found by nmt-study

@@ -107,4 +107,4 @@ def test_options_that_would_do_nothing_are_refused(keys: dict[str, Any], start: 
 
 def test_what_is_added_to_embeddings_goes_with_all_mixers() -> None:
     for name in ("linformer", "nystroem", "lsh"):
-        model(encoder_self=name, positions="learned")
+        assert model(encoder_self=name, positions="learned").positions == "learned"
