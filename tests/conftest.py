@@ -53,6 +53,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: ranks.get(item.path, len(ranks)))
 
 
+@pytest.fixture(autouse=True)
+def one_thread() -> None:
+    """Undo a number of threads that the training of an earlier test has set: threads without work spin."""
+    torch.set_num_threads(1)
+
+
 @pytest.fixture(scope="module")
 def translated_from_the_start() -> Iterator[None]:
     """Make every validation translate, even if the model has learned too little after its few updates."""

@@ -206,11 +206,15 @@ def _clean(token: str) -> str:
     return "".join(character if character.isprintable() else "·" for character in token) or "·"
 
 
-def _draw_grid(axes: Any, rows: int, columns: int) -> None:
-    axes.set_xticks(np.arange(-0.5, columns), minor=True)
-    axes.set_yticks(np.arange(-0.5, rows), minor=True)
-    axes.grid(which="minor", color=LINE, linewidth=0.3)
-    axes.tick_params(which="both", length=0)
+def _draw_grid(axes: Axes, rows: int, columns: int) -> None:
+    """Draw lines between the cells, as one artist; matplotlib's own grid would need a tick for each line."""
+    from matplotlib.collections import LineCollection
+
+    right, bottom = columns - 0.5, rows - 0.5
+    lines = [[(x, -0.5), (x, bottom)] for x in np.arange(-0.5, columns)]
+    lines += [[(-0.5, y), (right, y)] for y in np.arange(-0.5, rows)]
+    axes.add_collection(LineCollection(lines, colors=LINE, linewidths=0.3), autolim=False)
+    axes.tick_params(length=0)
     for spine in axes.spines.values():
         spine.set_edgecolor(LINE)
         spine.set_linewidth(0.6)

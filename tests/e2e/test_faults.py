@@ -13,7 +13,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from tests.e2e.conftest import ENVIRONMENT, executable, run, train_arguments
+from tests.e2e.conftest import ENVIRONMENT, executable, train_arguments
+from tests.forked import forked
 
 STEPS = ("training.max_steps=40", "training.validate_every=20", "training.checkpoint_every=5", "model.dropout=0.1")
 TIMES = {"minutes", "source_tokens_per_second", "target_tokens_per_second", "data_wait", "cpu_seconds", "seconds"}
@@ -40,7 +41,7 @@ def metrics(run_dir: Path) -> list[dict[str, object]]:
 @pytest.fixture(scope="module")
 def uninterrupted(tmp_path_factory: pytest.TempPathFactory, corpus: Path) -> Path:
     run_dir = tmp_path_factory.mktemp("uninterrupted") / "run"
-    run("nmt-train", *train_arguments(corpus, run_dir, *STEPS))
+    assert forked("nmt-train", train_arguments(corpus, run_dir, *STEPS)).status == 0
     return run_dir
 
 
@@ -57,8 +58,8 @@ def test_an_interrupted_run_ends_bit_identical(
     assert "Traceback" not in said
     steps = [int(folder.name.split("-")[1]) for folder in (run_dir / "checkpoints").glob("step-*")]
     assert 0 < max(steps) < 40, "it was stopped in the middle"
-    resumed = run("nmt-train", *train_arguments(corpus, run_dir, *STEPS))
-    assert "continuing" in resumed.stderr
+    resumed = forked("nmt-train", train_arguments(corpus, run_dir, *STEPS))
+    assert resumed.status == 0 and "continuing" in resumed.err
     last = "checkpoints/step-0000000040"
     ours, theirs = (
         load_file(run_dir / last / "model.safetensors"),
@@ -88,15 +89,12 @@ def assert_equal_trees(one: object, other: object) -> None:
 
 def test_a_full_disk_leaves_the_previous_checkpoint(corpus: Path, tmp_path: Path) -> None:
     run_dir = tmp_path / "run"
-    run("nmt-train", *train_arguments(corpus, run_dir, *STEPS, "training.max_steps=5"))
+    assert forked("nmt-train", train_arguments(corpus, run_dir, *STEPS, "training.max_steps=5")).status == 0
     size = (run_dir / "checkpoints/step-0000000005/model.safetensors").stat().st_size
-
-    def no_larger_files() -> None:
-        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # too large a file then raises an error instead of a signal
-        resource.setrlimit(resource.RLIMIT_FSIZE, (size // 2, size // 2))
-
-    failed = run("nmt-train", *train_arguments(corpus, run_dir, *STEPS), status=1, preexec_fn=no_larger_files)
-    assert failed.stderr.strip().splitlines()[-1].startswith("nmt-train: error: "), failed.stderr
+    small = (resource.RLIMIT_FSIZE, size // 2)
+    failed = forked("nmt-train", train_arguments(corpus, run_dir, *STEPS), limit=small)
+    assert failed.status == 1
+    assert failed.err.strip().splitlines()[-1].startswith("nmt-train: error: "), failed.err
     assert [folder.name for folder in (run_dir / "checkpoints").glob("step-*")] == ["step-0000000005"]
     assert not list(run_dir.rglob("*.partial"))
-    assert run("nmt-translate", run_dir, input="Ein Hund schläft.\n").stdout.count("\n") == 1
+    assert forked("nmt-translate", [run_dir], "Ein Hund schläft.\n").out.count("\n") == 1

@@ -15,7 +15,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -24,10 +24,22 @@ from torch.distributed.rendezvous import rendezvous
 from nmt.errors import NmtError
 from nmt.training import alarm, distributed
 
+_TIMEOUTS = {"alone": 1, "error": 10, "leaving": 10}  # seconds; the last two are started anew, which takes a while
 
-def main(silent: int, where: str) -> None:
-    """Join the other processes; the silent one is suspended, and the others wait for it."""
-    distributed.TIMEOUT = timedelta(seconds=1 if where == "alone" else 10)  # to start all on a busy machine
+
+def main(arguments: Sequence[str]) -> int:
+    """Join the other processes; the silent one is suspended, and the others wait for it. Returns the exit status."""
+    silent, where = int(arguments[0]), arguments[1]
+    try:
+        _join(silent, where)
+    except NmtError as error:
+        print(f"nmt-train: error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _join(silent: int, where: str) -> None:
+    distributed.TIMEOUT = timedelta(seconds=_TIMEOUTS.get(where, 5))
     if where != "error":
         alarm.PATIENCE = distributed.PATIENCE = 3.0
     if where == "error":
@@ -83,8 +95,4 @@ def main(silent: int, where: str) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main(int(sys.argv[1]), sys.argv[2])
-    except NmtError as error:
-        print(f"nmt-train: error: {error}", file=sys.stderr)
-        sys.exit(1)
+    sys.exit(main(sys.argv[1:]))

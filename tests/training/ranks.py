@@ -32,13 +32,17 @@ class Ended(NamedTuple):
 
 
 def launched(
-    main: Callable[[Sequence[str]], int], arguments: Sequence[Sequence[object]], limit: float = WAIT
+    main: Callable[[Sequence[str]], int],
+    arguments: Sequence[Sequence[object]],
+    limit: float = WAIT,
+    silent: int | None = None,
 ) -> list[Ended]:
     """Call `main` in one process per list of arguments, forked from one that has imported everything.
 
-    Each has the environment that torchrun would set, and ends with the status that `main` returns.
+    Each has the environment that torchrun would set, and ends with the status that `main` returns. The silent one is
+    not waited for: it is killed when the others have ended, so that its status is that of SIGKILL.
     """
-    found = in_server(_forked, main, [list(map(str, own)) for own in arguments], free_port(), limit)
+    found = in_server(_forked, main, [list(map(str, own)) for own in arguments], free_port(), limit, silent)
     late = [rank for rank, process in enumerate(found) if process.status == -signal.SIGXCPU]
     if late:
         pytest.fail(f"process {late} of {len(found)} had to be ended after {limit:.0f} seconds: {found}")
@@ -46,7 +50,11 @@ def launched(
 
 
 def _forked(
-    main: Callable[[Sequence[str]], int], arguments: Sequence[Sequence[str]], port: int, limit: float
+    main: Callable[[Sequence[str]], int],
+    arguments: Sequence[Sequence[str]],
+    port: int,
+    limit: float,
+    silent: int | None,
 ) -> list[Ended]:
     """Fork the processes of `launched` and wait for them; those that take too long are ended by SIGXCPU."""
     said = [TemporaryFile("w+", encoding="utf-8") for _ in arguments]  # noqa: SIM115 - they end with this call
@@ -54,6 +62,8 @@ def _forked(
     deadline = time.monotonic() + limit
     statuses: dict[int, int] = {}
     while len(statuses) < len(children):
+        if silent is not None and set(range(len(children))) - set(statuses) == {silent}:
+            os.kill(children[silent], signal.SIGKILL)
         for rank, child in enumerate(children):
             if rank not in statuses and (ended := os.waitpid(child, os.WNOHANG))[0]:
                 statuses[rank] = os.waitstatus_to_exitcode(ended[1])

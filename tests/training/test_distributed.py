@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import signal
 import socket
 import subprocess
 import sys
@@ -24,13 +25,13 @@ from nmt.training.alarm import Alarm
 from nmt.training.checkpoint import load_training_state
 from nmt.training.distributed import World
 from nmt.training.train import train
-from tests.training import rank_gradients, rank_training
+from tests.training import rank_gradients, rank_silent, rank_training
 from tests.training.rank_gradients import CASES, gradients
 from tests.training.ranks import ALONE, ROOT, WAIT, WAIT_IN_SILENCE, Ended, ended, free_port, launched, start, started
 from tests.training.tiny import assert_same_run, events, tiny_config
 
 LOST = "another process of this training has ended without an error message"
-SILENT = "process 1 of this training has not responded for 10 seconds"
+SILENT = "process 1 of this training has not responded for 5 seconds"
 UNMET = "the 2 processes of WORLD_SIZE did not find each other"
 NO_ANSWER = rf"{UNMET} \(no answer for \d+ seconds: one is stopped or out of reach\): start them with torchrun"
 # Settings with which results depend neither on random numbers nor on additional validations. The gradients of the
@@ -247,18 +248,12 @@ def test_torchrun_restarts_on_several_machines(tmp_path: Path) -> None:
 )
 def test_a_process_that_falls_silent_is_not_waited_for(ranks: int, silent: int, where: str, sentence: str) -> None:
     """A suspended process keeps its connections, like a machine that vanished. Another one reports it, and all end."""
-    processes = started("tests.training.rank_silent", [[silent, where]] * ranks)
-    try:
-        waiting = ended([process for rank, process in enumerate(processes) if rank != silent], WAIT_IN_SILENCE)
-        said = "".join(process.said for process in waiting)
-        assert [process.status for process in waiting] == [1] * len(waiting), said
-        assert said.count("nmt-train: error: ") == len(re.findall(f"nmt-train: error: {sentence}", said)) == 1, said
-        assert "Traceback" not in said and "terminate" not in said
-        assert processes[silent].poll() is None, "it was only stopped"
-    finally:
-        for process in processes:
-            process.kill()
-        processes[silent].communicate()
+    found = launched(rank_silent.main, [[silent, where]] * ranks, WAIT_IN_SILENCE, silent)
+    assert found[silent].status == -signal.SIGKILL, "it was only stopped"
+    said = "".join(process.said for process in found)
+    assert [process.status for rank, process in enumerate(found) if rank != silent] == [1] * (ranks - 1), said
+    assert said.count("nmt-train: error: ") == len(re.findall(f"nmt-train: error: {sentence}", said)) == 1, said
+    assert "Traceback" not in said and "terminate" not in said
 
 
 def test_a_store_that_never_answers_is_not_waited_for() -> None:
