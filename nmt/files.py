@@ -130,7 +130,10 @@ def resumable_directory(path: str | os.PathLike[str], wait: Callable[[], None]) 
                 shutil.rmtree(half_written) if half_written.is_dir() else half_written.unlink(missing_ok=True)
             yield partial
             _sync_tree(partial)
-            partial.replace(path)
+            if path.is_dir():  # somebody else has put the folder there, or a link to an equal one
+                shutil.rmtree(partial)
+            else:
+                partial.replace(path)
         except OSError as error:
             raise Unfinished(
                 f"{path} could not be written: {error.strerror or error} (what is done so far is kept in {partial}: "

@@ -45,6 +45,16 @@ def mode_of(path: Path) -> int:
     return stat.S_IMODE(path.stat().st_mode)
 
 
+def test_a_folder_that_has_come_into_being_meanwhile_is_kept(tmp_path: Path) -> None:
+    """Preparation makes a link to data that another process may be preparing under the link's name."""
+    (tmp_path / "there").mkdir()
+    with resumable_directory(tmp_path / "made", wait=lambda: None) as folder:
+        assert folder is not None
+        (tmp_path / "made").symlink_to("there")
+    assert (tmp_path / "made").is_symlink()
+    assert {path.name for path in tmp_path.iterdir()} == {"there", "made"}
+
+
 @pytest.fixture
 def umask() -> Iterator[None]:
     """Set an unusual umask, so that no hard-coded mode agrees with it by chance."""

@@ -31,6 +31,7 @@ _NODE = "__nmt__"  # the name under which hydra finds the configuration being co
 _ONE_AT_A_TIME = threading.Lock()  # hydra's state is global, so threads take turns
 # Keys that keep the file's value when an override chooses another preset of their group: limits and hardware.
 _STAYS = {"training": ("max_steps", "max_epochs", "max_minutes", "device", "threads", "workers")}
+_DEFAULTS = "defaults should be a list of presets and of choices such as model: luong"
 _SECTIONS = {field.name for field in dataclasses.fields(Config)} - {"seed", "run_dir"}
 
 
@@ -72,7 +73,9 @@ def compose(path: Path, overrides: Sequence[str]) -> dict[str, Any]:
     if "hydra" in node:
         raise ConfigError(f"{path}: hydra is not a key of the configuration")
     if not isinstance(entries := node.get("defaults", OmegaConf.create(["_self_"])), ListConfig):
-        raise ConfigError(f"{path}: defaults should be a list of presets and of choices such as model: luong")
+        raise ConfigError(f"{path}: {_DEFAULTS}")
+    if not all(isinstance(entry, str | DictConfig) for entry in entries):
+        raise ConfigError(f"{path}: {_DEFAULTS}")
     groups: dict[str, str] = {}
     single: list[Override] = []
     for override in map(parse_override, overrides):

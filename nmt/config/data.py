@@ -74,6 +74,11 @@ class CorpusConfig:
                 check_name(f"{key}.{side}_language", language)
         require(self.columns is None or self.tsv is not None, f"{key}.columns belongs to a tsv")
         require(not self.streaming or self.hub is not None, f"{key}.streaming belongs to a data set (hub)")
+        for name, usual in (("split", "train"), ("config", None), ("field", "translation")):
+            require(
+                self.hub is not None or getattr(self, name) == usual,
+                f"{key}.{name} belongs to a data set (hub): files are read whole, as they are",
+            )
         require(
             self.tag is None or TAG.fullmatch(self.tag) is not None,
             f"{key}.tag={self.tag}: a tag has up to 32 letters (a to z) and digits, with - _ . between or after them",
@@ -145,6 +150,7 @@ class DataConfig:
 
     def check(self) -> None:
         """Raise ConfigError for equal languages, a name that cannot be a file's, or a missing or ambiguous corpus."""
+        require(self.cache.strip() != "", "data.cache is empty: name a folder for prepared data")
         for name in self.test:
             check_name("data.test", name)
         check_name("data.source_language", self.source_language)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from nmt.config.migrate import SCHEMA, ConfigFile, differing, is_in_run, read_config_file, tell_changes
-from nmt.config.plain import resolve
+from nmt.config.plain import first_line, resolve
 from nmt.config.schema import Config, SearchConfig
 from nmt.config.typed import defaults, from_dict, keys, suggestion
 from nmt.errors import ConfigError, UsageError
@@ -57,6 +57,7 @@ def override_search(search: SearchConfig, overrides: Sequence[str]) -> SearchCon
     Raises UsageError for an override that is malformed, and ConfigError for an unknown key or an invalid value.
     """
     from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
     from yaml import YAMLError  # type: ignore[import-untyped]
 
     for override in overrides:
@@ -66,6 +67,8 @@ def override_search(search: SearchConfig, overrides: Sequence[str]) -> SearchCon
         given = OmegaConf.to_container(OmegaConf.from_dotlist(list(overrides)))
     except YAMLError as error:
         raise UsageError(f"--search {' '.join(overrides)}: a value is not valid YAML") from error
+    except OmegaConfBaseException as error:
+        raise UsageError(f"--search {' '.join(overrides)}: a value cannot be read: {first_line(error)}") from error
     assert isinstance(given, dict)
     return change_search(search, {str(key): value for key, value in given.items()})
 

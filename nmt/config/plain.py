@@ -20,6 +20,7 @@ from nmt.errors import ConfigError
 _LARGEST = 250_000  # bytes of a file; a configuration has about 3,000
 _DEEPEST = 50  # lists and mappings within each other; a configuration has 5
 _LONGEST = 10_000  # characters of a key or value
+_NOT_DECIMAL = re.compile(r"[-+]?(0[0-7_]+|[1-9][0-9_]*(:[0-5]?[0-9])+(\.[0-9_]*)?)")  # whole numbers to base 8 and 60
 _INTERPOLATION = re.compile(r"(?<!\\)(?:\\\\)*\$\{")  # `${` that OmegaConf does not read as escaped
 
 
@@ -74,6 +75,11 @@ def _check_form(text: str, path: Path) -> None:
             )
         if isinstance(event, yaml.ScalarEvent) and len(event.value) > _LONGEST:
             raise ConfigError(f"{line} has a key or value of more than {_LONGEST:,} characters")
+        if isinstance(event, yaml.ScalarEvent) and event.style is None and _NOT_DECIMAL.fullmatch(event.value):
+            raise ConfigError(
+                f"{line} has {event.value}, which YAML reads as an octal number or as one to the base 60: write it in "
+                "decimal or, if it is text, in quotes"
+            )
 
 
 def refuse_interpolations(value: Any, path: Path, key: str = "") -> None:

@@ -161,9 +161,9 @@ class FineTuneConfig:
 
     def check(self) -> None:
         """Raise ConfigError for keys that have no effect without a run to start from."""
-        for name in ("checkpoint", "freeze"):
+        for name, unused in (("checkpoint", None), ("freeze", [])):
             require(
-                self.run is not None or not getattr(self, name),
+                self.run is not None or getattr(self, name) == unused,
                 f"fine_tune.{name} belongs to a run to start from: set fine_tune.run=RUN_DIR",
             )
 
@@ -221,8 +221,13 @@ class Config:
         """Replace `~` at the beginning of the path by the home folder."""
         self.run_dir = self.run_dir and from_home(self.run_dir)
 
-    def check(self) -> None:
-        """Raise ConfigError, naming the key, for combinations of values that cannot work."""
+    def check(self, loaded: bool = False) -> None:
+        """Raise ConfigError, naming the key, for combinations of values that cannot work.
+
+        `loaded` says that the tokenizer of tokenizer.path or fine_tune.run was loaded, so that the section describes
+        it. Before, what depends on the tokenizer is not checked.
+        """
+        known = loaded or (self.tokenizer.path is None and self.fine_tune.run is None)
         for part in (self.model, self.data, self.tokenizer, self.training, self.fine_tune, self.search):
             part.check()
         self.training.guided_attention.check(self.data, self.model)
@@ -230,12 +235,12 @@ class Config:
             self.data.check_tags()
             check_byte_size(self.tokenizer, len(self.data.tags))
         require(
-            self.tokenizer.joint or not self.model.share_embeddings,
+            self.tokenizer.joint or not self.model.share_embeddings or not known,
             "model.share_embeddings needs one vocabulary for both languages: set tokenizer.joint=true, or "
             "model.share_embeddings=false",
         )
         require(
-            self.training.subword_sampling is None or self.tokenizer.algorithm in ("unigram", "bpe"),
+            self.training.subword_sampling is None or self.tokenizer.algorithm in ("unigram", "bpe") or not known,
             f"training.subword_sampling cannot be combined with tokenizer.algorithm={self.tokenizer.algorithm}, which "
             "has only one segmentation of a sentence: set tokenizer.algorithm=unigram or bpe",
         )
@@ -244,14 +249,13 @@ class Config:
             "training.rdrop compares two passes that differ in their dropout, and without dropout they are equal: "
             "set model.dropout above 0",
         )
-        self._check_unknown()
+        self._check_unknown(known)
 
-    def _check_unknown(self) -> None:
+    def _check_unknown(self, known: bool) -> None:
         replaces = f"search.replace_unknown={self.search.replace_unknown}"
         replaced = self.search.replace_unknown != "none"
-        trained = self.tokenizer.path is None and self.fine_tune.run is None  # otherwise `algorithm` is not yet known
         require(
-            not replaced or self.tokenizer.algorithm == "word" or not trained,
+            not replaced or self.tokenizer.algorithm == "word" or not known,
             f"{replaces} replaces whole words, but tokenizer.algorithm={self.tokenizer.algorithm} cuts words into "
             "pieces: set tokenizer.algorithm=word, or search.replace_unknown=none",
         )

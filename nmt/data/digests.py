@@ -35,14 +35,22 @@ class Digests:
         if state.st_size < LARGE or not settled:
             return _hash(file)
         name = str(path.resolve())
-        if (entry := self._kept().get(name, {})).get("stamp") == stamp:
-            return bytes.fromhex(entry["hash"])
+        if (known := self._known(name, stamp)) is not None:
+            return known
         found = _hash(file)
         with suppress(NmtError, OSError), atomic_write(self._path) as kept:
             json.dump(self._kept() | {name: {"stamp": stamp, "hash": found.hex()}}, kept, indent=1)
         return found
 
-    def _kept(self) -> dict[str, dict[str, Any]]:
+    def _known(self, name: str, stamp: list[int]) -> bytes | None:
+        """Return the hash of a file that is kept, or None if there is none, or none of the file as it is now."""
+        match self._kept().get(name):
+            case {"stamp": found, "hash": str(hashed)} if found == stamp:
+                with suppress(ValueError):
+                    return bytes.fromhex(hashed)
+        return None
+
+    def _kept(self) -> dict[str, Any]:
         try:
             kept = json.loads(self._path.read_text(encoding="utf-8"))
         except (OSError, ValueError):

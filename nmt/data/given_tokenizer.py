@@ -40,7 +40,7 @@ def given_tokenizer(config: Config, begun: Path | None = None) -> tuple[Config, 
     tokenizer = _load(path, config.data.tags, shown) if begun is None else _load_again(config, path, begun, shown)
     check_sampling(config, tokenizer, shown)
     config = dataclasses.replace(config, tokenizer=_settings(config.tokenizer, tokenizer))
-    config.check()
+    config.check(loaded=True)
     return config, tokenizer
 
 

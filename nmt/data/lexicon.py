@@ -17,7 +17,7 @@ ITERATIONS = 5
 _MOST_LINKS = 100_000_000  # the most links that a lexicon is learned from; each takes four bytes of memory
 _LINKS_AT_ONCE = 2_000_000  # links per block
 
-Pair = tuple[Ids, Ids]  # the ids of a source sentence and of its target sentence
+IdPair = tuple[Ids, Ids]  # the ids of a source sentence and of its target sentence
 Integers = NDArray[np.int64]
 
 
@@ -66,7 +66,7 @@ class _Links(NamedTuple):
     sizes: Integers  # [target tokens], the number of links of each token
 
 
-def learn_lexicon(pairs: Sequence[Pair], iterations: int = ITERATIONS) -> Lexicon:
+def learn_lexicon(pairs: Sequence[IdPair], iterations: int = ITERATIONS) -> Lexicon:
     """Learn a lexicon with the EM algorithm, starting from uniform probabilities; the result is deterministic."""
     width = 1 + max((int(target.max()) for _, target in pairs), default=0)
     known = np.empty(0, dtype=np.int64)
@@ -89,7 +89,7 @@ def learn_lexicon(pairs: Sequence[Pair], iterations: int = ITERATIONS) -> Lexico
     return Lexicon(sources, targets, probabilities)
 
 
-def pairs_to_learn_from(store: Store, log: Callable[[str], None], most_links: int = _MOST_LINKS) -> list[Pair]:
+def pairs_to_learn_from(store: Store, log: Callable[[str], None], most_links: int = _MOST_LINKS) -> list[IdPair]:
     """Return the pairs of `rows_to_learn_from` as ids; each sentence ends with EOS."""
     return [(store.source(row), store.target(row)) for row in rows_to_learn_from(store, log, most_links)]
 
@@ -114,7 +114,7 @@ def target_counts(store: Store, target_size: int) -> Integers:
     return counts
 
 
-def _blocks(pairs: Sequence[Pair], width: int) -> Iterator[_Links]:
+def _blocks(pairs: Sequence[IdPair], width: int) -> Iterator[_Links]:
     """Yield the links of all pairs in blocks of about _LINKS_AT_ONCE links.
 
     Entries have no index yet; each is represented by source id * width + target id.

@@ -17,11 +17,11 @@ from nmt.data import long_lines
 from nmt.data.alignments import Link, check_links, format_links, parse_links
 from nmt.data.characters import as_line
 from nmt.data.compression import lines
+from nmt.data.sources.source import Pair
 from nmt.data.tokenizer import Span, Tokenizer
 from nmt.data.words import word_spans, words_of_pieces
 from nmt.errors import NmtError
 
-Pair = tuple[str, str]
 Numbers = NDArray[np.integer[Any]]
 Ranges = NDArray[np.int32]  # [words, 2]: the first piece of each word, and the one after its last
 

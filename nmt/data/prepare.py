@@ -29,7 +29,7 @@ from nmt.data.store import Store
 from nmt.data.store_writer import StoreWriter
 from nmt.data.tokenizer import Tokenizer
 from nmt.data.vocabulary import fitting, train_tokenizer
-from nmt.errors import NmtError
+from nmt.errors import NmtError, require
 from nmt.files import atomic_directory, atomic_write, resumable_directory
 from nmt.reading import read_object, reading
 
@@ -71,7 +71,8 @@ def prepare(
     corpora = resolve(config.data)
     if config.data.path is not None and config.data.train:
         log(f"data: data.path={config.data.path} is used instead of data.train, data.val and data.test")
-    folder = Path(config.data.cache) / _key(config, corpora, tokenizer)
+    content = _content(config, corpora, tokenizer)
+    folder = Path(config.data.cache) / _key(config.data, content)
     with resumable_directory(folder, lambda: log(f"data: another process is preparing {folder}: waiting")) as work:
         if work is None:
             log(f"data: {folder} is prepared already")
@@ -85,20 +86,20 @@ def prepare(
             tidy(work)
     prepared = _open(folder)
     if config.tokenizer.vocab_size == "auto" and tokenizer is None:
-        _find_by_size(config, corpora, folder, prepared.tokenizer)
+        _find_by_size(config, content, folder, prepared.tokenizer)
     if work is None:
         tell_shared(_VAL, _val_shared(prepared), log)
     return prepared
 
 
-def _find_by_size(config: Config, corpora: Corpora, folder: Path, tokenizer: Tokenizer) -> None:
+def _find_by_size(config: Config, content: dict[str, Any], folder: Path, tokenizer: Tokenizer) -> None:
     """Make the prepared folder available under the size found for vocab_size=auto, which a run's config.yaml records.
 
     The folder's key for that size becomes a symbolic link to it, so that resuming the run prepares nothing again.
     """
     size = max(tokenizer.source_size, tokenizer.target_size)
-    sized = dataclasses.replace(config, tokenizer=dataclasses.replace(config.tokenizer, vocab_size=size))
-    link = folder.with_name(_key(sized, corpora, None))
+    sized = _trained_by(dataclasses.replace(config.tokenizer, vocab_size=size))
+    link = folder.with_name(_key(config.data, content | {"tokenizer": sized}))
     with suppress(OSError):  # the link exists, or the file system has no links: then the data is prepared once more
         link.symlink_to(folder.name, target_is_directory=True)
 
@@ -116,10 +117,18 @@ def _val_shared(prepared: Prepared) -> Shared:
 def hold_out(data: DataConfig, tokenizer: Tokenizer, folder: Path, log: Callable[[str], None]) -> HeldOut:
     """Encode only the validation set, with the tokenizer of a run, and store it in `folder`."""
     corpora = validation_set(data)
-    lines = [list(source.pairs(log)) for source in _sources(corpora, data)]
-    _store_val(lines, [corpus.tag for corpus in corpora], tokenizer, folder)
+    _store_val(_val_lines(corpora, data, log), [corpus.tag for corpus in corpora], tokenizer, folder)
     val = Store(folder)
     return HeldOut(tokenizer, val, _lines(val))
+
+
+def _val_lines(corpora: Sequence[CorpusConfig], data: DataConfig, log: Callable[[str], None]) -> list[list[Pair]]:
+    """Return the pairs of each corpus of the validation set; raises NmtError for a corpus without any."""
+    found = []
+    for source in _sources(corpora, data):
+        found.append(list(source.pairs(log)))
+        require(found[-1] != [], f"data.val: {source.name} has no pairs")
+    return found
 
 
 def _sources(corpora: Sequence[CorpusConfig], data: DataConfig) -> list[Source]:
@@ -156,8 +165,14 @@ def _read_report(path: Path) -> dict[str, Any]:
         return report
 
 
-def _key(config: Config, corpora: Corpora, tokenizer: Tokenizer | None) -> str:
-    """Return a folder name with a hash of the texts' content and of all settings that affect what is stored."""
+def _key(data: DataConfig, content: dict[str, Any]) -> str:
+    """Return a folder name with the languages and a hash of what `_content` has found."""
+    hashed = blake2b(json.dumps(content, sort_keys=True).encode(), digest_size=8).hexdigest()
+    return f"{data.source_language}-{data.target_language}-{hashed}"
+
+
+def _content(config: Config, corpora: Corpora, tokenizer: Tokenizer | None) -> dict[str, Any]:
+    """Return hashes of the texts' content and all settings that affect what is stored."""
     data = config.data
     languages = (data.source_language, data.target_language)
     train, digests = _sources(corpora.train, data), Digests(Path(data.cache))
@@ -175,15 +190,14 @@ def _key(config: Config, corpora: Corpora, tokenizer: Tokenizer | None) -> str:
         parts["tags"] = tags
     spoken = {*languages, *(language for source in train for language in source.languages)}
     if data.cleaning.max_ratio is not None and any(map(has_long_signs, spoken)):
-        # part of the key because an older version, which compared lengths in characters, kept other pairs
-        parts["ratio"] = "signs by the letters that they stand for"
+        # part of the key because older versions, which counted letters otherwise, kept other pairs
+        parts["ratio"] = "signs by the letters that they stand for, half-width kana too"
     if any(corpus.alignments for corpus in corpora.train):
         parts["alignments"] = [_digest(corpus.alignments, digests) for corpus in corpora.train]
     own_languages = [(corpus.source_language, corpus.target_language) for corpus in corpora.train]
     if data.cleaning.wrong_language is not None and any(map(any, own_languages)):
         parts["corpus_languages"] = own_languages
-    hashed = blake2b(json.dumps(parts, sort_keys=True).encode(), digest_size=8).hexdigest()
-    return f"{languages[0]}-{languages[1]}-{hashed}"
+    return parts
 
 
 def _digest(alignments: str | None, digests: Digests) -> str | None:
@@ -203,10 +217,12 @@ def _trained_by(config: TokenizerConfig) -> dict[str, Any]:
 def _prepare(config: Config, corpora: Corpora, work: Path, crew: Crew, tokenizer: Tokenizer | None) -> dict[str, Any]:
     """Prepare all data in the folder `work`, which may be partly filled already, and return the report."""
     data, log = config.data, crew.say
-    val = [list(source.pairs(log)) for source in _sources(corpora.val, data)]
+    val = _val_lines(corpora.val, data, log)
     alignments = [corpus.alignments for corpus in corpora.train]
     cleaner = clean(data.cleaning, _sources(corpora.train, data), alignments, work, crew)
     cleaning.tell(cleaner.report(), log)  # before the tokenizer, whose training may fail on the text that is left
+    if not cleaner.read:
+        raise NmtError("data.train has no pairs")
     if not cleaner.kept:
         raise NmtError("cleaning dropped every training pair: see data.cleaning for the limits")
     if (work / "tokenizer").is_dir():

@@ -16,8 +16,7 @@ from nmt.config.data import CleaningConfig
 from nmt.config.languages import known_as
 from nmt.data.characters import has_control
 from nmt.data.language_id import identify
-
-Pair = tuple[str, str]  # source and target, white space normalised
+from nmt.data.sources.source import Pair
 
 _LONGEST_PIECE = 16  # characters of the longest piece that SentencePiece learns; words are shorter in every language
 _LONGEST_PHRASE = 10  # words of the longest phrase whose repetition is looked for
@@ -31,7 +30,12 @@ _WORTH = {
     "HANGUL SYLLABLE": 3,
     "YI SYLLABLE": 3,
     "HIRAGANA LETTER": 2,
+    "HIRAGANA ITERATION MARK": 2,
+    "HIRAGANA VOICED ITERATION MARK": 2,
     "KATAKANA LETTER": 2,
+    "KATAKANA ITERATION MARK": 2,
+    "KATAKANA VOICED ITERATION MARK": 2,
+    "HALFWIDTH KATAKANA LETTER": 2,
     "KATAKANA-HIRAGANA PROLONGED SOUND MARK": 2,
     "ETHIOPIC SYLLABLE": 2,
 }

@@ -206,7 +206,7 @@ class SubwordSampling:
 
         With `links`, those of the store are returned, too, between the sampled pieces.
         """
-        place = np.random.SeedSequence([seed % 2**64, epoch, position])
+        place = np.random.SeedSequence([seed, epoch, position])
         source_random, target_random = (Random(int(state)) for state in place.generate_state(2, np.uint64))
         sources: list[Sentence] = [store.source(row) for row in rows]
         targets: list[Sentence] = [store.target(row) for row in rows]
@@ -293,6 +293,5 @@ class _Lines:
                     pieces = [part] if part in self._symbols else self._sampler(part, random)
                     yield from (ids[piece] for piece in pieces)
             else:
-                yield from self._model.encode([word.removeprefix(SPACE)])[0][
-                    :-1
-                ]  # without the ▁ that encoding adds, and without EOS
+                *unknown, _eos = self._model.encode([word.removeprefix(SPACE)])[0]  # encoding adds the ▁ again
+                yield from unknown

@@ -29,9 +29,11 @@ from nmt.data.store_writer import Packed, StoreWriter, pack
 from nmt.data.tokenizer import Tokenizer
 from nmt.files import atomic_write
 from nmt.progress import Progress
+from nmt.reading import read_object, reading
 
 _MOST_WORKERS = 16  # the default's limit: more would only wait for the one process that reads and writes
 _TASK = Task("preparation", "blocks", "data.workers", none=1, ahead=2)
+_AGAIN = "remove the folder {}, then prepare again"
 _COMMIT = 16  # blocks between two commits of the store to disk
 
 Place = TypeVar("Place")
@@ -97,7 +99,8 @@ def clean(
     """
     cleaner, blocks, done = Cleaner(config), Blocks(folder / "cleaned"), folder / "cleaned.json"
     if done.is_file():
-        cleaner.restore(json.loads(done.read_text("utf-8")))
+        with reading(done, _AGAIN.format(folder)):
+            cleaner.restore(read_object(done))
         return cleaner
     numbers = blocks.numbers()
     state = state_of(blocks.path(numbers[-1])) if numbers else State(0, None, cleaner.report())
@@ -219,9 +222,10 @@ def store(
     blocks, record, train = Blocks(folder / "cleaned"), folder / "stored.json", folder / "train"
     stored, committed = 0, []
     if record.is_file():
-        found = json.loads(record.read_text("utf-8"))
-        stored, committed = found["blocks"], found["pairs"]
-        cleaner.restore(found["report"])
+        with reading(record, _AGAIN.format(folder)):
+            found = read_object(record)
+            stored, committed = found["blocks"], found["pairs"]
+            cleaner.restore(found["report"])
         blocks.delete(range(stored))
     train.mkdir(exist_ok=True)
     numbers = blocks.numbers()

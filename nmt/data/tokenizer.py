@@ -270,7 +270,7 @@ class Model:
         words = iter(unknown)
         pieces = [f" {next(words)}" if id == UNK else self.names[id] for id in ids]
         text = self._processor.decode(pieces)
-        return as_line(outside(text.removeprefix(" ") if ids[0] == UNK else text))
+        return as_line(outside(text.removeprefix(" ") if ids and ids[0] == UNK else text))
 
     def pieces(self, ids: Sequence[int]) -> list[str]:
         """Return the piece of each id as text; unlike `names`, different ids may have equal text."""

@@ -6,14 +6,14 @@ import dataclasses
 import io
 import math
 import re
-from collections.abc import Callable, Iterable, Sequence, Set
+from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 from itertools import chain
 
 import sentencepiece
 
 from nmt.config.data import TokenizerConfig
 from nmt.data.characters import find_foreign, name_of
-from nmt.data.reserved import inside, learnable, normaliser, outside
+from nmt.data.reserved import SPACE, inside, learnable, normaliser, outside
 from nmt.data.sentencepiece_model import byte_model, keep_whole
 from nmt.data.tokenizer import BOS, EOS, PAD, SPECIAL, UNK, Tokenizer, tag_name
 from nmt.errors import ConfigError, NmtError
@@ -97,6 +97,9 @@ def _train(
     controls = [tag_name(tag) for tag in tags]  # SentencePiece gives them the ids after EOS
     symbols = _symbols(config)
     known = set("".join(map(normaliser(config.normalization), characters)))
+    needed = {*known}  # characters that have to be pieces
+    if of_characters := config.algorithm == "char" and config.character_coverage == 1 and not config.byte_fallback:
+        lines = _noting(lines, normaliser(config.normalization), symbols, needed)
     try:
         sentencepiece.SentencePieceTrainer.train(
             sentence_iterator=learnable(lines, config.normalization, [*SPECIAL, *controls], _LONGEST_PART),
@@ -122,7 +125,28 @@ def _train(
         )
     except RuntimeError as error:
         raise _refusal(config, str(error), of_language) from error
+    if of_characters:  # SentencePiece drops characters silently then
+        _check_characters(model.getvalue(), needed, config, of_language)
     return keep_whole(model.getvalue()) if config.symbols else model.getvalue()
+
+
+def _noting(
+    lines: Iterable[str], normalise: Callable[[str], str], symbols: Sequence[str], characters: set[str]
+) -> Iterator[str]:
+    """Yield the lines, and add to `characters` those of each, after normalising it and outside of symbols."""
+    cut = re.compile("|".join(map(re.escape, symbols)) or "(?!)")
+    for line in lines:
+        characters.update(cut.sub("", normalise(line)))
+        yield line
+
+
+def _check_characters(model: bytes, characters: Set[str], config: TokenizerConfig, of_language: str) -> None:
+    """Raise SizeRefused if a model lacks some of these characters."""
+    processor = sentencepiece.SentencePieceProcessor()
+    processor.LoadFromSerializedProto(model)
+    pieces = {processor.id_to_piece(id) for id in range(processor.get_piece_size())}
+    if missing := len({character.replace(" ", SPACE) for character in characters} - pieces):
+        raise _too_small(config, of_language, len(pieces) + missing)
 
 
 def _symbols(config: TokenizerConfig) -> list[str]:
@@ -147,9 +171,14 @@ def _refusal(config: TokenizerConfig, message: str, of_language: str) -> NmtErro
             f"{size} is more than the training text{of_language} supports: at most {most[1]} is possible", int(most[1])
         )
     if least := re.search(r"smaller than required_chars\. \d+ vs (\d+)", message):
-        return SizeRefused(
-            f"{size} is too small for the characters of the training text{of_language}: set it to at least {least[1]}, "
-            "or lower tokenizer.character_coverage (with tokenizer.byte_fallback=true for the other characters)",
-            int(least[1]),
-        )
+        return _too_small(config, of_language, int(least[1]))
     return NmtError(f"the tokenizer{of_language} could not be trained: {message}")
+
+
+def _too_small(config: TokenizerConfig, of_language: str, least: int) -> SizeRefused:
+    return SizeRefused(
+        f"tokenizer.vocab_size={config.vocab_size} is too small for the characters of the training text{of_language}: "
+        f"set it to at least {least}, or lower tokenizer.character_coverage (with tokenizer.byte_fallback=true for the "
+        "other characters)",
+        least,
+    )

@@ -64,7 +64,7 @@ def inherit(config: Config) -> tuple[Config, Tokenizer | None]:
         raise ConfigError(str(error) if goes_on else f"fine_tune.run: {error}") from error
     _refuse_new_tags(config.data, tokenizer, base)
     config = dataclasses.replace(config, tokenizer=_section(config.tokenizer, theirs.tokenizer, base))
-    config.check()
+    config.check(loaded=True)
     check_sampling(config, tokenizer, f"the vocabulary of fine_tune.run={base}")
     if not goes_on:
         _refuse_another_model(config, theirs, base)

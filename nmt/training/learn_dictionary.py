@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from nmt.data.lexicon import Pair, learn_lexicon, rows_to_learn_from
+from nmt.data.lexicon import IdPair, learn_lexicon, rows_to_learn_from
 from nmt.data.words import without_punctuation
 from nmt.inference.dictionary import save_dictionary
 from nmt.training.learn_shortlist import prepared_again
@@ -46,7 +46,7 @@ def learn_dictionary(lines: Iterable[tuple[str, str]]) -> dict[str, str]:
     return {word: words[target - 1] for word, target in sorted(mutual.items())}
 
 
-def _best(pairs: Sequence[Pair], words: int) -> NDArray[np.int64]:
+def _best(pairs: Sequence[IdPair], words: int) -> NDArray[np.int64]:
     """Return the most probable translation of each word [words + 1], or the empty word if no translation is likely."""
     lexicon = learn_lexicon([(np.append(source, _EMPTY), target) for source, target in pairs if len(target)])
     return lexicon.likely(_LIKELY).best(1, words + 1, filler=_EMPTY)[:, 0]

@@ -11,11 +11,13 @@ from typing import Any
 
 import pytest
 
-from nmt.config.data import CorpusConfig, DataConfig
+from nmt.config.data import CleaningConfig, CorpusConfig, DataConfig
+from nmt.data.cleaning import Rules
 from nmt.data.compression import read_lines
 from nmt.data.corpora import check_test_sets, resolve
 from nmt.data.corpora import test_sets as sets_of_tests
 from nmt.data.digests import Digests
+from nmt.data.extent import Extent
 from nmt.data.sources import hub, source_of
 from nmt.errors import ConfigError, NmtError
 
@@ -271,6 +273,16 @@ def test_saved_data_sets_and_folders_of_files(tmp_path: Path, datasets: Any, sha
     for where, split in ((alone, "test"), (renamed, "validation")):
         with pytest.raises(ConfigError, match=f"is a single split that was saved by itself, not '{split}'"):
             read(CorpusConfig(hub=where, split=split))
+
+
+def test_line_breaks_of_a_data_set_become_spaces_and_are_counted_in_training_text(
+    tmp_path: Path, datasets: Any
+) -> None:
+    flat(datasets).save_to_disk(tmp_path / "saved")
+    source = source_of(CorpusConfig(hub=str(tmp_path / "saved")), "de", "en")
+    ((block, _),) = source.blocks(None, print, Extent())
+    examined = list(map(Rules(CleaningConfig(), ("de", "en")).examine, block))
+    assert [(pair.source, pair.mended) for pair in examined] == [("eins", 0), ("zwei Zeilen", 1), ("drei", 0)]
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import time
 from pathlib import Path
@@ -71,9 +72,15 @@ def test_small_and_fresh_files_are_not_kept(
 def test_a_folder_that_cannot_be_used_does_no_harm(tmp_path: Path, hashed: list[bytes]) -> None:
     path = write(tmp_path / "file", b"a" * 20)
     first = digest(tmp_path / "file", path)  # a file, so the cache cannot be written
-    for content in ("{", "[]"):
+    damaged = ("{", "[]", json.dumps({str(path): [1]}), json.dumps({str(path): {"stamp": _stamp(path), "hash": "x"}}))
+    for content in damaged:
         (tmp_path / "digests.json").write_text(content)
         assert digest(tmp_path, path) == first
-    assert len(hashed) == 3
+    assert len(hashed) == 5
     assert digest(tmp_path, path) == first
-    assert len(hashed) == 3
+    assert len(hashed) == 5
+
+
+def _stamp(path: Path) -> list[int]:
+    state = path.stat()
+    return [state.st_size, state.st_mtime_ns, state.st_ctime_ns, state.st_ino]

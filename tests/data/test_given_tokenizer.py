@@ -13,7 +13,7 @@ import sentencepiece
 
 from nmt.cli.prepare import main as prepare_command
 from nmt.config.data import TokenizerConfig
-from nmt.config.load import config_from_dict, config_to_dict, read_config, save_config
+from nmt.config.load import config_from_dict, config_to_dict, load_config, read_config, save_config
 from nmt.config.schema import Config
 from nmt.data.given_tokenizer import adopt
 from nmt.data.prepare import prepare
@@ -195,6 +195,8 @@ def test_two_models_are_one_for_each_language(config: Config, tmp_path: Path) ->
         (folder / f"{side}.model").write_bytes(foreign(made_up_lines(300, seed), vocab_size=50 + seed))
     with pytest.raises(ConfigError, match=r"model\.share_embeddings needs one vocabulary .*share_embeddings=false"):
         inherit(with_path(config, folder))
+    given = {"tokenizer.algorithm": "char", "training.subword_sampling": "0.1", "model.share_embeddings": "false"}
+    load_config("embedded", [f"tokenizer.path={folder}", *(f"{key}={value}" for key, value in given.items())])
     model = config_to_dict(config)["model"] | {"share_embeddings": False}
     asked, tokenizer = inherit(with_path(config, folder, model=model))
     assert tokenizer is not None and not tokenizer.joint and not asked.tokenizer.joint

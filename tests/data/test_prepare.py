@@ -173,7 +173,7 @@ def test_own_languages_of_a_corpus_shape_what_is_stored_where_they_are_looked_at
         found = set()
         for language in (None, "nl"):
             config.data.train[0].source_language = language
-            found.add(module._key(config, module.resolve(config.data), None))
+            found.add(module._key(config.data, module._content(config, module.resolve(config.data), None)))
         return found
 
     text = str(config.data.path)
@@ -225,6 +225,35 @@ def test_large_text_is_sampled_evenly_for_the_tokenizer(config: Config, monkeypa
     assert set(np.diff(numbers)) <= {9, 10, 11}
     assert [pairs[number - 1][1] for number in numbers] == seen[1]
     assert UNK not in tokenizer.encode_target(["☃"])[0], "a character that recurs is known, sampled or not"
+
+
+def test_a_corpus_without_pairs_is_refused(config: Config, tmp_path: Path) -> None:
+    (tmp_path / "named.tsv").write_text("de\ten\n")
+    datasets = pytest.importorskip("datasets")
+    (tmp_path / "nothing").mkdir()
+    datasets.Dataset.from_dict({"de": ["eins"], "en": ["one"]}).select([]).to_parquet(
+        tmp_path / "nothing" / "a.parquet"
+    )
+    full = CorpusConfig(prefix=str(tmp_path / "text" / "train"))
+    tsv = CorpusConfig(tsv=str(tmp_path / "named.tsv"))
+    hub = CorpusConfig(hub=str(tmp_path / "nothing"), split="train", streaming=True)
+    for train, val, sentence in (
+        (tsv, full, r"named\.tsv is empty, but for the names of its columns"),
+        (full, tsv, r"named\.tsv is empty, but for the names of its columns"),
+        (hub, full, r"data\.train has no pairs"),
+        (full, hub, r"data\.val: nothing has no pairs"),
+    ):
+        data = dataclasses.replace(config.data, path=None, train=[train], val=val)
+        with pytest.raises(NmtError, match=sentence):
+            run(dataclasses.replace(config, data=data))
+
+
+@pytest.mark.parametrize("key", ["split", "config", "field"])
+def test_files_have_nothing_of_a_data_set(config: Config, tmp_path: Path, key: str) -> None:
+    given: dict[str, Any] = {"prefix": "x", key: "other"}
+    data = dataclasses.replace(config.data, path=None, train=[CorpusConfig(**given)], val=CorpusConfig(prefix="x"))
+    with pytest.raises(ConfigError, match=rf"data\.train\[0\]\.{key} belongs to a data set \(hub\)"):
+        data.check()
 
 
 def test_failures_are_sentences_and_leave_nothing(config: Config, tmp_path: Path) -> None:

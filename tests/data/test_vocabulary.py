@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import random
 
 import pytest
@@ -31,6 +32,21 @@ def test_any_text_has_a_vocabulary_that_spells_it(algorithm: str, joint: bool) -
         source, target = text(words, "abcdefg", 1), text(words, "stuvwxyz", 2)
         tokenizer = fitted(source, target, config)
         assert [tokenizer.decode_target(ids) for ids in tokenizer.encode_target(target)] == target
+
+
+def test_a_vocabulary_of_characters_lacks_none() -> None:
+    lines = ["Frankfurt <sym>", "ça va? ▁"]
+    for symbols in ([], ["<sym>"]):
+        for joint in (True, False):
+            config = TokenizerConfig(algorithm="char", vocab_size=12, joint=joint, symbols=symbols)
+            with pytest.raises(SizeRefused, match=r"vocab_size=12 is too small for the characters") as refusal:
+                train_tokenizer(config, lines, lines)
+            enough = dataclasses.replace(config, vocab_size=refusal.value.possible)
+            tokenizer = train_tokenizer(enough, lines, lines)
+            assert tokenizer.target_size == refusal.value.possible
+            assert [tokenizer.decode_target(ids) for ids in tokenizer.encode_target(lines)] == lines
+    config = TokenizerConfig(algorithm="char", vocab_size=280, byte_fallback=True)
+    assert train_tokenizer(config, lines, lines).source_size <= 280
 
 
 def test_it_grows_with_the_text_and_ends_at_32_000() -> None:

@@ -25,8 +25,9 @@ _SECONDS = 5  # the longest wait for an answer of the hub
 class DataSet(Source):
     """One split of a data set, which is downloaded unless it is already on this machine.
 
-    The languages are the keys of the nested column `field`, as in WMT14, or have a column each, as in Multi30k. A line
-    break within a text becomes a space; a missing text (null) becomes an empty line.
+    The languages are the keys of the nested column `field`, as in WMT14, or have a column each, as in Multi30k. A
+    missing text (null) is an empty line. Line breaks within a text become spaces; in training text (`cut`), cleaning
+    replaces and counts them.
     """
 
     hub: str  # the name on the hub, or a local folder
@@ -55,7 +56,8 @@ class DataSet(Source):
         for number, block in enumerate(rows.iter(ROWS)):
             if extent is not None:
                 extent.reach(number * ROWS, len(rows))
-            yield from self.pairs_of(block, nested)
+            pairs = self.pairs_of(block, nested)
+            yield from pairs if cut else map(as_lines, pairs)
 
     def load(self) -> Any:
         """Return the split as a memory-mapped `datasets.Dataset`, or as an `IterableDataset` if it is streamed."""
@@ -98,12 +100,12 @@ class DataSet(Source):
         return nested
 
     def pairs_of(self, block: Mapping[str, Any], nested: bool) -> Iterator[Pair]:
-        """Yield the pairs of a block of rows, given as a mapping from column names to lists of cells."""
+        """Yield the pairs of a block of rows, given as a mapping from column names to lists of cells, unchanged."""
         sides = (
             [(cell or {}).get(lang) for cell in block[self.field]] if nested else block[lang] for lang in self.languages
         )
         for source, target in zip(*sides, strict=True):
-            yield _line(source), _line(target)
+            yield _text(source), _text(target)
 
     @property
     def _is_part(self) -> bool:
@@ -154,10 +156,15 @@ def is_saved(name: str) -> bool:
     return any((Path(name) / file).is_file() for file in ("state.json", "dataset_dict.json"))
 
 
-def _line(text: object) -> str:
-    if text is not None and not isinstance(text, str):
-        raise ConfigError(f"a column of a data set is not text: it contains {text!r}")
-    return " ".join((text or "").splitlines())
+def _text(cell: object) -> str:
+    if cell is not None and not isinstance(cell, str):
+        raise ConfigError(f"a column of a data set is not text: it contains {cell!r}")
+    return cell or ""
+
+
+def as_lines(pair: Pair) -> Pair:
+    """Return a pair of texts as lines: line breaks become spaces."""
+    return " ".join(pair[0].splitlines()), " ".join(pair[1].splitlines())
 
 
 def _datasets_for(name: str) -> Any:

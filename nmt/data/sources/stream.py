@@ -44,7 +44,7 @@ class Stream(DataSet):
 
     def pairs(self, say: Say, extent: Extent | None = None, cut: bool = False) -> Iterator[Pair]:
         """Yield the pairs row by row."""
-        return chain.from_iterable(pairs for pairs, _ in self._rows_from(None, say))
+        return map(hub.as_lines, chain.from_iterable(pairs for pairs, _ in self._rows_from(None, say)))
 
     def blocks(self, place: Any, say: Say, extent: Extent) -> Iterator[tuple[list[Pair], Any]]:
         """Yield the pairs after `place` in blocks, each with the place after it."""

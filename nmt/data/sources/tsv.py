@@ -35,7 +35,7 @@ class Tsv(Source):
 
     def pairs(self, say: Say, extent: Extent | None = None, cut: bool = False) -> Iterator[Pair]:
         """Yield the cells of the source and target languages, line by line; both are the line itself if it is cut."""
-        number, order = 0, self.columns or list(self.languages)
+        number, named, order = 0, False, self.columns or list(self.languages)
         for number, line in enumerate(lines(self.path, extent, cut), start=1):
             cells = line.split("\t")
             if number == 1:
@@ -53,8 +53,8 @@ class Tsv(Source):
                     f"({', '.join(order)})"
                 )
             yield cells[source], cells[target]
-        if number == 0:
-            raise NmtError(f"{self.path} is empty")
+        if number == int(named):
+            raise NmtError(f"{self.path} is empty" + (", but for the names of its columns" if named else ""))
 
     def _places(self, columns: Sequence[str]) -> tuple[int, int]:
         for language in self.languages:

@@ -111,6 +111,7 @@ def test_any_key_of_the_search_can_be_given(run: Path, call) -> None:
         ("=5", "--search =5 should be KEY=VALUE"),
         ("beam_size=[", "--search beam_size=[: a value is not valid YAML"),
         ("length_penalty=1000", "search.length_penalty=1000: expected a number from 0 to 10"),
+        ("beam_size=${", "--search beam_size=${: a value cannot be read: "),
         ("stopp=full", "stopp is not a key of search; nearest: stop"),
         ("foo=1", "foo is not a key of search: it has beam_size, length_penalty, "),
         ("max_steps=1", "max_steps is not a key of search: it has beam_size, "),
