@@ -77,6 +77,8 @@ def test_a_string_gives_one_result_and_a_list_gives_a_list(run: Path) -> None:
     [
         (None, r"the text must be a string or a list of strings, not None"),
         (b"ba", r"the text is bytes: decode it"),
+        (["ba", "ba \ud800"], r"the text at index 1 has half of a surrogate pair at character 3, which is no Unicode"),
+        ("\udcff", r"the text at index 0 has half of a surrogate pair at character 0"),
         (7, r"not of type int"),
         ({"ba": 1}, r"not of type dict"),
         ({"ba"}, r"not of type set"),
@@ -140,9 +142,11 @@ def test_without_a_target_the_attention_is_that_of_the_translation(run: Path) ->
     shown = translator.attention(LINES)
     assert [one.text for one in shown] == translator.translate(LINES)
     for one, other in zip(shown, translator.attention(LINES, [one.text for one in shown]), strict=True):
-        np.testing.assert_allclose(one.weights, other.weights, atol=1e-5)
         assert (one.source, one.target) == (other.source, other.target)
     assert shown[4].source == shown[4].target == [END]
+    for one, translation in zip(translator.attention(LINES, by="pieces"), translator.nbest(LINES), strict=True):
+        tokens = [*translation.hypotheses[0].tokens, 3]  # the end of sentence
+        assert one.target == translator.tokenizer.target_pieces(tokens), "of the hypothesis, not of its text"
 
 
 @pytest.mark.parametrize("by", ["words", "pieces"])

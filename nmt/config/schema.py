@@ -7,6 +7,7 @@ in docs/configuration.md.
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
@@ -201,7 +202,7 @@ class SearchConfig:
 
     def shortest(self, source_tokens: int) -> int:
         """Return the least tokens that a translation of this many source tokens must have, end of sentence included."""
-        return int(source_tokens * self.min_length_ratio)
+        return math.ceil(source_tokens * self.min_length_ratio - 1e-9)  # 10 x 0.7 is slightly above 7
 
 
 @dataclass(kw_only=True)
@@ -249,9 +250,14 @@ class Config:
             "training.rdrop compares two passes that differ in their dropout, and without dropout they are equal: "
             "set model.dropout above 0",
         )
-        self._check_unknown(known)
+        self._check_search(known)
 
-    def _check_unknown(self, known: bool) -> None:
+    def _check_search(self, known: bool) -> None:
+        require(
+            self.search.coverage_penalty == 0 or not isinstance(self.model, RnnEncDecConfig),
+            f"search.coverage_penalty={self.search.coverage_penalty:g} needs attention, but model.family=rnn_encdec "
+            "reads the source as one fixed vector: choose another model, or set search.coverage_penalty=0",
+        )
         replaces = f"search.replace_unknown={self.search.replace_unknown}"
         replaced = self.search.replace_unknown != "none"
         require(

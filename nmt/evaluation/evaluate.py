@@ -218,7 +218,7 @@ def _translate(
     progress = Progress("sentences", log, len(test_set.sources), every=15.0)
     progress.reach(0)
     start = time.perf_counter()
-    translations = translator.translate_nbest(
+    translations = translator.nbest(
         test_set.sources, tags=test_set.tags, progress=lambda more: progress.reach(progress.done + more)
     )
     return [translation.text for translation in translations], time.perf_counter() - start

@@ -99,7 +99,7 @@ def in_batches(
 
 
 def sample_pieces(
-    engine: Engine,
+    engine: FullEngine,
     pieces: list[Piece],
     samples: int,
     sampling: Sampling,
@@ -108,8 +108,6 @@ def sample_pieces(
     progress: Callable[[int], None] | None,
 ) -> list[list[Hypothesis]]:
     """Draw `samples` translations of each piece, with random numbers that depend on its line number and segment."""
-    if not isinstance(engine, FullEngine):
-        raise UsageError('this engine can only search for translations: use engine="native" to draw samples')
     if samples < 1:
         raise UsageError(f"{samples} samples cannot be drawn: ask for 1 or more")
 

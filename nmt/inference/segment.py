@@ -13,6 +13,7 @@ from sentencex import segment
 from nmt.config.languages import language_of
 
 _CLOSING = "\"'”’»)\\]」』）】》"
+_ENDS = ".!?…。．！？؟۔।॥]\"'”’»)」』）】》"  # characters with which a sentence ends, also without a space after it
 # Where a sentence may be cut, best places first. White space stays with the piece before it.
 _BREAKS = (
     re.compile(rf"(?:[,;:،؛]+[{_CLOSING}]*(?=\s)|[，；：、]+[{_CLOSING}]*|\s[–—-](?=\s))\s*"),  # clause
@@ -31,9 +32,12 @@ def split_to_fit(line: str, fits: Callable[[str], bool], language: str) -> list[
     """
     if fits(line):
         return [line]
-    pieces = []
+    pieces: list[str] = []
     for sentence in _sentences(line, language):
-        pieces += [sentence] if fits(sentence) else _pack(_units(sentence, 0), fits, 1)
+        if pieces and not sentence.strip() and fits(pieces[-1] + sentence):  # so that words are not joined
+            pieces[-1] += sentence
+        else:
+            pieces += [sentence] if fits(sentence) else _pack(_units(sentence, 0), fits, 1)
     return pieces
 
 
@@ -46,12 +50,17 @@ def join_translations(sources: Sequence[str], translations: Sequence[str]) -> st
     joined, before = "", ""
     for source, translation in zip(sources, translations, strict=True):
         if joined and translation:
-            cut_in_word = not before[-1].isspace() and not _unspaced(before[-1]) and not _between_spaces(before[-1])
-            tight = cut_in_word or _unspaced(joined[-1]) or _unspaced(translation[0])
+            tight = _is_cut(before) or _unspaced(joined[-1]) or _unspaced(translation[0])
             joined += "" if tight else " "
         joined += translation
         before = source
     return joined
+
+
+def _is_cut(piece: str) -> bool:
+    """Return whether a piece that is not the last ends inside of a word: not with white space or a sentence."""
+    last = piece[-1]
+    return not (last.isspace() or last in _ENDS or _unspaced(last) or _between_spaces(last))
 
 
 def _sentences(line: str, language: str) -> Iterator[str]:

@@ -48,7 +48,7 @@ def list_of(texts: str | Iterable[str], what: str = "text") -> list[str]:
     of the texts in its message.
     """
     if isinstance(texts, str):
-        return [texts]
+        texts = [texts]
     if isinstance(texts, bytes | bytearray):
         raise UsageError(f"the {what} is bytes: decode it first, for example with {what}.decode('utf-8')")
     if not isinstance(texts, Iterable) or isinstance(texts, Mapping | Set):
@@ -57,6 +57,13 @@ def list_of(texts: str | Iterable[str], what: str = "text") -> list[str]:
     for place, text in enumerate(listed):
         if not isinstance(text, str):
             raise UsageError(f"each {what} must be a string, but the one at index {place} of the list is {_kind(text)}")
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            raise UsageError(
+                f"the {what} at index {place} has half of a surrogate pair at character {error.start}, which is no "
+                "Unicode text: was a file read with another encoding than its own?"
+            ) from error
     return listed
 
 

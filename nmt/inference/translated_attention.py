@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from itertools import islice
+from itertools import islice, pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from nmt.data.tokenizer import EOS
+from nmt.data.words import word_spans
 from nmt.inference.hypotheses import Translation
-from nmt.inference.word_attention import DEFAULT, PieceAttention, Select, Side, piece_attention
+from nmt.inference.word_attention import DEFAULT, PieceAttention, Select, Side, side_attention, sides_of
 
 if TYPE_CHECKING:
     from nmt.data.tokenizer import Span, Tokenizer
@@ -25,18 +27,40 @@ def translated_pieces(
 ) -> list[PieceAttention]:
     """Return the attention between the pieces of each source line, with its tag, and those of its first hypothesis.
 
-    If a line was translated in segments, each segment is forced through the model separately: weights between different
-    segments are zero, and every segment has its own end of sentence. A line that was not translated, such as an empty
-    line, only has the end of sentence.
+    The tokens of a hypothesis are those that the search found, which encoding its text need not give again. If a line
+    was translated in segments, each segment is forced through the model separately: weights between different segments
+    are zero, and every segment has its own end of sentence. A line that was not translated, such as an empty line, only
+    has the end of sentence.
     """
-    sources, targets, segment_tags = [], [], []
+    sources, targets, segment_tags, found_ids = [], [], [], []
     for translation, tag in zip(translations, tags or [None] * len(translations), strict=True):
         segments = translation.hypotheses[0].segments
         sources += [segment.source for segment in segments] or [""]
         targets += [segment.text for segment in segments] or [""]
         segment_tags += [tag] * max(len(segments), 1)
-    found = iter(piece_attention(model, tokenizer, sources, targets, selection, segment_tags))
+        found_ids += [segment.target_ids for segment in segments] or [[]]
+    pairs = [
+        (source, _as_found(target, ids, tokenizer))
+        for (source, target), ids in zip(sides_of(tokenizer, sources, targets, segment_tags), found_ids, strict=True)
+    ]
+    found = iter(side_attention(model, pairs, selection))
     return [_of_line(translation, found) for translation in translations]
+
+
+def _as_found(target: Side, ids: Sequence[int], tokenizer: Tokenizer) -> Side:
+    """Return the target side with the tokens that the search found, and the span of the text that each has spelled.
+
+    If the tokens do not spell the text, since it begins with a prefix that the vocabulary cannot spell, the side is
+    returned as it is. In a vocabulary of words, a token is a word of the text, also where an unknown one was replaced.
+    """
+    tokens = [id for id in ids if id != EOS]
+    words = word_spans(target.text)
+    if tokenizer.of_words and len(words) == len(tokens):
+        return Side(target.text, [*tokens, EOS], [*words, None])
+    if tokenizer.decode_target(tokens) != target.text:
+        return target
+    ends = [len(tokenizer.decode_target(tokens[:count])) for count in range(1, len(tokens) + 1)]
+    return Side(target.text, [*tokens, EOS], [*pairwise([0, *ends]), None])
 
 
 def _of_line(translation: Translation, found: Iterator[PieceAttention]) -> PieceAttention:

@@ -139,8 +139,6 @@ class Translator:
         translations = assemble(lines, pieces, found, self.tokenizer, LengthPenalty.of(options))
         return self._finish(translations, options, first_line, token_scores)
 
-    translate_nbest = nbest  # an older name of the method
-
     @one_or_many
     def sample(
         self,
@@ -164,7 +162,8 @@ class Translator:
         """
         options = self._options(None, length_penalty)
         pieces = self._pieces(lines, first_line, prefixes, tags)
-        drawn = sample_pieces(self.engine, pieces, samples, sampling, options, first_line, progress)
+        engine = self._full_engine("draw samples")
+        drawn = sample_pieces(engine, pieces, samples, sampling, options, first_line, progress)
         found = self._with_words(pieces, drawn, options)
         translations = assemble(lines, pieces, found, self.tokenizer, LengthPenalty.of(options), joined=samples)
         return self._finish(translations, options, None, token_scores)
@@ -191,7 +190,8 @@ class Translator:
         utility = mbr.pairwise_chrf()
         options = self._options(None, None)
         pieces = self._pieces(lines, first_line, prefixes, tags)
-        drawn = sample_pieces(self.engine, pieces, samples, sampling, options, first_line, progress)
+        engine = self._full_engine("draw samples")
+        drawn = sample_pieces(engine, pieces, samples, sampling, options, first_line, progress)
         found = self._with_words(pieces, drawn, options)
         chosen = mbr.choose_for_pieces(pieces, found, self.tokenizer, utility)
         translations = assemble(lines, pieces, chosen, self.tokenizer, LengthPenalty.of(options))
@@ -327,9 +327,7 @@ class Translator:
             return translations
         return with_token_scores(translations, self._full_engine(), self.tokenizer, options)
 
-    def _full_engine(self) -> FullEngine:
+    def _full_engine(self, purpose: str = "get the log-probabilities of tokens") -> FullEngine:
         if not isinstance(self.engine, FullEngine):
-            raise UsageError(
-                'this engine can only search for translations: use engine="native" for the log-probabilities of tokens'
-            )
+            raise UsageError(f'this engine can only search for translations: use engine="native" to {purpose}')
         return self.engine

@@ -157,9 +157,15 @@ def piece_attention(
     `selection` is applied to each sentence's weights [layers, heads, queries, keys], to choose or average layers and
     heads. Raises NmtError if the model does not have this kind of attention.
     """
+    return side_attention(model, sides_of(tokenizer, sources, targets, tags), selection, kind)
+
+
+def side_attention(
+    model: Seq2Seq, pairs: Sequence[tuple[Side, Side]], selection: Select = DEFAULT, kind: AttentionKind = "cross"
+) -> list[PieceAttention]:
+    """Do what `piece_attention` does for lines that are tokens already: a source and a target side for each pair."""
     if not model.has_attention(kind):
         raise NmtError(_NO_ATTENTION[kind])
-    pairs = sides_of(tokenizer, sources, targets, tags)
     results: dict[int, PieceAttention] = {}
     for rows in batches([max(len(side.ids) for side in pair) for pair in pairs], TOKENS_PER_BATCH):
         for row, weights in zip(rows, _force(model, [pairs[row] for row in rows], kind), strict=True):
@@ -237,14 +243,13 @@ def pool(
 
 def _force(model: Seq2Seq, pairs: Sequence[tuple[Side, Side]], kind: AttentionKind) -> Tensor:
     """Force a batch of sentence pairs through the model and return weights [batch, layers, heads, queries, keys]."""
-    import torch
-
     from nmt.data.batch import collate
+    from nmt.inference.evaluating import evaluating  # torch
 
     sources, targets = ([side.ids for side in sides] for sides in zip(*pairs, strict=True))
     batch = collate(sources, targets).to(next(model.parameters()).device)
-    with torch.inference_mode():
-        return model.eval().attention(batch.src, batch.src_mask, batch.tgt_in, kind)
+    with evaluating(model):
+        return model.attention(batch.src, batch.src_mask, batch.tgt_in, kind)
 
 
 def _groups(choice: int | str, there: Sequence[int], what: str) -> list[list[int]]:
@@ -256,8 +261,8 @@ def _groups(choice: int | str, there: Sequence[int], what: str) -> list[list[int
         return [list(there)]
     if choice == "all":
         return [[number] for number in there]
-    if not isinstance(choice, int) or choice - 1 not in there:
-        raise UsageError(f"--{what} {choice}: this model's attention has {_listed(there, what)}")
+    if type(choice) is not int or choice - 1 not in there:
+        raise UsageError(f"{what} {choice}: this model's attention has {_listed(there, what)}")
     return [[choice - 1]]
 
 

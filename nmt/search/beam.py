@@ -44,7 +44,7 @@ def beam_search(
     constraints: Constraints,
     length_penalty: LengthPenalty = LengthPenalty(),  # noqa: B008 (a constant)
     coverage: Callable[[SearchState], Tensor] | None = None,
-    stop: Literal["full", "exact"] = "exact",
+    stop: Literal["full", "exact"] = "full",
     n_best: int = 1,
 ) -> list[list[Hypothesis]]:
     """Return up to n_best hypotheses for each sentence, best score first.

@@ -16,7 +16,7 @@ class LengthPenalty(NamedTuple):
     """The divisor of a hypothesis's log-probability. It never decreases with length, and is 1 if alpha = 0."""
 
     alpha: float = 0.0
-    form: Normalisation = "gnmt"
+    form: Normalisation = "power"
 
     @classmethod
     def of(cls, options: SearchConfig) -> LengthPenalty:

@@ -84,7 +84,7 @@ def translating(translator: Translator, asked: dict[str, Any]) -> Callable[[list
     translator.search = override_search(translator.search, asked["search"])
 
     def translate(lines: list[str]) -> list[Answer]:
-        found = [one.hypotheses[0] for one in translator.translate_nbest(lines, beam_size=asked["beam_size"])]
+        found = [one.hypotheses[0] for one in translator.nbest(lines, beam_size=asked["beam_size"])]
         return [(one.text, len(one.tokens) + one.finished) for one in found]
 
     return translate

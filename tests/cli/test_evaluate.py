@@ -83,9 +83,7 @@ def test_only_what_is_to_be_written_has_to_be_writable(
     monkeypatch.setattr("nmt.files.TemporaryFile", read_only)
     assert main([str(run), "--device", "cpu"]) == 0
     assert capsys.readouterr().out == first
-    monkeypatch.setattr(
-        "nmt.inference.translator.Translator.translate_nbest", lambda *_, **__: pytest.fail("it translates")
-    )
+    monkeypatch.setattr("nmt.inference.translator.Translator.nbest", lambda *_, **__: pytest.fail("it translates"))
     assert main([str(run), "--device", "cpu", "--beam-size", "1"]) == 1
     assert "evaluations/test cannot be written" in capsys.readouterr().err
 

@@ -117,7 +117,7 @@ def test_no_tag_can_be_added_to_a_vocabulary(run: Path, tmp_path: Path) -> None:
 
 
 def test_the_tag_is_the_first_source_id(translator: Translator) -> None:
-    found = {tag: translator.translate_nbest(SOURCES, tags=tag) for tag in ("turn", None)}
+    found = {tag: translator.nbest(SOURCES, tags=tag) for tag in ("turn", None)}
     for tag, translations in found.items():
         for line, one in zip(SOURCES, translations, strict=True):
             (segment,) = one.hypotheses[0].segments
@@ -125,12 +125,12 @@ def test_the_tag_is_the_first_source_id(translator: Translator) -> None:
                 segment.source_ids == translator.tokenizer.tag_ids(tag) + translator.tokenizer.encode_source([line])[0]
             )
     assert [one.log_prob for one in found["turn"]] != [one.log_prob for one in found[None]]
-    mixed = translator.translate_nbest(SOURCES[:2], tags=["turn", None])
+    mixed = translator.nbest(SOURCES[:2], tags=["turn", None])
     assert [one.text for one in mixed] == [found["turn"][0].text, found[None][1].text]
 
 
 def test_each_segment_of_a_long_line_has_the_tag(translator: Translator) -> None:
-    (translation,) = translator.translate_nbest([LONG], tags="turn", token_scores=True)
+    (translation,) = translator.nbest([LONG], tags="turn", token_scores=True)
     segments = translation.hypotheses[0].segments
     assert len(segments) > 1
     assert "".join(segment.source for segment in segments) == LONG
@@ -172,7 +172,7 @@ def test_nmt_translate(
     (tmp_path / "begun").write_text("".join(f"{line.split()[0]}\n" for line in REFERENCES), encoding="utf-8")
     begun = [json.loads(line) for line in said("--tag", "turn", "--prefix", str(tmp_path / "begun"), "--n-best", "1")]
     prefixes = [line.split()[0] for line in REFERENCES]
-    for line, one in zip(begun, translator.translate_nbest(SOURCES, prefixes=prefixes, tags="turn"), strict=True):
+    for line, one in zip(begun, translator.nbest(SOURCES, prefixes=prefixes, tags="turn"), strict=True):
         assert line["hypotheses"][0]["text"] == one.text
         assert line["hypotheses"][0]["log_prob"] == pytest.approx(one.log_prob, abs=1e-4)
     samples = translator.sample(SOURCES, 2, tags="turn")

@@ -51,7 +51,7 @@ def test_every_hypothesis_begins_with_the_prefix(variant: str, beam_size: int) -
     lines, prefixes = [*LINES[:9], LONG], [*PREFIXES[:9], "ba de"]
     encoded = [ids[:-1] for ids in translator.tokenizer.encode_target([prefix.strip() for prefix in prefixes])]
     assert min(map(len, encoded)) == 0 and max(map(len, encoded)) > 6
-    nbest = translator.translate_nbest(lines, n_best=beam_size, prefixes=prefixes)
+    nbest = translator.nbest(lines, n_best=beam_size, prefixes=prefixes)
     for ids, prefix, one in zip(encoded, prefixes, nbest, strict=True):
         assert all(each.text.startswith(prefix) for each in one.hypotheses)
         assert 1 <= len(one.hypotheses) <= beam_size
@@ -70,15 +70,15 @@ def test_every_hypothesis_begins_with_the_prefix(variant: str, beam_size: int) -
 
 def test_an_empty_prefix_asks_for_nothing() -> None:
     translator = make("transformer-pre")
-    found = translator.translate_nbest(LINES, prefixes=["", " \t"] + ["ba"] * 2 + [""] * (len(LINES) - 4))
-    free = translator.translate_nbest(LINES)
+    found = translator.nbest(LINES, prefixes=["", " \t"] + ["ba"] * 2 + [""] * (len(LINES) - 4))
+    free = translator.nbest(LINES)
     assert [one.text for one in found[:2] + found[4:]] == [one.text for one in free[:2] + free[4:]]
     assert [one.text for one in found[2:4]] != [one.text for one in free[2:4]]
 
 
 def test_only_the_first_segment_of_a_long_line_begins_with_the_prefix() -> None:
     translator = make("rnnsearch")
-    (found,), (free,) = (translator.translate_nbest([LONG], prefixes=prefixes) for prefixes in (["muki"], None))
+    (found,), (free,) = (translator.nbest([LONG], prefixes=prefixes) for prefixes in (["muki"], None))
     first, *others = found.hypotheses[0].segments
     assert first.text.startswith("muki") and not free.text.startswith("muki")
     assert others == free.hypotheses[0].segments[1:]
@@ -94,7 +94,7 @@ def test_every_answer_begins_with_the_prefix_as_it_was_given() -> None:
     translator = make("rnnsearch", beam_size=2)
     prefixes = [*odd_prefixes(60, seed=1), "Świątek ", " Świątek", "☃", "ba☃", "ba ☃ de"]
     lines = [*made_up_lines(len(prefixes) - 1, seed=2), LONG]
-    answers = [translator.translate_nbest(lines, 2, prefixes=prefixes), translator.sample(lines, 2, prefixes=prefixes)]
+    answers = [translator.nbest(lines, 2, prefixes=prefixes), translator.sample(lines, 2, prefixes=prefixes)]
     if importlib.util.find_spec("fastchrf"):
         answers.append(translator.translate_mbr(lines, 2, prefixes=prefixes))
     for found in answers:

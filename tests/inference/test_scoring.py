@@ -40,7 +40,7 @@ def check_tokens(hypothesis: TextHypothesis) -> None:
 @pytest.mark.parametrize("variant", [*REPRESENTATIVES, "ensemble"])
 def test_a_target_is_worth_what_search_says_it_is(variant: str) -> None:
     translator = make_ensemble(beam_size=4) if variant == "ensemble" else make(variant, beam_size=4)
-    found = translator.translate_nbest(LINES, n_best=4)
+    found = translator.nbest(LINES, n_best=4)
     pairs = [(segment, one) for each in found for one in each.hypotheses for segment in one.segments]
     forced = force(
         translator.engine,
@@ -62,7 +62,7 @@ def test_a_target_is_worth_what_search_says_it_is(variant: str) -> None:
 def test_the_score_is_normalised_and_penalised_as_search_does_it(search: dict[str, float]) -> None:
     for translator in (make("transformer-pre", **search), make_ensemble(**search)):
         options = translator.search
-        found = [one for each in translator.translate_nbest(LINES[:9], 2) for one in each.hypotheses]
+        found = [one for each in translator.nbest(LINES[:9], 2) for one in each.hypotheses]
         segments = [one.segments[0] for one in found]
         forced = translator.engine.score(
             [one.source_ids for one in segments], [one.target_ids for one in segments], options
@@ -119,9 +119,9 @@ def test_a_long_line_is_scored_as_a_whole_and_said_so() -> None:
 def test_hypotheses_have_scores_for_their_tokens_when_asked_for(variant: str) -> None:
     translator = make(variant, beam_size=3)
     lines = [*LINES, LONG]
-    plain = translator.translate_nbest(lines, n_best=3)
+    plain = translator.nbest(lines, n_best=3)
     assert not any(one.token_scores for each in plain for one in each.hypotheses)
-    found = translator.translate_nbest(lines, n_best=3, token_scores=True)
+    found = translator.nbest(lines, n_best=3, token_scores=True)
     assert len(found[-1].hypotheses[0].segments) > 2
     stripped = [
         Translation(each.source, [dataclasses.replace(one, token_scores=[]) for one in each.hypotheses])

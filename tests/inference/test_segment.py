@@ -91,6 +91,13 @@ def test_nothing_is_lost() -> None:
             assert all(len(piece) <= limit or piece[1:].strip("\u0301") == "" for piece in pieces)
 
 
+def test_an_empty_line_between_sentences_keeps_them_apart() -> None:
+    text = "A heading without an end\n\nSome text that follows it."
+    pieces = split_to_fit(text, lambda piece: len(piece) < 40, "en")
+    assert "".join(pieces) == text and all(map(str.strip, pieces)) and len(pieces) == 2
+    assert join_translations(pieces, ["Titel", "Text."]) == "Titel Text."
+
+
 def test_far_fewer_looks_than_characters() -> None:
     looks = []
 
@@ -113,6 +120,15 @@ def test_far_fewer_looks_than_characters() -> None:
         (["One. ", "Two."], ["하나.", "둘."], "하나. 둘."),
         (["สวัสดีครับผมชื่อ", "จอห์น"], ["Hello, my name is", "John."], "Hello, my name is John."),
         (["One. ", "Two."], ["", ""], ""),
+        (
+            ["他说：“你好。”", "然后他走了。", "我们也走了！"],
+            ["He said hello.", "Then he left.", "We left."],
+            "He said hello. Then he left. We left.",
+        ),
+        (["你好!", "再见!"], ["Hello!", "Bye!"], "Hello! Bye!"),
+        (["वह गया।", "फिर"], ["He went.", "Then"], "He went. Then"),
+        (["ذهب؟", "ثم"], ["Did he go?", "Then"], "Did he go? Then"),
+        (["Das ist gut.[1]", "Dann"], ["This is good.[1]", "Then"], "This is good.[1] Then"),
     ],
 )
 def test_join(sources: list[str], translations: list[str], joined: str) -> None:

@@ -31,13 +31,13 @@ def make(
 @pytest.mark.parametrize("beam_size", [1, 4])
 def test_the_text_depends_on_the_line_alone(variant: str, beam_size: int) -> None:
     translator = make(variant, beam_size=beam_size)
-    together = translator.translate_nbest(LINES)
+    together = translator.nbest(LINES)
     assert [one.source for one in together] == LINES
     assert len({one.text for one in together}) > 3
     alone = make(variant, beam_size=beam_size)
-    one_by_one = [alone.translate_nbest([line])[0] for line in LINES]
-    backwards = translator.translate_nbest(LINES[::-1])[::-1]
-    small_batches = make(variant, beam_size=beam_size, tokens_per_batch=25 * beam_size).translate_nbest(LINES)
+    one_by_one = [alone.nbest([line])[0] for line in LINES]
+    backwards = translator.nbest(LINES[::-1])[::-1]
+    small_batches = make(variant, beam_size=beam_size, tokens_per_batch=25 * beam_size).nbest(LINES)
     for other in (one_by_one, backwards, small_batches):
         assert [one.text for one in together] == [one.text for one in other]
         torch.testing.assert_close([one.score for one in together], [one.score for one in other], rtol=0, atol=1e-4)
@@ -48,7 +48,7 @@ def test_the_text_depends_on_the_line_alone(variant: str, beam_size: int) -> Non
 def test_the_score_is_the_forced_score(variant: str) -> None:
     translator = make(variant, beam_size=4)
     tokenizer, model = translator.tokenizer, translator.engine.model
-    for translation in translator.translate_nbest(LINES[:4], n_best=4, length_penalty=0.7):
+    for translation in translator.nbest(LINES[:4], n_best=4, length_penalty=0.7):
         src = torch.tensor(tokenizer.encode_source([translation.source]))
         for one in translation.hypotheses:
             target = one.tokens + [EOS] * one.finished
@@ -63,13 +63,13 @@ def test_the_score_is_the_forced_score(variant: str) -> None:
 def test_n_best_is_ordered_and_begins_with_the_best() -> None:
     translator = make(beam_size=4)
     best = translator.translate(LINES)
-    for line, text, translation in zip(LINES, best, translator.translate_nbest(LINES, n_best=4), strict=True):
+    for line, text, translation in zip(LINES, best, translator.nbest(LINES, n_best=4), strict=True):
         scores = [one.score for one in translation.hypotheses]
         assert translation.text == text
         assert scores == sorted(scores, reverse=True)
         assert len(scores) >= 2 or not line.strip()
     with pytest.raises(UsageError, match="cannot return 5 hypotheses"):
-        translator.translate_nbest(LINES, n_best=5)
+        translator.nbest(LINES, n_best=5)
     with pytest.raises(ConfigError, match="beam_size"):
         translator.translate(LINES, beam_size=0)
 
@@ -77,7 +77,7 @@ def test_n_best_is_ordered_and_begins_with_the_best() -> None:
 def test_an_empty_line_answers_an_empty_line() -> None:
     translator = make()
     assert translator.translate(["", " \t\u3000", "ba.", ""])[::2] == ["", translator.translate(["ba."])[0]]
-    (empty,) = translator.translate_nbest([""], n_best=3)
+    (empty,) = translator.nbest([""], n_best=3)
     assert [(one.text, one.log_prob, one.score, one.tokens) for one in empty.hypotheses] == [("", 0.0, 0.0, [])]
     assert translator.translate([]) == []
 
@@ -90,9 +90,9 @@ def test_a_long_line_is_translated_in_segments_and_said_so(variant: str) -> None
     tokens = len(translator.tokenizer.encode_source([long])[0])
     segments = split_to_fit(long, lambda text: len(translator.tokenizer.encode_source([text])[0]) <= MAX_TOKENS, "en")
     assert len(segments) > 2
-    parts = translator.translate_nbest(segments)
+    parts = translator.nbest(segments)
     told.clear()
-    short, translation = translator.translate_nbest(["ba.", long], n_best=2, first_line=100)
+    short, translation = translator.nbest(["ba.", long], n_best=2, first_line=100)
     said = [sentence for sentence in told if "segments" in sentence]
     assert said == [
         f"line 101 has {tokens} tokens, more than the {MAX_TOKENS} the model was trained for: "
@@ -119,7 +119,7 @@ def test_a_translation_without_end_is_kept_and_said_so() -> None:
     translator = make("rnnsearch", told.append)
     with torch.no_grad():
         translator.engine.model.projection.bias[EOS] = -1e4
-    one, empty = translator.translate_nbest(["ba de.", ""], first_line=7)
+    one, empty = translator.nbest(["ba de.", ""], first_line=7)
     length = len(translator.tokenizer.encode_source(["ba de."])[0]) + 3
     assert (len(one.hypotheses[0].tokens), one.hypotheses[0].finished) == (length, False)
     assert empty.hypotheses[0].finished
@@ -132,7 +132,7 @@ def test_padding_and_begin_of_sentence_are_never_generated(beam_size: int) -> No
     translator = make("rnnsearch", beam_size=beam_size)
     with torch.no_grad():
         translator.engine.model.projection.bias[[PAD, BOS]] += 50.0
-    for translation in translator.translate_nbest(LINES):
+    for translation in translator.nbest(LINES):
         assert not {PAD, BOS} & set(translation.hypotheses[0].tokens)
 
 
@@ -141,6 +141,8 @@ def test_the_model_and_the_random_numbers_are_left_as_they_were() -> None:
     model = translator.engine.model.train()
     state = torch.get_rng_state()
     translator.translate(LINES)
+    translator.score(LINES, LINES)
+    translator.align(LINES)
     assert model.training
     assert all(module.training for module in model.modules())
     assert torch.equal(state, torch.get_rng_state())
@@ -162,15 +164,15 @@ def test_dropout_is_off_even_for_a_model_in_training() -> None:
 
 def test_bf16_answers_every_line() -> None:
     translator = make(precision="bf16")
-    exact = make().translate_nbest(LINES)
-    rough = translator.translate_nbest(LINES)
+    exact = make().nbest(LINES)
+    rough = translator.nbest(LINES)
     assert [bool(one.text) for one in rough][-4:-2] == [False, False]
     assert any(one.log_prob != other.log_prob for one, other in zip(exact, rough, strict=True))
 
 
 def test_progress_adds_up_to_the_lines_that_say_something() -> None:
     done: list[int] = []
-    make(tokens_per_batch=60).translate_nbest(LINES, progress=done.append)
+    make(tokens_per_batch=60).nbest(LINES, progress=done.append)
     assert len(done) > 1
     assert sum(done) == sum(bool(line.strip()) for line in LINES)
 
@@ -188,7 +190,7 @@ def test_batches_hold_every_index_once_within_the_budget() -> None:
 @pytest.mark.parametrize("streams", [1, 3])
 def test_streams_share_the_cores_and_change_nothing(streams: int) -> None:
     together = make(beam_size=2, tokens_per_batch=30)
-    expected = together.translate_nbest(LINES)
+    expected = together.nbest(LINES)
     engine = together.engine
     assert isinstance(engine, NativeEngine)
     threads, seen, step = torch.get_num_threads(), [], engine.model.step
@@ -196,7 +198,7 @@ def test_streams_share_the_cores_and_change_nothing(streams: int) -> None:
     try:
         engine.streams = streams
         engine.model.step = lambda *given: (seen.append(torch.get_num_threads()), step(*given))[1]
-        found = together.translate_nbest(LINES)
+        found = together.nbest(LINES)
         assert torch.get_num_threads() == 6
     finally:
         torch.set_num_threads(threads)

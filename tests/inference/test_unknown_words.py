@@ -322,3 +322,10 @@ def test_no_dictionary(tmp_path: Path, there: Callable[[Path], None]) -> None:
     there(tmp_path / "dictionary.tsv")
     with pytest.raises(NmtError, match=f"needs {tmp_path}/dictionary.tsv, which is no.*: run nmt-shortlist"):
         load_dictionary(tmp_path)
+
+
+def test_a_copied_word_is_linked_to_the_word_that_it_was_copied_from() -> None:
+    """Links are those of the hypothesis, which has an unknown token there, and not of the word that replaces it."""
+    translator = translating(copier())
+    assert translator.translate("Xi ba lo Yu") == "Xi ba lo Yu Yu Yu"
+    assert translator.align("Xi ba lo Yu")[:4] == [(0, 0), (1, 1), (2, 2), (3, 3)]

@@ -198,7 +198,7 @@ def test_layers_and_heads_are_chosen_or_averaged() -> None:
     torch.testing.assert_close(Selection("all", 4)(weights), weights[:, 3].mean(0))
     assert Selection("all", "mean").groups(range(3), 4) == ([[0], [1], [2]], [[0, 1, 2, 3]])
     assert Selection(None, "all").groups(range(3), 2) == ([[1]], [[0], [1]])
-    with pytest.raises(UsageError, match=r"--layer 4: .* layers 1 to 3"):
+    with pytest.raises(UsageError, match=r"^layer 4: .* layers 1 to 3"):
         Selection(4)(weights)
     with pytest.raises(UsageError, match=r"head 5: .* heads 1 to 4"):
         Selection(1, 5)(weights)
@@ -217,7 +217,7 @@ def test_layers_that_do_not_attend_are_left_out() -> None:
         ([0], "one layer"),
         ([3], "layer 4 alone"),
     ):
-        with pytest.raises(UsageError, match=f"^--layer 2: this model's attention has {told}$"):
+        with pytest.raises(UsageError, match=f"^layer 2: this model's attention has {told}$"):
             Selection(2).groups(layers, 1)
 
 

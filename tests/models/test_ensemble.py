@@ -40,7 +40,7 @@ def search(model: Seq2Seq | Ensemble, src: Tensor, mask: Tensor, beam_size: int,
     found: list[list[Hypothesis]] = beam_search(
         model.step, memory, state, bos=BOS, beam_size=beam_size, n_best=beam_size,
         max_lengths=torch.full((len(src),), longest), constraints=Constraints(EOS, (PAD, BOS)),
-        length_penalty=LengthPenalty(alpha),
+        length_penalty=LengthPenalty(alpha, "gnmt"),
     )  # fmt: skip
     return found
 

@@ -75,7 +75,7 @@ def test_layers_without_self_attention_have_no_map(run: LoadedRun) -> None:
     assert titles(None) == (", layer 2, mean of 2 heads", [""])
     assert titles("mean") == (", mean of 2 layers, mean of 2 heads", [""])
     assert titles("all") == ("", ["layer 2, mean of 2 heads", "layer 3, mean of 2 heads"])
-    with pytest.raises(UsageError, match=r"^--layer 4: this model's attention has layers 2, 3 \(or mean, or all\)$"):
+    with pytest.raises(UsageError, match=r"^layer 4: this model's attention has layers 2, 3 \(or mean, or all\)$"):
         titles(4)
 
 

@@ -53,9 +53,7 @@ def test_every_system_translates_with_the_same_weights(kind: str, source: Path, 
         systems.append(("transformers", {}))
     if kind == PRE and importlib.util.find_spec("onmt"):
         systems.append(("OpenNMT-py", {}))
-    expected = [
-        one.hypotheses[0] for one in Translator.load(run, device="cpu").translate_nbest(LINES[:30], beam_size=1)
-    ]
+    expected = [one.hypotheses[0] for one in Translator.load(run, device="cpu").nbest(LINES[:30], beam_size=1)]
     ended = [
         row for row, one in enumerate(expected) if one.finished
     ]  # CTranslate2 and Marian stop all sentences at the same length

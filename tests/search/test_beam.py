@@ -70,7 +70,7 @@ def search(
     memory, state = table.start(sentences)
     return beam_search(
         table.step, memory, state, bos=BOS, beam_size=beam_size, max_lengths=torch.tensor(max_lengths),
-        constraints=Constraints(EOS, (PAD, BOS)), length_penalty=LengthPenalty(alpha), n_best=n_best, stop=stop,
+        constraints=Constraints(EOS, (PAD, BOS)), length_penalty=LengthPenalty(alpha, "gnmt"), n_best=n_best, stop=stop,
     )  # fmt: skip
 
 
@@ -78,7 +78,7 @@ def greedy(table: Table, sentences: list[int], max_lengths: list[int], alpha: fl
     memory, state = table.start(sentences)
     found = greedy_search(
         table.step, memory, state, bos=BOS, max_lengths=torch.tensor(max_lengths),
-        constraints=Constraints(EOS, (PAD, BOS)), length_penalty=LengthPenalty(alpha),
+        constraints=Constraints(EOS, (PAD, BOS)), length_penalty=LengthPenalty(alpha, "gnmt"),
     )  # fmt: skip
     return [hypothesis for (hypothesis,) in found]
 
@@ -156,7 +156,7 @@ def test_narrow_beams_keep_what_a_plain_beam_search_keeps(alpha: float, beam_siz
     found = search(table, list(range(40)), [9] * 40, beam_size, alpha, n_best=beam_size)
     for sentence, hypotheses in enumerate(found):
         if hypotheses[0].finished:
-            check_equal(hypotheses, plain_beam_search(table, sentence, 9, beam_size, LengthPenalty(alpha)))
+            check_equal(hypotheses, plain_beam_search(table, sentence, 9, beam_size, LengthPenalty(alpha, "gnmt")))
 
 
 @pytest.mark.parametrize("n_best", [1, 3])

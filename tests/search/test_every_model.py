@@ -66,7 +66,7 @@ def search(
         "bos": BOS,
         "max_lengths": lengths,
         "constraints": Constraints(EOS, (PAD, BOS)),
-        "length_penalty": LengthPenalty(alpha),
+        "length_penalty": LengthPenalty(alpha, "gnmt"),
     }
     if not beam_size:
         return greedy_search(step, memory, state, **options)

@@ -9,9 +9,10 @@ from functools import cache
 import pytest
 import torch
 
+from nmt.config.load import load_config
 from nmt.config.schema import SearchConfig
 from nmt.data.tokenizer import BOS, EOS, PAD, UNK
-from nmt.errors import NmtError
+from nmt.errors import ConfigError, NmtError
 from nmt.inference.engines.native import NativeEngine
 from nmt.models.seq2seq import Seq2Seq
 from nmt.search.beam import beam_search
@@ -46,7 +47,9 @@ def all_of(table: Table, sentence: int, max_length: int, penalty: LengthPenalty)
     return sorted(scored, key=lambda one: -one.score)
 
 
-@pytest.mark.parametrize("penalty", [LengthPenalty(1.0), LengthPenalty(1.0, "power"), LengthPenalty(0.4, "power")])
+@pytest.mark.parametrize(
+    "penalty", [LengthPenalty(1.0, "gnmt"), LengthPenalty(1.0, "power"), LengthPenalty(0.4, "power")]
+)
 def test_constraints_take_out_of_exhaustive_search_what_breaks_them(penalty: LengthPenalty) -> None:
     table = Table(sentences=9, seed=41)
     least = torch.tensor([0, 1, 2, 3, 4, 2, 0, 3, 4])
@@ -71,7 +74,7 @@ def test_narrow_searches_keep_the_constraints_too(beam_size: int) -> None:
     table.log_probs[..., EOS] = -0.1  # without constraints, hypotheses would end at once
     prefixes = torch.tensor([[4, 5, -1], [-1, -1, -1], [5, 5, 4]] * 10)
     constraints = Constraints(EOS, (PAD, BOS), torch.tensor([1, 5, 2] * 10), prefixes)
-    for sentence, hypotheses in enumerate(search(table, beam_size, 8, constraints, LengthPenalty(0.6))):
+    for sentence, hypotheses in enumerate(search(table, beam_size, 8, constraints, LengthPenalty(0.6, "gnmt"))):
         assert hypotheses
         for one in hypotheses:
             wanted = [token for token in prefixes[sentence].tolist() if token >= 0]
@@ -89,7 +92,7 @@ def test_a_full_beam_ends_the_search(beam_size: int) -> None:
     for sentence, hypotheses in enumerate(found):
         if hypotheses[0].finished:
             check_equal(hypotheses, plain_beam_search(table, sentence, 12, beam_size, penalty, full=True))
-    search(exact, beam_size, 12, constraints, penalty)
+    search(exact, beam_size, 12, constraints, penalty, stop="exact")
     assert sum(table.rows) < sum(exact.rows)
 
 
@@ -145,7 +148,16 @@ def test_coverage_ranks_as_when_forced(variant: str, beam_size: int, form: Norma
 
 def test_coverage_needs_attention() -> None:
     with pytest.raises(NmtError, match=r"search\.coverage_penalty needs attention"):
-        NativeEngine(tiny_model("cho")).search([[4, EOS]], SearchConfig(coverage_penalty=0.2), 1)
+        NativeEngine(tiny_model("cho")).check(SearchConfig(coverage_penalty=0.2))
+    with pytest.raises(
+        ConfigError, match=r"search\.coverage_penalty=0\.2 needs attention, but model\.family=rnn_encdec"
+    ):
+        load_config("demo_rnn_encdec", ["search.coverage_penalty=0.2"])
+
+
+@pytest.mark.parametrize(("ratio", "least"), [(0.0, [0, 0, 0]), (0.5, [1, 2, 5]), (0.7, [1, 3, 7]), (1.0, [1, 3, 10])])
+def test_the_minimum_length_is_never_below_the_ratio(ratio: float, least: list[int]) -> None:
+    assert [SearchConfig(min_length_ratio=ratio).shortest(length) for length in (1, 3, 10)] == least
 
 
 @pytest.mark.parametrize("beam_size", [1, 3])

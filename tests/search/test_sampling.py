@@ -31,7 +31,7 @@ def samples(
     return sample(
         table.step, memory, state, bos=BOS, sampling=sampling, max_lengths=torch.tensor(max_lengths),
         uniforms=uniform_numbers(sampling.seed, [(key,) for key in sentences], count, max(max_lengths, default=1)),
-        constraints=Constraints(EOS, (PAD, BOS), prefixes=prefixes), length_penalty=LengthPenalty(alpha),
+        constraints=Constraints(EOS, (PAD, BOS), prefixes=prefixes), length_penalty=LengthPenalty(alpha, "gnmt"),
     )  # fmt: skip
 
 

@@ -18,6 +18,7 @@ from nmt.data.tokenizer import BOS, EOS, PAD
 from nmt.device import autocast, computes_by_threads
 from nmt.errors import NmtError, returned_nan
 from nmt.inference.engines.shortlist import Shortlist
+from nmt.inference.evaluating import evaluating
 from nmt.models.contract import SearchState, Step
 from nmt.models.ensemble import Ensemble
 from nmt.models.seq2seq import Seq2Seq
@@ -63,11 +64,11 @@ class NativeEngine:
     ) -> NativeEngine:
         """Move a model that is not being trained to a device and return an engine for it.
 
-        The default number of streams is one per core, at most 4, on a CPU, and one on other devices.
+        The default number of streams is one per core, at most 4, on a CPU; on other devices there is always one.
         """
         model.to(device).eval()
-        best = min(torch.get_num_threads(), _MOST_STREAMS) if computes_by_threads(device) else 1
-        return cls(model, streams or best, load_shortlist)
+        asked = streams or min(torch.get_num_threads(), _MOST_STREAMS)
+        return cls(model, asked if computes_by_threads(device) else 1, load_shortlist)
 
     @contextmanager
     def sharing(self, streams: int) -> Iterator[Callable[[], None]]:
@@ -87,6 +88,7 @@ class NativeEngine:
         if options.shortlist:
             _ = self._shortlist  # loads it
         self._check_attends("replace_unknown", "none", options)
+        self._check_attends("coverage_penalty", 0, options)
 
     def search(
         self,
@@ -96,7 +98,6 @@ class NativeEngine:
         prefixes: Sequence[Sequence[int]] | None = None,
     ) -> list[list[Hypothesis]]:
         """Return up to n_best hypotheses for each sentence of a batch; see `Engine.search`."""
-        self._check_attends("coverage_penalty", 0, options)
         device = self._device
         src, mask, lengths = self._batch(sources)
         # shortlist: search over numbers in the list instead of token ids
@@ -107,7 +108,7 @@ class NativeEngine:
         search: Callable[..., list[list[Hypothesis]]] = greedy_search
         if options.beam_size > 1:
             search = partial(beam_search, beam_size=options.beam_size, n_best=n_best, stop=options.stop)
-        with self._evaluating(), autocast(device, options.precision):
+        with evaluating(self.model), autocast(device, options.precision):
             model = self.model if listing is None else listing.narrow(self.model)
             # encoder
             memory = model.read(src, mask, lengths)
@@ -141,7 +142,7 @@ class NativeEngine:
         device = self._device
         src, mask, lengths = self._batch(sources)
         max_lengths, longest, constraints = _limits(sources, options, prefixes, device)
-        with self._evaluating(), autocast(device, options.precision):
+        with evaluating(self.model), autocast(device, options.precision):
             memory = self.model.read(src, mask, lengths)
             state = self.model.init_state(memory, longest)
             return sample(
@@ -160,7 +161,6 @@ class NativeEngine:
         self, sources: Sequence[Sequence[int]], targets: Sequence[Sequence[int]], options: SearchConfig
     ) -> list[Forced]:
         """Return the log-probabilities of each target in a batch, by teacher forcing; see `FullEngine.score`."""
-        self._check_attends("coverage_penalty", 0, options)
         batch = collate(sources, targets).to(self._device)
         log_probs, weights = self._force(batch, options, need_weights=options.coverage_penalty > 0)
         if log_probs.isnan().any():
@@ -190,7 +190,7 @@ class NativeEngine:
     def _force(self, batch: Batch, options: SearchConfig, *, need_weights: bool) -> tuple[Tensor, Tensor | None]:
         """Return the log-probabilities of the targets of a batch, and attention weights; see `Seq2Seq.force`."""
         src, src_mask, tgt_in, tgt_out, lengths, _ = batch
-        with self._evaluating(), autocast(self._device, options.precision):
+        with evaluating(self.model), autocast(self._device, options.precision):
             return self.model.force(src, src_mask, tgt_in, tgt_out, lengths, need_weights=need_weights)
 
     @cached_property
@@ -217,17 +217,6 @@ class NativeEngine:
                 f"search.{key} needs attention, but this model reads the source as one fixed vector: set "
                 f"search.{key}={without}"
             )
-
-    @contextmanager
-    def _evaluating(self) -> Iterator[None]:
-        """Put the model in evaluation mode without gradients during the block, then restore its mode."""
-        training = self.model.training
-        self.model.eval()
-        try:
-            with torch.inference_mode():
-                yield
-        finally:
-            self.model.train(training)
 
 
 def _limits(

@@ -130,7 +130,7 @@ def test_n_best_as_json_lines(run: Path, expected: list[str], call) -> None:
     assert [answer["line"] for answer in answers] == list(range(1, len(LINES) + 1))
     assert [answer["source"] for answer in answers] == LINES
     assert [answer["hypotheses"][0]["text"] for answer in answers] == expected
-    meant = Translator.load(run, device="cpu").translate_nbest(LINES, 2)
+    meant = Translator.load(run, device="cpu").nbest(LINES, 2)
     for answer, translation in zip(answers, meant, strict=True):
         assert [(one["text"], one["finished"]) for one in answer["hypotheses"]] == [
             (one.text, one.finished) for one in translation.hypotheses

@@ -10,18 +10,20 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+import torch
 
-from nmt.cli import align, translate
+from nmt.cli import translate
 from nmt.cli.translate import command
 from nmt.config.data import TokenizerConfig
 from nmt.config.load import save_config
+from nmt.data.tokenizer import BOS, EOS
 from nmt.data.vocabulary import train_tokenizer
 from nmt.errors import NmtError
 from nmt.inference.hypotheses import Segment, TextHypothesis, Translation
 from nmt.inference.shards import Shards
 from nmt.inference.translated_attention import translated_pieces
 from nmt.inference.translator import Translator
-from nmt.inference.word_attention import END, WordAttention, on_words
+from nmt.inference.word_attention import END, PieceAttention, Selection, WordAttention, on_words
 from nmt.search.distribution import Sampling
 from tests.toy_run import made_up_lines, make_run, toy_config
 
@@ -193,7 +195,7 @@ def test_prefixes_begin_translations(runs: dict[str, Path], call, tmp_path: Path
     beside = write(tmp_path / "prefixes", prefixes)
     run = runs["transformer-post"]
     found = call(run, "--prefix", beside).out.split("\n")[:-1]
-    assert found == [one.text for one in Translator.load(run, device="cpu").translate_nbest(LINES, prefixes=prefixes)]
+    assert found == [one.text for one in Translator.load(run, device="cpu").nbest(LINES, prefixes=prefixes)]
     assert [
         one.startswith(prefix.strip()) for one, prefix in zip(found, prefixes, strict=True) if prefix[:1] != "Ω"
     ] == ([True] * 5 + [False] + [True] * 2)
@@ -202,7 +204,7 @@ def test_prefixes_begin_translations(runs: dict[str, Path], call, tmp_path: Path
 
 
 @pytest.mark.parametrize("output", [[], ["-o", "out"]])
-def test_alignments_are_those_of_nmt_align(
+def test_alignments_are_those_of_the_hypotheses(
     runs: dict[str, Path], call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, output: list[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -213,17 +215,35 @@ def test_alignments_are_those_of_nmt_align(
         answer = call(runs[name], "-i", source, *output, *wanted)
         assert answer.status == 0
         translated = Path("out").read_text(encoding="utf-8") if output else answer.out
-        Path("translated").write_text(translated, encoding="utf-8")
-        asked = ["--source", "in", "--target", "translated", "-o", "expected", "--device", "cpu"]
-        assert align.main([str(runs[name]), *asked]) == 0
+        expected = Translator.load(runs[name], device="cpu").align(LINES)
         links = Path("links").read_text()
-        assert links == Path("expected").read_text()
+        assert links.splitlines() == [" ".join(f"{one}-{other}" for one, other in line) for line in expected]
         assert len(links) > 50
         records = [json.loads(line) for line in Path("attention").read_text(encoding="utf-8").splitlines()]
         assert [record["line"] for record in records] == list(range(1, len(LINES) + 1))
         for record, line, target in zip(records, LINES, translated.split("\n"), strict=False):
             assert (record["source"], record["target"]) == ([*line.split(), END], [*target.split(), END])
             assert [sum(row) for row in record["weights"]] == pytest.approx([1.0] * len(record["target"]), abs=1e-3)
+
+
+@pytest.mark.parametrize("name", ["rnnsearch", "transformer-post"])
+def test_attention_is_of_the_tokens_that_the_search_found(runs: dict[str, Path], name: str) -> None:
+    """Encoding the text of a hypothesis can give other tokens; its attention is that of its own ones."""
+    translator = Translator.load(runs[name], device="cpu")
+    tokenizer, lines = translator.tokenizer, [line for line in LINES if line.strip()]
+    translations = translator.nbest(lines)
+    spelled_otherwise = 0
+    for translation, found in zip(translations, pieces_of(translator, translations), strict=True):
+        tokens = translation.hypotheses[0].tokens
+        assert found.target.ids == [*tokens, EOS]
+        spelled_otherwise += tokenizer.encode_target([translation.text])[0] != found.target.ids
+        spans = [span for span in found.target.spans if span is not None]
+        assert "".join(translation.text[slice(*span)] for span in spans) == translation.text
+        model = translator.engine.model
+        source, target = torch.tensor([found.source.ids]), torch.tensor([[BOS, *tokens]])
+        weights = model.attention(source, torch.ones_like(source, dtype=torch.bool), target)[0]
+        torch.testing.assert_close(torch.from_numpy(found.weights), Selection()(weights.detach()))
+    assert spelled_otherwise, "otherwise the test shows nothing"
 
 
 def test_a_failure_leaves_older_files_as_they_were(runs: dict[str, Path], call, tmp_path: Path) -> None:
@@ -247,15 +267,18 @@ def attention_of(
     translator: Translator, translations: list[Translation], languages: tuple[str, str] = ("aa", "bb")
 ) -> list[WordAttention]:
     """Return the attention between words with which these translations were produced."""
-    found = translated_pieces(translator.engine.model, translator.tokenizer, translations)
-    return [on_words(pieces, languages) for pieces in found]
+    return [on_words(pieces, languages) for pieces in pieces_of(translator, translations)]
+
+
+def pieces_of(translator: Translator, translations: list[Translation]) -> list[PieceAttention]:
+    return translated_pieces(translator.engine.model, translator.tokenizer, translations)
 
 
 @pytest.mark.parametrize("name", ["rnnsearch", "transformer-post"])
 def test_a_long_line_is_aligned_by_its_segments_in_words_of_the_line(runs: dict[str, Path], name: str) -> None:
     translator = Translator.load(runs[name], device="cpu")
     glued = "ki" * 60 + " ba."  # the first word is so long that it is cut into segments
-    for translation in translator.translate_nbest([LONG, glued]):
+    for translation in translator.nbest([LONG, glued]):
         segments = translation.hypotheses[0].segments
         assert len(segments) > 2
         (whole,) = attention_of(translator, [translation])

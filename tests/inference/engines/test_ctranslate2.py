@@ -174,7 +174,7 @@ def test_batches_side_by_side_are_put_together_again(systems, monkeypatch: pytes
         engine = CTranslate2Engine(system.folder, "cpu", streams=streams)
         told: list[int] = []
         translator = Translator(engine, system.run.tokenizer, options, 24, warn=lambda _: None)
-        answers.append(translator.translate_nbest(lines, progress=told.append))
+        answers.append(translator.nbest(lines, progress=told.append))
         assert engine.streams == streams and len(told) > 5 and sum(told) == len(LINES) + 1
     assert [one.text for one in answers[0]] == [one.text for one in answers[1]]
     assert answers[1][0].text == answers[1][-1].text != answers[1][-2].text == ""
