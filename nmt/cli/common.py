@@ -132,7 +132,7 @@ def run_command(
         _give_up_stdout()
         return BROKEN_PIPE
     except Exception as error:
-        if (sentence := _sentence(error)) is None:
+        if (sentence := sentence_of(error)) is None:
             raise
         tell(sentence, f"{name}: error")
         if _is_full(error):
@@ -171,7 +171,7 @@ def _is_full(error: Exception) -> bool:
     return isinstance(error, OSError) and error.filename is None and error.errno in _TAKES_NO_MORE
 
 
-def _sentence(error: Exception) -> str | None:
+def sentence_of(error: Exception) -> str | None:
     """Return the message for an error that the user can do something about, or None for any other error."""
     if isinstance(error, NmtError):
         return str(error)

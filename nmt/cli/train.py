@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nmt.cli.common import DONE, FAILED, Parser, check_stdout, run_command
-from nmt.errors import NmtError, UsageError
+from nmt.cli.common import DONE, FAILED, Parser, check_stdout, run_command, sentence_of
+from nmt.errors import UsageError
 from nmt.messages import tell
 
 if TYPE_CHECKING:
@@ -79,9 +79,10 @@ def _train_sweep(configs: Sequence[Config], overrides: Sequence[str]) -> int:
         failure = None
         try:
             train(config)
-        except NmtError as error:  # go on to the other jobs, which don't depend on this one
-            tell(f"{config.run_dir}: {error}", "nmt-train: error")
-            failure = str(error)
+        except Exception as error:  # go on to the other jobs, which don't depend on this one
+            if (failure := sentence_of(error)) is None:
+                raise
+            tell(f"{config.run_dir}: {failure}", "nmt-train: error")
         assert config.run_dir, "load_sweep has set it"
         jobs.append(Job(" ".join(job.chosen), Path(config.run_dir), failure))
     print(ranking(jobs))

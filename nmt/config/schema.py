@@ -228,7 +228,8 @@ class Config:
         `loaded` says that the tokenizer of tokenizer.path or fine_tune.run was loaded, so that the section describes
         it. Before, what depends on the tokenizer is not checked.
         """
-        known = loaded or (self.tokenizer.path is None and self.fine_tune.run is None)
+        own = self.tokenizer.path is None and self.fine_tune.run is None
+        known = loaded or own
         for part in (self.model, self.data, self.tokenizer, self.training, self.fine_tune, self.search):
             part.check()
         self.training.guided_attention.check(self.data, self.model)
@@ -250,9 +251,13 @@ class Config:
             "training.rdrop compares two passes that differ in their dropout, and without dropout they are equal: "
             "set model.dropout above 0",
         )
-        self._check_search(known)
+        self._check_search(own)
 
-    def _check_search(self, known: bool) -> None:
+    def _check_search(self, own: bool) -> None:
+        """Raise ConfigError for a search that the model or `own`, a tokenizer that is trained here, does not support.
+
+        With another tokenizer, the translator refuses to replace unknown words if it is not of words.
+        """
         require(
             self.search.coverage_penalty == 0 or not isinstance(self.model, RnnEncDecConfig),
             f"search.coverage_penalty={self.search.coverage_penalty:g} needs attention, but model.family=rnn_encdec "
@@ -261,7 +266,7 @@ class Config:
         replaces = f"search.replace_unknown={self.search.replace_unknown}"
         replaced = self.search.replace_unknown != "none"
         require(
-            not replaced or self.tokenizer.algorithm == "word" or not known,
+            not replaced or self.tokenizer.algorithm == "word" or not own,
             f"{replaces} replaces whole words, but tokenizer.algorithm={self.tokenizer.algorithm} cuts words into "
             "pieces: set tokenizer.algorithm=word, or search.replace_unknown=none",
         )

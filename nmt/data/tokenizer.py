@@ -66,14 +66,17 @@ class Tokenizer:
             raise unreadable(folder, error) from error
 
     def save(self, folder: str | os.PathLike[str]) -> None:
-        """Write joint.model, or source.model and target.model, and their checksums to a folder."""
+        """Write joint.model, or source.model and target.model, and their checksums; others in the folder go."""
         folder = make_folder(folder)
-        names = ["joint.model"] if self.joint else ["source.model", "target.model"]
+        joint, separate = ["joint.model"], ["source.model", "target.model"]
+        names, others = (joint, separate) if self.joint else (separate, joint)
         models = dict(zip(names, self.models, strict=True))
         write_checksums(folder, models)
         for name, model in models.items():
             with atomic_write(folder / name, "wb") as file:
                 file.write(model)
+        for name in others:  # an earlier tokenizer's, which `load` would read
+            (folder / name).unlink(missing_ok=True)
 
     @property
     def joint(self) -> bool:

@@ -178,6 +178,11 @@ def set_pointer(run_dir: str | os.PathLike[str], name: str, target: int | str) -
         file.write((step_name(target) if isinstance(target, int) else target) + "\n")
 
 
+def remove_pointer(run_dir: str | os.PathLike[str], name: str) -> None:
+    """Remove the pointer checkpoints/NAME, if there is one."""
+    (checkpoints_folder(run_dir) / name).unlink(missing_ok=True)
+
+
 def delete_checkpoint(path: Path) -> None:
     """Delete a checkpoint folder. If the path is a symbolic link, neither the link nor its target is deleted."""
     if not path.is_symlink():

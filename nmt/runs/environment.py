@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from nmt.files import atomic_write
 from nmt.reading import read_object, reading
 
 ENVIRONMENT = "environment.json"
@@ -21,6 +24,12 @@ _KINDS: dict[str, type | tuple[type, ...]] = {  # of the values that nmt reads a
     "fine_tuned_from": dict,
     "pruned_from": dict,
 }
+
+
+def write_environment(run_dir: Path, environment: Mapping[str, Any]) -> None:
+    """Write a run's environment.json."""
+    with atomic_write(run_dir / ENVIRONMENT) as file:
+        json.dump(environment, file, indent=2)
 
 
 def read_environment(run_dir: Path) -> dict[str, Any]:

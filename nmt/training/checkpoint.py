@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import re
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,7 +15,7 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from nmt.checksums import CHECKSUMS, replacing, seal
-from nmt.errors import Damaged, NmtError, unreadable
+from nmt.errors import Damaged, NmtError, is_out_of_memory, unreadable
 from nmt.files import atomic_directory
 from nmt.partials import delete_leftovers
 from nmt.runs.checkpoints import (
@@ -53,10 +54,18 @@ def save_checkpoint(run_dir: str | os.PathLike[str], step: int, model: nn.Module
             torch.save(dict(state), folder / _STATE)
             seal(folder)
     except (NmtError, OSError, RuntimeError, SafetensorError) as error:
-        reason = "the disk may be full" if isinstance(error, RuntimeError) else str(error)
-        raise NmtError(f"the checkpoint {path} could not be saved ({reason}); the one before it is kept") from error
+        if is_out_of_memory(error):
+            raise
+        kept = "; the one before it is kept" if saved_steps(run_dir) else ""
+        raise NmtError(f"the checkpoint {path} could not be saved ({_why(error)}){kept}") from error
     set_pointer(run_dir, "last", step)
     return path
+
+
+def _why(error: Exception) -> str:
+    """Return in a few words why a checkpoint could not be written."""
+    of_writer = isinstance(error, RuntimeError) and re.search("inline_container|PytorchStreamWriter", str(error))
+    return "the disk may be full" if of_writer else str(error).partition("\n")[0]
 
 
 def load_training_state(info: CheckpointInfo) -> dict[str, Any]:
@@ -90,8 +99,14 @@ class Newest(NamedTuple):
 
     @property
     def progress(self) -> TrainingProgress:
-        """The progress of the run at this checkpoint."""
-        return TrainingProgress.from_state_dict(self.state["progress"])
+        """The progress of the run at this checkpoint; NmtError if another version of nmt wrote it otherwise."""
+        try:
+            return TrainingProgress.from_state_dict(self.state["progress"])
+        except (KeyError, TypeError) as error:
+            raise NmtError(
+                f"the checkpoint of step {self.step:,} has no progress that this version of nmt can read: start a new "
+                "run with run_dir=OTHER, or start from its weights with fine_tune.run"
+            ) from error
 
 
 def load_newest(run_dir: str | os.PathLike[str], say: Callable[[str], None]) -> Newest:
@@ -112,7 +127,11 @@ def load_newest(run_dir: str | os.PathLike[str], say: Callable[[str], None]) -> 
             f"or choose another folder with run_dir=OTHER (fine_tune.run={run_dir} then starts from averaged weights)"
         )
     refused: list[Damaged] = []
+    there = saved_steps(run_dir)
     for step in steps:
+        if step not in there and step != steps[-1]:
+            refused.append(Damaged(f"{folder / step_name(step)} is missing"))
+            continue
         try:
             weights, info = load_weights(run_dir, step)
             state = load_training_state(info)

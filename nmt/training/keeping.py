@@ -11,9 +11,9 @@ import torch
 
 from nmt.config.schema import TrainingConfig
 from nmt.device import random_state, resume_random_state
-from nmt.errors import NmtError
+from nmt.errors import NmtError, is_out_of_memory
 from nmt.models.seq2seq import Seq2Seq
-from nmt.runs.checkpoints import has_checkpoint, saved_steps, set_pointer
+from nmt.runs.checkpoints import has_checkpoint, pointed_step, remove_pointer, saved_steps, set_pointer
 from nmt.training.average import average_checkpoints, delete_average, take_average
 from nmt.training.checkpoint import Newest, delete_others, load_newest, save_checkpoint
 from nmt.training.distributed import World
@@ -108,16 +108,24 @@ class Keeper:
         its own. Checkpoints that need not be kept are deleted here too, in case an earlier process ended after it had
         saved a checkpoint and before it could delete them. Raises NmtError if something is missing from the state.
         """
-        if missing := {"progress", *self.parts, "random"} - newest.state.keys():
+        progress = newest.progress
+        if missing := {*self.parts, "random"} - newest.state.keys():
             raise NmtError(
                 f"the checkpoints of {self.run_dir} have no {', '.join(sorted(missing))}: another version of nmt "
                 "wrote them; start a new run with run_dir=OTHER, or start from their weights with fine_tune.run"
             )
-        self.model.load_state_dict(newest.weights)
-        for name, part in self.parts.items():
-            part.load_state_dict(newest.state[name])
+        try:
+            self.model.load_state_dict(newest.weights)
+            for name, part in self.parts.items():
+                part.load_state_dict(newest.state[name])
+        except (RuntimeError, ValueError, KeyError) as error:
+            if is_out_of_memory(error):
+                raise
+            raise NmtError(
+                f"the checkpoints of {self.run_dir} do not fit its config.yaml ({str(error).strip().splitlines()[0]}): "
+                "was it changed after training had begun? Restore it, or start a new run with run_dir=OTHER"
+            ) from error
         resume_random_state(newest.state["random"], self.world.rank, self.device)
-        progress = newest.progress
         saved = self._in_directory(lambda: saved_steps(self.run_dir))
         # some of these may have been deleted when a later checkpoint, which is now lost, was saved
         progress.best = [(rank, step) for rank, step in progress.best if step in saved]
@@ -169,6 +177,8 @@ class Keeper:
         best, last = self._kept("best", progress), self._kept("last", progress)
         if best:
             set_pointer(self.run_dir, "best", best[0])
+        elif pointed_step(self.run_dir, "best") not in last:  # lost with a damaged checkpoint
+            remove_pointer(self.run_dir, "best")
         delete_others(self.run_dir, {*best, *last})
 
     def _kept(self, of: Literal["best", "last"], progress: TrainingProgress) -> list[int]:

@@ -41,9 +41,10 @@ def learn_dictionary(lines: Iterable[tuple[str, str]]) -> dict[str, str]:
     numbered = [(sources.of(source), targets.of(target)) for source, target in lines]
     there = _best(numbered, len(sources))
     back = _best([(target, source) for source, target in numbered], len(targets))
-    mutual = {word: there[number] for word, number in sources.items() if back[there[number]] == number}
-    words = list(targets)
-    return {word: words[target - 1] for word, target in sorted(mutual.items())}
+    words = [None, *targets]  # the empty word, and the others by number
+    best = {word: (number, there[number]) for word, number in sorted(sources.items())}
+    mutual = {word: words[target] for word, (number, target) in best.items() if back[target] == number}
+    return {word: target for word, target in mutual.items() if target is not None}
 
 
 def _best(pairs: Sequence[IdPair], words: int) -> NDArray[np.int64]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import shutil
 from collections import Counter
@@ -24,7 +23,7 @@ from nmt.models.attention_heads import without_heads
 from nmt.models.build import build_model
 from nmt.models.seq2seq import Seq2Seq
 from nmt.runs.checkpoints import set_pointer
-from nmt.runs.environment import ENVIRONMENT, read_environment
+from nmt.runs.environment import read_environment, write_environment
 from nmt.runs.run import DICTIONARY, SHORTLIST, LoadedRun
 from nmt.training.average import take_average
 from nmt.training.checkpoint import load_training_state, save_checkpoint
@@ -80,7 +79,7 @@ def prune_run(run: LoadedRun, removed: Collection[Head], path: Path) -> Seq2Seq:
     with atomic_directory(path) as folder:
         save_config(config, folder / "config.yaml")
         run.tokenizer.save(folder / "tokenizer")
-        (folder / ENVIRONMENT).write_text(json.dumps(environment, indent=2), encoding="utf-8")
+        write_environment(folder, environment)
         for name in (SHORTLIST, DICTIONARY):  # they depend on the text and the vocabulary alone
             if (run.path / name).is_file():
                 shutil.copyfile(run.path / name, folder / name)

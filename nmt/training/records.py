@@ -6,7 +6,6 @@ data and vocabulary its checkpoints were trained.
 
 from __future__ import annotations
 
-import json
 import platform
 import subprocess
 from collections.abc import Callable, Iterator
@@ -22,11 +21,11 @@ from nmt.config.schema import Config
 from nmt.data.prepare import Prepared
 from nmt.device import describe_hardware
 from nmt.errors import NmtError
-from nmt.files import atomic_write, kept_if_filled, locked
+from nmt.files import kept_if_filled, locked
 from nmt.models.seq2seq import Seq2Seq
 from nmt.resources import PACKAGE
 from nmt.runs.checkpoints import CheckpointInfo, has_checkpoint, refuse_strangers
-from nmt.runs.environment import read_environment
+from nmt.runs.environment import ENVIRONMENT, read_environment, write_environment
 from nmt.training import auto
 from nmt.training.checkpoint import Newest, load_newest
 from nmt.training.monitor import tells_of_checkpoints
@@ -107,8 +106,8 @@ def write_records(
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
         "length_ratio": length_ratio(prepared.train, config.search.max_length_offset),  # used by nmt-average
     }
-    path = run_dir / "environment.json"
-    before = read_environment(run_dir) if path.exists() and has_checkpoint(run_dir) else environment
+    known = (run_dir / ENVIRONMENT).exists() and has_checkpoint(run_dir)
+    before = read_environment(run_dir) if known else environment
     if before.get("data") != environment["data"]:
         raise NmtError(
             f"the data of {run_dir} have changed since its training began: restore them, or choose another folder "
@@ -119,8 +118,7 @@ def write_records(
     }
     if base is not None:
         environment["fine_tuned_from"] = {"run": config.fine_tune.run, "checkpoint": base.name, "step": base.step}
-    with atomic_write(path) as file:
-        json.dump(environment, file, indent=2)
+    write_environment(run_dir, environment)
     prepared.tokenizer.save(run_dir / "tokenizer")
     save_config(config, run_dir / "config.yaml")
 

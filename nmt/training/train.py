@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from contextlib import closing, nullcontext
 from functools import partial
@@ -23,13 +22,12 @@ from nmt.data.sources.source import Say
 from nmt.data.tokenizer import Tokenizer
 from nmt.device import branch_random_state, choose_device, is_cuda, limit_kernel_caches, reuse_memory
 from nmt.errors import NmtError
-from nmt.files import atomic_write
 from nmt.messages import on_terminal, tell
 from nmt.models.build import build_model
 from nmt.models.cells import Cell
 from nmt.models.seq2seq import Seq2Seq
 from nmt.progress import Pulse
-from nmt.runs.environment import read_environment
+from nmt.runs.environment import read_environment, write_environment
 from nmt.training import auto
 from nmt.training.agreement import check_agreement
 from nmt.training.checkpoint import Newest
@@ -114,11 +112,11 @@ def _train(
     base = load_base(config.fine_tune, model, say) if newest is None else None
     freeze(model, config.fine_tune.freeze, say)
     branch_random_state(world.rank)
+    updates = _updates(config, prepared, device, world, say)  # before anything is written: it checks their size
     world.on_main(check)
     world.on_main(lambda: write_records(config, run_dir, prepared, model, device, base, world.size))
     if training.compile:
         _compile(model, device, say)
-    updates = _updates(config, prepared, device, world, say)
     pulse.begins("checking whether the largest batches fit into memory")
     updates.tokens_per_device = _tokens_per_device(
         config, run_dir, Trial(updates, model, training, device), world, check
@@ -182,15 +180,13 @@ def _tokens_per_device(
     if wanted != "auto":
         trial.check(wanted)
         return wanted
-    path = run_dir / "environment.json"
     environment = world.on_main(lambda: read_environment(run_dir))
     before = environment.get("tokens_per_device")
     found = min(world.gather(trial.find(before)))
 
     def keep() -> None:
         check()
-        with atomic_write(path) as file:
-            json.dump(environment | {"tokens_per_device": found}, file, indent=2)
+        write_environment(run_dir, environment | {"tokens_per_device": found})
         changed = "" if before in (None, found) else f" (it was {before}: from now on sums are rounded differently)"
         tell(
             f"training.tokens_per_device=auto: {found} of the {config.training.tokens_per_update} tokens of an update "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Literal, NoReturn
 
@@ -34,7 +34,7 @@ from nmt.training.limits import (
 from nmt.training.monitor import Monitor
 from nmt.training.objective import Gradients
 from nmt.training.optim import Schedule, build_optimizer
-from nmt.training.validation import Validator
+from nmt.training.validation import Validation, Validator
 from nmt.training.window import Window
 
 if TYPE_CHECKING:  # importing it takes long
@@ -93,12 +93,12 @@ class Trainer:
                 self.monitor.say("the average of checkpoints is deleted: further training makes it out of date")
             self.progress.ended = False
             self.model.train()
-            self._validate_if_due()  # a signal may have cut off this validation before the run was resumed
-            self._save_if_due()
             if self.progress.step == 0 and self.config.max_rollbacks:
                 self.keeper.begin(self.progress)
             while True:
                 try:
+                    self._validate_if_due()  # a signal may have cut off this validation before the state was saved
+                    self._save_if_due()
                     self._train()
                     return
                 except Diverged as divergence:
@@ -188,19 +188,19 @@ class Trainer:
         """Validate and record the result. If a signal interrupts it, save and exit; the resumed run validates again."""
         self.health.check()
         self.clock.start()
+        validation: Validation | None = None
         with self._paused() as started:
             self.monitor.begins(f"validating step {self.progress.step:,}")
-            try:
-                with self.average.applied():
-                    validation = self.validator.validate(self.signals, self.progress.translates)
-            except Interrupted:
-                self._agree()
-                self._leave()
+            with suppress(Interrupted), self.average.applied():
+                validation = self.validator.validate(self.signals, self.progress.translates)
             self._agree()
-            best = self.progress.validated(validation.rank, self.config.keep_best)
-            self.schedule.validated(best)
-            self.unsaved = True
-            self.monitor.validation(self.progress, validation, best, self.progress.seconds - started)
+            if validation is not None:
+                best = self.progress.validated(validation.rank, self.config.keep_best)
+                self.schedule.validated(best)
+                self.unsaved = True
+                self.monitor.validation(self.progress, validation, best, self.progress.seconds - started)
+        if validation is None:
+            self._leave()
         if validation.translated is not None:
             self.progress.translates, self.progress.validation_seconds = True, self.progress.seconds - started
 
@@ -266,6 +266,8 @@ class Trainer:
         self.monitor.went_back(self.progress, diagnosis, self.schedule.lowered)
         if self.keeper.has_checkpoint:
             self.save()
+        else:
+            self.keeper.begin(self.progress)  # with the lower rate, which the next rollback lowers again
 
     def _end(self, reason: str) -> None:
         """End the run: validate and save the last update, average checkpoints if configured, and report the reason."""

@@ -165,13 +165,13 @@ class Validator:
 
     def _parts_of(self, work: Callable[[], T], signals: Signals) -> list[T]:
         """Call `work` in each process and return all results by rank; a signal to one raises Interrupted in all."""
-        part: list[T] = []
+        mine: list[T] = []  # empty if a signal has interrupted the work
         with suppress(Interrupted), signals.interruptible():
-            part = [work()]
-        parts = [each for part in self.world.gather(part) for each in part]
-        if len(parts) < self.world.size:
+            mine.append(work())
+        of_ranks = self.world.gather(mine)
+        if not all(of_ranks):
             raise Interrupted
-        return parts
+        return [part for (part,) in of_ranks]
 
     def _loss(self, signals: Signals, always: bool) -> tuple[float, int]:
         """Return the loss and the number of sentences on which it was measured.

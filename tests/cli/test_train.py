@@ -23,6 +23,10 @@ def trained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Config]:
         configs.append(config)
         if config.seed == 13:
             raise NmtError("the loss is not a number")
+        if config.seed == 14:
+            raise MemoryError
+        if config.seed == 15:
+            raise AssertionError("a mistake of the program")
 
     run = types.ModuleType("nmt.training.train")
     run.train = train  # type: ignore[attr-defined]
@@ -48,6 +52,16 @@ def test_multirun_trains_each_and_goes_on_after_a_failure(
         "nmt-train: error: runs/embedded-seed=13: the loss is not a number",
         "nmt-train: job 3 of 3: runs/embedded-seed=2",
     ]
+
+
+def test_multirun_goes_on_where_memory_is_short_and_not_after_a_mistake_of_the_program(
+    trained: list[Config], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["embedded", "--multirun", "seed=14,2"]) == 1
+    assert "nmt-train: error: runs/embedded-seed=14: out of memory" in capsys.readouterr().err
+    with pytest.raises(AssertionError, match="a mistake"):
+        main(["embedded", "--multirun", "seed=15,3"])
+    assert [config.seed for config in trained] == [14, 2, 15]
 
 
 def test_multirun_ends_with_a_ranking_that_names_what_failed(

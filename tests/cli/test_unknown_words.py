@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import random
 import shutil
 import sys
 from collections.abc import Callable, Sequence
@@ -181,6 +182,10 @@ def test_words_are_learned_without_punctuation_and_only_clear_ones() -> None:
     assert learned == {"Hund": "dog", "Katze": "cat", "Maus": "mouse"}
     assert list(learned) == sorted(learned)
     assert learn_dictionary([("a b c d e f g h", "s t u v w x y z")] * 3) == {}
+    rng = random.Random(1)
+    draws = [[rng.randrange(6) for _ in range(4)] for _ in range(300)]
+    particles = [(" ".join(f"a{n} PTCL" for n in draw), " ".join(f"b{n}" for n in draw)) for draw in draws]
+    assert learn_dictionary(particles) == {f"a{n}": f"b{n}" for n in range(6)}, "a particle has no counterpart"
 
 
 # -- what is refused before data are read ----------------------------------------------------------------------------

@@ -62,6 +62,14 @@ def test_training_is_a_function_of_the_text(algorithm: str) -> None:
     assert train(**size).fingerprint != train(source=lines_of("de", 1000), **size).fingerprint
 
 
+@pytest.mark.parametrize("first", [True, False])
+def test_a_tokenizer_takes_the_place_of_another_one_in_its_folder(first: bool, tmp_path: Path) -> None:
+    train(joint=first).save(tmp_path)
+    later = train(joint=not first)
+    later.save(tmp_path)
+    assert Tokenizer.load(tmp_path).fingerprint == later.fingerprint
+
+
 def test_joint_means_one_vocabulary() -> None:
     joint, separate = train(joint=True), train(joint=False)
     line = ["der Hund"]

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
+from nmt.checksums import replacing
 from nmt.errors import NmtError
 from nmt.runs.checkpoints import find_checkpoint
 from nmt.runs.weights import load_weights
@@ -64,6 +67,44 @@ def test_what_training_adds_continues_too(folder: Path, changes: dict[str, Any])
         train(tiny_config(folder, f"{changes}-raised", **settings, training__max_steps=steps))
     train(tiny_config(folder, f"{changes}-whole", **settings))
     assert_same_run(folder / f"{changes}-raised", folder / f"{changes}-whole")
+
+
+def test_a_missing_newest_checkpoint_gives_way_to_the_one_before(
+    folder: Path, uninterrupted: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = folder / "missing"
+    train(tiny_config(folder, run.name, training__max_steps=5, training__checkpoint_every=1))
+    shutil.rmtree(run / "checkpoints" / "step-0000000005")
+    train(tiny_config(folder, run.name, training__checkpoint_every=1))
+    assert "step-0000000005 is missing" in (said := capsys.readouterr().err) and "step 4" in said
+    assert_same_run(run, uninterrupted)
+
+
+def test_no_pointer_leads_to_a_checkpoint_that_was_lost(folder: Path) -> None:
+    run = folder / "lost-best"
+    settings = {"training__keep_best": 1, "training__keep_last": 2, "training__validate_every": 1}
+    train(tiny_config(folder, run.name, training__max_steps=4, **settings))
+    (run / "checkpoints" / "best").write_text("step-0000000004\n")
+    newest, state = find_checkpoint(run, "last"), run / "checkpoints" / "step-0000000004" / "training_state.pt"
+    assert newest.step == 4
+    state.write_bytes(state.read_bytes()[:-100])
+    before = find_checkpoint(run, 3)
+    progress = load_training_state(before)["progress"]
+    lost = {**load_training_state(before), "progress": {**progress, "best": [[[0.0, 0.0], 2]]}}
+    with replacing(before.path / "training_state.pt") as file:
+        torch.save(lost, file)
+
+    class Stopped(Exception):
+        """Raised in place of the next update."""
+
+    def stop(*_: object) -> None:
+        raise Stopped
+
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(Stopped):
+        patch.setattr(Trainer, "train_step", stop)
+        train(tiny_config(folder, run.name, training__max_steps=6, **settings))
+    assert not (run / "checkpoints" / "best").exists()
+    assert find_checkpoint(run).step == 3
 
 
 @pytest.mark.parametrize("file", ["model.safetensors", "training_state.pt"])
@@ -146,6 +187,7 @@ def test_a_signal_in_a_validation_breaks_it_off_and_it_comes_after_the_resumptio
 
         def signal_in_loss(self: Validator, part: list[list[int]], broken_off: int = step) -> float:
             if len(events(run, "validation")) == broken_off // 3 - 1:
+                time.sleep(0.3)
                 os.kill(os.getpid(), signal.SIGTERM)
             return loss(self, part)
 
@@ -154,6 +196,8 @@ def test_a_signal_in_a_validation_breaks_it_off_and_it_comes_after_the_resumptio
             train(tiny_config(folder, run.name))
         assert ended.value.code == 143
         assert find_checkpoint(run, "last").step == step
+        progress = load_training_state(find_checkpoint(run, "last"))["progress"]
+        assert progress["paused_seconds"] >= 0.1 * step, "the validations that were broken off are no training"
         assert [event["step"] for event in events(run, "validation")] == [3] * (step == 6)
     train(tiny_config(folder, run.name))
     assert_same_run(run, uninterrupted)

@@ -131,6 +131,28 @@ def test_a_refusal_leaves_nothing(folder: Path, tmp_path: Path, there: bool) -> 
     assert list(tmp_path.rglob("*")) == ([tmp_path / "runs", tmp_path / "runs" / "refused"] if there else [])
 
 
+def test_an_update_below_the_longest_sentence_leaves_nothing(folder: Path, tmp_path: Path) -> None:
+    config = tiny_config(folder, training__tokens_per_update=3)
+    config.run_dir = str(tmp_path / "run")
+    with pytest.raises(NmtError, match=r"training\.tokens_per_update=3"):
+        train(config)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("changes", [{"ffn_dim: 24": "ffn_dim: 16"}, {"ema_decay: null": "ema_decay: 0.9"}])
+def test_a_configuration_changed_under_its_checkpoints_is_one_sentence(copied: Config, changes: dict[str, str]) -> None:
+    path = directory(copied) / "config.yaml"
+    text = path.read_text("utf-8")
+    for before, after in changes.items():
+        assert before in text
+        text = text.replace(before, after)
+    path.write_text(text, encoding="utf-8")
+    changed = dataclasses.replace(read_config(path), run_dir=copied.run_dir)
+    changed.training.max_steps = 9
+    with pytest.raises(NmtError, match=r"the checkpoints of .* do not fit its config\.yaml"):
+        train(changed)
+
+
 def test_a_lock_goes_with_its_training(trained: Config) -> None:
     assert not (directory(trained) / ".lock").exists()
 

@@ -197,6 +197,20 @@ def test_after_a_bad_update_training_goes_back_and_on_with_a_lower_rate(tmp_path
     assert steps == [1, 2, 3, 4, 5, 6], "what was told of the updates that were lost is taken back"
 
 
+def test_each_way_back_to_the_start_lowers_the_rate_further(tmp_path: Path) -> None:
+    run = trainer(tmp_path, max_steps=4, validate_every=4, max_rollbacks=3)
+
+    def fails_above_a_quarter() -> torch.Tensor:
+        if run.progress.step == 1 and run.schedule.lowered > 0.25:
+            next(run.model.parameters()).grad.flatten()[0] = float("nan")  # type: ignore[union-attr]
+        return Trainer._clip(run)
+
+    run._clip = fails_above_a_quarter  # type: ignore[method-assign]
+    run.run()
+    assert [event["learning_rate_factor"] for event in events(tmp_path, "rollback")] == [0.5, 0.25]
+    assert (run.progress.step, run.progress.rollbacks) == (4, 2)
+
+
 def test_a_loss_that_explodes_is_found_though_finite_and_the_run_ends_after_its_rollbacks(tmp_path: Path) -> None:
     run = trainer(tmp_path, max_steps=60, validate_every=10, learning_rate=0.01, max_rollbacks=2)
     step = Trainer.train_step

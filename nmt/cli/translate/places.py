@@ -61,7 +61,7 @@ def check_runs(arguments: Namespace) -> None:
     configs = [check_run(run_dir, arguments.checkpoint) for run_dir in arguments.run_dir]
     options = override_search(configs[0].search, arguments.search)
     for config in configs:
-        dataclasses.replace(config, search=options).check(loaded=True)
+        dataclasses.replace(config, search=options).check()
     if arguments.precision is not None and any(each.partition("=")[0] == "precision" for each in arguments.search):
         raise UsageError("--precision and --search precision both choose the precision: leave one of them out")
     if choose_engine(arguments.engine, arguments.precision) == "ctranslate2":
