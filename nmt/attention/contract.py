@@ -158,7 +158,8 @@ class Penalised(ABC):
 def penalties(model: nn.Module) -> tuple[NamedLoss, ...]:
     """Return the losses of all parts of a model that are `Penalised`.
 
-    As losses are sums over target tokens that are divided by their number, a penalty is multiplied by it first.
+    A loss is a sum over target tokens, which training divides by the number of target tokens. A penalty is multiplied
+    by this number first, so that the division leaves it as it is.
     """
 
     def loss(part: Penalised) -> NamedLoss:

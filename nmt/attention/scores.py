@@ -60,7 +60,7 @@ class GeneralScore(DotScore):
 
 
 class AdditiveScore(Score):
-    """The additive score: score(s, h) = v . tanh(W_a s + U_a h) (Bahdanau et al. 2015, A.1.2).
+    """The additive score: score(s, h) = v . tanh(W_a s + U_a h + b) (Bahdanau et al. 2015, A.1.2, there without b).
 
     If [W_a U_a] is read as one matrix applied to [h_t; h_s], this is the concat score of Luong et al. 2015, sec. 3.1.
     """

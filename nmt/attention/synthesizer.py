@@ -21,7 +21,7 @@ class Values(NamedTuple):
     """The state of a synthesizer: the values of the first positions, which alone have scores. There are no keys."""
 
     values: Tensor  # [rows, heads, min(length, max_length), head_dim]
-    read: Tensor  # [rows, length, 0]: no numbers, only the number of positions so far
+    read: Tensor  # [rows, length, 0]: an empty tensor, whose size is the number of positions so far
 
 
 class Synthesizer(Mixer):

@@ -47,7 +47,7 @@ _ADDED: dict[int, tuple[str, ...]] = {
         "search.replace_unknown", "data.*.alignments", "training.guided_attention",
         "training.guided_attention.decay_steps", "model.heads.removed", "training.optimizer.momentum"),
 }  # fmt: skip
-# Options of mechanisms may be missing, too: a file is from before such a mechanism came, and does not use it.
+# Options of mechanisms may be missing, too: a file that lacks them is older than the mechanism, and does not use it.
 _OPTIONS = {
     f"model.{name}"
     for family in MODEL_FAMILIES.values()

@@ -43,7 +43,7 @@ class Digests:
         return found
 
     def _known(self, name: str, stamp: list[int]) -> bytes | None:
-        """Return the hash of a file that is kept, or None if there is none, or none of the file as it is now."""
+        """Return the kept hash of a file; None if there is none, or if the file has changed since it was hashed."""
         match self._kept().get(name):
             case {"stamp": found, "hash": str(hashed)} if found == stamp:
                 with suppress(ValueError):

@@ -47,10 +47,10 @@ class LinkLines(NamedTuple):
     lines: list[str]
 
     def checked(self, pairs: Sequence[Pair]) -> list[str]:
-        """Return the links of each pair, which is as it was read, with the indices of the words after cleaning.
+        """Return a line of links for each pair, with the indices that the words have after cleaning.
 
-        Raises NmtError, naming file and line, for a line that is not in Pharaoh format and for a word that the sentence
-        does not have.
+        `pairs` are the pairs as they were read, before cleaning. Raises NmtError, naming file and line, for a line that
+        is not in Pharaoh format and for a word that the sentence does not have.
         """
         return [self._checked(number, pair) for number, pair in enumerate(pairs)]
 

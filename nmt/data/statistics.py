@@ -93,7 +93,11 @@ class Overlap:
                 found_target.add(other)
 
     def of(self, pairs: Sequence[tuple[str, str]]) -> dict[str, list[int]]:
-        """Return the numbers (from 0) of the pairs whose source, whose target, or which as a pair were found."""
+        """Return the indices (from 0) of the pairs that were found, under the keys "source", "target" and "pair".
+
+        Under "source" are the pairs whose source was found, under "target" those whose target was found, and under
+        "pair" those of which both were found together.
+        """
         encoded = [(source.encode(), target.encode()) for source, target in pairs]
         return {
             "source": [row for row, (source, _) in enumerate(encoded) if source in self._found[0]],

@@ -189,9 +189,10 @@ def measure_heads(
 ) -> list[HeadMeasures]:
     """Measure the heads of a model on sentence pairs; with gold links, also the error of each head's alignment.
 
-    `languages` are those of source and target, a pair for each line: they say where words are pieces. Without
-    `importance`, which takes a backward pass, that measure is None. Raises NmtError if a gold link, from the file
-    `gold_name`, points to a word that there is not.
+    `languages` has the source and the target language of each pair of lines; in a language written without spaces, the
+    pieces are used as words. Without `importance`, which takes a backward pass, that measure is None. The model is left
+    in evaluation mode. Raises NmtError if a gold link, from the file `gold_name`, points to a word that its sentence
+    does not have.
     """
     meter = HeadMeter(model.eval())
     pairs = sides_of(tokenizer, sources, targets, tags)

@@ -72,8 +72,8 @@ def permutation_p_value(first: Sequence[float], second: Sequence[float]) -> floa
     """Return the two-sided p-value of the difference of two means over all divisions of the scores in two groups.
 
     It assumes no distribution, but cannot be small with few seeds: with three seeds each it is at least 0.1. It is
-    exact up to ten seeds each; of more than _DIVISIONS divisions, that many random ones are counted, with the measured
-    one (Phipson and Smyth 2010).
+    exact up to ten seeds each. If there are more than _DIVISIONS divisions, it is estimated from _DIVISIONS random
+    ones and the measured one (Phipson and Smyth 2010).
     """
     values = [*first, *second]
     total, size = sum(values), len(second)

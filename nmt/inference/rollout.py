@@ -1,9 +1,9 @@
 """Attention through several layers: rollout and flow (Abnar and Zuidema 2020).
 
-The weights of a layer say where a position looks in the layer below, whose positions have mixed what they had found
-there themselves. Both methods follow attention down to the source tokens. They take the mean W of the heads of a layer,
-and the residual connection as attention of a position to itself: A = 0.5 W + 0.5 I (section "Attention rollout and
-flow").
+The weights of a layer say which positions of the layer below a position reads. But each of those positions already
+holds a mixture of the positions that it has read further down. Both methods follow attention through all layers to the
+source tokens. They take the mean W of the heads of a layer, and treat the residual connection as attention of a
+position to itself: A = 0.5 W + 0.5 I (section "Attention rollout and flow").
 """
 
 from __future__ import annotations

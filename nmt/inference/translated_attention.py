@@ -27,7 +27,7 @@ def translated_pieces(
 ) -> list[PieceAttention]:
     """Return the attention between the pieces of each source line, with its tag, and those of its first hypothesis.
 
-    The tokens of a hypothesis are those that the search found, which encoding its text need not give again. If a line
+    The tokens of a hypothesis are those that the search found: encoding its text again could give others. If a line
     was translated in segments, each segment is forced through the model separately: weights between different segments
     are zero, and every segment has its own end of sentence. A line that was not translated, such as an empty line, only
     has the end of sentence.

@@ -1,6 +1,7 @@
 """Attention patterns on a GPU by torch's FlexAttention, which skips blocks of queries and keys that no query may see.
 
-The mask is the pattern's own `allows`, once evaluated to find the blocks, and again within those that are seen in part.
+The mask is the pattern's own `allows`. It is evaluated once to find the blocks that any query sees, and again within
+the blocks that are seen only in part.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from torch.nn.attention.flex_attention import BlockMask, create_block_mask, flex
 
 LONG = 1024  # from this length on FlexAttention is used; chosen without a measurement
 SMALLEST_HEAD = 16  # components of a head, at least
-COMPILED = 64  # at most so many forms are compiled: one for each pattern, dtype, with and without gradients or padding
+COMPILED = 64  # forms that can be compiled: one for each pattern and dtype, with and without gradients or padding
 KEPT = 8  # block masks
 
 # (query positions, key positions, lengths of the sentences or None) -> whether the query may attend to the key

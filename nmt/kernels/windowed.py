@@ -49,11 +49,13 @@ def windowed_attention(
 ) -> Tensor:
     """Return softmax(Q K^T / sqrt(head_dim)) V over the keys that `allows` accepts: [rows, heads, length, head_dim].
 
-    query, key and value are [rows, heads, length, head_dim] at increasing positions [rows or 1, length]. `allows`
-    accepts a query's own key always, and keys that are further than `reach` positions away only if `far` names them, or
-    if the query is at one of the positions 0, ..., `first` - 1, which `far` has to name for all others if causal. With
-    far keys, positions have no gaps. mask [rows, length] is False at padding, whose contexts are of no use, but finite.
+    query, key and value are [rows, heads, length, head_dim] at increasing positions [rows or 1, length], which have no
+    gaps if there are far keys. mask [rows, length] is False at padding, whose contexts are finite but of no use.
     `causal` hides later keys.
+
+    `allows` always accepts a query's own key. It may accept keys more than `reach` positions away in two cases only: if
+    `far` names them, or if the query is one of the first, at the positions 0, ..., `first` - 1. If causal, `far` has to
+    name these first positions for every block of queries.
 
     The queries are divided into blocks. Each block is compared with its own keys, with `reach` keys on either side, or
     only before it if causal, and with the far ones. The first queries are compared with all keys.
@@ -112,7 +114,10 @@ def _look_up(wanted: Tensor, positions: Tensor, real: Tensor) -> tuple[Tensor, T
 
 
 def _joined(near: Tensor, far: Tensor, rows: int) -> Tensor:
-    """Return what is known of near keys [rows or 1, blocks, 1, near] and far ones [rows or 1, blocks, far] together."""
+    """Concatenate a property of near keys [rows or 1, blocks, 1, near] with that of far ones [rows or 1, blocks, far].
+
+    The result is [rows, blocks, 1, near + far].
+    """
     return torch.cat([each.expand(rows, -1, -1, -1) for each in (near, far.unsqueeze(2))], dim=3)
 
 

@@ -44,7 +44,7 @@ class OneLayer(NamedTuple):
     layer: int | None  # counted from 0; None: the last but one, or the only one
 
     def of(self, layers: int) -> int:
-        """Return the requested one of so many layers."""
+        """Return the index, from 0, of the requested layer in a decoder with this number of `layers`."""
         return max(layers - 2, 0) if self.layer is None else self.layer
 
 

@@ -111,9 +111,10 @@ class DecoderLayer(nn.Module):
         return x, next_state, LayerAnswer(attended.weights, own, attended.losses)
 
     def passed(self, x: Tensor, positions: Tensor, state: LayerState | None) -> LayerState | None:
-        """Return the next state after positions that have halted in lower layers: later ones see x in self-attention.
+        """Return the next state after positions that have all halted in lower layers.
 
-        Attention to the source and the feed-forward network, whose outputs would not be used, are left out.
+        Later positions can then attend to x [rows, tgt_len, dim] in this layer's self-attention. Attention to the
+        source and the feed-forward network are left out, because their outputs would not be used.
         """
         if state is None:
             return None
@@ -264,9 +265,10 @@ class TransformerDecoder(nn.Module):
 def _layers(
     kind: type[EncoderLayer | DecoderLayer], config: TransformerConfig, number: int, different: int | None
 ) -> nn.ModuleList:
-    """Return a stack of layers; if only some are `different`, these are used in turn, and share weights but no state.
+    """Return a stack of `number` layers with `different` sets of weights (None: each layer has its own).
 
-    With one different layer, this is the sharing of Dehghani et al. 2019 and Lan et al. 2020.
+    The different layers are used in turn. Layers with the same weights still have separate states. With one different
+    layer, this is the sharing of Dehghani et al. 2019 and Lan et al. 2020.
     """
     layers = [kind(config, layer) for layer in range(different or number)]
     return nn.ModuleList(layers[layer % len(layers)] for layer in range(number))

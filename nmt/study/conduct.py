@@ -117,7 +117,7 @@ class Conductor:
     def _train(
         self, rows: Rows, runs: Sequence[Run], test_sets: list[str] | None, again: Container[str] = ()
     ) -> dict[str, Row]:
-        """Train the runs that are not finished, or are named in `again`, and return the rows of all that are then."""
+        """Train the runs that are not finished or are named in `again`; return the rows of all that have one then."""
         known = self._known(rows, runs)
         missing = {run.name: run for run in runs if run.name not in known or run.name in again}
         if len(missing) < len(runs):
@@ -221,10 +221,11 @@ def _tests(study: Study, test_sets: list[str] | None) -> list[Any]:
 def choose(
     study: Study, planned: Sequence[Variant], measured: Sequence[Variant], tried: Mapping[str, Row]
 ) -> dict[str, Variant]:
-    """Return the variant of each system with the best score on the validation set; the first of those that are equal.
+    """Return for each system the variant with the best score on the validation set; on a tie, the first one.
 
-    `measured` are those of which the number of updates is known. A system is left out if one of its values could not be
-    tried, since its choice may be another one when that has succeeded, or if its training diverged with all of them.
+    `measured` are the variants whose number of updates is known. A system is left out if one of its variants could not
+    be tried, because that one might turn out to be the best. It is also left out if training diverged with all of its
+    variants.
     """
     if study.tuning is None:
         return {variant.system: variant for variant in measured}

@@ -1,4 +1,4 @@
-"""results.json of a study: a row for each finished run, from which alone it is known that the run is finished.
+"""results.json of a study: a row for each finished run. A run counts as finished only if it has a row.
 
 Each row has the configuration and the digests of the data that the run was trained and scored with. Rows of another
 configuration or of other data are never mixed with new ones.

@@ -23,8 +23,8 @@ RULE = f"""\
 A system is compared with the baseline, or with the system that the study names for it. It is
 called *better* (*worse*) if its mean over the seeds is higher (lower) and p is below {LEVEL} after
 Holm's correction for all comparisons of the study, also those whose runs are not finished. This p
-is the larger one of two, so that the difference has to be more than chance in training and more
-than the choice of the test sentences:
+is the larger one of the two below. So it is small only if the difference is likely to come neither
+from chance in training nor from the choice of the test sentences:
 
 1. over seeds: Welch's t-test of the scores of all seeds;
 2. within a seed: the two systems of a seed are compared by paired bootstrap resampling and by
@@ -47,7 +47,7 @@ class Verdict:
     system: str
     against: str  # the system that it is compared with
     test_set: str
-    seeds: list[int]  # those that both systems have; of a system with one result for all seeds, the other's
+    seeds: list[int]  # those that both systems have; if `one_for_all`, all seeds of `against`
     one_for_all: bool  # whether the system has one result for all seeds
     means: Difference
     within: dict[int, tuple[float, float]]  # by seed: p by the paired bootstrap and by approximate randomisation
@@ -118,7 +118,10 @@ def verdicts(
 def _compare(
     estimates: Mapping[tuple[str, int | None], Estimate], baseline: str, system: str, seeds: int
 ) -> tuple[Difference, dict[int, tuple[float, float]], float, bool] | None:
-    """Return the difference of the means, the p-values within each seed, the one that decides, and if seeds lack."""
+    """Return the difference of the means, the p-values within seeds, the one that decides, and if seeds are too few.
+
+    Returns None if the two systems have no seed in common.
+    """
     scores: dict[str, list[float]] = {
         name: [each.score.score for (owner, _), each in estimates.items() if owner == name]
         for name in (baseline, system)

@@ -142,8 +142,8 @@ def sample(alpha: Tensor) -> Tensor:
     """Draw a position [...] for each distribution in alpha [..., src_len].
 
     Of exponential variables with the rates alpha_j, the j-th is the smallest with probability alpha_j. Unlike
-    `torch.multinomial`, this does not make a GPU wait. A variable is never exactly 0, which would also be the smallest
-    at padding.
+    `torch.multinomial`, this does not make a GPU wait. The noise is kept above 0, because a noise of exactly 0 could
+    select a position with alpha = 0, such as padding.
     """
     noise = torch.empty_like(alpha).exponential_().clamp_min(torch.finfo(alpha.dtype).tiny)
     return (alpha / noise).argmax(-1)

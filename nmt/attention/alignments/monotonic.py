@@ -119,9 +119,10 @@ def expected(energy: Tensor, mask: Tensor, previous: Tensor) -> Tensor:
 
 
 def first_stop(energy: Tensor, mask: Tensor, previous: Tensor) -> Tensor:
-    """Return a weight of one at the first position, from the last one on, with p_ij >= 1/2, or zeros (section 2.2).
+    """Return alpha_i at inference: one at the first position with p_ij >= 1/2, zero elsewhere (section 2.2).
 
-    The arguments are those of `expected`; `previous` has a one at the last position.
+    The search starts at the position where `previous` is one. If no position follows with p_ij >= 1/2, or if `previous`
+    is all zeros, the result is all zeros. The arguments and the result have the shapes of those of `expected`.
     """
     stops = (previous.cumsum(2) > 0) & (energy >= 0) & mask
     return (stops & (stops.cumsum(2) == 1)).to(previous.dtype)

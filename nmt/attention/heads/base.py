@@ -19,10 +19,10 @@ from nmt.config.models import TransformerConfig
 class Heads(nn.Module):
     """The division of projections among heads.
 
-    Queries have num_heads heads. Keys and values have num_kv_heads, each of which serves as many heads of queries as
-    its neighbours: all of them have their own in multi-head attention; with num_kv_heads = 1 they share one
-    (multi-query attention, Shazeer 2019), and in between each group shares one (grouped-query attention, Ainslie et
-    al. 2023). The keys and values that search has to remember shrink in this proportion.
+    Queries have num_heads heads, keys and values num_kv_heads. Each head of keys and values serves
+    num_heads / num_kv_heads neighbouring heads of queries: one in multi-head attention, all of them with
+    num_kv_heads = 1 (multi-query attention, Shazeer 2019), and a group of them in between (grouped-query attention,
+    Ainslie et al. 2023). The keys and values that search has to remember shrink in this proportion.
 
     Heads can be removed (`model.heads.removed`): then num_heads, and all projections, are smaller. The heads that are
     left keep their size and the numbers that they had, in `numbers`.
@@ -69,7 +69,8 @@ class Heads(nn.Module):
     def queries_keys_values(self, projection: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Split a projection for self-attention into queries, keys and values, and normalise queries and keys.
 
-        projection is [rows, length, model_dim + 2 * kv_dim].
+        projection is [rows, length, dim + 2 * kv_dim]. Queries are [rows, num_heads, length, head_dim], keys and values
+        [rows, num_kv_heads, length, head_dim].
         """
         query, key, value = self.split(projection, (self.num_heads, self.num_kv_heads, self.num_kv_heads))
         return self.qk_norm.query(query), self.qk_norm.key(key), value
@@ -87,9 +88,10 @@ class Heads(nn.Module):
         return kept.transpose(1, 2).flatten(2)
 
     def numbered(self, weights: Tensor) -> Tensor:
-        """Put the weights [rows, heads, queries, keys] of each head at its number; return those of all numbers.
+        """Move the weights [rows, num_heads, queries, keys] of each head to the index that it had before removals.
 
-        A head that has been removed gets the mean of the others, so that it does not change the mean over heads.
+        The result is [rows, num_heads + removed heads, queries, keys]. A head that has been removed gets the mean of
+        the others, so that it does not change the mean over heads.
         """
         if not self.removed:
             return weights

@@ -13,13 +13,13 @@ from nmt.attention.heads.base import Heads
 
 
 class Gates(nn.Module):
-    """A factor xi_h = 1 of the context of each head h, for each sequence alone (Michel et al. 2019, section 2.3).
+    """Gates xi_h = 1, which multiply the context of each head h (Michel et al. 2019, section 2.3).
 
-    If layers share their heads, each layer still has gates of its own.
+    Each sequence has gates of its own. So has each layer, even if several layers share their heads.
     """
 
     def __init__(self, layers: int, rows: int, heads: int, like: Tensor) -> None:
-        """Create the gates of so many layers, sequences and heads, with the device and dtype of `like`."""
+        """Create gates [rows, heads] for each layer, with the device and dtype of `like`; `rows` counts sequences."""
         super().__init__()
         ones = torch.ones(rows, heads, device=like.device, dtype=like.dtype)
         self.xi = nn.ParameterList(ones.clone() for _ in range(layers))
@@ -33,10 +33,11 @@ class Gates(nn.Module):
 
 @contextmanager
 def gated(places: Sequence[Heads], rows: int, like: Tensor) -> Iterator[list[Tensor]]:
-    """Give the heads of several attentions gates, and yield these as parameters [rows, heads], one for each attention.
+    """Put gates on the heads of several attentions during the block, and yield a tensor [rows, heads] for each.
 
-    They exist during the block alone, in which each attention must be called on `rows` sequences. Attentions with the
-    same heads stand in `places` in the order in which they are called.
+    The gates are parameters, so that the loss has a gradient for them. In the block, each attention must be called on
+    `rows` sequences. If layers share their heads, `places` has these heads once for each layer, in the order of the
+    calls.
     """
     gates = {heads: Gates(places.count(heads), rows, heads.num_heads, like) for heads in places}
     before = {heads: heads.gates for heads in gates}

@@ -27,8 +27,8 @@ class AverageAttention(Mixer):
     [i_t, f_t] = sigmoid(W [y_t; g_t] + b) and i_t * y_t + f_t * g_t (Zhang, Xiong and Su 2018).
 
     In each channel, the output is a matrix times the inputs: f_t / t for the positions up to t, and in addition i_t for
-    t itself. These weights are implied; they are shown for groups of channels. With a state, the number of past
-    positions is on the device alone, and none are returned.
+    t itself. These weights are implied; they are shown for groups of channels. With a state no weights are returned,
+    since their size is the number of positions so far, which is known on the device only.
     """
 
     sums_to_one = False

@@ -90,9 +90,10 @@ class LinearAttention(Mixer):
 def _over_all(
     log_query: Tensor, log_key: Tensor, value: Tensor, mask: Tensor | None, need_products: bool
 ) -> tuple[Tensor, Tensor | None]:
-    """Return sum_j phi(q_i) . phi(k_j) v_j for each i and, if requested, the products [rows, heads, queries, keys].
+    """Return sum_j phi(q_i) . phi(k_j) v_j for each i and, if requested, the products phi(q_i) . phi(k_j).
 
-    The sums run over all positions that are not padding. They have a scale for each i, and so have the products.
+    The sums [rows, heads, queries, value_dim] run over all positions that are not padding; the products are
+    [rows, heads, queries, keys]. Those of query i are all multiplied by one number, which cancels out in quotients.
     """
     if mask is not None:
         log_key = log_key.masked_fill(~mask[:, None, :, None], -math.inf)

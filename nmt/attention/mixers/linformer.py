@@ -19,8 +19,9 @@ class Linformer(WholeSequence):
     """Attention to k mixtures of all positions (Wang et al. 2020, eq. 7).
 
     A head is P F V with P = softmax(Q (E K)^T / sqrt(head_dim)), where E and F, both [k, max_length], are learned. A
-    sentence of n words uses their first n columns. Words beyond max_length are in no mixture, so that only they
-    themselves read what they say. What multiplies V is P F, which can be negative: the weights are its absolute values.
+    sentence of n words uses the first n columns of both. Words beyond max_length are in no mixture, so that no word
+    attends to them, and only the residual connection around the layer keeps what they say. What multiplies V is P F,
+    which can be negative: the weights are its absolute values.
     """
 
     sums_to_one = False

@@ -91,7 +91,7 @@ class LshAttention(WholeSequence):
 
             context = mix(value, self.dropout(weights))
             shown = None
-            if need_weights:  # what becomes of values that are 1 at one position each
+            if need_weights:  # if the values are one-hot vectors, output channel j is the weight of position j
                 unit = torch.eye(length, dtype=value.dtype, device=x.device)[source]
                 shown = mix(unit.expand(-1, heads.num_heads, -1, -1, -1), weights)
         return self.output_projection(heads.merge(context.to(x.dtype))), None, shown

@@ -80,7 +80,7 @@ class Nystroem(WholeSequence):
 
             context = mix(value)
             weights = None
-            if need_weights:  # what becomes of values that are 1 at one position each
+            if need_weights:  # if the values are one-hot vectors, output channel j is the factor of position j
                 unit = torch.eye(x.size(1), dtype=value.dtype, device=x.device)
                 weights = mix(unit.expand(*value.shape[:2], -1, -1)).abs()
         return self.output_projection(heads.merge(context.to(x.dtype))), None, weights

@@ -98,7 +98,7 @@ class Retention(Mixer):
 
     def _over_earlier(self, query: Tensor, key: Tensor, value: Tensor, s: Tensor) -> tuple[Tensor, Tensor]:
         """Return sums over all positions so far [rows, heads, length, head_dim], and S after the last one."""
-        # gamma^(n - m) is the exponential of level m minus level n, if level n is -n log gamma; the first is that of S
+        # level n is -n log gamma, so that gamma^(n - m) = exp(level m - level n); level 0 is that of the given S
         levels = -self.log_gamma * torch.arange(query.size(2) + 1, device=query.device)
         return running_sums(query, key, value, s, levels[None, :, 1:], levels[None])
 

@@ -14,12 +14,13 @@ from nmt.config.models import LuongConfig, RnnSearchConfig, TransformerConfig
 
 
 class Normaliser(nn.Module, ABC):
-    """A function from scores to weights that are never negative and depend on the scores of one query alone.
+    """A function from scores to weights. The weights depend on the scores of one query alone.
 
-    Attention calls it on the scores, multiplies the weights with the values, and calls `of_context` on the result.
+    Weights are never negative, except in `TalkingHeads`, which mixes those of several heads. Attention calls the
+    normaliser on the scores, multiplies the weights with the values, and calls `of_context` on the result.
     """
 
-    sums_to_one: ClassVar[bool] = True  # whether the weights of a query sum to one; otherwise to any number from 0 on
+    sums_to_one: ClassVar[bool] = True  # whether the weights of a query sum to one; otherwise to any number
     fused: ClassVar[bool] = False  # whether torch has fused attention with it: only with softmax
 
     def forward(self, scores: Tensor, bias: Tensor | None = None) -> Tensor:

@@ -11,9 +11,10 @@ from nmt.attention.normalisers.base import Normaliser, wide
 class TalkingHeads(Normaliser):
     """A normaliser between two learned mixtures of heads (Shazeer et al. 2020).
 
-    With the scores J of heads i, the normaliser reads the scores sum_i P_l[i, h] J_i + bias, and head h reads its
-    values with the weights sum_i P_w[i, h] W_i. Both mixtures are the identity at the start, where each head is by
-    itself. Mixed weights do not sum to one, and can be negative.
+    J_i [queries, keys] are the scores of head i. For head h, the normaliser reads sum_i P_l[i, h] J_i + bias and
+    returns the weights W_h [queries, keys]. Head h then reads its values with the weights sum_i P_w[i, h] W_i. P_l and
+    P_w, both [heads, heads], are the identity at the start, so that each head is by itself. Mixed weights do not sum to
+    one, and can be negative.
     """
 
     sums_to_one = False

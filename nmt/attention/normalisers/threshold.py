@@ -13,7 +13,8 @@ from torch import Tensor
 def below_maximum(scores: Tensor, factor: float | Tensor = 1.0) -> Tensor:
     """Return factor * (scores - the largest score of the query), or -2 where this is less: values from -2 to 0.
 
-    This changes no weight: for these scores tau is -1 or more, as the largest score, 0, cannot weigh more than one.
+    This changes no weight. Weights depend only on the differences between scores. The largest score is now 0, and as
+    its weight cannot exceed one, tau is at least -1. So any score below -1 has a weight of zero, however low it is.
     """
     return (factor * (scores - scores.amax(dim=-1, keepdim=True))).clamp(min=-2)
 

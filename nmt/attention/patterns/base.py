@@ -19,7 +19,7 @@ class Pattern(nn.Module):
     Padding and causality are not its concern.
     """
 
-    restricts = True  # whether it changes anything: not this base class
+    restricts = True  # whether attention has to apply it; False only in `Everything`
     # the largest distance to a key that a query reads, on either side, if there is one; search can forget what is
     # further back
     reach: int | None = None

@@ -66,7 +66,7 @@ class BigBird(Pattern):
 
 
 def _hash(seed: int, block: Tensor, draw: int) -> Tensor:
-    """Return an integer of 32 bits for each block that looks random: their sum, mixed by shifts and products."""
+    """Return a 32-bit integer for each block, like a random one: a weighted sum of the arguments, mixed bit by bit."""
     x = (seed * 0x9E3779B1 + block * 0x85EBCA77 + draw * 0xC2B2AE3D) & _32_BITS
     for _ in range(2):
         x = ((x ^ (x >> 16)) * 0x45D9F3B) & _32_BITS

@@ -43,8 +43,9 @@ class Source(ABC):
         """Yield the pairs unchanged, one after the other, and keep `extent` up to date.
 
         Raises NmtError, perhaps only at the end, for a missing, empty or damaged file, for text that is not UTF-8 and
-        for sides with different numbers of lines; also for a line of a file with more than LONGEST_LINE characters or,
-        with `cut`, yields it cut, but still longer than that. `say` is called with a message when a connection breaks.
+        for sides with different numbers of lines. It is also raised for a line of a file with more than LONGEST_LINE
+        characters; with `cut`, the beginning of such a line is yielded instead, which is longer than that limit, too.
+        `say` is called with a message when a connection breaks.
         """
 
     def blocks(self, place: Any, say: Say, extent: Extent) -> Iterator[tuple[list[Pair], Any]]:
