@@ -72,7 +72,7 @@ def evaluate(
     length_penalty: float | None = None,
     tag: str | None = None,
     device: str = "auto",
-    metrics: Sequence[Metric] | None = None,
+    metrics: Metric | Sequence[Metric] | None = None,
     log: Callable[[str], None] = tell,
 ) -> list[Evaluation]:
     """Translate and score test sets, as nmt-evaluate does, and keep the results in RUN_DIR/evaluations/NAME/.
@@ -96,8 +96,8 @@ def evaluate(
         files = [reference] if isinstance(reference, str | os.PathLike) else reference
         sets = set_from_files(Path(source), list(map(Path, files)))
     found = sets_to_evaluate(run_dir, sets, checkpoint, device, log)
-    run = load_run(run_dir, checkpoint)
     settings = Settings(beam_size, length_penalty, device, metrics_in_order(metrics))
+    run = load_run(run_dir, checkpoint)
     return [evaluate_run(run, test_set.tagged(tag), settings, log) for test_set in found]
 
 

@@ -73,9 +73,9 @@ def atomic_directory(path: str | os.PathLike[str]) -> Iterator[Path]:
     path = Path(path)
     place = follow(path)
     make_folder(place.parent)
-    partial = partial_of(place)
+    partial, older = partial_of(place), partial_of(place.with_name(f"{place.name}.older"))
     with _report_write_errors(path, partial):
-        delete_leftovers(place.parent, lambda name: name == place.name)
+        delete_leftovers(place.parent, lambda name: name in (place.name, f"{place.name}.older"))
         try:
             shutil.rmtree(partial, ignore_errors=True)  # left by a killed process that had the same id
             kept = _mode(place) if place.is_dir() else None
@@ -84,10 +84,11 @@ def atomic_directory(path: str | os.PathLike[str]) -> Iterator[Path]:
             _sync_tree(partial)
             _give_mode(partial, kept)
             if place.is_dir():
-                shutil.rmtree(place)
+                place.replace(older)  # takes an instant; deleting it before it is replaced would take longer
             partial.replace(place)
         finally:
-            shutil.rmtree(partial, ignore_errors=True)
+            for folder in (partial, older):
+                shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextmanager

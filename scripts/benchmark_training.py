@@ -107,8 +107,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 def benchmark(arguments: Namespace) -> None:
     """Measure what the arguments ask for, print the table and write the results."""
     config = load_config(arguments.config, arguments.overrides)
-    if arguments.reference_config and not arguments.reference:
-        raise UsageError("--reference-config only has an effect with --reference: give both")
+    for option in ("reference_config", "reference_precision", "tuned"):
+        if getattr(arguments, option) and not arguments.reference:
+            raise UsageError(f"--{option.replace('_', '-')} only has an effect with --reference: give both")
     theirs = config
     if arguments.reference_config:
         kept = [override for override in arguments.overrides if override.startswith(("data.", "tokenizer."))]

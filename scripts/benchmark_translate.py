@@ -173,6 +173,7 @@ def choose_systems(arguments: Namespace, run: LoadedRun) -> tuple[list[System], 
         for engine in arguments.engine
         for precision in arguments.precision
     ]
+    systems = list(dict.fromkeys(systems))  # --engine auto is one of the others
     left_out: list[str] = []
     if not arguments.reference:
         return systems, left_out

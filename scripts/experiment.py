@@ -56,7 +56,7 @@ class Experiment:
             path = self.text / f"{name}.{language}"
             if not path.is_file():
                 write_lines(path, lines)
-            elif path.read_text("utf-8") != "".join(f"{line}\n" for line in lines):
+            elif path.read_bytes() != "".join(f"{line}\n" for line in lines).encode():
                 raise NmtError(
                     f"{path} differs from the text in {self.options.folder}: choose another --runs for other text"
                 )

@@ -91,7 +91,7 @@ def _figures(scores: list[float], verdict: str, seeds: int, budget: str) -> Entr
 
 def _order(published: Mapping[str, Any], gain: float, ours: Entry | None) -> str:
     """Return how our order of the two systems compares with the published one."""
-    if ours is None:
+    if ours is None or ours["verdict"] == "too few seeds":
         return NOT_MEASURED
     if published["metric"] == "AER":
         equal = abs(ours["gain"]) < CHANCE_OF_AER

@@ -46,7 +46,7 @@ def part(entry: dict[str, Any]) -> list[str]:
         f"## Memory of training on {entry['pairs']:,} pairs",
         "",
         f"How much memory does training take? At most {entry['peak_mib']:,} MiB (peak resident memory of `nmt-train`).",
-        f"Measured in {entry['seconds']} seconds with one thread: 150 updates of a small Transformer and a validation,",
+        f"Measured in {entry['seconds']} seconds: 150 updates of a small Transformer and a validation,",
         f"on text of {entry['text']} that was repeated with small changes. By `{entry['command']}`.",
         "",
     ]

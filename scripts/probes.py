@@ -207,11 +207,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--updates", type=int, default=400)
     parser.add_argument("--only", nargs="+", choices=get_args(MixerName), default=get_args(MixerName), metavar="NAME")
-    parser.add_argument("--tasks", nargs="+", metavar="TASK")
+    known = sorted({task for tasks in TASKS.values() for task in tasks})
+    parser.add_argument("--tasks", nargs="+", choices=known, metavar="TASK")
     options = parser.parse_args()
     torch.set_num_threads(1)
     path = RESULTS / "probes.json"
-    found: dict[str, Any] = json.loads(path.read_text("utf-8"))["accuracy"] if path.is_file() else {}
+    kept = json.loads(path.read_text("utf-8")) if path.is_file() else {"updates": options.updates, "accuracy": {}}
+    if kept["updates"] != options.updates:
+        parser.error(f"{path} has rows of {kept['updates']} updates: remove it to measure with another number")
+    found: dict[str, Any] = kept["accuracy"]
     for name in options.only:
         for key, tasks in TASKS.items():
             if (config := config_of(name, key)) is None:  # type: ignore[arg-type]

@@ -109,8 +109,7 @@ def figures(system: System, overrides: list[str]) -> dict[str, Any]:
     scores = {}
     for test in system.tests:
         path = run_dir / "evaluations" / test / "scores.json"
-        if not path.is_file():
-            subprocess.run([Path(sys.executable).with_name("nmt-evaluate"), run_dir, "--test-set", test], check=True)
+        subprocess.run([Path(sys.executable).with_name("nmt-evaluate"), run_dir, "--test-set", test], check=True)
         scores[test] = json.loads(path.read_text("utf-8"))
     events = [json.loads(line) for line in (run_dir / "metrics.jsonl").read_text("utf-8").splitlines()]
     environment = json.loads((run_dir / "environment.json").read_text("utf-8"))

@@ -27,6 +27,7 @@ from benchmarks.page import cell, markdown_table, spread
 from nmt.cli.common import Parser, number, run_command
 from nmt.config.load import change_search
 from nmt.config.ranges import BeamSize, Count, LengthPenalty
+from nmt.data.compression import read_lines
 from nmt.device import choose_device, describe_hardware
 from nmt.errors import UsageError
 from nmt.evaluation.metrics import check_counts, corpus_bleu
@@ -59,7 +60,7 @@ class Text(NamedTuple):
     @classmethod
     def read(cls, source: Path, reference: Path) -> Text:
         """Read two files in which line i of one is the translation of line i of the other."""
-        texts = [file.read_text("utf-8").removesuffix("\n").split("\n") for file in (source, reference)]
+        texts = [read_lines(file) for file in (source, reference)]
         check_counts(*texts, str(source), str(reference))
         return cls(*texts)
 

@@ -28,6 +28,7 @@ from nmt.files import atomic_write
 
 WIDTH = 100  # columns of prose
 SEEDS = 3  # of a record
+BEAM = 5
 TEST = "test_2016_flickr"
 DIRECTIONS = {"de-en": "German to English", "en-de": "English to German"}
 BOARDS = [(direction, minutes) for direction in DIRECTIONS for minutes in (20, 60)]
@@ -68,6 +69,8 @@ def main() -> None:
     board = (options.direction, config.training.max_minutes)
     if board not in BOARDS:
         parser.error(f"{options.preset}: training.max_minutes has to be 20 or 60, since these are the boards")
+    if config.search.beam_size != BEAM:
+        parser.error(f"{options.preset}: search.beam_size has to be {BEAM}, by the rules")
 
     def run(seed: int) -> dict[str, Any]:
         run_dir = Path("runs", "speedrun", f"{name}-{config.training.max_minutes:g}-{options.direction}-{seed}")

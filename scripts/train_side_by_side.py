@@ -55,10 +55,18 @@ class Lanes:
                 if self.status:
                     return
                 # in its own process group, so that Ctrl-C reaches it only once, through `stop`
-                process = subprocess.Popen(
-                    command, stderr=subprocess.STDOUT, stdout=subprocess.PIPE, text=True, start_new_session=True
-                )
-                self._running.add(process)
+                try:
+                    process = subprocess.Popen(
+                        command, stderr=subprocess.STDOUT, stdout=subprocess.PIPE, text=True, start_new_session=True
+                    )
+                except OSError as error:
+                    print(f"{NMT_TRAIN} cannot be started: {error.strerror}", file=sys.stderr)
+                    process = None
+                else:
+                    self._running.add(process)
+            if process is None:
+                self.stop(127)
+                return
             assert process.stdout is not None
             for line in process.stdout:
                 print(f"{Path(config).stem:{self.width}} | {line}", end="", flush=True)

@@ -21,6 +21,7 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import Any, NamedTuple
 
+from nmt.data.compression import read_lines
 from nmt.files import atomic_write
 
 RESULTS = Path(__file__).resolve().parents[1] / "docs" / "results"
@@ -134,8 +135,9 @@ def halved(folder: Path) -> Path:
     half = RUNS / "half"
     half.mkdir(parents=True, exist_ok=True)
     for path in folder.glob("*.??"):
-        lines = path.read_text("utf-8").splitlines(keepends=True)
-        (half / path.name).write_text("".join(lines[::2] if path.name.startswith("train.") else lines), "utf-8")
+        lines = read_lines(path)
+        with atomic_write(half / path.name) as file:
+            file.writelines(f"{line}\n" for line in (lines[::2] if path.name.startswith("train.") else lines))
     return half
 
 

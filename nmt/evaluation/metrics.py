@@ -37,11 +37,12 @@ class Score:
         return {"score": self.score, "signature": self.signature}
 
 
-def metrics_in_order(wanted: Sequence[str] | None) -> tuple[Metric, ...]:
-    """Return the wanted metrics, each once, in the order of METRICS; all of them for None.
+def metrics_in_order(wanted: str | Sequence[str] | None) -> tuple[Metric, ...]:
+    """Return the wanted metrics (one name or several), each once, in the order of METRICS; all of them for None.
 
     Raises UsageError for an unknown name, and if none is wanted.
     """
+    wanted = [wanted] if isinstance(wanted, str) else wanted
     unknown = [name for name in wanted or () if name not in METRICS]
     if unknown or (wanted is not None and not wanted):
         told = f"there is no metric {unknown[0]}" if unknown else "no metric is named"

@@ -67,4 +67,7 @@ def _installed() -> tuple[tuple[str, frozenset[str]], ...]:
 def _glyphs(path: str) -> frozenset[str]:
     from matplotlib.ft2font import FT2Font
 
-    return frozenset(chr(code) for code in FT2Font(path).get_charmap())
+    try:
+        return frozenset(chr(code) for code in FT2Font(path).get_charmap())
+    except (OSError, RuntimeError):  # matplotlib's list of fonts can name one that is gone or broken
+        return frozenset()

@@ -121,12 +121,15 @@ def _test(first: Estimate, second: Estimate, method: Method) -> Results:
 
 
 def seed_groups(systems: Sequence[System], entries: Sequence[Results]) -> list[Results]:
-    """Return groups of runs that differ only in seed and run_dir, with mean and standard deviation of their scores."""
-    groups: dict[str, list[Results]] = {}
+    """Return groups of runs that differ only in seed and run_dir, with mean and standard deviation of their scores.
+
+    If several runs have the same seed, such as a run and its copy, only the first of them counts.
+    """
+    groups: dict[str, dict[int, Results]] = {}
     for system, entry in zip(systems, entries, strict=True):
         if system.run is not None:
             alike = repr(replace(system.run.config, seed=0, run_dir=None))
-            groups.setdefault(alike, []).append(entry)
+            groups.setdefault(alike, {}).setdefault(entry["seed"], entry)
     return [
         {
             "systems": [entry["name"] for entry in group],
@@ -135,8 +138,8 @@ def seed_groups(systems: Sequence[System], entries: Sequence[Results]) -> list[R
                 name: _spread([entry["scores"][name]["score"] for entry in group]) for name in group[0]["scores"]
             },
         }
-        for group in groups.values()
-        if len({entry["seed"] for entry in group}) > 1
+        for group in (list(by_seed.values()) for by_seed in groups.values())
+        if len(group) > 1
     ]
 
 

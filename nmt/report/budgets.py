@@ -50,7 +50,7 @@ def compare_budgets(systems: Sequence[System]) -> dict[str, Any]:
         "systems": {system.name: budgets.get(system.name) for system in systems},
         "differences": differences,
         "hardware": hardware if len(set(hardware.values())) > 1 else {},
-        "unknown": [system.name for system in systems if system.run is None],
+        "unknown": [system.name for system in systems if system.run is None or system.history.updates is None],
     }
     return report | {"sentence": _sentence(report) if len(systems) > 1 else ""}
 

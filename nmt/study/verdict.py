@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -9,6 +10,7 @@ from typing import Any, Literal
 from nmt.evaluation.over_seeds import Difference, combined, compare_means, holm
 from nmt.evaluation.sets import EvaluationSet
 from nmt.evaluation.significance import (
+    SAMPLES,
     Estimate,
     Statistics,
     bootstrap_p_value,
@@ -93,8 +95,10 @@ def verdicts(
     is the number of seeds of the study.
     """
     found = []
+    planned = len(comparisons) * len(test_sets)
+    samples = SAMPLES * math.ceil(planned / 10)  # so that the least p stays below LEVEL after Holm's correction
     for test_set in test_sets:
-        counts = resample_counts(len(test_set.references))
+        counts = resample_counts(len(test_set.references), samples)
         texts = test_set.references, languages[test_set.name], test_set.more_references
         estimates = {
             key: estimate(Statistics(metric, row["test"][test_set.name]["hypotheses"], *texts), counts)
@@ -104,7 +108,7 @@ def verdicts(
             compared = _compare(estimates, other, system, seeds)
             if compared is not None:
                 found.append((system, other, test_set.name, *compared))
-    missing = len(comparisons) * len(test_sets) - len(found)
+    missing = planned - len(found)
     corrected = holm([*(p_value for *_, p_value, _ in found), *[1.0] * missing])
     return [
         Verdict(

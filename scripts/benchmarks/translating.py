@@ -94,7 +94,8 @@ def main(asked: dict[str, Any], started: float) -> dict[str, Any]:
     """Load the system, translate all lines at once and then `single` of them one by one; return the measurements."""
     translate = SYSTEMS[asked["system"]](asked)
     loaded = time.perf_counter() - started
-    lines = Path(asked["source"]).read_text("utf-8").removesuffix("\n").split("\n")[: asked["sentences"]]
+    text = Path(asked["source"]).read_bytes().decode()  # read_text would also end lines at carriage returns
+    lines = text.removesuffix("\n").split("\n")[: asked["sentences"]]
     translate(lines[:WARM_UP])
     started = time.perf_counter()
     answers = translate(lines)

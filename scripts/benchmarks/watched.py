@@ -8,6 +8,7 @@ import subprocess
 import threading
 import time
 from pathlib import Path
+from tempfile import TemporaryFile
 
 LOOKS = 0.5  # seconds between two measurements of memory
 
@@ -20,8 +21,9 @@ class Watched:
 
     def __init__(self, command: list[str]) -> None:
         self.started = time.monotonic()
+        self._said = TemporaryFile("w+", encoding="utf-8")  # noqa: SIM115 - a pipe could fill up while nobody reads it
         self.process = subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+            command, stdout=subprocess.PIPE, stderr=self._said, text=True, start_new_session=True
         )
         self.peak = 0  # in bytes
         threading.Thread(target=self._look, daemon=True).start()
@@ -33,10 +35,11 @@ class Watched:
 
     def end(self) -> str:
         """Wait for the command and return its output; exit if it failed."""
-        out, err = self.process.communicate()
+        out, _ = self.process.communicate()
         self.seconds = time.monotonic() - self.started
         if self.process.returncode:
-            raise SystemExit(err)
+            self._said.seek(0)
+            raise SystemExit(self._said.read())
         return out.strip()
 
     def kill(self, group: bool = False) -> None:

@@ -9,12 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from nmt.errors import NmtError
+from nmt.errors import NmtError, UsageError
 from nmt.evaluation.metrics import (
     build_metric,
     check_counts,
     corpus_bleu,
     length_ratio,
+    metrics_in_order,
     score,
     sentence_bleu,
     sentence_chrf,
@@ -117,3 +118,10 @@ def test_several_references_are_scored_as_the_command_does(tmp_path: Path) -> No
     assert sentence_chrf(HYPOTHESES, REFERENCES, [HYPOTHESES])[0] == pytest.approx(100)
     assert sentence_bleu(HYPOTHESES, REFERENCES, "", [HYPOTHESES])[0] == pytest.approx(100)
     assert length_ratio(["a b"], ["a b c d"], "", [["a b"]]) == 1
+
+
+def test_metrics_are_named_alone_or_in_a_list() -> None:
+    assert metrics_in_order("chrf") == ("chrf",)
+    assert metrics_in_order(["ter", "bleu", "ter"]) == ("bleu", "ter")
+    with pytest.raises(UsageError, match="there is no metric blue: choose from bleu, chrf, ter"):
+        metrics_in_order("blue")

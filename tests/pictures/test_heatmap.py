@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import itertools
+from pathlib import Path
 
 import matplotlib.image
 import numpy as np
@@ -11,7 +12,7 @@ import pytest
 
 from nmt.errors import NmtError
 from nmt.pictures import fonts
-from nmt.pictures.fonts import families_for, missing_characters
+from nmt.pictures.fonts import _glyphs, families_for, missing_characters
 from nmt.pictures.heatmap import Panel, heatmap, heatmap_array, heatmaps, to_png, to_svg
 
 
@@ -129,6 +130,12 @@ def test_characters_that_no_font_has_are_named() -> None:
     nowhere = chr(0x5FFFF)  # Unicode never assigns this code point
     families, missing = fonts._cover(frozenset({"a", nowhere}))
     assert families == ("DejaVu Sans",) and missing == {nowhere}
+
+
+def test_a_font_that_is_gone_or_broken_is_passed_over(tmp_path: Path) -> None:
+    broken = tmp_path / "broken.ttf"
+    broken.write_bytes(b"no font")
+    assert _glyphs(str(broken)) == _glyphs(str(tmp_path / "gone.ttf")) == frozenset()
 
 
 def test_chinese_and_japanese_are_drawn_if_a_font_is_installed() -> None:

@@ -60,3 +60,5 @@ def test_different_hardware_and_unknown_budgets_are_mentioned(system: System) ->
     assert found["hardware"] == {"a": "a processor", "b": "a card"} and found["unknown"] == ["theirs"]
     assert "hardware a processor (a), a card (b)" in found["sentence"]
     assert found["sentence"].endswith("The training budget of theirs is not known.")
+    pruned = replace(system, name="pruned", history=History())
+    assert compare_budgets([system, pruned])["unknown"] == ["pruned"]

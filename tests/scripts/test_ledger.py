@@ -43,6 +43,7 @@ def results(tmp_path: Path) -> Path:
         {"system": "old", "verdict": "worse"},
         {"system": "equal", "verdict": "no difference found"},
         {"system": "near", "against": "old", "verdict": "better"},
+        {"system": "near", "against": "equal", "verdict": "too few seeds"},
     ]
     study = {
         "baseline": "new",
@@ -67,6 +68,7 @@ def results(tmp_path: Path) -> Path:
         (claim("some", ("new", "equal"), (0.3, 0.5), "AER"), None, "not measured"),
         (claim("some", ("new", "near"), (0.3, 0.5), "AER"), -0.005, "no difference found"),
         (claim("some", ("near", "old"), (2, 1)), 0.2, "as published"),  # compared with each other, not the baseline
+        (claim("some", ("near", "equal"), (2, 1)), -1.3, "not measured"),  # no verdict can be given
         (claim("some", ("new", "old"), (2, 1)), 0.4, "as published"),  # the verdict counts, not the size
         (claim("some", ("new", "equal"), (1, 2)), -1.1, "no difference found"),
         (claim("some", ("new", "equal"), (1, 1)), -1.1, "as published"),  # the paper found none, either

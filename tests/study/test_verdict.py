@@ -130,6 +130,13 @@ def test_holm_counts_the_comparisons_whose_runs_are_missing() -> None:
     assert of_three.corrected == pytest.approx(3 * alone.p_value)
 
 
+def test_a_clear_difference_has_a_word_in_a_large_study_too() -> None:
+    """The least p-value of few resamples would be above 0.05 after the correction for 60 comparisons."""
+    rows: Rows = {("base", 1): damaged(0.6, 1), ("good", 1): damaged(0.02, 2)}
+    comparisons = {"good": "base", **{f"other{number}": "base" for number in range(59)}}
+    assert compared(rows, comparisons, 1)["good"].word == "better"
+
+
 def test_one_seed_of_several_gets_no_verdict() -> None:
     rows: Rows = {("base", seed): damaged(0.3, seed) for seed in (1, 2, 3)}
     rows["good", 1] = damaged(0.02, 4)
