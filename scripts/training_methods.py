@@ -18,8 +18,10 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from statistics import mean, stdev
+from statistics import mean
 from typing import Any, NamedTuple
+
+from experiment import among, mean_and_deviation, numbers
 
 from nmt.data.compression import read_lines
 from nmt.files import atomic_write
@@ -53,12 +55,11 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("overrides", nargs="*")
     parser.add_argument("--minutes", type=float, default=15)
-    parser.add_argument("--seeds", default="1,2")
+    parser.add_argument("--seeds", type=numbers, default=[1, 2])
     parser.add_argument("--jobs", type=int, default=1)
-    parser.add_argument("--only", default=",".join(METHODS))
+    parser.add_argument("--only", type=among(METHODS), default=list(METHODS))
     options = parser.parse_args()
-    seeds = [int(seed) for seed in options.seeds.split(",")]
-    methods = options.only.split(",")
+    seeds, methods = options.seeds, options.only
     overrides = [*options.overrides, *(["training.threads=1"] if options.jobs > 1 else [])]
     trainings = {METHODS[method].training: METHODS[method].keys for method in methods}
     with ThreadPoolExecutor(options.jobs) as jobs:
@@ -72,8 +73,12 @@ def main() -> None:
             for seed in seeds
             for training, keys in trainings.items()
         ]
-        for future in futures:
-            future.result()
+        try:
+            for future in futures:
+                future.result()
+        except BaseException:
+            jobs.shutdown(wait=False, cancel_futures=True)
+            raise
     results = {(method, seed): evaluate(METHODS[method], seed) for seed in seeds for method in methods}
     write(methods, seeds, options.minutes, overrides, results)
 
@@ -160,11 +165,10 @@ def write(
     for method in methods:
         runs = [figures[method][seed] for seed in seeds]
         scores = [run["test"]["bleu"]["score"] for run in runs]
-        deviation = f"{stdev(scores):.2f}" if len(scores) > 1 else ""
         keys = " ".join(f"`{key}`" for key in METHODS[method].keys) or "half the text for half the time, then all"
         each = " | ".join(f"{score:.2f}" for score in scores)
         lines.append(
-            f"| {method} | {keys} | {each} | {mean(scores):.2f} | {deviation} "
+            f"| {method} | {keys} | {each} | {mean_and_deviation(scores)} "
             f"| {mean(run['updates'] for run in runs):,.0f} | {mean(run['val_bleu'] for run in runs):.2f} |"
         )
     lines += [
