@@ -75,7 +75,7 @@ class Updates:
         An epoch has every row once, or as often as the mixture says. Rows are shuffled, sorted by length and cut into
         updates; then the updates are shuffled.
         """
-        rng = np.random.Generator(np.random.PCG64([self.seed, number]))
+        rng = np.random.Generator(np.random.PCG64([self.seed % 2**64, number]))
         order = rng.permutation(self._mixture.rows(self.seed, number))
         turn, longer = self._sort_keys()
         order = order[np.lexsort((turn[order], longer[order]))]

@@ -43,7 +43,7 @@ class Part:
         rows = []
         for turn in range(start // self.pairs, -(-end // self.pairs)):
             # the 1 makes this seed different from those that Updates.epoch shuffles with
-            rng = np.random.Generator(np.random.PCG64([seed, turn, index, 1]))
+            rng = np.random.Generator(np.random.PCG64([seed % 2**64, turn, index, 1]))
             first = turn * self.pairs
             order = rng.permutation(np.arange(self.pairs, dtype=np.int32))
             rows.append(order[max(start - first, 0) : end - first])

@@ -206,7 +206,7 @@ class SubwordSampling:
 
         With `links`, those of the store are returned, too, between the sampled pieces.
         """
-        place = np.random.SeedSequence([seed, epoch, position])
+        place = np.random.SeedSequence([seed % 2**64, epoch, position])
         source_random, target_random = (Random(int(state)) for state in place.generate_state(2, np.uint64))
         sources: list[Sentence] = [store.source(row) for row in rows]
         targets: list[Sentence] = [store.target(row) for row in rows]

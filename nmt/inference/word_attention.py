@@ -244,7 +244,7 @@ def pool(
 def _force(model: Seq2Seq, pairs: Sequence[tuple[Side, Side]], kind: AttentionKind) -> Tensor:
     """Force a batch of sentence pairs through the model and return weights [batch, layers, heads, queries, keys]."""
     from nmt.data.batch import collate
-    from nmt.inference.evaluating import evaluating  # torch
+    from nmt.models.evaluating import evaluating  # torch
 
     sources, targets = ([side.ids for side in sides] for sides in zip(*pairs, strict=True))
     batch = collate(sources, targets).to(next(model.parameters()).device)

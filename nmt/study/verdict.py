@@ -96,7 +96,7 @@ def verdicts(
     """
     found = []
     planned = len(comparisons) * len(test_sets)
-    samples = SAMPLES * math.ceil(planned / 10)  # so that the least p stays below LEVEL after Holm's correction
+    samples = SAMPLES * max(1, math.ceil(planned / 10))  # so that the least p stays below LEVEL after Holm's correction
     for test_set in test_sets:
         counts = resample_counts(len(test_set.references), samples)
         texts = test_set.references, languages[test_set.name], test_set.more_references

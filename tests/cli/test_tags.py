@@ -19,6 +19,7 @@ from nmt.config.data import CorpusConfig, DataConfig
 from nmt.config.load import read_config, save_config
 from nmt.config.schema import Config
 from nmt.data.batch import collate
+from nmt.data.tokenizer import EOS
 from nmt.errors import ConfigError, NmtError
 from nmt.evaluation.metrics import corpus_bleu
 from nmt.inference.engines.native import NativeEngine
@@ -238,14 +239,15 @@ def test_alignments_leave_the_tag_out(
         assert max(place for place, _ in pairs) < len(line.split())
     attention = tmp_path / "attention.jsonl"
     made = answers(run, SOURCES, "--tag", "turn", "--attention", str(attention), monkeypatch=monkeypatch, capfd=capfd)
-    for line, text, row in zip(SOURCES, made, attention.read_text("utf-8").splitlines(), strict=True):
+    found = [one.hypotheses[0].tokens for one in Translator.load(run, device="cpu").nbest(SOURCES, tags="turn")]
+    for line, text, tokens, row in zip(SOURCES, made, found, attention.read_text("utf-8").splitlines(), strict=True):
         record = json.loads(row)
         weights = np.array(record["weights"])
         assert record["source"] == [*line.split(), "</s>"]
         assert weights.sum(1) == pytest.approx(np.ones(len(text.split()) + 1), abs=1e-3)
         tokenizer = loaded.tokenizer
         ids = [tokenizer.tags["turn"], *tokenizer.encode_source([line])[0]]
-        batch = collate([ids], tokenizer.encode_target([text]))
+        batch = collate([ids], [[*tokens, EOS]])
         forced = loaded.model.attention(batch.src, batch.src_mask, batch.tgt_in)[0, -1].mean(0).detach().numpy()
         assert weights[-1, -1] == pytest.approx(forced[-1, 0] + forced[-1, -1], abs=1e-4), "tag and end together"
 

@@ -10,18 +10,18 @@ import numpy as np
 import pytest
 
 from nmt.data import lexicon
-from nmt.data.lexicon import Lexicon, Pair, learn_lexicon, pairs_to_learn_from, target_counts
+from nmt.data.lexicon import IdPair, Lexicon, learn_lexicon, pairs_to_learn_from, target_counts
 from nmt.data.store import Store
 from nmt.data.store_writer import StoreWriter
 
 
-def ids(*sentences: str) -> list[Pair]:
+def ids(*sentences: str) -> list[IdPair]:
     """Return pairs of ids, given as text such as "4 5 - 6"."""
     sides = ([np.array(side.split(), dtype=np.uint16) for side in sentence.split("-")] for sentence in sentences)
     return [(source, target) for source, target in sides]
 
 
-def random_pairs(count: int, seed: int, vocabulary: int = 9) -> list[Pair]:
+def random_pairs(count: int, seed: int, vocabulary: int = 9) -> list[IdPair]:
     source = random.Random(seed)
     return [
         tuple(np.array(source.choices(range(vocabulary), k=source.randint(1, 6)), dtype="<u2") for _ in range(2))
@@ -29,7 +29,7 @@ def random_pairs(count: int, seed: int, vocabulary: int = 9) -> list[Pair]:
     ]
 
 
-def by_the_paper(pairs: list[Pair], iterations: int) -> dict[tuple[int, int], float]:
+def by_the_paper(pairs: list[IdPair], iterations: int) -> dict[tuple[int, int], float]:
     """Compute t(target | source) by the EM algorithm of Brown et al. 1993, section 4.1, one pair at a time."""
     t: dict[tuple[int, int], float] = defaultdict(lambda: 1.0)
     for _ in range(iterations):

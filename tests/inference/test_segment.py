@@ -128,7 +128,7 @@ def test_far_fewer_looks_than_characters() -> None:
         (["你好!", "再见!"], ["Hello!", "Bye!"], "Hello! Bye!"),
         (["वह गया।", "फिर"], ["He went.", "Then"], "He went. Then"),
         (["ذهب؟", "ثم"], ["Did he go?", "Then"], "Did he go? Then"),
-        (["Das ist gut.[1]", "Dann"], ["This is good.[1]", "Then"], "This is good.[1] Then"),
+        (["Das ist gut.(1)", "Dann"], ["This is good.(1)", "Then"], "This is good.(1) Then"),
     ],
 )
 def test_join(sources: list[str], translations: list[str], joined: str) -> None:

@@ -18,9 +18,9 @@ from nmt.data.tokenizer import BOS, EOS, PAD
 from nmt.device import autocast, computes_by_threads
 from nmt.errors import NmtError, returned_nan
 from nmt.inference.engines.shortlist import Shortlist
-from nmt.inference.evaluating import evaluating
 from nmt.models.contract import SearchState, Step
 from nmt.models.ensemble import Ensemble
+from nmt.models.evaluating import evaluating
 from nmt.models.seq2seq import Seq2Seq
 from nmt.search.beam import beam_search
 from nmt.search.constraints import Constraints
