@@ -1,9 +1,10 @@
-"""Write docs/results/ledger.md and .json: what papers report of a mechanism, and what we measured.
+"""Write docs/results/ledger.{md,json}: what papers report of a mechanism, and what we measured.
 
 usage: python scripts/ledger.py
 
 The claims are in scripts/ledger.yaml, our figures in docs/results/mechanisms.json and in the studies of
-docs/results/studies/. A claim whose study has no results yet is listed as not measured.
+docs/results/studies/. A claim whose study has no results yet is listed as not measured. The pages of these studies are
+written again from their figures, as the report of nmt-study looks now.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import yaml
 
 from nmt.files import atomic_write
 from nmt.report.page import signed
+from nmt.study.page import markdown
 
 RESULTS = Path(__file__).resolve().parents[1] / "docs" / "results"
 CLAIMS = Path(__file__).with_name("ledger.yaml")
@@ -39,6 +41,9 @@ def main() -> None:
         file.write("\n")
     with atomic_write(RESULTS / "ledger.md") as file:
         file.write(page(found))
+    for path in sorted((RESULTS / "studies").glob("*.json")):
+        with atomic_write(path.with_suffix(".md")) as file:
+            file.write(markdown(json.loads(path.read_text("utf-8"))))
 
 
 def entry(claim: Claim, results: Path) -> Entry:
@@ -119,9 +124,9 @@ def page(found: list[Entry]) -> str:
         "Our systems are small: minutes of training on captions or on the corpus that comes with nmt,",
         "against days on news. So the scores cannot be compared, but the order of two systems can. A study",
         "says by its printed rule whether a system differs from its baseline ([study.md](../study.md)).",
-        f"Elsewhere, a difference of less than {CHANCE:g} point of BLEU between our systems counts as none, and one of",
-        f"less than {CHANCE_OF_AER:g} in AER everywhere. If a paper's difference is below {PARITY:g} points, the paper",
-        "found both equal; then `as published` means that we found no difference either.",
+        f"Without such a verdict, less than {CHANCE:g} point of BLEU counts as no difference. For AER, less than",
+        f"{CHANCE_OF_AER:g} does. If a paper's difference is below {PARITY:g} points, the paper found both equal; then",
+        "`as published` means that we found no difference either.",
         "",
         "| mechanism | paper | equation | published | ours | order |",
         "|---|---|---|---:|---:|---|",

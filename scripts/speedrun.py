@@ -72,6 +72,16 @@ def main() -> None:
     if config.search.beam_size != BEAM:
         parser.error(f"{options.preset}: search.beam_size has to be {BEAM}, by the rules")
 
+    for key, value in (("tokenizer.path", config.tokenizer.path), ("fine_tune.run", config.fine_tune.run)):
+        if value is not None:
+            parser.error(f"{options.preset}: {key} brings in other text or more training than the board allows")
+    if len(set(options.seeds)) < len(options.seeds):
+        parser.error("--seeds names a seed twice")
+    settings = {key: config_to_dict(config)[key] for key in ("model", "tokenizer", "training", "search")}
+    records = read()
+    if any(on_board(each) == (name, *board) and each["settings"] != settings for each in records):
+        parser.error(f"the board has {name} with other settings: give the changed preset another name")
+
     def run(seed: int) -> dict[str, Any]:
         run_dir = Path("runs", "speedrun", f"{name}-{config.training.max_minutes:g}-{options.direction}-{seed}")
         return figures(options.preset, run_dir, [*overrides, f"seed={seed}"])
@@ -84,10 +94,10 @@ def main() -> None:
         "minutes": config.training.max_minutes,
         "date": date.today().isoformat(),
         "why": reason,
-        "settings": {key: config_to_dict(config)[key] for key in ("model", "tokenizer", "training", "search")},
+        "settings": settings,
         "runs": runs,
     }
-    write(add(read(), record), RESULTS)
+    write(add(records, record), RESULTS)
 
 
 def figures(preset: str, run_dir: Path, overrides: list[str]) -> dict[str, Any]:
@@ -131,9 +141,19 @@ def read() -> list[dict[str, Any]]:
 
 
 def add(records: list[dict[str, Any]], record: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return the records with this one at the end, which replaces one of the same preset on the same board."""
-    key = ("preset", "direction", "minutes")
-    return [old for old in records if any(old[name] != record[name] for name in key)] + [record]
+    """Return the records with this one at the end; if the preset is on the board already, its runs are added there."""
+    added = list(records)
+    for place, old in enumerate(records):
+        if on_board(old) == on_board(record):
+            runs = {run["seed"]: run for run in (*old["runs"], *record["runs"])}
+            added[place] = old | {"why": record["why"], "runs": [runs[seed] for seed in sorted(runs)]}
+            return added
+    return [*added, record]
+
+
+def on_board(record: dict[str, Any]) -> tuple[str, str, float]:
+    """Return what identifies a record: its preset, and its board."""
+    return record["preset"], record["direction"], record["minutes"]
 
 
 def write(records: list[dict[str, Any]], folder: Path) -> None:

@@ -61,6 +61,8 @@ def _study(arguments: Namespace) -> int:
         raise UsageError("name the folder of the study with -o DIR, or give --dry-run")
     if arguments.report and (arguments.dry_run or arguments.submit or arguments.jobs):
         raise UsageError("--report trains nothing and needs results: leave out --dry-run, --submit and --jobs")
+    if arguments.dry_run and (arguments.submit or arguments.jobs):
+        raise UsageError("--dry-run trains nothing: leave out --submit and --jobs")
     if arguments.job_option and arguments.submit is None:
         raise UsageError("--job-option needs --submit: without it there are no jobs")
     if arguments.output is not None:

@@ -17,14 +17,15 @@ from nmt.study.study import Study
 
 
 def common_data(study: Study, planned: Sequence[Variant], test_sets: Sequence[EvaluationSet]) -> dict[str, str]:
-    """Return the digests of the data of the first variant; all but the training text have to be those of every other.
+    """Return the digests of the validation text, the test sets and the gold alignments, the same for all variants.
 
     Raises NmtError, naming the system, if one has another validation text or test set, and if the gold alignments do
     not fit the test sets.
     """
     _check_gold(study, test_sets)
     first = planned[0].config
-    found = digests_of(first, list(test_sets), study.gold)
+    digests = digests_of(first, list(test_sets), study.gold)
+    found = {key: digest for key, digest in digests.items() if key.startswith(("data.val", "data.test.", "gold."))}
     for variant in planned[1:]:
         if digests_of(variant.config, [], {})["data.val"] != found["data.val"]:
             raise NmtError(f"systems.{variant.system} has another data.val than the others: a study compares on one")

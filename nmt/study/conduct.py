@@ -49,7 +49,7 @@ class Conductor:
     say: Say
     carry: Carry
     jobs: int
-    data: dict[str, str] = field(default_factory=dict)  # digests
+    data: dict[str, str] = field(default_factory=dict)  # digests of what all runs are validated and scored on
     failures: dict[str, str] = field(default_factory=dict)
 
     def conduct(self) -> Outcome:
@@ -122,6 +122,7 @@ class Conductor:
         missing = {run.name: run for run in runs if run.name not in known or run.name in again}
         if len(missing) < len(runs):
             self.say(f"{len(runs) - len(missing)} of {len(runs)} runs are finished already")
+        data = {name: self._data(run) for name, run in missing.items()}
         arguments = partial(_arguments, self.study, test_sets)
         tasks = [Task(run.name, work.train_and_score, arguments(run), self._log(run.name)) for run in missing.values()]
         started, spent = time.monotonic(), 0
@@ -130,12 +131,15 @@ class Conductor:
             run = missing[task.name]
             spent += run.config.training.max_steps or 0
             left = (time.monotonic() - started) * (to_spend - spent) / spent
+            if not isinstance(result, Failure) and self._data(run) != data[run.name]:
+                result = Failure(f"its text was changed meanwhile: delete {run.config.run_dir} to train on the new one")
             if isinstance(result, Failure):
                 self.failures[run.name] = result.sentence
                 told = f"failed: {result.sentence}"
             else:
                 own = {"system": run.variant.system, "seed": run.config.seed, "values": run.variant.values}
-                known[run.name] = rows.add(run.name, known_by(run.config), self._data(run), own | result)
+                stored = rows.known(run.name, run.config)  # equal, but ensembles keep a digest of how it is written
+                known[run.name] = rows.add(run.name, stored, data[run.name], own | result)
                 told = ", ".join(self._told(result))
             done = f"{len(known)} of {len(runs)} runs are finished"
             self.say(f"{run.name}: {told} ({done}{f', {left / 60:.1f} minutes to go' if left else ''})")
@@ -144,7 +148,7 @@ class Conductor:
     def _scored(self, rows: Rows, together: Sequence[Ensemble]) -> dict[str, Row]:
         """Return the rows of ensembles that are scored."""
         whole = [each for each in together if len(each.runs) == len(each.members)]
-        found = {each.name: rows.get(each.name, each.known(rows), self._test_data()) for each in whole}
+        found = {each.name: rows.get(each.name, each.known(rows), self.data) for each in whole}
         return {name: row for name, row in found.items() if row is not None}
 
     def _score(self, rows: Rows, wanted: Sequence[Ensemble]) -> dict[str, Row]:
@@ -171,13 +175,9 @@ class Conductor:
                 self.say(f"{each.name}: failed: {result.sentence}")
                 continue
             own: Row = {"system": each.system, "seed": each.seed, "members": list(each.members), "values": {}}
-            found[each.name] = rows.add(each.name, each.known(rows), self._test_data(), own | result)
+            found[each.name] = rows.add(each.name, each.known(rows), self.data, own | result)
             self.say(f"{each.name}: {', '.join(self._told(result))}")
         return found
-
-    def _test_data(self) -> dict[str, str]:
-        """Return the digests of the data that an ensemble is scored on; its members have those of their own text."""
-        return {key: digest for key, digest in self.data.items() if key != "data.train"}
 
     def _fingerprint(self, variant: Variant) -> str:
         """Return a hash of the vocabulary of a variant; its data are prepared if they are not."""

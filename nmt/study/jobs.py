@@ -64,7 +64,7 @@ def in_jobs(executor: Any, tasks: Sequence[Task], jobs: int, begun: Begun) -> It
             while waiting and len(running) < jobs:
                 task = waiting.pop()
                 make_folder(task.log.parent)
-                running.append((executor.submit(Submitted(task)), task))
+                running.append((_submitted(executor, task), task))
                 begun(task)
             for pair in [pair for pair in running if pair[0].done()]:
                 running.remove(pair)
@@ -74,6 +74,13 @@ def in_jobs(executor: Any, tasks: Sequence[Task], jobs: int, begun: Begun) -> It
     finally:
         for job, _ in running:
             job.cancel(check=False)
+
+
+def _submitted(executor: Any, task: Task) -> Any:
+    try:
+        return executor.submit(Submitted(task))
+    except RuntimeError as error:  # submitit's FailedJobError: sbatch refuses an option, such as a partition
+        raise NmtError(f"{task.name} could not be submitted: {str(error).splitlines()[0]}") from error
 
 
 def _outcome(job: Any, task: Task) -> Any:

@@ -125,12 +125,17 @@ def _told(conditions: Mapping[str, Any]) -> Iterable[str]:
     yield f"- budget of each run: {budget}; CPU threads: {conditions['threads']}"
     for name, speed in conditions["speeds"].items():
         yield f"- {name}: {_speed(speed)}"
+    machines = {name: speed["machine"] for name, speed in conditions["speeds"].items() if "machine" in speed}
+    if len(set(machines.values())) > 1:
+        told = "; ".join(f"{name}: {machine}" for name, machine in machines.items())
+        yield f"- these speeds are of different machines or versions, so the budgets are not equal: {told}"
     matched = conditions["matched"]
-    told = f"equal within {matched['tolerance']:.0%}" if matched else "not matched"
+    told = f"equal within {100 * matched['tolerance']:g}%" if matched else "not matched"
     yield f"- parameters: {told}"
     tuning = conditions["tuning"]
     if tuning:
-        yield f"- tuning: each value for {tuning['share']:.0%} of the budget, the best by validation {tuning['by']}"
+        share = f"{100 * tuning['share']:g}%"
+        yield f"- tuning: each value for {share} of the budget, the best by validation {tuning['by']}"
     else:
         yield "- tuning: none"
     yield "- search: " + ", ".join(f"{key.replace('_', ' ')} {value:g}" for key, value in conditions["search"].items())
@@ -138,7 +143,7 @@ def _told(conditions: Mapping[str, Any]) -> Iterable[str]:
         yield f"- machine: {machine}"
 
 
-def _speed(row: Mapping[str, float]) -> str:
+def _speed(row: Mapping[str, Any]) -> str:
     if "updates_per_minute" not in row:
         return f"{row['target_tokens_per_update']:.1f} target tokens per update"
     seconds = f", measured for {row['measured_seconds']:g} seconds" if "measured_seconds" in row else ""

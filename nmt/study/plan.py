@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
 
+from nmt.config.compose import parse_override
 from nmt.config.load import config_from_dict, config_to_dict, load_config
 from nmt.config.schema import Config
 from nmt.errors import ConfigError
@@ -14,6 +15,7 @@ from nmt.study.cost import Sizes, parameters_of
 from nmt.study.study import Study, Value
 from nmt.study.widths import width_for
 
+_NOT_WITH_PATH = ("data.train", "data.val", "data.test")  # which data.path replaces
 _UNSET = 10**9  # stands for the number of updates, where a schedule needs one, until the budget is known
 
 
@@ -86,9 +88,15 @@ def _configured(study: Study, system: str, overrides: Sequence[str]) -> Config:
     limits = [f"training.max_steps={_UNSET}", f"training.threads={study.threads}"]
     limits += [f"training.{name}=null" for name in ("max_epochs", "max_minutes", "patience")]
     try:
-        return load_config(study.base, [*study.overrides, *overrides, *limits, "run_dir=unset"])
+        config = load_config(study.base, [*study.overrides, *overrides, *limits, "run_dir=unset"])
     except ConfigError as error:
         raise ConfigError(f"systems.{system}: {error}") from error
+    for text in (*study.overrides, *overrides) if config.data.path is not None else ():
+        if parse_override(text).key_or_group.startswith(_NOT_WITH_PATH):
+            raise ConfigError(
+                f"systems.{system}: {text} has no effect with data.path={config.data.path}: leave one out"
+            )
+    return config
 
 
 def _override(key: str, value: Value) -> str:

@@ -19,6 +19,7 @@ from nmt.study.conduct import Outcome
 from nmt.study.page import markdown
 from nmt.study.results import Row
 from nmt.study.verdict import RULE, Verdict, verdicts
+from nmt.study.work import machine_of
 
 MARKDOWN, FIGURES = "study.md", "study.json"
 
@@ -94,7 +95,7 @@ def _conditions(outcome: Outcome) -> dict[str, Any]:
         "matched": None if study.match is None else {"tolerance": study.match.tolerance},
         "tuning": None if study.tuning is None else {"by": study.tuning.by, "share": study.tuning.share},
         "search": {"beam_size": config.search.beam_size, "length_penalty": config.search.length_penalty},
-        "machines": sorted({f"{each['hardware']}, torch {each['torch']}, nmt {each['nmt']}" for each in environments}),
+        "machines": sorted(set(map(machine_of, environments))),
         "speeds": {
             name: {key: value for key, value in row.items() if key not in ("config", "data")}
             for name, row in outcome.speeds.items()

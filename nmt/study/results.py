@@ -15,16 +15,19 @@ from nmt.config.load import config_from_dict, config_to_flat
 from nmt.config.schema import Config
 from nmt.data.corpora import resolve
 from nmt.data.digests import Digests
+from nmt.data.given_tokenizer import given_tokenizer
 from nmt.data.sources import source_of
 from nmt.errors import ConfigError, NmtError, unreadable
 from nmt.evaluation.evaluate import all_scores
 from nmt.evaluation.metrics import Metric
 from nmt.evaluation.sets import EvaluationSet
 from nmt.files import atomic_write
-from nmt.reading import read_object
+from nmt.reading import read_object, reading
+from nmt.runs.run import run_fingerprint
 
 RESULTS, SPEEDS = "results.json", "speeds.json"
 Row = dict[str, Any]
+_SCORED_ON = ("data.test.", "gold.")  # digests of what a run is scored on; a row of an earlier nmt may lack others
 _PLACES = ("run_dir", "data.cache", "training.workers", "data.workers")  # keys that cannot change a result
 
 
@@ -38,6 +41,9 @@ class Rows:
         self.path = path
         self.unimportant = unimportant
         self._rows: dict[str, Row] = read_object(path) if path.is_file() else {}
+        with reading(path):
+            for row in self._rows.values():
+                _ = row["config"].items(), row["data"].items()
 
     def get(self, name: str, now: Mapping[str, Any], data: Mapping[str, str]) -> Row | None:
         """Return the row of this name, or None if there is none, or none that was scored on all of the data.
@@ -54,13 +60,14 @@ class Rows:
             for key in sorted({*before, *now})
             if before.get(key) != now.get(key) and not key.startswith(self.unimportant)
         ]
-        changed += [f"the text of {key}" for key in data if row["data"].get(key, data[key]) != data[key]]
+        changed += [f"the content of {key}" for key in data if row["data"].get(key, data[key]) != data[key]]
         if changed:
             raise NmtError(
                 f"{self.path} has {name} with other conditions ({'; '.join(changed)}), and results are not mixed: "
                 "choose another folder with -o, or undo the change"
             )
-        return row if data.keys() <= row["data"].keys() else None
+        scored_on = {key for key in data if key.startswith(_SCORED_ON)}
+        return row if scored_on <= row["data"].keys() else None
 
     def known(self, name: str, config: Config) -> dict[str, Any]:
         """Return the configuration of the row of this name as it is stored; without a row, what `known_by` returns."""
@@ -112,18 +119,30 @@ def _with_new_keys(known: dict[str, Any]) -> dict[str, Any]:
 
 
 def digests_of(config: Config, test_sets: list[EvaluationSet], gold: Mapping[str, str]) -> dict[str, str]:
-    """Return a digest of each text that a run of this configuration is trained or scored with, by its key."""
+    """Return a digest of everything outside the configuration that a run is trained or scored with, by its key."""
     corpora, files = resolve(config.data), Digests(Path(config.data.cache))
     languages = config.data.source_language, config.data.target_language
     found = {}
+    if config.tokenizer.path is not None:
+        _, tokenizer = given_tokenizer(config)
+        assert tokenizer is not None, "its path is given"
+        found["tokenizer.path"] = tokenizer.fingerprint
+    if config.fine_tune.run is not None:
+        found["fine_tune.run"] = run_fingerprint(config.fine_tune.run, config.fine_tune.checkpoint)
     for key, texts in (("data.train", corpora.train), ("data.val", corpora.val)):
         found[key] = " ".join(source_of(corpus, *languages).digest(files) for corpus in texts)
     for test_set in test_sets:
         found[f"data.test.{test_set.name}"] = " ".join(filter(None, test_set.digests.values()))
-    for name, path in gold.items():
+    links = {f"gold.{name}": path for name, path in gold.items()}
+    links |= {
+        f"data.train[{number}].alignments": corpus.alignments
+        for number, corpus in enumerate(corpora.train)
+        if corpus.alignments is not None
+    }
+    for key, path in links.items():
         try:
             with Path(path).open("rb") as file:
-                found[f"gold.{name}"] = files(Path(path), file).hex()
+                found[key] = files(Path(path), file).hex()
         except OSError as error:
             raise unreadable(path, error) from error
     return found

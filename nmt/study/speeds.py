@@ -52,8 +52,7 @@ def measure(
             if isinstance(result, Failure):
                 failures[variant.name] = result.sentence
                 continue
-            seconds = {"measured_seconds": budget.measured_seconds} if budget.core_minutes else {}
-            row = rows.add(variant.name, known_by(config), data, {figure: result} | seconds)
+            row = rows.add(variant.name, known_by(config), data, result)
         found[variant.name] = row
     return found, failures
 

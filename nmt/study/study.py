@@ -12,7 +12,7 @@ from nmt.config.names import check_name
 from nmt.config.plain import parse, read_text, resolve
 from nmt.config.ranges import Count, Positive, Processes, Range, Seed, Share
 from nmt.config.typed import from_dict, keys, suggestion
-from nmt.errors import ConfigError, require
+from nmt.errors import ConfigError, UsageError, require
 from nmt.evaluation.metrics import METRICS, Metric
 from nmt.files import from_home
 from nmt.resources import embedded_corpus, presets
@@ -118,12 +118,14 @@ class Study:
         ]
         require(len(given) == 1, "budget needs exactly one of updates, target_tokens and core_minutes")
         require(len(set(self.test_sets)) == len(self.test_sets), "test_sets names a test set twice")
+        require(len(set(self.metrics)) == len(self.metrics), "metrics names a score twice")
         require(self.metric in self.metrics, f"metrics lacks {self.metric}, which the verdicts are about: add it")
         for name in self.gold:
             known = not self.test_sets or name in self.test_sets
             require(known, f"gold.{name}: test_sets does not name it{suggestion(name, self.test_sets, 1)}")
-        for system in self.match.widths if self.match else ():
+        for system, widths in self.match.widths.items() if self.match else ():
             self._check_system("match.widths", system)
+            require(bool(widths), f"match.widths.{system} names no key, such as [model.hidden_dim]")
         if self.tuning is not None:
             self._check_tuning(self.tuning)
 
@@ -159,6 +161,11 @@ class Study:
             _check_overrides("tuning", [f"{key}=1" for key in values])
             for key, each in values.items():
                 require(bool(each), f"tuning: {key} has no values to try")
+                require(len(set(map(str, each))) == len(each), f"tuning: {key} names a value twice")
+                require(
+                    tuning.by != "loss" or not key.startswith("tokenizer."),
+                    f"tuning: {key} changes what a token is, so losses per token cannot be compared: set by: bleu",
+                )
         counts = {system: number_of(tuning.of(system)) for system in self.systems}
         told = ", ".join(f"{count} for {system}" for system, count in counts.items())
         require(min(counts.values()) > 1, f"tuning should try at least two values for each system, and tries {told}")
@@ -178,10 +185,15 @@ def number_of(values: Values) -> int:
 
 def _check_overrides(key: str, overrides: Sequence[str]) -> None:
     for text in overrides:
-        override = parse_override(text)
+        try:
+            override = parse_override(text)
+        except UsageError as error:
+            raise ConfigError(f"{key}: {error}") from error
         require(not override.is_sweep_override(), f"{key}: {text} names several values: give each its own system")
-        own = OWN.get(override.key_or_group)
-        require(own is None, f"{key}: {text} is set by the study's key {own}: leave it out")
+        value, name = override.value(), override.key_or_group
+        for each in (name, *(f"{name}.{inner}" for inner in (value if isinstance(value, dict) else ()))):
+            own = OWN.get(each)
+            require(own is None, f"{key}: {text} is set by the study's key {own}: leave it out")
 
 
 def read_study(name: str, overrides: Sequence[str] = ()) -> Study:

@@ -25,14 +25,15 @@ RULE = f"""\
 A system is compared with the baseline, or with the system that the study names for it. It is
 called *better* (*worse*) if its mean over the seeds is higher (lower) and p is below {LEVEL} after
 Holm's correction for all comparisons of the study, also those whose runs are not finished. This p
-is the larger one of the two below. So it is small only if the difference is likely to come neither
-from chance in training nor from the choice of the test sentences:
+is the larger one of the two below. So it is small only if neither chance in training nor the choice
+of the test sentences is a likely cause of the difference:
 
 1. over seeds: Welch's t-test of the scores of all seeds;
 2. within a seed: the two systems of a seed are compared by paired bootstrap resampling and by
    approximate randomisation, and the larger p-value counts. It counts as 1 if their difference and
    the difference of the means have opposite signs. With several seeds, p is twice the median of
-   these values, at most 1 (Meinshausen et al. 2009).
+   these values (of an even number, the larger one in the middle), at most 1 (Meinshausen et al.
+   2009).
 
 With one seed there is no test over seeds: p is that within the seed, and the verdict is about these
 two trained models, not about training them again. An ensemble of all seeds of a system is one

@@ -56,10 +56,10 @@ def _with(config: Config, keys: Sequence[str], width: int) -> Config:
     values: dict[str, Any] = config_to_dict(config)
     for key in keys:
         *sections, name = key.split(".")
-        section = values
+        section: Any = values
         for part in sections:
-            section = section.get(part, {})
-        if name not in section:
+            section = section.get(part) if isinstance(section, dict) else None
+        if not isinstance(section, dict) or name not in section:
             raise ConfigError(f"{key} is not a key of this system")
         section[name] = width
     return config_from_dict(values)

@@ -61,22 +61,24 @@ def _prepare(config: Config) -> Prepared:
     return prepare(inherited, tell, tokenizer)
 
 
-def tokens_per_update(config: Config) -> float:
-    """Prepare the data of a configuration and return the mean number of target tokens in an update."""
+def tokens_per_update(config: Config) -> dict[str, Any]:
+    """Prepare the data of a configuration and return a row with the mean number of target tokens in an update."""
     from nmt.data.batching import Updates
 
     prepared = _prepare(config)
     size = config.training.tokens_per_update
     assert size != "auto", "nmt.study.plan has checked it"
     epoch = Updates(prepared.train, size, seed=config.seed, mixture=Mixture.of(config.data, prepared.train)).epoch(0)
-    return sum(int(prepared.train.target_lengths[rows].sum()) for rows in epoch) / len(epoch)
+    tokens = sum(int(prepared.train.target_lengths[rows].sum()) for rows in epoch)
+    return {"target_tokens_per_update": tokens / len(epoch)}
 
 
-def updates_per_minute(config: Config, seconds: float) -> float:
-    """Train a configuration for some seconds in its run_dir, remove that, and return the updates a minute.
+def updates_per_minute(config: Config, seconds: float) -> dict[str, Any]:
+    """Train a configuration for some seconds in its run_dir, remove that, and return a row with the updates a minute.
 
-    It is the median over short stretches, without validations. With one thread on a CPU, minutes are those of the
-    process's CPU time, which other processes on the machine hardly change; otherwise they are minutes of the clock.
+    The row also says on which machine. The figure is the median over short stretches, without validations. With one
+    thread on a CPU, minutes are those of the process's CPU time, which other processes on the machine hardly change;
+    otherwise they are minutes of the clock.
     """
     assert config.run_dir
     folder = Path(config.run_dir)
@@ -90,14 +92,19 @@ def updates_per_minute(config: Config, seconds: float) -> float:
     logged = [event.entry for event in events if event.entry["event"] == "train"]
     if len(logged) < 3:
         raise NmtError(f"{seconds:g} seconds are too few to measure a speed: raise budget.measured_seconds")
+    environment = read_environment(folder)
     shutil.rmtree(folder, ignore_errors=True)
     of_cpu = training.threads == 1 and choose_device(training.device).type == "cpu"
-    return float(
-        median(
-            (two["step"] - one["step"]) / (two["cpu_seconds"] / 60 if of_cpu else two["minutes"] - one["minutes"])
-            for one, two in pairwise(logged)
-        )
+    speed = median(
+        (two["step"] - one["step"]) / (two["cpu_seconds"] / 60 if of_cpu else two["minutes"] - one["minutes"])
+        for one, two in pairwise(logged)
     )
+    return {"updates_per_minute": speed, "measured_seconds": seconds, "machine": machine_of(environment)}
+
+
+def machine_of(environment: Mapping[str, Any]) -> str:
+    """Return on what a run was trained, in words, from its environment.json."""
+    return f"{environment['hardware']}, torch {environment['torch']}, nmt {environment['nmt']}"
 
 
 def train_and_score(

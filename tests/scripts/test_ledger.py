@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
+from nmt.study.page import markdown
 from nmt.study.study import read_study
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts"))
@@ -107,6 +108,11 @@ def test_the_page_is_that_of_today_s_results() -> None:
     claims = yaml.safe_load(script.CLAIMS.read_text("utf-8"))
     page = script.page([script.entry(claim, script.RESULTS) for claim in claims])
     assert page == (script.RESULTS / "ledger.md").read_text("utf-8"), "run python scripts/ledger.py"
+    studies = sorted((script.RESULTS / "studies").glob("*.json"))
+    assert studies
+    for path in studies:
+        told = markdown(json.loads(path.read_text("utf-8")))
+        assert told == path.with_suffix(".md").read_text("utf-8"), "run python scripts/ledger.py"
 
 
 def test_every_claim_names_systems_that_exist() -> None:

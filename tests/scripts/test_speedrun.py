@@ -23,6 +23,7 @@ from tests.forked import forked
 def record(preset: str, direction: str, minutes: int, *scores: float) -> dict[str, Any]:
     runs = [
         {
+            "seed": seed,
             "bleu": score,
             "signature": "S",
             "updates": 1000,
@@ -31,7 +32,7 @@ def record(preset: str, direction: str, minutes: int, *scores: float) -> dict[st
             "validation_bleu": 41.0,
             "environment": {"hardware": "a processor"},
         }
-        for score in scores
+        for seed, score in enumerate(scores, start=1)
     ]
     why = "It is smaller than all others and so it has time for more updates, which is what counts in twenty minutes."
     return {
@@ -60,14 +61,17 @@ def test_only_what_is_better_than_all_before_is_a_record() -> None:
     assert sum(line.startswith("- `") for line in lines) == 5
 
 
-def test_the_same_preset_again_replaces_its_row() -> None:
+def test_more_seeds_of_a_preset_join_its_row_where_it_is() -> None:
     records = [record("a", "de-en", 20, 40.0), record("a", "en-de", 20, 38.0), record("a", "de-en", 60, 42.0)]
-    records = script.add(records, record("a", "de-en", 20, 41.0))
-    left = [(each["direction"], each["minutes"], each["runs"][0]["bleu"]) for each in records]
-    assert left == [("en-de", 20, 38.0), ("de-en", 60, 42.0), ("de-en", 20, 41.0)]
+    records = script.add(records, record("a", "de-en", 20, 39.5, 41.0) | {"date": "2031-01-02"})
+    left = [(each["direction"], each["minutes"], [run["bleu"] for run in each["runs"]]) for each in records]
+    assert left == [("de-en", 20, [39.5, 41.0]), ("en-de", 20, [38.0]), ("de-en", 60, [42.0])]
+    assert records[0]["date"] == "2030-01-02"
 
 
-def test_a_preset_is_trained_scored_and_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_preset_is_trained_scored_and_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     text, presets, results = (tmp_path / name for name in ("text", "configs", "results"))
     for folder in (text, presets, results):
         folder.mkdir()
@@ -103,4 +107,14 @@ def test_a_preset_is_trained_scored_and_written(tmp_path: Path, monkeypatch: pyt
     assert (found["direction"], found["minutes"], found["why"]) == ("en-de", 20, "Small, and quick.")
     assert [(run["seed"], run["updates"]) for run in found["runs"]] == [(5, 4), (6, 4)]
     assert str(tmp_path) not in json.dumps(found)
-    assert "| `small` |" in (results / "speedrun.md").read_text("utf-8")
+    page = (results / "speedrun.md").read_text("utf-8")
+    assert "| `small` |" in page
+    script.main()
+    assert (results / "speedrun.md").read_text("utf-8") == page
+    path.write_text(path.read_text("utf-8").replace("max_steps: 4", "max_steps: 5"), "utf-8")
+    refusals = {"": "the board has small with other settings", "6,6": "--seeds names a seed twice"}
+    for seeds, sentence in refusals.items():
+        monkeypatch.setattr(sys, "argv", [*sys.argv[:4], *(["--seeds", seeds] if seeds else [])])
+        with pytest.raises(SystemExit):
+            script.main()
+        assert sentence in capsys.readouterr().err

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import shutil
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,21 +15,25 @@ import torch
 
 from nmt.config.load import load_config
 from nmt.config.schema import Config
+from nmt.data.vocabulary import train_tokenizer
 from nmt.errors import ConfigError, NmtError
 from nmt.evaluation.metrics import METRICS, score
 from nmt.evaluation.sets import sets_of
 from nmt.study import plan, work
 from nmt.study.cost import parameters_of
 from nmt.study.processes import Begun, Carry, Failure, Task
+from nmt.study.results import digests_of
 from nmt.study.study import read_study
 from nmt.training.health import DivergedForGood
 from nmt.training.train import train
 from tests.study.tiny import conducted, tables, write_study
+from tests.toy_run import made_up_lines
+from tests.training.tiny import tiny_config
 
 Fails = Callable[[Config], bool]
 
 
-def pretended(fails: Fails = lambda config: False, speed: float = 60.0) -> Carry:
+def pretended(fails: Fails = lambda config: False, speed: float = 60.0, machine: str = "old") -> Carry:
     """Return a carrier whose trainings take no time, and whose translations are the references without a word."""
 
     def trained(config: Config, test_sets: Sequence[str] | None, gold: Any, metrics: Sequence[str]) -> Any:
@@ -45,10 +50,13 @@ def pretended(fails: Fails = lambda config: False, speed: float = 60.0) -> Carry
         figures = {"updates": config.training.max_steps, "minutes": 0, "validation": validation}
         return {**figures, "environment": environment, "test": test}
 
+    def measured(config: Config, seconds: float) -> dict[str, Any]:
+        return {"updates_per_minute": speed, "measured_seconds": seconds, "machine": machine}
+
     def carry(tasks: Sequence[Task], jobs: int, begun: Begun) -> Iterator[tuple[Task, Any]]:
         for task in tasks:
             begun(task)
-            known = {work.train_and_score: trained, work.updates_per_minute: lambda config, seconds: speed}
+            known = {work.train_and_score: trained, work.updates_per_minute: measured}
             yield task, known.get(task.function, task.function)(*task.arguments)
 
     return carry
@@ -203,6 +211,64 @@ def test_speeds_are_known_by_what_matters_to_them(tmp_path: Path) -> None:
     path = write_study(tmp_path, seeds=[1], budget={"target_tokens": 500})
     by_tokens = conducted(path, tmp_path / "tokens", carry=pretended())
     assert by_tokens["conditions"]["speeds"]["transformer"].keys() == {"target_tokens_per_update"}
+
+
+def test_speeds_of_different_machines_are_named(tmp_path: Path) -> None:
+    systems: dict[str, list[str]] = {"one": []}
+    for machine in ("old", "new"):
+        path = write_study(tmp_path, systems=systems, seeds=[1], budget={"core_minutes": 1})
+        conducted(path, tmp_path / "out", carry=pretended(machine=machine))
+        told = " ".join(tables(tmp_path / "out").split())
+        assert ("the budgets are not equal: one: old; two: new" in told) == (machine == "new")
+        systems = {"one": [], "two": ["model.dropout=0.2"]}
+
+
+def test_text_that_changes_while_a_run_is_trained_gives_no_row(tmp_path: Path) -> None:
+    path = write_study(tmp_path, seeds=[1])
+
+    def carry(tasks: Sequence[Task], jobs: int, begun: Begun) -> Iterator[tuple[Task, Any]]:
+        for task, result in pretended()(tasks, jobs, begun):
+            if task.name == "smaller-seed1":
+                for language in ("aa", "bb"):
+                    with (tmp_path / "text" / f"train.{language}").open("a", encoding="utf-8") as file:
+                        file.write("one more\n")
+            yield task, result
+
+    found = conducted(path, tmp_path / "out", carry=carry)
+    assert [run["system"] for run in found["runs"]] == ["transformer"]
+    assert "its text was changed meanwhile: delete" in found["failures"]["smaller-seed1"]
+
+
+@pytest.mark.parametrize("damage", ['{"a-seed1": 5}', '{"b": {"x": 1}}'])
+def test_damaged_results_are_told_in_one_sentence(tmp_path: Path, damage: str) -> None:
+    path = write_study(tmp_path)
+    (tmp_path / "results.json").write_text(damage, "utf-8")
+    with pytest.raises(NmtError, match=r"results\.json is damaged"):
+        conducted(path, tmp_path, carry=pretended())
+
+
+def test_the_digests_are_of_all_that_a_run_is_trained_with(tmp_path: Path) -> None:
+    config = tiny_config(tmp_path)
+    model, links, base = tmp_path / "own.model", tmp_path / "links.txt", tmp_path / "base"
+    corpus = {"prefix": str(tmp_path / "text" / "train"), "alignments": str(links)}
+    languages = {"source_language": "aa", "target_language": "bb", "cache": config.data.cache}
+    data = {**languages, "train": [corpus], "val": {"prefix": str(tmp_path / "text" / "val")}}
+    found: dict[str, list[dict[str, str]]] = defaultdict(list)
+    for seed in (1, 2, 2):
+        lines = made_up_lines(200, seed=seed)
+        model.write_bytes(train_tokenizer(config.tokenizer, lines, lines).models[0])
+        links.write_text(f"{seed}-0\n" * 120, "utf-8")
+        shutil.rmtree(base, ignore_errors=True)
+        train(tiny_config(tmp_path, "base", seed=seed, training__max_steps=1))
+        for key, other in {
+            "tokenizer.path": tiny_config(tmp_path, tokenizer__path=str(model)),
+            "fine_tune.run": tiny_config(tmp_path, fine_tune={"run": str(base)}),
+            "data.train[0].alignments": tiny_config(tmp_path, data=data),
+        }.items():
+            found[key].append(digests_of(other, [], {}))
+    for key, (first, second, third) in found.items():
+        assert second == third
+        assert {name for name in first if first[name] != second[name]} == {key}
 
 
 def test_a_system_whose_speed_cannot_be_measured_is_named_and_the_others_go_on(tmp_path: Path) -> None:

@@ -110,7 +110,7 @@ def test_results_of_changed_data_are_not_mixed(
     original = text.read_text("utf-8")
     text.write_text(original.replace("a", "i", 1), encoding="utf-8")
     try:
-        with pytest.raises(NmtError, match=rf"transformer-seed1 .*the text of \S*{key}"):
+        with pytest.raises(NmtError, match=rf"transformer-seed1 .*the content of \S*{key}"):
             conducted(folder / "study.yaml", tmp_path / "out")
     finally:
         text.write_text(original, encoding="utf-8")

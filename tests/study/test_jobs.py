@@ -116,3 +116,15 @@ def test_unknown_options_and_clusters_are_refused(tmp_path: Path) -> None:
             executor_of("slurm", tmp_path, 1, {})
     outcome = forked("nmt-study", ["tiny", "-o", tmp_path / "out", "--job-option", "timeout_min=3"])
     assert outcome.status == 2 and "--job-option needs --submit" in outcome.err
+    outcome = forked("nmt-study", ["tiny", "--dry-run", "--submit", "local"])
+    assert outcome.status == 2 and "--dry-run trains nothing: leave out --submit and --jobs" in outcome.err
+
+
+def test_a_job_that_the_cluster_refuses_is_told_in_one_sentence(tmp_path: Path) -> None:
+    class Refusing:
+        def submit(self, task: object) -> None:
+            raise RuntimeError("sbatch: error: invalid partition specified: gpux\nsbatch: error: Batch job failed")
+
+    task = Task("long", operator.add, [1, 2], tmp_path / "logs" / "long.txt")
+    with pytest.raises(NmtError, match=r"^long could not be submitted: sbatch: .* partition specified: gpux$"):
+        list(in_jobs(Refusing(), [task], 1, lambda task: None))

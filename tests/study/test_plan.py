@@ -84,6 +84,7 @@ def test_widths_match_parameters(name: str, wanted: int) -> None:
     ("keys", "wanted", "sentence"),
     [
         (["model.ffn_dim"], 1000, r"no value of model.ffn_dim gives 1,000 parameters; the nearest, 1, gives "),
+        (["model.ffn_dim.x"], 1000, r"no width works as model.ffn_dim.x .model.ffn_dim.x is not a key of this"),
         (["model.hidden_dim"], 2_000_000, "no width works as model.hidden_dim .model.hidden_dim is not a key of this"),
     ],
 )
@@ -100,6 +101,13 @@ def test_a_system_without_a_width_has_to_match_already(tmp_path: Path) -> None:
     widths = {"wide": ["model.ffn_dim"]}
     same = planned(read_study(str(write_study(tmp_path, systems=wide, match={"widths": widths}))))
     assert same[1].overrides == ("model.ffn_dim=200", "model.ffn_dim=24")
+
+
+def test_a_text_that_data_path_replaces_is_refused(tmp_path: Path) -> None:
+    systems = {"all": [], "cut": ["data.train=[{prefix: cut/train}]"]}
+    study = read_study(str(write_study(tmp_path, systems=systems)))
+    with pytest.raises(ConfigError, match=r"systems.cut: data.train=.* has no effect with data.path=.*: leave one out"):
+        planned(study)
 
 
 def test_a_budget_in_tokens_needs_updates_of_a_known_size(tmp_path: Path) -> None:

@@ -29,6 +29,8 @@ TWO = {"training.learning_rate": [1e-3, 2e-3]}
         ({"systems": {"a/b": []}}, "systems.a/b: 'a/b' becomes part of a file name"),
         ({"systems": {"a": ["seed=2"]}}, "systems.a: seed=2 is set by the study's key seeds: leave it out"),
         ({"overrides": ["training.max_steps=2"]}, "overrides: training.max_steps=2 is set by the study's key budget"),
+        ({"systems": {"a": ["training={max_steps: 5}"]}}, "systems.a: training=.* is set by the study's key budget"),
+        ({"systems": {"a": ["seed"]}}, "systems.a: 'seed' is not an override"),
         ({"systems": {"a": ["model.ffn_dim=8,16"]}}, "systems.a: model.ffn_dim=8,16 names several values"),
         (
             {"ensembles": {"both": ["transformer", "smal"]}},
@@ -45,6 +47,10 @@ TWO = {"training.learning_rate": [1e-3, 2e-3]}
         ({"metrics": ["bleu", "rouge"]}, r"metrics\[1\]=rouge: expected one of bleu, chrf, ter"),
         ({"gold": {"tost": "x"}, "test_sets": ["test"]}, "gold.tost: test_sets does not name it; nearest: test"),
         ({"match": {"widths": {"smal": []}}}, "match.widths: smal is not one of systems"),
+        ({"match": {"widths": {"smaller": []}}}, "match.widths.smaller names no key"),
+        ({"metrics": ["bleu", "bleu"]}, "metrics names a score twice"),
+        ({"tuning": {"values": {"training.learning_rate": [0.1, 0.1]}}}, "training.learning_rate names a value twice"),
+        ({"tuning": {"values": {"tokenizer.vocab_size": [60, 80]}}}, "losses per token cannot be compared: set by: bl"),
         ({"tuning": {"systems": {"smaller": TWO}}}, "at least two values for each system, and tries 0 for transformer"),
         (
             {"tuning": {"values": {"training.label_smoothing": [0, 0.1, 0.2]}, "systems": {"smaller": TWO}}},
