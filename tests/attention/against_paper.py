@@ -44,7 +44,7 @@ def weights_of(mixer: SelfAttention) -> Weights:
     )
 
 
-def assert_is_the_paper_s(mixer: SelfAttention, paper: Paper) -> None:
+def assert_matches_the_paper(mixer: SelfAttention, paper: Paper) -> None:
     """Compare whole sentences, padded or causal, each row at its own positions, and then steps with a state."""
     x = torch.randn(3, 6, mixer.output_projection.in_features, dtype=torch.float64, requires_grad=True)
     mask = None if mixer.causal else torch.arange(6) < torch.tensor(LENGTHS).unsqueeze(1)
@@ -66,10 +66,10 @@ def assert_is_the_paper_s(mixer: SelfAttention, paper: Paper) -> None:
     ])  # fmt: skip
     if mixer.causal:
         for chunks in ([1] * 6, [2, 1, 3]):
-            assert_steps_are_the_paper_s(mixer, x, chunks, paper)
+            assert_steps_match_the_paper(mixer, x, chunks, paper)
 
 
-def assert_steps_are_the_paper_s(mixer: SelfAttention, x: Tensor, chunks: list[int], paper: Paper) -> None:
+def assert_steps_match_the_paper(mixer: SelfAttention, x: Tensor, chunks: list[int], paper: Paper) -> None:
     """Compare decoding in chunks of positions, with a different start position in each row."""
     starts = [0, 4, 1]
     positions = torch.tensor(starts).unsqueeze(1) + torch.arange(6)

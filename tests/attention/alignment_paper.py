@@ -27,7 +27,7 @@ def inputs(query: int = QUERY, states: int = STATES) -> tuple[Tensor, Tensor, Te
     return queries, source, mask
 
 
-def assert_is_the_paper_s(module: SourceAttention, paper: Paper, chunks: list[int], **sizes: int) -> None:
+def assert_matches_the_paper(module: SourceAttention, paper: Paper, chunks: list[int], **sizes: int) -> None:
     """Compare a batch with padding and two hypotheses per sentence, decoded in chunks of positions with a state.
 
     `sizes` are those of `inputs`.

@@ -27,7 +27,7 @@ def in_float64(make: Callable[[], T]) -> T:
     return made
 
 
-def assert_is_the_paper_s(made: Convolution, kernel: Kernel, causal: bool, parts: list[int] | None) -> None:
+def assert_matches_the_paper(made: Convolution, kernel: Kernel, causal: bool, parts: list[int] | None) -> None:
     """Compare outputs and gradients: of padded sentences in an encoder, of a whole or parts of it in a decoder."""
     x = torch.randn(3, LENGTH, DIM, dtype=torch.float64, requires_grad=True)
     lengths = [LENGTH] * 3 if causal else LENGTHS

@@ -19,7 +19,7 @@ from nmt.kernels.windowed import pays
 from nmt.models.build import build_model
 from nmt.training.loss import batch_loss
 from nmt.training.train import train
-from tests.attention.against_paper import assert_is_the_paper_s, mixer_of
+from tests.attention.against_paper import assert_matches_the_paper, mixer_of
 from tests.attention.papers import adaptive_span as paper
 from tests.attention.papers.self_attention import Weights
 from tests.training.tiny import TRANSFORMER, events, tiny_config
@@ -49,14 +49,14 @@ def mixer_with(shares: list[float], causal: bool, **options: Any) -> SelfAttenti
 @pytest.mark.parametrize(
     ("shares", "max_span", "ramp"), [([0.31, 0.77], 3, 2), ([0.02, 0.93], 4, 1), ([0.1, 0.4, 0.6, 0.9], 30, 32)]
 )
-def test_attention_is_the_paper_s(shares: list[float], max_span: int, ramp: int, causal: bool) -> None:
+def test_attention_matches_the_paper(shares: list[float], max_span: int, ramp: int, causal: bool) -> None:
     mixer = mixer_with(shares, causal, max_span=max_span, ramp=ramp)
     pattern = spans_of(mixer)
 
     def attention(x: Tensor, positions: list[int], weights: Weights, causal: bool) -> Tensor:
         return paper.adaptive_attention(x, positions, weights, causal, max_span * pattern.shares, ramp)
 
-    assert_is_the_paper_s(mixer, attention)
+    assert_matches_the_paper(mixer, attention)
 
 
 def test_gradients_are_numbers_also_where_the_mask_is_zero_or_a_span_ends() -> None:

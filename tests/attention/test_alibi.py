@@ -8,20 +8,20 @@ from torch import Tensor
 
 from nmt.attention.positions.alibi import slopes
 from nmt.config.models import TransformerConfig
-from tests.attention.against_paper import assert_is_the_paper_s, mixer_of
+from tests.attention.against_paper import assert_matches_the_paper, mixer_of
 from tests.attention.papers import alibi as paper
 from tests.attention.papers.self_attention import Weights
 
 
 @pytest.mark.parametrize("causal", [False, True])
 @pytest.mark.parametrize("num_heads", [2, 3])
-def test_attention_is_the_paper_s(causal: bool, num_heads: int) -> None:
+def test_attention_matches_the_paper(causal: bool, num_heads: int) -> None:
     config = TransformerConfig(model_dim=12, num_heads=num_heads, positions="alibi")
 
     def attention(x: Tensor, positions: list[int], weights: Weights, causal: bool) -> Tensor:
         return paper.alibi_attention(x, positions, weights, num_heads, causal)
 
-    assert_is_the_paper_s(mixer_of(config, causal), attention)
+    assert_matches_the_paper(mixer_of(config, causal), attention)
 
 
 @pytest.mark.parametrize("num_heads", [1, 2, 3, 4, 5, 6, 7, 8, 12, 16, 20, 32])

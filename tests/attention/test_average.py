@@ -35,7 +35,7 @@ def paper(mixer: AverageAttention, y: Tensor) -> tuple[Tensor, Tensor]:
 
 
 @pytest.mark.parametrize("feed_forward", [True, False])
-def test_it_is_the_paper_s(feed_forward: bool) -> None:
+def test_it_matches_the_paper(feed_forward: bool) -> None:
     mixer = made(feed_forward)
     assert_decodes_like(mixer, lambda y: paper(mixer, y)[0], DIM)
 

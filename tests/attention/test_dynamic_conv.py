@@ -16,7 +16,7 @@ from tests.attention.convolution_paper import (
     DIM,
     HEADS,
     LENGTH,
-    assert_is_the_paper_s,
+    assert_matches_the_paper,
     assert_weights_times_values_are_the_outputs,
     in_float64,
 )
@@ -36,11 +36,11 @@ def config_of(**keys: Any) -> TransformerConfig:
 
 @pytest.mark.parametrize("kernel_size", [3, 4, 9])
 @pytest.mark.parametrize("place", ["encoder", *DECODER])
-def test_values_and_gradients_are_the_paper_s(kernel_size: int, place: str) -> None:
+def test_values_and_gradients_match_the_paper(kernel_size: int, place: str) -> None:
     causal = place != "encoder"
     made = mixer(kernel_size, causal)
     w = made.kernel_projection.weight.view(HEADS, kernel_size, DIM)
-    assert_is_the_paper_s(made, lambda x, i, head: predicted(x, w, i, head), causal, DECODER.get(place))
+    assert_matches_the_paper(made, lambda x, i, head: predicted(x, w, i, head), causal, DECODER.get(place))
 
 
 @pytest.mark.parametrize("kernel_size", [3, 4])
@@ -54,7 +54,7 @@ def test_the_state_does_not_grow() -> None:
     assert made.state_bytes(1) == made.state_bytes(1000) == 4 * 3 * DIM
 
 
-def test_what_adds_up_is_in_float32_under_autocast() -> None:
+def test_sums_are_in_float32_under_autocast() -> None:
     made = mixer(4, causal=True).float()
     x, positions, added = torch.randn(2, LENGTH, DIM), torch.arange(LENGTH).unsqueeze(0), []
     made.output_projection.register_forward_pre_hook(lambda module, given: added.append(given[0].dtype))

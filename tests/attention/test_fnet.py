@@ -17,7 +17,7 @@ MASK = torch.arange(7) < torch.tensor(LENGTHS).unsqueeze(1)
 POSITIONS = torch.arange(7).unsqueeze(0)
 
 
-def test_values_and_gradients_are_the_paper_s() -> None:
+def test_values_and_gradients_match_the_paper() -> None:
     torch.manual_seed(1)
     x = torch.randn(4, 7, 6, dtype=torch.float64, requires_grad=True)
     ours, state, weights = FNet()(x, POSITIONS, MASK, need_weights=True)

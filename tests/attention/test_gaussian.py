@@ -9,7 +9,7 @@ from nmt.attention.alignments.gaussian import GaussianAlignment
 from nmt.attention.contract import Encoded
 from nmt.config.models import LuongConfig, RnnSearchConfig
 from nmt.errors import ConfigError
-from tests.attention.alignment_paper import CHUNKS, QUERY, assert_is_the_paper_s, inputs
+from tests.attention.alignment_paper import CHUNKS, QUERY, assert_matches_the_paper, inputs
 from tests.attention.papers import gaussian as paper
 
 
@@ -26,7 +26,7 @@ def alignment(components: int) -> GaussianAlignment:
 def test_equals_the_paper_in_values_and_gradients(components: int, chunks: list[int]) -> None:
     module = alignment(components)
     names = {"W_p": module.window_projection.weight, "b_p": module.window_projection.bias}
-    assert_is_the_paper_s(module, lambda h, states: paper.attend(h, states, names, components), chunks)
+    assert_matches_the_paper(module, lambda h, states: paper.attend(h, states, names, components), chunks)
 
 
 def test_centres_stay_in_float32_under_autocast() -> None:

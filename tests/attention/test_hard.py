@@ -20,7 +20,7 @@ from nmt.data.batch import collate
 from nmt.errors import ConfigError
 from nmt.models.seq2seq import Seq2Seq
 from nmt.training.loss import Loss, batch_loss
-from tests.attention.alignment_paper import CHUNKS, QUERY, STATES, assert_is_the_paper_s
+from tests.attention.alignment_paper import CHUNKS, QUERY, STATES, assert_matches_the_paper
 from tests.attention.papers import hard as paper
 from tests.models.variants import tiny_model
 
@@ -96,7 +96,7 @@ def assert_same(ours: dict[str, Tensor], theirs: dict[str, Tensor]) -> None:
 
 @pytest.mark.parametrize("chunks", CHUNKS, ids=str)
 @pytest.mark.parametrize("soft", [False, True], ids=["sampled", "expected"])
-def test_contexts_are_the_paper_s_in_values_and_gradients(
+def test_contexts_match_the_paper_in_values_and_gradients(
     soft: bool, chunks: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(hard, "sample", least_probable)
@@ -109,7 +109,7 @@ def test_contexts_are_the_paper_s_in_values_and_gradients(
             queries, states, lambda h, state: h @ W @ state, lambda alpha: int(alpha.argmin()), soft=soft
         )
 
-    assert_is_the_paper_s(module, attend, chunks)
+    assert_matches_the_paper(module, attend, chunks)
 
 
 def test_at_inference_the_greatest_weight_is_taken_and_shown() -> None:

@@ -56,7 +56,7 @@ def assert_same(mixer: HardCodedAttention, x: Tensor, ours: list[Tensor], theirs
 
 @pytest.mark.parametrize("causal", [False, True], ids=["encoder", "decoder"])
 @pytest.mark.parametrize("case", OPTIONS)
-def test_outputs_gradients_and_weights_are_the_paper_s(case: str, causal: bool) -> None:
+def test_outputs_gradients_and_weights_match_the_paper(case: str, causal: bool) -> None:
     options, mixer = OPTIONS[case], mixer_of(OPTIONS[case], causal)
     offsets = options.decoder_offsets if causal else options.encoder_offsets
     x = torch.randn(3, LENGTH, DIM, dtype=torch.float64, requires_grad=True)
@@ -76,7 +76,7 @@ def test_outputs_gradients_and_weights_are_the_paper_s(case: str, causal: bool) 
 
 @pytest.mark.parametrize("case", OPTIONS)
 @pytest.mark.parametrize("parts", [[1] * 9, [3, 1, 5]], ids=["step by step", "in parts"])
-def test_steps_are_the_paper_s_though_the_past_is_forgotten(case: str, parts: list[int]) -> None:
+def test_steps_match_the_paper_though_the_past_is_forgotten(case: str, parts: list[int]) -> None:
     options, mixer = OPTIONS[case], mixer_of(OPTIONS[case], True)
     mixer.reach = min(mixer.reach, 8)
     x = torch.randn(2, 9, DIM, dtype=torch.float64, requires_grad=True)

@@ -99,7 +99,7 @@ def assert_same(module: nn.Module, inputs: list[Tensor], ours: list[Tensor], the
 
 @pytest.mark.parametrize("causal", [False, True], ids=["encoder", "decoder"])
 @pytest.mark.parametrize("kind", KINDS)
-def test_self_attention_is_the_paper_s(kind: str, causal: bool) -> None:
+def test_self_attention_matches_the_paper(kind: str, causal: bool) -> None:
     heads, normaliser = parts(kind, "decoder_self" if causal else "encoder_self")
     module = shaken(SelfAttention(DIM, heads, Positions(), causal, normaliser=normaliser))
     x = torch.randn(3, 5, DIM, dtype=torch.float64, requires_grad=True)
@@ -124,7 +124,7 @@ def test_self_attention_is_the_paper_s(kind: str, causal: bool) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_attention_to_the_source_is_the_paper_s(kind: str) -> None:
+def test_attention_to_the_source_matches_the_paper(kind: str) -> None:
     """Two hypotheses of each sentence are two rows."""
     heads, normaliser = parts(kind, "decoder_cross")
     module = shaken(CrossAttention(DIM, heads, normaliser=normaliser))
@@ -141,7 +141,7 @@ def test_attention_to_the_source_is_the_paper_s(kind: str) -> None:
     assert_same(module, [x, y], list(ours), theirs)
 
 
-def test_full_heads_are_torch_s() -> None:
+def test_full_heads_match_torch() -> None:
     module = shaken(SelfAttention(DIM, Heads(DIM, HEADS), Positions()))
     theirs = nn.MultiheadAttention(DIM, HEADS, batch_first=True, dtype=torch.float64)
     theirs.in_proj_weight, theirs.in_proj_bias = module.qkv_projection.weight, module.qkv_projection.bias

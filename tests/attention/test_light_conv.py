@@ -17,7 +17,7 @@ from tests.attention.convolution_paper import (
     DIM,
     HEADS,
     LENGTH,
-    assert_is_the_paper_s,
+    assert_matches_the_paper,
     assert_weights_times_values_are_the_outputs,
     in_float64,
 )
@@ -36,14 +36,14 @@ def config_of(**keys: Any) -> TransformerConfig:
 
 @pytest.mark.parametrize("kernel_size", [3, 4, 9])
 @pytest.mark.parametrize("place", ["encoder", *DECODER])
-def test_values_and_gradients_are_the_paper_s(kernel_size: int, place: str) -> None:
+def test_values_and_gradients_match_the_paper(kernel_size: int, place: str) -> None:
     causal = place != "encoder"
     made = mixer(kernel_size, causal)
 
     def kernel(x: Tensor, i: int, head: int) -> Tensor:
         return made.kernels[head - 1]
 
-    assert_is_the_paper_s(made, kernel, causal, DECODER.get(place))
+    assert_matches_the_paper(made, kernel, causal, DECODER.get(place))
 
 
 @pytest.mark.parametrize("kernel_size", [3, 4])
@@ -59,7 +59,7 @@ def test_the_state_does_not_grow() -> None:
     assert values.shape == (5, 3, DIM) and not values.any()
 
 
-def test_what_adds_up_is_in_float32_under_autocast() -> None:
+def test_sums_are_in_float32_under_autocast() -> None:
     made = mixer(4, causal=True).float()
     x, positions, added = torch.randn(2, LENGTH, DIM), torch.arange(LENGTH).unsqueeze(0), []
     made.output_projection.register_forward_pre_hook(lambda module, given: added.append(given[0].dtype))

@@ -34,19 +34,19 @@ def made(causal: bool) -> LinearAttention:
 
 
 @pytest.mark.parametrize("chunk", [64, 2], ids=["in one chunk", "in chunks of two"])
-def test_a_decoder_is_the_paper_s(monkeypatch: pytest.MonkeyPatch, chunk: int) -> None:
+def test_a_decoder_matches_the_paper(monkeypatch: pytest.MonkeyPatch, chunk: int) -> None:
     monkeypatch.setattr(running, "CHUNK", chunk)
     mixer = made(causal=True)
     assert_decodes_like(mixer, lambda x: kernel_attention(x, weights_of(mixer), 2, True)[0], 6)
 
 
-def test_an_encoder_is_the_paper_s() -> None:
+def test_an_encoder_matches_the_paper() -> None:
     mixer = made(causal=False)
     assert_encodes_like(mixer, lambda x: kernel_attention(x, weights_of(mixer), 2, False)[0], 6)
 
 
 @BOTH
-def test_weights_are_the_paper_s(causal: bool) -> None:
+def test_weights_match_the_paper(causal: bool) -> None:
     mixer, x = made(causal), inputs(6)
     lengths = [6, 6, 6] if causal else LENGTHS
     mask = None if causal else torch.arange(6) < torch.tensor(lengths).unsqueeze(1)

@@ -38,7 +38,7 @@ def per_head(mixtures: Tensor) -> list[Tensor]:
 
 @pytest.mark.parametrize("max_length", [9, 6, 5, 3])
 @pytest.mark.parametrize("sharing", ["none", "headwise", "key_value"])
-def test_values_and_gradients_are_the_paper_s(sharing: Sharing, max_length: int) -> None:
+def test_values_and_gradients_match_the_paper(sharing: Sharing, max_length: int) -> None:
     made = mixer(sharing, max_length)
     x = torch.randn(3, 6, 8, dtype=torch.float64, requires_grad=True)
     ours, _, weights = made(x, POSITIONS, MASK, need_weights=True)

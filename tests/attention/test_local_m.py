@@ -7,7 +7,7 @@ import torch
 
 from nmt.attention.alignments.local_m import LocalMonotonicAlignment
 from nmt.attention.scores import GeneralScore
-from tests.attention.alignment_paper import CHUNKS, QUERY, STATES, assert_is_the_paper_s
+from tests.attention.alignment_paper import CHUNKS, QUERY, STATES, assert_matches_the_paper
 from tests.attention.papers import local as paper
 
 
@@ -18,4 +18,4 @@ def test_equals_the_paper_in_values_and_gradients(window: int, ratio: float, chu
     torch.manual_seed(1)
     module = LocalMonotonicAlignment(GeneralScore(QUERY, STATES), window, ratio).double()
     score = paper.general({"W_a": module.score.states_projection.weight})
-    assert_is_the_paper_s(module, lambda h, states: paper.monotonic(h, states, score, window, ratio), chunks)
+    assert_matches_the_paper(module, lambda h, states: paper.monotonic(h, states, score, window, ratio), chunks)

@@ -8,7 +8,7 @@ import torch
 from nmt.attention.alignments.local_p import LocalPredictiveAlignment
 from nmt.attention.contract import Encoded
 from nmt.attention.scores import GeneralScore
-from tests.attention.alignment_paper import CHUNKS, QUERY, STATES, assert_is_the_paper_s
+from tests.attention.alignment_paper import CHUNKS, QUERY, STATES, assert_matches_the_paper
 from tests.attention.papers import local as paper
 
 
@@ -26,7 +26,7 @@ def test_equals_the_paper_in_values_and_gradients(window: int, chunks: list[int]
     module = alignment(window)
     names = {"W_p": module.position_projection.weight, "v_p": module.v_p.weight[0]}
     score = paper.general({"W_a": module.score.states_projection.weight})
-    assert_is_the_paper_s(module, lambda h, states: paper.predictive(h, states, score, window, names), chunks)
+    assert_matches_the_paper(module, lambda h, states: paper.predictive(h, states, score, window, names), chunks)
 
 
 @pytest.mark.parametrize("side", [-1, 1], ids=["beginning", "end"])

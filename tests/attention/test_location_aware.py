@@ -9,7 +9,7 @@ from nmt.attention.alignments.location_aware import LocationAwareAlignment
 from nmt.attention.scores import AdditiveScore
 from nmt.config.load import load_config
 from nmt.errors import ConfigError
-from tests.attention.alignment_paper import CHUNKS, QUERY, STATES, assert_is_the_paper_s
+from tests.attention.alignment_paper import CHUNKS, QUERY, STATES, assert_matches_the_paper
 from tests.attention.papers import location_aware as paper
 
 ATTENTION, FILTERS = 6, 3
@@ -30,7 +30,7 @@ def test_equals_the_paper_in_values_and_gradients(radius: int, chunks: list[int]
         "F": module.convolution.weight[:, 0],
         "U": module.location_projection.weight,
     }
-    assert_is_the_paper_s(module, lambda queries, h: paper.attend(queries, h, names), chunks)
+    assert_matches_the_paper(module, lambda queries, h: paper.attend(queries, h, names), chunks)
 
 
 @pytest.mark.parametrize(

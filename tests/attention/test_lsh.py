@@ -40,7 +40,7 @@ def mixer(options: LshConfig, **others: Any) -> LshAttention:
     ],
     ids=str,
 )
-def test_values_and_gradients_are_the_paper_s(options: LshConfig) -> None:
+def test_values_and_gradients_match_the_paper(options: LshConfig) -> None:
     made = mixer(options)
     x = torch.randn(4, 9, 8, dtype=torch.float64, requires_grad=True)
     ours, _, weights = made(x, POSITIONS, MASK, need_weights=True)

@@ -64,7 +64,7 @@ def in_parts(made: Mamba, x: Tensor, parts: list[int] | None) -> Tensor:
 
 
 @pytest.mark.parametrize("parts", [None, [1] * LENGTH, [3, 1, 2]], ids=["at once", "step by step", "in parts"])
-def test_a_decoder_s_values_and_gradients_are_the_paper_s(parts: list[int] | None) -> None:
+def test_a_decoder_s_values_and_gradients_match_the_paper(parts: list[int] | None) -> None:
     made = mixer(causal=True)
     x = torch.randn(2, LENGTH, DIM, dtype=torch.float64, requires_grad=True)
     assert_same(made, x, list(in_parts(made, x, parts)), [of_paper(made, row) for row in x])
@@ -142,7 +142,7 @@ def test_the_state_does_not_grow() -> None:
     assert not inputs.any() and not h.any()
 
 
-def test_what_adds_up_is_in_float32_under_autocast() -> None:
+def test_sums_are_in_float32_under_autocast() -> None:
     made = mixer(causal=True).float()
     x, positions = torch.randn(2, LENGTH, DIM), torch.arange(LENGTH).unsqueeze(0)
     with torch.autocast("cpu", torch.bfloat16):

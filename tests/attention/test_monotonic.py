@@ -13,7 +13,16 @@ from nmt.attention.contract import Encoded, select
 from nmt.attention.scores import AdditiveScore, GeneralScore
 from nmt.config.load import load_config
 from nmt.errors import ConfigError
-from tests.attention.alignment_paper import CHUNKS, LENGTHS, QUERY, ROWS, STATES, STEPS, assert_is_the_paper_s, inputs
+from tests.attention.alignment_paper import (
+    CHUNKS,
+    LENGTHS,
+    QUERY,
+    ROWS,
+    STATES,
+    STEPS,
+    assert_matches_the_paper,
+    inputs,
+)
 from tests.attention.papers import monotonic as paper
 
 
@@ -37,7 +46,7 @@ def alignment(kind: str, noise: float = 0.0) -> tuple[MonotonicAlignment, paper.
 @pytest.mark.parametrize("kind", ["additive", "general"])
 def test_training_equals_the_paper_in_values_and_gradients(kind: str, chunks: list[int]) -> None:
     module, energy = alignment(kind)
-    assert_is_the_paper_s(module, lambda queries, states: paper.expectation(queries, states, energy), chunks)
+    assert_matches_the_paper(module, lambda queries, states: paper.expectation(queries, states, energy), chunks)
 
 
 @pytest.mark.parametrize("chunks", CHUNKS, ids=str)

@@ -254,7 +254,7 @@ def test_attention_of_a_transformer_has_it_between_scores_and_contexts(name: str
 
 @ALL
 @pytest.mark.parametrize("alignment", ["soft", "local_m", "local_p", "coverage", "location_aware"])
-def test_attention_of_a_recurrent_decoder_has_it_between_scores_and_contexts(name: str, alignment: str) -> None:
+def test_recurrent_alignments_apply_the_normaliser(name: str, alignment: str) -> None:
     config = LuongConfig(**RNN, score="concat", alignment=alignment, normaliser=name)  # type: ignore[arg-type]
     torch.manual_seed(3)
     module = make_alignment(config, make_score(config, 16, 16, 16), 16).double()

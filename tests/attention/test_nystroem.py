@@ -29,7 +29,7 @@ def mixer(options: NystroemConfig, **others: Any) -> Nystroem:
 
 @pytest.mark.parametrize("radius", [None, 0, 2])
 @pytest.mark.parametrize(("landmarks", "iterations"), [(3, 6), (4, 2)])
-def test_values_and_gradients_are_the_paper_s(landmarks: int, iterations: int, radius: int | None) -> None:
+def test_values_and_gradients_match_the_paper(landmarks: int, iterations: int, radius: int | None) -> None:
     made = mixer(NystroemConfig(landmarks=landmarks, iterations=iterations, skip_radius=radius))
     x = torch.randn(5, 6, 8, dtype=torch.float64, requires_grad=True)
     ours, _, weights = made(x, POSITIONS, MASK, need_weights=True)

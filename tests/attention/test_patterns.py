@@ -20,7 +20,7 @@ from nmt.config.options.transformer import (
     StridedConfig,
     WindowGlobalConfig,
 )
-from tests.attention.against_paper import assert_is_the_paper_s, mixer_of
+from tests.attention.against_paper import assert_matches_the_paper, mixer_of
 from tests.attention.papers import patterns as paper
 from tests.attention.papers.self_attention import SeesOf, Weights, self_attention
 
@@ -47,7 +47,7 @@ CASES: dict[str, tuple[dict[str, Any], SeesOf]] = {
 
 @pytest.mark.parametrize("causal", [False, True], ids=["encoder", "decoder"])
 @pytest.mark.parametrize("case", CASES)
-def test_attention_is_the_paper_s(case: str, causal: bool) -> None:
+def test_attention_matches_the_paper(case: str, causal: bool) -> None:
     options, sees = CASES[case]
     name = case.split()[0]
     config = TransformerConfig(
@@ -59,12 +59,12 @@ def test_attention_is_the_paper_s(case: str, causal: bool) -> None:
             x, positions, weights, HEADS, causal, sees=lambda i, j, n: sees(i, j, i + 1 if causal else n)
         )
 
-    assert_is_the_paper_s(mixer_of(config, causal), attention)
+    assert_matches_the_paper(mixer_of(config, causal), attention)
 
 
 @pytest.mark.parametrize("causal", [False, True], ids=["encoder", "decoder"])
 @pytest.mark.parametrize("penalty", [0.0, 0.7])
-def test_attention_with_a_gaussian_prior_is_the_paper_s(penalty: float, causal: bool) -> None:
+def test_attention_with_a_gaussian_prior_matches_the_paper(penalty: float, causal: bool) -> None:
     options = FixedGaussianConfig(sigma=1.3, self_penalty=penalty)
     config = TransformerConfig(model_dim=8, num_heads=HEADS, positions="none", encoder_self="fixed_gaussian",
                                decoder_self="fixed_gaussian", fixed_gaussian=options)  # fmt: skip
@@ -72,11 +72,11 @@ def test_attention_with_a_gaussian_prior_is_the_paper_s(penalty: float, causal: 
     def attention(x: Tensor, positions: list[int], weights: Weights, causal: bool) -> Tensor:
         return self_attention(x, positions, weights, HEADS, causal, paper.fixed_gaussian(1.3, penalty))
 
-    assert_is_the_paper_s(mixer_of(config, causal), attention)
+    assert_matches_the_paper(mixer_of(config, causal), attention)
 
 
 @pytest.mark.parametrize("causal", [False, True], ids=["encoder", "decoder"])
-def test_attention_with_predicted_gaussians_is_the_paper_s(causal: bool) -> None:
+def test_attention_with_predicted_gaussians_matches_the_paper(causal: bool) -> None:
     config = TransformerConfig(model_dim=8, num_heads=HEADS, positions="none", encoder_self="learned_gaussian",
                                decoder_self="learned_gaussian")  # fmt: skip
     mixer = mixer_of(config, causal)
@@ -86,7 +86,7 @@ def test_attention_with_predicted_gaussians_is_the_paper_s(causal: bool) -> None
         score = paper.learned_gaussian(x, positions, weights, localness, causal)
         return self_attention(x, positions, weights, HEADS, causal, score)
 
-    assert_is_the_paper_s(mixer, attention)
+    assert_matches_the_paper(mixer, attention)
 
 
 # each remembers three positions

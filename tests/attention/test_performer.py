@@ -29,7 +29,7 @@ def made(causal: bool, features: int = 5, heads: int = 2) -> Performer:
 
 
 @BOTH
-def test_it_is_the_paper_s(causal: bool) -> None:
+def test_it_matches_the_paper(causal: bool) -> None:
     mixer = made(causal)
 
     def phi(x: Tensor) -> Tensor:

@@ -37,7 +37,7 @@ def matrices(mixer: Retention) -> Matrices:
 
 @pytest.mark.parametrize("form", ["parallel", "recurrent"])
 @pytest.mark.parametrize("chunk", [64, 2], ids=["in one chunk", "in chunks of two"])
-def test_a_decoder_is_the_paper_s(monkeypatch: pytest.MonkeyPatch, chunk: int, form: str) -> None:
+def test_a_decoder_matches_the_paper(monkeypatch: pytest.MonkeyPatch, chunk: int, form: str) -> None:
     monkeypatch.setattr(running, "CHUNK", chunk)
     mixer = made(causal=True)
     assert_decodes_like(mixer, lambda x: retention(x, matrices(mixer), HEADS, form)[0], DIM)

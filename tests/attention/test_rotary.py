@@ -10,20 +10,20 @@ from nmt.attention.positions.rotary import rotate
 from nmt.config.models import TransformerConfig
 from nmt.config.options.transformer import RotaryConfig
 from nmt.errors import ConfigError
-from tests.attention.against_paper import assert_is_the_paper_s, mixer_of
+from tests.attention.against_paper import assert_matches_the_paper, mixer_of
 from tests.attention.papers.rotary import rotary_attention, rotated, rotation
 from tests.attention.papers.self_attention import Weights
 
 
 @pytest.mark.parametrize("causal", [False, True])
 @pytest.mark.parametrize("base", [10000, 7.5])
-def test_attention_is_the_paper_s(causal: bool, base: float) -> None:
+def test_attention_matches_the_paper(causal: bool, base: float) -> None:
     config = TransformerConfig(model_dim=12, num_heads=2, positions="rotary", rotary=RotaryConfig(base=base))
 
     def paper(x: Tensor, positions: list[int], weights: Weights, causal: bool) -> Tensor:
         return rotary_attention(x, positions, weights, 2, causal, base)
 
-    assert_is_the_paper_s(mixer_of(config, causal), paper)
+    assert_matches_the_paper(mixer_of(config, causal), paper)
 
 
 @pytest.mark.parametrize("m", [0, 1, 9, 200])

@@ -10,22 +10,22 @@ from nmt.attention.alignments.soft import SoftAlignment
 from nmt.attention.scores import LocationScore, ScaledDotScore
 from nmt.config.load import load_config
 from nmt.errors import ConfigError
-from tests.attention.alignment_paper import CHUNKS, QUERY, assert_is_the_paper_s
+from tests.attention.alignment_paper import CHUNKS, QUERY, assert_matches_the_paper
 from tests.attention.papers import scores as paper
 
 
 @pytest.mark.parametrize("chunks", CHUNKS, ids=str)
-def test_scaled_dot_is_the_paper_s(chunks: list[int]) -> None:
+def test_scaled_dot_matches_the_paper(chunks: list[int]) -> None:
     def of_the_paper(queries: Tensor, states: Tensor) -> tuple[Tensor, Tensor]:
         weights = [paper.weights(paper.scaled_dot(h, states)) for h in queries]
         return torch.stack([paper.context(a, states) for a in weights]), torch.stack(weights)
 
-    assert_is_the_paper_s(SoftAlignment(ScaledDotScore()), of_the_paper, chunks, query=4, states=4)
+    assert_matches_the_paper(SoftAlignment(ScaledDotScore()), of_the_paper, chunks, query=4, states=4)
 
 
 @pytest.mark.parametrize("chunks", CHUNKS, ids=str)
 @pytest.mark.parametrize("max_length", [3, 20], ids=["shorter than sentences", "longer"])
-def test_location_is_the_paper_s(max_length: int, chunks: list[int]) -> None:
+def test_location_matches_the_paper(max_length: int, chunks: list[int]) -> None:
     torch.manual_seed(1)
     score = LocationScore(QUERY, max_length).double()
 
@@ -34,7 +34,7 @@ def test_location_is_the_paper_s(max_length: int, chunks: list[int]) -> None:
         ignored = states.new_zeros(len(queries), len(states) - len(weights[0]))
         return torch.stack([paper.context(a, states) for a in weights]), torch.cat((torch.stack(weights), ignored), 1)
 
-    assert_is_the_paper_s(SoftAlignment(score), of_the_paper, chunks)
+    assert_matches_the_paper(SoftAlignment(score), of_the_paper, chunks)
 
 
 @pytest.mark.parametrize("alignment", ["local_m", "local_p"])

@@ -10,7 +10,7 @@ from nmt.attention.positions.shaw import RelativeKeys, RelativeKeysAndValues
 from nmt.config.models import TransformerConfig
 from nmt.config.options.transformer import ShawConfig
 from nmt.models.build import build_model
-from tests.attention.against_paper import assert_is_the_paper_s, mixer_of
+from tests.attention.against_paper import assert_matches_the_paper, mixer_of
 from tests.attention.papers.self_attention import Weights
 from tests.attention.papers.shaw import relative_attention
 
@@ -18,7 +18,7 @@ from tests.attention.papers.shaw import relative_attention
 @pytest.mark.parametrize("causal", [False, True])
 @pytest.mark.parametrize("values", [False, True])
 @pytest.mark.parametrize("max_distance", [0, 2, 20])
-def test_attention_is_the_paper_s(causal: bool, values: bool, max_distance: int) -> None:
+def test_attention_matches_the_paper(causal: bool, values: bool, max_distance: int) -> None:
     """The maximum distances clip all distances, some of them, and none."""
     config = TransformerConfig(
         model_dim=12, num_heads=2, positions="shaw", shaw=ShawConfig(max_distance=max_distance, values=values)
@@ -35,7 +35,7 @@ def test_attention_is_the_paper_s(causal: bool, values: bool, max_distance: int)
         return relative_attention(x, at, weights, 2, causal, by_distance(positions.keys), w_v)
 
     assert isinstance(positions, RelativeKeysAndValues) == values
-    assert_is_the_paper_s(mixer, paper)
+    assert_matches_the_paper(mixer, paper)
 
 
 def test_layers_have_tables_of_their_own_and_heads_share_them() -> None:

@@ -41,7 +41,7 @@ def run(made: Ssru, x: Tensor, parts: list[int] | None) -> Tensor:
 
 
 @pytest.mark.parametrize("parts", [None, [1] * LENGTH, [3, 1, 2]], ids=["at once", "step by step", "in parts"])
-def test_values_and_gradients_are_the_paper_s(parts: list[int] | None) -> None:
+def test_values_and_gradients_match_the_paper(parts: list[int] | None) -> None:
     made = mixer()
     x = torch.randn(3, LENGTH, DIM, dtype=torch.float64, requires_grad=True)
     given = (made.forget_projection.weight, made.forget_projection.bias, made.input_projection.weight)
@@ -66,7 +66,7 @@ def test_the_state_does_not_grow() -> None:
     assert c.shape == (5, DIM) and not c.any()
 
 
-def test_what_adds_up_is_in_float32_under_autocast() -> None:
+def test_sums_are_in_float32_under_autocast() -> None:
     made = mixer().float()
     x, positions = torch.randn(2, LENGTH, DIM), torch.arange(LENGTH).unsqueeze(0)
     with torch.autocast("cpu", torch.bfloat16):

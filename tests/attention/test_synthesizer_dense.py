@@ -14,7 +14,7 @@ from tests.attention.synthesizer_paper import (
     DECODER,
     DIM,
     LENGTH,
-    assert_is_the_paper_s,
+    assert_matches_the_paper,
     in_float64,
     outputs_and_weights,
 )
@@ -23,11 +23,11 @@ from tests.models.variants import TRANSFORMER
 
 @pytest.mark.parametrize("max_length", [1, 4, LENGTH, 9])
 @pytest.mark.parametrize("place", ["encoder", *DECODER])
-def test_values_and_gradients_are_the_paper_s(max_length: int, place: str) -> None:
+def test_values_and_gradients_match_the_paper(max_length: int, place: str) -> None:
     made = in_float64(DenseSynthesizer, max_length, causal=place != "encoder")
     hidden = made.hidden_projection
     score = dense_score(hidden.weight, hidden.bias, made.score_weight.mT, made.score_bias.squeeze(1))
-    assert_is_the_paper_s(made, score, DECODER.get(place))
+    assert_matches_the_paper(made, score, DECODER.get(place))
 
 
 def test_the_weights_of_a_word_depend_on_it_alone() -> None:

@@ -14,7 +14,7 @@ from tests.attention.synthesizer_paper import (
     DECODER,
     DIM,
     LENGTH,
-    assert_is_the_paper_s,
+    assert_matches_the_paper,
     in_float64,
     outputs_and_weights,
 )
@@ -23,9 +23,9 @@ from tests.models.variants import TRANSFORMER
 
 @pytest.mark.parametrize("max_length", [1, 4, LENGTH, 9])
 @pytest.mark.parametrize("place", ["encoder", *DECODER])
-def test_values_and_gradients_are_the_paper_s(max_length: int, place: str) -> None:
+def test_values_and_gradients_match_the_paper(max_length: int, place: str) -> None:
     made = in_float64(RandomSynthesizer, max_length, causal=place != "encoder")
-    assert_is_the_paper_s(made, random_score(made.r), DECODER.get(place))
+    assert_matches_the_paper(made, random_score(made.r), DECODER.get(place))
 
 
 def test_weights_are_those_of_positions_whatever_the_words() -> None:

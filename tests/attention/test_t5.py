@@ -13,7 +13,7 @@ from nmt.config.models import TransformerConfig
 from nmt.config.options.transformer import T5Config
 from nmt.errors import ConfigError
 from nmt.models.build import build_model
-from tests.attention.against_paper import assert_is_the_paper_s, mixer_of
+from tests.attention.against_paper import assert_matches_the_paper, mixer_of
 from tests.attention.papers.self_attention import Weights
 from tests.attention.papers.t5 import bucket, t5_attention
 
@@ -22,7 +22,7 @@ SIZES = [(4, 3), (8, 5), (32, 128), (33, 100), (12, 1000), (64, 33)]
 
 @pytest.mark.parametrize("causal", [False, True])
 @pytest.mark.parametrize(("num_buckets", "max_distance"), [(4, 3), (8, 7), (32, 128)])
-def test_attention_is_the_paper_s(causal: bool, num_buckets: int, max_distance: int) -> None:
+def test_attention_matches_the_paper(causal: bool, num_buckets: int, max_distance: int) -> None:
     config = TransformerConfig(
         model_dim=12, num_heads=3, positions="t5", t5=T5Config(num_buckets=num_buckets, max_distance=max_distance)
     )
@@ -33,7 +33,7 @@ def test_attention_is_the_paper_s(causal: bool, num_buckets: int, max_distance: 
     def paper(x: Tensor, at: list[int], weights: Weights, causal: bool) -> Tensor:
         return t5_attention(x, at, weights, 3, causal, positions.biases, max_distance)
 
-    assert_is_the_paper_s(mixer, paper)
+    assert_matches_the_paper(mixer, paper)
 
 
 @pytest.mark.parametrize("causal", [False, True])

@@ -32,7 +32,7 @@ def parameters_of(layer: TransparentAttention) -> dict[str, tuple[Tensor, Tensor
     return {"query": (query.weight, query.bias), "key": key, "value": value, "output": (output.weight, output.bias)}
 
 
-def test_values_and_gradients_are_the_paper_s() -> None:
+def test_values_and_gradients_match_the_paper() -> None:
     torch.manual_seed(1)
     decoder = [TransparentAttention(DIM, Heads(DIM, HEADS), LAYERS).double() for _ in range(2)]
     for parameter in chain.from_iterable(layer.parameters() for layer in decoder):

@@ -54,7 +54,7 @@ def test_multirun_trains_each_and_goes_on_after_a_failure(
     ]
 
 
-def test_multirun_goes_on_where_memory_is_short_and_not_after_a_mistake_of_the_program(
+def test_multirun_continues_after_out_of_memory_but_not_after_a_bug(
     trained: list[Config], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["embedded", "--multirun", "seed=14,2"]) == 1

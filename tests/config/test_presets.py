@@ -42,10 +42,8 @@ def test_preset_survives_its_file(preset: str, tmp_path: Path) -> None:
     assert load_config(str(tmp_path / "config.yaml")) == config
 
 
-# every preset with a model of each family, and every model with one preset
-PAIRS = [
-    (preset, model) for preset in EXPERIMENTS for model in ("rnn_encdec", "rnnsearch", "luong", "transformer_tiny")
-]
+# every preset with the two most different families, and every model with one preset
+PAIRS = [(preset, model) for preset in EXPERIMENTS for model in ("rnn_encdec", "transformer_tiny")]
 PAIRS += [("example", model) for model in MODELS if ("example", model) not in PAIRS]
 
 

@@ -196,7 +196,8 @@ def test_long_values_are_cut_in_messages() -> None:
 def test_a_file_that_was_cut_anywhere_is_refused(preset: str) -> None:
     whole = config_to_yaml(load_config(preset, ["run_dir=runs/x"])).encode()
     path = of_run()
-    for end in {*range(len(whole) - 300, len(whole)), *range(0, len(whole), 41)}:
+    line_ends = [place for place, byte in enumerate(whole) if byte == ord("\n")]
+    for end in {*range(len(whole) - 40, len(whole)), *line_ends[-20:], *range(0, len(whole), 131)}:
         path.write_bytes(whole[:end])
         assert refusal(read_config, path).startswith(f"{RUN}"), whole[:end][-30:]
     path.write_bytes(whole)

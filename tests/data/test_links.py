@@ -108,7 +108,7 @@ def sampling(kind: str, sides: Any = "both") -> SubwordSampling:
 
 
 @pytest.mark.parametrize("kind", SAMPLED)
-def test_a_segmentation_that_may_be_drawn_covers_the_words_as_the_usual_one_does(kind: str) -> None:
+def test_sampled_segmentations_locate_words_as_the_usual_one_does(kind: str) -> None:
     """The usual segmentation is one of them, and its spans are known from SentencePiece."""
     random = Random(2)
     lines = ["".join(random.choices("eins Hund\u00a0☃Ω½´<date>▁", k=random.randrange(20))) for _ in range(300)]

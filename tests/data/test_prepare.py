@@ -168,7 +168,7 @@ def test_changed_text_or_settings_are_prepared_anew(config: Config, tmp_path: Pa
     assert {folder.name for folder in folders} == {path.name for path in (tmp_path / "cache").iterdir()}
 
 
-def test_own_languages_of_a_corpus_shape_what_is_stored_where_they_are_looked_at(config: Config) -> None:
+def test_a_corpus_language_changes_the_key_only_if_language_is_checked(config: Config) -> None:
     def keys() -> set[str]:
         found = set()
         for language in (None, "nl"):

@@ -60,6 +60,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Create a folder with the files that the page assumes: presets, text, and translations of another toolkit."""
     folder = tmp_path_factory.mktemp("howto")
     shutil.copytree(presets(), folder / "configs")
+    example = folder / "configs" / "example.yaml"
+    limit = "  max_epochs: 30 "
+    assert limit in example.read_text("utf-8")
+    example.write_text(example.read_text("utf-8").replace(limit, "  max_epochs: 3 "), "utf-8")  # to be quick
     write_presets(folder)
     write_my_text(folder)
     write_corpus(folder / "medical", train=30, val=2, test=2, skip=2)

@@ -132,7 +132,7 @@ def test_pooling_sums_over_source_pieces_and_averages_over_target_pieces() -> No
     np.testing.assert_allclose(pooled, expected, rtol=1e-6)
 
 
-def test_a_piece_of_several_words_is_shared_by_source_words_and_had_by_each_target_word() -> None:
+def test_source_words_in_one_piece_share_its_weight_and_target_words_each_get_all_of_it() -> None:
     weights = np.array([[0.6, 0.4, 0.0], [0.2, 0.3, 0.5], [0.0, 0.0, 1.0]], dtype=np.float32)
     both, last, end = range(2), range(1, 2), range(2, 3)
     pooled = pool(weights, [both, last, end], [both, last, end], 2, 2)

@@ -13,7 +13,7 @@ from nmt.kernels.scaled_dot_product import attention
 
 @pytest.mark.parametrize("queries", [1, 5, 8])
 @pytest.mark.parametrize("masked", ["no", "per sentence", "per query"])
-def test_contexts_and_weights_are_torch_s(queries: int, masked: str) -> None:
+def test_contexts_and_weights_match_torch(queries: int, masked: str) -> None:
     torch.manual_seed(queries)
     query, key, value = (torch.randn(3, 2, length, 4) for length in (queries, 7, 7))
     mask = bias = None

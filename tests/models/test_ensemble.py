@@ -16,7 +16,7 @@ from nmt.search.beam import beam_search
 from nmt.search.constraints import Constraints
 from nmt.search.hypothesis import Hypothesis
 from nmt.search.penalties import LengthPenalty
-from tests.models.variants import VARIANTS, random_batch, tiny_model
+from tests.models.variants import REPRESENTATIVES, random_batch, tiny_model
 
 PAD, UNK, BOS, EOS = range(4)
 TINY = 6  # vocabulary size
@@ -58,7 +58,7 @@ def test_a_step_is_the_mean_of_the_models_probabilities() -> None:
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("name", VARIANTS)
+@pytest.mark.parametrize("name", REPRESENTATIVES)
 def test_forcing_gives_the_probabilities_of_the_steps(name: str) -> None:
     model = tiny_model(name)
     src, mask = random_batch([5, 2, 7])

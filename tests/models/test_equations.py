@@ -168,7 +168,7 @@ def test_sutskever_starts_from_the_reversed_source() -> None:
     torch.testing.assert_close(model(src, mask, tgt).hidden, expected)
 
 
-def test_lstm_cell_is_torch_s() -> None:
+def test_lstm_cell_matches_torch() -> None:
     torch.manual_seed(0)
     cell, reference = LstmCell(5, 3, 4), nn.LSTMCell(8, 4)
     with torch.no_grad():
@@ -203,7 +203,7 @@ def test_maxout_takes_the_larger_of_each_pair() -> None:
 
 @pytest.mark.parametrize("cell", ["gru", "lstm"])
 @pytest.mark.parametrize("bidirectional", [False, True])
-def test_encoder_is_torch_s_on_each_sentence(cell: str, bidirectional: bool) -> None:
+def test_encoder_matches_torch_on_each_sentence(cell: str, bidirectional: bool) -> None:
     torch.manual_seed(0)
     config = RnnEncDecConfig(cell=cell)  # type: ignore[arg-type]
     directions = 2 if bidirectional else 1
@@ -246,7 +246,7 @@ def test_embeddings_of_the_transformer_are_scaled_before_positions_are_added() -
 
 
 @pytest.mark.parametrize("norm", ["pre", "post"])
-def test_transformer_is_torch_s(norm: str) -> None:
+def test_transformer_matches_torch(norm: str) -> None:
     config = TransformerConfig(
         model_dim=16, ffn_dim=24, num_heads=2, encoder_layers=2, decoder_layers=2, norm=norm, dropout=0.0
     )  # type: ignore[arg-type]
@@ -271,7 +271,7 @@ def test_transformer_is_torch_s(norm: str) -> None:
     torch.testing.assert_close(model(src, mask, tgt).hidden, expected, atol=1e-5, rtol=1e-4)
 
 
-def test_attention_weights_of_the_transformer_are_torch_s() -> None:
+def test_attention_weights_of_the_transformer_match_torch() -> None:
     """The weights of every layer and head are those that nn.MultiheadAttention returns."""
     config = TransformerConfig(
         model_dim=16, ffn_dim=24, num_heads=2, encoder_layers=2, decoder_layers=2, norm="post", dropout=0.0

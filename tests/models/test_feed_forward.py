@@ -26,7 +26,7 @@ def network(activation: Any) -> FeedForward:
 
 
 @pytest.mark.parametrize("activation", get_args(get_type_hints(TransformerConfig)["activation"]))
-def test_a_network_is_the_paper_s(activation: str) -> None:
+def test_a_network_matches_the_paper(activation: str) -> None:
     """Compare the outputs, and by central differences the gradients of a sum of them."""
     made = network(activation)
     x = torch.randn(2, 3, 4, dtype=torch.float64, requires_grad=True)

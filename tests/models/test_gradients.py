@@ -22,7 +22,7 @@ def leaf(*shape: int) -> Tensor:
 @pytest.mark.parametrize("bidirectional", [False, True])
 @pytest.mark.parametrize("lengths", [None, [5, 2, 1, 4]], ids=["full", "ragged"])
 @pytest.mark.parametrize("begun", [False, True], ids=["from zeros", "from a state"])
-def test_whole_sequences_are_torch_s(
+def test_whole_sequences_match_torch(
     kind: type[nn.GRU | nn.LSTM], bidirectional: bool, lengths: list[int] | None, begun: bool
 ) -> None:
     """Outputs, final states and all gradients agree with those of the module on each sentence by itself."""

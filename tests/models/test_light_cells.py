@@ -65,7 +65,7 @@ def assert_same(found: list[Tensor], wanted: list[Tensor], leaves: dict[str, Ten
 
 
 @SIZES
-def test_steps_are_the_paper_s(name: CellName, input_dim: int, fed_dim: int) -> None:
+def test_steps_match_the_paper(name: CellName, input_dim: int, fed_dim: int) -> None:
     """At each step a part of the input is fed; the state goes from step to step."""
     cell = large(make_cell(name, input_dim, fed_dim, HIDDEN))
     known, fed, first = leaf(2, LENGTH, input_dim), leaf(2, LENGTH, fed_dim), leaf(2, HIDDEN)
@@ -86,7 +86,7 @@ def test_steps_are_the_paper_s(name: CellName, input_dim: int, fed_dim: int) -> 
 @pytest.mark.parametrize("input_dim", [3, HIDDEN])
 @pytest.mark.parametrize("begun", [False, True], ids=["from zeros", "from a state"])
 @pytest.mark.parametrize("directions", [1, 2])
-def test_whole_sentences_are_the_paper_s(name: CellName, input_dim: int, begun: bool, directions: int) -> None:
+def test_whole_sentences_match_the_paper(name: CellName, input_dim: int, begun: bool, directions: int) -> None:
     """The sentences differ in length; the second direction reads them backwards, each from its own last word."""
     lengths = [4, 1, 3]
     layer = Scan([make_cell(name, input_dim, 0, HIDDEN) for _ in range(directions)])

@@ -46,7 +46,7 @@ def test_a_residual_connection_normalises_as_in_the_paper(norm: Literal["pre", "
             torch.testing.assert_close(connection.add(x, output), paper_s(connection.norm, x + output))
 
 
-def test_the_final_normalisation_is_the_paper_s_too() -> None:
+def test_the_final_normalisation_matches_the_paper_too() -> None:
     """It also normalises all layers for transparent attention."""
     model = model_of("pre")
     src, mask = random_batch([5, 3])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import re
 from typing import Any
 
 import pytest
@@ -87,17 +88,20 @@ def test_removed_heads_are_heads_whose_contexts_are_zero(name: str) -> None:
     assert not torch.allclose(whole[0], answers(model)[0])
 
 
-@pytest.mark.parametrize("name", TRANSFORMERS)
-def test_what_cannot_be_removed_is_refused(name: str) -> None:
-    config = TRANSFORMERS[name]
-    for place in heads_of(build_model(config, VOCABULARY, VOCABULARY)):
-        reason = inseparable(config, place)
-        if reason is not None:
-            changed = dataclasses.replace(
-                config, heads=dataclasses.replace(config.heads, removed=[f"{place.key}.{place.layer}.1"])
-            )
-            with pytest.raises(ConfigError):
-                changed.check()
+def test_what_cannot_be_removed_is_refused() -> None:
+    refused = 0
+    for config in TRANSFORMERS.values():
+        with torch.device("meta"):
+            places = heads_of(build_model(config, VOCABULARY, VOCABULARY))
+        for place in places:
+            reason = inseparable(config, place)
+            if reason is None:
+                continue
+            removed = dataclasses.replace(config.heads, removed=[f"{place.key}.{place.layer}.1"])
+            with pytest.raises(ConfigError, match=re.escape(reason)):
+                dataclasses.replace(config, heads=removed).check()
+            refused += 1
+    assert refused > 20
 
 
 def rows_of(head: int, parts: int, head_dim: int, num_heads: int) -> list[int]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Iterator
+from typing import get_args
 
 import torch
 from torch import Tensor
@@ -49,7 +50,7 @@ from nmt.config.options.transformer import (
     WindowGlobalConfig,
 )
 from nmt.models.build import build_model
-from nmt.models.contract import Decoded
+from nmt.models.contract import AttentionKind, Decoded
 from nmt.models.seq2seq import Seq2Seq
 
 RNN = {"embedding_dim": 12, "hidden_dim": 16}
@@ -343,7 +344,7 @@ VARIANTS: dict[str, ModelConfig] = {
 
 
 def _says(config: object) -> Iterator[tuple[object, ...]]:
-    """Yield each key of a configuration with its value; of a number, only whether it is the default."""
+    """Yield each key of a configuration with its value; for a number, whether it differs from the default."""
     for field in dataclasses.fields(config):  # type: ignore[arg-type]
         value = getattr(config, field.name)
         if dataclasses.is_dataclass(value):
@@ -356,11 +357,11 @@ def _says(config: object) -> Iterator[tuple[object, ...]]:
 
 
 def _covering() -> list[str]:
-    """Return the variants that say something which none before them in their family does."""
+    """Return, for recurrent models and for Transformers, the variants with a key or value that no earlier one has."""
     said: set[tuple[object, ...]] = set()
     chosen = []
     for name, config in VARIANTS.items():
-        new = {(type(config), *one) for one in _says(config)} - said
+        new = {(isinstance(config, TransformerConfig), *one) for one in _says(config)} - said
         if new:
             chosen.append(name)
             said |= new
@@ -393,10 +394,15 @@ def tiny_model(name: str, vocabulary: int = VOCABULARY, seed: int = 1) -> Seq2Se
     return model.eval()
 
 
+def attends(name: str, kind: AttentionKind = "cross") -> bool:
+    """Return whether the named variant has this kind of attention; several files choose their tests by this."""
+    return kind in _attention_of(name)
+
+
 @functools.cache
-def attends(name: str) -> bool:
-    """Return whether the named variant has attention to the source; several files choose their tests by this."""
-    return tiny_model(name).attends
+def _attention_of(name: str) -> set[AttentionKind]:
+    model = tiny_model(name)
+    return {kind for kind in get_args(AttentionKind) if model.has_attention(kind)}
 
 
 def normalisers_of(model: Seq2Seq) -> list[Normaliser]:

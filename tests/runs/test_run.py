@@ -8,14 +8,18 @@ from pathlib import Path
 import pytest
 import torch
 
+from nmt.config.load import config_from_dict, config_to_dict
 from nmt.errors import NmtError
 from nmt.inference.engines.native import NativeEngine
 from nmt.inference.translator import Translator
 from nmt.runs.checkpoints import set_pointer
 from nmt.runs.run import load_run, run_fingerprint
 from nmt.training.checkpoint import save_checkpoint
-from tests.models.variants import COVERING
+from tests.models.variants import REPRESENTATIVES, VARIANTS
 from tests.toy_run import made_up_lines, make_run, toy_config, toy_model, toy_tokenizer
+
+# with weights that belong to several modules, and with buffers
+SAVED = [*REPRESENTATIVES, *(f"transformer-{kind}" for kind in ("shared-layers", "performer", "lsh", "removed-heads"))]
 
 
 @pytest.fixture
@@ -23,7 +27,12 @@ def run(tmp_path: Path) -> Path:
     return make_run(tmp_path / "run")
 
 
-@pytest.mark.parametrize("variant", COVERING)
+def test_every_configuration_of_a_model_is_read_back() -> None:
+    for variant in VARIANTS:
+        assert config_from_dict(config_to_dict(toy_config(variant))) == toy_config(variant)
+
+
+@pytest.mark.parametrize("variant", SAVED)
 def test_a_run_loads_back_to_what_was_saved(tmp_path: Path, variant: str) -> None:
     run = load_run(make_run(tmp_path / "run", variant))
     assert run.config == toy_config(variant)

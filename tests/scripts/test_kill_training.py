@@ -1,4 +1,4 @@
-"""Test that a training that is killed at random moments and resumed ends like an undisturbed one."""
+"""Test that a training that is killed at a random moment and resumed ends like an undisturbed one."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from kill_training import compare, kill_and_resume
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Kill a run three times. It uses dropout and subword sampling, averages its weights and saves often."""
+    """Kill a run. It uses dropout and subword sampling, averages its weights and saves often."""
     folder = tmp_path_factory.mktemp("killed")
     # a model without attention, because drawing attention heatmaps would take most of the time
     config = tiny_config(folder, model=FIXED_VECTOR, training__max_steps=60, training__validate_every=10,
@@ -30,12 +30,13 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
                          training__keep_best=2, training__average="best")  # fmt: skip
     save_config(config, folder / "config.yaml")
     command = [sys.executable, "-m", "nmt.cli.train", str(folder / "config.yaml")]
-    done, starts = kill_and_resume(command, folder, 3, random.Random())
-    assert done == 3 and starts >= 4
+    seed = random.randrange(10**6)
+    done, starts = kill_and_resume(command, folder, 1, random.Random(seed))
+    assert done == 1 and starts >= 2, f"with the seed {seed}"
     return folder
 
 
-def test_three_random_kills_leave_no_trace(runs: Path) -> None:
+def test_a_random_kill_leaves_no_trace(runs: Path) -> None:
     assert compare(runs / "killed", runs / "undisturbed") == []
 
 

@@ -8,7 +8,7 @@ from random import Random
 
 import pytest
 
-from tests.torture import every, malice, stress, trials, workplace
+from tests.torture import every, malice, trials, workplace
 from tests.torture.calls import import_commands
 
 
@@ -33,8 +33,8 @@ def test_every_damaged_file_of_prepared_data_is_named(ready: trials.Trials, tmp_
 
 @pytest.mark.parametrize(
     ("trial", "count"),
-    [(trials.killed, 1), (malice.malicious_run, 4), (stress.starved, 2)],
-    ids=["killed", "malicious_run", "starved"],
+    [(trials.killed, 1), (malice.malicious_run, 4)],
+    ids=["killed", "malicious_run"],
 )
 def test_trials_of_other_kinds(
     trial: Callable[[trials.Trials, Path, Random], str | None], count: int, ready: trials.Trials, tmp_path: Path

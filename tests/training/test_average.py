@@ -128,7 +128,7 @@ def test_one_checkpoint_is_in_memory_at_a_time(run: Path, monkeypatch: pytest.Mo
     assert len(before) == 3
 
 
-def test_an_average_is_found_by_its_pointer_and_is_no_checkpoint_to_train_on_from(run: Path) -> None:
+def test_an_average_has_its_own_pointer_and_training_does_not_resume_from_it(run: Path) -> None:
     path = write_average(run, [20, 3])
     assert path == run / "checkpoints" / "averaged-0000000020"
     assert json.loads((path / "averaged.json").read_text("utf-8")) == {"steps": [3, 20]}

@@ -285,7 +285,7 @@ def test_a_test_of_silence_has_a_limit_of_its_own() -> None:
     assert [process.returncode for process in processes] == [0, -9, -9]
 
 
-@pytest.mark.parametrize("failing", [0, 1, 2])
+@pytest.mark.parametrize("failing", [0, 2])
 def test_an_error_in_one_of_three_is_said_once(failing: int) -> None:
     """Rank 0 hosts the store, so it stays until all processes know of the failure."""
     processes = ended(started("tests.training.rank_silent", [[failing, "error"]] * 3), WAIT_IN_SILENCE)

@@ -56,7 +56,7 @@ def test_a_moving_average_of_the_weights_leaves_the_baseline_as_it_is(folder: Pa
     assert float(load_weights(folder / "ema", "last")[0][NAME]) == pytest.approx(b, rel=1e-5)
 
 
-def test_its_options_may_differ_in_fine_tuning_which_begins_with_the_baseline(folder: Path, run: Path) -> None:
+def test_fine_tuning_may_change_options_of_hard_attention_and_keeps_the_baseline(folder: Path, run: Path) -> None:
     options = {"reinforce": 0.5, "entropy": 0.1, "baseline_decay": 0.5, "soft_share": 0.25}
     config = tiny_config(folder, "tuned", model={**HARD, "hard": options}, training__max_steps=1, **IN_PARTS)
     config.fine_tune.run, config.fine_tune.checkpoint = str(run), "last"

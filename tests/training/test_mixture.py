@@ -123,7 +123,7 @@ def test_under_autocast_it_is_near_fp32_and_gradients_keep_their_types(alpha: fl
         torch.testing.assert_close(one, other, rtol=0.05, atol=0.15)
 
 
-def test_a_prediction_without_weight_changes_nothing_even_where_it_is_certain() -> None:
+def test_a_component_with_weight_zero_changes_nothing() -> None:
     """It also causes no NaN in the gradients."""
     (hidden, mixture), projection, targets = inputs(5, bias=True)
     certain = hidden.detach().clone()

@@ -159,7 +159,7 @@ def told(run: Path) -> list[tuple[str, int]]:
     return [(event["event"], event["step"]) for event in events(run)]
 
 
-def test_what_a_run_told_that_was_killed_before_its_first_checkpoint_is_told_once(tmp_path: Path) -> None:
+def test_curves_have_no_duplicates_after_a_kill_before_the_first_checkpoint(tmp_path: Path) -> None:
     config = tiny_config(tmp_path, training__log_every=1)
     killed_in_update(config, 3)
     assert told(tmp_path / "run") == [("train", 1), ("train", 2)]

@@ -208,7 +208,6 @@ def test_a_failure_leaves_an_output_file_as_it_was(run: Path, call, tmp_path: Pa
 def test_a_compressed_text_is_read_and_written_by_its_name(
     run: Path, expected: list[str], call, tmp_path: Path, suffix: str
 ) -> None:
-    """Compressed text works with streams, with files, and with several processes that each decompress the text."""
     compress, decompress = {".gz": (gzip.compress, gzip.decompress), ".xz": (lzma.compress, lzma.decompress)}[suffix]
     source, output, plain = tmp_path / f"in{suffix}", tmp_path / f"out{suffix}", text(expected)
     source.write_bytes(compress(text(LINES).encode()))
@@ -219,14 +218,18 @@ def test_a_compressed_text_is_read_and_written_by_its_name(
     output.unlink()
     assert call(run, "-i", source, "-o", output).status == 0
     assert output.read_bytes() == by_stream, "the same text makes the same file"
-    source.write_bytes(compress(text(LINES * 25).encode()))
-    assert call(run, "-i", source, "-o", output, "--workers", 2).status == 0
-    assert decompress(output.read_bytes()).decode() == text(expected * 25)
     assert {path.name for path in tmp_path.iterdir()} == {source.name, output.name}
     answer = call(run, "-i", source, "--prefix", source, "--alignments", tmp_path / f"links{suffix}")
     assert answer.status == 0
     links = decompress((tmp_path / f"links{suffix}").read_bytes()).decode()
-    assert links.count("\n") == len(LINES) * 25
+    assert links.count("\n") == len(LINES)
+
+
+def test_several_processes_each_decompress_the_text(run: Path, expected: list[str], call, tmp_path: Path) -> None:
+    source, output = tmp_path / "in.gz", tmp_path / "out.gz"
+    source.write_bytes(gzip.compress(text(LINES * 25).encode()))
+    assert call(run, "-i", source, "-o", output, "--workers", 2).status == 0
+    assert gzip.decompress(output.read_bytes()).decode() == text(expected * 25)
 
 
 @pytest.mark.parametrize("suffix", [".gz", ".xz"])
@@ -352,9 +355,6 @@ def test_a_run_that_is_not_there_and_a_device_that_is_not(run: Path, call, tmp_p
 @pytest.mark.parametrize(
     ("redirections", "sentence"),
     [
-        ("< {text} > /dev/full", "standard output could not be written: No space left on device"),
-        ("< {text} >&-", "standard output is closed: give the file to write with -o FILE"),
-        ("<&-", "standard input is closed: give the file to translate with -i FILE"),
         ("-o {text} < {text}", "-o {text} is the input itself: choose another file to write"),
         ("--prefix {none} -o {out} < {text}", "{none} is missing"),
     ],
