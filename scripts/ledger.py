@@ -126,7 +126,8 @@ def page(found: list[Entry]) -> str:
         "says by its printed rule whether a system differs from its baseline ([study.md](../study.md)).",
         f"Without such a verdict, less than {CHANCE:g} point of BLEU counts as no difference. For AER, less than",
         f"{CHANCE_OF_AER:g} does. If a paper's difference is below {PARITY:g} points, the paper found both equal; then",
-        "`as published` means that we found no difference either.",
+        "`as published` means that we found no difference either, or, if the paper says *on a par or better*,",
+        "that ours is better.",
         "",
         "| mechanism | paper | equation | published | ours | order |",
         "|---|---|---|---:|---:|---|",
@@ -167,7 +168,8 @@ def _ours(each: Entry) -> str:
     if ours is None:
         return ""
     verdict = f" ({ours['verdict']})" if ours["verdict"] else ""
-    return f"{ours['with']:.{digits}f} − {ours['without']:.{digits}f} = {signed(ours['gain'], digits)}{verdict}"
+    one, other = round(ours["with"], digits), round(ours["without"], digits)
+    return f"{one:.{digits}f} − {other:.{digits}f} = {signed(one - other, digits)}{verdict}"
 
 
 def _digits(each: Entry) -> int:

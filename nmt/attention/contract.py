@@ -70,8 +70,8 @@ class Mixer(nn.Module, ABC):
 
     attends: ClassVar[bool] = True  # whether it has weights to show
     sums_to_one: ClassVar[bool] = True  # whether the weights of a position sum to one; otherwise to any number
-    # whether its weights are implied: nothing is attended to, but the outputs are matrices times values, one matrix for
-    # each channel or group of channels, and the weights are the mean of the matrices' absolute values
+    # whether its weights are implied: nothing is attended to, and each channel, or group of channels, of the output is
+    # a matrix times the values; the mean of the matrices' absolute values is shown as weights
     implied: ClassVar[bool] = False
     # whether its state does not know past positions one by one: if a state is given, there are no weights to return
     forgets: ClassVar[bool] = False
@@ -94,8 +94,7 @@ class Mixer(nn.Module, ABC):
 
         x is [rows, length, dim] at positions [rows or 1, length]; mask [rows, length] is False at padding. If a state
         is given, x continues the sequence that the state has seen, and no mask is allowed. Weights are
-        [rows, heads, length, all positions so far]. With a state, a mixer that `forgets` returns none, and one whose
-        weights are implied may return none.
+        [rows, heads, length, all positions so far]. With a state, a mixer that `forgets` returns none.
         """
 
     @abstractmethod
@@ -107,7 +106,7 @@ class SourceAttention(nn.Module, ABC):
     """Attention from a decoder, recurrent or Transformer, to the states of the encoder."""
 
     reads_layers: ClassVar[bool] = False  # whether `read` needs Encoded.layers
-    sums_to_one: ClassVar[bool] = True  # whether each target position's weights sum to one if its normaliser's do
+    sums_to_one: ClassVar[bool] = True  # False: the weights of a target position need not sum to one
     loss_names: tuple[str, ...] = ()  # the names of the losses that it adds to training
 
     @abstractmethod

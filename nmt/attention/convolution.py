@@ -31,6 +31,7 @@ class Convolution(Mixer):
 
     sums_to_one = False
     implied = True
+    forgets = True
 
     def __init__(self, model_dim: int, num_heads: int, kernel_size: int, dropout: float, causal: bool) -> None:
         """Create the layer; `dropout` is the rate at which DropConnect drops normalised weights of kernels.

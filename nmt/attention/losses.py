@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from nmt.attention.normalisers.base import wide
+from nmt.attention.precision import wide
 
 _LEAST = 1e-30  # the least weight whose logarithm is taken; its gradient, 1e30, is finite in float32
 

@@ -12,6 +12,7 @@ from abc import ABC, abstractmethod
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
+from nmt.attention.precision import for_products
 from nmt.config.models import LuongConfig, RnnSearchConfig
 
 
@@ -31,7 +32,7 @@ class DotScore(Score):
     """The dot product: score(h_t, h_s) = h_t . h_s (Luong et al. 2015, section 3.1, dot)."""
 
     def keys(self, states: Tensor) -> Tensor:
-        return states
+        return for_products(states)
 
     def forward(self, query: Tensor, keys: Tensor) -> Tensor:
         return query.to(keys.dtype) @ keys.mT
@@ -40,7 +41,8 @@ class DotScore(Score):
 class ScaledDotScore(DotScore):
     """The scaled dot product: score(h_t, h_s) = h_t . h_s / sqrt(d) for vectors of size d (Vaswani et al. 2017, eq. 1).
 
-    Products of large vectors have a large variance; without the factor the softmax would have very small gradients.
+    Vaswani et al. divide because products of large vectors have a large variance, which saturates the softmax. The
+    states of an RNN are small: here `dot` is better (docs/results/normalisers.md).
     """
 
     def forward(self, query: Tensor, keys: Tensor) -> Tensor:

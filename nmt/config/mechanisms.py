@@ -1,7 +1,7 @@
 """The attention mechanisms that a model's configuration can name, and which of them fit together.
 
-Each name is also the name of a file: a position mechanism is in nmt/attention/positions, a mixer in
-nmt/attention/mixers, and so on.
+A name is also that of a file (a position mechanism is in nmt/attention/positions, a mixer in nmt/attention/mixers, and
+so on), but for the scores, which share one.
 """
 
 from __future__ import annotations

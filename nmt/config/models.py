@@ -108,7 +108,7 @@ class RnnEncDecConfig:
     bidirectional: bool = False  # the encoder also reads the source backwards
     context: Literal["every_step", "initial_state"] = "every_step"  # when the decoder gets the vector
     maxout_dim: Dimension = 500  # size of the maxout layer before the output; only with context=every_step
-    reverse_source: bool = False  # the encoder reads the source from its last word to its first
+    reverse_source: bool = False  # the encoder reads the source backwards; no effect if all layers read both ways
     residual: bool = False  # add the input of each layer, from the second on, to its output
     layer_norm: bool = False  # normalise the output of each layer for the layer above
     dropout: Rate = 0.0  # dropout rate of embeddings, between layers, and before the output projection
@@ -193,7 +193,7 @@ class LuongConfig:
     top_k: TopKConfig = field(default_factory=TopKConfig)  # options of normaliser=top_k
     doubly_stochastic: Annotated[float, Range(0, 1000)] = 0.0  # weight of a loss for even source attention; 0: off
     input_feeding: bool = True  # feed the attentional hidden state into the next step
-    reverse_source: bool = False  # the encoder reads the source from its last word to its first
+    reverse_source: bool = False  # the encoder reads the source backwards; no effect if all layers read both ways
     residual: bool = False  # add the input of each layer, from the second on, to its output
     layer_norm: bool = False  # normalise the output of each layer for the layer above
     dropout: Rate = 0.2  # dropout rate of embeddings, between layers, and before the output projection

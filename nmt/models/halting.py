@@ -12,8 +12,9 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from nmt.attention.precision import wide
 from nmt.config.models import TransformerConfig
-from nmt.device import computes_by_threads
+from nmt.device import is_waited_for
 from nmt.models.contract import NamedLoss
 
 Stack = Literal["encoder", "decoder"]
@@ -81,9 +82,8 @@ class Halting(AllLayers):
 
     def begin(self, x: Tensor, mask: Tensor | None = None) -> Progress:
         running = x.new_ones(x.shape[:2], dtype=torch.bool) if mask is None else mask
-        wide = torch.promote_types(x.dtype, torch.float32)  # because of the threshold, and of the sums over layers
-        none = x.new_zeros(x.shape[:2], dtype=wide)
-        return Progress(x, torch.zeros_like(x, dtype=wide), none, none, none, running)
+        none = wide(x.new_zeros(x.shape[:2]))  # because of the threshold, and of the sums over layers
+        return Progress(x, wide(torch.zeros_like(x)), none, none, none, running)
 
     def after(self, progress: Progress, y: Tensor, last: bool) -> Progress:
         x, output, depth, cost, total, running = progress
@@ -108,7 +108,7 @@ class Halting(AllLayers):
     def stopped(self, progress: Progress) -> bool:
         # in training every weight needs a gradient, and to read `running` from a GPU would hold it up in each layer
         assert progress.running is not None
-        asks = torch.is_inference_mode_enabled() and computes_by_threads(progress.running.device)
+        asks = torch.is_inference_mode_enabled() and not is_waited_for(progress.running.device)
         return asks and not bool(progress.running.any())
 
     def losses(self, progress: Progress) -> tuple[NamedLoss, ...]:

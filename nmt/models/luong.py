@@ -155,7 +155,7 @@ class FeedingDecoder(_LuongDecoder):
     def _step(self, projected: Tensor, fed: Tensor, layers: Layered, drops: list[Drop]) -> tuple[Tensor, Layered]:
         """Run all layers for one step; the first reads projected [rows, gates * hidden] and fed [rows, hidden].
 
-        Each layer but the last has a function in `drops` for what the next one reads. Return h_t and the next state.
+        drops[i] is the dropout between layers i and i + 1. Return h_t and the next state.
         """
         now = [self.first_cell(projected, fed, layers[0])]
         h: Tensor = now[0][0]

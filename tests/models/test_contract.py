@@ -47,7 +47,7 @@ def test_parallel_equals_step_by_step(name: str) -> None:
                 torch.testing.assert_close(decoded.weights, whole.weights[..., start:end, :], atol=1e-5, rtol=1e-5)
             if model.decoder.self_attends:
                 mixers = [layer.mixer for layer in model.decoder.layers]
-                shown = torch.tensor([mixer.attends and not (mixer.implied or mixer.forgets) for mixer in mixers])
+                shown = torch.tensor([mixer.attends and not mixer.forgets for mixer in mixers])
                 so_far = whole.self_weights[:, shown, :, start:end, :end]
                 with_a_state = so_far if decoded.self_weights is None else decoded.self_weights[:, shown]
                 assert decoded.self_weights is not None or not shown.any(), "a state lacks weights that it should know"

@@ -14,6 +14,7 @@ from torch import Tensor
 from nmt.attention.contract import Attend, Attended, Encoded, MechanismState, SourceAttention
 from nmt.attention.naming import make_by_name
 from nmt.attention.normalisers import Normaliser, Softmax
+from nmt.attention.precision import for_products
 from nmt.attention.scores import Score
 from nmt.config.models import LuongConfig, RnnSearchConfig
 
@@ -24,6 +25,11 @@ class AlignmentMemory(NamedTuple):
     keys: Tensor  # [batch, src_len, key_dim], compared with the queries by the score
     states: Tensor  # [batch, src_len, states_dim], from which the contexts are computed
     mask: Tensor  # [batch, src_len] bool, True = may attend
+
+
+def read(score: Score, encoded: Encoded) -> AlignmentMemory:
+    """Return the memory that consists of the score's keys and the source states."""
+    return AlignmentMemory(score.keys(encoded.states), encoded.states, encoded.mask)
 
 
 # (scores [batch, queries, src_len], queries [batch, queries, query_dim], their positions [batch, queries]) -> weights
@@ -41,7 +47,7 @@ class ScoredAlignment(SourceAttention):
         self.normaliser = normaliser or Softmax()
 
     def read(self, encoded: Encoded) -> AlignmentMemory:
-        return AlignmentMemory(self.score.keys(encoded.states), encoded.states, encoded.mask)
+        return read(self.score, encoded)
 
 
 class WeightedAlignment(ScoredAlignment):
@@ -56,7 +62,7 @@ class WeightedAlignment(ScoredAlignment):
 
     def over(self, memory: AlignmentMemory, *, need_weights: bool = False) -> Attend:
         weigh = self.weighing(memory)
-        states = memory.states.to(memory.keys.dtype)  # once: autocast would keep a copy of the states for each step
+        states = for_products(memory.states)  # once: autocast would keep a copy of the states for each step
         batch = memory.mask.size(0)
 
         def attend(x: Tensor, positions: Tensor, state: MechanismState = None) -> Attended:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from nmt.attention.alignments.feedback import FeedbackAlignment
 from nmt.attention.contract import Encoded
 from nmt.attention.normalisers import Normaliser, make_normaliser
+from nmt.attention.precision import wide_dtype
 from nmt.attention.scores import AdditiveScore, Score
 from nmt.config.models import LuongConfig, RnnSearchConfig
 
@@ -117,7 +118,7 @@ class CoverageAlignment(FeedbackAlignment):
 
     def init_state(self, memory: CoverageMemory) -> Tensor:
         """Return a coverage of zeros, in float32 or better, like the weights that change it."""
-        dtype = torch.promote_types(memory.states.dtype, torch.float32)
+        dtype = wide_dtype(memory.states)
         return memory.states.new_zeros(*memory.mask.shape, self.update.dim, dtype=dtype)
 
     def term(self, state: Tensor) -> Tensor:

@@ -14,6 +14,7 @@ from torch import Tensor
 from nmt.attention.contract import Attend, Attended, SourceAttention
 from nmt.attention.normalisers import Normaliser, Softmax
 from nmt.attention.patterns import bias_of
+from nmt.attention.precision import for_products
 from nmt.attention.scores import AdditiveScore
 
 
@@ -43,7 +44,7 @@ class FeedbackAlignment(SourceAttention):
 
     def over(self, memory: Any, *, need_weights: bool = False) -> Attend:
         keys, bias = memory.keys.unsqueeze(1), bias_of(memory.mask).unsqueeze(1)
-        states = memory.states.to(memory.keys.dtype)  # once: autocast would keep a copy of the states for each step
+        states = for_products(memory.states)  # once: autocast would keep a copy of the states for each step
         by_sentence = (memory.mask.size(0), -1)  # [batch, hypotheses]: the memory broadcasts and is never repeated
 
         def attend(x: Tensor, positions: Tensor, state: Tensor) -> Attended:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from nmt.attention.contract import Attend, Attended, Encoded, SourceAttention
-from nmt.attention.normalisers import wide
+from nmt.attention.precision import for_products, wide
 from nmt.attention.scores import Score
 from nmt.config.models import LuongConfig, RnnSearchConfig
 
@@ -43,11 +43,10 @@ class GaussianAlignment(SourceAttention):
 
     def init_state(self, memory: GaussianMemory) -> Tensor:
         """Return centres of zero, before the first source position, in float32 or better."""
-        dtype = torch.promote_types(memory.states.dtype, torch.float32)
-        return memory.states.new_zeros(memory.states.size(0), self.components, dtype=dtype)
+        return wide(memory.states.new_zeros(memory.states.size(0), self.components))
 
     def over(self, memory: GaussianMemory, *, need_weights: bool = False) -> Attend:
-        states, mask = memory
+        states, mask = for_products(memory.states), memory.mask
         batch, src_len = mask.shape
         source = torch.arange(1, src_len + 1, device=mask.device)  # u
 

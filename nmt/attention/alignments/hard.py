@@ -17,6 +17,7 @@ from nmt.attention.alignments.base import AlignmentMemory, ScoredAlignment
 from nmt.attention.contract import Attend, Attended, LearnsFromUpdates, MechanismState, NamedLoss
 from nmt.attention.normalisers import log_softmax
 from nmt.attention.patterns import bias_of
+from nmt.attention.precision import for_products
 from nmt.attention.scores import Score
 from nmt.config.models import LuongConfig, RnnSearchConfig
 from nmt.config.options.recurrent import HardConfig
@@ -66,7 +67,7 @@ class HardAlignment(ScoredAlignment, LearnsFromUpdates):
 
     def over(self, memory: AlignmentMemory, *, need_weights: bool = False) -> Attend:
         bias = bias_of(memory.mask).unsqueeze(1)  # [batch, 1, src_len]
-        states = memory.states.to(memory.keys.dtype)  # once: autocast would keep a copy of the states for each step
+        states = for_products(memory.states)  # once: autocast would keep a copy of the states for each step
         choose = self._choosing(memory.mask.size(0), states)
 
         def attend(x: Tensor, positions: Tensor, state: MechanismState = None) -> Attended:

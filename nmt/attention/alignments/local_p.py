@@ -9,8 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from nmt.attention.alignments.base import AlignmentMemory, Weigh, WeightedAlignment
-from nmt.attention.normalisers import Normaliser, make_normaliser, wide
+from nmt.attention.normalisers import Normaliser, make_normaliser
 from nmt.attention.patterns import bias_of
+from nmt.attention.precision import wide
 from nmt.attention.scores import Score
 from nmt.config.models import LuongConfig, RnnSearchConfig
 

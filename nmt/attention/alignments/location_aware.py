@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from typing import cast
 
-import torch
 from torch import Tensor, nn
 
-from nmt.attention.alignments.base import AlignmentMemory
+from nmt.attention.alignments.base import AlignmentMemory, read
 from nmt.attention.alignments.feedback import FeedbackAlignment
 from nmt.attention.contract import Encoded
 from nmt.attention.normalisers import Normaliser, make_normaliser
+from nmt.attention.precision import wide
 from nmt.attention.scores import AdditiveScore, Score
 from nmt.config.models import LuongConfig, RnnSearchConfig
 
@@ -32,12 +32,11 @@ class LocationAwareAlignment(FeedbackAlignment):
         self.location_projection = nn.Linear(filters, score.v.in_features, bias=False)  # U
 
     def read(self, encoded: Encoded) -> AlignmentMemory:
-        return AlignmentMemory(self.score.keys(encoded.states), encoded.states, encoded.mask)
+        return read(self.score, encoded)
 
     def init_state(self, memory: AlignmentMemory) -> Tensor:
         """Return a weight of one for the first source position, in float32 or better, and zero for all others."""
-        dtype = torch.promote_types(memory.states.dtype, torch.float32)
-        weights = memory.states.new_zeros(memory.mask.shape, dtype=dtype)
+        weights = wide(memory.states.new_zeros(memory.mask.shape))
         weights[:, 0] = 1.0
         return weights
 

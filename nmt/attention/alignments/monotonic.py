@@ -13,9 +13,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import logsigmoid, pad
 
-from nmt.attention.alignments.base import AlignmentMemory
+from nmt.attention.alignments.base import AlignmentMemory, read
 from nmt.attention.contract import Attend, Attended, Encoded, SourceAttention
-from nmt.attention.normalisers import wide
+from nmt.attention.precision import for_products, wide, wide_dtype
 from nmt.attention.scores import AdditiveScore, Score
 from nmt.config.models import LuongConfig, RnnSearchConfig
 
@@ -71,17 +71,16 @@ class MonotonicAlignment(SourceAttention):
         self.noise = noise
 
     def read(self, encoded: Encoded) -> AlignmentMemory:
-        return AlignmentMemory(self.energy.score.keys(encoded.states), encoded.states, encoded.mask)
+        return read(self.energy.score, encoded)
 
     def init_state(self, memory: AlignmentMemory) -> Tensor:
         """Return alpha_0 = (1, 0, ..., 0), in float32 or better."""
-        dtype = torch.promote_types(memory.states.dtype, torch.float32)
         first = torch.arange(memory.mask.size(1), device=memory.mask.device) == 0
-        return first.to(dtype).repeat(memory.mask.size(0), 1)
+        return first.to(wide_dtype(memory.states)).repeat(memory.mask.size(0), 1)
 
     def over(self, memory: AlignmentMemory, *, need_weights: bool = False) -> Attend:
         mask = memory.mask.unsqueeze(1)  # [batch, 1, src_len]
-        states = memory.states.to(memory.keys.dtype)  # once: autocast would keep a copy of the states for each step
+        states = for_products(memory.states)  # once: autocast would keep a copy of the states for each step
         batch = memory.mask.size(0)
 
         def attend(x: Tensor, positions: Tensor, state: Tensor) -> Attended:

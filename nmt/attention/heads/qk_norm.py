@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize, rms_norm
 
-from nmt.attention.normalisers import wide
+from nmt.attention.precision import wide
 from nmt.config.models import TransformerConfig
 
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from nmt.attention.contract import Mixer
-from nmt.attention.normalisers.base import wide
+from nmt.attention.precision import wide
 from nmt.config.mechanisms import Place
 from nmt.config.models import TransformerConfig
 
@@ -38,7 +38,7 @@ class AverageAttention(Mixer):
     def __init__(self, model_dim: int, num_heads: int) -> None:
         """Create the network; it has no heads: `num_heads` is the number of groups of channels whose weights it shows.
 
-        `feed_forward` does nothing here.
+        `feed_forward` is the identity here; the subclass puts the paper's network in its place.
         """
         super().__init__()
         self.num_heads = num_heads

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from nmt.attention.mixers.whole_sequence import WholeSequence, lengths
-from nmt.attention.normalisers.base import wide
+from nmt.attention.precision import wide
 from nmt.config.mechanisms import Place
 from nmt.config.models import TransformerConfig
 

@@ -11,6 +11,8 @@ from torch import Tensor, nn
 
 from nmt.attention.contract import Mixer
 from nmt.attention.heads import Heads
+from nmt.attention.mixers.softmax import last_positions
+from nmt.attention.precision import wide_dtype
 from nmt.config.mechanisms import Place
 from nmt.config.models import TransformerConfig
 
@@ -66,15 +68,14 @@ class HardCodedAttention(Mixer):
     ) -> tuple[Tensor, Values | None, Tensor | None]:
         # values and their positions
         (value,) = self.heads.split(self.value_projection(x), (self.heads.num_heads,))
-        value_positions, forgotten = positions, 0
+        forgotten = 0
         if state is not None:
             value = torch.cat((state.values.to(value.dtype), value), dim=2)
-            value_positions = positions[:, -1:] + torch.arange(1 - value.size(2), 1, device=positions.device)
             forgotten = state.forgotten.size(1)
             state = self._remembered(value, state.forgotten)
         # weights, contexts and outputs
-        wide = torch.promote_types(value.dtype, torch.float32)
-        weights = self._weights(positions, value_positions, wide)
+        value_positions = last_positions(positions, value.size(2))
+        weights = self._weights(positions, value_positions, wide_dtype(value))
         if mask is not None:
             weights = weights * mask[:, None, None]
         context = weights.to(value.dtype) @ value

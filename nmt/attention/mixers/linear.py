@@ -11,7 +11,7 @@ from torch.nn.functional import pad
 
 from nmt.attention.contract import Mixer
 from nmt.attention.multihead import merge_heads, split_heads
-from nmt.attention.normalisers.base import wide
+from nmt.attention.precision import wide
 from nmt.attention.running import pairs, running_sums
 from nmt.config.mechanisms import Place
 from nmt.config.models import TransformerConfig
@@ -34,8 +34,8 @@ class LinearAttention(Mixer):
 
         s_i = s_{i-1} + phi(k_i) v_i^T, z_i = z_{i-1} + phi(k_i), output phi(q_i)^T s_i / phi(q_i)^T z_i.
 
-    Weights stay the same if all features of a query, or those of all keys, are multiplied by a number. Features are
-    therefore handled as logarithms, and scaled so that they neither overflow nor all vanish. With a state, the weights
+    One factor for all features of a query, or one for all keys together, changes no weight. Features are therefore
+    handled as logarithms, and scaled so that they neither overflow nor all vanish. With a state, the weights
     of past positions are not known, and none are returned.
     """
 

@@ -12,8 +12,8 @@ from torch.nn.functional import normalize
 
 from nmt.attention.heads import Heads, make_heads
 from nmt.attention.mixers.whole_sequence import WholeSequence, lengths
-from nmt.attention.normalisers import wide
 from nmt.attention.positions import Positions, make_positions
+from nmt.attention.precision import wide
 from nmt.config.mechanisms import Place
 from nmt.config.models import TransformerConfig
 from nmt.config.options.transformer import LshConfig

@@ -12,7 +12,7 @@ from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
 from nmt.attention.contract import Mixer
-from nmt.attention.normalisers.base import wide
+from nmt.attention.precision import wide
 from nmt.config.mechanisms import Place
 from nmt.config.models import TransformerConfig
 from nmt.config.options.transformer import MambaConfig
@@ -162,6 +162,7 @@ class Mamba(Mixer):
 
     sums_to_one = False
     implied = True
+    forgets = True
 
     def __init__(self, model_dim: int, num_heads: int, options: MambaConfig, causal: bool) -> None:
         """Create the block; it has no heads: `num_heads` is the number of groups of channels whose weights it shows."""

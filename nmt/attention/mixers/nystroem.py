@@ -9,9 +9,9 @@ from torch.nn.functional import conv2d
 from nmt.attention.heads import Heads, make_heads
 from nmt.attention.mixers.whole_sequence import WholeSequence, lengths
 from nmt.attention.multihead import attention_weights
-from nmt.attention.normalisers import wide
 from nmt.attention.patterns import padding
 from nmt.attention.positions import Positions, make_positions
+from nmt.attention.precision import wide
 from nmt.config.mechanisms import Place
 from nmt.config.models import TransformerConfig
 from nmt.config.options.transformer import NystroemConfig

@@ -11,9 +11,9 @@ from torch.nn.functional import layer_norm, silu
 
 from nmt.attention.contract import Mixer
 from nmt.attention.multihead import merge_heads, split_heads
-from nmt.attention.normalisers.base import wide
 from nmt.attention.positions.rotary import rotate
 from nmt.attention.positions.sinusoidal import frequencies
+from nmt.attention.precision import wide
 from nmt.attention.running import running_sums
 from nmt.config.mechanisms import Place
 from nmt.config.models import TransformerConfig

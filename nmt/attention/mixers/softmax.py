@@ -87,7 +87,7 @@ class SelfAttention(Mixer):
             return self._output(make_context(query, key, value, positions, mask)), None, None
         key, value = heads.shared(key), heads.shared(value)
         # bias on the scores
-        key_positions = _last_positions(positions, key.size(2))
+        key_positions = last_positions(positions, key.size(2))
         hides_future = self.causal and x.size(1) > 1  # a single new position may attend to all positions so far
         bias = self._bias(query, key, positions, key_positions, mask)
         fused_causal = hides_future and bias is None and state is None  # torch has a kernel for causality alone
@@ -209,7 +209,7 @@ def make(config: TransformerConfig, place: Place, pattern: Pattern | None = None
     )
 
 
-def _last_positions(positions: Tensor, keys: int) -> Tensor:
+def last_positions(positions: Tensor, keys: int) -> Tensor:
     """Return the positions [rows or 1, keys] of all keys, given the positions [rows or 1, queries] of the last ones."""
     if positions.size(1) == keys:
         return positions

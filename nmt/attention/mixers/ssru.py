@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from nmt.attention.contract import Mixer
+from nmt.attention.precision import wide
 from nmt.config.mechanisms import Place
 from nmt.config.models import TransformerConfig
 
@@ -33,8 +34,7 @@ class Ssru(Mixer):
         self.input_projection = nn.Linear(model_dim, model_dim, bias=False)
 
     def init_state(self, rows: int, like: Tensor) -> SsruState:
-        wide = torch.promote_types(like.dtype, torch.float32)  # because c is a sum over all positions so far
-        return SsruState(like.new_zeros(rows, self.input_projection.out_features, dtype=wide))
+        return SsruState(wide(like.new_zeros(rows, self.input_projection.out_features)))  # a sum over all positions
 
     def state_bytes(self, length: int) -> int:
         return 4 * self.input_projection.out_features

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from nmt.attention.naming import make_by_name
+from nmt.attention.precision import wide
 from nmt.config.models import LuongConfig, RnnSearchConfig, TransformerConfig
 
 
@@ -46,11 +47,6 @@ class Normaliser(nn.Module, ABC):
     def of_context(self, context: Tensor) -> Tensor:
         """Return what attention gives for context [..., context_dim], the heads side by side: by default the same."""
         return context
-
-
-def wide(x: Tensor) -> Tensor:
-    """Return x in float32 or better."""
-    return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
 def make_normaliser(

@@ -7,7 +7,8 @@ import math
 import torch
 from torch import Tensor, nn
 
-from nmt.attention.normalisers.base import Normaliser, wide
+from nmt.attention.normalisers.base import Normaliser
+from nmt.attention.precision import wide
 from nmt.config.models import LuongConfig, RnnSearchConfig, TransformerConfig
 
 _EPSILON = 1e-8  # a query may have no weights at all; its context is then zero

@@ -6,7 +6,8 @@ from typing import cast
 
 from torch import Tensor
 
-from nmt.attention.normalisers.base import Normaliser, wide
+from nmt.attention.normalisers.base import Normaliser
+from nmt.attention.precision import wide
 from nmt.config.models import LuongConfig, RnnSearchConfig, TransformerConfig
 
 

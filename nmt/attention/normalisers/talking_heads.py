@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from nmt.attention.normalisers.base import Normaliser, wide
+from nmt.attention.normalisers.base import Normaliser
+from nmt.attention.precision import wide
 
 
 class TalkingHeads(Normaliser):
@@ -18,6 +19,7 @@ class TalkingHeads(Normaliser):
     """
 
     sums_to_one = False
+    not_decayed = ("of_scores", "of_weights")  # weight decay would pull them from the identity to zero
 
     def __init__(self, heads: int, within: Normaliser) -> None:
         """Create talking heads around the normaliser `within`."""

@@ -37,10 +37,10 @@ class Pattern(nn.Module):
 
     @property
     def near(self) -> int | None:
-        """The largest distance between a query and a key that it sees.
+        """The largest distance at which a query sees a key, leaving aside the keys in `far` and the `first` queries.
 
-        It does not count the keys in `far`, nor the `first` queries. None if any key can be seen. Otherwise long
-        sequences are compared in blocks (kernels/windowed.py), if `allows` is all there is.
+        It is None if there is no limit. With a limit, and if `only_allows`, long sequences are computed in blocks
+        (kernels/windowed.py).
         """
         return self.reach
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 from nmt.attention.patterns.base import Pattern
+from nmt.attention.precision import wide_dtype
 from nmt.config.mechanisms import Place
 from nmt.config.models import TransformerConfig
 
@@ -32,7 +32,7 @@ class FixedGaussian(Pattern):
         src_lengths: Tensor | None = None,
     ) -> Tensor:
         distances = (query_positions.unsqueeze(2) - key_positions.unsqueeze(1)).unsqueeze(1)
-        squares = (distances**2).to(torch.promote_types(query.dtype, torch.float32))
+        squares = (distances**2).to(wide_dtype(query))
         return -(self.w * squares + self.b).abs()  # [rows or 1, 1, queries, keys]
 
 

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from nmt.attention.patterns.base import Pattern
+from nmt.attention.precision import wide
 from nmt.config.mechanisms import Place
 from nmt.config.models import TransformerConfig
 
@@ -47,8 +48,7 @@ class LearnedGaussian(Pattern):
 
     def _share(self, prediction: Tensor) -> Tensor:
         """Return the sigmoids [rows, heads, queries, 1] of predictions [rows, queries, heads], in float32 or wider."""
-        wide = prediction.to(torch.promote_types(prediction.dtype, torch.float32))
-        return torch.sigmoid(wide).mT.unsqueeze(3)
+        return torch.sigmoid(wide(prediction)).mT.unsqueeze(3)
 
 
 def make(config: TransformerConfig, place: Place) -> LearnedGaussian:

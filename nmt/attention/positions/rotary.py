@@ -12,8 +12,9 @@ from nmt.config.models import TransformerConfig
 
 
 class RotaryPositions(Positions):
-    """Rotations of queries and keys by angles proportional to their positions, so that scores depend on distances only.
+    """Rotations of queries and keys by angles proportional to their positions.
 
+    So a position enters a score only by its distance to the other one.
     At position m the components 2i and 2i + 1 of a head are rotated by m base^(-2i/head_dim) (Su et al. 2021, eq. 34).
     """
 

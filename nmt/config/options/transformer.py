@@ -189,7 +189,7 @@ class AverageConfig:
 class T5Config:
     """Options of relative position buckets: a learned bias for each range of distances (Raffel et al. 2020)."""
 
-    num_buckets: Annotated[int, Range(4, 256)] = 32  # buckets of distances; in an encoder, half for each direction
+    num_buckets: Annotated[int, Range(4, 256)] = 32  # buckets of distances; best even: half for each side in an encoder
     max_distance: Annotated[int, Range(2, 10_000)] = 128  # this distance and all beyond it share a bucket
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
 
 from nmt.models.cells.base import Cell
@@ -21,8 +20,3 @@ class LightCell(Cell):
     def products(self, projected: Tensor, fed: Tensor | None) -> Tensor:
         """Return the products with the whole input of a step, given projected [rows, *] and fed [rows, fed_dim]."""
         return projected if fed is None or self.fed_projection is None else projected + self.fed_projection(fed)
-
-
-def wide(state: Tensor) -> Tensor:
-    """Return a state in float32 at least: it is a sum over many steps, and bf16 would lose small terms."""
-    return state.to(torch.promote_types(state.dtype, torch.float32))

@@ -5,8 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from nmt.attention.precision import wide
 from nmt.models.cells.base import CellState
-from nmt.models.cells.light import LightCell, wide
+from nmt.models.cells.light import LightCell
 
 
 class LrnCell(LightCell):

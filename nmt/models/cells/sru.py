@@ -8,8 +8,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
+from nmt.attention.precision import wide
 from nmt.models.cells.base import CellState
-from nmt.models.cells.light import LightCell, wide
+from nmt.models.cells.light import LightCell
 
 _HIGHWAY_SCALE = math.sqrt(3)  # alpha = sqrt(1 + 2 exp(b)), where b = 0 is the first bias of the reset gate
 
