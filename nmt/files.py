@@ -15,6 +15,8 @@ from typing import IO, Any
 from nmt.errors import NmtError, Unfinished
 from nmt.partials import delete_leftovers, partial_of
 
+_LONGEST_NAME = 255  # bytes in the name of a file, on all usual systems
+
 
 @contextmanager
 def atomic_write(
@@ -241,6 +243,8 @@ def check_writable(path: str | os.PathLike[str], *, folder: bool = False) -> Non
     place = follow(path)
     if place.is_dir() and not folder:
         raise NmtError(f"{path} is a folder: give the file to write")
+    if not folder and len(os.fsencode(partial_of(place).name)) > _LONGEST_NAME:
+        raise NmtError(f"{path} cannot be written: its name is too long")
     above = place if folder else place.parent
     while not above.exists():
         above = above.parent

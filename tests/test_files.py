@@ -13,7 +13,7 @@ import pytest
 
 from nmt import files
 from nmt.errors import NmtError
-from nmt.files import atomic_directory, atomic_write, make_folder, open_output, resumable_directory
+from nmt.files import atomic_directory, atomic_write, check_writable, make_folder, open_output, resumable_directory
 
 
 def write_output(path: Path, text: str) -> None:
@@ -129,6 +129,12 @@ def test_a_failure_changes_neither_the_link_nor_its_target(tmp_path: Path) -> No
         raise KeyboardInterrupt
     assert (tmp_path / "link").read_text() == "older"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["link", "target"]
+
+
+def test_a_name_that_is_too_long_to_be_written_is_refused_before_the_work(tmp_path: Path) -> None:
+    check_writable(tmp_path / ("a" * 200))
+    with pytest.raises(NmtError, match="aaa cannot be written: its name is too long"):
+        check_writable(tmp_path / ("a" * 254))
 
 
 def test_a_pipe_and_an_open_file_are_written_in_place(tmp_path: Path) -> None:

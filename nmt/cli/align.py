@@ -11,12 +11,13 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nmt.cli.common import Parser, check_stdout, file_or_stream, run_command
+from nmt.cli.common import Parser, check_stdout, file_or_stream, number, place, run_command
 from nmt.cli.compare import line_numbers
 from nmt.cli.overwriting import check_pairs_kept
+from nmt.config.ranges import Count
 from nmt.data.compression import writing_text
 from nmt.errors import NmtError, UsageError
-from nmt.files import atomic_write, check_writable, from_home
+from nmt.files import atomic_write, check_writable
 from nmt.messages import tell
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from nmt.inference.word_attention import Selection
     from nmt.runs.run import LoadedRun
 
+HEATMAPS = "heatmaps"  # the default folder
 say = partial(tell, speaker="nmt-align")
 
 
@@ -40,21 +42,22 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_run()
     add = parser.add_argument
-    add("--source", metavar="F", type=from_home, required=True, help="source text, one sentence per line")
-    add("--target", metavar="F", type=from_home, required=True, help="the translation of each source line")
-    add("--tag", metavar="TAG", help="use this tag for all pairs; it has to be one that the model was trained with")
+    parser.add_pairs()
     gold = (
         "gold links to score against (3-4 is sure, 3?4 is possible): prints AER, precision and recall, on standard "
         "output with -o, otherwise on standard error"
     )
-    add("--gold", metavar="F", type=from_home, help=gold)
-    links = "write the links to this file, compressed if its name ends in .gz or .xz; default, and -: standard output"
+    add("--gold", metavar="F", type=place, help=gold)
+    links = (
+        "write the links to this file, compressed if its name ends in .gz or .xz; without it, or with -, to standard "
+        "output"
+    )
     add("-o", "--output", metavar="F", type=file_or_stream, help=links)
     add("--json", action="store_true", help="print the scores as JSON instead of a table")
     lines = "draw a heatmap of each of these sentence pairs, by line number from 1, such as 3,17"
     add("--heatmap", metavar="LINES", type=line_numbers, help=lines)
-    folder = "the folder to write heatmaps to; default: heatmaps"
-    add("--heatmap-dir", metavar="DIR", type=from_home, default="heatmaps", help=folder)
+    folder = f"the folder to write heatmaps to; default: {HEATMAPS}"
+    add("--heatmap-dir", metavar="DIR", type=place, help=folder)
     add("--heatmap-format", choices=["png", "svg"], help="the format of heatmaps; default: png")
     layer = (
         "the layer whose attention is read, counted from 1; mean: the average over all layers; all: a row of heatmaps "
@@ -84,9 +87,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _choice(text: str) -> int | str:
     if text in ("mean", "all"):
         return text
-    if not text.isdecimal() or int(text) < 1:
-        raise ArgumentTypeError(f"{text!r} is not a whole number of at least 1, mean or all")
-    return int(text)
+    try:
+        return int(number(Count)(text))
+    except ArgumentTypeError as error:
+        raise ArgumentTypeError(f"{error}, mean or all") from error
 
 
 def _align(arguments: Namespace) -> None:
@@ -98,8 +102,9 @@ def _align(arguments: Namespace) -> None:
 
     if arguments.json and arguments.gold is None:
         raise UsageError("--json prints the scores against gold links: add --gold")
-    if arguments.heatmap_format is not None and not arguments.heatmap:
-        raise UsageError("--heatmap-format is the format of heatmaps: add --heatmap")
+    if not arguments.heatmap:
+        _check_no_heatmaps(arguments)
+    arguments.heatmap_dir = arguments.heatmap_dir or HEATMAPS
     if arguments.map != "weights":
         _check_followed(arguments)
     if arguments.attention != "cross":
@@ -125,6 +130,13 @@ def _align(arguments: Namespace) -> None:
         _write_links(arguments, run, pairs, tags, gold)
     if arguments.heatmap:
         _draw(arguments, run, pairs, tags)
+
+
+def _check_no_heatmaps(arguments: Namespace) -> None:
+    """Raise UsageError for an option of heatmaps, if none are drawn."""
+    options = {"--heatmap-format": arguments.heatmap_format, "--heatmap-dir": arguments.heatmap_dir}
+    if option := next(filter(options.get, options), None):
+        raise UsageError(f"{option} is an option of heatmaps: add --heatmap LINES")
 
 
 def _check_only_heatmaps(arguments: Namespace) -> None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import sys
-from argparse import ArgumentTypeError, Namespace
+from argparse import Namespace
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from nmt.cli.common import Parser, check_stdout, run_command
+from nmt.cli.common import Parser, check_stdout, number, run_command
+from nmt.config.ranges import Range
 from nmt.errors import NmtError, UsageError
 from nmt.messages import tell
 
@@ -20,7 +21,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command and return its exit status."""
     parser = Parser(
         "nmt-average",
-        "RUN_DIR [--of best|last] [--count N] [--force | --undo]",
+        "RUN_DIR [--of best|last] [--count N] [--force | --undo] [...]",
         "Average the weights of several checkpoints that a run has kept (see training.keep_best and keep_last). The\n"
         "average and the best checkpoint are validated as in training. If the average is better, it becomes the run's\n"
         "averaged checkpoint, which the other commands then use by default. Prints the folder of the checkpoint that\n"
@@ -31,18 +32,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     which = "average the best checkpoints or the last ones; default: best"
     parser.add_argument("--of", choices=["best", "last"], help=which)
     count = "the number of checkpoints to average; default: all kept best ones, or the last training.keep_last ones"
-    parser.add_argument("--count", metavar="N", type=_count, help=count)
+    parser.add_argument("--count", metavar="N", type=number(Annotated[int, Range(2)]), help=count)
     parser.add_device()
     parser.add_argument("--force", action="store_true", help="use the average without validating it")
     undo = "delete the averaged checkpoint, so that the best one is used again"
     parser.add_argument("--undo", action="store_true", help=undo)
     return run_command(parser, _average, argv)
-
-
-def _count(text: str) -> int:
-    if not text.isdecimal() or int(text) < 2:
-        raise ArgumentTypeError(f"{text!r} is not a whole number of at least 2")
-    return int(text)
 
 
 def _average(arguments: Namespace) -> None:

@@ -53,7 +53,15 @@ class Parser(argparse.ArgumentParser):
 
     def add_run(self) -> None:
         """Add the argument that names one run directory."""
-        self.add_argument("run_dir", metavar="RUN_DIR", type=from_home, help="a run directory written by nmt-train")
+        self.add_argument("run_dir", metavar="RUN_DIR", type=place, help="a run directory written by nmt-train")
+
+    def add_pairs(self) -> None:
+        """Add the options that name the two files of sentence pairs, and their tag."""
+        source, target = "source text, one sentence per line", "the translation of each source line"
+        self.add_argument("--source", metavar="F", type=place, required=True, help=source)
+        self.add_argument("--target", metavar="F", type=place, required=True, help=target)
+        tag = "use this tag for all pairs; it has to be one that the model was trained with"
+        self.add_argument("--tag", metavar="TAG", help=tag)
 
     def add_checkpoint(self) -> None:
         """Add the option that chooses a checkpoint of the run."""
@@ -97,9 +105,24 @@ def number(annotated: Any) -> Callable[[str], Any]:
     return parse
 
 
+def place(text: str) -> str:
+    """Parse an argument that is a file or folder; ~ stands for the home folder."""
+    if not text:
+        raise argparse.ArgumentTypeError("the name of a file or folder is empty")
+    return from_home(text)
+
+
 def file_or_stream(text: str) -> str | None:
     """Parse an argument that is a file, or - (returned as None) for standard input or output."""
-    return None if text == "-" else from_home(text)
+    return None if text == "-" else place(text)
+
+
+def several_processes() -> bool:
+    """Return whether torchrun started this process as one of several; raises UsageError if WORLD_SIZE is no number."""
+    size = os.environ.get("WORLD_SIZE") or "1"
+    if not size.isdecimal():
+        raise UsageError(f"WORLD_SIZE={size} is no number of processes: unset it, or start the command with torchrun")
+    return int(size) > 1
 
 
 def run_command(

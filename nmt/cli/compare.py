@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nmt.cli.common import Parser, check_stdout, run_command
+from nmt.cli.common import Parser, check_stdout, place, run_command
 from nmt.cli.evaluate import add_settings, add_texts, check_test_set, settings_of
 from nmt.config.languages import is_language
 from nmt.files import from_home
@@ -26,7 +26,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = Parser(
         "nmt-compare",
         "RUN_DIR ... NAME=FILE ... -o DIR [--source F --reference F ... | --test-set NAME] [--sentences 3,17]\n"
-        "                   [--heads [--gold F]]",
+        "                   [--heads [--gold F]] [...]",
         "Compare runs, and output files of other toolkits, on one test set. Writes a report to DIR: index.html,\n"
         "report.md and results.json. The first system is the baseline that the others are tested against.",
         "example: nmt-compare runs/demo/rnnsearch runs/demo/transformer -o runs/demo/report",
@@ -34,7 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     add = parser.add_argument
     systems = "a run directory, or the detokenised output file of another toolkit with a name for it in the report"
     add("systems", metavar="RUN_DIR|NAME=FILE", nargs="+", help=systems)
-    add("-o", "--output", metavar="DIR", type=from_home, required=True, help="the folder to write the report to")
+    add("-o", "--output", metavar="DIR", type=place, required=True, help="the folder to write the report to")
     add_texts(parser)
     test_set = "a test set of the first run's configuration (default: the first one), or one of sacreBLEU's"
     add("--test-set", metavar="NAME", help=test_set)
@@ -53,10 +53,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         "randomisation"
     )
     add("--significance", choices=("bootstrap", "randomisation"), default="bootstrap", help=tested)
-    measured = "measure the heads of each Transformer on the references: a section with entropy and distance by layer"
+    measured = "add a section to the report: entropy and distance of each Transformer's heads, by layer"
     add("--heads", action="store_true", help=measured)
     gold = "with --heads: gold links (3-4 is sure, 3?4 is possible), to find each Transformer's best head for alignment"
-    add("--gold", metavar="F", type=from_home, help=gold)
+    add("--gold", metavar="F", type=place, help=gold)
     add_settings(parser)
     return run_command(parser, _compare, argv)
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 import sys
-from argparse import Namespace
+from argparse import ArgumentTypeError, Namespace
 from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from nmt.cli.common import WAITING, Parser, check_stdout, run_command
+from nmt.cli.common import WAITING, Parser, check_stdout, place, run_command
+from nmt.config.languages import is_language
 from nmt.errors import NmtError, UsageError
-from nmt.files import from_home
 from nmt.messages import tell, visible
 
 if TYPE_CHECKING:
@@ -24,14 +24,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command and return its exit status."""
     parser = Parser(
         "nmt-evaluate",
-        "RUN_DIR ... [--source F --reference F ... | --test-set NAME ...] | --hypothesis F --reference F ...",
+        "RUN_DIR ... [--source F --reference F ... | --test-set NAME ...] | --hypothesis F --reference F ... [...]",
         "Score systems by BLEU, chrF and TER, computed by sacreBLEU. Each run translates the test sets of its\n"
         "configuration, the given files or one of sacreBLEU's own test sets. Translations and scores are kept in\n"
         "RUN_DIR/evaluations/NAME/. With --hypothesis, an existing output file is scored instead.",
         "example: nmt-evaluate runs/demo/transformer --test-set test",
     )
     add = parser.add_argument
-    add("runs", metavar="RUN_DIR", type=from_home, nargs="*", help="a run directory written by nmt-train")
+    add("runs", metavar="RUN_DIR", type=place, nargs="*", help="a run directory written by nmt-train")
     add_texts(parser)
     sets = (
         "one of the configuration's test sets, or one of sacreBLEU's such as wmt14/full; may be repeated; default: all "
@@ -39,19 +39,26 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     add("--test-set", metavar="NAME", action="append", help=sets)
     hypothesis = "score this detokenised output file instead of a run; -: standard input"
-    add("--hypothesis", metavar="F", type=from_home, help=hypothesis)
+    add("--hypothesis", metavar="F", type=place, help=hypothesis)
     target = "with --hypothesis: the language of the output, which decides BLEU's tokenizer (zh, ja and ko need it)"
-    add("--target-language", metavar="CODE", default="", help=target)
+    add("--target-language", metavar="CODE", type=language, help=target)
     add("--json", action="store_true", help="print JSON with unrounded scores instead of a table")
     add_settings(parser)
     return run_command(parser, _evaluate, argv)
 
 
+def language(text: str) -> str:
+    """Parse an argument that is the code of a language."""
+    if not is_language(text):
+        raise ArgumentTypeError(f"{text!r} is no code of a language such as de or zh-CN")
+    return text
+
+
 def add_texts(parser: Parser) -> None:
     """Add the options --source and --reference."""
-    parser.add_argument("--source", metavar="F", type=from_home, help="source text, one sentence per line")
+    parser.add_argument("--source", metavar="F", type=place, help="source text, one sentence per line")
     reference = "reference translation of each source line; repeat the option for several reference translations"
-    parser.add_argument("--reference", metavar="F", action="append", type=from_home, help=reference)
+    parser.add_argument("--reference", metavar="F", action="append", type=place, help=reference)
 
 
 def add_settings(parser: Parser) -> None:
@@ -104,7 +111,7 @@ def _evaluate(arguments: Namespace) -> None:
             raise UsageError("--target-language is for --hypothesis: the configuration of a run tells its language")
         check_test_set(arguments)
         entries = _score_runs(arguments)
-    print(json.dumps(entries, indent=2, ensure_ascii=False) if arguments.json else visible(_table(entries), "\n"))
+    print(json.dumps(entries, indent=2) if arguments.json else visible(_table(entries), "\n"))
 
 
 def _score_file(arguments: Namespace) -> dict[str, Any]:
@@ -125,7 +132,7 @@ def _score_file(arguments: Namespace) -> dict[str, Any]:
         file = "/dev/stdin"
         if sys.stdin.isatty():
             say(WAITING)
-    hypotheses, language = read_text(file), arguments.target_language
+    hypotheses, language = read_text(file), arguments.target_language or ""
     references, *more = read_references(arguments.reference, hypotheses, file)
     scores = score(hypotheses, references, settings.metrics, language, more_references=more)
     return {
@@ -143,7 +150,7 @@ def _score_runs(arguments: Namespace) -> list[dict[str, Any]]:
     from nmt.evaluation.sets import set_from_files
     from nmt.runs.run import load_run
 
-    wanted, settings = arguments.test_set, settings_of(arguments)
+    wanted, settings = arguments.test_set and list(dict.fromkeys(arguments.test_set)), settings_of(arguments)
     if arguments.source is not None:
         wanted = set_from_files(arguments.source, arguments.reference)
     # read each test set only once, because it may be a pipe, and all of them before the first translation

@@ -8,9 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nmt.cli.common import Parser, check_stdout, run_command
+from nmt.cli.common import Parser, check_stdout, place, run_command
 from nmt.extras import import_extra
-from nmt.files import from_home
 from nmt.messages import tell
 
 if TYPE_CHECKING:
@@ -31,7 +30,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--format", choices=["ctranslate2"], default="ctranslate2", help=to)
     parser.add_checkpoint()
     folder = "the folder to write the model to; default: RUN_DIR/exports/ctranslate2"
-    parser.add_argument("-o", "--output", metavar="DIR", type=from_home, help=folder)
+    parser.add_argument("-o", "--output", metavar="DIR", type=place, help=folder)
     return run_command(parser, _export, argv)
 
 

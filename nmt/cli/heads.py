@@ -11,12 +11,12 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nmt.cli.common import Parser, check_stdout, file_or_stream, number, run_command
+from nmt.cli.common import Parser, check_stdout, file_or_stream, number, place, run_command
 from nmt.cli.overwriting import check_pairs_kept
 from nmt.config.ranges import Count
 from nmt.data.compression import writing_text
 from nmt.errors import NmtError, UsageError
-from nmt.files import check_writable, from_home
+from nmt.files import check_writable
 from nmt.messages import tell
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command and return its exit status."""
     parser = Parser(
         "nmt-heads",
-        "RUN_DIR --source F --target F [--gold F] [--json] [-o FILE | --prune N -o NEW_RUN]",
+        "RUN_DIR --source F --target F [--gold F] [--json] [-o FILE | --prune N -o NEW_RUN] [...]",
         "Measure the attention heads of a Transformer on sentence pairs. Prints a line for each head: its importance\n"
         "for the loss (Michel et al. 2019), the mean entropy of its weights in nats, the mean distance of what it\n"
         "attends to in tokens and, with gold links, the error rate of its alignment. With --prune, writes a smaller\n"
@@ -40,20 +40,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_run()
     add = parser.add_argument
-    add("--source", metavar="F", type=from_home, required=True, help="source text, one sentence per line")
-    add("--target", metavar="F", type=from_home, required=True, help="the translation of each source line")
-    add("--tag", metavar="TAG", help="use this tag for all pairs; it has to be one that the model was trained with")
+    parser.add_pairs()
     gold = (
         "gold links (3-4 is sure, 3?4 is possible), to score the alignment of each head that attends to the source; "
         "the best one is marked"
     )
-    add("--gold", metavar="F", type=from_home, help=gold)
+    add("--gold", metavar="F", type=place, help=gold)
     add("--json", action="store_true", help="print the figures as JSON, not rounded, instead of a table")
     prune = "remove the N heads with the least normalised importance, and write the smaller run to -o"
     add("--prune", metavar="N", type=number(Count), help=prune)
     output = (
-        "write the figures to this file, compressed if its name ends in .gz or .xz; default, and -: standard output; "
-        "with --prune: the folder of the new run"
+        "write the figures to this file, compressed if its name ends in .gz or .xz; without it, or with -, to standard "
+        "output; with --prune: the folder of the new run"
     )
     add("-o", "--output", metavar="FILE", type=file_or_stream, help=output)
     parser.add_checkpoint()

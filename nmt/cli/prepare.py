@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from nmt.cli.common import Parser, check_stdout, run_command
-from nmt.files import check_writable, from_home
+from nmt.files import from_home
 from nmt.messages import on_terminal, tell
 
 
@@ -48,7 +48,9 @@ def _prepare(arguments: Namespace) -> None:
     config, tokenizer = inherit(load_config(arguments.config, arguments.overrides))
     check_test_sets(config.data)
     if arguments.report is not None:
-        check_writable(arguments.report)
+        from nmt.report.data_card import check_places
+
+        check_places(arguments.report)
     prepared = prepare(config, tell, tokenizer, live=on_terminal())
     print(prepared.folder)
     if arguments.report is not None:

@@ -46,7 +46,7 @@ def _shortlist(arguments: Namespace) -> None:
 
     sizes = {name: value for name in ("best", "first") if (value := getattr(arguments, name)) is not None}
     if arguments.dictionary and sizes:
-        raise UsageError(f"--{next(iter(sizes))} is an option of shortlists: leave it or --dictionary out")
+        raise UsageError(f"--{next(iter(sizes))} has no meaning with --dictionary: leave one of them out")
     check_stdout()
     read_run_config(arguments.run_dir)  # fails early if this is not a run directory
     check_writable(Path(arguments.run_dir) / (DICTIONARY if arguments.dictionary else SHORTLIST))

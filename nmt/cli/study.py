@@ -11,10 +11,10 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nmt.cli.common import DONE, FAILED, Parser, check_stdout, number, run_command
+from nmt.cli.common import DONE, FAILED, Parser, check_stdout, number, place, run_command
 from nmt.config.ranges import Processes
 from nmt.errors import NmtError, UsageError
-from nmt.files import check_writable, from_home
+from nmt.files import check_writable
 from nmt.messages import tell, visible
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("study", metavar="STUDY.yaml|NAME", help="a study file, or the name of one that comes with nmt")
     overrides = "an override for all systems, after those of the study, such as data.path=FOLDER"
     parser.add_argument("overrides", metavar="key=value", nargs="*", default=[], help=overrides)
-    parser.add_argument("-o", "--output", metavar="DIR", type=from_home, help="the folder of the study")
+    parser.add_argument("-o", "--output", metavar="DIR", type=place, help="the folder of the study")
     jobs = "train this many runs at the same time; default: jobs of the study"
     parser.add_argument("--jobs", metavar="N", type=number(Processes), help=jobs)
     submit = "train each run in a job of its own: slurm submits to a Slurm cluster, local starts jobs on this machine"
@@ -47,7 +47,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--job-option", metavar="KEY=VALUE", action="append", type=_option, default=[], help=option)
     dry = "print the runs with parameters, FLOP, and estimated updates and minutes, and exit without training"
     parser.add_argument("--dry-run", action="store_true", help=dry)
-    report = "write the report of the runs that are finished, train nothing, and exit; also while the study is running"
+    report = "only write the report of the runs that are finished so far; works while the study is running, too"
     parser.add_argument("--report", action="store_true", help=report)
     return run_command(parser, _study, argv)
 
@@ -84,10 +84,15 @@ def _list_runs(study: Study) -> int:
 
     folder = Path(tempfile.mkdtemp(prefix="nmt-study-"))  # for logs, to which an error refers
     conductor = Conductor(study, folder, say, partial(in_processes, default_context()), jobs=1)
-    planned = plan.variants(study, conductor.find_sizes)
-    plan.check_measurable(study, planned)
-    check_sizes(study, planned)
-    print(visible(table(study, planned), "\n"))
+    try:
+        planned = plan.variants(study, conductor.find_sizes)
+        plan.check_measurable(study, planned)
+        check_sizes(study, planned)
+        print(visible(table(study, planned), "\n"))
+    except NmtError:
+        if not any(folder.iterdir()):
+            folder.rmdir()
+        raise
     shutil.rmtree(folder)
     return DONE
 
@@ -134,7 +139,7 @@ def _option(text: str) -> tuple[str, int | str]:
     key, equals, value = text.partition("=")
     if not (key.isidentifier() and equals):
         raise ArgumentTypeError("expected KEY=VALUE, such as timeout_min=600")
-    return key, int(value) if value.isdecimal() else value
+    return key, int(value) if value.isdecimal() and len(value) < 10 else value
 
 
 def _told(found: dict[str, Any]) -> str:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nmt.cli.common import DONE, FAILED, Parser, check_stdout, run_command, sentence_of
+from nmt.cli.common import DONE, FAILED, Parser, check_stdout, run_command, sentence_of, several_processes
 from nmt.errors import UsageError
 from nmt.messages import tell
 
@@ -36,7 +35,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _train(arguments: Namespace) -> int:
-    if int(os.environ.get("WORLD_SIZE", 1)) == 1:
+    if not several_processes():
         return _train_as(arguments, None)
     from nmt.training.distributed import joined
 

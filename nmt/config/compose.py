@@ -47,17 +47,23 @@ def locate(config: str) -> Path:
     path, known = Path(config), _names(presets())
     if "/" in config or "\\" in config or path.suffix in (".yaml", ".yml"):
         if path.is_dir():
-            raise ConfigError(f"{path} is a folder: give the YAML file itself, such as {path / 'config.yaml'}")
+            raise ConfigError(_of_folder(path))
         if not path.is_file():
             preset = f"; the preset is called {path.stem}" if path.stem in known else ""
             raise ConfigError(f"there is no file {path}{preset}")
         return path
     if config not in known:
+        if path.is_dir():
+            raise ConfigError(_of_folder(path))
         for file in (f"{config}.yaml", f"{config}.yml", f"./{config}"):
             if Path(file).is_file():
                 raise ConfigError(f"there is no preset {config}; the file of that name is {file}")
         raise ConfigError(_no_such(f"there is no preset {config}", config, known))
     return presets() / f"{config}.yaml"
+
+
+def _of_folder(path: Path) -> str:
+    return f"{path} is a folder: give the YAML file itself, such as {path / 'config.yaml'}"
 
 
 def compose(path: Path, overrides: Sequence[str]) -> dict[str, Any]:

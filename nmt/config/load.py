@@ -27,7 +27,7 @@ def load_config(config: str, overrides: Sequence[str] = ()) -> Config:
     """
     jobs = load_sweep(config, overrides)
     if len(jobs) > 1:
-        raise UsageError("an override names several values: add --multirun to run them one after the other")
+        raise UsageError("an override names several values, but here each key takes one")
     return jobs[0]
 
 

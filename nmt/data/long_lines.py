@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from functools import partial
 from typing import IO
 
+from nmt.errors import unreadable
+
 # The most characters of a line that is read whole. It is far over any real line, so that a longer one is surely no text
 # (the dump of a disk, a file of another kind), and a few such lines still fit into little memory.
 LONGEST_LINE = 1_000_000
@@ -15,13 +17,18 @@ _CHUNK = 1 << 20  # bytes skipped at a time
 def raw_lines(file: IO[bytes]) -> Iterator[bytes]:
     """Yield the lines of a file with their ends; of a very long line only the beginning, which `is_too_long`.
 
-    When a line is yielded, the file is at the beginning of the next one.
+    When a line is yielded, the file is at the beginning of the next one. Raises NmtError if the system cannot read on.
     """
     most = most_bytes()
-    for line in iter(partial(file.readline, most), b""):
-        if len(line) == most:
-            _skip_rest(line, file)
-        yield line
+    try:
+        for line in iter(partial(file.readline, most), b""):
+            if len(line) == most:
+                _skip_rest(line, file)
+            yield line
+    except OSError as error:
+        if error.errno is None:  # the file is compressed, and damaged
+            raise
+        raise unreadable(str(file.name).replace("<stdin>", "standard input"), error) from error
 
 
 def most_bytes() -> int:

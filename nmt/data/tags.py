@@ -30,5 +30,5 @@ def tags_of_lines(tags: Tags, lines: int, tokenizer: Tokenizer, always: bool) ->
             raise NmtError(f"all text that this model was trained on had a tag: give one of {known} (--tag TAG)")
         if tag is not None and tag not in tokenizer.tags:
             which = f"its tags are {known}" if known else "it was trained without tags"
-            raise NmtError(f"the model knows no tag {tag}: {which}")
+            raise NmtError(f"the model does not know the tag {tag!r}: {which}")
     return each

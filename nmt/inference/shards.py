@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -29,6 +30,7 @@ from nmt.reading import read_object
 
 LINES = 2000  # maximum number of lines in a shard
 GRID = 100  # the number of lines in a shard is a multiple of this
+_OWN = re.compile(r"job\.json|joined|(shard|taken)-\d+|\..*")  # names of files in the folder of the shards
 _PER_PROCESS = 4  # shards per process to aim for, so that all processes end at about the same time
 
 
@@ -183,11 +185,12 @@ def open_shards(
     """Open the shards of `source` for `output`, and lock their folder during the block.
 
     `belongings` is everything besides the source that the translations depend on, as values that JSON can hold. Raises
-    NmtError if there are finished shards but resume is False, if these belong to another job, or if another process
-    has the lock. A folder that ends up without finished shards is deleted.
+    NmtError if there are finished shards but resume is False, if these belong to another job, if the folder holds
+    anything else, or if another process has the lock. A folder that ends up without finished shards is deleted.
     """
     place = follow(output)  # if the output is a link, the shards go to the disk it leads to, which has the room
     folder = place.parent / f"{place.name}.parts"
+    _refuse_strangers(folder)
     busy = f"another process is working in {folder}: wait until it has finished, or choose another output"
     with kept_if_filled(folder), locked(folder / ".lock", busy):
         try:
@@ -198,6 +201,16 @@ def open_shards(
         finally:
             if not _numbers(folder, "shard"):
                 shutil.rmtree(folder, ignore_errors=True)
+
+
+def _refuse_strangers(folder: Path) -> None:
+    """Raise NmtError if a folder holds a file that was not written here, since it is deleted in the end."""
+    others = [path.name for path in folder.iterdir() if not _OWN.fullmatch(path.name)] if folder.is_dir() else []
+    if others:
+        raise NmtError(
+            f"{folder} is needed for parts of the translation, but holds {others[0]}, which is none of them: move it "
+            "away, or choose another output"
+        )
 
 
 def _begin(folder: Path, job: Mapping[str, Any], resume: bool, size: int) -> tuple[int, str]:

@@ -21,7 +21,7 @@ from nmt.report.analysis import analyse
 from nmt.report.attention import SentenceMaps, attention_maps, choose_sentences
 from nmt.report.differences import largest_differences
 from nmt.report.heads import heads_of_systems
-from nmt.report.render import Report, write_report
+from nmt.report.render import Report, check_folder, write_report
 from nmt.report.systems import System, system_of_file, system_of_run, unique_names
 
 if TYPE_CHECKING:
@@ -56,8 +56,19 @@ class Request:
     gold: str | Path | None = None  # gold links of the test set: with `heads`, name the head that aligns words best
 
 
+def _check_name(name: str | Path) -> None:
+    """Raise UsageError for a name that the report cannot show."""
+    try:
+        str(name).encode()
+    except UnicodeEncodeError as error:
+        raise UsageError(f"{str(name)!r} is not valid UTF-8: give a system as NAME=FILE, or rename it") from error
+
+
 def compare(request: Request, log: Callable[[str], None]) -> dict[str, Any]:
     """Write the report into request.folder and return the content of results.json."""
+    for each in request.contestants:
+        _check_name(each.name or each.path)
+    _check_name(request.source or "")
     if "bleu" not in request.settings.metrics:
         raise UsageError("--metric: a comparison ranks systems by BLEU: add --metric bleu")
     configs = _look_at_runs(request)
@@ -71,6 +82,7 @@ def compare(request: Request, log: Callable[[str], None]) -> dict[str, Any]:
         if contestant.name is not None
     ]
     check_writable(request.folder, folder=True)
+    check_folder(request.folder)
     systems = _systems(request, files, test_set, log)
     results = analyse(systems, test_set, languages, log, request.significance, request.settings.metrics)
     results["heads"] = []

@@ -19,9 +19,11 @@ from nmt.data.prepare import Prepared
 from nmt.data.statistics import RATIO_EDGES, Counts, Overlap, SideCounts, TextCounts, count_lines, count_store, summary
 from nmt.data.store import SIDES
 from nmt.data.tokenizer import EOS, UNK, Model
+from nmt.errors import Damaged, NmtError
 from nmt.evaluation.sets import sets_of
-from nmt.files import atomic_write
+from nmt.files import atomic_write, check_writable
 from nmt.pictures.heatmap import to_svg
+from nmt.reading import read_object
 from nmt.report.page import inline_svg, render_page
 from nmt.report.plots import Histogram, Line, frequency_chart, histogram_chart
 
@@ -32,6 +34,19 @@ BANDS = ((0, 0), (1, 9), (10, 99), (100, 999), (1000, None))  # ranges of a piec
 _MOST_FREQUENT = 20  # how many pieces are shown
 _UNSEEN = 40  # how many unseen characters are shown
 _BARS = 60  # most bars in a histogram
+
+
+def check_places(page: Path) -> None:
+    """Raise NmtError if the page or its figures cannot be written, or would overwrite another JSON file."""
+    figures = page.with_suffix(".json")
+    for path in (page, figures):
+        check_writable(path)
+    try:
+        is_ours = not figures.exists() or {"fingerprints", "cleaning"} <= read_object(figures).keys()
+    except Damaged:
+        is_ours = False
+    if not is_ours:
+        raise NmtError(f"{figures} would be overwritten, and holds no figures of a data card: choose another name")
 
 
 def write_data_card(config: Config, prepared: Prepared, page: Path, log: Callable[[str], None]) -> dict[str, Any]:

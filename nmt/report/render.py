@@ -12,7 +12,7 @@ import sacrebleu
 
 from nmt import __version__
 from nmt.config.languages import is_unspaced
-from nmt.errors import Damaged
+from nmt.errors import Damaged, NmtError
 from nmt.evaluation.metrics import LABELS
 from nmt.files import atomic_write
 from nmt.pictures.heatmap import to_svg
@@ -34,6 +34,18 @@ class Report:
     systems: Sequence[System]
     maps: Sequence[SentenceMaps]
     differences: Sequence[Difference]
+
+
+def check_folder(folder: Path) -> None:
+    """Raise NmtError if the folder holds files of the report's names that are not of a report."""
+    results = folder / "results.json"
+    try:
+        is_report = results.is_file() and {"systems", "significance"} <= read_object(results).keys()
+    except Damaged:
+        is_report = False
+    names = ("results.json", "index.html", "report.md")
+    if not is_report and (other := next((name for name in names if (folder / name).exists()), None)):
+        raise NmtError(f"{folder / other} would be overwritten, and is no report of nmt-compare: choose another folder")
 
 
 def write_report(report: Report, folder: Path) -> None:
@@ -60,12 +72,7 @@ def write_report(report: Report, folder: Path) -> None:
 def _earlier_pictures(folder: Path) -> set[str]:
     """Return the names of the pictures of an earlier report in a folder, from its results.json."""
     path = folder / "results.json"
-    try:
-        names = read_object(path).get("figures", []) if path.is_file() else []
-    except Damaged:
-        return set()
-    if not isinstance(names, list):  # some other results.json
-        return set()
+    names = read_object(path).get("figures", []) if path.is_file() else []
     return {name for name in names if isinstance(name, str) and Path(name).name == name}
 
 

@@ -225,6 +225,8 @@ def _locate(name: str) -> Path:
     known = sorted(each.stem for each in folder.glob("*.yaml"))
     if name in known:
         return folder / f"{name}.yaml"
+    if path.is_dir():
+        raise ConfigError(f"{path} is a folder: give the YAML file of the study")
     if path.suffix or len(path.parts) > 1:
         raise ConfigError(f"there is no file {name}")
     raise ConfigError(f"there is no study {name}{suggestion(name, known, 1)}; available: {', '.join(known)}")

@@ -48,8 +48,8 @@ def least_important(measured: Sequence[HeadMeasures], count: int, model: Transfo
             chosen.append(each.head)
             left[place] -= 1
     if len(chosen) < count:
-        because = next((f": {reason}" for reason in reasons.values() if reason), ", as an attention needs one")
-        raise NmtError(f"{len(chosen)} of the {len(measured)} heads can be removed, not {count}{because}")
+        because = next((f": {reason}" for reason in reasons.values() if reason), ", because each attention keeps one")
+        raise NmtError(f"at most {len(chosen)} of the {len(measured)} heads can be removed{because}")
     return [each.head for each in measured if each.head in chosen]
 
 

@@ -98,7 +98,7 @@ def test_all_that_is_named_is_looked_at_before_the_run_is_loaded(
     ("options", "sentence"),
     [
         (["--json"], "--json prints the scores against gold links: add --gold"),
-        (["--heatmap-format", "svg"], "--heatmap-format is the format of heatmaps: add --heatmap"),
+        (["--heatmap-format", "svg"], "--heatmap-format is an option of heatmaps: add --heatmap LINES"),
     ],
 )
 def test_options_without_effect_are_refused(

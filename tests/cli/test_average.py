@@ -146,7 +146,7 @@ def test_as_a_module_with_a_count(trained: Path) -> None:
         (["run", "--undo", "--force"], 2, "--undo cannot be combined with --of, --count or --force"),
         (["run", "--undo"], 1, "run has no averaged checkpoint to delete"),
         (["run", "--of", "worst"], 2, "argument --of: invalid choice: 'worst'"),
-        (["run", "--count", "1"], 2, "argument --count: '1' is not a whole number of at least 2"),
+        (["run", "--count", "1"], 2, "argument --count: 1: expected a whole number of at least 2"),
         ([], 2, "the following arguments are required: RUN_DIR"),
     ],
 )  # fmt: skip

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from nmt import __version__
-from nmt.cli.common import Parser, run_command
+from nmt.cli.common import Parser, run_command, several_processes
 from nmt.errors import ConfigError, UsageError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -79,6 +79,17 @@ def check_usage(capsys: pytest.CaptureFixture[str]) -> str:
     assert out == "" and usage == "usage: nmt-x CONFIG [key=value ...] [--100%]"
     assert sentence.startswith("nmt-x: error: ")
     return sentence
+
+
+@pytest.mark.parametrize(("size", "several"), [(None, False), ("", False), ("1", False), ("3", True)])
+def test_processes_of_torchrun_are_counted(size: str | None, several: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("WORLD_SIZE", raising=False)
+    if size is not None:
+        monkeypatch.setenv("WORLD_SIZE", size)
+    assert several_processes() == several
+    monkeypatch.setenv("WORLD_SIZE", "many")
+    with pytest.raises(UsageError, match="WORLD_SIZE=many is no number of processes: unset it"):
+        several_processes()
 
 
 def test_errors_that_are_ours_keep_their_traceback() -> None:

@@ -98,6 +98,19 @@ def test_all_that_is_named_is_looked_at_before_a_run_is_loaded(
     assert set(tmp_path.rglob("*")) == before
 
 
+@pytest.mark.parametrize("name", ["results.json", "index.html", "report.md"])
+def test_files_of_something_else_are_not_overwritten(
+    tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source, reference = write_texts(tmp_path)
+    (tmp_path / "report").mkdir()
+    (tmp_path / "report" / name).write_text('{"mine": 1}', "utf-8")
+    arguments = [f"a={reference}", "--source", str(source), "--reference", str(reference)]
+    assert main([*arguments, "-o", str(tmp_path / "report")]) == 1
+    assert f"{name} would be overwritten, and is no report of nmt-compare" in capsys.readouterr().err
+    assert (tmp_path / "report" / name).read_text("utf-8") == '{"mine": 1}'
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
@@ -105,6 +118,7 @@ def test_all_that_is_named_is_looked_at_before_a_run_is_loaded(
         (["a=b", "-o", "x", "--sentences", "0"], "counted from 1"),
         (["a=b", "-o", "x", "--sentences", "one"], "is not a list of line numbers"),
         (["a=b", "-o", "x", "--languages", "german"], "is not a translation direction"),
+        (["a\udcff=b", "-o", "x"], "'a\\udcff' is not valid UTF-8: give a system as NAME=FILE, or rename it"),
         (
             ["a=b", "-o", "x", "--beam-size", "7"],
             "--beam-size changes how a run translates, but all systems are",

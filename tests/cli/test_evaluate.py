@@ -140,6 +140,11 @@ def test_a_run_is_scored_on_files(folder: Path, capsys: pytest.CaptureFixture[st
         (["--hypothesis", "a", "--reference", "b", "--beam-size", "3"], "--beam-size changes how a run translates"),
         (["--hypothesis", "a", "--reference", "b", "--device", "cuda"], "--device changes how a run translates"),
         (["run", "--target-language", "ja"], "--target-language is for --hypothesis"),
+        (
+            ["--hypothesis", "a", "--reference", "b", "--target-language", "chinese"],
+            "'chinese' is no code of a language",
+        ),
+        (["--hypothesis", "", "--reference", "b"], "argument --hypothesis: the name of a file or folder is empty"),
     ],
 )
 def test_wrong_usage_is_told(arguments: list[str], sentence: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -188,7 +188,7 @@ def test_another_tag_is_refused(
 ) -> None:
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"ba\n")))
     assert translate.main([str(run), "--tag", "fr"]) == 1
-    assert "the model knows no tag fr: its tags are turn" in capfd.readouterr().err
+    assert "the model does not know the tag 'fr': its tags are turn" in capfd.readouterr().err
     always = tmp_path / "always"
     shutil.copytree(run, always)
     config = read_config(always / "config.yaml")

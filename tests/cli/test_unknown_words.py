@@ -172,7 +172,7 @@ def test_a_dictionary_is_learned(run: Path, call: Call, capfdbinary: pytest.Capt
     assert entries == sorted(entries)
     assert call(run, "--search", "replace_unknown=dictionary")[0] == 0
     assert shortlist([str(run), "--dictionary", "--best", "4"]) == 2
-    assert "--best is an option of shortlists" in capfdbinary.readouterr().err.decode()
+    assert "--best has no meaning with --dictionary" in capfdbinary.readouterr().err.decode()
 
 
 def test_words_are_learned_without_punctuation_and_only_clear_ones() -> None:

@@ -60,6 +60,8 @@ def test_unknown_names() -> None:
     assert refusal("mine") == "there is no preset mine; the file of that name is mine.yaml"
     assert refusal("quite-other").startswith("there is no preset quite-other; available: ")
     assert refusal(str(Path.cwd())).endswith("config.yaml") and "is a folder" in refusal(str(Path.cwd()))
+    Path("run").mkdir()
+    assert refusal("run") == "run is a folder: give the YAML file itself, such as run/config.yaml"
 
 
 @pytest.mark.parametrize(
@@ -189,7 +191,7 @@ def test_any_text_survives_its_file(text: str, tmp_path: Path) -> None:
     [
         ("seed", UsageError, "'seed' is not an override: write key=value"),
         ("=3", UsageError, "'=3' is not an override: write key=value"),
-        ("seed=1,2", UsageError, "an override names several values: add --multirun"),
+        ("seed=1,2", UsageError, "an override names several values, but here each key takes one"),
         ("seed=interval(1,2)", UsageError, "the override seed=interval(1,2) names no values to try"),
         ("data.path=(a", ConfigError, "the override data.path=(a cannot be read: "),
         ("hydra.verbose=true", ConfigError, "the override hydra.verbose=true names no key"),

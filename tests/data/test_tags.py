@@ -66,7 +66,7 @@ def test_lines_get_one_tag_or_each_their_own(tokenizer: Tokenizer) -> None:
     assert tags_of_lines("bt", 2, tokenizer, True) == ["bt", "bt"]
     assert tags_of_lines(["bt", None], 2, tokenizer, False) == ["bt", None]
     assert tags_of_lines(None, 1, tokenizer, False) == [None]
-    with pytest.raises(NmtError, match="knows no tag fr: its tags are bt, 2de"):
+    with pytest.raises(NmtError, match="does not know the tag 'fr': its tags are bt, 2de"):
         tags_of_lines("fr", 1, tokenizer, False)
     with pytest.raises(NmtError, match="give one of bt, 2de"):
         tags_of_lines(["bt", None], 2, tokenizer, True)

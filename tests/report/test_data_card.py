@@ -105,6 +105,14 @@ def test_the_page_is_self_contained_and_escapes_all_text(folder: Path, figures: 
         assert rule in page.text, (rule, count)
 
 
+def test_another_json_file_is_not_overwritten(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "mine.json").write_text('{"mine": 1}', "utf-8")
+    assert command.main(["embedded", f"data.cache={folder / 'new'}", "--report", str(folder / "mine.html")]) == 1
+    assert "mine.json would be overwritten, and holds no figures of a data card" in capsys.readouterr().err
+    assert (folder / "mine.json").read_text("utf-8") == '{"mine": 1}'
+    assert not (folder / "new").exists()
+
+
 def test_a_report_that_is_not_an_html_file_is_refused(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     (tmp_path / "folder.html").mkdir()
     for name in ("report", "data.json", str(tmp_path / "folder.html")):

@@ -184,11 +184,11 @@ def test_the_least_important_heads_are_chosen_but_none_that_is_the_last() -> Non
     assert [str(head) for head in least_important(measured, 2, model)] == ["encoder_self.0.0", "decoder_cross.1.1"]
     with pytest.raises(NmtError) as caught:
         least_important(measured, 3, model)
-    assert str(caught.value) == "2 of the 4 heads can be removed, not 3, as an attention needs one"
+    assert str(caught.value) == "at most 2 of the 4 heads can be removed, because each attention keeps one"
     entmax = TransformerConfig(**TRANSFORMER, normaliser="entmax")
     with pytest.raises(NmtError) as caught:
         least_important(measured, 1, entmax)
-    assert str(caught.value).startswith("0 of the 4 heads can be removed, not 1: model.normaliser=entmax")
+    assert str(caught.value).startswith("at most 0 of the 4 heads can be removed: model.normaliser=entmax")
 
 
 def call(folder: Path, *options: Any) -> int:
@@ -213,5 +213,5 @@ def test_the_command_removes_what_the_table_marks(
     assert call(folder, "--prune", 2) == 2
     assert "name its folder" in capsys.readouterr().err
     assert call(folder, "--prune", 9, "-o", tmp_path / "none") == 1
-    assert "3 of the 6 heads can be removed, not 9" in capsys.readouterr().err
+    assert "at most 3 of the 6 heads can be removed" in capsys.readouterr().err
     assert not (tmp_path / "none").exists()

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from argparse import Namespace
 from collections.abc import Iterable
 from typing import Annotated, Any
 
-from nmt.cli.common import Parser, file_or_stream, number
+from nmt.cli.common import Parser, file_or_stream, number, place, several_processes
 from nmt.config.ranges import BeamSize, Count, Processes, Range, Samples, Seed, Share
 from nmt.errors import UsageError
-from nmt.files import from_home
 from nmt.inference.engines.engine import choose_engine
 from nmt.inference.lines import LineReader
 from nmt.search.distribution import Sampling
@@ -34,7 +32,7 @@ def make_parser() -> Parser:
     )
     add = parser.add_argument
     several = "a run directory written by nmt-train; several run directories translate as an ensemble"
-    add("run_dir", metavar="RUN_DIR", type=from_home, nargs="+", help=several)
+    add("run_dir", metavar="RUN_DIR", type=place, nargs="+", help=several)
     _add_inputs(parser)
     add("--tag", metavar="TAG", help="use this tag for all lines; it has to be one that the model was trained with")
     parser.add_beam()
@@ -61,11 +59,14 @@ def make_parser() -> Parser:
 def _add_inputs(parser: Parser) -> None:
     """Add the options for how lines are read and written, and for translating whole files."""
     add = parser.add_argument
-    text = "the text to translate, decompressed if its name ends in .gz or .xz; default, and -: standard input"
+    text = (
+        "the text to translate, decompressed if its name ends in .gz or .xz; without it, or with -, standard input is "
+        "translated"
+    )
     add("-i", "--input", metavar="FILE", type=file_or_stream, help=text)
     written = (
         "the file to write, compressed if its name ends in .gz or .xz; it appears when all lines are translated; "
-        "default, and -: standard output"
+        "without it, or with -, translations go to standard output"
     )
     add("-o", "--output", metavar="FILE", type=file_or_stream, help=written)
     column = (
@@ -106,7 +107,7 @@ def _add_other_answers(parser: Parser) -> None:
         "alignments": "also write word alignments, read from attention, to this file, in the format of nmt-align",
         "attention": "also write the attention weights between words to this file, as one JSON object per line",
     }.items():
-        add(f"--{name}", metavar="FILE", type=from_home, help=use)
+        add(f"--{name}", metavar="FILE", type=place, help=use)
 
 
 def given(arguments: Namespace, names: Iterable[str]) -> dict[str, Any]:
@@ -149,7 +150,7 @@ def check_options(arguments: Namespace) -> None:
     if option := first(*WRITTEN):
         if len(arguments.run_dir) > 1:
             raise UsageError(f"{option} takes one run: each model of an ensemble has attention weights of its own")
-        if arguments.workers > 1 or arguments.resume or os.environ.get("WORLD_SIZE", "1") != "1":  # set by torchrun
+        if arguments.workers > 1 or arguments.resume or several_processes():
             raise UsageError(
                 f"{option} is written by one process in one go: leave out --workers, --resume and torchrun"
             )

@@ -7,7 +7,7 @@ from argparse import Namespace
 from pathlib import Path
 
 from nmt.cli.overwriting import check_different
-from nmt.cli.translate.options import READ, WRITTEN, given
+from nmt.cli.translate.options import READ, WRITTEN, as_typed, given
 from nmt.cli.translate.workers import Ranks
 from nmt.config.load import override_search
 from nmt.data.compression import open_file
@@ -59,6 +59,9 @@ def check_runs(arguments: Namespace) -> None:
     Raises NmtError or UsageError if not.
     """
     configs = [check_run(run_dir, arguments.checkpoint) for run_dir in arguments.run_dir]
+    for key in (each.partition("=")[0] for each in arguments.search):
+        if key in ("beam_size", "length_penalty"):
+            raise UsageError(f"--search {key} has an option of its own: give {as_typed(key)}")
     options = override_search(configs[0].search, arguments.search)
     for config in configs:
         dataclasses.replace(config, search=options).check()

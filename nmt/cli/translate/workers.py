@@ -17,6 +17,7 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from nmt.cli.common import several_processes
 from nmt.cli.translate.answers import answers, load_translator
 from nmt.cli.translate.counting import Counter
 from nmt.cli.translate.options import reader_of
@@ -162,7 +163,7 @@ class Ranks:
     def __init__(self) -> None:
         self.rank = int(os.environ.get("RANK", 0))
         self.local_rank = int(os.environ.get("LOCAL_RANK", 0))
-        self.count = int(os.environ.get("WORLD_SIZE", 1))
+        self.count = int(os.environ["WORLD_SIZE"]) if several_processes() else 1
         self._group: Any = None
 
     def meet(self) -> None:

@@ -109,9 +109,9 @@ def test_any_key_of_the_search_can_be_given(run: Path, call) -> None:
     [
         ("stop", "--search stop should be KEY=VALUE"),
         ("=5", "--search =5 should be KEY=VALUE"),
-        ("beam_size=[", "--search beam_size=[: a value is not valid YAML"),
-        ("length_penalty=1000", "search.length_penalty=1000: expected a number from 0 to 10"),
-        ("beam_size=${", "--search beam_size=${: a value cannot be read: "),
+        ("stop=[", "--search stop=[: a value is not valid YAML"),
+        ("beam_size=3", "--search beam_size has an option of its own: give --beam-size"),
+        ("stop=${", "--search stop=${: a value cannot be read: "),
         ("stopp=full", "stopp is not a key of search; nearest: stop"),
         ("foo=1", "foo is not a key of search: it has beam_size, length_penalty, "),
         ("max_steps=1", "max_steps is not a key of search: it has beam_size, "),
@@ -191,6 +191,14 @@ def test_a_broken_line(run: Path, expected: list[str], call, tmp_path: Path, bro
     instead = Translator.load(run, device="cpu").translate([replaced])
     assert (answer.status, answer.out) == (0, text([*expected[:3], *instead, *expected[3:]]))
     assert answer.err.splitlines()[-1].endswith("(--on-error replace): line 4")
+
+
+def test_an_input_that_cannot_be_read_is_named(run: Path, call, tmp_path: Path) -> None:
+    answer = call(run, "-i", "/proc/self/mem", "-o", tmp_path / "out.txt")  # whose first byte cannot be read
+    assert (answer.status, answer.err) == (
+        1,
+        "nmt-translate: error: /proc/self/mem could not be read: Input/output error\n",
+    )
 
 
 def test_a_failure_leaves_an_output_file_as_it_was(run: Path, call, tmp_path: Path) -> None:

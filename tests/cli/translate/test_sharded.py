@@ -94,6 +94,20 @@ def test_a_part_is_not_overwritten_and_not_mixed_with_another(
     assert not output.exists()
 
 
+def test_files_of_the_user_in_the_folder_of_parts_are_kept(
+    job: FileJob, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "out.txt.parts"
+    folder.mkdir()
+    (folder / "mine.txt").write_text("mine")
+    assert job.call(tmp_path / "out.txt") == 1
+    assert "but holds mine.txt, which is none of them: move it away, or choose" in capsys.readouterr().err
+    assert (folder / "mine.txt").read_text() == "mine"
+    (folder / "mine.txt").unlink()
+    assert job.call(tmp_path / "out.txt") == 0
+    assert not folder.exists()
+
+
 def test_a_shard_that_was_cut_short_is_translated_again_and_a_changed_job_refused(
     job: FileJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
