@@ -135,7 +135,8 @@ def page(found: list[Entry]) -> str:
     for each in found:
         cells = [each["mechanism"], each["paper"], each["equation"], _published(each), _ours(each), each["order"]]
         lines.append(f"| {' | '.join(cells)} |")
-    lines += ["", "Figures are: with the mechanism, without it, and the difference. Of AER, less is better.", ""]
+    lines += ["", "Figures are: with the mechanism, without it, and the difference of the unrounded figures. Of AER,"]
+    lines += ["less is better.", ""]
     lines += ["## Budgets, and what differs from the paper", ""]
     for each in found:
         ours = each["ours"]
@@ -168,8 +169,7 @@ def _ours(each: Entry) -> str:
     if ours is None:
         return ""
     verdict = f" ({ours['verdict']})" if ours["verdict"] else ""
-    one, other = round(ours["with"], digits), round(ours["without"], digits)
-    return f"{one:.{digits}f} − {other:.{digits}f} = {signed(one - other, digits)}{verdict}"
+    return f"{ours['with']:.{digits}f} − {ours['without']:.{digits}f} = {signed(ours['gain'], digits)}{verdict}"
 
 
 def _digits(each: Entry) -> int:

@@ -54,7 +54,8 @@ than the softmax, and as fast. For 1.5-entmax (0.7 points better) one seed shows
 sparsemax: after 400 updates its weights were nearly one-hot (0.97 on one word, in 69%
 of the cases the end of the sentence), and a weight of exactly one has no gradient to leave it.
 `scaled_dot` keeps scores smaller. ReLA fails: at most target positions no score is positive, so
-that they attend to nothing, and a ReLU at zero has no gradient to change that."""
+that they attend to nothing, and a ReLU at zero has no gradient to change that. With 320 features
+instead of 256, or without input feeding, it learns ([hard_and_sparse.md](hard_and_sparse.md))."""
 NO_FEEDING = "model.input_feeding=false"
 # the section of the table, and then the overrides of each system's name; the first system is the one all differ from
 SYSTEMS: dict[str, dict[str, list[str]]] = {
