@@ -10,8 +10,6 @@ import pytest
 import torch
 from torch import nn
 
-from nmt.attention.alignments.base import AlignmentMemory
-from nmt.attention.contract import Attend
 from nmt.attention.positions.sinusoidal import frequencies, sinusoids
 from nmt.config.models import RnnEncDecConfig, TransformerConfig
 from nmt.models.build import build_model
@@ -92,22 +90,25 @@ def test_rnnsearch_decoder() -> None:
     np.testing.assert_allclose(model.attention(src, mask, tgt)[0, 0, 0].detach(), alphas, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", ["luong-dot", "luong-concat-plain", "luong-general-plain", "luong-dot-plain"])
+def torch_rnn(made: nn.GRU | nn.LSTM) -> nn.GRU | nn.LSTM:
+    """Return a new RNN of torch, in float64, with the weights of a model's RNN."""
+    sizes = made.input_size, made.hidden_size, made.num_layers
+    rnn = type(made)(*sizes, batch_first=True, bidirectional=made.bidirectional).double()
+    rnn.load_state_dict({name: value.double() for name, value in made.state_dict().items()})
+    return rnn
+
+
+@pytest.mark.parametrize("name", ["luong-concat-plain", "luong-general-plain", "luong-dot-plain"])
 def test_luong_attention(name: str) -> None:
-    """Compare score, a_t, c_t and h~_t of Luong et al. 2015 (section 3.1, eqs. 5 and 7) for the states h_t."""
+    """Compare h_t, score, a_t, c_t and h~_t of Luong et al. 2015 (section 3.1, eqs. 5 and 7) without input feeding."""
     model = tiny_model(name)
-    src, mask, tgt, states, _ = one_sentence(model)
+    src, mask, tgt, states, final = one_sentence(model)
     w = parameters(model.decoder)
-    reached: list[torch.Tensor] = []
-    over = model.decoder.output.attention.over
-
-    def recorded(memory: AlignmentMemory, *, need_weights: bool) -> Attend:
-        attend = over(memory, need_weights=need_weights)
-        return lambda h, *rest: (reached.append(h), attend(h, *rest))[1]
-
-    model.decoder.output.attention.over = recorded
+    first = tuple(torch.from_numpy(leaf).unsqueeze(1) for leaf in final)  # [layers, 1, hidden]
+    embedded = torch.from_numpy(w["embedding.weight"][tgt.numpy()])
+    reached, _ = torch_rnn(model.decoder.rnn)(embedded, first if len(first) > 1 else first[0])
     hidden = model(src, mask, tgt).hidden[0].detach().numpy()
-    for h, attentional in zip(torch.cat(reached, dim=1)[0].detach().double().numpy(), hidden, strict=True):
+    for h, attentional in zip(reached[0].detach().numpy(), hidden, strict=True):
         if "dot" in name:
             scores = states @ h
         elif "general" in name:
@@ -163,9 +164,9 @@ def test_sutskever_starts_from_the_reversed_source() -> None:
     model = tiny_model("sutskever")
     src, mask, tgt, _, _ = one_sentence(model)
     encoder, decoder = model.encoder, model.decoder
-    _, state = encoder.rnn(encoder.embedding(src.flip(1)))
-    expected, _ = decoder.rnn(decoder.embedding(tgt), state)
-    torch.testing.assert_close(model(src, mask, tgt).hidden, expected)
+    _, state = torch_rnn(encoder.rnn)(encoder.embedding.weight.double()[src.flip(1)])
+    expected, _ = torch_rnn(decoder.rnn)(decoder.embedding.weight.double()[tgt], state)
+    torch.testing.assert_close(model(src, mask, tgt).hidden, expected.float())
 
 
 def test_lstm_cell_matches_torch() -> None:
@@ -211,11 +212,11 @@ def test_encoder_matches_torch_on_each_sentence(cell: str, bidirectional: bool) 
     src, mask = random_batch([4, 6, 2], vocabulary=9)
     encoded = encoder(src, mask)
     for row, length in enumerate(mask.sum(dim=1).tolist()):
-        states, final = encoder.rnn(encoder.embedding(src[row : row + 1, :length]))
-        torch.testing.assert_close(encoded.states[row, :length], states[0])
+        states, final = torch_rnn(encoder.rnn)(encoder.embedding.weight.double()[src[row : row + 1, :length]])
+        torch.testing.assert_close(encoded.states[row, :length], states[0].float())
         finals = final if cell == "lstm" else (final,)
         for ours, theirs in zip(encoded.final, finals, strict=True):
-            torch.testing.assert_close(ours[row].flatten(), theirs[:, 0].flatten())
+            torch.testing.assert_close(ours[row].flatten(), theirs[:, 0].flatten().float())
 
 
 def test_reverse_leaves_padding_behind() -> None:
