@@ -36,10 +36,10 @@ def test_each_message_postpones_still_running_and_the_last_is_quoted() -> None:
         if sentence.startswith("..."):
             beaten.set()
 
-    with Pulse(say, every=0.4) as pulse:
-        for number in range(8):  # 0.8 s in total, but never 0.4 s without a message
+    with Pulse(say, every=1.5) as pulse:
+        for number in range(8):  # 2 s in total, but never nearly 1.5 s without a message
             pulse.heard(f"line {number}") if number % 2 else pulse.say(f"line {number}")
-            assert not beaten.wait(0.1)
+            assert not beaten.wait(0.25)
         assert beaten.wait(20)
     assert said == ["line 0", "line 2", "line 4", "line 6", said[-1]]
     assert said[-1].endswith("since: line 7")

@@ -20,6 +20,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts"))
 from kill_training import compare, kill_and_resume
 
 
+SEED = random.randrange(10**6)
+
+
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Kill a run. It uses dropout and subword sampling, averages its weights and saves often."""
@@ -30,14 +33,13 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
                          training__keep_best=2, training__average="best")  # fmt: skip
     save_config(config, folder / "config.yaml")
     command = [sys.executable, "-m", "nmt.cli.train", str(folder / "config.yaml")]
-    seed = random.randrange(10**6)
-    done, starts = kill_and_resume(command, folder, 1, random.Random(seed))
-    assert done == 1 and starts >= 2, f"with the seed {seed}"
+    done, starts = kill_and_resume(command, folder, 1, random.Random(SEED))
+    assert done == 1 and starts >= 2, f"with the seed {SEED}"
     return folder
 
 
 def test_a_random_kill_leaves_no_trace(runs: Path) -> None:
-    assert compare(runs / "killed", runs / "undisturbed") == []
+    assert compare(runs / "killed", runs / "undisturbed") == [], f"with the seed {SEED}"
 
 
 def test_the_comparison_finds_a_single_changed_bit(runs: Path) -> None:
