@@ -19,7 +19,6 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts"))
 
 from kill_training import compare, kill_and_resume
 
-
 SEED = random.randrange(10**6)
 
 
