@@ -1,4 +1,4 @@
-"""Which precision a part of attention computes in: float32 for what is sensitive, that of autocast for products."""
+"""The precision of parts of attention: float32 for sums and exponentials, the dtype of autocast for matrix products."""
 
 from __future__ import annotations
 

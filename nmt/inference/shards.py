@@ -30,7 +30,7 @@ from nmt.reading import read_object
 
 LINES = 2000  # maximum number of lines in a shard
 GRID = 100  # the number of lines in a shard is a multiple of this
-_OWN = re.compile(r"job\.json|joined|(shard|taken)-\d+|\..*")  # names of files in the folder of the shards
+_OWN = re.compile(r"job\.json|joined|(shard|taken)-\d+|\.lock|\..*\.partial")  # names of files in the folder
 _PER_PROCESS = 4  # shards per process to aim for, so that all processes end at about the same time
 
 

@@ -103,7 +103,9 @@ def test_files_of_the_user_in_the_folder_of_parts_are_kept(
     assert job.call(tmp_path / "out.txt") == 1
     assert "but holds mine.txt, which is none of them: move it away, or choose" in capsys.readouterr().err
     assert (folder / "mine.txt").read_text() == "mine"
-    (folder / "mine.txt").unlink()
+    (folder / "mine.txt").rename(folder / ".mine")
+    assert job.call(tmp_path / "out.txt") == 1
+    (folder / ".mine").unlink()
     assert job.call(tmp_path / "out.txt") == 0
     assert not folder.exists()
 
