@@ -265,7 +265,7 @@ class TransformerConfig:
     entmax: EntmaxConfig = field(default_factory=EntmaxConfig)  # options of normaliser=entmax
     top_k: TopKConfig = field(default_factory=TopKConfig)  # options of normaliser=top_k
     activation: Literal["relu", "gelu", "relu2", "swiglu", "geglu"] = "relu"  # of feed-forward blocks; *glu: with gates
-    dropout: Rate | Auto = 0.1  # rate for embeddings and block outputs; auto: 0.1 (text read once) to 0.4 (50 times)
+    dropout: Rate | Auto = 0.1  # rate for embeddings and block outputs; auto: 0.1 to 0.4, by passes over the text
     attention_dropout: Rate = 0.0  # dropout rate of the attention weights
     ffn_dropout: Rate = 0.0  # dropout rate after the activation function
     share_embeddings: bool = True  # one embedding matrix for source and target; needs tokenizer.joint=true
